@@ -1,0 +1,1 @@
+"""Cases as tensors: dataset and augmentation."""

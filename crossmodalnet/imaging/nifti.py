@@ -1,0 +1,82 @@
+"""Reading and writing NIfTI: whole files or nothing."""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import STRAY_CODES, to_codes, to_indices
+
+logger = logging.getLogger(__name__)
+
+
+def read_image(path: Path) -> Volume:
+    """Read a 3-D image as float32.
+
+    Raises:
+        ValueError: the file cannot be read or is not 3-D; the message names the file.
+    """
+    data, affine = _load(path)
+    return Volume(np.asarray(data, np.float32), affine)
+
+
+def read_label_map(path: Path) -> Volume:
+    """Read an MM-WHS label map as class indices (uint8); the stray code 421 is mapped to LA and logged.
+
+    Raises:
+        ValueError: unreadable, not 3-D, or a value that is not an MM-WHS code; the message names the file.
+    """
+    data, affine = _load(path)
+    for stray, meant in STRAY_CODES.items():
+        if num_stray := int((data == stray).sum()):
+            logger.info("%s: %d voxels of code %d read as %d", path, num_stray, stray, meant)
+    try:
+        return Volume(to_indices(data), affine)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write_image(path: Path, volume: Volume) -> None:
+    """Write an image as float32 NIfTI; a temporary name first, so that no half file is ever seen."""
+    _save(path, volume.data.astype(np.float32), volume.affine)
+
+
+def write_label_map(path: Path, volume: Volume) -> None:
+    """Write class indices as an int16 NIfTI label map with MM-WHS codes."""
+    _save(path, to_codes(volume.data), volume.affine)
+
+
+def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    try:
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+    except Exception as error:  # nibabel raises a dozen kinds for a damaged file
+        raise ValueError(f"{path}: cannot be read as NIfTI ({error})") from error
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise ValueError(f"{path}: has shape {data.shape}, expected 3 axes")
+    return data, np.asarray(image.affine, np.float64)
+
+
+def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    handle, temporary = tempfile.mkstemp(suffix=".nii.gz", prefix=".", dir=path.parent)
+    os.close(handle)
+    try:
+        nib.save(image, temporary)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

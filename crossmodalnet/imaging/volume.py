@@ -1,0 +1,64 @@
+"""A volume: voxels and where they lie in the patient."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A lattice of voxel centres in the patient.
+
+    Attributes:
+        shape: voxels per axis, in array order `(i, j, k)`.
+        affine: 4x4, voxel index to world RAS+ in mm, as nibabel has it.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxel centres per array axis, mm."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    def same_as(self, other: "Grid", tolerance_mm: float = 1e-2) -> bool:
+        """Tell whether both grids have the same voxels, corners agreeing within `tolerance_mm`."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1)
+        return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
+
+    def to_world(self, indices: NDArray[Any]) -> NDArray[np.float64]:
+        """Map voxel indices `(3, n)` to world coordinates `(3, n)` in mm."""
+        return np.asarray(self.affine[:3, :3] @ indices + self.affine[:3, 3:], np.float64)
+
+    def to_index(self, points_mm: NDArray[Any]) -> NDArray[np.float64]:
+        """Map world coordinates `(3, n)` in mm to continuous voxel indices `(3, n)`."""
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], points_mm - self.affine[:3, 3:]), np.float64)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels `(i, j, k)` on a grid; an image (float32) or a label map (class indices, uint8)."""
+
+    data: NDArray[Any]
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 3:
+            raise ValueError(f"a volume has 3 axes, got shape {self.data.shape}")
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice the voxels lie on."""
+        i, j, k = self.data.shape
+        return Grid((i, j, k), self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel spacing per array axis, mm."""
+        return self.grid.spacing_mm

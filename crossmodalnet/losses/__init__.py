@@ -1,0 +1,1 @@
+"""Objectives of training and how they are balanced."""

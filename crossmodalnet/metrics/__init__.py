@@ -1,0 +1,1 @@
+"""Overlap, surface distances and their statistics."""

@@ -1,0 +1,1 @@
+"""What the stages share: parameters, cases, resumable work, loops and the report."""

@@ -1,0 +1,1 @@
+"""The typed sections of params.yaml, one module per stage that reads them."""

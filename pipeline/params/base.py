@@ -1,0 +1,76 @@
+"""Reading params.yaml: YAML 1.2 into frozen, strict sections."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UsageError
+from pipeline.paths import PARAMS
+
+SECTIONS = (
+    "models", "data", "register", "split", "crop", "network", "losses", "augment", "train", "evaluate", "report",
+)  # fmt: skip
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are errors, values cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# YAML has lists only; the elements stay strict.
+IntTriple = Annotated[tuple[int, int, int], Field(strict=False)]
+FloatTriple = Annotated[tuple[float, float, float], Field(strict=False)]
+FloatPair = Annotated[tuple[float, float], Field(strict=False)]
+
+S = TypeVar("S", bound=Section)
+
+
+def read_raw(path: Path = PARAMS) -> dict[str, Any]:
+    """Read the file as plain YAML 1.2, in which `1e-05` (as `dvc exp run -S` writes it) is a number.
+
+    Raises:
+        UsageError: no such file, not YAML, or a section that does not exist.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} not found: run from the top of the repository") from error
+    except YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} must hold sections, got {type(raw).__name__}")
+    if unknown := sorted(set(raw) - set(SECTIONS)):
+        raise UsageError(f"{path}: unknown section {', '.join(unknown)}; known: {', '.join(SECTIONS)}")
+    return raw
+
+
+def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
+    """Read the section at `keys`, for instance `load_section(TrainParams, "train")`.
+
+    Raises:
+        UsageError: an unknown key, a wrong type or an impossible value; names the key, the value and what is allowed.
+    """
+    values: Any = read_raw(path)
+    for key in keys:
+        values = (values or {}).get(key)
+    return validate(section, values or {}, ".".join(keys), path)
+
+
+def validate(section: type[S], values: Any, prefix: str, path: Path = PARAMS) -> S:
+    """Check `values` against `section`; `prefix` is its dotted place in `path`, for messages."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(prefix, issue) for issue in error.errors()]
+        raise UsageError("\n".join([f"{path} has {len(lines)} bad value(s):", *lines])) from error
+
+
+def _explain(prefix: str, issue: Any) -> str:
+    key = ".".join([prefix, *(str(part) for part in issue["loc"])]).strip(".")
+    if issue["type"] == "extra_forbidden":
+        return f"  {key}: unknown key; `crossmodalnet params explain {prefix}` lists the known ones"
+    return f"  {key} = {issue['input']!r}: {issue['msg']}"

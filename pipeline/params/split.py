@@ -1,0 +1,25 @@
+"""Parameters of the split: which subjects train and which test."""
+
+from pydantic import Field, model_validator
+
+from pipeline.params.base import Section
+
+
+class SplitParams(Section):
+    """Section `split`."""
+
+    seed: int = Field(0, ge=0, description="of the shuffle of subjects")
+    test_fraction: float = Field(
+        0.25, gt=0, lt=1, description="share of labelled subjects of each modality that tests; 0.25 of 20 = 15/5"
+    )
+    validation_fraction: float = Field(
+        0.15, gt=0, lt=1, description="share of the training pairs held out to choose the checkpoint"
+    )
+    folds: int = Field(1, ge=1, description="1: one split by test_fraction; k > 1: k-fold cross-validation")
+    fold: int = Field(0, ge=0, description="which fold tests, 0 to folds - 1")
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitParams":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}")
+        return self

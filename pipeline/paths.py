@@ -1,0 +1,16 @@
+"""Where artefacts lie, relative to the top of the repository (the folder that stages run in)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+RAW = Path("data/raw")
+MANIFEST = RAW / "manifest.csv"
+REGISTERED = Path("data/registered")
+REGISTRATION_QC = Path("data/registration_qc")
+CROPPED = Path("data/cropped")
+SPLIT = Path("data/split.json")
+MODELS = Path("models")
+CURVES = Path("curves")
+EVALUATION = Path("evaluation")
+METRICS = Path("metrics")
+REPORT = Path("report")
