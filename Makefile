@@ -1,0 +1,39 @@
+# `make repro` and `make test` do all that they need, from a fresh clone on.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test check format deps install constraints
+
+repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
+	$(BIN)/dvc repro
+	@$(BIN)/crossmodalnet summary
+
+test: $(STAMP)  ## all tests, the real pipeline in a temporary clone included
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/dvc repro --dry --allow-missing | tee /dev/stderr | grep -q "up to date"
+	$(BIN)/python -m pytest
+
+format: $(STAMP)  ## format and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+deps: $(STAMP)  ## write the code each stage imports into dvc.yaml
+	$(BIN)/python -m tools.update_deps
+
+install: $(STAMP)  ## only the environment
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+constraints: $(STAMP)  ## write down the versions installed now (no addresses)
+	$(BIN)/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable --exclude pip \
+		--exclude setuptools > constraints.txt

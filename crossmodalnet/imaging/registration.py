@@ -1,0 +1,176 @@
+"""Registration of an MR to a CT by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information.
+
+Transforms are estimated on coarse grids and applied at full resolution. ANTs is reproducible in a process whose
+environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before its first import; its own
+`random_seed` argument is ignored. Each call needs a fresh folder for ANTs' files.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.resample import Interpolation, to_sitk
+from crossmodalnet.imaging.volume import Grid, Volume
+
+logger = logging.getLogger(__name__)
+
+Initialisation = Literal["centre_of_mass", "geometric_centre", "search"]
+INITIALISATIONS: tuple[Initialisation, ...] = ("centre_of_mass", "geometric_centre", "search")
+CT_WINDOW_HU = (-200.0, 600.0)
+MR_PERCENTILES = (1.0, 99.0)
+# ANTs' Mattes metric and ours use as many bins per image.
+NUM_BINS = 32
+_AFFINE_SHRINK = (4, 2, 1)
+_INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to register.
+
+    Attributes:
+        transform: affine alone, SyN with mutual information, or SyN with local cross-correlation (slower).
+        affine_iterations: at a quarter, half and full resolution of the working grid.
+        iterations: of SyN, coarse to fine, the last at the working resolution.
+    """
+
+    transform: Literal["affine", "SyN", "SyNCC"]
+    affine_iterations: tuple[int, int, int]
+    iterations: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A transform from the fixed to the moving image's world, as files of ANTs.
+
+    Attributes:
+        affine: affine part.
+        warp: displacement field on the fixed working grid, applied before the affine part, or None.
+    """
+
+    affine: Path
+    warp: Path | None
+
+    @property
+    def files(self) -> list[str]:
+        """As ANTs wants them: the last is applied to a fixed point first."""
+        return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
+
+
+def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
+    """Coarsen a CT and map -200..600 HU to 0..1: air and lung are 0, metal does not dominate."""
+    low, high = CT_WINDOW_HU
+    clipped = np.clip((ct.data.astype(np.float32) - low) / (high - low), 0, 1)
+    return coarsen(Volume(clipped, ct.affine), spacing_mm)
+
+
+def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
+    """Coarsen an MR and map its 1st..99th percentile to 0..1; a constant image becomes 0."""
+    coarse = coarsen(Volume(mr.data.astype(np.float32), mr.affine), spacing_mm)
+    low, high = np.percentile(coarse.data, MR_PERCENTILES)
+    scaled = (coarse.data - low) / max(high - low, np.finfo(np.float32).tiny)
+    return Volume(np.clip(scaled, 0, 1).astype(np.float32), coarse.affine)
+
+
+def estimate(
+    fixed: Volume, moving: Volume, settings: Settings, initialisation: Initialisation, folder: Path
+) -> Transform:
+    """Estimate the transform that aligns `moving` with `fixed`, by intensities alone.
+
+    Args:
+        fixed: prepared image, background 0.
+        moving: prepared image, background 0.
+        settings: how to register.
+        initialisation: centres of mass aligned, centres of the grids aligned, or a search over rotations.
+        folder: fresh, receives the transform; whoever made it deletes it.
+
+    Raises:
+        RuntimeError: ANTs failed.
+    """
+    import ants
+
+    f, m = _to_ants(fixed), _to_ants(moving)
+    initial = folder / "initial.mat"
+    if initialisation == "search":
+        ants.affine_initializer(f, m, radian_fraction=0.15, local_search_iterations=10, txfn=str(initial))
+    else:
+        align_centres(fixed, moving, initialisation, initial)
+    ants.registration(
+        f, m, "Affine", initial_transform=str(initial), outprefix=str(folder / "affine"),
+        aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=0.25,
+        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=(2, 1, 0),
+    )  # fmt: skip
+    affine = folder / "affine0GenericAffine.mat"
+    if settings.transform == "affine":
+        return Transform(affine, None)
+    metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
+    ants.registration(
+        f, m, "SyNOnly", initial_transform=str(affine), outprefix=str(folder / "syn"),
+        syn_metric=metric, syn_sampling=sampling, reg_iterations=settings.iterations,
+    )  # fmt: skip
+    return Transform(folder / "syn0GenericAffine.mat", folder / "syn1Warp.nii.gz")
+
+
+def warp(
+    moving: Volume, grid: Grid, files: Sequence[str | Path], interpolation: Interpolation, fill: float = 0.0
+) -> Volume:
+    """Bring a moving image (linear) or label map (`nearest`: ANTs' genericLabel) onto a grid of the fixed image.
+
+    Args:
+        moving: image or label map.
+        grid: where to sample; any grid in the fixed image's world.
+        files: of the transform, in ANTs' order.
+        interpolation: linear for images, nearest for label maps.
+        fill: value outside the moving field of view.
+
+    Returns:
+        `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
+    """
+    import ants
+
+    reference = _to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
+    warped = ants.apply_transforms(
+        reference, _to_ants(moving), [str(file) for file in files], _INTERPOLATORS[interpolation],
+        defaultvalue=fill, singleprecision=True,
+    ).numpy()  # fmt: skip
+    if interpolation == "nearest":
+        return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
+    return Volume(warped.astype(np.float32), grid.affine)
+
+
+def align_centres(fixed: Volume, moving: Volume, centre: Initialisation, path: Path) -> None:
+    """Write the translation of the fixed centre (of mass, or of the grid) to the moving one, as a file of ANTs."""
+    import ants
+
+    weighted = centre == "centre_of_mass"
+    # ITK's world is LPS, ours RAS.
+    origin, target = (_centre_mm(volume, weighted) * (-1, -1, 1) for volume in (fixed, moving))
+    transform = ants.new_ants_transform(
+        dimension=3, transform_type="AffineTransform", parameters=[*np.eye(3).ravel(), *(target - origin)],
+        fixed_parameters=list(origin),
+    )  # fmt: skip
+    ants.write_transform(transform, str(path))
+
+
+def _to_ants(volume: Volume) -> Any:
+    import ants
+
+    image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return ants.from_numpy(volume.data.astype(np.float32), image.GetOrigin(), image.GetSpacing(), direction)
+
+
+def _centre_mm(volume: Volume, weighted: bool) -> NDArray[np.float64]:
+    """Centre of mass, or of the grid where not `weighted` or empty; `(3,)` in RAS mm."""
+    index = (np.array(volume.data.shape) - 1) / 2
+    total = float(volume.data.sum(dtype=np.float64))
+    if weighted and total > 0:
+        sums = [volume.data.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
+        index = np.array([np.arange(len(s)) @ s / total for s in sums])
+    return volume.grid.to_world(index[:, None])[:, 0]

@@ -1,0 +1,75 @@
+"""How good a registration is, judged without labels: mutual information and the deformation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.registration import NUM_BINS, Transform, align_centres, warp
+from crossmodalnet.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Quality of one registration, measured on the working grid.
+
+    Attributes:
+        mi_before: mutual information with the centres of mass aligned, nats.
+        mi_after: mutual information after registration, nats.
+        negative_jacobian_share: share of voxels that the deformable part folds, 0 to 1.
+        largest_displacement_mm: longest vector of the deformable part.
+    """
+
+    mi_before: float
+    mi_after: float
+    negative_jacobian_share: float
+    largest_displacement_mm: float
+
+
+def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -> Quality:
+    """Measure a registration of prepared images (values 0 to 1); `folder` takes one small file."""
+    centres = folder / "centres.mat"
+    align_centres(fixed, moving, "centre_of_mass", centres)
+    before, after = (_similarity(fixed, moving, files) for files in ([str(centres)], transform.files))
+    folded, largest = (0.0, 0.0) if transform.warp is None else deformation(transform.warp)
+    return Quality(before, after, folded, largest)
+
+
+def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Mutual information of paired values between 0 and 1, from their joint histogram.
+
+    Args:
+        a: `(n,)`.
+        b: `(n,)`.
+
+    Returns:
+        Nats, 0 for no values.
+    """
+    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
+    p = joint / max(joint.sum(), 1)
+    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    filled = p > 0
+    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
+
+
+def deformation(path: Path) -> tuple[float, float]:
+    """Share of voxels with a negative Jacobian determinant, and the longest vector in mm, of a displacement field.
+
+    Args:
+        path: NIfTI `(i, j, k, 1, 3)`, ITK's LPS vectors in mm, as ANTs writes it.
+    """
+    image = nib.load(path)
+    field = np.asarray(image.dataobj, np.float64)[:, :, :, 0] * (-1, -1, 1)  # (i, j, k, 3), RAS
+    per_index = np.stack(np.gradient(field, axis=(0, 1, 2)), axis=-1)  # (i, j, k, 3, 3)
+    jacobian = np.eye(3) + per_index @ np.linalg.inv(np.asarray(image.affine)[:3, :3])
+    folded = np.linalg.det(jacobian) <= 0
+    return float(folded.mean()), float(np.linalg.norm(field, axis=-1).max())
+
+
+def _similarity(fixed: Volume, moving: Volume, files: list[str]) -> float:
+    """Mutual information where the moving image, brought onto the fixed one, has a field of view."""
+    moved = warp(moving, fixed.grid, files, "linear")
+    inside = warp(Volume(np.ones_like(moving.data), moving.affine), fixed.grid, files, "linear").data > 0.5
+    return mutual_information(fixed.data[inside], np.clip(moved.data[inside], 0, 1))

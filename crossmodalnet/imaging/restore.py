@@ -1,0 +1,72 @@
+"""From class probabilities on the working grid back to a label map on the original grid."""
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.volume import Grid, Volume
+
+# Native voxels restored at once: bounds the memory at about 10 bytes each, however fine the scan.
+SLAB_VOXELS = 2**24
+
+
+def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Grid) -> Volume:
+    """Interpolate each class's probability at the native voxels and take the most probable class.
+
+    Interpolating probabilities, not labels, gives borders finer than the working voxels. A voxel outside the
+    working grid's field of view is background; a tie goes to the lower class index.
+
+    Args:
+        probabilities: `(num_classes, i, j, k)` on the working grid.
+        working: grid of the probabilities.
+        native: grid of the original scan, any orientation and spacing.
+
+    Returns:
+        Class indices (uint8) on the native grid.
+
+    Raises:
+        ValueError: the probabilities are not on the working grid.
+    """
+    if probabilities.shape[1:] != working.shape:
+        raise ValueError(f"probabilities must lie on {working.shape}, got shape {probabilities.shape}")
+    labels = np.zeros(native.shape, np.uint8)
+    start, stop = _native_box(working, native)
+    if (start == stop).any():
+        return Volume(labels, native.affine)  # the scan lies outside of the working grid
+    thickness = max(1, SLAB_VOXELS // int(np.prod((stop - start)[:2])))
+    for first in range(start[2], stop[2], thickness):
+        low = np.array([start[0], start[1], first])
+        high = np.array([stop[0], stop[1], min(first + thickness, stop[2])])
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        labels[box] = _most_probable(probabilities, working, _sub_grid(native, low, high))
+    return Volume(labels, native.affine)
+
+
+def _native_box(working: Grid, native: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last-plus-one native voxel that can lie in the working grid's field of view."""
+    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in working.shape]))).T
+    indices = native.to_index(working.to_world(corners))
+    start = np.clip(np.floor(indices.min(axis=1)), 0, native.shape).astype(np.int64)
+    stop = np.clip(np.ceil(indices.max(axis=1)) + 1, start, native.shape).astype(np.int64)
+    return start, stop
+
+
+def _sub_grid(grid: Grid, start: NDArray[np.int64], stop: NDArray[np.int64]) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3:] = grid.to_world(start[:, None])
+    i, j, k = (int(n) for n in stop - start)
+    return Grid((i, j, k), affine)
+
+
+def _most_probable(probabilities: NDArray[np.float32], working: Grid, grid: Grid) -> NDArray[np.uint8]:
+    labels = np.zeros(grid.shape, np.uint8)
+    best = np.full(grid.shape, -np.inf, np.float32)
+    for index, probability in enumerate(probabilities):
+        outside = 1.0 if index == 0 else 0.0
+        sampled = resample(Volume(probability, working.affine), grid, "linear", outside).data
+        better = sampled > best
+        labels[better] = index
+        np.copyto(best, sampled, where=better)
+    return labels

@@ -1,0 +1,56 @@
+"""Class probabilities of a whole case from a network that sees one patch at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from monai.inferers import sliding_window_inference
+from torch import Tensor, nn
+
+
+def predict_probabilities(
+    network: nn.Module, image: Tensor, *, patch_size: tuple[int, int, int], overlap: float = 0.5
+) -> Tensor:
+    """Slide a window over the case and blend the windows' class probabilities with Gaussian weights.
+
+    A case smaller than the patch is padded by repeating its border, and the padding is cut off again.
+    Probabilities, not logits, are blended: a window that is sure of itself has no more say than its weight.
+
+    Args:
+        network: `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`; its mode is restored afterwards.
+        image: `(2, d, h, w)`, CT then MR, on any device.
+        patch_size: of the window, voxels.
+        overlap: share of a patch that neighbouring windows have in common, 0 to below 1.
+
+    Returns:
+        `(num_classes, d, h, w)`, float32 on the network's device, summing to 1 over classes.
+
+    Raises:
+        ValueError: the image does not have four axes, or the overlap is out of range.
+    """
+    if image.ndim != 4:
+        raise ValueError(f"image must have shape (2, d, h, w), got {tuple(image.shape)}")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
+    device = next((parameter.device for parameter in network.parameters()), image.device)
+    with _evaluating(network), torch.inference_mode():
+        blended: Tensor = sliding_window_inference(
+            image[None].to(device, torch.float32),
+            roi_size=patch_size,
+            sw_batch_size=1,
+            predictor=lambda patches: network(patches).float().softmax(dim=1),
+            overlap=overlap,
+            mode="gaussian",
+            padding_mode="replicate",
+        )
+    return blended[0].clone()  # outside of inference mode: an ordinary tensor that callers may change
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)

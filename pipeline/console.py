@@ -1,0 +1,47 @@
+"""Progress on a terminal, one line per item elsewhere."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+def setup_logging(level: int = logging.INFO) -> None:
+    """Send the project's log to stderr, bare messages; other libraries from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for package in ("crossmodalnet", "pipeline", "stages"):
+        logging.getLogger(package).setLevel(level)
+
+
+def is_terminal() -> bool:
+    """Tell whether progress bars can be drawn."""
+    return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Pass items on while showing how far it is: a bar on a terminal, a line per item elsewhere.
+
+    A line names the item where it has a `name`, or is a tuple whose first part is or has one.
+    """
+    if is_terminal():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, description, total, console=Console(stderr=True))
+        return
+    start = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        logger.info("%s %d/%d %s (%.0f s)", description, number, total, _name(item), time.monotonic() - start)
+
+
+def _name(item: object) -> str:
+    first = item[0] if isinstance(item, tuple) and item else item
+    return first if isinstance(first, str) else str(getattr(first, "name", ""))

@@ -1,0 +1,142 @@
+"""What this machine has, against what the parameters need."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.params.base import read_raw, validate
+from pipeline.params.schema import Params
+from pipeline.paths import MANIFEST, PARAMS
+
+# Release series the project is tested with; constraints.txt has the exact versions.
+TESTED = {
+    "antspyx": "0.6", "dvc": "3.", "einops": "0.8", "monai": "1.6", "nibabel": "5.", "pandas": "3.", "simpleitk": "2.5",
+    "timm": "1.0", "torch": "2.15", "typer": "0.",
+}  # fmt: skip
+MIN_FREE_DISK_GB = 5
+GB = 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor; `remedy` says what to do, or is empty."""
+
+    subject: str
+    ok: bool
+    text: str
+    remedy: str = ""
+
+
+def examine(top: Path | None = None) -> list[Finding]:
+    """Look at everything; nothing is changed and nothing is raised."""
+    top = top or Path.cwd()
+    return [*_programs(top), *_packages(), *_machine(top), *_parameters(top)]
+
+
+def _programs(top: Path) -> Iterator[Finding]:
+    git = shutil.which("git")
+    yield Finding("git", bool(git), git or "not found", "" if git else "install git, for instance `apt install git`")
+    inside = bool(git) and _succeeds(["git", "-C", str(top), "rev-parse", "--git-dir"])
+    yield Finding(
+        "repository", inside, str(top), "" if inside else "run from the top of a git clone; `dvc exp` needs git"
+    )
+    # The dvc of this very environment, whether or not it is on the PATH.
+    dvc = Path(sys.executable).with_name("dvc")
+    found = str(dvc) if dvc.exists() else shutil.which("dvc")
+    yield Finding("dvc", bool(found), found or "not found", "" if found else "pip install -c constraints.txt dvc")
+
+
+def _packages() -> Iterator[Finding]:
+    for name, series in TESTED.items():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Finding("package", False, f"{name} is not installed", "make install")
+            continue
+        tested = version.startswith(series)
+        remedy = "" if tested else f"tested with {series}*; `make install` gives that version"
+        yield Finding("package", True, f"{name} {version}", remedy)
+
+
+def _machine(top: Path) -> Iterator[Finding]:
+    import psutil
+    import torch
+
+    free_gb = shutil.disk_usage(top).free / GB
+    enough = free_gb >= MIN_FREE_DISK_GB
+    yield Finding(
+        "disk", enough, f"{free_gb:.0f} GB free", "" if enough else f"free {MIN_FREE_DISK_GB} GB or move the clone"
+    )
+    available_gb = psutil.virtual_memory().available / GB
+    roomy = available_gb >= 4
+    yield Finding(
+        "memory",
+        roomy,
+        f"{available_gb:.0f} GB available, {len(os.sched_getaffinity(0))} cores",
+        "" if roomy else "the default pipeline peaks near 4 GB: close other programs, or set register.workers=1",
+    )
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    for gpu in gpus:
+        yield Finding("gpu", True, f"{gpu.name}, {gpu.total_memory / GB:.0f} GB")
+    if not gpus:
+        yield Finding("gpu", True, "none: training runs on the CPU")
+
+
+def _parameters(top: Path) -> Iterator[Finding]:
+    try:
+        params = validate(Params, read_raw(top / PARAMS), "")
+    except UsageError as error:
+        yield Finding("params", False, str(error), "correct params.yaml, or `crossmodalnet params use default`")
+        return
+    yield Finding("params", True, f"{PARAMS} is valid")
+    yield from _data(top, params)
+    yield from _fit(params)
+
+
+def _data(top: Path, params: Params) -> Iterator[Finding]:
+    data = params.data
+    if data.source == "phantom":
+        yield Finding("data", True, "phantom: made here by the download stage")
+        return
+    paths = [data.path] if isinstance(data.path, str) else data.path or []
+    missing = [path for path in paths if not (top / path).exists()]
+    if missing:
+        yield Finding("data", False, f"data.path not found: {', '.join(missing)}", "set data.path to your MM-WHS copy")
+    elif not paths and not data.urls:
+        remedy = "register at https://zmiclab.github.io/zxh/0/mmwhs/ and set data.path"
+        yield Finding("data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy)
+    else:
+        state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
+        yield Finding("data", True, f"mmwhs, {state}")
+
+
+def _fit(params: Params) -> Iterator[Finding]:
+    import torch
+
+    devices, batch = params.train.devices, params.train.batch_size
+    num_gpus = torch.cuda.device_count()
+    processes = max(1, num_gpus) if devices == "auto" else int(devices)
+    divides = batch % processes == 0
+    yield Finding(
+        "fit",
+        divides,
+        f"global batch of {batch} over {processes} process(es)",
+        "" if divides else "train.batch_size must be a multiple of train.devices",
+    )
+    if processes > 1 and num_gpus < processes:
+        remedy = "set train.devices=auto, or launch over several nodes with torchrun or srun"
+        yield Finding("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
+    per_gpu = batch // processes
+    if num_gpus == 0 and max(params.train.patch_size) > 64:
+        remedy = "a GPU, or `crossmodalnet params use default`"
+        yield Finding("fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy)
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

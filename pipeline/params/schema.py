@@ -1,0 +1,39 @@
+"""The whole of params.yaml, for the console; a stage reads its own sections only."""
+
+from pydantic import Field
+
+from pipeline.params.augment import AugmentParams
+from pipeline.params.base import Section
+from pipeline.params.crop import CropParams
+from pipeline.params.data import DataParams
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.params.losses import LossesParams
+from pipeline.params.network import CrossModalNetParams
+from pipeline.params.register import RegisterParams
+from pipeline.params.report import ReportParams
+from pipeline.params.split import SplitParams
+from pipeline.params.train import TrainParams
+
+
+class NetworkParams(Section):
+    """Section `network`: one part per model, so that changing one retrains only that one."""
+
+    crossmodalnet: CrossModalNetParams = Field(CrossModalNetParams(), description="the network of the paper")
+
+
+class Params(Section):
+    """All sections."""
+
+    models: list[str] = Field(
+        ["crossmodalnet"], min_length=1, description="networks to train and evaluate, each a key of `network`"
+    )
+    data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
+    register: RegisterParams = Field(RegisterParams(), description="MR to CT by ANTs SyN (stage register)")
+    split: SplitParams = Field(SplitParams(), description="which subjects train and which test (stage split)")
+    crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
+    network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")
+    losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
+    augment: AugmentParams = Field(AugmentParams(), description="random changes of training cases (stage train)")
+    train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
+    evaluate: EvaluateParams = Field(EvaluateParams(), description="inference and metrics (stage evaluate)")
+    report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")

@@ -1,0 +1,35 @@
+"""The `crossmodalnet` console command: the stages, and what helps around them."""
+
+import logging
+import sys
+
+import typer
+
+from pipeline.console import setup_logging
+from pipeline.errors import PipelineError
+from stages import atlas, crop, doctor, download, evaluate, params, register, report, split, summary, train
+
+STAGES = "Stages of the pipeline (run by `dvc repro`)"
+TOOLS = "Tools"
+
+app = typer.Typer(
+    help="Whole-heart segmentation from a patient's CT and MRI together.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for stage in (download, register, split, crop, train, evaluate, atlas, report):
+    app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
+app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
+app.command("doctor", rich_help_panel=TOOLS)(doctor.main)
+app.command("summary", rich_help_panel=TOOLS)(summary.main)
+
+
+def main() -> None:
+    """Run the command line; an error of the pipeline becomes a message and its exit code, without traceback."""
+    setup_logging()
+    try:
+        app()
+    except PipelineError as error:
+        logging.getLogger("stages").error("error: %s", error)
+        sys.exit(error.exit_code)

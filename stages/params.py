@@ -1,0 +1,69 @@
+"""`crossmodalnet params`: show, explain and choose the parameters."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Show, explain and choose the parameters of params.yaml.", no_args_is_help=True)
+
+
+@app.command()
+def show() -> None:
+    """Show the values in params.yaml that differ from the defaults, after checking all of them."""
+    from pipeline.params.base import read_raw, validate
+    from pipeline.params.render import keys, to_yaml
+    from pipeline.params.schema import Params
+
+    default = {key.name: key.value for key in keys(Params())}
+    changed = [key for key in keys(validate(Params, read_raw(), "")) if key.value != default.get(key.name)]
+    _table(
+        "params.yaml against the defaults" if changed else "params.yaml holds the defaults",
+        ["key", "value", "default"],
+        [[key.name, to_yaml(key.value), to_yaml(default.get(key.name))] for key in changed],
+    )
+
+
+@app.command()
+def explain(key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "") -> None:
+    """Explain keys: what they mean, what they may be, and their defaults."""
+    from pipeline.errors import UsageError
+    from pipeline.params.render import keys, to_yaml
+    from pipeline.params.schema import Params
+
+    rows = [k for k in keys(Params()) if not key or k.name == key or k.name.startswith(f"{key}.")]
+    if not rows:
+        raise UsageError(f"no key {key!r}; `crossmodalnet params explain` lists all")
+    _table("", ["key", "meaning", "allowed", "default"], [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows])
+
+
+@app.command()
+def use(preset: Annotated[str, typer.Argument(help="default, smoke, mmwhs or paper")]) -> None:
+    """Write a preset into params.yaml and show what changed."""
+    from pipeline.paths import PARAMS
+    from pipeline.params import presets
+    from pipeline.params.base import read_raw, validate
+    from pipeline.params.render import keys, render, to_yaml
+    from pipeline.params.schema import Params
+
+    new = presets.load(preset)
+    old = {k.name: k.value for k in keys(validate(Params, read_raw(), ""))} if PARAMS.exists() else {}
+    temporary = PARAMS.with_suffix(".tmp")
+    temporary.write_text(render(new))
+    temporary.replace(PARAMS)
+    changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
+    _table(
+        f"params.yaml now holds the preset {preset}",
+        ["key", "before", "now"],
+        [[k.name, to_yaml(old.get(k.name)), to_yaml(k.value)] for k in changed],
+    )
+
+
+def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*header, title=title or None, title_justify="left", show_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table if rows else title)

@@ -1,0 +1,105 @@
+"""The commands of the README, really run, on the smoke preset."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.integration.conftest import Clone
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '([^']+)'", output)
+
+
+def test_repro_writes_all_that_is_promised(smoke: Clone) -> None:
+    metrics = json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text())
+    assert 0 <= metrics["dice"]["mean"] <= 1
+    assert {"dice", "miou", "hd95_mm", "assd_mm", "nsd"} <= set(metrics)
+    assert (smoke.folder / "metrics/atlas.json").exists()
+    assert (smoke.folder / "models/crossmodalnet/weights.safetensors").exists()
+    assert "</html>" in (smoke.folder / "report/index.html").read_text()
+
+
+def test_repro_again_runs_nothing(smoke: Clone) -> None:
+    output = smoke.run("dvc", "repro")
+    assert stages_run(output) == []
+    assert "up to date" in output
+
+
+def test_an_experiment_and_back(smoke: Clone) -> None:
+    first = json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text())
+    rate = re.search(r"^  lr: (\S+)", (smoke.folder / "params.yaml").read_text(), re.M)
+    assert rate
+    output = smoke.run("dvc", "exp", "run", "-S", "train.lr=1e-5")
+    assert stages_run(output) == ["train@crossmodalnet", "evaluate@crossmodalnet", "report"]
+    table = smoke.run("dvc", "metrics", "diff")
+    assert re.search(r"metrics/crossmodalnet.json\s+dice.mean", table)
+    assert "curves" in smoke.run("dvc", "plots", "diff", "-o", "dvc_plots") + str(list((smoke.folder / "dvc_plots").rglob("*")))
+    assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == []
+    assert json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text()) == first
+
+
+def test_metrics_are_named_so_that_a_table_reads_well(smoke: Clone) -> None:
+    shown = smoke.run("dvc", "metrics", "show")
+    assert all(name in shown for name in ("dice.mean", "dice.LV", "miou.mean", "hd95_mm.mean"))
+
+
+def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -> None:
+    weights = smoke.folder / "models/crossmodalnet/weights.safetensors"
+    expected = weights.read_bytes()
+    subprocess.run(["rm", "-rf", str(smoke.folder / ".work/train")], check=True)
+    command = smoke.command("python", "-m", "stages", "train", "--model", "crossmodalnet")
+    running = subprocess.Popen(command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any((smoke.folder / ".work/train").rglob("*.safetensors")), running)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    output = smoke.run(*["python", "-m", "stages", "train", "--model", "crossmodalnet"])
+    assert "resum" in output.lower()
+    assert weights.read_bytes() == expected
+
+
+def test_registration_killed_in_the_middle_reuses_finished_pairs(smoke: Clone) -> None:
+    work = smoke.folder / ".work/register"
+    expected = {p: p.read_bytes() for p in sorted((smoke.folder / "data/registered").rglob("*.nii.gz"))}
+    subprocess.run(["rm", "-rf", str(work)], check=True)
+    command = smoke.command("python", "-m", "stages", "register")
+    running = subprocess.Popen(
+        command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: any(work.rglob("done.json")), running)
+    subprocess.run(["kill", "-9", f"-{running.pid}"], check=True)
+    running.communicate()
+    finished = {path: path.stat().st_mtime_ns for path in work.rglob("done.json")}
+    smoke.run("python", "-m", "stages", "register")
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert {p: p.read_bytes() for p in expected} == expected
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended early: {process.communicate()[1]}"
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)
+
+
+def test_help_is_quick(smoke: Clone) -> None:
+    start = time.monotonic()
+    for _ in range(3):
+        smoke.run("crossmodalnet", "--help")
+    # The bound of the project is 0.7 s; three runs in 6 s leave room for a noisy machine.
+    assert (time.monotonic() - start) < 6
+
+
+def test_bad_parameters_stop_the_stage_with_code_2(smoke: Clone, tmp_path: Path) -> None:
+    params = smoke.folder / "params.yaml"
+    text = params.read_text()
+    try:
+        params.write_text(text.replace("margin_mm", "margin"))
+        assert "crop.margin: unknown key" in smoke.run("crossmodalnet", "crop", expect=2)
+    finally:
+        params.write_text(text)

@@ -1,0 +1,35 @@
+"""params.yaml as committed is what the schema writes, and the presets say what they promise."""
+
+import pytest
+
+from pipeline.imports import TOP
+from pipeline.params import presets
+from pipeline.params.base import SECTIONS
+from pipeline.params.render import keys, render
+from pipeline.params.schema import Params
+
+
+def test_the_committed_file_is_the_default_preset() -> None:
+    assert (TOP / "params.yaml").read_text() == render(Params())
+
+
+def test_every_key_is_described() -> None:
+    assert [key.name for key in keys(Params()) if len(key.description) < 8] == []
+
+
+def test_the_sections_are_those_of_the_schema() -> None:
+    assert tuple(Params.model_fields) == SECTIONS
+
+
+@pytest.mark.parametrize("name", ["default", "smoke", "mmwhs", "paper"])
+def test_presets_load(name: str) -> None:
+    assert presets.load(name)
+
+
+def test_the_paper_preset_is_the_paper() -> None:
+    paper = presets.load("paper")
+    assert (paper.train.batch_size, paper.train.lr, paper.train.epochs, paper.train.devices) == (32, 1e-5, 100, 8)
+    assert paper.crop.roi == "labels"
+    net = paper.network.crossmodalnet
+    assert (net.residual, net.values, net.similarity, net.offsets) == ("paper", "b", "dot", "static")
+    assert paper.losses.balancing == "paper"

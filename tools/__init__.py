@@ -1,0 +1,1 @@
+"""Helpers of the developers, run through make."""
