@@ -72,11 +72,8 @@ def read_manifest(path: Path) -> list[Subject]:
     """
     if not path.is_file():
         raise DataError(f"{path} not found: run `dvc repro download`")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return [
-        Subject(row.subject, Modality(row.modality), path.parent / row.image, path.parent / row.label if row.label else None)
-        for row in table.itertuples()
-    ]  # fmt: skip
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    return [_subject(path.parent, {str(key): str(value) for key, value in row.items()}) for row in rows]
 
 
 def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
@@ -104,6 +101,11 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
 def select(pairs: list[Pair], role: Role) -> list[Pair]:
     """The pairs of one role, in order."""
     return [pair for pair in pairs if pair.role == role]
+
+
+def _subject(folder: Path, row: dict[str, str]) -> Subject:
+    label = folder / row["label"] if row["label"] else None
+    return Subject(row["subject"], Modality(row["modality"]), folder / row["image"], label)
 
 
 def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Subject]:

@@ -8,7 +8,7 @@ from scipy import ndimage
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the coarser voxel would.
+# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
 _LINEAR_SUFFICES = 1.5
 
 
@@ -66,11 +66,14 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
 
 
 def _smoothed(
-    data: np.ndarray[tuple[int, ...], np.dtype[np.float32]], native_mm: tuple[float, float, float], target_mm: float
+    data: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    native_mm: tuple[float, float, float],
+    target_mm: float,
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Widen the native voxels to the target's: a Gaussian with the variance that their box averages differ by."""
+    """Smooth by a Gaussian whose variance is what box averages over new and native voxels differ by."""
     sigma = [
-        math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0 for s in native_mm
+        math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0
+        for s in native_mm
     ]
     if not any(sigma):
         return data

@@ -49,7 +49,12 @@ def write_image(path: Path, volume: Volume) -> None:
 
 def write_label_map(path: Path, volume: Volume) -> None:
     """Write class indices as an int16 NIfTI label map with MM-WHS codes."""
-    _save(path, to_codes(volume.data), volume.affine)
+    write_codes(path, to_codes(volume.data), volume.affine)
+
+
+def write_codes(path: Path, codes: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
+    """Write MM-WHS codes `(i, j, k)` as they are, the stray 421 included."""
+    _save(path, codes.astype(np.int16), affine)
 
 
 def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -1,32 +1,27 @@
 """Registration of an MR to a CT by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information.
 
-Transforms are estimated on coarse grids and applied at full resolution. ANTs is reproducible in a process whose
-environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before its first import; its own
-`random_seed` argument is ignored. Each call needs a fresh folder for ANTs' files.
+Transforms are estimated on coarse grids and applied at full resolution. ANTs is reproducible in a process
+whose environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before its first import;
+its own `random_seed` argument is ignored. Each call needs a fresh folder for ANTs' files.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.initialise import Initialisation, write_start
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
+from crossmodalnet.imaging.similarity import NUM_BINS
 from crossmodalnet.imaging.volume import Grid, Volume
 
-logger = logging.getLogger(__name__)
-
-Initialisation = Literal["centre_of_mass", "geometric_centre", "search"]
-INITIALISATIONS: tuple[Initialisation, ...] = ("centre_of_mass", "geometric_centre", "search")
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
-# ANTs' Mattes metric and ours use as many bins per image.
-NUM_BINS = 32
 _AFFINE_SHRINK = (4, 2, 1)
+_AFFINE_SMOOTHING = (2, 1, 0)
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 
 
@@ -87,7 +82,7 @@ def estimate(
         fixed: prepared image, background 0.
         moving: prepared image, background 0.
         settings: how to register.
-        initialisation: centres of mass aligned, centres of the grids aligned, or a search over rotations.
+        initialisation: where to start.
         folder: fresh, receives the transform; whoever made it deletes it.
 
     Raises:
@@ -97,14 +92,12 @@ def estimate(
 
     f, m = _to_ants(fixed), _to_ants(moving)
     initial = folder / "initial.mat"
-    if initialisation == "search":
-        ants.affine_initializer(f, m, radian_fraction=0.15, local_search_iterations=10, txfn=str(initial))
-    else:
-        align_centres(fixed, moving, initialisation, initial)
+    write_start(fixed, moving, initialisation, initial)
     ants.registration(
         f, m, "Affine", initial_transform=str(initial), outprefix=str(folder / "affine"),
         aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=0.25,
-        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=(2, 1, 0),
+        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK,
+        aff_smoothing_sigmas=_AFFINE_SMOOTHING,
     )  # fmt: skip
     affine = folder / "affine0GenericAffine.mat"
     if settings.transform == "affine":
@@ -120,11 +113,11 @@ def estimate(
 def warp(
     moving: Volume, grid: Grid, files: Sequence[str | Path], interpolation: Interpolation, fill: float = 0.0
 ) -> Volume:
-    """Bring a moving image (linear) or label map (`nearest`: ANTs' genericLabel) onto a grid of the fixed image.
+    """Bring a moving image or label map (by ANTs' genericLabel) onto a grid in the fixed image's world.
 
     Args:
         moving: image or label map.
-        grid: where to sample; any grid in the fixed image's world.
+        grid: where to sample, at any spacing.
         files: of the transform, in ANTs' order.
         interpolation: linear for images, nearest for label maps.
         fill: value outside the moving field of view.
@@ -144,33 +137,9 @@ def warp(
     return Volume(warped.astype(np.float32), grid.affine)
 
 
-def align_centres(fixed: Volume, moving: Volume, centre: Initialisation, path: Path) -> None:
-    """Write the translation of the fixed centre (of mass, or of the grid) to the moving one, as a file of ANTs."""
-    import ants
-
-    weighted = centre == "centre_of_mass"
-    # ITK's world is LPS, ours RAS.
-    origin, target = (_centre_mm(volume, weighted) * (-1, -1, 1) for volume in (fixed, moving))
-    transform = ants.new_ants_transform(
-        dimension=3, transform_type="AffineTransform", parameters=[*np.eye(3).ravel(), *(target - origin)],
-        fixed_parameters=list(origin),
-    )  # fmt: skip
-    ants.write_transform(transform, str(path))
-
-
 def _to_ants(volume: Volume) -> Any:
     import ants
 
     image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
     direction = np.array(image.GetDirection()).reshape(3, 3)
     return ants.from_numpy(volume.data.astype(np.float32), image.GetOrigin(), image.GetSpacing(), direction)
-
-
-def _centre_mm(volume: Volume, weighted: bool) -> NDArray[np.float64]:
-    """Centre of mass, or of the grid where not `weighted` or empty; `(3,)` in RAS mm."""
-    index = (np.array(volume.data.shape) - 1) / 2
-    total = float(volume.data.sum(dtype=np.float64))
-    if weighted and total > 0:
-        sums = [volume.data.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
-        index = np.array([np.arange(len(s)) @ s / total for s in sums])
-    return volume.grid.to_world(index[:, None])[:, 0]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
-from crossmodalnet.imaging.registration import NUM_BINS, Transform, align_centres, warp
+from crossmodalnet.imaging.initialise import write_start
+from crossmodalnet.imaging.registration import Transform, warp
+from crossmodalnet.imaging.similarity import mutual_information
 from crossmodalnet.imaging.volume import Volume
 
 
@@ -31,31 +32,14 @@ class Quality:
 def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -> Quality:
     """Measure a registration of prepared images (values 0 to 1); `folder` takes one small file."""
     centres = folder / "centres.mat"
-    align_centres(fixed, moving, "centre_of_mass", centres)
+    write_start(fixed, moving, "centre_of_mass", centres)
     before, after = (_similarity(fixed, moving, files) for files in ([str(centres)], transform.files))
     folded, largest = (0.0, 0.0) if transform.warp is None else deformation(transform.warp)
     return Quality(before, after, folded, largest)
 
 
-def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Mutual information of paired values between 0 and 1, from their joint histogram.
-
-    Args:
-        a: `(n,)`.
-        b: `(n,)`.
-
-    Returns:
-        Nats, 0 for no values.
-    """
-    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
-    p = joint / max(joint.sum(), 1)
-    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
-    filled = p > 0
-    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
-
-
 def deformation(path: Path) -> tuple[float, float]:
-    """Share of voxels with a negative Jacobian determinant, and the longest vector in mm, of a displacement field.
+    """Measure a displacement field: share of folded voxels (Jacobian at most 0), longest vector in mm.
 
     Args:
         path: NIfTI `(i, j, k, 1, 3)`, ITK's LPS vectors in mm, as ANTs writes it.

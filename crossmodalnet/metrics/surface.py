@@ -1,7 +1,7 @@
 """Distances between the surfaces of two masks, in mm.
 
-The surface of a mask is the set of its voxels that have a background neighbour across a face; beyond the border
-of the volume everything is background. A distance is measured between voxel centres.
+The surface of a mask is the set of its voxels that have a background neighbour across a face; beyond the
+border of the volume everything is background. A distance is measured between voxel centres.
 """
 
 from dataclasses import dataclass

@@ -1,24 +1,39 @@
 """Parameters of the register stage: MR to CT by ANTs SyN."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Section
+from pipeline.params.base import IntTriple, Section
 
 
 class RegisterParams(Section):
     """Section `register`."""
 
     transform: Literal["SyN", "SyNCC"] = Field(
-        "SyN", description="SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, much slower"
+        "SyN",
+        description="SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
     )
     working_spacing_mm: float = Field(
-        4.0, gt=0, le=10, description="transforms are estimated at this spacing, images warped at the CT's own"
+        4.0,
+        gt=0,
+        le=10,
+        description="transforms are estimated at this spacing, images warped at the CT's own",
     )
-    iterations: list[int] = Field([40, 20, 10], min_length=1, description="SyN iterations, coarse to fine")
+    affine_iterations: IntTriple = Field(
+        (100, 50, 10), description="affine iterations at a quarter, half and the full working resolution"
+    )
+    iterations: list[Annotated[int, Field(ge=0)]] = Field(
+        [40, 20, 10], min_length=1, max_length=6, description="SyN iterations, coarse to fine"
+    )
+    initialisations: list[Literal["search", "centre_of_mass", "geometric_centre"]] = Field(
+        ["search", "centre_of_mass", "geometric_centre"],
+        min_length=1,
+        description="where the registration starts; the next is tried when one fails or makes the pair worse",
+    )
     seed: int = Field(1, ge=1, description="of the metric's sampling")
     workers: int = Field(0, ge=0, description="pairs registered at once; 0: one per core")
     min_gain: float = Field(
-        0.0, description="a pair whose mutual information rises by less is retried, then stops the stage"
+        0.0,
+        description="a pair whose mutual information rises by less (nats) is retried, then stops the stage",
     )

@@ -10,7 +10,10 @@ class SplitParams(Section):
 
     seed: int = Field(0, ge=0, description="of the shuffle of subjects")
     test_fraction: float = Field(
-        0.25, gt=0, lt=1, description="share of labelled subjects of each modality that tests; 0.25 of 20 = 15/5"
+        0.25,
+        gt=0,
+        lt=1,
+        description="share of labelled subjects of each modality that tests; 0.25 of 20 = 15/5",
     )
     validation_fraction: float = Field(
         0.15, gt=0, lt=1, description="share of the training pairs held out to choose the checkpoint"
@@ -21,5 +24,7 @@ class SplitParams(Section):
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitParams":
         if self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}")
+            raise ValueError(
+                f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}"
+            )
         return self

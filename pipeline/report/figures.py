@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 from pipeline.report.records import ATLAS, MEAN, METRICS, ROWS, Metric, Result, Training
 
 MODEL_COLOURS = ("#1d4e89", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b45309", "#4d7c0f")
-ATLAS_COLOUR = "#b4bcc8"
+ATLAS_COLOUR = "#8a95a5"
 INK, MUTED, LINES = "#1c2733", "#5b6776", "#e3e8ee"
 
-# A fixed salt and no date: the page is a function of its inputs. Text as outlines needs no font on the reader's side.
-STYLE = {
+# A fixed salt and no date: the page is a function of its inputs. Text as outlines needs no fonts.
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "crossmodalnet",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -72,6 +73,7 @@ def box_plot(results: Sequence[Result], key: str) -> str:
         _structure_axis(axes, metric)
         if metric.higher_is_better:
             lowest = min(float(result.cases[key].min()) for result in results)
+            axes.set_yticks(np.arange(0, 1.01, 0.05 if lowest > 0.6 else 0.2))
             axes.set_ylim(max(0.0, np.floor(10 * lowest) / 10 - 0.02), 1.01)
         _legend(figure, results)
 
@@ -86,7 +88,10 @@ def curve_chart(training: Training) -> str:
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, 2, sharex=True).ravel()
         contents = (
-            ("Training losses", {"loss_dice": "Dice loss", "loss_ce": "cross-entropy", "loss": "balanced sum"}),
+            (
+                "Training losses",
+                {"loss_dice": "Dice loss", "loss_ce": "cross-entropy", "loss": "balanced sum"},
+            ),
             ("Validation Dice", {"val_dice": "mean of seven structures"}),
             ("Balancing weights (Eq. 23)", {"weight_dice": "Dice loss", "weight_ce": "cross-entropy"}),
             ("Learning rate", {"lr": "Adam"}),
@@ -102,6 +107,7 @@ def curve_chart(training: Training) -> str:
             if len(columns) > 1:
                 axes.legend()
         _mark_best(panels[1], epochs, curve["val_dice"].to_numpy(float))
+        panels[0].set_ylim(bottom=0)
         panels[1].set_ylim(0, 1)
         panels[2].set_ylim(0, 1)
         panels[3].set_ylim(bottom=0)
@@ -200,7 +206,4 @@ def _mark_best(axes: Axes, epochs: NDArray[np.float64], values: NDArray[np.float
     """Mark the epoch whose weights were kept: the first with the highest validation Dice."""
     best = int(np.argmax(values))
     axes.plot(epochs[best], values[best], "o", color="#d97706", ms=6)
-    axes.annotate(
-        f"kept: {values[best]:.3f}, epoch {epochs[best]:g}", (epochs[best], values[best]), (-6, -14),
-        textcoords="offset points", ha="right" if epochs[best] > epochs.mean() else "left", color=INK,
-    )  # fmt: skip
+    axes.set_title(f"Validation Dice (kept: {values[best]:.3f}, epoch {epochs[best]:g})")

@@ -99,15 +99,16 @@ def _read_split(path: Path) -> dict[Role, list[str]]:
 def _read_result(name: str, pairs: Sequence[str], top: Path) -> Result:
     """Read metrics, cases, intervals and predictions of one method, checked against the test pairs."""
     folder = top / paths.EVALUATION / name
-    metrics = _json(top / paths.METRICS / f"{name}.json", "evaluate")
-    cases = _table(folder / "cases.csv", "evaluate", CASE_COLUMNS)
-    intervals = _table(folder / "intervals.csv", "evaluate", INTERVAL_COLUMNS)
+    stage = ATLAS if name == ATLAS else "evaluate"
+    metrics = _json(top / paths.METRICS / f"{name}.json", stage)
+    cases = _table(folder / "cases.csv", stage, CASE_COLUMNS)
+    intervals = _table(folder / "intervals.csv", stage, INTERVAL_COLUMNS)
     cases = cases[cases["structure"].isin(ABBREVIATIONS)]
     if absent := sorted(set(pairs) - set(cases["pair"])):
-        raise DataError(f"{folder / 'cases.csv'} lacks test pairs {', '.join(absent)}: run `dvc repro evaluate`")
-    predictions = {
-        pair: _existing(folder / "predictions" / f"{pair}.nii.gz", "evaluate") for pair in pairs
-    }
+        raise DataError(
+            f"{folder / 'cases.csv'} lacks test pairs {', '.join(absent)}: run `dvc repro {stage}`"
+        )
+    predictions = {pair: _existing(folder / "predictions" / f"{pair}.nii.gz", stage) for pair in pairs}
     estimates = {
         (metric.key, structure): estimate
         for metric in METRICS

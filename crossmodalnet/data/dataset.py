@@ -1,0 +1,153 @@
+"""The training set in memory, and which sample goes where: a pure function of seed, epoch and position.
+
+No draw depends on the process that makes it, so any number of processes sees the same batches, and training
+resumed in the middle of an epoch sees those that it would have seen.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop
+from crossmodalnet.data.patches import draw_region, pad_to
+
+# A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
+CONTEXT = 1.25
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """A pair of images with its truth.
+
+    Attributes:
+        name: of the pair.
+        image: CT and MR in [0, 1], `(2, d, h, w)`.
+        label: class indices, uint8, `(d, h, w)`.
+    """
+
+    name: str
+    image: Tensor
+    label: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one step: `image (b, 2, d, h, w)`, `label (b, d, h, w)` int64, and their cases' names."""
+
+    names: tuple[str, ...]
+    image: Tensor
+    label: Tensor
+
+
+def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Indices of the cases in the order of an epoch: rounds over all cases, each shuffled anew."""
+    random = np.random.default_rng([seed, epoch])
+    return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
+
+
+def sample_seed(seed: int, *place: int) -> int:
+    """Mix a seed with where it is used into 32 bits."""
+    return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+
+
+class TrainingSet:
+    """Cases in memory, from which augmented patches are drawn.
+
+    Args:
+        cases: at least one.
+        settings: of the augmentation; None leaves samples as they are.
+        patch_size: voxels; smaller cases are padded by repeating their border.
+        samples_per_case: how often an epoch visits each case.
+        foreground_share: share of patches centred on a structure.
+        seed: source of every draw.
+        batch_size: global, over all processes.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[LabelledCase],
+        *,
+        settings: AugmentationSettings | None,
+        patch_size: tuple[int, int, int],
+        samples_per_case: int,
+        foreground_share: float,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        if not cases:
+            raise ValueError("a training set needs at least one case")
+        self._cases = [_padded(case, patch_size) for case in cases]
+        self._settings = settings
+        self._patch_size = patch_size
+        self._samples_per_case = samples_per_case
+        self._foreground_share = foreground_share
+        self._seed = seed
+        self._batch_size = batch_size
+        self._local = threading.local()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch; the last one is filled up with the epoch's first cases, augmented anew."""
+        return -(-len(self._cases) * self._samples_per_case // self._batch_size)
+
+    def batches(
+        self, epoch: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, threads: int = 1
+    ) -> Iterator[Batch]:
+        """Make a process's share of an epoch's batches, one batch ahead of the consumer.
+
+        Args:
+            epoch: counted from 0.
+            first_step: where to begin in the epoch.
+            rank: this process; it gets the `rank`-th share of every global batch.
+            world_size: number of processes, a divisor of the batch size.
+            threads: samples made at once; has no influence on what they are.
+        """
+        share = self._batch_size // world_size
+        order = epoch_order(len(self._cases), self._samples_per_case, self._seed, epoch)
+        with ThreadPoolExecutor(threads, thread_name_prefix="augment") as pool:
+
+            def submit(step: int) -> list[Future[LabelledCase]]:
+                first = step * self._batch_size + rank * share
+                positions = range(first, first + share)
+                return [pool.submit(self.sample, int(order[p % len(order)]), epoch, p) for p in positions]
+
+            steps = range(first_step, self.steps_per_epoch)
+            waiting = submit(steps[0]) if steps else []
+            for step in steps:
+                ready, waiting = waiting, submit(step + 1) if step + 1 < self.steps_per_epoch else []
+                yield _collate([future.result() for future in ready])
+
+    def sample(self, index: int, epoch: int, position: int) -> LabelledCase:
+        """Draw the sample at a position of an epoch from the case `index`."""
+        case, size = self._cases[index], self._patch_size
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position))
+        image, label = case.image, case.label
+        if tuple(label.shape) != size:
+            region = draw_region(
+                label, size, foreground_share=self._foreground_share, context=CONTEXT, random=random
+            )
+            image, label = image[(slice(None), *region)], label[region]
+        if self._settings is None:
+            return LabelledCase(case.name, centre_crop(image, size), centre_crop(label, size))
+        if not hasattr(self._local, "augmenter"):
+            self._local.augmenter = Augmenter(self._settings)
+        return LabelledCase(case.name, *self._local.augmenter(image, label, size, random))
+
+
+def _padded(case: LabelledCase, size: tuple[int, int, int]) -> LabelledCase:
+    label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
+    return LabelledCase(case.name, pad_to(case.image, size), label)
+
+
+def _collate(samples: list[LabelledCase]) -> Batch:
+    return Batch(
+        tuple(sample.name for sample in samples),
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.label for sample in samples]).long(),
+    )

@@ -1,0 +1,71 @@
+"""From Hounsfield units and arbitrary MR units to the network's input in [0, 1]."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How each modality is brought to [0, 1].
+
+    Attributes:
+        ct_window_hu: Hounsfield units that become 0 and 1; what lies outside is clipped.
+        mr_percentiles: percentiles of the volume's non-zero voxels that become 0 and 1. MR has no unit, so
+            the range is found per volume; exact zeros are taken to lie outside the field of view.
+    """
+
+    ct_window_hu: tuple[float, float]
+    mr_percentiles: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        low, high = self.ct_window_hu
+        if not low < high:
+            raise ValueError(f"ct_window_hu must ascend, got {self.ct_window_hu}")
+        low, high = self.mr_percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"mr_percentiles must ascend within 0 and 100, got {self.mr_percentiles}")
+
+    def mr_range(self, data: NDArray[np.floating]) -> tuple[float, float]:
+        """Find the MR values that become 0 and 1.
+
+        Raises:
+            ValueError: the volume is constant inside its field of view.
+        """
+        inside = data[data != 0]
+        low, high = np.percentile(inside, self.mr_percentiles) if inside.size else (0.0, 0.0)
+        if not low < high:
+            raise ValueError(
+                f"MR has no contrast: its {self.mr_percentiles} percentiles are {low:g} and {high:g}"
+            )
+        return float(low), float(high)
+
+
+def stack_input(ct: Volume, mr: Volume, intensity: Intensity) -> NDArray[np.float32]:
+    """Make the network's input: channel 0 is CT, channel 1 is MR, both in [0, 1].
+
+    Args:
+        ct: CT in Hounsfield units, `(i, j, k)`.
+        mr: MR on the same grid.
+        intensity: the two ranges.
+
+    Returns:
+        `(2, i, j, k)`.
+
+    Raises:
+        ValueError: the grids differ, a value is not finite, or the MR has no contrast.
+    """
+    if not ct.grid.same_as(mr.grid):
+        raise ValueError(f"CT and MR must lie on one grid, got shapes {ct.data.shape} and {mr.data.shape}")
+    if not (np.isfinite(ct.data).all() and np.isfinite(mr.data).all()):
+        raise ValueError("CT and MR must be finite, got NaN or infinite voxels")
+    return np.stack(
+        [_to_unit(ct.data, *intensity.ct_window_hu), _to_unit(mr.data, *intensity.mr_range(mr.data))]
+    )
+
+
+def _to_unit(data: NDArray[np.floating], low: float, high: float) -> NDArray[np.float32]:
+    return np.clip((data.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)

@@ -1,0 +1,104 @@
+"""Signed distances in mm (negative inside) of simple bodies, and their combinations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
+
+Field = NDArray[np.float32]
+
+# A tube's distance is only computed this near to it; farther points get this value.
+FAR_MM = 25.0
+
+
+def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field:
+    """Approximate distance to an ellipsoid, exact to first order at its surface.
+
+    Args:
+        points: `(d, ...)` coordinates in mm; d = 2 gives an ellipse, and in 3-D an elliptic cylinder.
+        centre: `(d,)`, mm.
+        radii: `(d,)` semi-axes, mm.
+
+    Returns:
+        `(...)`, mm.
+    """
+    first = np.zeros(points.shape[1:], np.float32)
+    second = np.zeros_like(first)
+    for axis, (middle, radius) in enumerate(zip(np.asarray(centre, np.float32), radii, strict=True)):
+        scaled = (points[axis] - middle) * np.float32(1 / radius)
+        first += scaled * scaled
+        scaled *= np.float32(1 / radius)
+        second += scaled * scaled
+    np.sqrt(first, out=first)
+    np.sqrt(second, out=second)
+    distance: Field = first * (first - 1) / np.maximum(second, np.float32(1e-6))
+    return distance
+
+
+def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
+    """Distance to the plane through `point`: negative behind it, where `normal` (any length) points away from."""
+    unit = np.asarray(normal, np.float64)
+    unit = unit / np.linalg.norm(unit)
+    offset = np.float32(unit @ np.asarray(point, np.float64))
+    x, y, z = unit.astype(np.float32)
+    distance: Field = points[0] * x + points[1] * y + points[2] * z - offset
+    return distance
+
+
+def spline(knots: ArrayLike, num_points: int) -> NDArray[np.float64]:
+    """Smooth curve `(num_points, d)` through `knots` `(k, d)`, equally spaced in the knots' index."""
+    values = np.asarray(knots, np.float64)
+    curve = CubicSpline(np.arange(len(values)), values)(np.linspace(0, len(values) - 1, num_points))
+    return np.asarray(curve, np.float64)
+
+
+def tube(points: Field, path: ArrayLike, radii: ArrayLike) -> Field:
+    """Distance to a chain of round cones.
+
+    Args:
+        points: `(3, n)`, mm.
+        path: `(k, 3)` centre line, mm.
+        radii: `(k,)` radius at each of its points, mm.
+
+    Returns:
+        `(n,)`, mm; `FAR_MM` where the tube is farther away than that along an axis.
+    """
+    line, widths = np.asarray(path, np.float32), np.asarray(radii, np.float32)
+    reach = widths[:, None] + np.float32(FAR_MM)
+    low, high = (line - reach).min(axis=0), (line + reach).max(axis=0)
+    near = np.ones(points.shape[1], bool)
+    for axis in range(3):
+        near &= (points[axis] > low[axis]) & (points[axis] < high[axis])
+    distance = np.full(points.shape[1], np.float32(FAR_MM))
+    distance[near] = _cones(points[:, near], line, widths)
+    return distance
+
+
+def _cones(points: Field, line: Field, widths: Field) -> Field:
+    nearest = np.full(points.shape[1], np.float32(FAR_MM))
+    for start, end, width, end_width in zip(line, line[1:], widths, widths[1:], strict=False):
+        axis = end - start
+        from_start = points - start[:, None]
+        along = np.tensordot(axis, from_start, 1) * np.float32(1 / max(float(axis @ axis), 1e-6))
+        np.clip(along, 0, 1, out=along)
+        from_start -= axis[:, None] * along
+        distance = np.sqrt(np.einsum("in,in->n", from_start, from_start)) - (
+            width + (end_width - width) * along
+        )
+        np.minimum(nearest, distance, out=nearest)
+    return nearest
+
+
+def smooth_union(a: Field, b: Field, blend_mm: float) -> Field:
+    """Union whose crease is rounded over `blend_mm`; at most a quarter of that is added."""
+    weight = np.clip(0.5 + (b - a) * np.float32(0.5 / blend_mm), 0, 1)
+    union: Field = b + (a - b) * weight - np.float32(blend_mm) * weight * (1 - weight)
+    return union
+
+
+def without(body: Field, *others: Field, gap_mm: float = 0.0) -> Field:
+    """`body` minus `others`, keeping `gap_mm` away from them."""
+    for other in others:
+        body = np.maximum(body, np.float32(gap_mm) - other)
+    return body

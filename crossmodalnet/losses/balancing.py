@@ -1,0 +1,73 @@
+"""Adaptive loss balancing over any number of objectives (Def. 4, Eq. 23)."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+Balancing = Literal["paper", "harder", "uniform"]
+
+_SIGNS: dict[Balancing, float] = {"paper": -1.0, "harder": 1.0, "uniform": 0.0}
+
+
+def balancing_weights(losses: Sequence[float], alpha: float, mode: Balancing) -> list[float]:
+    """Weigh objectives by their previous values: `w_i = softmax_i(-alpha L_i)` (Eq. 23).
+
+    Args:
+        losses: last value of each objective.
+        alpha: sharpness, at least 0; 0 gives equal weights.
+        mode: `paper` is Eq. 23, in which the smaller loss weighs more; `harder` has the opposite sign, which
+            is what the text beneath the equation says; `uniform` gives equal weights.
+
+    Returns:
+        One weight per objective; they sum to 1.
+    """
+    scores = [_SIGNS[mode] * alpha * loss for loss in losses]
+    powers = [math.exp(score - max(scores)) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+class AdaptiveBalancer:
+    """Weights of named objectives, from their values of the step before.
+
+    The weights are plain numbers: no gradient flows through them. At the first step they are equal.
+
+    Args:
+        names: the objectives, in the order in which losses are given.
+        mode: see `balancing_weights`.
+        alpha: see `balancing_weights`.
+    """
+
+    def __init__(self, names: Sequence[str], mode: Balancing, alpha: float) -> None:
+        if mode not in _SIGNS:
+            raise ValueError(f"balancing must be one of {', '.join(_SIGNS)}, got {mode!r}")
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"objectives must be one or more different names, got {list(names)}")
+        if not 0 <= alpha < math.inf:
+            raise ValueError(f"alpha must be at least 0 and finite, got {alpha}")
+        self.names = tuple(names)
+        self.mode = mode
+        self.alpha = alpha
+        self._previous: list[float] | None = None
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the coming step, in the order of `names`; they sum to 1."""
+        if self._previous is None:
+            return [1 / len(self.names)] * len(self.names)
+        return balancing_weights(self._previous, self.alpha, self.mode)
+
+    def update(self, losses: Sequence[float]) -> None:
+        """Take note of the raw losses of a step (those of the whole batch, over all processes)."""
+        if len(losses) != len(self.names) or not all(math.isfinite(loss) for loss in losses):
+            raise ValueError(
+                f"losses must be {len(self.names)} finite numbers ({', '.join(self.names)}), got {losses}"
+            )
+        self._previous = list(losses)
+
+    def state(self) -> list[float] | None:
+        """All that the weights depend on: the losses of the last step, None before the first."""
+        return self._previous
+
+    def restore(self, state: list[float] | None) -> None:
+        """Go back to what `state` gave."""
+        self._previous = state

@@ -1,0 +1,33 @@
+"""Networks by name: a plain dict of builders."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.assembly import build_crossmodalnet
+from crossmodalnet.networks.windows import Triple
+
+Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
+
+BUILDERS: dict[str, Builder] = {"crossmodalnet": build_crossmodalnet}
+
+
+def build_network(
+    name: str, config: Mapping[str, Any], *, patch_size: Triple, num_classes: int = NUM_CLASSES
+) -> nn.Module:
+    """Build a network whose forward maps CT and MR `(b, 2, D, H, W)` to logits `(b, num_classes, D, H, W)`.
+
+    Args:
+        name: a key of `BUILDERS`.
+        config: that network's options.
+        patch_size: voxels per axis of the inputs to come.
+        num_classes: with background.
+
+    Raises:
+        ValueError: no such network, or options or a patch size it cannot take.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"network must be one of {', '.join(sorted(BUILDERS))}, got {name!r}")
+    return BUILDERS[name](config, patch_size, num_classes)

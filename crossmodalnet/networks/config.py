@@ -1,0 +1,136 @@
+"""What CrossModalNet is built from: its options, and the rules that they and the patch size obey."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from crossmodalnet.networks.attention import Similarity, Values
+from crossmodalnet.networks.cross import Refines
+from crossmodalnet.networks.deformable import Offsets
+from crossmodalnet.networks.swin import Residual
+from crossmodalnet.networks.windows import Triple
+
+Position = Literal["none", "sincos"]
+Stem = Literal["linear", "conv"]
+
+AXES = ("depth", "height", "width")
+
+
+@dataclass(frozen=True)
+class CrossModalNetConfig:
+    """Options of CrossModalNet; lists have one entry per level, finest first.
+
+    Attributes:
+        channels: of each stream at the finest level, doubled at each next one.
+        depths: layers T^l (plain Swin, shifted Swin, Cross Transformer block) per level.
+        heads: of every attention, per level.
+        patch_embedding: voxels per token and axis.
+        window: of the Swin blocks, tokens per axis.
+        cross: with Cross Transformer blocks; without, the streams meet in the head alone.
+        cross_window: of the cross attention, per level; None is attention over all tokens.
+        values: stream of the values in Eq. 4.
+        similarity: of queries and keys.
+        refines: which of its two streams a Cross Transformer block refines.
+        residual: Eq. 2 as printed, or the usual pre-norm block.
+        deformable: with the deformable operator on the keys' stream.
+        offsets: of the deformable operator.
+        num_points: K of Eq. 7, per level.
+        max_offset: bound on the offsets, in tokens of the level.
+        mlp_ratio: hidden width of the MLPs over their channels.
+        drop_path: probability of skipping a branch, rising linearly to this value at the deepest level.
+        position: encoding added after patch embedding.
+        stem: linear patch embedding alone, or a convolution at full resolution before it and in the head.
+        stem_channels: per stream, for stem conv.
+        head_channels: features per voxel before the classes.
+        checkpointing: recompute activations in the backward pass to save memory.
+    """
+
+    channels: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    patch_embedding: Triple
+    window: Triple
+    cross: bool
+    cross_window: tuple[Triple | None, ...]
+    values: Values
+    similarity: Similarity
+    refines: Refines
+    residual: Residual
+    deformable: bool
+    offsets: Offsets
+    num_points: tuple[int, ...]
+    max_offset: float
+    mlp_ratio: float
+    drop_path: float
+    position: Position
+    stem: Stem
+    stem_channels: int
+    head_channels: int
+    checkpointing: bool
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "CrossModalNetConfig":
+        """Read the options from `values`, which must hold each of them.
+
+        Raises:
+            ValueError: an unknown or missing option, or one that breaks a rule.
+        """
+        known = {field.name for field in fields(cls)}
+        if wrong := sorted(known ^ set(values)):
+            raise ValueError(
+                f"options of crossmodalnet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
+            )
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        levels = len(self.depths)
+        for name in ("heads", "cross_window", "num_points"):
+            if (length := len(getattr(self, name))) != levels:
+                raise ValueError(
+                    f"{name} must have one entry per level as depths has ({levels}), got {length}"
+                )
+        for level, num_heads in enumerate(self.heads):
+            if self.dim(level) % num_heads:
+                raise ValueError(
+                    f"heads[{level}] must divide the {self.dim(level)} channels of its level, got {num_heads}"
+                )
+        if self.position == "sincos" and self.channels % 6:
+            raise ValueError(f"channels must be a multiple of 6 for position: sincos, got {self.channels}")
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the encoder, the deepest included."""
+        return len(self.depths)
+
+    def dim(self, level: int) -> int:
+        """Channels of each stream at `level`."""
+        return self.channels << level
+
+    def drop_path_at(self, level: int) -> float:
+        """Probability of skipping a branch at `level`."""
+        return self.drop_path * level / max(self.num_levels - 1, 1)
+
+    def multiples(self) -> Triple:
+        """Voxels per axis of which a patch must be a multiple."""
+        d, h, w = (stride * 2 ** (self.num_levels - 1) for stride in self.patch_embedding)
+        return d, h, w
+
+    def check_size(self, size: tuple[int, ...]) -> None:
+        """Check that the strides divide a patch of `size` voxels.
+
+        Raises:
+            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple.
+        """
+        if len(size) != 3:
+            raise ValueError(f"patch size must have 3 axes, got {size}")
+        for axis, n, stride, multiple in zip(AXES, size, self.patch_embedding, self.multiples(), strict=True):
+            if n < multiple or n % multiple:
+                raise ValueError(
+                    f"patch size {size}: {axis} must be a multiple of {multiple} "
+                    f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
+                )
+
+    def map_size(self, patch_size: Triple, level: int) -> Triple:
+        """Tokens per axis at `level`."""
+        d, h, w = (n // (s * 2**level) for n, s in zip(patch_size, self.patch_embedding, strict=True))
+        return d, h, w

@@ -1,0 +1,169 @@
+"""CrossModalNet (Eq. 1): two streams side by side through an encoder and a decoder, fused in the head."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossmodalnet.networks.embedding import PatchExpanding
+from crossmodalnet.networks.head import FusedHead
+
+Streams = tuple[Tensor, Tensor]
+Size = tuple[int, ...]
+
+
+class DualLayer(nn.Module):
+    """A layer of Eq. 1: `F_a^l = T_a^l(F_a, F_b)` and `F_b^l = T_b^l(F_b, F_a)`, at once.
+
+    Swin blocks in each stream, then a Cross Transformer block each. Both cross blocks read the same, old
+    features: neither sees what the other has made.
+
+    Args:
+        swin: the Swin blocks of streams a and b.
+        cross: the Cross Transformer blocks that refine a and b, or None.
+        checkpointing: recompute the activations in the backward pass.
+    """
+
+    def __init__(
+        self, swin: Sequence[nn.Module], cross: Sequence[nn.Module] | None, *, checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self.swin = nn.ModuleList(swin)
+        self.cross = None if cross is None else nn.ModuleList(cross)
+        self.checkpointing = checkpointing
+
+    def forward(self, a: Tensor, b: Tensor) -> Streams:
+        """Map both streams `(b, d, h, w, c)` to the same shapes."""
+        if self.checkpointing and torch.is_grad_enabled():
+            out: Streams = checkpoint(self._layer, a, b, use_reentrant=False)
+            return out
+        return self._layer(a, b)
+
+    def _layer(self, a: Tensor, b: Tensor) -> Streams:
+        a, b = self.swin[0](a), self.swin[1](b)
+        if self.cross is None:
+            return a, b
+        return self.cross[0](a, b), self.cross[1](b, a)
+
+
+class SkipConnection(nn.Module):
+    """Go up a level in one stream: expand the coarse features and join those of the encoder.
+
+    Example: (1, 12, 12, 12, 48) and skip (1, 24, 24, 24, 24) -> (1, 24, 24, 24, 48) -> (1, 24, 24, 24, 24).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.expand = PatchExpanding(2 * dim, dim)
+        self.fuse = nn.Linear(2 * dim, dim)
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
+        out: Tensor = self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
+        return out
+
+
+class CrossModalNet(nn.Module):
+    """The U-shaped parallel feature network, composed of the parts that `build_crossmodalnet` makes.
+
+    Example with patches of 48x48x48, stride 2, 24 channels and three levels; each stream:
+
+        image    (1, 1, 48, 48, 48)
+        encoder  (1, 24, 24, 24, 24) -> (1, 12, 12, 12, 48) -> (1, 6, 6, 6, 96)
+        decoder  (1, 12, 12, 12, 48) -> (1, 24, 24, 24, 24)
+        logits   (1, 8, 48, 48, 48), of both streams together
+
+    In lists of pairs, the first is of stream a (CT), the second of stream b (MR).
+
+    Args:
+        check_size: called with the spatial size of an input, raises ValueError if the network cannot take it.
+        stems: a pair of convolutional stems, or nothing.
+        embeddings: a pair of patch embeddings.
+        encoder: the layers of each level, finest first.
+        mergings: a pair of patch mergings from each level but the deepest to the next.
+        skips: a pair of skip connections for each level but the deepest.
+        decoder: the layers of each level but the deepest.
+        head: fuses both streams.
+    """
+
+    def __init__(
+        self,
+        *,
+        check_size: Callable[[Size], None],
+        stems: nn.ModuleList,
+        embeddings: nn.ModuleList,
+        encoder: nn.ModuleList,
+        mergings: nn.ModuleList,
+        skips: nn.ModuleList,
+        decoder: nn.ModuleList,
+        head: FusedHead,
+    ) -> None:
+        super().__init__()
+        self.check_size = check_size
+        self.stems = stems
+        self.embeddings = embeddings
+        self.encoder = encoder
+        self.mergings = mergings
+        self.skips = skips
+        self.decoder = decoder
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.
+
+        Raises:
+            ValueError: not two channels, or a size that the network cannot take.
+        """
+        images = self._images(x)
+        a, b = self._layers(images)[-1]
+        logits: Tensor = self.head(a, b, images if self.stems else [])
+        return logits
+
+    def features(self, x: Tensor) -> list[Streams]:
+        """Give the features `F^l` of both streams (Eq. 1): embedded, then after each layer.
+
+        Args:
+            x: (b, 2, D, H, W).
+
+        Returns:
+            per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
+        """
+        return [(a.movedim(-1, 1), b.movedim(-1, 1)) for a, b in self._layers(self._images(x))]
+
+    def _images(self, x: Tensor) -> list[Tensor]:
+        if x.ndim != 5 or x.shape[1] != 2:
+            raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
+        self.check_size(tuple(x.shape[2:]))
+        images = [x[:, 0:1], x[:, 1:2]]
+        return [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else images
+
+    def _layers(self, images: list[Tensor]) -> list[Streams]:
+        streams = self.embeddings[0](images[0]), self.embeddings[1](images[1])
+        out: list[Streams] = [streams]
+        skips: list[Streams] = []
+        for level, layers in enumerate(self.encoder):
+            if level:
+                skips.append(out[-1])
+                streams = _each(self.mergings[level - 1], streams)
+            out += _run(layers, streams)
+        for level in reversed(range(len(skips))):
+            streams = _each(self.skips[level], out[-1], skips[level])
+            out += _run(self.decoder[level], streams)
+        return out
+
+
+def _each(pair: nn.Module, *streams: Streams) -> Streams:
+    """Apply the first module of a pair to stream a and the second to stream b."""
+    assert isinstance(pair, nn.ModuleList)
+    return pair[0](*(a for a, _ in streams)), pair[1](*(b for _, b in streams))
+
+
+def _run(layers: nn.Module, streams: Streams) -> list[Streams]:
+    """Run the layers of a level one after the other and keep the outcome of each."""
+    assert isinstance(layers, nn.ModuleList)
+    out = []
+    for layer in layers:
+        streams = layer(*streams)
+        out.append(streams)
+    return out

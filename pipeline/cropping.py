@@ -1,0 +1,148 @@
+"""Every pair cropped to its heart box on the working grid; atlases come from training subjects alone."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from crossmodalnet.imaging.crop import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
+from crossmodalnet.imaging.downsample import sample_image, sample_labels
+from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.volume import Volume
+from pipeline.cases import Pair, Role, select
+from pipeline.console import track
+from pipeline.cropped import CroppedCase, write_cropped
+from pipeline.errors import DataError
+from pipeline.outputs import write_json
+from pipeline.parallel import num_workers, run_parallel
+from pipeline.params.crop import CropParams
+from pipeline.work import code_fingerprint, fingerprint, work_folder
+
+logger = logging.getLogger(__name__)
+
+# Of the sampling of ANTs' metric.
+_ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pair to crop.
+
+    Attributes:
+        name: of the pair.
+        role: of the pair.
+        registered: its folder of the register stage.
+        target: folder to write.
+        atlases: registered folders of other, training pairs; empty where its own label gives the box.
+        params: section `crop`.
+    """
+
+    name: str
+    role: Role
+    registered: Path
+    target: Path
+    atlases: tuple[Path, ...]
+    params: CropParams
+
+
+Row = dict[str, str | int | float]
+
+
+def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: Path) -> pd.DataFrame:
+    """Crop every pair into a folder of `target`.
+
+    Returns:
+        Table ordered by pair: pair, role, box_mm, overflow_mm, and `cut_<structure>`, the labelled native
+        voxels outside the working grid.
+
+    Raises:
+        DataError: too few training subjects for an atlas, or a case without a heart.
+    """
+    tasks = [
+        Task(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
+        for pair in pairs
+        for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
+    ]
+    results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=_ENVIRONMENT)
+    rows = [row for _, row in track(results, "crop", len(tasks))]
+    table = pd.DataFrame(rows).sort_values("pair", ignore_index=True)
+    _warn(table, params)
+    return table
+
+
+def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[str]:
+    """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself."""
+    if params.roi == "labels":
+        return []
+    others = sorted(p.name for p in select(pairs, "train") if p.ct.name != pair.ct.name)
+    if not others:
+        raise DataError(
+            f"{pair.name}: crop.roi = atlas needs a training subject beside the case itself; add labelled "
+            "subjects, lower split.test_fraction, or set crop.roi to labels"
+        )
+    return others[: params.num_atlases]
+
+
+def crop_pair(task: Task) -> Row:
+    """Crop one pair, in a worker process, and give its row of the table.
+
+    Raises:
+        DataError: its images or its heart cannot be used.
+    """
+    try:
+        ct, label = (
+            read_image(task.registered / "ct.nii.gz"),
+            read_label_map(task.registered / "ct_label.nii.gz"),
+        )
+        mr = read_image(task.registered / "mr.nii.gz")
+        box = _atlas_box(task, ct) if task.atlases else box_of(label)
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{task.name}: {error}") from error
+    grid = working_grid(box, task.params.size, task.params.spacing_mm)
+    ct_here, mr_here = (sample_image(volume, grid, float(volume.data.min())) for volume in (ct, mr))
+    case = CroppedCase(task.name, ct_here, mr_here, sample_labels(label, grid), ct.grid)
+    write_cropped(task.target, case)
+    return {
+        "pair": task.name,
+        "role": task.role,
+        "box_mm": " : ".join(
+            " ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)
+        ),
+        "overflow_mm": round(overflow_mm(box.grown(task.params.margin_mm), grid), 3),
+        **{f"cut_{name}": count for name, count in cut_voxels(label, grid).items()},
+    }
+
+
+def _atlas_box(task: Task, ct: Volume) -> Box:
+    """Find the box by atlases; work is keyed by the CTs, the atlases' labels, the spacing and the code."""
+    key = fingerprint(
+        task.registered / "ct.nii.gz",
+        [[folder / "ct.nii.gz", folder / "ct_label.nii.gz"] for folder in task.atlases],
+        task.params.atlas_spacing_mm, code_fingerprint("crossmodalnet.imaging.crop"), version("antspyx"),
+    )  # fmt: skip
+    done = work_folder("crop", key) / "box.json"
+    if not done.is_file():
+        atlases = [
+            (read_image(folder / "ct.nii.gz"), read_label_map(folder / "ct_label.nii.gz"))
+            for folder in task.atlases
+        ]
+        write_json(done, asdict(find_heart_box(ct, atlases, task.params.atlas_spacing_mm)))
+    found = json.loads(done.read_text())
+    return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))
+
+
+def _warn(table: pd.DataFrame, params: CropParams) -> None:
+    for row in table[table["overflow_mm"] > 0].itertuples():
+        logger.warning(
+            "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
+            "the grid stays centred on the box", row.pair, row.overflow_mm,
+        )  # fmt: skip
+    counts = table.filter(like="cut_").sum()
+    if cut := {str(name).removeprefix("cut_"): int(count) for name, count in counts.items() if count}:
+        logger.warning(
+            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them",
+            cut,
+        )

@@ -1,0 +1,174 @@
+"""What learns: the network with its optimizer, balancer, precision and running mean, and one step of it."""
+
+import copy
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from crossmodalnet.data.dataset import Batch
+from crossmodalnet.losses.balancing import AdaptiveBalancer
+from crossmodalnet.losses.segmentation import evaluate_objectives
+from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from pipeline.distributed import Processes
+from pipeline.errors import DataError
+from pipeline.params.losses import LossesParams
+from pipeline.params.train import TrainParams
+
+
+def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
+    """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
+
+    Args:
+        step: counted from 0 over the whole training.
+        num_steps: of the whole training.
+        params: `lr`, `schedule` and `warmup_fraction`.
+    """
+    warmup = math.ceil(params.warmup_fraction * num_steps)
+    if step < warmup:
+        return params.lr * (step + 1) / (warmup + 1)
+    if params.schedule == "constant":
+        return params.lr
+    progress = (step - warmup) / max(1, num_steps - warmup)
+    return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+class Learner:
+    """A network in training.
+
+    Args:
+        network: on the CPU; moved to the device of this process.
+        losses: objectives and balancing.
+        params: of the training.
+        processes: which train together; gradients are averaged over them.
+    """
+
+    def __init__(
+        self, network: nn.Module, losses: LossesParams, params: TrainParams, processes: Processes
+    ) -> None:
+        self._params = params
+        self._processes = processes
+        self._device = processes.device
+        self.network = network.to(self._device)
+        self._averaged = copy.deepcopy(self.network).requires_grad_(False) if params.ema_decay else None
+        self._optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
+        )
+        self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
+        mixed = self._device.type == "cuda" and params.mixed_precision == "auto"
+        self._half: torch.dtype | None = None
+        if mixed:
+            self._half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
+        self._parallel: nn.Module = self.network
+        if processes.world_size > 1:
+            ids = [self._device] if self._device.type == "cuda" else None
+            self._parallel = DistributedDataParallel(self.network, device_ids=ids)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose weights are kept: the running mean where there is one."""
+        return self._averaged or self.network
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of forward passes."""
+        return torch.autocast(self._device.type, dtype=self._half, enabled=self._half is not None)
+
+    def step(self, batch: Batch, lr: float, number: int, place: str) -> list[float]:
+        """Take one step on this process's share of a global batch.
+
+        Args:
+            batch: the share.
+            lr: learning rate.
+            number: of the step in the whole training, for the running mean.
+            place: epoch and step in words, for the error.
+
+        Returns:
+            The raw losses over the global batch, in the order of the balancer's names.
+
+        Raises:
+            DataError: a loss is NaN or infinite; names the cases of the global batch.
+        """
+        self._parallel.train()
+        image = batch.image.to(self._device, non_blocking=True)
+        label = batch.label.to(self._device, non_blocking=True)
+        with self.autocast():
+            logits = self._parallel(image)
+        losses = evaluate_objectives(self.balancer.names, logits, label)
+        values = self._processes.mean(losses.detach().tolist())
+        if not all(math.isfinite(value) for value in values):
+            self._fail(values, batch, place)
+        weights = torch.tensor(self.balancer.weights, dtype=losses.dtype, device=self._device)
+        self._update((weights * losses).sum(), lr)
+        self.balancer.update(values)
+        self._average(number)
+        return values
+
+    def check_finite(self) -> None:
+        """Make sure that the weights are numbers.
+
+        Raises:
+            DataError: some are not.
+        """
+        for name, tensor in self.evaluated.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise DataError(
+                    f"training diverged: {name} is NaN or infinite; lower train.lr or set train.grad_clip"
+                )
+
+    def tensors(self, *, finished: bool) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it; a finished training needs the weights only."""
+        tensors = prefixed("network", self.network.state_dict())
+        if self._averaged is not None:
+            tensors |= prefixed("averaged", self._averaged.state_dict())
+        return tensors if finished else tensors | prefixed("optimizer", optimizer_tensors(self._optimizer))
+
+    def values(self) -> dict[str, Any]:
+        """The plain values that a checkpoint keeps of it."""
+        return {"balancer": self.balancer.state(), "scaler": self._scaler.state_dict()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` and `values` gave."""
+        self.network.load_state_dict(checkpoint.part("network"))
+        if self._averaged is not None:
+            self._averaged.load_state_dict(checkpoint.part("averaged"))
+        if optimizer := checkpoint.part("optimizer"):
+            restore_optimizer(self._optimizer, optimizer)
+        values: Mapping[str, Any] = checkpoint.values
+        self.balancer.restore(values["balancer"])
+        if values["scaler"]:
+            self._scaler.load_state_dict(values["scaler"])
+
+    def _update(self, total: Tensor, lr: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad()
+        self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        if self._params.grad_clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._params.grad_clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def _average(self, number: int) -> None:
+        """Let the running mean follow; at first faster, so that it soon forgets the random start."""
+        if self._averaged is None:
+            return
+        decay = min(self._params.ema_decay, (1 + number) / (10 + number))
+        with torch.no_grad():
+            for average, weight in zip(self._averaged.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(weight, 1 - decay)
+            for mean, value in zip(self._averaged.buffers(), self.network.buffers(), strict=True):
+                mean.copy_(value)
+
+    def _fail(self, values: list[float], batch: Batch, place: str) -> None:
+        cases = sorted({name for names in self._processes.gather(batch.names) for name in names})
+        losses = ", ".join(f"{name} {value}" for name, value in zip(self.balancer.names, values, strict=True))
+        raise DataError(
+            f"loss is not finite in {place}: {losses}; cases of the batch: {', '.join(cases)}. "
+            "Look at these cases, or lower train.lr"
+        )

@@ -1,0 +1,28 @@
+"""Parameters of the training objectives."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.params.base import Section
+
+
+class LossesParams(Section):
+    """Section `losses`."""
+
+    objectives: list[Literal["dice", "ce"]] = Field(
+        ["dice", "ce"], min_length=1, description="what is minimised: soft Dice, cross-entropy"
+    )
+    balancing: Literal["paper", "harder", "uniform"] = Field(
+        "paper",
+        description="weights of the objectives; paper: Eq. 23, the smaller loss weighs more; "
+        "harder: the larger one does; uniform: equal",
+    )
+    alpha: float = Field(1.0, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
+
+    @field_validator("objectives")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("objectives must differ")
+        return value

@@ -1,0 +1,79 @@
+"""Parameters of the networks: section `network`, one subsection per network."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.params.base import IntTriple, Section
+
+# YAML has lists only; the elements stay strict.
+Count = Annotated[int, Field(ge=1)]
+Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+Window = Annotated[tuple[Count, Count, Count], Field(strict=False)]
+Windows = Annotated[tuple[Window | None, ...], Field(strict=False, min_length=1)]
+
+
+class CrossModalNetParams(Section):
+    """Section `network.crossmodalnet`; lists have one entry per level, finest first."""
+
+    channels: int = Field(
+        24, ge=1, description="of each stream at the finest level, doubled at each next one"
+    )
+    depths: Levels = Field(
+        (1, 1, 1),
+        description="layers per level, each a plain and a shifted Swin block and a Cross Transformer block",
+    )
+    heads: Levels = Field(
+        (2, 4, 8), description="attention heads per level; divide the channels of the level"
+    )
+    patch_embedding: IntTriple = Field((2, 2, 2), description="voxels per token and axis at the finest level")
+    window: Window = Field((4, 4, 4), description="window of the Swin blocks, tokens per axis")
+    cross: bool = Field(
+        True, description="false: no Cross Transformer blocks, the streams meet in the head alone"
+    )
+    cross_window: Windows = Field(
+        ((4, 4, 4), (4, 4, 4), None),
+        description="window of the cross attention per level; null: over all tokens",
+    )
+    values: Literal["b", "a"] = Field(
+        "b",
+        description="of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream, as usual",
+    )
+    similarity: Literal["dot", "cosine"] = Field(
+        "dot",
+        description="of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 (scaling) true",
+    )
+    refines: Literal["keys", "queries"] = Field(
+        "keys",
+        description="which stream a cross block refines; keys: the first argument of Eq. 3, as printed; "
+        "queries: the one that asks, as is usual",
+    )
+    residual: Literal["paper", "standard"] = Field(
+        "paper",
+        description="paper: MLP(LN(A + F)) + F, as printed in Eq. 2; standard: the usual pre-norm block",
+    )
+    deformable: bool = Field(True, description="deformable operator (Eq. 7) on what the queries attend to")
+    offsets: Literal["static", "predicted"] = Field(
+        "static",
+        description="static: 3 K D H W parameters, tied to the patch size, as in the paper; "
+        "predicted: from the features, any size",
+    )
+    num_points: Levels = Field((1, 2, 4), description="K of Eq. 7 per level: samples per location")
+    max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")
+    mlp_ratio: float = Field(2.0, gt=0, description="hidden width of the MLPs over their channels")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="stochastic depth, rising to this at the deepest level"
+    )
+    position: Literal["none", "sincos"] = Field(
+        "none", description="added after patch embedding; sincos: absolute 3-D position, without parameters"
+    )
+    stem: Literal["linear", "conv"] = Field(
+        "linear",
+        description="linear: patch embedding alone, as in the paper; conv: a convolution at full resolution "
+        "feeds it and the head",
+    )
+    stem_channels: int = Field(8, ge=1, description="per stream, for stem: conv")
+    head_channels: int = Field(16, ge=1, description="features per voxel before the classes")
+    checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: less memory, slower"
+    )

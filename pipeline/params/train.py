@@ -1,0 +1,71 @@
+"""Parameters of the training."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.params.base import FloatPair, IntTriple, Section
+
+# How a training is run, not what comes out of it.
+EXECUTION = frozenset({"devices", "num_threads", "checkpoint_every"})
+
+
+class TrainParams(Section):
+    """Section `train`."""
+
+    seed: int = Field(
+        0, ge=0, description="of the first weights, the order of samples and their augmentation"
+    )
+    epochs: int = Field(40, ge=1, description="passes over the training pairs")
+    samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
+    batch_size: int = Field(
+        2, ge=1, description="samples per step over all processes, which share them equally"
+    )
+    lr: float = Field(2e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="constant, or cosine down to 1 % of lr"
+    )
+    warmup_fraction: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="of Adam (L2)")
+    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="use a running mean of the weights with this decay; 0: the weights themselves",
+    )
+    patch_size: IntTriple = Field(
+        (48, 48, 48),
+        description="voxels that the network sees at once; crop.size or smaller (random patches)",
+    )
+    foreground_share: float = Field(
+        0.67, ge=0, le=1, description="share of random patches that are centred on a structure"
+    )
+    ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
+    mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
+    validate_every: int = Field(5, ge=1, description="epochs between validations; the last epoch always is")
+    mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
+    devices: Literal["auto"] | int = Field(
+        "auto",
+        description="processes of this machine, without influence on results; auto: one per GPU, or one",
+    )
+    num_threads: int = Field(0, ge=0, description="CPU threads of all processes together; 0: one per core")
+    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints to resume from")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "TrainParams":
+        if isinstance(self.devices, int) and self.devices < 1:
+            raise ValueError(f"devices must be auto or at least 1, got {self.devices}")
+        if min(self.patch_size) < 1:
+            raise ValueError(f"patch_size must be positive, got {self.patch_size}")
+        if not self.ct_window_hu[0] < self.ct_window_hu[1]:
+            raise ValueError(f"ct_window_hu must ascend, got {self.ct_window_hu}")
+        if not 0 <= self.mr_percentiles[0] < self.mr_percentiles[1] <= 100:
+            raise ValueError(f"mr_percentiles must ascend within 0 and 100, got {self.mr_percentiles}")
+        return self
+
+    def essential(self) -> dict[str, Any]:
+        """The values that the result depends on: all but how many devices and threads work on it."""
+        return self.model_dump(mode="json", exclude=set(EXECUTION))

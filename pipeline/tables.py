@@ -1,0 +1,61 @@
+"""From scores per case to the tables and the metrics file of a model."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.metrics.statistics import Interval, bootstrap_interval
+
+METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd")
+CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined")
+MEAN = "mean"
+# The mean over structures and cases of the intersection over union is known as MIoU.
+METRICS_KEYS = {"iou": "miou"}
+DECIMALS = 6
+
+
+def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.DataFrame:
+    """Average every metric over the cases, with its 95 % bootstrap interval.
+
+    The mean of a case is that over its defined structures; the `mean` rows average these over cases.
+
+    Args:
+        cases: `CASE_COLUMNS`, a row per pair and structure, undefined scores NaN.
+        num_samples: bootstrap samples.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns metric, structure (or `mean`), mean, low, high, num_subjects; no row without any value.
+    """
+    rows: list[tuple[str, str, float, float, float, int]] = []
+    for metric in METRICS:
+        by_case = cases.pivot(index="pair", columns="structure", values=metric).reindex(
+            columns=list(ABBREVIATIONS)
+        )
+        by_case.insert(0, MEAN, by_case.mean(axis=1))
+        for structure in (MEAN, *ABBREVIATIONS):
+            values = by_case[structure].to_numpy(np.float64)
+            if np.isfinite(values).any():
+                found: Interval = bootstrap_interval(values, num_samples=num_samples, seed=seed)
+                rows.append((metric, structure, found.mean, found.low, found.high, found.num_subjects))
+    columns = ["metric", "structure", "mean", "low", "high", "num_subjects"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def bar_table(intervals: pd.DataFrame) -> pd.DataFrame:
+    """Lay the means per structure side by side for DVC's bar plots: structure, dice, iou, hd95_mm."""
+    wide = intervals.pivot(index="structure", columns="metric", values="mean")
+    present = [structure for structure in ABBREVIATIONS if structure in wide.index]
+    return wide.reindex(index=present, columns=["dice", "iou", "hd95_mm"]).reset_index()
+
+
+def metrics_content(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, Any]:
+    """Nest the means so that `dvc metrics diff` shows `dice.mean`, `dice.LV`, ...; finite numbers only."""
+    content: dict[str, Any] = {METRICS_KEYS.get(metric, metric): {} for metric in METRICS}
+    for metric, structure, mean in intervals[["metric", "structure", "mean"]].itertuples(index=False):
+        content[METRICS_KEYS.get(metric, metric)][structure] = round(float(mean), DECIMALS)
+    content["n_missed"] = int(cases["missed"].sum())
+    content["n_undefined"] = int(cases["undefined"].sum())
+    return content

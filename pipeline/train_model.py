@@ -1,0 +1,200 @@
+"""From the cropped pairs to a model folder: what the train stage does, in each of its processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.dataset import LabelledCase, TrainingSet
+from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.build import build_network
+from pipeline.cropped import CroppedCase, read_cropped
+from pipeline.curves import write_curves
+from pipeline.distributed import Processes
+from pipeline.errors import DataError, UsageError
+from pipeline.learner import Learner
+from pipeline.model_card import ModelCard, label_entries, package_versions, save_model
+from pipeline.params.augment import AugmentParams
+from pipeline.params.base import Section, load_section
+from pipeline.params.losses import LossesParams
+from pipeline.params.network import CrossModalNetParams
+from pipeline.params.train import TrainParams
+from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT
+from pipeline.split_file import read_split
+from pipeline.training import Course, Trainer
+from pipeline.work import code_fingerprint, fingerprint, work_folder
+
+NETWORKS: dict[str, type[Section]] = {"crossmodalnet": CrossModalNetParams}
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The sections that a training depends on."""
+
+    model: str
+    network: Section
+    losses: LossesParams
+    augment: AugmentParams
+    train: TrainParams
+
+    @property
+    def intensity(self) -> Intensity:
+        """How images become the network's input."""
+        return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
+
+    @property
+    def augmentation(self) -> AugmentationSettings | None:
+        """The augmentation, if there is one."""
+        if not self.augment.enabled:
+            return None
+        return AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Pairs to train on and to validate on, and what they have in common."""
+
+    training: tuple[LabelledCase, ...]
+    validation: tuple[LabelledCase, ...]
+    spacing_mm: tuple[float, float, float]
+    size: tuple[int, int, int]
+    fingerprint: str
+
+
+def read_params(model: str) -> ModelParams:
+    """Read the sections that the training of `model` depends on.
+
+    Raises:
+        UsageError: no such model, or a bad value.
+    """
+    if model not in NETWORKS:
+        raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
+    return ModelParams(
+        model,
+        load_section(NETWORKS[model], "network", model),
+        load_section(LossesParams, "losses"),
+        load_section(AugmentParams, "augment"),
+        load_section(TrainParams, "train"),
+    )
+
+
+def train_model(params: ModelParams, processes: Processes) -> None:
+    """Train, and write the model folder and its curves; every process calls this, the main one writes.
+
+    Raises:
+        UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.
+        DataError: a pair is missing or unfit, or the training diverges.
+        InterruptedRunError: stopped by a signal, after writing a checkpoint.
+    """
+    train = params.train
+    if train.batch_size % processes.world_size:
+        raise UsageError(
+            f"train.batch_size = {train.batch_size} cannot be shared equally "
+            f"by {processes.world_size} processes"
+        )
+    cohort = read_cohort(params.intensity)
+    torch.manual_seed(train.seed)
+    try:
+        network = build_network(
+            params.model, params.network.model_dump(), patch_size=train.patch_size, num_classes=NUM_CLASSES
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"network.{params.model} with train.patch_size {train.patch_size}: {error}"
+        ) from error
+    samples = TrainingSet(
+        cohort.training,
+        settings=params.augmentation,
+        patch_size=train.patch_size,
+        samples_per_case=train.samples_per_case,
+        foreground_share=train.foreground_share,
+        seed=train.seed,
+        batch_size=train.batch_size,
+    )
+    learner = Learner(network, params.losses, train, processes)
+    trainer = Trainer(learner, samples, cohort.validation, train, processes, find_work(params, cohort))
+    course = trainer.run()
+    if processes.is_main:
+        save_model(
+            MODELS / params.model, make_card(params, cohort, course), course.best, trainer.last_weights()
+        )
+        write_curves(CURVES / f"{params.model}.csv", course.rows)
+
+
+def find_work(params: ModelParams, cohort: Cohort) -> Path:
+    """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
+    code = code_fingerprint("pipeline.train_model")
+    parts = [params.network, params.losses, params.augment, params.train.essential()]
+    return work_folder(
+        "train", f"{params.model}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
+    )
+
+
+def read_cohort(intensity: Intensity) -> Cohort:
+    """Read the training and validation pairs.
+
+    Raises:
+        DataError: a pair is missing or unfit, or the pairs are not on grids of one size and spacing.
+    """
+    split = read_split(SPLIT)
+    names = [*split["train"], *split["validation"]]
+    cropped = [read_cropped(CROPPED / name) for name in names]
+    first = cropped[0].ct
+    for case in cropped:
+        shape, spacing = case.ct.data.shape, case.ct.spacing_mm
+        if shape != first.data.shape or any(
+            abs(a - b) > 1e-3 for a, b in zip(spacing, first.spacing_mm, strict=True)
+        ):
+            raise DataError(
+                f"{CROPPED / case.name}: {shape} voxels of {spacing} mm differ from the first pair's"
+            )
+    cases = [_labelled(case, intensity) for case in cropped]
+    x, y, z = (round(spacing, 6) for spacing in first.spacing_mm)
+    return Cohort(
+        training=tuple(cases[: len(split["train"])]),
+        validation=tuple(cases[len(split["train"]) :]),
+        spacing_mm=(x, y, z),
+        size=first.grid.shape,
+        fingerprint=fingerprint(split["train"], split["validation"], [CROPPED / name for name in names]),
+    )
+
+
+def make_card(params: ModelParams, cohort: Cohort, course: Course) -> ModelCard:
+    """Write down what the model is."""
+    return ModelCard(
+        name=params.model,
+        network=params.network.model_dump(mode="json"),
+        patch_size=params.train.patch_size,
+        spacing_mm=cohort.spacing_mm,
+        size=cohort.size,
+        ct_window_hu=params.train.ct_window_hu,
+        mr_percentiles=params.train.mr_percentiles,
+        labels=label_entries(),
+        num_classes=NUM_CLASSES,
+        train=params.train.essential(),
+        losses=params.losses.model_dump(mode="json"),
+        augment=params.augment.model_dump(mode="json"),
+        versions=package_versions(),
+        data_fingerprint=cohort.fingerprint,
+        training_pairs=_names(cohort.training),
+        validation_pairs=_names(cohort.validation),
+        best_epoch=course.best_epoch,
+        validation_dice=course.best_dice,
+    )
+
+
+def _labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
+    try:
+        image = stack_input(case.ct, case.mr, intensity)
+    except ValueError as error:
+        raise DataError(f"{CROPPED / case.name}: {error}") from error
+    if not case.label.data.any():
+        raise DataError(f"{CROPPED / case.name}: no labelled voxel in the crop")
+    return LabelledCase(case.name, torch.from_numpy(image), torch.from_numpy(case.label.data))
+
+
+def _names(cases: Sequence[LabelledCase]) -> tuple[str, ...]:
+    return tuple(case.name for case in cases)

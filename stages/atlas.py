@@ -1,0 +1,33 @@
+"""Stage `atlas`: what registration alone achieves, the MR labels warped to the CT."""
+
+import logging
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
+    import shutil
+
+    from pipeline.console import track
+    from pipeline.errors import DataError
+    from pipeline.evaluation import prediction_file, score_pair, write_evaluation
+    from pipeline.outputs import whole_folder
+    from pipeline.params.base import load_section
+    from pipeline.params.evaluate import EvaluateParams
+    from pipeline.paths import EVALUATION, METRICS, REGISTERED, SPLIT
+    from pipeline.split_file import read_split
+
+    params = load_section(EvaluateParams, "evaluate")
+    pairs = read_split(SPLIT)["test"]
+    with whole_folder(EVALUATION / "atlas") as folder:
+        cases = []
+        for pair in track(pairs, "atlas", len(pairs)):
+            warped, file = REGISTERED / pair / "mr_label.nii.gz", prediction_file(folder, pair)
+            if not warped.is_file():
+                raise DataError(f"{pair}: {warped} not found: run `dvc repro register`")
+            file.parent.mkdir(exist_ok=True)
+            shutil.copyfile(warped, file)
+            cases.append(score_pair(pair, file, warped.with_name("ct_label.nii.gz"), params.nsd_tolerance_mm))
+        result = write_evaluation(folder, METRICS / "atlas.json", cases, params)
+    logger.info("atlas baseline: %s", result)

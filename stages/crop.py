@@ -1,0 +1,21 @@
+"""Stage `crop`: every pair on the working grid around its heart."""
+
+
+def main() -> None:
+    """Find the heart of every pair and resample CT, registered MR and label to the working grid.
+
+    Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
+    """
+    from pipeline.cases import make_pairs, read_manifest
+    from pipeline.cropping import crop_pairs
+    from pipeline.outputs import whole_folder
+    from pipeline.params.base import load_section
+    from pipeline.params.crop import CropParams
+    from pipeline.params.split import SplitParams
+    from pipeline.paths import CROPPED, MANIFEST, REGISTERED
+
+    params = load_section(CropParams, "crop")
+    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
+    with whole_folder(CROPPED) as new:
+        table = crop_pairs(pairs, params, REGISTERED, new)
+    table.to_csv(CROPPED.with_name("crop_qc.csv"), index=False)

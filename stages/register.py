@@ -1,0 +1,21 @@
+"""Stage `register`: every MR brought to the CT it is paired with."""
+
+
+def main() -> None:
+    """Register the MR of every pair to its CT by ANTs SyN, several pairs at once.
+
+    Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
+    data/registration_qc.
+    """
+    from pipeline.cases import make_pairs, read_manifest
+    from pipeline.params.base import load_section
+    from pipeline.params.register import RegisterParams
+    from pipeline.params.split import SplitParams
+    from pipeline.paths import MANIFEST, REGISTERED, REGISTRATION_QC
+    from pipeline.registering import register_pairs, write_quality, write_registered
+
+    params = load_section(RegisterParams, "register")
+    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
+    folders = register_pairs(pairs, params)
+    write_registered(pairs, folders, REGISTERED)
+    write_quality(pairs, folders, REGISTRATION_QC)

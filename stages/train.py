@@ -1,0 +1,18 @@
+"""Stage `train`: one network on the training pairs."""
+
+from typing import Annotated
+
+from typer import Option
+
+
+def main(model: Annotated[str, Option(help="network to train, one of `models` in params.yaml")]) -> None:
+    """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
+    from pipeline.launch import run_on_devices
+    from pipeline.train_model import read_params, train_model
+
+    params = read_params(model)
+    run_on_devices(
+        lambda processes: train_model(params, processes),
+        devices=params.train.devices,
+        command=["train", "--model", model],
+    )

@@ -1,0 +1,140 @@
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from crossmodalnet.imaging import inspect as module
+from crossmodalnet.imaging.inspect import Inspection, Kind, grid_problems, inspect_file
+from crossmodalnet.imaging.volume import Grid
+
+CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (5, 6, 7))
+NOISE = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
+
+
+def inspected(tmp_path: Path, data: np.ndarray[Any, Any], kind: Kind, affine: Any = AFFINE) -> Inspection:
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "x.nii.gz")
+    return inspect_file(tmp_path / "x.nii.gz", kind)
+
+
+def whats(inspection: Inspection) -> list[str]:
+    return [f"{problem.severity}: {problem.what}" for problem in inspection.problems]
+
+
+def test_sound_files(tmp_path: Path) -> None:
+    image, label = inspected(tmp_path, NOISE, "image"), inspected(tmp_path, CODES, "label")
+    assert image.problems == label.problems == ()
+    assert image.grid is not None
+    assert image.grid.shape == (5, 6, 7)
+    assert image.grid.spacing_mm == (1, 2, 3)
+    assert inspected(tmp_path, NOISE[..., None], "image").grid is not None
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7, 2), (5, 6, 1)])
+def test_not_3d(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    found = whats(inspected(tmp_path, np.resize(NOISE, shape), "image"))
+    stored = (*shape, 1) if len(shape) == 2 and f"{shape}" not in found[0] else shape
+    assert found == [f"error: not 3-D: shape {stored}"]
+
+
+def test_nan_and_infinity_are_counted_in_all_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLAB_VOXELS", 60)
+    data = NOISE.copy()
+    data[0, 0, 0] = np.nan
+    data[4, 5, 5:] = -np.inf
+    assert whats(inspected(tmp_path, data, "image")) == ["error: 3 voxels are NaN or infinite"]
+
+
+def test_the_stray_code_is_known_and_stands_for_the_left_atrium(tmp_path: Path) -> None:
+    assert whats(inspected(tmp_path, np.where(CODES == 420, 421, CODES).astype(np.int16), "label")) == []
+
+
+def test_all_problems_of_a_label_map_at_once(tmp_path: Path) -> None:
+    data = CODES.astype(np.float32)
+    data[CODES == 850] = 7
+    data[CODES == 820] = 419.5
+    data[0, 0, 0] = np.nan
+    assert whats(inspected(tmp_path, data, "label")) == [
+        "error: 1 voxels are NaN or infinite",
+        "error: unknown label codes 7, 419.5",
+        "warning: missing structures: AO (820), PA (850)",
+    ]
+
+
+def test_an_image_given_as_label_map_does_not_flood_the_table(tmp_path: Path) -> None:
+    [unknown, missing] = whats(
+        inspected(tmp_path, np.arange(1, 101, dtype=np.int16).reshape(5, 5, 4), "label")
+    )
+    assert unknown == "error: unknown label codes 1, 2, 3, 4, 5, 6, 7, 8 and 92 more"
+    assert "missing" in missing
+
+
+def test_empty_label_map(tmp_path: Path) -> None:
+    assert whats(inspected(tmp_path, 0 * CODES, "label")) == ["error: empty label map: no voxel is labelled"]
+
+
+def test_constant_image(tmp_path: Path) -> None:
+    found = inspected(tmp_path, np.full_like(NOISE, 3), "image")
+    assert whats(found) == ["warning: constant image: every voxel is 3"]
+    assert found.digest == ""
+
+
+@pytest.mark.parametrize("spacing", [20.5, 1e-9])
+def test_degenerate_spacing(tmp_path: Path, spacing: float) -> None:
+    found = whats(inspected(tmp_path, NOISE, "image", np.diag([1, spacing, 3, 1])))
+    assert found[0].startswith(f"error: degenerate spacing (affine): 1 x {spacing:g} x 3 mm")
+
+
+def test_degenerate_spacing_that_nibabel_would_repair(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(NOISE, AFFINE)
+    image.header["pixdim"][2] = 0
+    image.to_filename(tmp_path / "x.nii.gz")
+    [found] = whats(inspect_file(tmp_path / "x.nii.gz", "image"))
+    assert found.startswith("error: degenerate spacing (pixdim): 1 x 0 x 3 mm")
+
+
+def test_singular_affine(tmp_path: Path) -> None:
+    dependent = AFFINE.copy()
+    dependent[:3, 1] = dependent[:3, 0]
+    assert whats(inspected(tmp_path, NOISE, "image", dependent)) == [
+        "error: singular affine: its axes are not independent"
+    ]
+    bad = AFFINE.copy()
+    bad[0, 3] = np.nan
+    found = inspected(tmp_path, NOISE, "image", bad)
+    assert whats(found) == ["error: affine holds NaN or infinite numbers: singular affine"]
+    assert found.grid is None
+
+
+def test_an_oblique_grid_is_not_singular(tmp_path: Path) -> None:
+    turned = np.eye(4)
+    turned[:2, :2] = np.array([[0.6, -0.8], [0.8, 0.6]]) * [0.3, 12.0]
+    assert whats(inspected(tmp_path, NOISE, "image", turned)) == []
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "x.nii.gz").write_bytes(b"\x1f\x8bjunk")
+    assert whats(inspect_file(tmp_path / "x.nii.gz", "label"))[0].startswith(
+        "error: unreadable: cannot be read"
+    )
+
+
+def test_digest_tells_scans_apart_and_sees_through_storage(tmp_path: Path) -> None:
+    whole = np.round(NOISE * 100).astype(np.int16)
+    one = inspected(tmp_path, whole, "image")
+    assert inspected(tmp_path, whole.astype(np.float32), "image", np.eye(4)).digest == one.digest
+    whole[0, 0, 0] += 1
+    assert inspected(tmp_path, whole, "image").digest != one.digest
+
+
+def test_grids() -> None:
+    grid = Grid((10, 10, 10), np.eye(4))
+    near, far = np.eye(4), np.eye(4)
+    near[0, 3], far[0, 3] = 0.05, 0.25
+    assert grid_problems(grid, Grid((10, 10, 10), near)) == []
+    [moved] = grid_problems(grid, Grid((10, 10, 10), far))
+    assert "affines differ by up to 0.25 mm" in moved.what
+    [other] = grid_problems(grid, Grid((10, 10, 9), np.eye(4)))
+    assert other.what == "label map has shape (10, 10, 9), its image (10, 10, 10): different grids"

@@ -1,0 +1,32 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from crossmodalnet.networks.build import build_network
+from pipeline.params.network import CrossModalNetParams
+
+SMALL: dict[str, Any] = {
+    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
+    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def make() -> Callable[..., nn.Module]:
+    """Build a two-level network of six channels; keyword arguments change its options."""
+
+    def build(patch_size: tuple[int, int, int] = (16, 16, 16), **options: Any) -> nn.Module:
+        params = CrossModalNetParams(**{**SMALL, **options})
+        return build_network("crossmodalnet", params.model_dump(), patch_size=patch_size)
+
+    return build

@@ -1,0 +1,132 @@
+"""The page in a real browser: no errors, no network, on a screen and on a phone."""
+
+import os
+import runpy
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pipeline.params.report import ReportParams
+from pipeline.report.gather import gather
+from pipeline.report.render import write_page
+
+FAKE = Path(__file__).parents[1] / "pipeline/report/fake_artefacts.py"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MODELS = ("crossmodalnet", "mednext")
+SECTIONS = (
+    "summary", "structures", "charts", "cases", "overlays", "training", "registration", "data", "limits",
+    "next", "parameters",
+)  # fmt: skip
+# Elements that stick out of the page, other than in boxes made to be scrolled.
+OVERFLOWING = """() => [...document.querySelectorAll("body *")].filter(element => {
+  const box = element.getBoundingClientRect();
+  const scrolled = element.closest(".scroll, pre, nav ol, .skip, .hidden");
+  const outside = box.right > document.documentElement.clientWidth + 1 || box.left < -1;
+  return outside && !scrolled && box.width > 0;
+}).map(element => element.outerHTML.slice(0, 120))"""
+TEXTS = "h1, h2, h3, dt, dd, .value, .gain, .panel span, nav a, summary"
+CLIPPED = """(texts) => [...document.querySelectorAll(texts)]
+  .filter(element => element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1)
+  .map(element => element.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium is installed: apt-get install chromium")
+        pytest.skip("no Chromium is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, headless=True, args=arguments)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS)
+    path = folder / "report/index.html"
+    write_page(path, gather(MODELS, "phantom", folder), ReportParams())
+    return path
+
+
+@pytest.fixture(params=[1280, 420], ids=["screen", "phone"])
+def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
+    """The open page; asking for anything but the file, or any error on the console, fails the test."""
+    opened = browser.new_page(viewport={"width": request.param, "height": 900})
+    troubles: list[str] = []
+
+    def only_the_file(route: Any) -> None:
+        if route.request.url == report.as_uri():
+            route.continue_()
+        else:
+            troubles.append(f"asked for {route.request.url[:100]}")
+            route.abort()
+
+    opened.route("**/*", only_the_file)
+    opened.on(
+        "console",
+        lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    opened.on("pageerror", lambda error: troubles.append(str(error)))
+    opened.goto(report.as_uri(), wait_until="load")
+    yield opened
+    opened.close()
+    assert troubles == []
+
+
+def test_every_picture_is_drawn(page: Page) -> None:
+    sizes = page.evaluate("[...document.images].map(image => [image.complete, image.naturalWidth])")
+    assert len(sizes) > 60
+    assert all(complete and width > 0 for complete, width in sizes)
+
+
+def test_sections_are_there_and_seen(page: Page) -> None:
+    for name in SECTIONS:
+        box = page.locator(f"section#{name} > h2").bounding_box()
+        assert box is not None
+        assert box["height"] > 10
+
+
+def test_nothing_sticks_out_or_is_cut(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.evaluate(CLIPPED, TEXTS) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_text_does_not_overlap(page: Page) -> None:
+    """Blocks below one another in the main column keep their order."""
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('main > section > *')]"
+        ".map(element => element.getBoundingClientRect()).map(box => [box.top, box.bottom])"
+    )
+    assert len(boxes) > 30
+    assert all(below[0] >= above[1] - 1 for above, below in pairwise(boxes))
+
+
+def test_checkerboards_open_without_a_script(page: Page) -> None:
+    picture = page.locator("#registration details img").first
+    assert not picture.is_visible()
+    page.locator("#registration summary").click()
+    assert picture.is_visible()
+
+
+def test_it_can_be_photographed(page: Page, tmp_path: Path) -> None:
+    """A screenshot that is not blank: it shows the colours of structures and of charts."""
+    from PIL import Image
+
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    with Image.open(tmp_path / "page.png") as image:
+        colours = image.convert("RGB").getcolors(maxcolors=1 << 24)
+    assert colours is not None
+    seen = {colour for _, colour in colours}
+    assert {(0x1D, 0x4E, 0x89), (0xD6, 0x27, 0x28), (0x2C, 0xA0, 0x2C)} <= seen

@@ -1,0 +1,182 @@
+"""A small, well-formed set of everything that the report reads: ellipsoid hearts, made-up scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from crossmodalnet.imaging.nifti import write_image, write_label_map
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import ABBREVIATIONS
+
+# centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
+ELLIPSOIDS = (
+    (5, (-20, 5, -15), (29, 27, 36)),
+    (2, (18, 25, -15), (27, 20, 36)),
+    (1, (-20, 5, -15), (19, 17, 27)),
+    (3, (-12, -32, 22), (22, 15, 20)),
+    (4, (34, -10, 18), (19, 18, 21)),
+    (6, (8, 2, 38), (11, 11, 26)),
+    (7, (-14, 20, 40), (11, 12, 20)),
+)
+CT_HU = np.array([20.0, 330, 290, 310, 270, 110, 350, 300])
+MR_VALUES = np.array([120.0, 420, 380, 400, 360, 210, 440, 350])
+TEST_PAIRS = [f"ct_10{i:02d}+mr_10{i + 3:02d}" for i in range(1, 6)]
+METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd")
+
+
+def labels(
+    grid: Grid, shift_mm: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0
+) -> NDArray[np.uint8]:
+    points = grid.to_world(np.indices(grid.shape).reshape(3, -1))
+    out = np.zeros(points.shape[1], np.uint8)
+    for index, centre, radii in ELLIPSOIDS:
+        offset = points - (np.array(centre) + shift_mm)[:, None]
+        out[((offset / (scale * np.array(radii)[:, None])) ** 2).sum(axis=0) < 1] = index
+    return out.reshape(grid.shape)
+
+
+def make_grid(shape: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """LPS voxel order, a little oblique, as patients come."""
+    angle = 0.08
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-spacing_mm, -spacing_mm, spacing_mm])
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) / 2)
+    return Grid(shape, affine)
+
+
+def make_artefacts(
+    top: Path,
+    *,
+    shape: tuple[int, int, int] = (44, 44, 40),
+    spacing_mm: float = 4.0,
+    num_pairs: int = 8,
+    models: tuple[str, ...] = ("crossmodalnet",),
+    source: str = "phantom",
+) -> None:
+    """Write the artefacts below `top`; the first five pairs are test pairs."""
+    train = [f"ct_10{i:02d}+mr_10{i:02d}" for i in range(11, 11 + num_pairs - 5)]
+    split = {"train": train[:-1], "validation": train[-1:], "test": TEST_PAIRS}
+    entries = {
+        role: [dict(zip(("pair", "ct", "mr"), (pair, *pair.split("+")), strict=True)) for pair in pairs]
+        for role, pairs in split.items()
+    }
+    _write_json(top / "data/split.json", {**entries, "folds": 1, "fold": 0})
+    (top / "params.yaml").write_text(
+        f"models: [{', '.join(models)}]\ndata:\n  source: {source} # <b>where</b>\n"
+    )
+    _quality_control(top, split)
+    grid = make_grid(shape, spacing_mm)
+    for number, pair in enumerate(TEST_PAIRS):
+        _images(top, pair, grid, number, models)
+    for place, name in enumerate((*models, "atlas")):
+        _scores(top, name, quality=0.9 - 0.02 * place - 0.1 * (name == "atlas"), seed=place)
+    for place, name in enumerate(models):
+        _training(top, name, place)
+
+
+def _images(top: Path, pair: str, grid: Grid, number: int, models: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(number)
+    truth = labels(grid)
+    points = grid.to_world(np.indices(grid.shape).reshape(3, -1)).reshape(3, *grid.shape)
+    body = ((points / np.array([150, 105, 400])[:, None, None, None]) ** 2).sum(axis=0) < 1
+    lungs = body & (np.abs(points[0]) > 55) & (np.abs(points[1]) < 75)
+    for name, values, air, noise in (("ct", CT_HU, -1000.0, 15), ("mr", MR_VALUES, 5.0, 12)):
+        data = np.where(body, values[truth], air)
+        data = np.where(lungs & (truth == 0), -800.0 if name == "ct" else 20.0, data)
+        data = data + rng.normal(0, noise, grid.shape)
+        write_image(
+            top / f"data/registered/{pair}/{name}.nii.gz", Volume(data.astype(np.float32), grid.affine)
+        )
+    write_label_map(top / f"data/registered/{pair}/ct_label.nii.gz", Volume(truth, grid.affine))
+    for place, name in enumerate((*models, "atlas")):
+        shift = (1.0 + number, -1.0 - 3.0 * (name == "atlas"), 1.0 + place)
+        predicted = labels(grid, shift, 0.97)
+        write_label_map(top / f"evaluation/{name}/predictions/{pair}.nii.gz", Volume(predicted, grid.affine))
+
+
+def _scores(top: Path, name: str, quality: float, seed: int) -> None:
+    rng = np.random.default_rng([7, seed])
+    rows = []
+    for number, pair in enumerate(TEST_PAIRS):
+        for structure in ABBREVIATIONS:
+            dice = float(np.clip(quality - 0.01 * number + rng.normal(0, 0.015), 0, 1))
+            rows.append(
+                (
+                    pair,
+                    structure,
+                    dice,
+                    dice / (2 - dice),
+                    40 * (1 - dice),
+                    9 * (1 - dice),
+                    min(1, dice + 0.03),
+                    False,
+                    False,
+                )
+            )
+    cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined"])
+    folder = top / "evaluation" / name
+    cases.to_csv(folder / "cases.csv", index=False)
+    per_case = pd.concat(
+        [cases.groupby("pair")[list(METRICS)].mean().reset_index().assign(structure="mean"), cases]
+    )
+    intervals, content = [], {}
+    for metric in METRICS:
+        content["miou" if metric == "iou" else metric] = values = {}
+        for structure in ("mean", *ABBREVIATIONS):
+            scores = per_case[per_case["structure"] == structure][metric]
+            values[structure] = float(scores.mean())
+            intervals.append((metric, structure, scores.mean(), scores.min(), scores.max(), len(scores)))
+    pd.DataFrame(intervals, columns=["metric", "structure", "mean", "low", "high", "num_subjects"]).to_csv(
+        folder / "intervals.csv", index=False
+    )
+    cases.groupby("structure", sort=False)[["dice", "iou", "hd95_mm"]].mean().reset_index().to_csv(
+        folder / "bars.csv", index=False
+    )
+    _write_json(top / f"metrics/{name}.json", {**content, "n_missed": 0, "n_undefined": 0})
+
+
+def _training(top: Path, name: str, place: int) -> None:
+    epochs = np.arange(1, 31)
+    dice, ce = 0.9 * np.exp(-epochs / 8) + 0.1, 1.8 * np.exp(-epochs / 6) + 0.08
+    weight = 1 / (1 + np.exp(dice - ce))
+    curve = pd.DataFrame({
+        "epoch": epochs, "loss": weight * dice + (1 - weight) * ce, "loss_dice": dice, "loss_ce": ce,
+        "weight_dice": weight, "weight_ce": 1 - weight, "lr": 1e-3 * (1 + np.cos(np.pi * epochs / 30)) / 2,
+        "val_dice": 0.88 - 0.01 * place - 0.7 * np.exp(-epochs / 7) + 0.004 * np.sin(epochs), "seconds": 6.0,
+        "samples_per_second": 2.2, "peak_memory_mb": 1500.0,
+    })  # fmt: skip
+    (top / "curves").mkdir(exist_ok=True)
+    curve.to_csv(top / f"curves/{name}.csv", index=False)
+    _write_json(top / f"models/{name}/card.json", {
+        "name": name, "patch_size": [48, 48, 48], "parameters": {"train": {"lr": 1e-3}},
+        "versions": {"python": "3.11.2", "torch": "2.15.0"}, "data_fingerprint": "0123456789abcdef",
+    })  # fmt: skip
+
+
+def _quality_control(top: Path, split: dict[str, list[str]]) -> None:
+    pairs = [(pair, role) for role, members in split.items() for pair in members]
+    table = pd.DataFrame(pairs, columns=["pair", "role"]).assign(
+        attempts=1, initialisation="centre of mass", mi_before=0.21, mi_after=0.63, label_dice=0.8123,
+        negative_jacobian_share=0.0004, largest_displacement_mm=17.32, seconds=11.2,
+    )  # fmt: skip
+    table.loc[table["role"] == "test", "label_dice"] = np.nan
+    folder = top / "data/registration_qc"
+    (folder / "checkerboards").mkdir(parents=True)
+    table.to_csv(folder / "pairs.csv", index=False)
+    for pair, _ in pairs:
+        squares = np.kron(np.indices((6, 18)).sum(axis=0) % 2, np.ones((40, 40)))
+        Image.fromarray((60 + 120 * squares).astype(np.uint8)).save(folder / f"checkerboards/{pair}.png")
+    crop = table[["pair", "role"]].assign(
+        box="10 12 8 : 58 60 56", **{f"cut_{name}": 0 for name in ABBREVIATIONS}
+    )
+    crop.to_csv(top / "data/crop_qc.csv", index=False)
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))

@@ -1,0 +1,108 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from crossmodalnet.data.dataset import Batch
+from pipeline.checkpoint import Checkpoint
+from pipeline.distributed import Processes
+from pipeline.errors import DataError
+from pipeline.learner import Learner, learning_rate
+from pipeline.params.losses import LossesParams
+from pipeline.params.train import TrainParams
+
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+
+
+def _learner(**changes):
+    torch.manual_seed(0)
+    return Learner(nn.Conv3d(2, 8, 1), LossesParams(), TrainParams(**changes), ALONE)
+
+
+def _batch(value=1.0):
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 2, 4, 4, 4, generator=random) * value
+    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 4, 4, 4), generator=random))
+
+
+def _step(learner, number=0):
+    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")
+
+
+def _weights(learner):
+    return {name: tensor.clone() for name, tensor in learner.evaluated.state_dict().items()}
+
+
+def test_learning_rate_by_hand():
+    params = TrainParams(lr=1.0, warmup_fraction=0.2, schedule="cosine")
+    rates = [learning_rate(step, 10, params) for step in range(10)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[6] == pytest.approx(0.01 + 0.99 * 0.5)
+    constant = TrainParams(lr=1.0, warmup_fraction=0.0, schedule="constant")
+    assert [learning_rate(step, 10, constant) for step in (0, 9)] == [1.0, 1.0]
+
+
+def test_losses_fall_and_the_balancer_follows():
+    learner = _learner()
+    first = _step(learner)
+    assert learner.balancer.state() == first
+    assert learner.balancer.weights[0] > 0.5  # Dice loss is the smaller one, and the paper's sign favours it
+    for number in range(1, 30):
+        last = _step(learner, number)
+    assert sum(last) < sum(first)
+
+
+def test_the_step_is_that_of_adam_on_the_balanced_sum():
+    learner = _learner(grad_clip=None)
+    reference = copy.deepcopy(learner.network)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01)
+    _step(learner)
+    batch = _batch()
+    logits = reference(batch.image)
+    ce = nn.functional.cross_entropy(logits, batch.label)
+    truth = nn.functional.one_hot(batch.label, 8).movedim(-1, 1).flatten(2)[:, 1:].float()
+    guess = logits.softmax(1).flatten(2)[:, 1:]
+    dice = 1 - (2 * (truth * guess).sum(2) / (truth.sum(2) + guess.sum(2))).mean()
+    (0.5 * ce + 0.5 * dice).backward()
+    optimizer.step()
+    torch.testing.assert_close(learner.network.weight, reference.weight)
+
+
+def test_checkpoints_hold_all_that_matters():
+    learner = _learner(ema_decay=0.9)
+    for number in range(3):
+        _step(learner, number)
+    other = _learner(ema_decay=0.9)
+    tensors = {name: tensor.clone() for name, tensor in learner.tensors(finished=False).items()}
+    other.restore(Checkpoint(tensors, learner.values()))
+    for number in range(3, 6):
+        assert _step(learner, number) == _step(other, number)
+    for name, tensor in _weights(learner).items():
+        assert torch.equal(tensor, _weights(other)[name])
+
+
+def test_running_mean_by_hand():
+    learner = _learner(ema_decay=0.5)
+    start = learner.network.weight.detach().clone()
+    _step(learner, 0)
+    expected = 0.1 * start + 0.9 * learner.network.weight  # decay (1 + 0) / (10 + 0) at first
+    torch.testing.assert_close(learner.evaluated.weight, expected)
+    _step(learner, 100)
+    torch.testing.assert_close(learner.evaluated.weight, 0.5 * expected + 0.5 * learner.network.weight)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_names_place_and_cases(value):
+    with pytest.raises(DataError, match=r"epoch 3, step 2: dice .*cases of the batch: case_x, case_y"):
+        _learner().step(_batch(value), 0.01, 0, "epoch 3, step 2")
+
+
+def test_weights_that_are_no_numbers():
+    learner = _learner()
+    learner.check_finite()
+    with torch.no_grad():
+        learner.network.bias[0] = math.nan
+    with pytest.raises(DataError, match="bias is NaN or infinite"):
+        learner.check_finite()

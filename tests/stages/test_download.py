@@ -1,0 +1,191 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from crossmodalnet.labels import unknown_codes
+from pipeline.cases import read_manifest
+from pipeline.errors import DataError
+from stages.download import main
+
+CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
+DEPENDENT = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+RAW = Path("data/raw")
+
+
+def save(path: Path, data: np.ndarray[Any, Any], affine: Any = None) -> None:
+    nib.save(nib.Nifti1Image(data, np.eye(4) if affine is None else affine), path)
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cohort, and a project whose params.yaml names it."""
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for modality in ("ct", "mr"):
+        for number in range(1001, 1005):
+            image = random.integers(-99, 99, CODES.shape, dtype=np.int16)
+            save(folder / f"{modality}_train_{number}_image.nii.gz", image)
+            save(folder / f"{modality}_train_{number}_label.nii.gz", CODES)
+    (tmp_path / "params.yaml").write_text(f"data:\n  source: mmwhs\n  path: {folder}\n")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_cohort_and_manifest(cohort: Path) -> None:
+    main()
+    subjects = read_manifest(RAW / "manifest.csv")
+    assert [s.name for s in subjects] == [f"{m}_{n}" for m in ("ct", "mr") for n in range(1001, 1005)]
+    for subject in subjects:
+        assert subject.label is not None
+        assert subject.image.read_bytes() == (cohort / subject.image.name).read_bytes()
+    assert sorted(path.name for path in Path("data").iterdir()) == ["raw"]
+    assert len(list(RAW.iterdir())) == 17
+
+
+def image(cohort: Path) -> Path:
+    return cohort / "ct_train_1001_image.nii.gz"
+
+
+def label(cohort: Path) -> Path:
+    return cohort / "ct_train_1001_label.nii.gz"
+
+
+def loaded(path: Path) -> np.ndarray[Any, Any]:
+    return np.asarray(nib.load(path).get_fdata(dtype=np.float32))
+
+
+def truncate(cohort: Path) -> None:
+    image(cohort).write_bytes(image(cohort).read_bytes()[:-30])
+
+
+def make_flat(cohort: Path) -> None:
+    save(image(cohort), loaded(image(cohort))[:, :, :1])
+
+
+def make_nan(cohort: Path) -> None:
+    data = loaded(image(cohort))
+    data[1, 2, 3] = np.nan
+    save(image(cohort), data)
+
+
+def shift_label(cohort: Path) -> None:
+    shifted = np.eye(4)
+    shifted[0, 3] = 2
+    save(label(cohort), CODES, shifted)
+
+
+def duplicate(cohort: Path) -> None:
+    (cohort / "again").mkdir()
+    shutil.copy(cohort / "ct_train_1002_image.nii.gz", cohort / "again" / image(cohort).name)
+
+
+def drop_modality(cohort: Path) -> None:
+    for path in cohort.glob("mr_*"):
+        path.unlink()
+
+
+LIST: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "unreadable": (lambda c: image(c).write_bytes(b"\x1f\x8bjunk"), "unreadable"),
+    "truncated": (truncate, "Compressed file ended"),
+    "not 3-D": (make_flat, "not 3-D"),
+    "NaN": (make_nan, "1 voxels are NaN or infinite"),
+    "other shape": (lambda c: save(label(c), CODES[:-1]), "different grids"),
+    "other affine": (shift_label, "different grids"),
+    "unknown code": (lambda c: save(label(c), np.where(CODES == 500, 7, CODES)), "unknown label codes 7"),
+    "no label": (lambda c: label(c).unlink(), "training image without label map"),
+    "no image": (lambda c: image(c).unlink(), "label map without image"),
+    "duplicate": (duplicate, "duplicate subject ct_1001"),
+    "spacing": (lambda c: save(image(c), loaded(image(c)), np.diag([1, 1, 30, 1])), "degenerate spacing"),
+    "singular": (lambda c: save(image(c), loaded(image(c)), DEPENDENT), "singular affine"),
+    "empty": (lambda c: save(label(c), 0 * CODES), "empty label map"),
+    "count": (drop_modality, "modality count mismatch: 4 labelled CT, 0 labelled MR"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIST)
+def test_each_fault_stops_the_stage_and_leaves_the_old_cohort(cohort: Path, name: str) -> None:
+    fault, message = LIST[name]
+    RAW.mkdir(parents=True)
+    (RAW / "old").write_text("cohort")
+    fault(cohort)
+    with pytest.raises(DataError, match=message) as caught:
+        main()
+    assert caught.value.exit_code == 3
+    assert [path.as_posix() for path in Path("data").rglob("*")] == ["data/raw", "data/raw/old"]
+
+
+def test_all_findings_are_listed_and_nothing_is_written(cohort: Path) -> None:
+    truncate(cohort)
+    save(label(cohort), np.where(CODES == 850, 9, CODES))
+    save(cohort / "ct_train_1002_label.nii.gz", CODES[:-1])
+    (cohort / "mr_train_1001_image.nii.gz").unlink()
+    (cohort / "mr_train_1002_label.nii.gz").unlink()
+    save(cohort / "mr_train_1003_label.nii.gz", 0 * CODES)
+    with pytest.raises(DataError) as caught:
+        main()
+    rows = [
+        line.split()[:3] for line in str(caught.value).splitlines() if line.startswith(("error", "warning"))
+    ]
+    assert rows == [
+        ["error", "all", "modality"],
+        ["error", "ct_1001", "ct_train_1001_image.nii.gz"],
+        ["error", "ct_1001", "ct_train_1001_label.nii.gz"],
+        ["error", "ct_1002", "ct_train_1002_label.nii.gz"],
+        ["error", "mr_1001", "mr_train_1001_label.nii.gz"],
+        ["error", "mr_1002", "mr_train_1002_image.nii.gz"],
+        ["error", "mr_1003", "mr_train_1003_label.nii.gz"],
+        ["warning", "ct_1001", "ct_train_1001_label.nii.gz"],
+    ]
+    assert not RAW.exists()
+    assert list(Path("data").iterdir()) == []
+
+
+def test_a_missing_structure_only_warns(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(label(cohort), np.where(CODES == 850, 0, CODES))
+    main()
+    assert "missing structures: PA (850)" in caplog.text
+    assert (RAW / "manifest.csv").is_file()
+
+
+def test_the_stray_code_passes(cohort: Path) -> None:
+    save(label(cohort), np.where(CODES == 420, 421, CODES))
+    main()
+    assert 421 in loaded(RAW / label(cohort).name)
+
+
+@pytest.mark.slow
+def test_the_phantom_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(
+        "data:\n  source: phantom\n  phantom:\n    num_labelled: 3\n    num_unlabelled: 1\n"
+        "    ct_spacing_mm: 5.0\n    mr_spacing_mm: 5.0\n"
+    )
+    main()
+    subjects = read_manifest(RAW / "manifest.csv")
+    assert [s.label is None for s in subjects] == [False, False, False, True] * 2
+    maps = [loaded(s.label) for s in subjects if s.label]
+    assert [unknown_codes(codes) for codes in maps] == [[]] * 6
+    assert any(421 in codes for codes in maps)
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_exit_code_3(cohort: Path) -> None:
+    truncate(cohort)
+    top = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "download"],
+        env={"PYTHONPATH": str(top)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert "unreadable" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.nifti import read_label_map, write_label_map
+from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import ABBREVIATIONS, Modality
+from pipeline import model_card
+from pipeline.cases import Pair, Role, Subject
+from pipeline.cropped import CroppedCase, write_cropped
+from pipeline.errors import DataError
+from pipeline.params.split import SplitParams
+from pipeline.split_file import write_split
+from stages import atlas, evaluate
+
+NATIVE = Grid((40, 36, 25), np.array([[-1.5, 0, 0, 30], [0, -1.5, 0, 27], [0, 0, 2, -25], [0, 0, 0, 1]]))
+WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -29], [0, 3, 0, -26], [0, 0, 3, -24], [0, 0, 0, 1]]))
+
+
+class FromBrightness(nn.Module):
+    """Logits of a network that has learned that CT brightness is the class index over 10."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack([-200 * (image[:, 0] - index / 10) ** 2 for index in range(8)], dim=1)
+
+
+def heart(grid: Grid, shift_mm: float = 0.0) -> Volume:
+    """Seven slabs along x, 6 mm thick, all with 30 mm sides."""
+    x, y, z = grid.to_world(np.indices(grid.shape).reshape(3, -1))
+    index = np.floor((x - shift_mm + 21) / 6) + 1
+    inside = (index >= 1) & (index <= 7) & (abs(y) < 15) & (abs(z) < 15)
+    return Volume(np.where(inside, index, 0).astype(np.uint8).reshape(grid.shape), grid.affine)
+
+
+def pair(number: int, role: Role) -> Pair:
+    subjects = [Subject(f"{m.value}_{number}", m, Path("x"), Path("y")) for m in Modality]
+    return Pair(subjects[0], subjects[1], role)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two test pairs and others, registered and cropped, and a model; gives the names of the test pairs."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("evaluate: {bootstrap_samples: 200, device: cpu}\n")
+    Path("data").mkdir()
+    pairs = [pair(1, "train"), pair(2, "validation"), pair(3, "test"), pair(4, "test")]
+    write_split(Path("data/split.json"), pairs, SplitParams())
+    names = [p.name for p in pairs if p.role == "test"]
+    for name in names:
+        write_label_map(Path("data/registered", name, "ct_label.nii.gz"), heart(NATIVE))
+        write_label_map(Path("data/registered", name, "mr_label.nii.gz"), heart(NATIVE, shift_mm=3))
+        label = heart(WORKING)
+        ct, mr = (Volume(label.data.astype(np.float32) * 10, WORKING.affine) for _ in range(2))
+        Path("data/cropped").mkdir(exist_ok=True)
+        write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
+    card = SimpleNamespace(patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)))
+    model = SimpleNamespace(network=FromBrightness(), card=card)
+    monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine"): model}[folder])
+    return names
+
+
+def test_evaluate_writes_native_predictions_tables_and_metrics(project: list[str]) -> None:
+    evaluate.main("mine")
+    metrics = json.loads(Path("metrics/mine.json").read_text())
+    assert metrics["dice"]["mean"] > 0.8  # 6 mm slabs on 3 mm voxels, restored at 1.5 mm
+    assert (metrics["n_missed"], metrics["n_undefined"]) == (0, 0)
+    for name in project:
+        found = read_label_map(Path("evaluation/mine/predictions", f"{name}.nii.gz"))
+        assert found.grid.same_as(NATIVE)
+        nearest = resample(heart(WORKING), NATIVE, "nearest")
+        assert (found.data == nearest.data).mean() > 0.95
+    cases = pd.read_csv("evaluation/mine/cases.csv")
+    assert sorted(set(cases["pair"])) == project
+    assert {file.name for file in Path("evaluation").iterdir()} == {"mine"}
+
+
+def test_evaluate_twice_gives_the_same_bytes(project: list[str]) -> None:
+    contents = []
+    for _ in range(2):
+        evaluate.main("mine")
+        files = sorted(p for top in ("evaluation", "metrics") for p in Path(top).rglob("*") if p.is_file())
+        contents.append({file: file.read_bytes() for file in files})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == len(project) + 4
+
+
+def test_atlas_scores_the_warped_mr_labels(project: list[str]) -> None:
+    atlas.main()
+    metrics = json.loads(Path("metrics/atlas.json").read_text())
+    # 3 mm of 6 mm thick slabs overlap.
+    assert metrics["dice"] == pytest.approx(dict.fromkeys(["mean", *ABBREVIATIONS], 0.5))
+    assert metrics["miou"]["mean"] == pytest.approx(1 / 3)
+    assert metrics["hd95_mm"]["LV"] == pytest.approx(3)
+    warped = Path("data/registered", project[0], "mr_label.nii.gz")
+    assert Path("evaluation/atlas/predictions", f"{project[0]}.nii.gz").read_bytes() == warped.read_bytes()
+
+
+def test_atlas_stops_at_a_missing_label_map_and_leaves_nothing(project: list[str]) -> None:
+    Path("data/registered", project[1], "mr_label.nii.gz").unlink()
+    with pytest.raises(DataError, match="mr_label"):
+        atlas.main()
+    assert not Path("metrics/atlas.json").exists()
+    assert not list(Path("evaluation").iterdir())
