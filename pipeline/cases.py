@@ -137,5 +137,7 @@ def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
     held_mrs = {pair.mr.name for pair in train[-num_validation:]}
     held = {pair.name for pair in train if pair.mr.name in held_mrs}
     if len(held) >= len(train):
-        raise DataError(f"{len(train)} training pairs leave none to train after validation pairs are held out")
+        raise DataError(
+            f"{len(train)} training pairs leave none to train after validation pairs are held out"
+        )
     return [Pair(p.ct, p.mr, "validation") if p.name in held else p for p in pairs]

@@ -41,15 +41,22 @@ def examine(top: Path | None = None) -> list[Finding]:
 
 def _programs(top: Path) -> Iterator[Finding]:
     git = shutil.which("git")
-    yield Finding("git", bool(git), git or "not found", "" if git else "install git, for instance `apt install git`")
+    yield Finding(
+        "git", bool(git), git or "not found", "" if git else "install git, for instance `apt install git`"
+    )
     inside = bool(git) and _succeeds(["git", "-C", str(top), "rev-parse", "--git-dir"])
     yield Finding(
-        "repository", inside, str(top), "" if inside else "run from the top of a git clone; `dvc exp` needs git"
+        "repository",
+        inside,
+        str(top),
+        "" if inside else "run from the top of a git clone; `dvc exp` needs git",
     )
     # The dvc of this very environment, whether or not it is on the PATH.
     dvc = Path(sys.executable).with_name("dvc")
     found = str(dvc) if dvc.exists() else shutil.which("dvc")
-    yield Finding("dvc", bool(found), found or "not found", "" if found else "pip install -c constraints.txt dvc")
+    yield Finding(
+        "dvc", bool(found), found or "not found", "" if found else "pip install -c constraints.txt dvc"
+    )
 
 
 def _packages() -> Iterator[Finding]:
@@ -71,7 +78,10 @@ def _machine(top: Path) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(top).free / GB
     enough = free_gb >= MIN_FREE_DISK_GB
     yield Finding(
-        "disk", enough, f"{free_gb:.0f} GB free", "" if enough else f"free {MIN_FREE_DISK_GB} GB or move the clone"
+        "disk",
+        enough,
+        f"{free_gb:.0f} GB free",
+        "" if enough else f"free {MIN_FREE_DISK_GB} GB or move the clone",
     )
     available_gb = psutil.virtual_memory().available / GB
     roomy = available_gb >= 4
@@ -79,7 +89,9 @@ def _machine(top: Path) -> Iterator[Finding]:
         "memory",
         roomy,
         f"{available_gb:.0f} GB available, {len(os.sched_getaffinity(0))} cores",
-        "" if roomy else "the default pipeline peaks near 4 GB: close other programs, or set register.workers=1",
+        ""
+        if roomy
+        else "the default pipeline peaks near 4 GB: close other programs, or set register.workers=1",
     )
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     for gpu in gpus:
@@ -92,7 +104,9 @@ def _parameters(top: Path) -> Iterator[Finding]:
     try:
         params = validate(Params, read_raw(top / PARAMS), "")
     except UsageError as error:
-        yield Finding("params", False, str(error), "correct params.yaml, or `crossmodalnet params use default`")
+        yield Finding(
+            "params", False, str(error), "correct params.yaml, or `crossmodalnet params use default`"
+        )
         return
     yield Finding("params", True, f"{PARAMS} is valid")
     yield from _data(top, params)
@@ -107,10 +121,14 @@ def _data(top: Path, params: Params) -> Iterator[Finding]:
     paths = [data.path] if isinstance(data.path, str) else data.path or []
     missing = [path for path in paths if not (top / path).exists()]
     if missing:
-        yield Finding("data", False, f"data.path not found: {', '.join(missing)}", "set data.path to your MM-WHS copy")
+        yield Finding(
+            "data", False, f"data.path not found: {', '.join(missing)}", "set data.path to your MM-WHS copy"
+        )
     elif not paths and not data.urls:
         remedy = "register at https://zmiclab.github.io/zxh/0/mmwhs/ and set data.path"
-        yield Finding("data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy)
+        yield Finding(
+            "data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy
+        )
     else:
         state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
         yield Finding("data", True, f"mmwhs, {state}")
@@ -129,13 +147,15 @@ def _fit(params: Params) -> Iterator[Finding]:
         f"global batch of {batch} over {processes} process(es)",
         "" if divides else "train.batch_size must be a multiple of train.devices",
     )
-    if processes > 1 and num_gpus < processes:
+    if 0 < num_gpus < processes:
         remedy = "set train.devices=auto, or launch over several nodes with torchrun or srun"
         yield Finding("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
     per_gpu = batch // processes
     if num_gpus == 0 and max(params.train.patch_size) > 64:
         remedy = "a GPU, or `crossmodalnet params use default`"
-        yield Finding("fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy)
+        yield Finding(
+            "fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy
+        )
 
 
 def _succeeds(command: list[str]) -> bool:

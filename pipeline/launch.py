@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from pipeline import errors
 from pipeline.distributed import Processes, detect_launch, num_processes, process_group
 from pipeline.errors import InterruptedRunError, PipelineError, ResourceError
@@ -60,7 +62,8 @@ def start_processes(count: int, command: list[str]) -> None:
         }
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
         options = [f"--nproc-per-node={count}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", "-m", "stages"]
-        child = subprocess.Popen([*torchrun, *options, *command], env=environment)
+        # In a session of its own: Ctrl-C reaches it once, by way of this process.
+        child = subprocess.Popen([*torchrun, *options, *command], env=environment, start_new_session=True)
         with _passing_signals_on(child) as received:
             code = child.wait()
         if outcome.exists():
@@ -76,8 +79,9 @@ def _passing_signals_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     received: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
+        if not received:
+            child.send_signal(signal.SIGTERM)
         received.append(number)
-        child.send_signal(signal.SIGTERM)
 
     before = {number: signal.signal(number, forward) for number in SIGNALS}
     try:
@@ -135,9 +139,6 @@ class StopRequest:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True

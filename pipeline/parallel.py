@@ -39,9 +39,10 @@ def run_parallel(
         Each task with its result, in the order in which they finish.
     """
     context = multiprocessing.get_context("spawn")
-    with _environment({**SINGLE_THREADED, **(environment or {})}), ProcessPoolExecutor(
-        max(1, min(workers, len(tasks))), mp_context=context
-    ) as pool:
+    with (
+        _environment({**SINGLE_THREADED, **(environment or {})}),
+        ProcessPoolExecutor(max(1, min(workers, len(tasks))), mp_context=context) as pool,
+    ):
         futures = {pool.submit(function, task): task for task in tasks}
         try:
             for future in as_completed(futures):

@@ -26,7 +26,7 @@ app.command("summary", rich_help_panel=TOOLS)(summary.main)
 
 
 def main() -> None:
-    """Run the command line; an error of the pipeline becomes a message and its exit code, without traceback."""
+    """Run the command line; an error of the pipeline becomes a message and its exit code."""
     setup_logging()
     try:
         app()

@@ -4,7 +4,7 @@ import typer
 
 
 def main() -> None:
-    """Check git, dvc, disk, memory, GPUs, package versions, data and parameters; exit 4 if something is missing."""
+    """Check programs, packages, disk, memory, GPUs, data and parameters; exit 4 if something is missing."""
     from rich.console import Console
     from rich.markup import escape
 

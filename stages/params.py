@@ -24,7 +24,9 @@ def show() -> None:
 
 
 @app.command()
-def explain(key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "") -> None:
+def explain(
+    key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "",
+) -> None:
     """Explain keys: what they mean, what they may be, and their defaults."""
     from pipeline.errors import UsageError
     from pipeline.params.render import keys, to_yaml
@@ -33,26 +35,30 @@ def explain(key: Annotated[str, typer.Argument(help="a key or section, for insta
     rows = [k for k in keys(Params()) if not key or k.name == key or k.name.startswith(f"{key}.")]
     if not rows:
         raise UsageError(f"no key {key!r}; `crossmodalnet params explain` lists all")
-    _table("", ["key", "meaning", "allowed", "default"], [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows])
+    _table(
+        "",
+        ["key", "meaning", "allowed", "default"],
+        [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows],
+    )
 
 
 @app.command()
 def use(preset: Annotated[str, typer.Argument(help="default, smoke, mmwhs or paper")]) -> None:
     """Write a preset into params.yaml and show what changed."""
-    from pipeline.paths import PARAMS
     from pipeline.params import presets
     from pipeline.params.base import read_raw, validate
     from pipeline.params.render import keys, render, to_yaml
     from pipeline.params.schema import Params
+    from pipeline.paths import PARAMS
 
     new = presets.load(preset)
-    old = {k.name: k.value for k in keys(validate(Params, read_raw(), ""))} if PARAMS.exists() else {}
+    old = {k.name: k.value for k in keys(validate(Params, read_raw(), "") if PARAMS.exists() else Params())}
     temporary = PARAMS.with_suffix(".tmp")
     temporary.write_text(render(new))
     temporary.replace(PARAMS)
-    changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
+    changed = [k for k in keys(new) if old.get(k.name) != k.value]
     _table(
-        f"params.yaml now holds the preset {preset}",
+        f"params.yaml now holds the preset {preset}" + (":" if changed else "; no value changed"),
         ["key", "before", "now"],
         [[k.name, to_yaml(old.get(k.name)), to_yaml(k.value)] for k in changed],
     )
@@ -63,7 +69,9 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*header, title=title or None, title_justify="left", show_edge=False)
+    table = Table(title=title or None, title_justify="left", show_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold", min_width=len(name))
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table if rows else title)

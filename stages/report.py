@@ -16,6 +16,5 @@ def main() -> None:
 
     params = load_section(ReportParams, "report")
     source = load_section(DataParams, "data").source
-    page = REPORT / "index.html"
-    write_page(page, gather(read_raw()["models"], source), params)
+    page = write_page(REPORT, gather(read_raw()["models"], source), params)
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

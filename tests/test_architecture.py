@@ -1,4 +1,4 @@
-"""The arrows of the house: stages -> pipeline -> crossmodalnet, and dvc.yaml lists the code each stage runs."""
+"""The arrows of the house: stages -> pipeline -> crossmodalnet; dvc.yaml lists the code that stages run."""
 
 from pathlib import Path
 

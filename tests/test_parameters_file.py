@@ -28,7 +28,12 @@ def test_presets_load(name: str) -> None:
 
 def test_the_paper_preset_is_the_paper() -> None:
     paper = presets.load("paper")
-    assert (paper.train.batch_size, paper.train.lr, paper.train.epochs, paper.train.devices) == (32, 1e-5, 100, 8)
+    assert (paper.train.batch_size, paper.train.lr, paper.train.epochs, paper.train.devices) == (
+        32,
+        1e-5,
+        100,
+        8,
+    )
     assert paper.crop.roi == "labels"
     net = paper.network.crossmodalnet
     assert (net.residual, net.values, net.similarity, net.offsets) == ("paper", "b", "dot", "static")

@@ -7,21 +7,27 @@ its own `random_seed` argument is ignored. Each call needs a fresh folder for AN
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.initialise import Initialisation, write_start
+from crossmodalnet.imaging.initialise import Centre, write_translation
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
-from crossmodalnet.imaging.similarity import NUM_BINS
+from crossmodalnet.imaging.similarity import NUM_BINS, mutual_information
 from crossmodalnet.imaging.volume import Grid, Volume
 
+# `search` registers coarsely from several starts, and goes on from the best.
+Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
 _AFFINE_SHRINK = (4, 2, 1)
 _AFFINE_SMOOTHING = (2, 1, 0)
+_SAMPLING_RATE = 0.25
+_SEARCH_SPACING_MM = 8.0
+_SEARCH_UP_MM = (0.0, -40.0, 40.0)
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 
 
@@ -90,24 +96,30 @@ def estimate(
     """
     import ants
 
-    f, m = _to_ants(fixed), _to_ants(moving)
-    initial = folder / "initial.mat"
-    write_start(fixed, moving, initialisation, initial)
-    ants.registration(
-        f, m, "Affine", initial_transform=str(initial), outprefix=str(folder / "affine"),
-        aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=0.25,
-        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK,
-        aff_smoothing_sigmas=_AFFINE_SMOOTHING,
-    )  # fmt: skip
-    affine = folder / "affine0GenericAffine.mat"
+    if initialisation == "search":
+        start = _search(fixed, moving, settings, folder)
+    else:
+        start = folder / "start.mat"
+        write_translation(fixed, moving, initialisation, start)
+    affine = _affine(fixed, moving, settings, start, folder / "affine")
     if settings.transform == "affine":
         return Transform(affine, None)
     metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
     ants.registration(
-        f, m, "SyNOnly", initial_transform=str(affine), outprefix=str(folder / "syn"),
-        syn_metric=metric, syn_sampling=sampling, reg_iterations=settings.iterations,
+        _to_ants(fixed), _to_ants(moving), "SyNOnly", initial_transform=str(affine),
+        outprefix=str(folder / "syn"), syn_metric=metric, syn_sampling=sampling,
+        reg_iterations=settings.iterations,
     )  # fmt: skip
     return Transform(folder / "syn0GenericAffine.mat", folder / "syn1Warp.nii.gz")
+
+
+def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
+    """Mutual information (nats) of prepared images on the fixed grid, background where the moving one ends.
+
+    Outside counts, lest a transform that leaves a sliver of overlap look good.
+    """
+    moved = warp(moving, fixed.grid, files, "linear").data
+    return mutual_information(fixed.data.ravel(), np.clip(moved, 0, 1).ravel())
 
 
 def warp(
@@ -135,6 +147,32 @@ def warp(
     if interpolation == "nearest":
         return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
     return Volume(warped.astype(np.float32), grid.affine)
+
+
+def _affine(fixed: Volume, moving: Volume, settings: Settings, start: Path, prefix: Path) -> Path:
+    import ants
+
+    ants.registration(
+        _to_ants(fixed), _to_ants(moving), "Affine", initial_transform=str(start), outprefix=str(prefix),
+        aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
+        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK,
+        aff_smoothing_sigmas=_AFFINE_SMOOTHING,
+    )  # fmt: skip
+    return Path(f"{prefix}0GenericAffine.mat")
+
+
+def _search(fixed: Volume, moving: Volume, settings: Settings, folder: Path) -> Path:
+    """Register coarsely from several starts; returns the affine file with the most mutual information."""
+    spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
+    fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
+    found: dict[Path, float] = {}
+    for number, (centre, up_mm) in enumerate(product(get_args(Centre), _SEARCH_UP_MM)):
+        start = folder / f"start{number}.mat"
+        write_translation(fixed, moving, centre, start, up_mm)
+        # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
+        affine = _affine(fixed, moving, settings, start, folder / f"search{number}x")
+        found[affine] = similarity(fixed, moving, [affine])
+    return max(found, key=found.__getitem__)
 
 
 def _to_ants(volume: Volume) -> Any:

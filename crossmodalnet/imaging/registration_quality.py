@@ -6,9 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from crossmodalnet.imaging.initialise import write_start
-from crossmodalnet.imaging.registration import Transform, warp
-from crossmodalnet.imaging.similarity import mutual_information
+from crossmodalnet.imaging.initialise import write_translation
+from crossmodalnet.imaging.registration import Transform, similarity
 from crossmodalnet.imaging.volume import Volume
 
 
@@ -32,8 +31,8 @@ class Quality:
 def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -> Quality:
     """Measure a registration of prepared images (values 0 to 1); `folder` takes one small file."""
     centres = folder / "centres.mat"
-    write_start(fixed, moving, "centre_of_mass", centres)
-    before, after = (_similarity(fixed, moving, files) for files in ([str(centres)], transform.files))
+    write_translation(fixed, moving, "centre_of_mass", centres)
+    before, after = (similarity(fixed, moving, files) for files in ([str(centres)], transform.files))
     folded, largest = (0.0, 0.0) if transform.warp is None else deformation(transform.warp)
     return Quality(before, after, folded, largest)
 
@@ -50,10 +49,3 @@ def deformation(path: Path) -> tuple[float, float]:
     jacobian = np.eye(3) + per_index @ np.linalg.inv(np.asarray(image.affine)[:3, :3])
     folded = np.linalg.det(jacobian) <= 0
     return float(folded.mean()), float(np.linalg.norm(field, axis=-1).max())
-
-
-def _similarity(fixed: Volume, moving: Volume, files: list[str]) -> float:
-    """Mutual information where the moving image, brought onto the fixed one, has a field of view."""
-    moved = warp(moving, fixed.grid, files, "linear")
-    inside = warp(Volume(np.ones_like(moving.data), moving.affine), fixed.grid, files, "linear").data > 0.5
-    return mutual_information(fixed.data[inside], np.clip(moved.data[inside], 0, 1))

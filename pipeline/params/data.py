@@ -28,7 +28,8 @@ class DataParams(Section):
     """Section `data`."""
 
     source: Literal["phantom", "mmwhs"] = Field(
-        "phantom", description="phantom: made here, no download; mmwhs: the real data or anything laid out like it"
+        "phantom",
+        description="phantom: made here, no download; mmwhs: the real data or anything laid out like it",
     )
     path: str | list[str] | None = Field(
         None, description="mmwhs: a folder, or one or more zip archives; null when urls are given"

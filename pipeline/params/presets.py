@@ -14,7 +14,9 @@ from pipeline.params.schema import Params
 def names() -> list[str]:
     """List the presets."""
     folder = resources.files("pipeline") / "presets"
-    return sorted(["default", *(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))])
+    return sorted(
+        ["default", *(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))]
+    )
 
 
 def load(name: str) -> Params:
@@ -28,7 +30,9 @@ def load(name: str) -> Params:
     if name == "default":
         return Params()
     text = (resources.files("pipeline") / "presets" / f"{name}.yaml").read_text()
-    return validate(Params, merge(Params().model_dump(), YAML(typ="safe", pure=True).load(text)), "", _place(name))
+    return validate(
+        Params, merge(Params().model_dump(), YAML(typ="safe", pure=True).load(text)), "", _place(name)
+    )
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,10 +24,10 @@ class RegisterParams(Section):
         (100, 50, 10), description="affine iterations at a quarter, half and the full working resolution"
     )
     iterations: list[Annotated[int, Field(ge=0)]] = Field(
-        [40, 20, 10], min_length=1, max_length=6, description="SyN iterations, coarse to fine"
+        [40, 30, 15], min_length=1, max_length=6, description="SyN iterations, coarse to fine"
     )
     initialisations: list[Literal["search", "centre_of_mass", "geometric_centre"]] = Field(
-        ["search", "centre_of_mass", "geometric_centre"],
+        ["search", "geometric_centre", "centre_of_mass"],
         min_length=1,
         description="where the registration starts; the next is tried when one fails or makes the pair worse",
     )

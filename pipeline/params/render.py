@@ -77,6 +77,8 @@ def _kind(annotation: Any) -> str:
         return " | ".join(_kind(argument) for argument in arguments)
     if origin is list:
         return f"list of {_kind(arguments[0])}"
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return f"list of {_kind(arguments[0])}"
     if origin is tuple:
         return f"[{', '.join(_kind(argument) for argument in arguments)}]"
     if arguments:  # Annotated

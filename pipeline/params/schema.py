@@ -1,5 +1,7 @@
 """The whole of params.yaml, for the console; a stage reads its own sections only."""
 
+import warnings
+
 from pydantic import Field
 
 from pipeline.params.augment import AugmentParams
@@ -21,19 +23,33 @@ class NetworkParams(Section):
     crossmodalnet: CrossModalNetParams = Field(CrossModalNetParams(), description="the network of the paper")
 
 
-class Params(Section):
-    """All sections."""
+with warnings.catch_warnings():
+    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
+    warnings.filterwarnings("ignore", message='Field name "register"')
 
-    models: list[str] = Field(
-        ["crossmodalnet"], min_length=1, description="networks to train and evaluate, each a key of `network`"
-    )
-    data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
-    register: RegisterParams = Field(RegisterParams(), description="MR to CT by ANTs SyN (stage register)")
-    split: SplitParams = Field(SplitParams(), description="which subjects train and which test (stage split)")
-    crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
-    network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")
-    losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
-    augment: AugmentParams = Field(AugmentParams(), description="random changes of training cases (stage train)")
-    train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
-    evaluate: EvaluateParams = Field(EvaluateParams(), description="inference and metrics (stage evaluate)")
-    report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")
+    class Params(Section):
+        """All sections."""
+
+        models: list[str] = Field(
+            ["crossmodalnet"],
+            min_length=1,
+            description="networks to train and evaluate, each a key of `network`",
+        )
+        data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
+        register: RegisterParams = Field(
+            RegisterParams(), description="MR to CT by ANTs SyN (stage register)"
+        )
+        split: SplitParams = Field(
+            SplitParams(), description="which subjects train and which test (stage split)"
+        )
+        crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
+        network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")
+        losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
+        augment: AugmentParams = Field(
+            AugmentParams(), description="random changes of training cases (stage train)"
+        )
+        train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
+        evaluate: EvaluateParams = Field(
+            EvaluateParams(), description="inference and metrics (stage evaluate)"
+        )
+        report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")

@@ -16,7 +16,7 @@ class TrainParams(Section):
     seed: int = Field(
         0, ge=0, description="of the first weights, the order of samples and their augmentation"
     )
-    epochs: int = Field(40, ge=1, description="passes over the training pairs")
+    epochs: int = Field(16, ge=1, description="passes over the training pairs")
     samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
     batch_size: int = Field(
         2, ge=1, description="samples per step over all processes, which share them equally"
@@ -45,7 +45,7 @@ class TrainParams(Section):
     )
     ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
     mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
-    validate_every: int = Field(5, ge=1, description="epochs between validations; the last epoch always is")
+    validate_every: int = Field(4, ge=1, description="epochs between validations; the last epoch always is")
     mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
     devices: Literal["auto"] | int = Field(
         "auto",

@@ -7,15 +7,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from pipeline.report.records import ATLAS, MEAN, METRICS, ROWS, Metric, Result, Training
+from pipeline.report.records import ATLAS, METRICS, ROWS, Metric, Result, Training
+from pipeline.tables import MEAN
 
 MODEL_COLOURS = ("#1d4e89", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b45309", "#4d7c0f")
 ATLAS_COLOUR = "#8a95a5"
+OBJECTIVES = {"dice": "Dice loss", "ce": "cross-entropy"}
 INK, MUTED, LINES = "#1c2733", "#5b6776", "#e3e8ee"
 
 # A fixed salt and no date: the page is a function of its inputs. Text as outlines needs no fonts.
@@ -83,30 +86,26 @@ def box_plot(results: Sequence[Result], key: str) -> str:
 def curve_chart(training: Training) -> str:
     """Draw losses, balancing weights, validation Dice and learning rate over the epochs."""
     curve = training.curve
-    epochs = curve["epoch"].to_numpy(float)
+    kept = curve.iloc[_kept_row(training)]
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, 2, sharex=True).ravel()
         contents = (
-            (
-                "Training losses",
-                {"loss_dice": "Dice loss", "loss_ce": "cross-entropy", "loss": "balanced sum"},
-            ),
-            ("Validation Dice", {"val_dice": "mean of seven structures"}),
-            ("Balancing weights (Eq. 23)", {"weight_dice": "Dice loss", "weight_ce": "cross-entropy"}),
-            ("Learning rate", {"lr": "Adam"}),
+            ("Training losses", {**_named(curve, "loss_"), "loss": "balanced sum"}),
+            (f"Validation Dice (kept: {kept['val_dice']:.3f}, epoch {kept['epoch']:g})", {"val_dice": ""}),
+            ("Balancing weights (Eq. 23)", _named(curve, "weight_")),
+            ("Learning rate", {"lr": ""}),
         )
-        colours = ("#1d4e89", "#d97706", "#8b97a5")
         for axes, (title, columns) in zip(panels, contents, strict=True):
-            for (column, label), colour in zip(columns.items(), colours, strict=False):
-                style = "--" if column == "loss" else "-"
-                marker = "o" if len(epochs) < 3 else ""
-                axes.plot(epochs, curve[column], style, marker=marker, color=colour, label=label, lw=1.6)
+            for (column, label), colour in zip(columns.items(), MODEL_COLOURS, strict=False):
+                line = {"ls": "--", "color": ATLAS_COLOUR} if column == "loss" else {"color": colour}
+                marker = "o" if len(curve) < 3 else ""
+                axes.plot(curve["epoch"], curve[column], marker=marker, label=label, lw=1.6, **line)
             axes.set_title(title)
             axes.grid(True)
             if len(columns) > 1:
                 axes.legend()
-        _mark_best(panels[1], epochs, curve["val_dice"].to_numpy(float))
+        panels[1].plot(kept["epoch"], kept["val_dice"], "o", color=MODEL_COLOURS[1], ms=6)
         panels[0].set_ylim(bottom=0)
         panels[1].set_ylim(0, 1)
         panels[2].set_ylim(0, 1)
@@ -202,8 +201,13 @@ def _legend(figure: Figure, results: Sequence[Result]) -> None:
     figure.legend(handles=handles, loc="outside upper right", ncols=min(4, len(handles)), fontsize=9)
 
 
-def _mark_best(axes: Axes, epochs: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Mark the epoch whose weights were kept: the first with the highest validation Dice."""
-    best = int(np.argmax(values))
-    axes.plot(epochs[best], values[best], "o", color="#d97706", ms=6)
-    axes.set_title(f"Validation Dice (kept: {values[best]:.3f}, epoch {epochs[best]:g})")
+def _named(curve: pd.DataFrame, prefix: str) -> dict[str, str]:
+    """Find the columns of the objectives and how to print them."""
+    names = [str(column).removeprefix(prefix) for column in curve.columns if str(column).startswith(prefix)]
+    return {f"{prefix}{name}": OBJECTIVES.get(name, name) for name in names}
+
+
+def _kept_row(training: Training) -> int:
+    """Find the epoch whose weights were kept, as the card says; else the first with the highest Dice."""
+    rows = np.flatnonzero(training.curve["epoch"] == training.card.get("best_epoch"))
+    return int(rows[0]) if len(rows) else int(training.curve["val_dice"].to_numpy(float).argmax())

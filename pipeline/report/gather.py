@@ -10,7 +10,6 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
-from pipeline.cases import Role
 from pipeline.errors import DataError
 from pipeline.report.records import (
     ATLAS,
@@ -23,11 +22,11 @@ from pipeline.report.records import (
     TestCase,
     Training,
 )
+from pipeline.split_file import read_split
+from pipeline.tables import CASE_COLUMNS, METRICS_KEYS
 
-CASE_COLUMNS = ("pair", "structure", *(metric.key for metric in METRICS))
 INTERVAL_COLUMNS = ("metric", "structure", "mean", "low", "high")
-CURVE_COLUMNS = ("epoch", "loss", "loss_dice", "loss_ce", "weight_dice", "weight_ce", "lr", "val_dice")
-ROLES: tuple[Role, ...] = ("train", "validation", "test")
+CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
 
 def gather(models: Sequence[str], source: str, top: Path = Path()) -> Artefacts:
@@ -41,7 +40,9 @@ def gather(models: Sequence[str], source: str, top: Path = Path()) -> Artefacts:
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
     """
-    split = _read_split(top / paths.SPLIT)
+    split = read_split(top / paths.SPLIT)
+    if not split["test"]:
+        raise DataError(f"{top / paths.SPLIT} lists no test pair: raise split.test_fraction")
     registration = _table(top / paths.REGISTRATION_QC / "pairs.csv", "register", ("pair", "role"))
     return Artefacts(
         results=[_read_result(name, split["test"], top) for name in (*models, ATLAS)],
@@ -85,17 +86,6 @@ def _json(path: Path, stage: str) -> dict[str, Any]:
     return cast(dict[str, Any], content)
 
 
-def _read_split(path: Path) -> dict[Role, list[str]]:
-    content = _json(path, "split")
-    try:
-        split = {role: [str(entry["pair"]) for entry in content[role]] for role in ROLES}
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} must list pairs for {', '.join(ROLES)}: run `dvc repro split`") from error
-    if not split["test"]:
-        raise DataError(f"{path} lists no test pair: raise split.test_fraction")
-    return split
-
-
 def _read_result(name: str, pairs: Sequence[str], top: Path) -> Result:
     """Read metrics, cases, intervals and predictions of one method, checked against the test pairs."""
     folder = top / paths.EVALUATION / name
@@ -123,11 +113,10 @@ def _estimate(
     metric: Metric, structure: str, metrics: Mapping[str, Any], intervals: pd.DataFrame
 ) -> Estimate | None:
     """Take the mean from the metrics file and the interval from the table; no mean, no estimate."""
-    mean = metrics.get(metric.metrics_key, {}).get(structure)
+    mean = metrics.get(METRICS_KEYS.get(metric.key, metric.key), {}).get(structure)
     if mean is None:
         return None
-    keys = (metric.key, metric.metrics_key)
-    rows = intervals[intervals["metric"].isin(keys) & (intervals["structure"] == structure)]
+    rows = intervals[(intervals["metric"] == metric.key) & (intervals["structure"] == structure)]
     if rows.empty or not np.isfinite(rows[["low", "high"]].to_numpy(float)[0]).all():
         return Estimate(float(mean), None, None)
     return Estimate(float(mean), float(rows["low"].iloc[0]), float(rows["high"].iloc[0]))

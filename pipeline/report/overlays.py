@@ -21,11 +21,11 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
 from pipeline.params.report import ReportParams
 from pipeline.report.records import Artefacts, Result, TestCase
+from pipeline.report.slices import best_slices, cut, heart_box, slice_grid
 
 PLANES = (("axial", 2), ("coronal", 1), ("sagittal", 0))
 SCALE_BAR_MM = 20.0
-FILL_OPACITY = 0.45
-SEARCH_SPACING_MM = 2.0
+FILL_OPACITY = 0.55
 
 Rgb = NDArray[np.uint8]
 
@@ -83,14 +83,14 @@ def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportParam
 def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportParams) -> dict[str, list[Panel]]:
     ct, mr, truth = read_image(case.ct), read_image(case.mr), read_label_map(case.truth)
     low_mm, high_mm = heart_box(truth, params.margin_mm)
-    volumes = [_cut(volume, low_mm, high_mm) for volume in (ct, mr, truth, *labels.values())]
+    volumes = [cut(volume, low_mm, high_mm) for volume in (ct, mr, truth, *labels.values())]
     ct, mr, truth = volumes[:3]
     windows = (params.ct_window_hu, _percentiles(mr.data))
     centre_mm = best_slices(truth, low_mm, high_mm)
     pixel_mm = float((high_mm - low_mm).max()) / params.panel_px
     planes: dict[str, list[Panel]] = {}
     for plane, axis in PLANES:
-        grid = _slice_grid(low_mm, high_mm, axis, centre_mm[axis], pixel_mm)
+        grid = slice_grid(low_mm, high_mm, axis, centre_mm[axis], pixel_mm)
         greys = [_grey(volume, grid, window) for volume, window in zip((ct, mr), windows, strict=True)]
         maps = [_class_map(volume, grid, pixel_mm) for volume in volumes[2:]]
         pictures = {
@@ -113,40 +113,6 @@ def _panel(title: str, alt: str, picture: Rgb, quality: int) -> Panel:
     return Panel(title, alt, jpeg(picture, quality), width, height)
 
 
-def heart_box(label: Volume, margin_mm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the world-aligned box around all labelled voxels (around everything if none is).
-
-    Returns:
-        Lowest and highest corner, `(3,)` each, RAS mm.
-    """
-    spans = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(label.data.any(axis=others))
-        spans.append((filled[0], filled[-1]) if len(filled) else (0, label.data.shape[axis] - 1))
-    corners = label.grid.to_world(np.array(np.meshgrid(*spans)).reshape(3, -1))
-    return corners.min(axis=1) - margin_mm, corners.max(axis=1) + margin_mm
-
-
-def best_slices(label: Volume, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> list[float]:
-    """Choose the slice per world axis that shows most structures, then most labelled tissue.
-
-    Returns:
-        World x of the sagittal, y of the coronal and z of the axial slice, mm.
-    """
-    affine = np.diag([SEARCH_SPACING_MM] * 3 + [1.0])
-    affine[:3, 3] = low_mm
-    i, j, k = (int(n) + 1 for n in (high_mm - low_mm) // SEARCH_SPACING_MM)
-    classes = resample(label, Grid((i, j, k), affine), "nearest").data
-    chosen = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        counts = np.stack([(classes == s.index).sum(axis=others) for s in STRUCTURES])
-        score = (counts > 0).sum(axis=0) * classes.size + counts.sum(axis=0)
-        chosen.append(float(low_mm[axis] + SEARCH_SPACING_MM * int(score.argmax())))
-    return chosen
-
-
 def jpeg(picture: Rgb, quality: int) -> str:
     """Encode `(height, width, 3)` as a JPEG data address; full colour resolution keeps outlines crisp."""
     buffer = BytesIO()
@@ -160,29 +126,6 @@ def thumbnail(path: Path, longest_px: int, quality: int) -> tuple[str, int, int]
         small = image.convert("RGB")
     small.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
     return jpeg(np.asarray(small, np.uint8), quality), small.width, small.height
-
-
-def _cut(volume: Volume, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> Volume:
-    """Keep the voxels around a world-aligned box, so that resampling a slice does not copy the whole body."""
-    corners = np.array(np.meshgrid(*np.stack([low_mm, high_mm], 1))).reshape(3, -1)
-    index = volume.grid.to_index(corners)
-    size = np.array(volume.data.shape)
-    start = np.clip(np.floor(index.min(axis=1)).astype(int) - 1, 0, size - 1)
-    stop = np.clip(np.ceil(index.max(axis=1)).astype(int) + 2, start + 1, size)
-    affine = volume.affine.copy()
-    affine[:3, 3] = volume.grid.to_world(start[:, None])[:, 0]
-    return Volume(volume.data[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))], affine)
-
-
-def _slice_grid(
-    low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], axis: int, place_mm: float, pixel_mm: float
-) -> Grid:
-    affine = np.diag([pixel_mm] * 3 + [1.0])
-    affine[:3, 3] = low_mm
-    affine[axis, 3] = place_mm
-    shape = [max(1, round(float(n))) for n in (high_mm - low_mm) / pixel_mm]
-    shape[axis] = 1
-    return Grid((shape[0], shape[1], shape[2]), affine)
 
 
 def _as_picture(slice_data: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -9,18 +9,15 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.cases import Role
+from pipeline.tables import MEAN
 
 ATLAS = "atlas"
-MEAN = "mean"
 ROWS = (*ABBREVIATIONS, MEAN)
 
 TITLES = {
     "crossmodalnet": "CrossModalNet",
-    "vtunet": "VT-UNet",
     "vt_unet": "VT-UNet",
-    "swinunet": "Swin-Unet",
     "swin_unet": "Swin-Unet",
-    "swinunetr": "Swin UNETR",
     "swin_unetr": "Swin UNETR",
     "nnformer": "nnFormer",
     "mednext": "MedNeXt",
@@ -34,7 +31,6 @@ class Metric:
 
     Attributes:
         key: its column in cases.csv and bars.csv.
-        metrics_key: its key in metrics/<model>.json.
         title: as printed.
         unit: `mm`, or empty for shares between 0 and 1.
         digits: decimals printed.
@@ -42,7 +38,6 @@ class Metric:
     """
 
     key: str
-    metrics_key: str
     title: str
     unit: str
     digits: int
@@ -50,11 +45,11 @@ class Metric:
 
 
 METRICS = (
-    Metric("dice", "dice", "Dice", "", 3, True),
-    Metric("iou", "miou", "IoU", "", 3, True),
-    Metric("hd95_mm", "hd95_mm", "HD95", "mm", 1, False),
-    Metric("assd_mm", "assd_mm", "ASSD", "mm", 2, False),
-    Metric("nsd", "nsd", "NSD", "", 3, True),
+    Metric("dice", "Dice", "", 3, True),
+    Metric("iou", "IoU", "", 3, True),
+    Metric("hd95_mm", "HD95", "mm", 1, False),
+    Metric("assd_mm", "ASSD", "mm", 2, False),
+    Metric("nsd", "NSD", "", 3, True),
 )
 
 

@@ -1,7 +1,5 @@
 """From artefacts to one self-contained page: no script, no address outside the file, no date."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES
+from pipeline.outputs import whole_folder
 from pipeline.params.report import ReportParams
 from pipeline.report.figures import bar_chart, box_plot, colour_of, curve_chart
 from pipeline.report.overlays import CaseOverlay, case_overlay, rank_cases, thumbnail
-from pipeline.report.records import MEAN, METRICS, Artefacts, Result, Training
+from pipeline.report.records import METRICS, Artefacts, Result, Training
 from pipeline.report.tables import (
     Cell,
     case_table,
@@ -23,6 +22,7 @@ from pipeline.report.tables import (
     metric_cells,
     total_cut_voxels,
 )
+from pipeline.tables import MEAN
 
 FOLDER = Path(__file__).parent
 
@@ -51,19 +51,12 @@ class Summary:
     gain: str
 
 
-def write_page(path: Path, artefacts: Artefacts, params: ReportParams) -> None:
-    """Write the page, to a temporary name first."""
+def write_page(folder: Path, artefacts: Artefacts, params: ReportParams) -> Path:
+    """Write `index.html` into a folder of its own, whole or not at all; returns the file."""
     page = render(artefacts, params)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(suffix=".html", prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_folder(folder) as new:
+        (new / "index.html").write_text(page, encoding="utf-8")
+    return folder / "index.html"
 
 
 def render(artefacts: Artefacts, params: ReportParams) -> str:

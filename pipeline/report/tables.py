@@ -23,7 +23,8 @@ HEADINGS = {
     "negative_jacobian_share": "Folded voxels",
     "largest_displacement_mm": "Largest displacement, mm",
     "seconds": "Time, s",
-    "box": "Box",
+    "box_mm": "Box, mm",
+    "overflow_mm": "Overflow, mm",
 }
 FORMATS = {
     "mi_before": ".3f",

@@ -38,9 +38,11 @@ class _Task:
 
 
 def make_phantom_cohort(folder: Path, params: PhantomParams) -> None:
-    """Write all images and label maps of the phantom cohort into `folder`, the same bytes for the same `params`.
+    """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
 
-    Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, `ct_test_2001_image.nii.gz`.
+    Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels
+    `ct_test_2001_image.nii.gz`. The label map of one MR holds a few 421 where 420 (LA) is meant, as
+    published.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spacing = {Modality.CT: params.ct_spacing_mm, Modality.MR: params.mr_spacing_mm}

@@ -21,7 +21,12 @@ class Clone:
     def run(self, *command: str, expect: int = 0) -> str:
         """Run a command to its end and give stdout and stderr; its exit code must be `expect`."""
         done = subprocess.run(
-            self.command(*command), cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+            self.command(*command),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         output = done.stdout + done.stderr
         assert done.returncode == expect, f"{' '.join(command)} exited {done.returncode}:\n{output}"
@@ -37,7 +42,12 @@ class Clone:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         dropped = {"DVC_ROOT", "PYTHONPATH", "RANK", "WORLD_SIZE"}
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
-        return {**kept, "PATH": path, "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site-cache"), "COLUMNS": "200"}
+        return {
+            **kept,
+            "PATH": path,
+            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site-cache"),
+            "COLUMNS": "200",
+        }
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")

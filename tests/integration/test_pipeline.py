@@ -37,7 +37,9 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     assert stages_run(output) == ["train@crossmodalnet", "evaluate@crossmodalnet", "report"]
     table = smoke.run("dvc", "metrics", "diff")
     assert re.search(r"metrics/crossmodalnet.json\s+dice.mean", table)
-    assert "curves" in smoke.run("dvc", "plots", "diff", "-o", "dvc_plots") + str(list((smoke.folder / "dvc_plots").rglob("*")))
+    assert "curves" in smoke.run("dvc", "plots", "diff", "-o", "dvc_plots") + str(
+        list((smoke.folder / "dvc_plots").rglob("*"))
+    )
     assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == []
     assert json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text()) == first
 
@@ -52,7 +54,9 @@ def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -
     expected = weights.read_bytes()
     subprocess.run(["rm", "-rf", str(smoke.folder / ".work/train")], check=True)
     command = smoke.command("python", "-m", "stages", "train", "--model", "crossmodalnet")
-    running = subprocess.Popen(command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: any((smoke.folder / ".work/train").rglob("*.safetensors")), running)
     running.send_signal(signal.SIGKILL)
     running.communicate()
@@ -67,7 +71,12 @@ def test_registration_killed_in_the_middle_reuses_finished_pairs(smoke: Clone) -
     subprocess.run(["rm", "-rf", str(work)], check=True)
     command = smoke.command("python", "-m", "stages", "register")
     running = subprocess.Popen(
-        command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=smoke.folder,
+        env=smoke.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     wait_for(lambda: any(work.rglob("done.json")), running)
     subprocess.run(["kill", "-9", f"-{running.pid}"], check=True)

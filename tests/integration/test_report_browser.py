@@ -53,9 +53,7 @@ def browser() -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS)
-    path = folder / "report/index.html"
-    write_page(path, gather(MODELS, "phantom", folder), ReportParams())
-    return path
+    return write_page(folder / "report", gather(MODELS, "phantom", folder), ReportParams())
 
 
 @pytest.fixture(params=[1280, 420], ids=["screen", "phone"])

@@ -16,8 +16,14 @@ def image_ct(
 ) -> Field:
     """Image a person.
 
-    Contrast timing differs: the left heart has 250 to 450 HU, the right heart 120 to 350, in a third of the people nearly the left's.
-    Communicating blood pools differ by a few HU only, less than the noise.
+    Contrast timing differs: the left heart has 250 to 450 HU, the right heart 120 to 350, in a third of the
+    people nearly the left's. Communicating blood pools differ by a few HU only, less than the noise.
+
+    Args:
+        rng: source of all choices.
+        body: the person.
+        spacing_mm: of the grid, per array axis.
+        slice_axis: array axis across the slices.
 
     Returns:
         HU on the grid, whole numbers, -1024 outside the reconstruction circle.
@@ -43,8 +49,9 @@ def _tissue(
     # Unmixed blood from the venae cavae: the RA is patchy, the RV less.
     mixing = np.tanh(grain[2]) * np.float32(0.12 * right)
     fixed = {
-        "air": -1000.0, "fat": rng.uniform(-105, -85), "muscle": rng.uniform(45, 62), "liver": rng.uniform(75, 120),
-        "stomach": rng.uniform(10, 45), "spleen": rng.uniform(95, 140), "cortex": rng.uniform(420, 620), "cartilage": rng.uniform(80, 120),
+        "air": -1000.0, "fat": rng.uniform(-105, -85), "muscle": rng.uniform(45, 62),
+        "liver": rng.uniform(75, 120), "stomach": rng.uniform(10, 45), "spleen": rng.uniform(95, 140),
+        "cortex": rng.uniform(420, 620), "cartilage": rng.uniform(80, 120),
         "fluid": 20.0, "myocardium": rng.uniform(80, 130), "wall": rng.uniform(45, 75),
         "left": left, "right": right, "lv": left + rng.uniform(-8, 8), "aorta": left + rng.uniform(-10, 10),
         "pulmonary": right + rng.uniform(-10, 10),

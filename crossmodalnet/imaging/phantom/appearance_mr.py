@@ -12,15 +12,17 @@ from crossmodalnet.imaging.phantom.tissue import paint_body
 
 
 def draw_tissue(rng: np.random.Generator) -> dict[str, Field | float]:
-    """Draw intensities, relative to blood = 1: bright blood, dark myocardium, fat between suppressed and grey."""
+    """Draw intensities, the left heart's blood being 1: dark myocardium, fat suppressed to bright."""
     right = rng.uniform(0.88, 1.0)
     tissue = {
-        "air": 0.0, "fat": rng.uniform(0.12, 0.8), "muscle": rng.uniform(0.22, 0.34), "lung": rng.uniform(0.02, 0.07),
-        "liver": rng.uniform(0.28, 0.45), "stomach": rng.uniform(0.3, 0.6), "spleen": rng.uniform(0.4, 0.55), "cortex": 0.04,
+        "air": 0.0, "fat": rng.uniform(0.12, 0.8), "muscle": rng.uniform(0.22, 0.34),
+        "lung": rng.uniform(0.02, 0.07), "liver": rng.uniform(0.28, 0.45), "stomach": rng.uniform(0.3, 0.6),
+        "spleen": rng.uniform(0.4, 0.55), "cortex": 0.04,
         "marrow": rng.uniform(0.15, 0.35), "cartilage": 0.25, "fluid": rng.uniform(0.8, 1.1),
         "myocardium": rng.uniform(0.30, 0.45), "wall": rng.uniform(0.25, 0.4),
         "left": 1.0, "lv": rng.uniform(0.97, 1.03), "aorta": rng.uniform(0.94, 1.05),
-        "right": right, "ra": right, "rv": right * rng.uniform(0.97, 1.03), "pulmonary": right * rng.uniform(0.92, 1.0),
+        "right": right, "ra": right, "rv": right * rng.uniform(0.97, 1.03),
+        "pulmonary": right * rng.uniform(0.92, 1.0),
         "svc": right, "ivc": right * rng.uniform(0.9, 1.0),
     }  # fmt: skip
     return {name: float(value) for name, value in tissue.items()}

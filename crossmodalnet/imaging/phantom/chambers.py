@@ -32,8 +32,9 @@ def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Fi
         sizes: the subject's.
 
     Returns:
-        `(n,)` each, mm: the epicardial ellipsoid (not cut at the base), the outflow tract up to the aortic valve,
-        and the cavity with the outflow tract and the papillary muscles, from the mitral plane to the apex.
+        `(n,)` each, mm: the epicardial ellipsoid (not cut at the base), the outflow tract up to the aortic
+        valve, and the cavity with the outflow tract and the papillary muscles, from the mitral plane to the
+        apex.
     """
     radius, length = LV_RADIUS_MM * sizes.lv_radius, LV_HALF_LENGTH_MM * sizes.lv_length
     outer, wall = epicardial_radius(sizes), 0.8 * WALL_MM * sizes.wall  # the apex is thinner
@@ -46,7 +47,10 @@ def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Fi
 
 
 def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body from the tricuspid valve on, which becomes a crescent without the LV, and outflow tract; as `left_ventricle`."""
+    """Body from the tricuspid valve on (a crescent once the LV is taken away) and outflow tract.
+
+    Arguments as of `left_ventricle`.
+    """
     excess = epicardial_radius(sizes) - LV_RADIUS_MM - WALL_MM  # the RV grows with the LV it lies on
     radii = ((37 + 0.5 * excess) * sizes.rv, (38 + excess) * sizes.rv, 60 * sizes.rv_length)
     body = np.maximum(ellipsoid(local, (18 + 0.5 * excess, -1, 10), radii), 4 - local[0])
@@ -63,7 +67,10 @@ def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
 
 
 def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk; as `left_ventricle`."""
+    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk.
+
+    Arguments as of `left_ventricle`.
+    """
     centre, size = LA_CENTRE + sizes.la_mm, sizes.la
     body = np.maximum(ellipsoid(points, centre, (29 * size, 18.5 * size, 22 * size)), local[2] + 5)
     way = [centre, long_axis(-6, -8, -6), long_axis(-6, -8, 0)]
@@ -74,7 +81,7 @@ def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
 
 
 def right_atrium(points: Field, sizes: Sizes) -> Field:
-    """Body at the right, funnel to the tricuspid valve, appendage before the aortic root; `points` are `(3, n)`, mm."""
+    """Body at the right, funnel to the tricuspid valve, appendage before the aortic root."""
     centre, size = RA_CENTRE + sizes.ra_mm, sizes.ra
     body = ellipsoid(points, centre, (19 * size, 22 * size, 27 * size))
     funnel = tube(points, [centre, TRICUSPID, TRICUSPID + 5 * INTO_RV], [15 * size, 16.5, 16.5])
@@ -85,7 +92,7 @@ def right_atrium(points: Field, sizes: Sizes) -> Field:
 
 
 def muscles(points: Field) -> dict[str, Field]:
-    """Papillary muscles of the LV and moderator band of the RV: dark inside the blood, and labelled as blood."""
+    """Papillary muscles of the LV and moderator band of the RV: dark in the blood, labelled as blood."""
     first = tube(points, [long_axis(-13, 9, 48), long_axis(-10, 7, 26)], [4.5, 3])
     second = tube(points, [long_axis(-4, -16, 48), long_axis(-4, -11, 26)], [4.5, 3])
     band = tube(points, [long_axis(28, -5, 48), long_axis(46, 2, 38)], [2.2, 2.2])

@@ -26,9 +26,10 @@ def heart(points: Field, sizes: Sizes) -> dict[str, Field]:
         sizes: the subject's.
 
     Returns:
-        `(n,)` each, mm: LV RV LA RA Myo AO PA, disjoint; and unlabelled `pulmonary_branches`, `pulmonary_veins`,
-        `coronaries`, `papillary`, `trabeculae`, `left_heart` (LV with its wall), `left_pool` and `right_pool` (what
-        communicates, as one), `walls` (of all that is not LV), `pericardium`.
+        `(n,)` each, mm: LV RV LA RA Myo AO PA, disjoint; and unlabelled `pulmonary_branches`,
+        `pulmonary_veins`, `coronaries`, `papillary`, `trabeculae`, `left_heart` (LV with its wall),
+        `left_pool` and `right_pool` (what communicates, as one), `walls` (of all that is not LV),
+        `pericardium`.
     """
     structures, epicardium, outflow, branches = _structures(points, sizes)
     lv, rv, la, ra, ao, pa = (structures[name] for name in ("LV", "RV", "LA", "RA", "AO", "PA"))
@@ -55,10 +56,11 @@ def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, F
     pa, branches = (without(vessel, ao, gap_mm=SEPTUM_MM) for vessel in pulmonary(points, sizes))
     left = np.minimum(ao, outflow)
     rv = _cut_blunt(right_ventricle(points, local, sizes), np.minimum(epicardium, left - SEPTUM_MM), 5)
-    arteries = np.minimum.reduce([left, pa, branches])
+    rv = without(rv, pa)
+    right_and_arteries = np.minimum.reduce([left, pa, branches, rv])
     # Only beside the appendage: at the base the LA meets the LV and the rim of its wall.
     beside = np.maximum(epicardium, 3 - local[2])
-    la = without(left_atrium(points, local, sizes), arteries, beside, gap_mm=SEPTUM_MM)
+    la = without(left_atrium(points, local, sizes), right_and_arteries, beside, gap_mm=SEPTUM_MM)
     ra = without(right_atrium(points, sizes), ao, la, branches, epicardium, gap_mm=SEPTUM_MM)
     myocardium = np.maximum(_cut_blunt(epicardium, np.minimum.reduce([lv, ao, la]), 3), -local[2])
     structures = {"LV": lv, "RV": rv, "LA": la, "RA": ra, "Myo": myocardium, "AO": ao, "PA": pa}
@@ -67,12 +69,11 @@ def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, F
 
 def _cut_blunt(body: Field, other: Field, thinnest_mm: float) -> Field:
     """`body` minus `other`, without the thin slivers that are left where their surfaces cross."""
-    return np.maximum(without(body, other), np.float32(thinnest_mm) + body - other)
+    cut: Field = np.maximum(without(body, other), np.float32(thinnest_mm) + body - other)
+    return cut
 
 
-def _pericardium(
-    epicardium: Field, rv: Field, la: Field, ra: Field, vessels: Field, fat_mm: float
-) -> Field:
+def _pericardium(epicardium: Field, rv: Field, la: Field, ra: Field, vessels: Field, fat_mm: float) -> Field:
     """A sac about all, with fat in its grooves."""
     ventricles = smooth_union(epicardium, rv - 3, 12)
     sac = smooth_union(ventricles, smooth_union(la, ra, 14) - 2, 14)

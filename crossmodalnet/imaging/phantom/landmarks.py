@@ -1,7 +1,7 @@
 """Landmarks of the mean heart in RAS mm, the heart about the origin, drawn at full adult size.
 
-The ventricles live in the frame of the LV's long axis: `s` from the LV to the RV, `t` across (mostly upwards), `w` from
-the mitral plane (0) to the apex.
+The ventricles live in the frame of the LV's long axis: `s` from the LV to the RV, `t` across (mostly
+upwards), `w` from the mitral plane (0) to the apex.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 Field = NDArray[np.float32]
 
 # A tube's distance is only computed this near to it; farther points get this value.
-FAR_MM = 25.0
+FAR_MM = 14.0
 
 
 def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field:
@@ -37,7 +37,7 @@ def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field
 
 
 def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
-    """Distance to the plane through `point`: negative behind it, where `normal` (any length) points away from."""
+    """Distance to the plane through `point`, negative where `normal` (any length) points away from."""
     unit = np.asarray(normal, np.float64)
     unit = unit / np.linalg.norm(unit)
     offset = np.float32(unit @ np.asarray(point, np.float64))
@@ -76,16 +76,28 @@ def tube(points: Field, path: ArrayLike, radii: ArrayLike) -> Field:
 
 
 def _cones(points: Field, line: Field, widths: Field) -> Field:
+    # With q = a . (p - s) along the axis a, and t the share of it within the segment:
+    # |p - s - t a|^2 = |p - s|^2 - t (2 q - t |a|^2). About the middle of the line float32 is enough for it.
+    middle = line.mean(axis=0)
+    points, line = points - middle[:, None], line - middle
+    squared = np.einsum("in,in->n", points, points)
     nearest = np.full(points.shape[1], np.float32(FAR_MM))
     for start, end, width, end_width in zip(line, line[1:], widths, widths[1:], strict=False):
         axis = end - start
-        from_start = points - start[:, None]
-        along = np.tensordot(axis, from_start, 1) * np.float32(1 / max(float(axis @ axis), 1e-6))
-        np.clip(along, 0, 1, out=along)
-        from_start -= axis[:, None] * along
-        distance = np.sqrt(np.einsum("in,in->n", from_start, from_start)) - (
-            width + (end_width - width) * along
-        )
+        length2 = axis @ axis
+        q = axis @ points
+        q -= axis @ start
+        t = np.clip(q * (1 / length2), 0, 1)
+        q *= 2
+        q -= t * length2
+        q *= t
+        distance = squared - (2 * start) @ points
+        distance += start @ start
+        distance -= q
+        np.sqrt(np.maximum(distance, 0, out=distance), out=distance)
+        t *= end_width - width
+        distance -= t
+        distance -= width
         np.minimum(nearest, distance, out=nearest)
     return nearest
 

@@ -29,7 +29,7 @@ class Scan:
     slice_axis: int
 
     def patient_points(self, slice_offset: float = 0.0) -> Field:
-        """Patient coordinates `(3, i, j, k)` of the voxels, moved across the slices by that part of a slice."""
+        """Patient coordinates `(3, i, j, k)` of the voxels, moved across the slices by a part of a slice."""
         axes = [np.arange(n, dtype=np.float64) for n in self.grid.shape]
         axes[self.slice_axis] = axes[self.slice_axis] + slice_offset
         i, j, k = np.meshgrid(*axes, indexing="ij", sparse=True)
@@ -46,8 +46,9 @@ class Scan:
 def draw_scan(rng: np.random.Generator, modality: Modality, spacing_mm: float) -> Scan:
     """Draw a scan.
 
-    CT: axial slices parallel to the world's axes. MR: turned by 5 to 20 degrees, slices axial, coronal or sagittal. Both:
-    axes in any order and direction, spacing and field of view within a few per cent, any scanner origin.
+    CT: axial slices parallel to the world's axes. MR: turned by 5 to 20 degrees, slices axial, coronal or
+    sagittal. Both: axes in any order and direction, spacing and field of view within a few per cent, any
+    scanner origin.
 
     Args:
         rng: source of all choices.

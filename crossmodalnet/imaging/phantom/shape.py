@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.phantom.primitives import Field
 
-# The mean heart is drawn at full adult size; this brings the box of its seven structures to about 110 mm.
-MEAN_SCALE = 0.86
+# The mean heart is drawn at full adult size; this brings the box of its seven structures to about 105 mm.
+MEAN_SCALE = 0.85
 
-# Sum of amplitude times wave number in one layer of waves; below 1 `u` is a contraction and `p + u(p)` one-to-one.
+# Sum of amplitude times wave number in one layer of waves; below 1 `u` is a contraction and `p + u(p)`
+# one-to-one.
 MAX_LIPSCHITZ = 0.6
 
 

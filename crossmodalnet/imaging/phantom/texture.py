@@ -29,6 +29,16 @@ def smooth_noise(
     sigma = [max(scale_mm / (2 * step * f), 1e-3) for step, f in zip(spacing_mm, factors, strict=True)]
     noise = ndimage.gaussian_filter(noise, sigma, mode="wrap")
     noise /= noise.std()
-    scale = np.diag([1 / f for f in factors])
-    field: Field = ndimage.affine_transform(noise, scale, offset=1.0, output_shape=shape, order=1)
-    return field
+    for axis, (n, factor) in enumerate(zip(shape, factors, strict=True)):
+        noise = _stretch(noise, axis, n, factor)
+    return noise
+
+
+def _stretch(field: Field, axis: int, num: int, factor: float) -> Field:
+    """Interpolate linearly along an axis to `num` samples, `factor` of them per old one."""
+    position = 1 + np.arange(num) / factor
+    left = position.astype(int)
+    weight = (position - left).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(field.ndim)])
+    start = np.take(field, left, axis)
+    stretched: Field = start + weight * (np.take(field, left + 1, axis) - start)
+    return stretched

@@ -1,4 +1,4 @@
-"""The thorax about the mean heart: chest wall, bones, lungs, airways, and the upper abdomen, as signed distances."""
+"""The thorax about the mean heart: chest wall, bones, lungs, airways, upper abdomen, as signed distances."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ RIB_PERIOD_MM = 27.0
 
 
 def thorax(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Signed distances, to be painted in the order of the result.
+    """Signed distances of what surrounds the heart.
 
     Args:
         points: `(3, n)` mean coordinates, mm.
         sizes: the subject's.
 
     Returns:
-        `(n,)` each, mm: `body` (skin), `muscle`, `inside` (of the rib cage), `lungs` (without the mediastinum's column; the heart is painted over
-        them), `abdomen`, `liver`, `stomach`, `stomach_air`, `spleen`, `ribs`, `marrow`, `cartilage`, `sternum`, `vertebrae`,
-        `spongiosa`, `canal`, `oesophagus`, `airways`.
+        `(n,)` each, mm: `body` (skin), `muscle`, `inside` (of the rib cage), `lungs` (without the
+        mediastinum, with the heart), `abdomen`, `liver`, `stomach`, `stomach_air`, `spleen`, `ribs`,
+        `marrow`, `cartilage`, `sternum`, `vertebrae`, `spongiosa`, `discs`, `canal`, `oesophagus`, `airways`.
     """
     x, y, z = points
     plane = points[:2]
@@ -70,7 +70,7 @@ def _organs(points: Field, inside: Field) -> dict[str, Field]:
 
 
 def _bones(points: Field, cage: Field) -> dict[str, Field]:
-    x, y, z = points
+    _, y, z = points
     # Ribs descend to the front; near the spine they are level.
     along = z + 0.5 * (y + 90)
     phase = along - RIB_PERIOD_MM * np.round(along * np.float32(1 / RIB_PERIOD_MM))

@@ -8,13 +8,16 @@ from crossmodalnet.imaging.phantom.body import Body
 from crossmodalnet.imaging.phantom.primitives import Field
 from crossmodalnet.imaging.phantom.texture import paint
 
-# Body -> tissue, from back to front. Pools that communicate are painted as one first, so that no seam shows between them.
+# Body -> tissue, from back to front.
 THORAX_ORDER = {
-    "body": "fat", "muscle": "muscle", "inside": "fat", "lungs": "lung", "abdomen": "fat", "liver": "liver", "stomach": "stomach",
-    "stomach_air": "air", "spleen": "spleen", "ribs": "cortex", "marrow": "marrow", "cartilage": "cartilage", "sternum": "marrow",
-    "vertebrae": "cortex", "spongiosa": "marrow", "discs": "cartilage", "canal": "fluid",
+    "body": "fat", "muscle": "muscle", "inside": "fat", "lungs": "lung", "abdomen": "fat", "liver": "liver",
+    "stomach": "stomach", "stomach_air": "air", "spleen": "spleen", "ribs": "cortex", "marrow": "marrow",
+    "cartilage": "cartilage", "sternum": "marrow", "vertebrae": "cortex", "spongiosa": "marrow",
+    "discs": "cartilage", "canal": "fluid",
 }  # fmt: skip
 VESSELS = {"ivc": "ivc", "svc": "svc", "descending_aorta": "aorta", "arch_branches": "aorta"}
+# Pools that communicate are painted as one before each gets its own value, so that no seam shows between
+# them.
 HEART_ORDER = {
     "pericardium": "fat", "walls": "wall", "left_heart": "myocardium", "coronaries": "left", **VESSELS,
     "left_pool": "left", "right_pool": "right", "pulmonary_veins": "left", "pulmonary_branches": "pulmonary",

@@ -21,26 +21,29 @@ from crossmodalnet.imaging.phantom.landmarks import (
 from crossmodalnet.imaging.phantom.primitives import Field, half_space, smooth_union, spline, tube
 from crossmodalnet.imaging.phantom.shape import Sizes
 
-# The aorta's centre line and radius, mm, and the share of `Sizes.arch_mm` by which each point moves.
+# The aorta's centre line and radius, mm, from the root on, and the share of `Sizes.arch_mm` by which each
+# point moves.
 _AORTA: tuple[tuple[tuple[float, float, float], float, float], ...] = (
-    ((-12, -1, 16), 13, 0), ((-3, 2, 30), 16, 0), ((8, 3, 43), 14, 0.5), ((13, -1, 54), 14, 1),  # root, ascending
-    ((8, -11, 63), 13.5, 1), ((-4, -26, 66), 12.5, 1), ((-15, -43, 61), 11.5, 0.5), ((-21, -58, 47), 11, 0),  # arch
+    ((-12, -1, 16), 13, 0), ((-3, 2, 30), 16, 0), ((8, 3, 43), 14, 0.5), ((13, -1, 54), 14, 1),
+    ((8, -11, 63), 13.5, 1), ((-4, -26, 66), 12.5, 1), ((-15, -43, 61), 11.5, 0.5), ((-21, -58, 47), 11, 0),
     ((-22, -67, 25), 11, 0), ((-22, -70, 0), 11, 0), ((-19, -71, -50), 10.5, 0), ((-12, -72, -130), 10, 0),
 )  # fmt: skip
-_STEPS = 4  # points of the centre line per knot
+_STEPS = 3  # points of the centre line per knot
 _ARCH_END = 5 * _STEPS + 2  # just behind the top
 
 
 def aorta(points: Field, sizes: Sizes) -> Field:
-    """The labelled part: root, ascending aorta and arch. Points are `(3, n)` mean coordinates, mm, here and below."""
+    """The labelled part: root, ascending aorta and arch. Points, here and below: `(3, n)` in mm."""
     path, radii = _aorta_path(sizes)
     beyond = half_space(points, path[_ARCH_END], path[_ARCH_END + 1] - path[_ARCH_END - 1])
     body = tube(points, path[: _ARCH_END + 2], radii[: _ARCH_END + 2])
-    return np.maximum(np.maximum(body, beyond), -half_space(points, AORTIC, INTO_AORTA))
+    begin = -half_space(points, AORTIC, INTO_AORTA)
+    between: Field = np.maximum(np.maximum(body, beyond), begin)
+    return between
 
 
 def pulmonary(points: Field, sizes: Sizes) -> tuple[Field, Field]:
-    """The trunk and the beginnings of its two branches (labelled), and their way on into the lungs (not labelled)."""
+    """The trunk with the beginnings of its branches (labelled), and their way on into the lungs (not)."""
     shift, size = np.asarray(sizes.trunk_mm), sizes.pulmonary
     fork = vector(-17, -6, 52) + shift
     trunk = [PULMONARY - 4 * INTO_PULMONARY, PULMONARY + 8 * INTO_PULMONARY, vector(-19, 6, 51) + shift, fork]
@@ -81,11 +84,12 @@ def pulmonary_veins(points: Field, sizes: Sizes) -> Field:
         mouth, lung = centre + vector(*offset), vector(*end)
         path = [mouth, (mouth + lung) / 2 + vector(0, 0, 1), lung]
         veins.append(tube(points, path, sizes.veins * np.array([7.5, 7, 5])))
-    return np.minimum.reduce(veins)
+    union: Field = np.minimum.reduce(veins)
+    return union
 
 
 def coronaries(points: Field, sizes: Sizes) -> Field:
-    """Anterior descending artery over the septum, right coronary artery about the tricuspid ring; not labelled."""
+    """Anterior descending artery over the septum, right one about the tricuspid ring; not labelled."""
     half_length = LV_HALF_LENGTH_MM * sizes.lv_length
     depth = np.linspace(4, LV_CENTRE_W + 0.85 * half_length, 10)
     radius = 2.5 + epicardial_radius(sizes) * np.sqrt(1 - ((depth - LV_CENTRE_W) / (half_length + 7)) ** 2)
@@ -102,7 +106,8 @@ def long_vessels(points: Field, sizes: Sizes) -> dict[str, Field]:
     """Those that leave the heart's box; not labelled.
 
     Returns:
-        `(n,)` each, mm: `descending_aorta` (from within the arch), `arch_branches`, `svc` and `ivc` (from within the RA).
+        `(n,)` each, mm: `descending_aorta` (from within the arch), `arch_branches`, `svc` and `ivc` (from
+        within the RA).
     """
     path, radii = _aorta_path(sizes)
     shift = np.asarray(sizes.arch_mm)

@@ -153,7 +153,7 @@ def _training(top: Path, name: str, place: int) -> None:
     (top / "curves").mkdir(exist_ok=True)
     curve.to_csv(top / f"curves/{name}.csv", index=False)
     _write_json(top / f"models/{name}/card.json", {
-        "name": name, "patch_size": [48, 48, 48], "parameters": {"train": {"lr": 1e-3}},
+        "name": name, "best_epoch": 27, "patch_size": [48, 48, 48], "parameters": {"train": {"lr": 1e-3}},
         "versions": {"python": "3.11.2", "torch": "2.15.0"}, "data_fingerprint": "0123456789abcdef",
     })  # fmt: skip
 
@@ -172,7 +172,9 @@ def _quality_control(top: Path, split: dict[str, list[str]]) -> None:
         squares = np.kron(np.indices((6, 18)).sum(axis=0) % 2, np.ones((40, 40)))
         Image.fromarray((60 + 120 * squares).astype(np.uint8)).save(folder / f"checkerboards/{pair}.png")
     crop = table[["pair", "role"]].assign(
-        box="10 12 8 : 58 60 56", **{f"cut_{name}": 0 for name in ABBREVIATIONS}
+        box_mm="-50.0 -47.0 -51.0 : 53.0 45.0 64.0",
+        overflow_mm=0.0,
+        **{f"cut_{name}": 0 for name in ABBREVIATIONS},
     )
     crop.to_csv(top / "data/crop_qc.csv", index=False)
 

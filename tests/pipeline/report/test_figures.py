@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipeline.report.figures import bar_chart, box_plot, colour_of, curve_chart
+from pipeline.report.figures import _kept_row, _named, bar_chart, box_plot, colour_of, curve_chart
 from pipeline.report.records import Artefacts
 
 
@@ -54,6 +54,21 @@ def test_pictures_are_the_same_bytes_every_time_and_carry_no_date(artefacts: Art
     ):
         assert draw() == draw()
         assert "dc:date" not in svg(draw())
+
+
+def test_weights_kept_are_those_of_the_card_else_of_the_best_epoch(artefacts: Artefacts) -> None:
+    training = artefacts.trainings[0]
+    curve = training.curve.assign(val_dice=0.5).astype({"val_dice": float})
+    curve.loc[9, "val_dice"] = 0.7  # epoch 10
+    kept = [_kept_row(replace(training, curve=curve, card=card)) for card in ({"best_epoch": 4}, {})]
+    assert kept == [3, 9]
+
+
+def test_every_objective_is_drawn(artefacts: Artefacts) -> None:
+    curve = artefacts.trainings[0].curve.assign(loss_topology=1.0, weight_topology=0.2)
+    assert _named(curve, "loss_") == {
+        "loss_dice": "Dice loss", "loss_ce": "cross-entropy", "loss_topology": "topology",
+    }  # fmt: skip
 
 
 def test_curve_of_a_single_epoch_is_drawn(artefacts: Artefacts) -> None:

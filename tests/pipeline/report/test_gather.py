@@ -70,7 +70,7 @@ def test_table_without_a_column_is_refused(project: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_damaged_split_is_refused(project: Path, content: str) -> None:
     (project / "data/split.json").write_text(content)
-    with pytest.raises(DataError, match=r"split.json .*dvc repro"):
+    with pytest.raises(DataError, match=r"split.json .*dvc repro split"):
         gather(["mednext"], "phantom", project)
 
 

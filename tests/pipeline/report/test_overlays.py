@@ -12,7 +12,7 @@ from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.params.report import ReportParams
 from pipeline.report import overlays
-from pipeline.report.overlays import Panel, best_slices, heart_box, rank_cases
+from pipeline.report.overlays import Panel, rank_cases
 from pipeline.report.records import Artefacts, Result, TestCase
 
 PARAMS = ReportParams(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))
@@ -71,27 +71,6 @@ def test_panels_have_the_proportions_of_the_box(tmp_path: Path) -> None:
     assert sizes == {"axial": (80, 61), "coronal": (80, 59), "sagittal": (61, 59)}
 
 
-def test_heart_box_is_in_world_millimetres() -> None:
-    label = np.zeros((10, 10, 10), np.uint8)
-    label[2:5, 3, 4] = 1
-    low, high = heart_box(Volume(label, np.diag([-2.0, 1.0, 3.0, 1.0])), 1.5)
-    np.testing.assert_allclose(low, [-9.5, 1.5, 10.5])
-    np.testing.assert_allclose(high, [-2.5, 4.5, 13.5])
-
-
-def test_heart_box_of_an_empty_label_is_everything() -> None:
-    low, high = heart_box(Volume(np.zeros((3, 4, 5), np.uint8), np.eye(4)), 0.0)
-    assert [*low, *high] == [0, 0, 0, 2, 3, 4]
-
-
-def test_best_slice_shows_most_structures_rather_than_most_voxels() -> None:
-    label = np.zeros((20, 20, 20), np.uint8)
-    label[2:18, 2:18, 4] = 1
-    label[4, 4, 10], label[14, 14, 10] = 2, 3
-    chosen = best_slices(Volume(label, np.diag([2.0, 2.0, 2.0, 1.0])), np.zeros(3), np.full(3, 38.0))
-    assert chosen[2] == 20.0
-
-
 @pytest.mark.parametrize(
     ("dice", "ranks"),
     [
@@ -109,7 +88,7 @@ def test_labels_are_laid_over_the_picture_and_the_truth_outlined_in_white() -> N
     classes[2:7, 2:7] = 1  # LV: #d62728
     plain = overlays._paint(grey, classes, None)
     assert plain[0, 0].tolist() == [100, 100, 100]
-    assert plain[4, 4].tolist() == [round(0.55 * 100 + 0.45 * c) for c in (0xD6, 0x27, 0x28)]
+    assert plain[4, 4].tolist() == [round(0.45 * 100 + 0.55 * c) for c in (0xD6, 0x27, 0x28)]
     outlined = overlays._paint(grey, np.zeros((9, 9), np.intp), classes)
     assert outlined[4, 6].tolist() == [232, 232, 232]  # 0.15 * 100 + 0.85 * 255
     assert outlined[4, 4].tolist() == [100, 100, 100]

@@ -86,6 +86,5 @@ def test_shared_subject_is_reported(page: str, other_page: str) -> None:
 def test_page_is_written_whole_and_the_same_every_time(
     artefacts: Artefacts, page: str, tmp_path: Path
 ) -> None:
-    write_page(tmp_path / "report/index.html", artefacts, PARAMS)
-    assert (tmp_path / "report/index.html").read_text() == page
+    assert write_page(tmp_path / "report", artefacts, PARAMS).read_text() == page
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
