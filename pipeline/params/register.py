@@ -15,7 +15,7 @@ class RegisterParams(Section):
         description="SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
     )
     working_spacing_mm: float = Field(
-        4.0,
+        5.0,
         gt=0,
         le=10,
         description="transforms are estimated at this spacing, images warped at the CT's own",
