@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -41,7 +43,9 @@ def run_parallel(
     context = multiprocessing.get_context("spawn")
     with (
         _environment({**SINGLE_THREADED, **(environment or {})}),
-        ProcessPoolExecutor(max(1, min(workers, len(tasks))), mp_context=context) as pool,
+        ProcessPoolExecutor(
+            max(1, min(workers, len(tasks))), mp_context=context, initializer=_end_with_parent
+        ) as pool,
     ):
         futures = {pool.submit(function, task): task for task in tasks}
         try:
@@ -49,6 +53,18 @@ def run_parallel(
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Make a worker end when its parent is gone: after `kill -9` it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_await, args=(parent,), daemon=True).start()
+
+
+def _await(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

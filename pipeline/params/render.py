@@ -1,6 +1,5 @@
 """params.yaml as text: every key with its description as comment, from the schema."""
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -33,8 +32,15 @@ class Key:
 
 
 def render(params: BaseModel) -> str:
-    """Write all sections as YAML 1.2 with comments."""
-    return HEADER + "".join(f"\n{text}" for text in _entries(params, indent=""))
+    """Write all sections as YAML 1.2, a comment at the end of each key's line.
+
+    Only there do they survive `dvc exp run -S`, which writes every list anew and drops what follows it.
+    """
+    text = HEADER
+    for entry in _entries(params, ""):
+        # A blank line after a list would be dropped too.
+        text += entry if text.rstrip("\n").rpartition("\n")[2].lstrip().startswith("- ") else f"\n{entry}"
+    return text
 
 
 def keys(params: BaseModel, prefix: str = "") -> Iterator[Key]:
@@ -90,12 +96,23 @@ def _kind(annotation: Any) -> str:
 def _entries(params: BaseModel, indent: str) -> Iterator[str]:
     for name, field in type(params).model_fields.items():
         value = getattr(params, name)
-        nested = isinstance(value, BaseModel)
-        comment = field.description or "" if nested else f"{field.description} ({allowed(field)})"
-        lines = textwrap.wrap(comment, 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ")
-        lines.append(f"{indent}{name}:" if nested else f"{indent}{name}: {to_yaml(value)}")
-        text = "\n".join(lines) + "\n"
-        yield text + "".join(_entries(value, indent + "  ")) if nested else text
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:  # {field.description}\n" + "".join(_entries(value, indent + "  "))
+        else:
+            text = _block(value, indent)
+            first = text if text.startswith("\n") else f" {text}" if text else ""
+            comment = f"  # {field.description} ({allowed(field)})"
+            yield f"{indent}{name}:" + (comment + first if first.startswith("\n") else first + comment) + "\n"
+
+
+def _block(value: Any, indent: str) -> str:
+    """Write a value as DVC does when it sets another one: lists as blocks, null as nothing."""
+    if value is None:
+        return ""
+    if not isinstance(value, list | tuple) or not value:
+        return to_yaml(value)
+    items = (_block(item, indent + "  ").lstrip("\n ") for item in value)
+    return "".join(f"\n{indent}- {item}" for item in items)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ def draw_tissue(rng: np.random.Generator) -> dict[str, Field | float]:
     """Draw intensities, the left heart's blood being 1: dark myocardium, fat suppressed to bright."""
     right = rng.uniform(0.88, 1.0)
     tissue = {
-        "air": 0.0, "fat": rng.uniform(0.12, 0.8), "muscle": rng.uniform(0.22, 0.34),
+        "air": 0.0, "fat": rng.uniform(0.12, 0.6), "muscle": rng.uniform(0.22, 0.34),
         "lung": rng.uniform(0.02, 0.07), "liver": rng.uniform(0.28, 0.45), "stomach": rng.uniform(0.3, 0.6),
         "spleen": rng.uniform(0.4, 0.55), "cortex": 0.04,
         "marrow": rng.uniform(0.15, 0.35), "cartilage": 0.25, "fluid": rng.uniform(0.8, 1.1),

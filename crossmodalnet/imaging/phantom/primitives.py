@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 Field = NDArray[np.float32]
 
 # A tube's distance is only computed this near to it; farther points get this value.
-FAR_MM = 14.0
+FAR_MM = 20.0
 
 
 def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field:

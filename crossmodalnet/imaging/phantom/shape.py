@@ -42,9 +42,9 @@ class Sizes:
 
 # Half-widths of the uniform draws, by field of Sizes.
 SPREAD = {
-    "lv_radius": 0.18, "lv_length": 0.12, "wall": 0.24, "rv": 0.12, "rv_length": 0.12, "la": 0.17, "ra": 0.16,
-    "aorta": 0.16, "pulmonary": 0.16, "appendages": 0.25, "veins": 0.15, "fat": 0.6, "pericardial_fat": 0.8,
-    "chest": 0.06, "arch_mm": 4.0, "trunk_mm": 3.0, "la_mm": 4.0, "ra_mm": 4.0, "diaphragm_mm": 7.0,
+    "lv_radius": 0.16, "lv_length": 0.11, "wall": 0.20, "rv": 0.11, "rv_length": 0.11, "la": 0.16, "ra": 0.15,
+    "aorta": 0.15, "pulmonary": 0.15, "appendages": 0.25, "veins": 0.15, "fat": 0.6, "pericardial_fat": 0.6,
+    "chest": 0.06, "arch_mm": 4.0, "trunk_mm": 3.0, "la_mm": 3.5, "ra_mm": 3.5, "diaphragm_mm": 7.0,
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def draw_shape(rng: np.random.Generator) -> SubjectShape:
         turn=_triple(np.deg2rad(rng.uniform(-10, 10, 3))),
         layers=(
             _draw_waves(rng, num_waves=5, wavelengths_mm=(110, 220), amplitudes_mm=(2.0, 4.5)),
-            _draw_waves(rng, num_waves=6, wavelengths_mm=(50, 95), amplitudes_mm=(0.9, 1.8)),
+            _draw_waves(rng, num_waves=6, wavelengths_mm=(50, 95), amplitudes_mm=(0.8, 1.6)),
         ),
         sizes=_draw_sizes(rng),
     )

@@ -100,3 +100,9 @@ def test_aorta_arches_backwards(masks, grid):
     assert y[top].min() < -25
     assert y[z < 30].min() > -20
     assert x[top & (y < -20)].mean() < x[(z > 35) & (z < 45)].mean()
+
+
+def test_pericardium_stays_about_the_heart(grid, masks):
+    fat = heart(grid.reshape(3, -1), Sizes(pericardial_fat=1.8))["pericardium"].reshape(grid.shape[1:]) < 0
+    hearts = np.any([masks[name] for name in ABBREVIATIONS], axis=0)
+    assert ndimage.distance_transform_edt(~hearts, sampling=STEP_MM)[fat].max() < 24

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from crossmodalnet.imaging.downsample import coarse_grid, coarsen, sample_image, sample_labels
+from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.volume import Grid, Volume
+
+
+def test_a_coarse_grid_keeps_centre_axes_and_field_of_view() -> None:
+    affine = np.array([[0, 1.5, 0, 10], [-2, 0, 0, 20], [0, 0, 3.0, 5], [0, 0, 0, 1]])
+    coarse = coarse_grid(Grid((30, 20, 10), affine), 6.0)
+    assert coarse.shape == (10, 5, 5)
+    middle = (np.array([[29, 19, 9]]).T / 2, np.array([[9, 4, 4]]).T / 2)
+    np.testing.assert_allclose(coarse.to_world(middle[1]), Grid((30, 20, 10), affine).to_world(middle[0]))
+    np.testing.assert_allclose(coarse.affine[:3, :3], [[0, 6, 0], [-6, 0, 0], [0, 0, 6]], atol=1e-12)
+
+
+def test_stripes_finer_than_the_new_voxels_average_out() -> None:
+    stripes = Volume(np.tile(np.array([-1, 1], np.float32)[:, None, None], (16, 32, 32)), np.eye(4))
+    coarse = coarse_grid(stripes.grid, 3.0)
+    assert np.abs(resample(stripes, coarse, "linear").data[2:-2]).max() > 0.9  # aliased
+    assert np.abs(coarsen(stripes, 3.0).data[2:-2]).max() < 0.1
+
+
+def test_a_ramp_stays_the_same_ramp() -> None:
+    i, j, _ = np.indices((24, 24, 24))
+    coarse = coarsen(Volume((2.0 * i - j).astype(np.float32), np.eye(4)), 3.0)
+    x, y, _ = coarse.grid.to_world(np.indices(coarse.data.shape).reshape(3, -1)).reshape(3, *coarse.data.shape)
+    np.testing.assert_allclose(coarse.data[2:-2, 2:-2], (2 * x - y)[2:-2, 2:-2], atol=1e-4)
+
+
+@pytest.mark.parametrize("spacing_mm", [2.0, 3.0, 4.0])
+def test_labels_keep_their_volume_at_a_coarser_spacing(spacing_mm: float) -> None:
+    points = np.indices((48, 48, 48)) - 23.5
+    radius = np.linalg.norm(points, axis=0)
+    labels = Volume(((radius < 20).astype(np.uint8) + (radius < 12)).astype(np.uint8), np.eye(4))
+    coarse = sample_labels(labels, coarse_grid(labels.grid, spacing_mm))
+    inner = (coarse.data == 2).sum() * spacing_mm**3
+    outer = (coarse.data > 0).sum() * spacing_mm**3
+    assert inner == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.06)
+    assert outer == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.04)
+
+
+def test_far_from_the_scan_are_fill_and_background() -> None:
+    far = Grid((4, 4, 4), np.diag([3.0, 3, 3, 1]) + np.array([[0, 0, 0, 500]] + [[0] * 4] * 3))
+    volume = Volume(np.ones((8, 8, 8), np.uint8), np.eye(4))
+    assert (sample_image(volume, far, -7.0).data == -7).all()
+    assert not sample_labels(volume, far).data.any()
+
+
+def test_a_part_of_the_scan_gives_what_the_whole_gives() -> None:
+    volume = Volume(np.random.default_rng(0).normal(size=(40, 36, 30)).astype(np.float32), np.eye(4))
+    whole = coarsen(volume, 2.5)
+    affine = whole.affine.copy()
+    affine[:3, 3] = whole.grid.to_world(np.array([[5], [4], [3]]))[:, 0]
+    part = sample_image(volume, Grid((6, 5, 4), affine), 0.0)
+    np.testing.assert_allclose(part.data, whole.data[5:11, 4:9, 3:7], atol=1e-5)
