@@ -131,11 +131,13 @@ def _groups(subjects: list[Subject], params: SplitParams) -> list[list[Subject]]
 
 
 def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
-    """Make the last training pairs validation pairs, with no MR shared between the two."""
+    """Make the last training pairs, and all that share their MRs, validation pairs: no MR is on both sides."""
     train = select(pairs, "train")
     num_validation = max(1, math.floor(fraction * len(train)))
-    held_mrs = {pair.mr.name for pair in train[-num_validation:]}
-    held = {pair.name for pair in train if pair.mr.name in held_mrs}
+    held: set[str] = set()
+    for last in reversed(train):
+        if len(held) < num_validation:
+            held |= {pair.name for pair in train if pair.mr.name == last.mr.name}
     if len(held) >= len(train):
         raise DataError(
             f"{len(train)} training pairs leave none to train after validation pairs are held out"

@@ -27,6 +27,8 @@ from pipeline.work import code_fingerprint, fingerprint, work_folder
 DONE = "done.json"
 RESULTS = ("mr.nii.gz", "mr_label.nii.gz", "ct_label.nii.gz")
 PICTURE = "checkerboard.png"
+# Finer than the working grid, coarser than a real scan.
+_PICTURE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def register_pair(task: Task) -> Outcome:
                 problems.append(f"from {initialisation}: mutual information changed by {gain:+.4f}")
                 continue
             agreement = _write_warped(task, ct, mr, transform, folder)
-            write_checkerboard(folder / PICTURE, fixed, warp(moving, fixed.grid, transform.files, "linear"))
+            _write_picture(ct, mr, transform, folder / PICTURE)
         _finish(folder, attempt, initialisation, quality, agreement, time.monotonic() - start)
         return Outcome(folder, False, problems, True)
     return Outcome(folder, False, problems, False)
@@ -116,6 +118,11 @@ def _write_warped(task: Task, ct: Volume, mr: Volume, transform: Transform, fold
     write_label_map(folder / "ct_label.nii.gz", ct_label)
     scores = [dice(mr_label.data == s.index, ct_label.data == s.index) for s in STRUCTURES]
     return float(np.mean([score for score in scores if np.isfinite(score)] or [0.0]))
+
+
+def _write_picture(ct: Volume, mr: Volume, transform: Transform, path: Path) -> None:
+    fixed, moving = prepare_ct(ct, _PICTURE_MM), prepare_mr(mr, _PICTURE_MM)
+    write_checkerboard(path, fixed, warp(moving, fixed.grid, transform.files, "linear"))
 
 
 def _finish(

@@ -49,7 +49,9 @@ def centred() -> Callable[..., NDArray[np.float64]]:
     """Affine of a grid whose centre is the world's: `centred(spacing_mm, shape, rotation)`."""
 
     def affine(
-        spacing_mm: float, shape: tuple[int, int, int] = (32, 32, 32), rotation: NDArray[np.float64] | None = None
+        spacing_mm: float,
+        shape: tuple[int, int, int] = (32, 32, 32),
+        rotation: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         matrix = np.eye(4)
         matrix[:3, :3] = (np.eye(3) if rotation is None else rotation) * spacing_mm

@@ -14,7 +14,7 @@ from crossmodalnet.imaging.registration import Settings, estimate, prepare_ct, w
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import STRUCTURES
 
-_ATLAS = Settings("affine", affine_iterations=(200, 100, 20))
+_ATLAS = Settings("affine", affine_iterations=(100, 50, 0))
 
 
 @dataclass(frozen=True)

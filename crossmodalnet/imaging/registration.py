@@ -46,6 +46,9 @@ class Settings:
     iterations: tuple[int, ...] = ()
 
 
+_SEARCH = Settings("affine", affine_iterations=(100, 50, 10))
+
+
 @dataclass(frozen=True)
 class Transform:
     """A transform from the fixed to the moving image's world, as files of ANTs.
@@ -97,7 +100,7 @@ def estimate(
     import ants
 
     if initialisation == "search":
-        start = _search(fixed, moving, settings, folder)
+        start = _search(fixed, moving, folder)
     else:
         start = folder / "start.mat"
         write_translation(fixed, moving, initialisation, start)
@@ -161,7 +164,7 @@ def _affine(fixed: Volume, moving: Volume, settings: Settings, start: Path, pref
     return Path(f"{prefix}0GenericAffine.mat")
 
 
-def _search(fixed: Volume, moving: Volume, settings: Settings, folder: Path) -> Path:
+def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
     """Register coarsely from several starts; returns the affine file with the most mutual information."""
     spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
     fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
@@ -170,7 +173,7 @@ def _search(fixed: Volume, moving: Volume, settings: Settings, folder: Path) -> 
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
         # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
-        affine = _affine(fixed, moving, settings, start, folder / f"search{number}x")
+        affine = _affine(fixed, moving, _SEARCH, start, folder / f"search{number}x")
         found[affine] = similarity(fixed, moving, [affine])
     return max(found, key=found.__getitem__)
 

@@ -20,9 +20,13 @@ def test_tiles_alternate_between_grey_ct_and_warm_mr() -> None:
 
 def test_anterior_is_up_and_the_patients_left_is_right() -> None:
     ct = np.zeros((80, 80, 80), np.float32)
-    ct[41:, 41:, :] = 1  # right and anterior in array order: +x is the patient's left... in RAS +x is right
+    ct[41:, 41:, :] = 1
     axial = checkerboard(Volume(ct, AFFINE), Volume(np.full_like(ct, 1e-6), AFFINE))[:, :144]
-    assert axial[3, 3].tolist() == [255, 255, 255]  # +x, patient right, is drawn left; +y, anterior, is drawn up
+    assert axial[3, 3].tolist() == [
+        255,
+        255,
+        255,
+    ]  # +x, patient right, is drawn left; +y, anterior, is drawn up
     assert not axial[140:, :].any()
     assert not axial[:, 140:].any()
 

@@ -44,7 +44,9 @@ def test_cut_voxels_are_counted_by_structure() -> None:
     grid = Grid((2, 2, 2), np.diag([3.0, 3, 3, 1]))  # voxels span -1.5..4.5 on every axis
     cut = cut_voxels(Volume(labels, np.eye(4)), grid)
     assert cut == {"LV": 0, "RV": 0, "LA": 0, "RA": 0, "Myo": 0, "AO": 0, "PA": 5}
-    assert cut_voxels(Volume(labels, np.diag([-1.0, 1, 1, 1])), grid)["LV"] == 3  # x = 0, -1 in; -2, -3, -4 out
+    assert (
+        cut_voxels(Volume(labels, np.diag([-1.0, 1, 1, 1])), grid)["LV"] == 3
+    )  # x = 0, -1 in; -2, -3, -4 out
 
 
 def test_atlases_find_a_heart_that_they_have_not_seen(

@@ -16,7 +16,9 @@ def test_a_coarse_grid_keeps_centre_axes_and_field_of_view() -> None:
 
 
 def test_stripes_finer_than_the_new_voxels_average_out() -> None:
-    stripes = Volume(np.tile(np.array([-1, 1], np.float32)[:, None, None], (16, 32, 32)), np.eye(4))
+    stripes = Volume(
+        np.broadcast_to((-1.0) ** np.indices((33, 33, 33))[0], (33, 33, 33)).astype(np.float32), np.eye(4)
+    )
     coarse = coarse_grid(stripes.grid, 3.0)
     assert np.abs(resample(stripes, coarse, "linear").data[2:-2]).max() > 0.9  # aliased
     assert np.abs(coarsen(stripes, 3.0).data[2:-2]).max() < 0.1
@@ -25,19 +27,21 @@ def test_stripes_finer_than_the_new_voxels_average_out() -> None:
 def test_a_ramp_stays_the_same_ramp() -> None:
     i, j, _ = np.indices((24, 24, 24))
     coarse = coarsen(Volume((2.0 * i - j).astype(np.float32), np.eye(4)), 3.0)
-    x, y, _ = coarse.grid.to_world(np.indices(coarse.data.shape).reshape(3, -1)).reshape(3, *coarse.data.shape)
+    x, y, _ = coarse.grid.to_world(np.indices(coarse.data.shape).reshape(3, -1)).reshape(
+        3, *coarse.data.shape
+    )
     np.testing.assert_allclose(coarse.data[2:-2, 2:-2], (2 * x - y)[2:-2, 2:-2], atol=1e-4)
 
 
 @pytest.mark.parametrize("spacing_mm", [2.0, 3.0, 4.0])
 def test_labels_keep_their_volume_at_a_coarser_spacing(spacing_mm: float) -> None:
-    points = np.indices((48, 48, 48)) - 23.5
+    points = np.indices((48, 48, 48)) - np.array([23.1, 22.6, 24.3]).reshape(3, 1, 1, 1)
     radius = np.linalg.norm(points, axis=0)
     labels = Volume(((radius < 20).astype(np.uint8) + (radius < 12)).astype(np.uint8), np.eye(4))
     coarse = sample_labels(labels, coarse_grid(labels.grid, spacing_mm))
     inner = (coarse.data == 2).sum() * spacing_mm**3
     outer = (coarse.data > 0).sum() * spacing_mm**3
-    assert inner == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.06)
+    assert inner == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.04)
     assert outer == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.04)
 
 

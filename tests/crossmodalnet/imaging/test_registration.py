@@ -75,7 +75,9 @@ def test_an_origin_far_away_changes_nothing_physical(pair: Pair, tmp_path: Path)
 
 
 def test_a_turned_ct_array_gives_the_same_place_in_the_patient(pair: Pair, tmp_path: Path) -> None:
-    turn = np.array([[0, -1, 0, 31], [0, 0, 1, 0], [-1, 0, 0, 31], [0, 0, 0, 1]])  # index of the turned array to old
+    turn = np.array(
+        [[0, -1, 0, 31], [0, 0, 1, 0], [-1, 0, 0, 31], [0, 0, 0, 1]]
+    )  # index of the turned array to old
     ct, ct_label = (
         Volume(np.ascontiguousarray(v.data.transpose(2, 0, 1)[::-1, ::-1]), v.affine @ turn) for v in pair[:2]
     )
@@ -94,7 +96,9 @@ def test_warping_fills_outside_and_keeps_labels_whole(pair: Pair, tmp_path: Path
 
 
 def test_preparation_clips_hounsfield_units_and_scales_mr_by_percentiles() -> None:
-    ct = Volume(np.repeat(np.array([-1000, -200, 200, 600, 3000], np.float32), 25).reshape(5, 5, 5), np.eye(4))
+    ct = Volume(
+        np.repeat(np.array([-1000, -200, 200, 600, 3000], np.float32), 25).reshape(5, 5, 5), np.eye(4)
+    )
     np.testing.assert_allclose(prepare_ct(ct, 1.0).data[:, 0, 0], [0, 0, 0.5, 1, 1])
     mr = Volume(np.arange(1000, dtype=np.float32).reshape(10, 10, 10), np.eye(4))
     scaled = prepare_mr(mr, 1.0).data.ravel()

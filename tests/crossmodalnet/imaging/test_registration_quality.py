@@ -47,6 +47,8 @@ def test_before_is_with_centres_aligned_whatever_the_start(
     moving = prepare_mr(scan("mr", centred(6.5), shift_mm=(20, 10, 0))[0], 6.5)
     write_translation(fixed, moving, "geometric_centre", tmp_path / "bad.mat")
     write_translation(fixed, moving, "centre_of_mass", tmp_path / "good.mat")
-    bad, good = (measure(fixed, moving, Transform(tmp_path / f, None), tmp_path) for f in ("bad.mat", "good.mat"))
+    bad, good = (
+        measure(fixed, moving, Transform(tmp_path / f, None), tmp_path) for f in ("bad.mat", "good.mat")
+    )
     assert bad.mi_before == good.mi_before == good.mi_after > bad.mi_after
     assert (good.negative_jacobian_share, good.largest_displacement_mm) == (0, 0)
