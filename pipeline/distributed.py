@@ -64,18 +64,25 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
 
 
-def num_processes(devices: int | str) -> int:
+def num_processes(devices: int | str, batch_size: int) -> int:
     """How many processes this machine should run for `train.devices`.
+
+    `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally: two
+    processes of one thread trained 1.5 times as fast as one of two threads (docs/benchmarks.md).
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
     """
     available = torch.cuda.device_count()
     if devices == "auto":
-        return max(1, available)
+        return available or _num_sharing(batch_size, len(os.sched_getaffinity(0)))
     if 0 < available < int(devices):
         raise ResourceError(f"train.devices = {devices}, but this machine has {available} GPU(s)")
     return int(devices)
+
+
+def _num_sharing(batch_size: int, limit: int) -> int:
+    return max(count for count in range(1, limit + 1) if batch_size % count == 0)
 
 
 @dataclass(frozen=True)

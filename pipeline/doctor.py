@@ -139,7 +139,7 @@ def _fit(params: Params) -> Iterator[Finding]:
 
     devices, batch = params.train.devices, params.train.batch_size
     num_gpus = torch.cuda.device_count()
-    processes = max(1, num_gpus) if devices == "auto" else int(devices)
+    processes = (num_gpus or 1) if devices == "auto" else int(devices)
     divides = batch % processes == 0
     yield Finding(
         "fit",

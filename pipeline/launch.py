@@ -24,11 +24,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHUTDOWN_SECONDS = 600
 
 
-def run_on_devices(work: Callable[[Processes], None], *, devices: int | str, command: list[str]) -> None:
+def run_on_devices(
+    work: Callable[[Processes], None], *, devices: int | str, batch_size: int, command: list[str]
+) -> None:
     """Do the work of a stage, in several processes where there are several devices.
 
     Args:
         work: what each process does.
+        batch_size: `train.batch_size`, which the processes share.
         devices: `train.devices`; does not matter where a launcher has already started several processes.
         command: arguments of `python -m stages` that lead here again.
 
@@ -36,7 +39,7 @@ def run_on_devices(work: Callable[[Processes], None], *, devices: int | str, com
         PipelineError: what the work raised, in whichever process.
     """
     launch = detect_launch(os.environ)
-    if launch is None and (count := num_processes(devices)) > 1:
+    if launch is None and (count := num_processes(devices, batch_size)) > 1:
         start_processes(count, command)
         return
     with _reporting_outcome(), process_group(launch) as processes:

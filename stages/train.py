@@ -14,5 +14,6 @@ def main(model: Annotated[str, Option(help="network to train, one of `models` in
     run_on_devices(
         lambda processes: train_model(params, processes),
         devices=params.train.devices,
+        batch_size=params.train.batch_size,
         command=["train", "--model", model],
     )

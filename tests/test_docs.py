@@ -15,7 +15,11 @@ FOLDERS = ("crossmodalnet/", "pipeline/", "stages/", "tests/", "docs/", "benchma
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_in_backticks_exist(page: Path) -> None:
     named = [text for text in re.findall(r"`([^`\s]+)`", page.read_text()) if text.startswith(FOLDERS)]
-    missing = [text for text in named if not any(c in text for c in "<*{") and not (TOP / text.split("::")[0]).exists()]
+    missing = [
+        text
+        for text in named
+        if not any(c in text for c in "<*{") and not (TOP / text.split("::")[0]).exists()
+    ]
     assert missing == []
 
 
@@ -23,7 +27,10 @@ def test_files_in_backticks_exist(page: Path) -> None:
 def test_tests_that_are_named_exist(page: Path) -> None:
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
         tree = ast.parse((TOP / file).read_text())
-        assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, (file, name)
+        assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, (
+            file,
+            name,
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,5 +41,13 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
     text = (TOP / "docs/paper.md").read_text()
-    for item in ["Eq. 1", "Eq. 2", "Eq. 3", "Eq. 4", "Eq. 7", "Eq. 23", *(f"Definition {n}" for n in range(1, 5))]:
+    for item in [
+        "Eq. 1",
+        "Eq. 2",
+        "Eq. 3",
+        "Eq. 4",
+        "Eq. 7",
+        "Eq. 23",
+        *(f"Definition {n}" for n in range(1, 5)),
+    ]:
         assert item in text, item

@@ -19,7 +19,7 @@ from crossmodalnet.imaging.resample import Interpolation, to_sitk
 from crossmodalnet.imaging.similarity import NUM_BINS, mutual_information
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# `search` registers coarsely from several starts, and goes on from the best.
+# `search` aligns coarsely from several starts, and goes on from the best.
 Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
@@ -28,6 +28,7 @@ _AFFINE_SMOOTHING = (2, 1, 0)
 _SAMPLING_RATE = 0.25
 _SEARCH_SPACING_MM = 8.0
 _SEARCH_UP_MM = (0.0, -40.0, 40.0)
+_SEARCH_ITERATIONS = (100, 50, 10)
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 
 
@@ -44,9 +45,6 @@ class Settings:
     transform: Literal["affine", "SyN", "SyNCC"]
     affine_iterations: tuple[int, int, int]
     iterations: tuple[int, ...] = ()
-
-
-_SEARCH = Settings("affine", affine_iterations=(100, 50, 10))
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,10 @@ def estimate(
     else:
         start = folder / "start.mat"
         write_translation(fixed, moving, initialisation, start)
-    affine = _affine(fixed, moving, settings, start, folder / "affine")
+    affine = _linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
+    # A start near the optimum is now and then left for a worse one by the coarse levels of the affine stage.
+    if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [start]):
+        affine = start
     if settings.transform == "affine":
         return Transform(affine, None)
     metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
@@ -152,20 +153,30 @@ def warp(
     return Volume(warped.astype(np.float32), grid.affine)
 
 
-def _affine(fixed: Volume, moving: Volume, settings: Settings, start: Path, prefix: Path) -> Path:
+def _linear(
+    kind: Literal["Affine", "Similarity"],
+    fixed: Volume,
+    moving: Volume,
+    iterations: tuple[int, int, int],
+    start: Path,
+    prefix: Path,
+) -> Path:
     import ants
 
     ants.registration(
-        _to_ants(fixed), _to_ants(moving), "Affine", initial_transform=str(start), outprefix=str(prefix),
+        _to_ants(fixed), _to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
         aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
-        aff_iterations=settings.affine_iterations, aff_shrink_factors=_AFFINE_SHRINK,
-        aff_smoothing_sigmas=_AFFINE_SMOOTHING,
+        aff_iterations=iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=_AFFINE_SMOOTHING,
     )  # fmt: skip
     return Path(f"{prefix}0GenericAffine.mat")
 
 
 def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
-    """Register coarsely from several starts; returns the affine file with the most mutual information."""
+    """Align coarsely from several starts; returns the transform with the most mutual information.
+
+    By similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a higher mutual information at the
+    wrong place, similarity ones none.
+    """
     spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
     fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
     found: dict[Path, float] = {}
@@ -173,8 +184,8 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
         # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
-        affine = _affine(fixed, moving, _SEARCH, start, folder / f"search{number}x")
-        found[affine] = similarity(fixed, moving, [affine])
+        aligned = _linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
+        found[aligned] = similarity(fixed, moving, [aligned])
     return max(found, key=found.__getitem__)
 
 

@@ -58,9 +58,9 @@ def _set_geometry(image: sitk.Image, grid: Grid) -> None:
     image.SetDirection(_nearest_rotation(affine[:3, :3] / spacing).ravel().tolist())
 
 
-def _nearest_rotation(matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[
-    tuple[int, ...], np.dtype[np.float64]
-]:
+def _nearest_rotation(
+    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Orthonormalise: float32 headers are never quite orthonormal and ITK refuses them."""
     u, _, v = np.linalg.svd(matrix)
     return np.asarray(u @ v, np.float64)

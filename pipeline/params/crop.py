@@ -15,9 +15,9 @@ class CropParams(Section):
         description="atlas: the box is found by propagating labels of training subjects, as on a new "
         "patient; labels: from the subject's own label, as the paper does",
     )
-    margin_mm: float = Field(8.0, ge=0, le=100, description="added to the heart box on every side, mm")
-    spacing_mm: float = Field(3.0, gt=0, le=10, description="isotropic spacing of the working grid, mm")
-    size: IntTriple = Field((48, 48, 48), description="voxels of the working grid, world x, y, z")
+    margin_mm: float = Field(5.0, ge=0, le=100, description="added to the heart box on every side, mm")
+    spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
+    size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
     workers: int = Field(0, ge=0, description="cases cropped at once; 0: one per core")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the box")
     atlas_spacing_mm: float = Field(

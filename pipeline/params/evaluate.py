@@ -21,7 +21,10 @@ class EvaluateParams(Section):
         description="keep the largest connected piece of each predicted structure; the atlas stays as it is",
     )
     nsd_tolerance_mm: float = Field(
-        2.0, gt=0, le=50, description="normalised surface Dice: surfaces closer than this agree, mm"
+        3.0,
+        gt=0,
+        le=50,
+        description="normalised surface Dice: surfaces closer than this agree; above the voxel size, mm",
     )
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of the test pairs for the 95 % intervals"

@@ -18,7 +18,7 @@ class LossesParams(Section):
         description="weights of the objectives; paper: Eq. 23, the smaller loss weighs more; "
         "harder: the larger one does; uniform: equal",
     )
-    alpha: float = Field(1.0, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
+    alpha: float = Field(0.5, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
 
     @field_validator("objectives")
     @classmethod

@@ -65,10 +65,10 @@ class CrossModalNetParams(Section):
         0.0, ge=0, lt=1, description="stochastic depth, rising to this at the deepest level"
     )
     position: Literal["none", "sincos"] = Field(
-        "none", description="added after patch embedding; sincos: absolute 3-D position, without parameters"
+        "sincos", description="added after patch embedding; sincos: absolute 3-D position, without parameters"
     )
     stem: Literal["linear", "conv"] = Field(
-        "linear",
+        "conv",
         description="linear: patch embedding alone, as in the paper; conv: a convolution at full resolution "
         "feeds it and the head",
     )

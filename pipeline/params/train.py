@@ -16,12 +16,12 @@ class TrainParams(Section):
     seed: int = Field(
         0, ge=0, description="of the first weights, the order of samples and their augmentation"
     )
-    epochs: int = Field(16, ge=1, description="passes over the training pairs")
+    epochs: int = Field(28, ge=1, description="passes over the training pairs")
     samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
     batch_size: int = Field(
         2, ge=1, description="samples per step over all processes, which share them equally"
     )
-    lr: float = Field(2e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
+    lr: float = Field(3e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="constant, or cosine down to 1 % of lr"
     )
@@ -37,7 +37,7 @@ class TrainParams(Section):
         description="use a running mean of the weights with this decay; 0: the weights themselves",
     )
     patch_size: IntTriple = Field(
-        (48, 48, 48),
+        (40, 40, 40),
         description="voxels that the network sees at once; crop.size or smaller (random patches)",
     )
     foreground_share: float = Field(
@@ -45,11 +45,12 @@ class TrainParams(Section):
     )
     ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
     mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
-    validate_every: int = Field(4, ge=1, description="epochs between validations; the last epoch always is")
+    validate_every: int = Field(7, ge=1, description="epochs between validations; the last epoch always is")
     mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
     devices: Literal["auto"] | int = Field(
         "auto",
-        description="processes of this machine, without influence on results; auto: one per GPU, or one",
+        description="processes of this machine, without influence on results but rounding; auto: one per GPU, "
+        "else one per core, as far as the batch can be shared",
     )
     num_threads: int = Field(0, ge=0, description="CPU threads of all processes together; 0: one per core")
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints to resume from")

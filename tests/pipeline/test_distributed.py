@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -53,16 +55,17 @@ def test_first_host(nodes, host):
     assert first_host(nodes) == host
 
 
-@pytest.mark.parametrize(("gpus", "devices", "count"), [(0, "auto", 1), (4, "auto", 4), (4, 2, 2), (0, 3, 3)])
+@pytest.mark.parametrize(("gpus", "devices", "count"), [(0, "auto", 3), (4, "auto", 4), (4, 2, 2), (0, 3, 3)])
 def test_number_of_processes(monkeypatch, gpus, devices, count):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert num_processes(devices) == count
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert num_processes(devices, batch_size=6) == count
 
 
 def test_more_devices_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ResourceError, match=r"train\.devices = 3, but this machine has 2"):
-        num_processes(3)
+        num_processes(3, batch_size=6)
 
 
 def test_a_single_process_talks_to_itself():

@@ -62,7 +62,7 @@ def test_sigterm_reaches_the_processes_and_comes_back_as_75(cohort, set_params, 
 
 def test_one_device_runs_here(monkeypatch):
     seen = []
-    run_on_devices(seen.append, devices=1, command=[])
+    run_on_devices(seen.append, devices=1, batch_size=2, command=[])
     assert seen[0].world_size == 1
 
 
@@ -72,7 +72,7 @@ def test_a_launched_process_hands_its_error_over(tmp_path, monkeypatch):
     def fail(processes):
         raise DataError("what and where")
 
-    run_on_devices(fail, devices=1, command=[])
+    run_on_devices(fail, devices=1, batch_size=2, command=[])
     assert '"DataError"' in (tmp_path / "outcome").read_text()
 
 

@@ -35,6 +35,8 @@ def test_code_differs_by_module() -> None:
     assert code_fingerprint("crossmodalnet.labels") != code_fingerprint("crossmodalnet.imaging.volume")
 
 
-def test_the_work_folder_is_that_of_the_parent_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_work_folder_is_that_of_the_parent_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert work_folder("train", "key") == tmp_path / ".work" / "train" / "key"

@@ -45,11 +45,13 @@ def test_the_stray_code_is_mapped_and_logged(tmp_path: Path, caplog: pytest.LogC
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.nii.gz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="bad.nii.gz: cannot be read"):
+    with pytest.raises(ValueError, match=r"bad\.nii\.gz: cannot be read"):
         read_image(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.nii.gz"
     write_image(path, Volume(np.zeros((2, 2, 2)), AFFINE))
     before = path.read_bytes()

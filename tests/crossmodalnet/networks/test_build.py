@@ -49,8 +49,8 @@ def test_unknown_and_missing_options_are_named():
 
 def test_defaults_are_the_letter_of_the_paper():
     params = CrossModalNetParams()
-    choices = (params.values, params.similarity, params.offsets, params.residual, params.refines, params.stem)
-    assert choices == ("b", "dot", "static", "paper", "keys", "linear")
+    choices = (params.values, params.similarity, params.offsets, params.residual, params.refines)
+    assert choices == ("b", "dot", "static", "paper", "keys")
     assert params.cross
     assert params.deformable
 
