@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check format deps install constraints
+.PHONY: repro test check format deps picture install constraints
 
 repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	$(BIN)/dvc repro
@@ -26,6 +26,9 @@ format: $(STAMP)  ## format and mend what the linter can
 
 deps: $(STAMP)  ## write the code each stage imports into dvc.yaml
 	$(BIN)/python -m tools.update_deps
+
+picture: $(STAMP)  ## draw the README's picture from the last run
+	$(BIN)/python -m tools.result_picture
 
 install: $(STAMP)  ## only the environment
 

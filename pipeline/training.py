@@ -145,8 +145,9 @@ class Trainer:
     def _end_epoch(self, progress: TrainingProgress) -> None:
         course, params = self._course, self._params
         is_last = course.epoch + 1 == params.epochs
-        validated = is_last or (course.epoch + 1) % params.validate_every == 0
-        val_dice = self._validate() if validated else course.rows[-1]["val_dice"] if course.rows else 0.0
+        # The first epoch too, so that a curve never starts from a number that was not measured.
+        validated = is_last or course.epoch == 0 or (course.epoch + 1) % params.validate_every == 0
+        val_dice = self._validate() if validated else course.rows[-1]["val_dice"]
         memory = max(self._processes.gather(peak_memory_mb(self._processes.device)))
         steps = self._training.steps_per_epoch
         row = course.sums.row(

@@ -21,7 +21,7 @@ class TrainParams(Section):
     batch_size: int = Field(
         2, ge=1, description="samples per step over all processes, which share them equally"
     )
-    lr: float = Field(3e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
+    lr: float = Field(4e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="constant, or cosine down to 1 % of lr"
     )
@@ -45,7 +45,9 @@ class TrainParams(Section):
     )
     ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
     mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
-    validate_every: int = Field(7, ge=1, description="epochs between validations; the last epoch always is")
+    validate_every: int = Field(
+        7, ge=1, description="epochs between validations; the first and last always are"
+    )
     mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
     devices: Literal["auto"] | int = Field(
         "auto",

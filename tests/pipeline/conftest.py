@@ -15,7 +15,7 @@ from pipeline.outputs import write_json
 
 SIZE = 16
 NETWORK = {
-    "channels": 8,
+    "channels": 6,
     "depths": [1, 1],
     "heads": [2, 2],
     "cross_window": [[4, 4, 4], None],
@@ -65,6 +65,7 @@ def set_params(cohort: Path) -> Callable[..., None]:
             "batch_size": 2,
             "patch_size": [SIZE] * 3,
             "num_threads": 1,
+            "devices": 1,
         }
         sections = {"train": {**train, **changes}, "network": {"crossmodalnet": {**NETWORK, **network}}}
         with (cohort / "params.yaml").open("w") as file:

@@ -123,11 +123,11 @@ def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(cohort, set_params, 
 
 
 def test_validation_now_and_then(cohort, set_params, monkeypatch):
-    scores = iter([0.6, 0.4])
+    scores = iter([0.5, 0.6, 0.4])
     monkeypatch.setattr("pipeline.training.validate", lambda *_, **__: next(scores))
-    set_params(epochs=3, validate_every=2)
+    set_params(epochs=5, validate_every=3)
     _train()
-    assert [row[7] for row in _losses(cohort)[1:]] == ["0.0", "0.6", "0.4"]
+    assert [row[7] for row in _losses(cohort)[1:]] == ["0.5", "0.5", "0.6", "0.6", "0.4"]
 
 
 def test_a_nan_in_training_names_the_case(set_params, monkeypatch):

@@ -23,7 +23,7 @@ def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
 
 
 def test_parameters_matter() -> None:
-    assert fingerprint(CropParams()) == fingerprint(CropParams(margin_mm=8.0))
+    assert fingerprint(CropParams()) == fingerprint(CropParams(margin_mm=5.0))
     assert fingerprint(CropParams()) != fingerprint(CropParams(margin_mm=9.0))
 
 

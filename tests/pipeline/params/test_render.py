@@ -36,7 +36,7 @@ def test_dvc_changes_the_one_value_that_it_sets() -> None:
     text = render(Params())
     document = parse_yaml_for_update(text, "params.yaml")
     assign(document, Params(crop=CropParams(spacing_mm=2.5)).model_dump(mode="json"))
-    assert dumps_yaml(document) == text.replace("  spacing_mm: 3.0", "  spacing_mm: 2.5")
+    assert dumps_yaml(document) == text.replace("  spacing_mm: 3.5", "  spacing_mm: 2.5")
 
 
 def assign(document: Any, values: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Measurements, run by hand; docs/benchmarks.md holds their results."""
