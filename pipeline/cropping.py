@@ -74,15 +74,15 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
 
 
 def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[str]:
-    """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself."""
+    """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself.
+
+    None for a lone training subject: its own label, which training sees anyway, gives its box.
+    """
     if params.roi == "labels":
         return []
     others = sorted(p.name for p in select(pairs, "train") if p.ct.name != pair.ct.name)
     if not others:
-        raise DataError(
-            f"{pair.name}: crop.roi = atlas needs a training subject beside the case itself; add labelled "
-            "subjects, lower split.test_fraction, or set crop.roi to labels"
-        )
+        logger.warning("%s: the only training pair, its box is that of its own label", pair.name)
     return others[: params.num_atlases]
 
 

@@ -191,12 +191,16 @@ def test_atlases_are_other_training_subjects(raw: Path) -> None:
         assert choose_atlases(pair, pairs, CropParams(roi="labels")) == []
 
 
-def test_a_lone_training_subject_cannot_be_cropped_by_atlas(raw: Path) -> None:
+def test_the_label_of_a_lone_training_subject_gives_its_box(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     few = [subject for subject in _subjects(raw) if not subject.name.endswith("1004")]
     pairs = make_pairs(few, SplitParams())
     (alone,) = select(pairs, "train")
-    with pytest.raises(DataError, match=r"set crop.roi to labels"):
-        choose_atlases(alone, pairs, CropParams())
+    assert choose_atlases(alone, pairs, CropParams()) == []
+    assert f"{alone.name}: the only training pair" in caplog.text
+    (test,) = select(pairs, "test")
+    assert choose_atlases(test, pairs, CropParams()) == [alone.name]
 
 
 def test_a_box_that_does_not_fit_is_reported(
