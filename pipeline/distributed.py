@@ -68,7 +68,7 @@ def num_processes(devices: int | str, batch_size: int) -> int:
     """How many processes this machine should run for `train.devices`.
 
     `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally: two
-    processes of one thread trained 1.5 times as fast as one of two threads (docs/benchmarks.md).
+    processes of one thread train faster than one of two threads (docs/benchmarks.md).
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
