@@ -1,0 +1,102 @@
+"""The console around the stages: params, doctor, errors and exit codes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import doctor
+from pipeline.params import presets
+from pipeline.params.render import render
+from pipeline.params.schema import Params
+from stages import app as console
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "params.yaml").write_text(render(Params()))
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(console.app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", *arguments])
+    with pytest.raises(SystemExit) as left:
+        console.main()
+    return int(left.value.code or 0)
+
+
+def test_using_a_preset_writes_it_and_shows_what_changed(folder: Path) -> None:
+    output = run("params", "use", "paper")
+    assert (folder / "params.yaml").read_text() == render(presets.load("paper"))
+    assert all(text in output for text in ("train.lr", "0.004", "1e-05"))
+    assert "train.lr" in run("params", "show")
+
+
+def test_showing_the_defaults_says_so() -> None:
+    assert "holds the defaults" in run("params", "show")
+
+
+def test_explaining_a_key_gives_its_meaning_and_range() -> None:
+    output = run("params", "explain", "crop.margin_mm")
+    assert all(text in output for text in ("heart box", ">= 0", "5.0"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("params", "use", "best"), ("params", "explain", "train.lrr"), ("nonsense",)]
+)
+def test_what_cannot_be_meant_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    assert exit_code(monkeypatch, *arguments) == 2
+
+
+def test_a_stage_without_its_input_exits_with_3(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert exit_code(monkeypatch, "register") == 3
+
+
+def test_unknown_keys_are_named_by_every_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "params.yaml").write_text("crop: {margin: 3}\n")
+    assert exit_code(monkeypatch, "crop") == 2
+
+
+def remedies(subject: str, folder: Path) -> list[str]:
+    return [f.remedy for f in doctor.examine(folder) if f.subject == subject and not f.ok]
+
+
+def test_doctor_finds_nothing_wrong_with_the_packages_and_parameters(folder: Path) -> None:
+    assert remedies("package", folder) == remedies("params", folder) == remedies("data", folder) == []
+
+
+def test_doctor_asks_for_a_git_repository(folder: Path) -> None:
+    assert "git clone" in remedies("repository", folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "remedy"),
+    [
+        ("data: {source: mmwhs}", "data", "register at https://zmiclab.github.io"),
+        ("data: {source: mmwhs, path: /nowhere}", "data", "set data.path"),
+        ("train: {devices: 3, batch_size: 4}", "fit", "multiple of train.devices"),
+        ("train: {lr: fast}", "params", "params use default"),
+    ],
+)
+def test_doctor_says_what_to_do(folder: Path, text: str, subject: str, remedy: str) -> None:
+    (folder / "params.yaml").write_text(text)
+    assert remedy in remedies(subject, folder)[0]
+
+
+def test_doctor_warns_of_patches_too_large_for_the_cpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    (folder / "params.yaml").write_text("train: {patch_size: [96, 96, 96]}")
+    assert "a GPU" in remedies("fit", folder)[0]
