@@ -19,6 +19,10 @@ class DataError(PipelineError):
     exit_code = 3
 
 
+class DivergenceError(DataError):
+    """A training whose losses or weights are no longer numbers."""
+
+
 class ResourceError(PipelineError):
     """The machine lacks something: a program, a package, a GPU, disk, memory, the network."""
 

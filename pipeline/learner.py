@@ -15,12 +15,12 @@ from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.distributed import Processes
-from pipeline.errors import DataError
+from pipeline.errors import DivergenceError
 from pipeline.params.losses import LossesParams
 from pipeline.params.train import TrainParams
 
 
-def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
+def learning_rate(step: float, num_steps: int, params: TrainParams) -> float:
     """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
 
     Args:
@@ -34,7 +34,7 @@ def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
     if params.schedule == "constant":
         return params.lr
     progress = (step - warmup) / max(1, num_steps - warmup)
-    return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
 
 
 class Learner:
@@ -91,7 +91,7 @@ class Learner:
             The raw losses over the global batch, in the order of the balancer's names.
 
         Raises:
-            DataError: a loss is NaN or infinite; names the cases of the global batch.
+            DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
         """
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
@@ -112,11 +112,11 @@ class Learner:
         """Make sure that the weights are numbers.
 
         Raises:
-            DataError: some are not.
+            DivergenceError: some are not.
         """
         for name, tensor in self.evaluated.state_dict().items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise DataError(
+                raise DivergenceError(
                     f"training diverged: {name} is NaN or infinite; lower train.lr or set train.grad_clip"
                 )
 
@@ -168,7 +168,7 @@ class Learner:
     def _fail(self, values: list[float], batch: Batch, place: str) -> None:
         cases = sorted({name for names in self._processes.gather(batch.names) for name in names})
         losses = ", ".join(f"{name} {value}" for name, value in zip(self.balancer.names, values, strict=True))
-        raise DataError(
+        raise DivergenceError(
             f"loss is not finite in {place}: {losses}; cases of the batch: {', '.join(cases)}. "
             "Look at these cases, or lower train.lr"
         )

@@ -39,7 +39,9 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(description="key of the network's builder")
+    name: str = Field(description="of the model: its network, and what an ablation changes")
+    builder: str = Field(description="key of the network's builder")
+    seed: int = Field(description="of the first weights, the order of samples and their augmentation")
     network: dict[str, Any] = Field(description="its options")
     patch_size: tuple[int, int, int] = Field(description="voxels that it sees at once")
     spacing_mm: tuple[float, float, float] = Field(description="of the working grid")
@@ -68,7 +70,7 @@ class ModelCard(BaseModel):
     def build(self) -> nn.Module:
         """Build the network, with random weights."""
         options = {key: _tuples(value) for key, value in self.network.items()}
-        return build_network(self.name, options, patch_size=self.patch_size, num_classes=self.num_classes)
+        return build_network(self.builder, options, patch_size=self.patch_size, num_classes=self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -175,4 +177,6 @@ def _tuples(value: Any) -> Any:
 
 
 def _remedy(folder: Path) -> str:
-    return f"run `dvc repro train@{folder.name}`, or `dvc pull`"
+    model, _, ablation = folder.parent.name.partition("-")
+    stage = f"ablate@{ablation}" if ablation else f"train@{model}-{folder.name.removeprefix('seed')}"
+    return f"run `dvc repro {stage}`, or `dvc pull`"

@@ -13,4 +13,12 @@ MODELS = Path("models")
 CURVES = Path("curves")
 EVALUATION = Path("evaluation")
 METRICS = Path("metrics")
+TUNING = Path("tuning")
+PROFILE = Path("profile")
+COMPARISON = Path("comparison")
 REPORT = Path("report")
+
+
+def of_run(folder: Path, name: str, seed: int) -> Path:
+    """Where one of the folders above keeps what is of one training."""
+    return folder / name / f"seed{seed}"

@@ -25,17 +25,17 @@ class TrainingProgress:
     """Shows how far a training is; silent in all processes but the main one.
 
     Args:
-        num_epochs: of the whole training.
-        num_steps: of the whole training.
+        num_epochs: of the whole training, if that is known.
+        num_steps: of the whole training, if that is known.
         done: steps of earlier runs.
         device: whose memory is shown.
         shown: whether this process is the one that shows.
     """
 
     def __init__(
-        self, *, num_epochs: int, num_steps: int, done: int, device: torch.device, shown: bool
+        self, *, num_epochs: int | None, num_steps: int | None, done: int, device: torch.device, shown: bool
     ) -> None:
-        self._num_epochs = num_epochs
+        self._of = f"/{num_epochs}" if num_epochs else ""
         self._device = device
         self._shown = shown
         self._dice = "-"
@@ -69,7 +69,7 @@ class TrainingProgress:
         self._bar.update(
             self._task,
             advance=1,
-            epoch=f"{epoch + 1}/{self._num_epochs}",
+            epoch=f"{epoch + 1}{self._of}",
             loss=f"{loss:.4f}",
             dice=self._dice,
             speed=f"{samples_per_second:.1f}",
@@ -85,8 +85,8 @@ class TrainingProgress:
                 f"{n.removeprefix('loss_')} {v:.4f}" for n, v in row.items() if n.startswith("loss_")
             )
             logger.info(
-                "epoch %d/%d  loss %.4f (%s)  Dice %s  %.1f samples/s  %.0f MB",
-                *(row["epoch"], self._num_epochs, row["loss"], losses),
+                "epoch %d%s  loss %.4f (%s)  Dice %s  %.1f samples/s  %.0f MB",
+                *(row["epoch"], self._of, row["loss"], losses),
                 self._dice if validated else "-",
                 *(row["samples_per_second"], row["peak_memory_mb"]),
             )

@@ -1,6 +1,7 @@
 """The results in a few lines, for the end of `make repro`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,31 +10,34 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import DataError
-from pipeline.paths import EVALUATION, METRICS, REPORT
+from pipeline.paths import COMPARISON, METRICS, REPORT
 from pipeline.report.records import ATLAS, TITLES
+from pipeline.tables import MEAN
+
+SCORES = "scores.csv"
 
 
 def print_summary(console: Console, top: Path = Path()) -> None:
-    """Print the mean results of every model and of the atlas baseline, and where the report is.
+    """Print the mean results of every method, and where the report is.
 
     Args:
         console: to print on.
         top: folder that `pipeline.paths` are relative to.
 
     Raises:
-        DataError: nothing has been evaluated yet.
+        DataError: nothing has been compared yet.
     """
-    names = sorted(
-        (file.stem for file in (top / METRICS).glob("*.json")), key=lambda name: (name == ATLAS, name)
-    )
-    if not names:
-        raise DataError(f"{top / METRICS} holds no metrics: run `dvc repro`")
+    path = top / COMPARISON / SCORES
+    if not path.is_file():
+        raise DataError(f"{path} not found: run `dvc repro`")
+    scores = pd.read_csv(path)
+    scores = scores[scores["structure"] == MEAN]
     table = Table(title="Means over the test pairs", title_justify="left", show_edge=False)
     table.add_column("", no_wrap=True)
     for heading in ("Dice [95 % interval]", "MIoU", "HD95, mm", "NSD", "missed"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name in names:
-        table.add_row(TITLES.get(name, name), *_cells(name, top))
+    for name in _ordered(scores["method"].unique().tolist()):
+        table.add_row(TITLES.get(name, name), *_cells(scores[scores["method"] == name]), _missed(name, top))
     console.print(table)
     report = (top / REPORT / "index.html").resolve()
     console.print(
@@ -42,22 +46,23 @@ def print_summary(console: Console, top: Path = Path()) -> None:
     )
 
 
-def _cells(name: str, top: Path) -> list[str]:
-    content = json.loads((top / METRICS / f"{name}.json").read_text())
-    mean = {key: value.get("mean", float("nan")) for key, value in content.items() if isinstance(value, dict)}
-    dice = f"{mean['dice']:.3f}{_interval(top / EVALUATION / name / 'intervals.csv')}"
+def _ordered(names: Sequence[str]) -> list[str]:
+    """The models, then the ablations, then the atlas; each group as it was written."""
+    return sorted(names, key=lambda name: (name == ATLAS, "-" in name))
+
+
+def _cells(scores: pd.DataFrame) -> list[str]:
+    rows = scores.set_index("metric")[["mean", "low", "high"]].astype(float)
+    means = rows["mean"].reindex(["iou", "hd95_mm", "nsd"])
+    dice, low, high = rows.loc["dice"] if "dice" in rows.index else (float("nan"),) * 3
     return [
-        dice,
-        f"{mean['miou']:.3f}",
-        f"{mean['hd95_mm']:.1f}",
-        f"{mean['nsd']:.3f}",
-        str(content["n_missed"]),
+        f"{dice:.3f} \\[{low:.3f}, {high:.3f}]",
+        *(f"{mean:.{digits}f}" for mean, digits in zip(means, (3, 1, 3), strict=True)),
     ]
 
 
-def _interval(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    table = pd.read_csv(path)
-    row = table[(table["metric"] == "dice") & (table["structure"] == "mean")]
-    return "" if row.empty else f" \\[{row['low'].iloc[0]:.3f}, {row['high'].iloc[0]:.3f}]"
+def _missed(name: str, top: Path) -> str:
+    """Count the structures missed, over all seeds."""
+    folder = top / METRICS / name
+    files = [folder.with_suffix(".json")] if name == ATLAS else sorted(folder.glob("seed*.json"))
+    return str(sum(int(json.loads(file.read_text())["n_missed"]) for file in files))

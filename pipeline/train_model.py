@@ -1,8 +1,10 @@
 """From the cropped pairs to a model folder: what the train stage does, in each of its processes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,35 +12,70 @@ from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.labels import NUM_CLASSES
-from crossmodalnet.networks.build import build_network
+from crossmodalnet.networks.build import DEEPLY_SUPERVISED, build_network
 from pipeline.cropped import CroppedCase, read_cropped
 from pipeline.curves import write_curves
 from pipeline.distributed import Processes
 from pipeline.errors import DataError, UsageError
 from pipeline.learner import Learner
 from pipeline.model_card import ModelCard, label_entries, package_versions, save_model
+from pipeline.params.ablations import ABLATIONS
 from pipeline.params.augment import AugmentParams
-from pipeline.params.base import Section, load_section
+from pipeline.params.base import load_section
+from pipeline.params.baselines import (
+    MedNeXtParams,
+    NNFormerParams,
+    ResEncUNetParams,
+    SwinUnetParams,
+    SwinUNETRParams,
+    VTUNetParams,
+)
 from pipeline.params.losses import LossesParams
-from pipeline.params.network import CrossModalNetParams
+from pipeline.params.network import CrossModalNetParams, NetworkSection
 from pipeline.params.train import TrainParams
-from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT
+from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT, of_run
 from pipeline.split_file import read_split
 from pipeline.training import Course, Trainer
 from pipeline.work import code_fingerprint, fingerprint, work_folder
 
-NETWORKS: dict[str, type[Section]] = {"crossmodalnet": CrossModalNetParams}
+NETWORKS: dict[str, type[NetworkSection]] = {
+    "crossmodalnet": CrossModalNetParams,
+    "vtunet": VTUNetParams,
+    "swin_unet": SwinUnetParams,
+    "swin_unetr": SwinUNETRParams,
+    "nnformer": NNFormerParams,
+    "mednext": MedNeXtParams,
+    "resenc_unet": ResEncUNetParams,
+}
 
 
 @dataclass(frozen=True)
 class ModelParams:
-    """The sections that a training depends on."""
+    """The sections that a training depends on.
 
-    model: str
-    network: Section
+    Attributes:
+        name: of the model; `crossmodalnet-no_cross` for an ablation.
+        builder: key of the network's builder.
+        network: its section, an ablation's changes included.
+        losses: objectives.
+        augment: augmentation.
+        train: training; `lr` is the network's own where it has one.
+    """
+
+    name: str
+    builder: str
+    network: NetworkSection
     losses: LossesParams
     augment: AugmentParams
     train: TrainParams
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the builder takes."""
+        options = self.network.options()
+        if self.builder in DEEPLY_SUPERVISED:
+            options["deep_supervision"] = self.losses.deep_supervision
+        return options
 
     @property
     def intensity(self) -> Intensity:
@@ -64,25 +101,57 @@ class Cohort:
     fingerprint: str
 
 
-def read_params(model: str) -> ModelParams:
+def read_params(model: str, ablation: str | None = None) -> ModelParams:
     """Read the sections that the training of `model` depends on.
 
+    Args:
+        model: a key of `network`.
+        ablation: a key of `ABLATIONS`, of crossmodalnet only.
+
     Raises:
-        UsageError: no such model, or a bad value.
+        UsageError: no such model or ablation, or a bad value.
     """
     if model not in NETWORKS:
         raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
+    network, train = load_section(NETWORKS[model], "network", model), load_section(TrainParams, "train")
+    if ablation is not None:
+        if model != "crossmodalnet" or ablation not in ABLATIONS:
+            raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
+        network = network.model_copy(update=dict(ABLATIONS[ablation]))
     return ModelParams(
+        model if ablation is None else f"{model}-{ablation}",
         model,
-        load_section(NETWORKS[model], "network", model),
+        network,
         load_section(LossesParams, "losses"),
         load_section(AugmentParams, "augment"),
-        load_section(TrainParams, "train"),
+        train if network.lr is None else train.model_copy(update={"lr": network.lr}),
     )
 
 
-def train_model(params: ModelParams, processes: Processes) -> None:
+def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
     """Train, and write the model folder and its curves; every process calls this, the main one writes.
+
+    Raises:
+        PipelineError: as `run_training`.
+    """
+    cohort = read_cohort(params.intensity)
+    trainer, course = run_training(params, cohort, seed, processes)
+    if processes.is_main:
+        card = make_card(params, seed, cohort, course)
+        save_model(of_run(MODELS, params.name, seed), card, course.best, trainer.last_weights())
+        write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), course.rows)
+
+
+def run_training(
+    params: ModelParams, cohort: Cohort, seed: int, processes: Processes
+) -> tuple[Trainer, Course]:
+    """Train one network to the end of its budget; every process calls this.
+
+    Args:
+        params: of the training.
+        cohort: pairs to train on.
+        seed: of the first weights, the order of samples and their augmentation.
+        processes: which train together.
 
     Raises:
         UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.
@@ -95,15 +164,14 @@ def train_model(params: ModelParams, processes: Processes) -> None:
             f"train.batch_size = {train.batch_size} cannot be shared equally "
             f"by {processes.world_size} processes"
         )
-    cohort = read_cohort(params.intensity)
-    torch.manual_seed(train.seed)
+    torch.manual_seed(seed)
     try:
         network = build_network(
-            params.model, params.network.model_dump(), patch_size=train.patch_size, num_classes=NUM_CLASSES
+            params.builder, params.options, patch_size=train.patch_size, num_classes=NUM_CLASSES
         )
     except ValueError as error:
         raise UsageError(
-            f"network.{params.model} with train.patch_size {train.patch_size}: {error}"
+            f"network.{params.builder} with train.patch_size {train.patch_size}: {error}"
         ) from error
     samples = TrainingSet(
         cohort.training,
@@ -111,25 +179,21 @@ def train_model(params: ModelParams, processes: Processes) -> None:
         patch_size=train.patch_size,
         samples_per_case=train.samples_per_case,
         foreground_share=train.foreground_share,
-        seed=train.seed,
+        seed=seed,
         batch_size=train.batch_size,
     )
     learner = Learner(network, params.losses, train, processes)
-    trainer = Trainer(learner, samples, cohort.validation, train, processes, find_work(params, cohort))
-    course = trainer.run()
-    if processes.is_main:
-        save_model(
-            MODELS / params.model, make_card(params, cohort, course), course.best, trainer.last_weights()
-        )
-        write_curves(CURVES / f"{params.model}.csv", course.rows)
+    work = find_work(params, cohort, seed)
+    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work)
+    return trainer, trainer.run()
 
 
-def find_work(params: ModelParams, cohort: Cohort) -> Path:
+def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
     code = code_fingerprint("pipeline.train_model")
-    parts = [params.network, params.losses, params.augment, params.train.essential()]
+    parts = [params.options, params.losses, params.augment, params.train.essential(), seed]
     return work_folder(
-        "train", f"{params.model}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
+        "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
     )
 
 
@@ -162,11 +226,13 @@ def read_cohort(intensity: Intensity) -> Cohort:
     )
 
 
-def make_card(params: ModelParams, cohort: Cohort, course: Course) -> ModelCard:
+def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) -> ModelCard:
     """Write down what the model is."""
     return ModelCard(
-        name=params.model,
-        network=params.network.model_dump(mode="json"),
+        name=params.name,
+        builder=params.builder,
+        seed=seed,
+        network=json.loads(json.dumps(params.options)),  # lists for tuples, as a card has them
         patch_size=params.train.patch_size,
         spacing_mm=cohort.spacing_mm,
         size=cohort.size,

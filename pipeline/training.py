@@ -26,6 +26,8 @@ from pipeline.validation import validate
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
+# Where time is the budget, its share in these takes the place of the step's number.
+TICKS = 10_000
 
 
 @dataclass
@@ -48,6 +50,11 @@ class Course:
     best_dice: float = -1.0
     best_epoch: int = 0
 
+    @property
+    def seconds(self) -> float:
+        """Time spent on steps, over all runs."""
+        return sum(row["seconds"] for row in self.rows) + self.sums.seconds
+
     def state(self) -> dict[str, Any]:
         """Plain values."""
         values = {name: getattr(self, name) for name in ("epoch", "rows", "best_dice", "best_epoch")}
@@ -62,6 +69,7 @@ class Trainer:
         training: where batches come from.
         validation: cases that choose the best weights.
         params: of the training.
+        seed: of what is random in a step.
         processes: which train together.
         work: folder of the checkpoint, used by the main process alone.
     """
@@ -72,6 +80,7 @@ class Trainer:
         training: TrainingSet,
         validation: Sequence[LabelledCase],
         params: TrainParams,
+        seed: int,
         processes: Processes,
         work: Path,
     ) -> None:
@@ -79,14 +88,25 @@ class Trainer:
         self._training = training
         self._validation = validation
         self._params = params
+        self._seed = seed
         self._processes = processes
         self._checkpoint = work / CHECKPOINT
         self._course = Course(EpochSums.start(learner.balancer.names))
 
     @property
-    def num_steps(self) -> int:
-        """Steps of the whole training."""
-        return self._params.epochs * self._training.steps_per_epoch
+    def num_steps(self) -> int | None:
+        """Steps of the whole training, where they are its budget."""
+        return self._params.epochs * self._training.steps_per_epoch if self._counts_epochs else None
+
+    @property
+    def _counts_epochs(self) -> bool:
+        return self._params.budget == "epochs"
+
+    @property
+    def _finished(self) -> bool:
+        """Whether the budget is used up."""
+        course, params = self._course, self._params
+        return course.epoch >= params.epochs if self._counts_epochs else course.seconds >= params.seconds
 
     def run(self) -> Course:
         """Train to the end, from where an earlier run with the same parameters stopped.
@@ -101,14 +121,14 @@ class Trainer:
             course = self._course
             done = course.epoch * self._training.steps_per_epoch + course.sums.steps
             progress = TrainingProgress(
-                num_epochs=self._params.epochs,
+                num_epochs=self._params.epochs if self._counts_epochs else None,
                 num_steps=self.num_steps,
                 done=done,
                 device=self._processes.device,
                 shown=self._processes.is_main,
             )
             with progress:
-                while course.epoch < self._params.epochs:
+                while not self._finished:
                     self._run_epoch(progress, stop)
             self._learner.check_finite()
         return course
@@ -119,40 +139,57 @@ class Trainer:
 
     def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
         course, size, learner = self._course, self._params.batch_size, self._learner
-        last = time.monotonic()
-        for batch in self._training.batches(
+        last = self._clock()
+        batches = self._training.batches(
             course.epoch,
             first_step=course.sums.steps,
             rank=self._processes.rank,
             world_size=self._processes.world_size,
             threads=_augmenting_threads(self._processes),
-        ):
+        )
+        for batch in batches:
             step = course.sums.steps
             number = course.epoch * self._training.steps_per_epoch + step
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
-            torch.manual_seed(sample_seed(self._params.seed, 1, number, self._processes.rank))
+            torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.balancer.weights
             place = f"epoch {course.epoch + 1}, step {step + 1}"
-            losses = learner.step(batch, learning_rate(number, self.num_steps, self._params), number, place)
-            now = time.monotonic()
+            losses = learner.step(batch, self._learning_rate(number), number, place)
+            now = self._clock()
             course.sums.add(losses, weights, now - last)
             balanced = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
             progress.step(course.epoch, balanced, size / max(now - last, 1e-9))
             last = now
             self._stop_if_asked(stop)
+            if not self._counts_epochs and self._finished:
+                batches.close()
+                break
         self._end_epoch(progress)
+
+    def _clock(self) -> float:
+        """Seconds; where time is the budget, those of the main process in all, so that all end at one step."""
+        now = time.monotonic()
+        if self._counts_epochs:
+            return now
+        return sum(self._processes.sum([now if self._processes.is_main else 0.0]))
+
+    def _learning_rate(self, number: int) -> float:
+        """Learning rate of a step, by its number or by the share of the time that has gone."""
+        if self.num_steps is not None:
+            return learning_rate(number, self.num_steps, self._params)
+        return learning_rate(TICKS * self._course.seconds / self._params.seconds, TICKS, self._params)
 
     def _end_epoch(self, progress: TrainingProgress) -> None:
         course, params = self._course, self._params
-        is_last = course.epoch + 1 == params.epochs
+        is_last = course.epoch + 1 == params.epochs if self._counts_epochs else self._finished
         # The first epoch too, so that a curve never starts from a number that was not measured.
         validated = is_last or course.epoch == 0 or (course.epoch + 1) % params.validate_every == 0
         val_dice = self._validate() if validated else course.rows[-1]["val_dice"]
         memory = max(self._processes.gather(peak_memory_mb(self._processes.device)))
-        steps = self._training.steps_per_epoch
+        steps = course.sums.steps
         row = course.sums.row(
             course.epoch,
-            lr=learning_rate((course.epoch + 1) * steps - 1, self.num_steps, params),
+            lr=self._learning_rate(course.epoch * self._training.steps_per_epoch + steps - 1),
             val_dice=val_dice,
             num_samples=steps * params.batch_size,
             peak_memory_mb=memory,
@@ -186,16 +223,16 @@ class Trainer:
             return
         self._save()
         steps, course = self._training.steps_per_epoch, self._course
+        of = f" of {self._params.epochs}" if self._counts_epochs else ""
         raise InterruptedRunError(
-            f"training stopped in epoch {course.epoch + 1} of {self._params.epochs}, "
+            f"training stopped in epoch {course.epoch + 1}{of}, "
             f"step {course.sums.steps} of {steps}; run it again to go on from there"
         )
 
     def _save(self) -> None:
         if not self._processes.is_main:
             return
-        finished = self._course.epoch == self._params.epochs
-        tensors = self._learner.tensors(finished=finished) | prefixed("best", self._course.best)
+        tensors = self._learner.tensors(finished=self._finished) | prefixed("best", self._course.best)
         values = {"course": self._course.state(), **self._learner.values()}
         write_checkpoint(self._checkpoint, Checkpoint(tensors, values))
 
@@ -211,11 +248,10 @@ class Trainer:
         sums = EpochSums(**values.pop("sums"), names=self._learner.balancer.names)
         self._course = Course(sums, **values, best=found.part("best"))
         if self._processes.is_main:
-            done = self._course.epoch == self._params.epochs
             logger.info(
                 "%s (%s)",
                 "trained before with these parameters, data and code: taking the result"
-                if done
+                if self._finished
                 else f"going on in epoch {self._course.epoch + 1}, step {sums.steps + 1}",
                 self._checkpoint,
             )

@@ -7,7 +7,23 @@ import typer
 
 from pipeline.console import setup_logging
 from pipeline.errors import PipelineError
-from stages import atlas, crop, doctor, download, evaluate, params, register, report, split, summary, train
+from stages import (
+    atlas,
+    compare,
+    crop,
+    doctor,
+    download,
+    evaluate,
+    params,
+    pool,
+    profile,
+    register,
+    report,
+    split,
+    summary,
+    train,
+    tune,
+)
 
 STAGES = "Stages of the pipeline (run by `dvc repro`)"
 TOOLS = "Tools"
@@ -18,10 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for stage in (download, register, split, crop, train, evaluate, atlas, report):
+for stage in (download, register, split, crop, tune, train, evaluate, atlas, profile, compare, report):
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)
+app.command("pool", rich_help_panel=TOOLS)(pool.main)
 app.command("summary", rich_help_panel=TOOLS)(summary.main)
 
 

@@ -43,8 +43,9 @@ def explain(
 
 
 @app.command()
-def use(preset: Annotated[str, typer.Argument(help="default, smoke, mmwhs or paper")]) -> None:
+def use(preset: Annotated[str, typer.Argument(help="default, smoke, compare, mmwhs or paper")]) -> None:
     """Write a preset into params.yaml and show what changed."""
+    from pipeline.errors import UsageError
     from pipeline.params import presets
     from pipeline.params.base import read_raw, validate
     from pipeline.params.render import keys, render, to_yaml
@@ -52,7 +53,11 @@ def use(preset: Annotated[str, typer.Argument(help="default, smoke, mmwhs or pap
     from pipeline.paths import PARAMS
 
     new = presets.load(preset)
-    old = {k.name: k.value for k in keys(validate(Params, read_raw(), "") if PARAMS.exists() else Params())}
+    try:
+        before = validate(Params, read_raw(), "") if PARAMS.exists() else Params()
+        old = {k.name: k.value for k in keys(before)}
+    except UsageError:  # a file of another version, or a broken one, is what one replaces
+        old = {}
     temporary = PARAMS.with_suffix(".tmp")
     temporary.write_text(render(new))
     temporary.replace(PARAMS)

@@ -14,7 +14,8 @@ def main() -> None:
     from pipeline.report.gather import gather
     from pipeline.report.render import write_page
 
-    params = load_section(ReportParams, "report")
+    params, raw = load_section(ReportParams, "report"), read_raw()
     source = load_section(DataParams, "data").source
-    page = write_page(REPORT, gather(read_raw()["models"], source), params)
+    artefacts = gather(raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0], source)
+    page = write_page(REPORT, artefacts, params)
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

@@ -5,15 +5,22 @@ from typing import Annotated
 from typer import Option
 
 
-def main(model: Annotated[str, Option(help="network to train, one of `models` in params.yaml")]) -> None:
+def main(
+    model: Annotated[str, Option(help="network to train, one of `models` in params.yaml")],
+    seed: Annotated[int, Option(help="one of `seeds`", min=0)] = 0,
+    ablation: Annotated[str | None, Option(help="variant of crossmodalnet, one of `ablations`")] = None,
+) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
     from pipeline.launch import run_on_devices
     from pipeline.train_model import read_params, train_model
 
-    params = read_params(model)
+    params = read_params(model, ablation)
     run_on_devices(
-        lambda processes: train_model(params, processes),
+        lambda processes: train_model(params, seed, processes),
         devices=params.train.devices,
         batch_size=params.train.batch_size,
-        command=["train", "--model", model],
+        command=[
+            *("train", "--model", model, "--seed", str(seed)),
+            *(("--ablation", ablation) if ablation else ()),
+        ],
     )

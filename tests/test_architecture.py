@@ -30,14 +30,14 @@ def test_imports_go_one_way(package: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_deps_of_a_stage_are_the_code_it_runs(stage: str) -> None:
     declared = {Path(dep) for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
-    needed = set(closure(f"stages.{stage}"))
+    needed = set(closure(f"stages.{STAGES[stage]['cmd'].split()[1]}"))
     assert sorted(map(str, needed - declared)) == [], "run `make deps`"
     assert sorted(map(str, declared - needed)) == [], "run `make deps`"
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_stage_modules_stay_small(stage: str) -> None:
-    assert len((TOP / "stages" / f"{stage}.py").read_text().splitlines()) < 80
+@pytest.mark.parametrize("module", sorted((TOP / "stages").glob("*.py")), ids=lambda path: path.stem)
+def test_stage_modules_stay_small(module: Path) -> None:
+    assert len(module.read_text().splitlines()) < 80
 
 
 @pytest.mark.parametrize("package", ["crossmodalnet", "pipeline", "stages"])

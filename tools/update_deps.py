@@ -9,6 +9,11 @@ from ruamel.yaml.comments import CommentedSeq
 from pipeline.imports import TOP, closure
 
 
+def command(stage: dict[str, Any]) -> str:
+    """Name the subcommand that a stage runs: the word after `${run}`."""
+    return str(stage["cmd"]).split()[1]
+
+
 def main() -> None:
     """Replace the `.py` deps of every stage by its import closure; other deps stay, before them."""
     yaml = YAML()
@@ -16,10 +21,11 @@ def main() -> None:
     yaml.indent(mapping=2, sequence=4, offset=2)
     path = TOP / "dvc.yaml"
     document: Any = yaml.load(path.read_text())
-    for name, stage in document["stages"].items():
-        data = [dep for dep in stage.get("deps", []) if not str(dep).endswith(".py")]
-        deps = CommentedSeq([*data, *(file.as_posix() for file in closure(f"stages.{name}"))])
-        if "deps" not in stage:
+    for stage in document["stages"].values():
+        data = [dep for dep in stage.get("deps") or [] if not str(dep).endswith(".py")]
+        deps = CommentedSeq([*data, *(file.as_posix() for file in closure(f"stages.{command(stage)}"))])
+        if not stage.get("deps"):
+            stage.pop("deps", None)
             stage.insert(list(stage).index("outs"), "deps", deps)
         elif list(stage["deps"]) != list(deps):
             stage["deps"][:] = deps

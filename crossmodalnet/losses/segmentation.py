@@ -3,11 +3,13 @@
 Both are means over the samples of a batch, so the mean over processes of equal shares is that of the whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from crossmodalnet.losses.deep_supervision import at_size, level_weights
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,7 +49,20 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 OBJECTIVES: dict[str, Objective] = {"dice": dice_loss, "ce": cross_entropy}
 
 
-def evaluate_objectives(names: tuple[str, ...], logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the named objectives, `(m,)`, in single precision whatever the precision of the logits."""
-    logits = logits.float()
-    return torch.stack([OBJECTIVES[name](logits, target) for name in names])
+def evaluate_objectives(names: tuple[str, ...], logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+    """Compute the named objectives, in single precision whatever the precision of the logits.
+
+    Args:
+        names: keys of `OBJECTIVES`.
+        logits: `(b, c, d, h, w)`, or with deep supervision a list of them, finest first.
+        target: class indices `(b, d, h, w)`.
+
+    Returns:
+        `(m,)`; with deep supervision each is the weighted mean over the levels.
+    """
+    if isinstance(logits, Tensor):
+        logits = logits.float()
+        return torch.stack([OBJECTIVES[name](logits, target) for name in names])
+    weights = level_weights(len(logits))
+    levels = [evaluate_objectives(names, level, at_size(target, level.shape[2:])) for level in logits]
+    return torch.stack([weight * level for weight, level in zip(weights, levels, strict=True)]).sum(0)

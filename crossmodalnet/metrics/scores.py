@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics import overlap, surface
+from crossmodalnet.metrics.topology import betti_error
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Scores:
         hd95_mm: 95 % Hausdorff distance.
         assd_mm: average symmetric surface distance.
         nsd: normalised surface Dice, 0 to 1.
-        missed: exactly one of the two masks is empty; overlaps are 0 and distances the image diagonal.
+        betti_error: pieces, handles and cavities too many or too few.
+        missed: exactly one of the two masks is empty; overlaps are 0 and distances the image diagonal, and the
+            empty mask has no piece, handle or cavity.
         undefined: both masks are empty; all scores are NaN.
     """
 
@@ -29,6 +32,7 @@ class Scores:
     hd95_mm: float
     assd_mm: float
     nsd: float
+    betti_error: float
     missed: bool = False
     undefined: bool = False
 
@@ -57,11 +61,13 @@ def score_mask(
             surface.hd95_mm(distances),
             surface.assd_mm(distances),
             surface.nsd(distances, nsd_tolerance_mm),
+            betti_error(prediction, truth),
         )
     if not prediction.any() and not truth.any():
         nan = float("nan")
-        return Scores(nan, nan, nan, nan, nan, undefined=True)
-    return Scores(0.0, 0.0, missed_distance_mm, missed_distance_mm, 0.0, missed=True)
+        return Scores(nan, nan, nan, nan, nan, nan, undefined=True)
+    topology = betti_error(prediction, truth)
+    return Scores(0.0, 0.0, missed_distance_mm, missed_distance_mm, 0.0, topology, missed=True)
 
 
 def score_label_map(

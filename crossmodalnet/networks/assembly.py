@@ -34,8 +34,9 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
     upper = range(config.num_levels - 1)
     stem_channels = config.stem_channels if config.stem == "conv" else 0
     network = CrossModalNet(
+        inputs=config.inputs,
         check_size=partial(_check_size, config, patch_size),
-        stems=nn.ModuleList(ConvStem(stem_channels) for _ in range(2 if stem_channels else 0)),
+        stems=nn.ModuleList(ConvStem(stem_channels) for _ in config.inputs if stem_channels),
         embeddings=nn.ModuleList(
             PatchEmbedding(
                 stem_channels or 1,
@@ -43,17 +44,17 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
                 config.patch_embedding,
                 sincos=config.position == "sincos",
             )
-            for _ in range(2)
+            for _ in config.inputs
         ),
         encoder=nn.ModuleList(_layers(config, patch_size, level) for level in range(config.num_levels)),
-        mergings=nn.ModuleList(nn.ModuleList(PatchMerging(config.dim(n)) for _ in range(2)) for n in upper),
-        skips=nn.ModuleList(nn.ModuleList(SkipConnection(config.dim(n)) for _ in range(2)) for n in upper),
+        mergings=nn.ModuleList(nn.ModuleList(PatchMerging(config.dim(n)) for _ in config.inputs) for n in upper),
+        skips=nn.ModuleList(nn.ModuleList(SkipConnection(config.dim(n)) for _ in config.inputs) for n in upper),
         decoder=nn.ModuleList(_layers(config, patch_size, level) for level in upper),
         head=FusedHead(
-            config.channels,
+            len(config.inputs) * config.channels,
             config.patch_embedding,
             channels=config.head_channels,
-            stem_channels=stem_channels,
+            stem_channels=len(config.inputs) * stem_channels,
             num_classes=num_classes,
         ),
     )
@@ -63,7 +64,7 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
 
 def _check_size(config: CrossModalNetConfig, patch_size: Triple, size: tuple[int, ...]) -> None:
     config.check_size(size)
-    tied = config.cross and config.deformable and config.offsets == "static"
+    tied = config.crosses and config.deformable and config.offsets == "static"
     if tied and size != tuple(patch_size):
         raise ValueError(
             f"offsets: static ties the network to inputs of {tuple(patch_size)} voxels, got {size}"
@@ -75,8 +76,8 @@ def _layers(config: CrossModalNetConfig, patch_size: Triple, level: int) -> nn.M
     size = config.map_size(patch_size, level)
     return nn.ModuleList(
         DualLayer(
-            [_swin(config, size, level) for _ in range(2)],
-            [_cross(config, size, level) for _ in range(2)] if config.cross else None,
+            [_swin(config, size, level) for _ in config.inputs],
+            [_cross(config, size, level) for _ in config.inputs] if config.crosses else None,
             checkpointing=config.checkpointing,
         )
         for _ in range(config.depths[level])

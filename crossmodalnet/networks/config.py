@@ -12,6 +12,7 @@ from crossmodalnet.networks.windows import Triple
 
 Position = Literal["none", "sincos"]
 Stem = Literal["linear", "conv"]
+StreamNames = Literal["both", "ct", "mr"]
 
 AXES = ("depth", "height", "width")
 
@@ -21,6 +22,7 @@ class CrossModalNetConfig:
     """Options of CrossModalNet; lists have one entry per level, finest first.
 
     Attributes:
+        streams: both (the paper), or one alone, which then has nothing to attend to across: an ablation.
         channels: of each stream at the finest level, doubled at each next one.
         depths: layers T^l (plain Swin, shifted Swin, Cross Transformer block) per level.
         heads: of every attention, per level.
@@ -45,6 +47,7 @@ class CrossModalNetConfig:
         checkpointing: recompute activations in the backward pass to save memory.
     """
 
+    streams: StreamNames
     channels: int
     depths: tuple[int, ...]
     heads: tuple[int, ...]
@@ -96,6 +99,16 @@ class CrossModalNetConfig:
                 )
         if self.position == "sincos" and self.channels % 6:
             raise ValueError(f"channels must be a multiple of 6 for position: sincos, got {self.channels}")
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Input channels, one per stream: 0 is CT, 1 is MR."""
+        return {"both": (0, 1), "ct": (0,), "mr": (1,)}[self.streams]
+
+    @property
+    def crosses(self) -> bool:
+        """Whether there are Cross Transformer blocks."""
+        return self.cross and self.streams == "both"
 
     @property
     def num_levels(self) -> int:

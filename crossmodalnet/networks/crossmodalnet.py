@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from crossmodalnet.networks.embedding import PatchExpanding
 from crossmodalnet.networks.head import FusedHead
 
-Streams = tuple[Tensor, Tensor]
+Streams = tuple[Tensor, ...]
 Size = tuple[int, ...]
 
 
@@ -20,7 +20,7 @@ class DualLayer(nn.Module):
     features: neither sees what the other has made.
 
     Args:
-        swin: the Swin blocks of streams a and b.
+        swin: the Swin blocks of streams a and b, or of the only stream.
         cross: the Cross Transformer blocks that refine a and b, or None.
         checkpointing: recompute the activations in the backward pass.
     """
@@ -33,17 +33,18 @@ class DualLayer(nn.Module):
         self.cross = None if cross is None else nn.ModuleList(cross)
         self.checkpointing = checkpointing
 
-    def forward(self, a: Tensor, b: Tensor) -> Streams:
-        """Map both streams `(b, d, h, w, c)` to the same shapes."""
+    def forward(self, *streams: Tensor) -> Streams:
+        """Map the streams `(b, d, h, w, c)` to the same shapes."""
         if self.checkpointing and torch.is_grad_enabled():
-            out: Streams = checkpoint(self._layer, a, b, use_reentrant=False)
+            out: Streams = checkpoint(self._layer, *streams, use_reentrant=False)
             return out
-        return self._layer(a, b)
+        return self._layer(*streams)
 
-    def _layer(self, a: Tensor, b: Tensor) -> Streams:
-        a, b = self.swin[0](a), self.swin[1](b)
+    def _layer(self, *streams: Tensor) -> Streams:
+        refined = tuple(swin(stream) for swin, stream in zip(self.swin, streams, strict=True))
         if self.cross is None:
-            return a, b
+            return refined
+        a, b = refined
         return self.cross[0](a, b), self.cross[1](b, a)
 
 
@@ -74,9 +75,11 @@ class CrossModalNet(nn.Module):
         decoder  (1, 12, 12, 12, 48) -> (1, 24, 24, 24, 24)
         logits   (1, 8, 48, 48, 48), of both streams together
 
-    In lists of pairs, the first is of stream a (CT), the second of stream b (MR).
+    In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has
+    lists of one in their place.
 
     Args:
+        inputs: input channel of each stream.
         check_size: called with the spatial size of an input, raises ValueError if the network cannot take it.
         stems: a pair of convolutional stems, or nothing.
         embeddings: a pair of patch embeddings.
@@ -90,6 +93,7 @@ class CrossModalNet(nn.Module):
     def __init__(
         self,
         *,
+        inputs: Sequence[int],
         check_size: Callable[[Size], None],
         stems: nn.ModuleList,
         embeddings: nn.ModuleList,
@@ -100,6 +104,7 @@ class CrossModalNet(nn.Module):
         head: FusedHead,
     ) -> None:
         super().__init__()
+        self.inputs = tuple(inputs)
         self.check_size = check_size
         self.stems = stems
         self.embeddings = embeddings
@@ -116,12 +121,11 @@ class CrossModalNet(nn.Module):
             ValueError: not two channels, or a size that the network cannot take.
         """
         images = self._images(x)
-        a, b = self._layers(images)[-1]
-        logits: Tensor = self.head(a, b, images if self.stems else [])
+        logits: Tensor = self.head(self._layers(images)[-1], images if self.stems else [])
         return logits
 
     def features(self, x: Tensor) -> list[Streams]:
-        """Give the features `F^l` of both streams (Eq. 1): embedded, then after each layer.
+        """Give the features `F^l` of the streams (Eq. 1): embedded, then after each layer.
 
         Args:
             x: (b, 2, D, H, W).
@@ -129,17 +133,17 @@ class CrossModalNet(nn.Module):
         Returns:
             per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
         """
-        return [(a.movedim(-1, 1), b.movedim(-1, 1)) for a, b in self._layers(self._images(x))]
+        return [tuple(f.movedim(-1, 1) for f in streams) for streams in self._layers(self._images(x))]
 
     def _images(self, x: Tensor) -> list[Tensor]:
         if x.ndim != 5 or x.shape[1] != 2:
             raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
         self.check_size(tuple(x.shape[2:]))
-        images = [x[:, 0:1], x[:, 1:2]]
+        images = [x[:, channel : channel + 1] for channel in self.inputs]
         return [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else images
 
     def _layers(self, images: list[Tensor]) -> list[Streams]:
-        streams = self.embeddings[0](images[0]), self.embeddings[1](images[1])
+        streams: Streams = tuple(embed(x) for embed, x in zip(self.embeddings, images, strict=True))
         out: list[Streams] = [streams]
         skips: list[Streams] = []
         for level, layers in enumerate(self.encoder):
@@ -153,10 +157,10 @@ class CrossModalNet(nn.Module):
         return out
 
 
-def _each(pair: nn.Module, *streams: Streams) -> Streams:
-    """Apply the first module of a pair to stream a and the second to stream b."""
-    assert isinstance(pair, nn.ModuleList)
-    return pair[0](*(a for a, _ in streams)), pair[1](*(b for _, b in streams))
+def _each(modules: nn.Module, *features: Streams) -> Streams:
+    """Apply the first module to what is of stream a and the second to what is of stream b."""
+    assert isinstance(modules, nn.ModuleList)
+    return tuple(module(*own) for module, own in zip(modules, zip(*features, strict=True), strict=True))
 
 
 def _run(layers: nn.Module, streams: Streams) -> list[Streams]:

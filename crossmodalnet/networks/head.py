@@ -1,5 +1,7 @@
 """Full resolution: the optional convolutional stem of a stream and the fused segmentation head."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -26,15 +28,15 @@ class ConvStem(nn.Module):
 
 
 class FusedHead(nn.Module):
-    """Fuse both decoder outputs into one set of class logits at full resolution.
+    """Fuse the streams' decoder outputs into one set of class logits at full resolution.
 
     Example: two (1, 24, 24, 24, 24) -> (1, 24, 24, 24, 48) -> (1, 48, 48, 48, 16) -> (1, 8, 48, 48, 48).
 
     Args:
-        dim: channels of either stream.
+        dim: channels of all streams together.
         stride: of the patch embedding, undone here.
         channels: features per voxel before the classes.
-        stem_channels: per stream at full resolution, 0 without a convolutional stem.
+        stem_channels: of all streams together at full resolution, 0 without a convolutional stem.
         num_classes: with background.
     """
 
@@ -42,16 +44,16 @@ class FusedHead(nn.Module):
         self, dim: int, stride: Triple, *, channels: int, stem_channels: int, num_classes: int
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(2 * dim)
-        self.expand = PatchExpanding(2 * dim, channels, stride)
+        self.norm = nn.LayerNorm(dim)
+        self.expand = PatchExpanding(dim, channels, stride)
         self.act = nn.GELU()
-        width = channels + 2 * stem_channels
+        width = channels + stem_channels
         self.mix = nn.Conv3d(width, channels, 3, padding=1) if stem_channels else None
         self.classify = nn.Conv3d(channels, num_classes, 1)
 
-    def forward(self, a: Tensor, b: Tensor, stems: list[Tensor]) -> Tensor:
+    def forward(self, streams: Sequence[Tensor], stems: Sequence[Tensor]) -> Tensor:
         """Map streams `(b, d, h, w, c)` and stems `(b, s, D, H, W)`, if any, to `(b, classes, D, H, W)`."""
-        x: Tensor = self.act(self.expand(self.norm(torch.cat([a, b], dim=-1))))
+        x: Tensor = self.act(self.expand(self.norm(torch.cat(tuple(streams), dim=-1))))
         x = x.movedim(-1, 1)
         if self.mix is not None:
             x = self.act(self.mix(torch.cat([x, *stems], dim=1)))

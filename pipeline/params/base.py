@@ -11,7 +11,8 @@ from pipeline.errors import UsageError
 from pipeline.paths import PARAMS
 
 SECTIONS = (
-    "models", "data", "register", "split", "crop", "network", "losses", "augment", "train", "evaluate", "report",
+    "models", "ablations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment", "train",
+    "tune", "evaluate", "profile", "compare", "report",
 )  # fmt: skip
 
 

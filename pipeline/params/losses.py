@@ -19,6 +19,11 @@ class LossesParams(Section):
         "harder: the larger one does; uniform: equal",
     )
     alpha: float = Field(0.5, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
+    deep_supervision: bool = Field(
+        True,
+        description="nnformer, mednext and resenc_unet learn from coarser outputs too, as they were published; "
+        "false: no network does",
+    )
 
     @field_validator("objectives")
     @classmethod

@@ -1,6 +1,6 @@
 """Parameters of the networks: section `network`, one subsection per network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -13,9 +13,22 @@ Window = Annotated[tuple[Count, Count, Count], Field(strict=False)]
 Windows = Annotated[tuple[Window | None, ...], Field(strict=False, min_length=1)]
 
 
-class CrossModalNetParams(Section):
+class NetworkSection(Section):
+    """What the sections of all networks have."""
+
+    lr: float | None = Field(None, gt=0, description="learning rate of this network; null: train.lr")
+
+    def options(self) -> dict[str, Any]:
+        """What the network's builder takes."""
+        return self.model_dump(exclude={"lr"})
+
+
+class CrossModalNetParams(NetworkSection):
     """Section `network.crossmodalnet`; lists have one entry per level, finest first."""
 
+    streams: Literal["both", "ct", "mr"] = Field(
+        "both", description="both: the paper; ct or mr: one stream alone, without cross attention"
+    )
     channels: int = Field(
         24, ge=1, description="of each stream at the finest level, doubled at each next one"
     )

@@ -1,26 +1,52 @@
 """The whole of params.yaml, for the console; a stage reads its own sections only."""
 
 import warnings
+from typing import Annotated
 
 from pydantic import Field
 
+from pipeline.params.ablations import Ablation
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import Section
+from pipeline.params.baselines import (
+    MedNeXtParams,
+    NNFormerParams,
+    ResEncUNetParams,
+    SwinUnetParams,
+    SwinUNETRParams,
+    VTUNetParams,
+)
+from pipeline.params.compare import CompareParams
 from pipeline.params.crop import CropParams
 from pipeline.params.data import DataParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.losses import LossesParams
 from pipeline.params.network import CrossModalNetParams
+from pipeline.params.profile import ProfileParams
 from pipeline.params.register import RegisterParams
 from pipeline.params.report import ReportParams
 from pipeline.params.split import SplitParams
 from pipeline.params.train import TrainParams
+from pipeline.params.tune import TuneParams
+
+
+Seed = Annotated[int, Field(ge=0)]
 
 
 class NetworkParams(Section):
     """Section `network`: one part per model, so that changing one retrains only that one."""
 
     crossmodalnet: CrossModalNetParams = Field(CrossModalNetParams(), description="the network of the paper")
+    vtunet: VTUNetParams = Field(VTUNetParams(), description="VT-UNet (Peiris et al. 2022)")
+    swin_unet: SwinUnetParams = Field(SwinUnetParams(), description="Swin-Unet (Cao et al. 2021), 2-D")
+    swin_unetr: SwinUNETRParams = Field(
+        SwinUNETRParams(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    )
+    nnformer: NNFormerParams = Field(NNFormerParams(), description="nnFormer (Zhou et al. 2021)")
+    mednext: MedNeXtParams = Field(MedNeXtParams(), description="MedNeXt (Roy et al. 2023), from MONAI")
+    resenc_unet: ResEncUNetParams = Field(
+        ResEncUNetParams(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
+    )
 
 
 with warnings.catch_warnings():
@@ -33,7 +59,15 @@ with warnings.catch_warnings():
         models: list[str] = Field(
             ["crossmodalnet"],
             min_length=1,
-            description="networks to train and evaluate, each a key of `network`",
+            description="networks to train and evaluate, each a key of `network`; the first is the reference",
+        )
+        ablations: list[Ablation] = Field(
+            [], description="variants of crossmodalnet that show what its parts bring, each trained with the first seed"
+        )
+        seeds: list[Seed] = Field(
+            [0],
+            min_length=1,
+            description="each network is trained once per seed, of its first weights and its samples",
         )
         data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
         register: RegisterParams = Field(
@@ -49,7 +83,14 @@ with warnings.catch_warnings():
             AugmentParams(), description="random changes of training cases (stage train)"
         )
         train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
+        tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")
         evaluate: EvaluateParams = Field(
             EvaluateParams(), description="inference and metrics (stage evaluate)"
+        )
+        profile: ProfileParams = Field(
+            ProfileParams(), description="what a network costs (stage profile)"
+        )
+        compare: CompareParams = Field(
+            CompareParams(), description="statistics of the comparison (stage compare)"
         )
         report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")

@@ -13,15 +13,22 @@ EXECUTION = frozenset({"devices", "num_threads", "checkpoint_every"})
 class TrainParams(Section):
     """Section `train`."""
 
-    seed: int = Field(
-        0, ge=0, description="of the first weights, the order of samples and their augmentation"
+    budget: Literal["epochs", "seconds"] = Field(
+        "epochs",
+        description="what all networks get the same of; epochs: training steps; seconds: training time on this "
+        "machine, whose results vary with its speed",
     )
-    epochs: int = Field(28, ge=1, description="passes over the training pairs")
+    epochs: int = Field(28, ge=1, description="budget epochs: passes over the training pairs")
+    seconds: float = Field(240.0, gt=0, description="budget seconds: training time, validation not counted")
     samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
     batch_size: int = Field(
         2, ge=1, description="samples per step over all processes, which share them equally"
     )
-    lr: float = Field(4e-3, gt=0, description="learning rate of Adam; the paper's is 1e-5")
+    lr: float = Field(
+        4e-3,
+        gt=0,
+        description="learning rate of Adam, for networks that have none of their own; the paper's is 1e-5",
+    )
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="constant, or cosine down to 1 % of lr"
     )

@@ -75,7 +75,7 @@ def rank_cases(result: Result) -> dict[str, str]:
 def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportParams) -> CaseOverlay:
     """Draw all panels of one test case."""
     case = artefacts.cases[pair]
-    labels = {result.title: read_label_map(result.predictions[pair]) for result in artefacts.results}
+    labels = {result.short_title: read_label_map(result.predictions[pair]) for result in artefacts.results}
     dice = {result.title: float(result.mean_dice[pair]) for result in artefacts.results}
     return CaseOverlay(rank, pair, dice, _draw(case, labels, params))
 

@@ -9,20 +9,13 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.cases import Role
+from pipeline.report.comparison_records import Comparison, Profile, Trial
+from pipeline.report.names import ATLAS as ATLAS
+from pipeline.report.names import TITLES as TITLES
+from pipeline.report.names import short_title_of, title_of
 from pipeline.tables import MEAN
 
-ATLAS = "atlas"
 ROWS = (*ABBREVIATIONS, MEAN)
-
-TITLES = {
-    "crossmodalnet": "CrossModalNet",
-    "vt_unet": "VT-UNet",
-    "swin_unet": "Swin-Unet",
-    "swin_unetr": "Swin UNETR",
-    "nnformer": "nnFormer",
-    "mednext": "MedNeXt",
-    ATLAS: "Atlas baseline",
-}
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class Metric:
     Attributes:
         key: its column in cases.csv and bars.csv.
         title: as printed.
-        unit: `mm`, or empty for shares between 0 and 1.
+        unit: `mm`, or empty for shares between 0 and 1 and for counts.
         digits: decimals printed.
         higher_is_better: which way is up.
     """
@@ -50,12 +43,16 @@ METRICS = (
     Metric("hd95_mm", "HD95", "mm", 1, False),
     Metric("assd_mm", "ASSD", "mm", 2, False),
     Metric("nsd", "NSD", "", 3, True),
+    Metric("betti_error", "Betti error", "", 2, False),
 )
+
+
+Estimates = Mapping[tuple[str, str], "Estimate"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over test cases with its 95 % bootstrap interval (none where it was not computed)."""
+    """A mean over test cases and seeds with its 95 % bootstrap interval (none where it was not computed)."""
 
     mean: float
     low: float | None
@@ -63,29 +60,40 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Result:
+class Method:
+    """Something that has a name in print."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The name as printed."""
+        return title_of(self.name)
+
+    @property
+    def short_title(self) -> str:
+        """The name where room is short."""
+        return short_title_of(self.name)
+
+
+@dataclass(frozen=True)
+class Result(Method):
     """How well one method did on the test cases.
 
     Attributes:
         name: model name, or `atlas`.
         estimates: by metric key and structure abbreviation or `mean`; undefined ones are left out.
-        cases: cases.csv: one row per pair and structure.
-        num_missed: structures present in the truth and absent in a prediction, or the reverse.
-        num_undefined: structures absent in both, left out of the means.
-        predictions: label map per pair name, on the CT grid.
+        cases: one row per pair and structure, the mean over the seeds of cases.csv.
+        num_missed: structures present in the truth and absent in a prediction, or the reverse, over all seeds.
+        num_undefined: structures absent in both, left out of the means, over all seeds.
+        predictions: label map of the first seed per pair name, on the CT grid.
     """
 
-    name: str
-    estimates: Mapping[tuple[str, str], Estimate]
+    estimates: Estimates
     cases: pd.DataFrame
     num_missed: int
     num_undefined: int
     predictions: Mapping[str, Path]
-
-    @property
-    def title(self) -> str:
-        """The name as printed."""
-        return TITLES.get(self.name, self.name)
 
     @property
     def mean_dice(self) -> pd.Series:
@@ -96,17 +104,26 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Training:
-    """How one model was trained: curves/<model>.csv and the model card."""
+class Training(Method):
+    """How one model was trained: curves/<model>/seed<k>.csv and model cards, by seed, the first seed first."""
 
-    name: str
-    curve: pd.DataFrame
-    card: Mapping[str, Any]
+    curves: Mapping[int, pd.DataFrame]
+    cards: Mapping[int, Mapping[str, Any]]
 
     @property
-    def title(self) -> str:
-        """The name as printed."""
-        return TITLES.get(self.name, self.name)
+    def seed(self) -> int:
+        """The first seed."""
+        return next(iter(self.curves))
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """The curve of the first seed."""
+        return self.curves[self.seed]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """The card of the first seed."""
+        return self.cards[self.seed]
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,10 @@ class Artefacts:
     Attributes:
         results: models in the order of params.yaml, the atlas baseline last.
         trainings: models in the same order.
+        ablations: estimates of the variants of CrossModalNet, by their keys, in the order of params.yaml.
+        comparison: what stage `compare` found.
+        profiles: costs by the name of the model, or of an ablation's runs.
+        trials: learning rates tried, by model; none where no search was made.
         cases: test cases by pair name.
         registration: registration_qc/pairs.csv.
         checkerboards: picture per pair name.
@@ -139,6 +160,10 @@ class Artefacts:
 
     results: Sequence[Result]
     trainings: Sequence[Training]
+    ablations: Mapping[str, Estimates]
+    comparison: Comparison
+    profiles: Mapping[str, Profile]
+    trials: Mapping[str, Sequence[Trial]]
     cases: Mapping[str, TestCase]
     registration: pd.DataFrame
     checkerboards: Mapping[str, Path]
@@ -156,3 +181,13 @@ class Artefacts:
     def atlas(self) -> Result:
         """The result of registration alone."""
         return next(result for result in self.results if result.name == ATLAS)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every model was trained with."""
+        return list(self.trainings[0].curves)
+
+    @property
+    def reference(self) -> Result:
+        """The first model of params.yaml, with which the others are compared."""
+        return self.results[0]

@@ -25,6 +25,12 @@ HEADINGS = {
     "seconds": "Time, s",
     "box_mm": "Box, mm",
     "overflow_mm": "Overflow, mm",
+    "method": "Method",
+    "task": "Task",
+    "dice": "Dice",
+    "hd_mm": "HD, mm",
+    "asd_mm": "ASD, mm",
+    "source": "Source",
 }
 FORMATS = {
     "mi_before": ".3f",
@@ -33,6 +39,9 @@ FORMATS = {
     "negative_jacobian_share": ".2%",
     "largest_displacement_mm": ".1f",
     "seconds": ".0f",
+    "dice": ".3f",
+    "hd_mm": ".1f",
+    "asd_mm": ".2f",
 }
 
 
@@ -85,7 +94,7 @@ def case_table(artefacts: Artefacts) -> Table:
     printers: list[Metric] = []
     for metric in shown:
         for result in artefacts.results:
-            headings.append(f"{metric.title}{', mm' if metric.unit else ''}: {result.title}")
+            headings.append(f"{metric.title}{', mm' if metric.unit else ''}: {result.short_title}")
             printers.append(metric)
             columns.append(result.cases.groupby("pair")[metric.key].mean())
     rows = [
@@ -107,6 +116,11 @@ def frame_table(frame: pd.DataFrame) -> Table:
 def heading(column: str) -> str:
     """Name a column for print."""
     return HEADINGS.get(column, column.replace("_mm", ", mm").replace("_", " ").strip())
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """Join as `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

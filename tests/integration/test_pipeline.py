@@ -17,11 +17,11 @@ def stages_run(output: str) -> list[str]:
 
 
 def test_repro_writes_all_that_is_promised(smoke: Clone) -> None:
-    metrics = json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text())
+    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
     assert 0 <= metrics["dice"]["mean"] <= 1
     assert {"dice", "miou", "hd95_mm", "assd_mm", "nsd"} <= set(metrics)
     assert (smoke.folder / "metrics/atlas.json").exists()
-    assert (smoke.folder / "models/crossmodalnet/weights.safetensors").exists()
+    assert (smoke.folder / "models/crossmodalnet/seed0/weights.safetensors").exists()
     assert "</html>" in (smoke.folder / "report/index.html").read_text()
 
 
@@ -32,18 +32,20 @@ def test_repro_again_runs_nothing(smoke: Clone) -> None:
 
 
 def test_an_experiment_and_back(smoke: Clone) -> None:
-    first = json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text())
+    first = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
     rate = re.search(r"^  lr: (\S+)", (smoke.folder / "params.yaml").read_text(), re.M)
     assert rate
     output = smoke.run("dvc", "exp", "run", "-S", "train.lr=1e-5")
-    assert stages_run(output) == ["train@crossmodalnet", "evaluate@crossmodalnet", "report"]
+    assert stages_run(output) == [
+        "train@crossmodalnet-0", "evaluate@crossmodalnet-0", "compare", "report",
+    ]  # fmt: skip
     table = smoke.run("dvc", "metrics", "diff")
-    assert re.search(r"metrics/crossmodalnet.json\s+dice.mean", table)
+    assert re.search(r"metrics/crossmodalnet/seed0.json\s+dice.mean", table)
     smoke.run("dvc", "plots", "diff", "-o", "dvc_plots")
     page = (smoke.folder / "dvc_plots/index.html").read_text()
     assert all(name in page for name in ("loss_dice", "val_dice", "hd95_mm", "workspace"))
     assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == []
-    assert json.loads((smoke.folder / "metrics/crossmodalnet.json").read_text()) == first
+    assert json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text()) == first
     assert smoke.run("git", "status", "--porcelain") == ""
 
 
@@ -60,7 +62,7 @@ def test_metrics_are_named_so_that_a_table_reads_well(smoke: Clone) -> None:
 
 
 def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -> None:
-    weights = smoke.folder / "models/crossmodalnet/weights.safetensors"
+    weights = smoke.folder / "models/crossmodalnet/seed0/weights.safetensors"
     expected = weights.read_bytes()
     shutil.rmtree(smoke.folder / ".work/train")
     command = smoke.command("python", "-m", "stages", "train", "--model", "crossmodalnet")

@@ -17,10 +17,12 @@ from pipeline.report.render import write_page
 
 FAKE = Path(__file__).parents[1] / "pipeline/report/fake_artefacts.py"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MODELS = ("crossmodalnet", "mednext")
+MODELS = ("crossmodalnet", "vtunet", "swin_unet", "swin_unetr", "nnformer", "mednext", "resenc_unet")
+ABLATIONS = ("no_cross", "no_deformable", "ct_only", "mr_only", "standard_residual", "values_a", "cosine")
+SEEDS = (0, 1)
 SECTIONS = (
-    "summary", "structures", "charts", "cases", "overlays", "training", "registration", "data", "limits",
-    "next", "parameters",
+    "summary", "comparison", "costs", "ablations", "literature", "structures", "cases", "overlays", "training",
+    "registration", "data", "limits", "next", "parameters",
 )  # fmt: skip
 # Elements that stick out of the page, other than in boxes made to be scrolled.
 OVERFLOWING = """() => [...document.querySelectorAll("body *")].filter(element => {
@@ -29,7 +31,7 @@ OVERFLOWING = """() => [...document.querySelectorAll("body *")].filter(element =
   const outside = box.right > document.documentElement.clientWidth + 1 || box.left < -1;
   return outside && !scrolled && box.width > 0;
 }).map(element => element.outerHTML.slice(0, 120))"""
-TEXTS = "h1, h2, h3, dt, dd, .value, .gain, .panel span, nav a, summary"
+TEXTS = "h1, h2, h3, h4, .tag, dt, dd, .value, .gain, .panel span, nav a, summary"
 CLIPPED = """(texts) => [...document.querySelectorAll(texts)]
   .filter(element => element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1)
   .map(element => element.outerHTML.slice(0, 120))"""
@@ -52,8 +54,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
-    runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS)
-    return write_page(folder / "report", gather(MODELS, "phantom", folder), ReportParams())
+    runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS, ablations=ABLATIONS, seeds=SEEDS)
+    artefacts = gather(MODELS, ABLATIONS, SEEDS, "phantom", folder)
+    return write_page(folder / "report", artefacts, ReportParams())
 
 
 @pytest.fixture(params=[1280, 420], ids=["screen", "phone"])

@@ -32,7 +32,7 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages):
         for path in cohort.rglob(".work/train/*/*"):
             path.unlink()
         main("crossmodalnet")
-        curves.append(pd.read_csv("curves/crossmodalnet.csv")[LOSSES])
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[LOSSES])
     pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
 
 

@@ -17,8 +17,8 @@ def model(set_params, cohort, card):
 
     torch.manual_seed(0)
     network = card.build()
-    save_model(cohort / "models/crossmodalnet", card, network.state_dict(), network.state_dict())
-    return cohort / "models/crossmodalnet"
+    save_model(cohort / "models/crossmodalnet/seed0", card, network.state_dict(), network.state_dict())
+    return cohort / "models/crossmodalnet/seed0"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def card(set_params):
 
     params = read_params("crossmodalnet")
     course = Course(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
-    return make_card(params, read_cohort(params.intensity), course)
+    return make_card(params, 0, read_cohort(params.intensity), course)
 
 
 def test_a_model_comes_back_from_its_folder(model, card):
@@ -48,7 +48,7 @@ def test_what_the_card_says(card):
     assert card.size == card.patch_size == (16, 16, 16)
     assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
     assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
-    assert set(card.network) == set(CrossModalNetParams.model_fields)
+    assert set(card.network) == set(CrossModalNetParams().options())
     assert not {"devices", "num_threads", "checkpoint_every"} & set(card.train)
 
 
@@ -70,7 +70,7 @@ def _change_card(model, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "unet"}, r"describes no network of this version.*'unet'"),
+        ({"builder": "unet"}, r"describes no network of this version.*'unet'"),
         ({"labels": []}, "its classes differ"),
         ({"colour": 1}, "is not a model card"),
         ({"patch_size": [16, 16, 24]}, r"does not fit the network.* is \("),
@@ -92,7 +92,7 @@ def test_files_that_are_missing_or_damaged(model):
     with pytest.raises(DataError, match="is damaged"):
         load_model(model)
     path.unlink()
-    with pytest.raises(DataError, match=r"not found: run `dvc repro train@crossmodalnet`"):
+    with pytest.raises(DataError, match=r"not found: run `dvc repro train@crossmodalnet-0`"):
         load_model(model)
     with pytest.raises(DataError, match=r"card\.json not found"):
         load_model(model.parent / "other")

@@ -15,7 +15,7 @@ def cases(ious: dict[str, list[float]]) -> pd.DataFrame:
     for pair, values in ious.items():
         for name, iou in zip(ABBREVIATIONS, values + [NAN] * (7 - len(values)), strict=True):
             absent = math.isnan(iou)
-            rows.append((pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 0, int(absent)))
+            rows.append((pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(absent)))
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
 
 
@@ -41,7 +41,9 @@ def test_metrics_are_finite_and_count_the_undefined() -> None:
     table = cases({"a": [0.2, 0.4], "b": [0.8]})
     content = metrics_content(table, interval_table(table, num_samples=100, seed=0))
     assert content["miou"] == pytest.approx({"mean": 0.55, "LV": 0.5, "RV": 0.4})
-    assert set(content) == {"dice", "miou", "hd95_mm", "assd_mm", "nsd", "n_missed", "n_undefined"}
+    assert content["betti_error"] == pytest.approx({"mean": 11, "LV": 10, "RV": 8})
+    metrics = {"dice", "miou", "hd95_mm", "assd_mm", "nsd", "betti_error"}
+    assert set(content) == metrics | {"n_missed", "n_undefined"}
     assert (content["n_missed"], content["n_undefined"]) == (0, 5 + 6)
 
 

@@ -1,6 +1,8 @@
+import json
 import os
 import signal
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,6 +12,7 @@ from pipeline import train_model as module
 from pipeline.distributed import Processes
 from pipeline.errors import DataError, InterruptedRunError, UsageError
 from pipeline.learner import Learner
+from pipeline.model_card import load_model
 from pipeline.train_model import read_params, train_model
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
@@ -21,15 +24,15 @@ class Killed(BaseException):
 
 
 def _train():
-    train_model(read_params("crossmodalnet"), ALONE)
+    train_model(read_params("crossmodalnet"), 0, ALONE)
 
 
 def _outputs(cohort):
-    return [(cohort / "models/crossmodalnet" / name).read_bytes() for name in FILES]
+    return [(cohort / "models/crossmodalnet/seed0" / name).read_bytes() for name in FILES]
 
 
 def _losses(cohort):
-    lines = (cohort / "curves/crossmodalnet.csv").read_text().splitlines()
+    lines = (cohort / "curves/crossmodalnet/seed0.csv").read_text().splitlines()
     return [line.split(",")[:8] for line in lines]  # the rest is time and memory
 
 
@@ -87,7 +90,7 @@ def test_sigterm_resumes_at_the_very_step(cohort, undisturbed, steps):
 def test_a_finished_training_is_exported_again_without_a_step(cohort, set_params, steps):
     _train()
     before = _outputs(cohort)
-    (cohort / "models/crossmodalnet/card.json").unlink()
+    (cohort / "models/crossmodalnet/seed0/card.json").unlink()
     _train()
     assert len(steps[0]) == 9
     assert _outputs(cohort) == before
@@ -115,7 +118,7 @@ def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(cohort, set_params, 
     monkeypatch.setattr("pipeline.training.validate", lambda *_, **__: next(scores))
     set_params(epochs=4, validate_every=1)
     _train()
-    folder = cohort / "models/crossmodalnet"
+    folder = cohort / "models/crossmodalnet/seed0"
     assert '"best_epoch": 3' in (folder / "card.json").read_text()
     assert [row[7] for row in _losses(cohort)[1:]] == ["0.3", "0.7", "0.7", "0.5"]
     best, last = load_file(folder / "weights.safetensors"), load_file(folder / "last.safetensors")
@@ -146,7 +149,7 @@ def test_a_nan_in_training_names_the_case(set_params, monkeypatch):
 
 def test_batches_that_cannot_be_shared(set_params):
     with pytest.raises(UsageError, match=r"train\.batch_size = 2 .* 3 processes"):
-        train_model(read_params("crossmodalnet"), Processes(0, 3, 3, torch.device("cpu")))
+        train_model(read_params("crossmodalnet"), 0, Processes(0, 3, 3, torch.device("cpu")))
 
 
 def test_unknown_model_and_impossible_patch(set_params):
@@ -171,4 +174,46 @@ def test_pairs_on_different_grids(cohort, set_params):
 def test_patches_smaller_than_the_crop(cohort, set_params):
     set_params(patch_size=[8, 8, 8], epochs=1)
     _train()
-    assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/card.json").read_text()
+    assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/seed0/card.json").read_text()
+
+
+def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, steps, monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("pipeline.training.time.monotonic", lambda: float(next(clock)))
+    # a step takes a tick of the clock, the start of an epoch one that is not counted
+    set_params(budget="seconds", seconds=5.0, epochs=1, warmup_fraction=0.0, validate_every=100)
+    taken, at = steps
+    at[4] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedRunError, match="epoch 2, step 1 of 3"):
+        _train()
+    _train()
+    rows = pd.read_csv(cohort / "curves/crossmodalnet/seed0.csv")
+    assert len(taken) == 5
+    assert rows["seconds"].tolist() == [3.0, 2.0]
+    assert rows["lr"].is_monotonic_decreasing
+    assert rows["lr"].iloc[-1] == pytest.approx(4e-3 * 0.01, rel=1e-6)
+
+
+def test_ablations_and_own_learning_rates(set_params):
+    set_params(network={"lr": 0.125})
+    whole, ablated = read_params("crossmodalnet"), read_params("crossmodalnet", "no_cross")
+    assert (whole.name, ablated.name) == ("crossmodalnet", "crossmodalnet-no_cross")
+    assert whole.train.lr == 0.125
+    assert {k for k, v in whole.options.items() if ablated.options[k] != v} == {"cross"}
+    with pytest.raises(UsageError, match="no ablation 'no_cross' of mednext"):
+        read_params("mednext", "no_cross")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_deep_supervision_is_one_switch_for_all(cohort, on):
+    (cohort / "params.yaml").write_text(f"losses: {{deep_supervision: {str(on).lower()}}}\n")
+    assert [read_params(name).options.get("deep_supervision") for name in ("mednext", "vtunet")] == [on, None]
+
+
+def test_a_comparison_network_trains(cohort, set_params):
+    set_params(epochs=1)
+    train_model(read_params("mednext"), 3, ALONE)
+    card = json.loads((cohort / "models/mednext/seed3/card.json").read_text())
+    assert (card["builder"], card["seed"]) == ("mednext", 3)
+    assert card["network"]["deep_supervision"]
+    assert load_model(cohort / "models/mednext/seed3").card.name == "mednext"

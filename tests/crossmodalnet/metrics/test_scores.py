@@ -26,6 +26,7 @@ def test_shifted_box() -> None:
     # Two planes thick, the box is all surface: 8 of 24 voxels each lie 1 mm from the other.
     assert scores.assd_mm == pytest.approx(1 / 3)
     assert scores.nsd == pytest.approx(2 / 3)
+    assert scores.betti_error == 0
     assert not scores.missed
     assert not scores.undefined
 
@@ -39,6 +40,14 @@ def test_one_mask_empty(swap: bool) -> None:
     found = scores["RV"]
     assert (found.dice, found.iou, found.nsd, found.missed, found.undefined) == (0, 0, 0, True, False)
     assert found.hd95_mm == found.assd_mm == pytest.approx(DIAGONAL)  # of the image, not of a crop
+    assert found.betti_error == 1  # the one piece of the box is missing, or too many
+
+
+def test_topology_of_each_structure_is_compared() -> None:
+    prediction, truth = label_map((1, 0), (1, 6), (2, 3)), label_map((1, 0), (2, 3))
+    prediction[4, 3:5, 5:7] = 0  # a hole through the RV
+    scores = score_label_map(prediction, truth, SPACING, 2.0)
+    assert (scores["LV"].betti_error, scores["RV"].betti_error) == (1, 1)
 
 
 def test_both_empty_is_undefined() -> None:
@@ -46,7 +55,8 @@ def test_both_empty_is_undefined() -> None:
         found = score_label_map(labels, labels, SPACING, 2.0)["PA"]
         assert found.undefined
         assert not found.missed
-        assert all(math.isnan(v) for v in (found.dice, found.iou, found.hd95_mm, found.assd_mm, found.nsd))
+        values = [found.dice, found.iou, found.hd95_mm, found.assd_mm, found.nsd, found.betti_error]
+        assert all(math.isnan(value) for value in values)
 
 
 def test_structures_are_scored_apart_and_in_order() -> None:

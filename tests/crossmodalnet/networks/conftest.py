@@ -27,6 +27,6 @@ def make() -> Callable[..., nn.Module]:
 
     def build(patch_size: tuple[int, int, int] = (16, 16, 16), **options: Any) -> nn.Module:
         params = CrossModalNetParams(**{**SMALL, **options})
-        return build_network("crossmodalnet", params.model_dump(), patch_size=patch_size)
+        return build_network("crossmodalnet", params.options(), patch_size=patch_size)
 
     return build

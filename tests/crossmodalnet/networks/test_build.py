@@ -19,11 +19,11 @@ def test_unknown_network_lists_the_choices():
 )  # fmt: skip
 def test_patch_size_must_fit_the_strides(patch_size, message):
     with pytest.raises(ValueError, match=message):
-        build_network("crossmodalnet", CrossModalNetParams().model_dump(), patch_size=patch_size)
+        build_network("crossmodalnet", CrossModalNetParams().options(), patch_size=patch_size)
 
 
 def test_each_axis_has_its_own_multiple():
-    options = CrossModalNetParams(patch_embedding=(1, 2, 4)).model_dump()
+    options = CrossModalNetParams(patch_embedding=(1, 2, 4)).options()
     with pytest.raises(ValueError, match=r"width must be a multiple of 16 .*got 24"):
         build_network("crossmodalnet", options, patch_size=(4, 8, 24))
 
@@ -37,11 +37,11 @@ def test_each_axis_has_its_own_multiple():
 )  # fmt: skip
 def test_options_that_do_not_fit_together(change, message):
     with pytest.raises(ValueError, match=message):
-        CrossModalNetConfig.from_mapping(CrossModalNetParams().model_dump() | change)
+        CrossModalNetConfig.from_mapping(CrossModalNetParams().options() | change)
 
 
 def test_unknown_and_missing_options_are_named():
-    options = CrossModalNetParams().model_dump() | {"chanels": 1}
+    options = CrossModalNetParams().options() | {"chanels": 1}
     del options["depths"]
     with pytest.raises(ValueError, match="chanels, depths unknown or missing"):
         CrossModalNetConfig.from_mapping(options)
@@ -69,7 +69,7 @@ def test_lists_from_yaml_are_read():
 
 
 def test_same_seed_same_weights():
-    options = CrossModalNetParams().model_dump()
+    options = CrossModalNetParams().options()
     states = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -78,6 +78,6 @@ def test_same_seed_same_weights():
 
 
 def test_number_of_classes():
-    options = CrossModalNetParams().model_dump()
+    options = CrossModalNetParams().options()
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16), num_classes=3)
     assert network(torch.zeros(1, 2, 16, 16, 16)).shape == (1, 3, 16, 16, 16)

@@ -204,3 +204,14 @@ def test_double_precision_is_kept(make):
     out = network.double()(x.double())
     assert out.dtype == torch.float64
     torch.testing.assert_close(network.float()(x).double(), out, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("streams", "channel"), [("ct", 0), ("mr", 1)])
+def test_one_stream_reads_one_image_and_has_no_cross_blocks(make, streams, channel):
+    network = make(streams=streams).eval()
+    x = torch.randn(1, 2, 16, 16, 16).requires_grad_()
+    (grad,) = torch.autograd.grad(network(x).square().sum(), x)
+    assert grad[:, channel].abs().sum() > 0
+    assert not grad[:, 1 - channel].any()
+    assert not any("cross" in name for name, _ in network.named_parameters())
+    assert all(grad is not None for grad in gradients(network, x.detach()).values())

@@ -54,10 +54,10 @@ def test_sincos_position_is_added_after_embedding():
 
 @pytest.mark.parametrize("stem_channels", [0, 3])
 def test_head_reads_both_streams_at_full_resolution(stem_channels):
-    head = FusedHead(4, (2, 1, 2), channels=5, stem_channels=stem_channels, num_classes=8)
+    head = FusedHead(8, (2, 1, 2), channels=5, stem_channels=2 * stem_channels, num_classes=8)
     a, b = torch.randn(2, 1, 2, 3, 4, 4).requires_grad_()
     stems = [ConvStem(3)(torch.randn(1, 1, 4, 3, 8)) for _ in range(2 if stem_channels else 0)]
-    logits = head(a, b, stems)
+    logits = head([a, b], stems)
     assert logits.shape == (1, 8, 4, 3, 8)
     for grad in torch.autograd.grad(logits.square().sum(), (a, b)):
         assert grad.abs().sum() > 0

@@ -7,14 +7,16 @@ import pytest
 from pipeline.report.gather import gather
 from pipeline.report.records import Artefacts
 
+MODELS, ABLATIONS, SEEDS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only"), (0, 3)
+
 make_artefacts = runpy.run_path(str(Path(__file__).with_name("fake_artefacts.py")))["make_artefacts"]
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of two models, to be read only."""
+    """Artefacts of two models, two ablations and two seeds, to be read only."""
     folder = tmp_path_factory.mktemp("made")
-    make_artefacts(folder, models=("crossmodalnet", "mednext"))
+    make_artefacts(folder, models=MODELS, ablations=ABLATIONS, seeds=SEEDS)
     return folder
 
 
@@ -26,4 +28,4 @@ def project(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def artefacts(made: Path) -> Artefacts:
-    return gather(["crossmodalnet", "mednext"], "phantom", made)
+    return gather(MODELS, ABLATIONS, SEEDS, "phantom", made)

@@ -25,7 +25,8 @@ ELLIPSOIDS = (
 CT_HU = np.array([20.0, 330, 290, 310, 270, 110, 350, 300])
 MR_VALUES = np.array([120.0, 420, 380, 400, 360, 210, 440, 350])
 TEST_PAIRS = [f"ct_10{i:02d}+mr_10{i + 3:02d}" for i in range(1, 6)]
-METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd")
+METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
+FALLING = ("hd95_mm", "assd_mm", "betti_error")
 
 
 def labels(
@@ -56,6 +57,8 @@ def make_artefacts(
     spacing_mm: float = 4.0,
     num_pairs: int = 8,
     models: tuple[str, ...] = ("crossmodalnet",),
+    ablations: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0,),
     source: str = "phantom",
 ) -> None:
     """Write the artefacts below `top`; the first five pairs are test pairs."""
@@ -67,19 +70,35 @@ def make_artefacts(
     }
     _write_json(top / "data/split.json", {**entries, "folds": 1, "fold": 0})
     (top / "params.yaml").write_text(
-        f"models: [{', '.join(models)}]\ndata:\n  source: {source} # <b>where</b>\n"
+        f"models: [{', '.join(models)}]\nablations: [{', '.join(ablations)}]\n"
+        f"seeds: [{', '.join(map(str, seeds))}]\ndata:\n  source: {source} # <b>where</b>\n"
     )
     _quality_control(top, split)
     grid = make_grid(shape, spacing_mm)
     for number, pair in enumerate(TEST_PAIRS):
-        _images(top, pair, grid, number, models)
-    for place, name in enumerate((*models, "atlas")):
-        _scores(top, name, quality=0.9 - 0.02 * place - 0.1 * (name == "atlas"), seed=place)
+        _images(top, pair, grid, number, models, seeds)
+    variants = tuple(f"crossmodalnet-{ablation}" for ablation in ablations)
+    tables = {}
+    for place, name in enumerate((*models, *variants, "atlas")):
+        quality = 0.9 - 0.3 * (name == "atlas") - 0.011 * ((5 * place + 2) % 7)
+        runs = [name] if name == "atlas" else [f"{name}/seed{seed}" for seed in seeds]
+        tables[name] = [_scores(top, run, quality, 10 * place + number) for number, run in enumerate(runs)]
     for place, name in enumerate(models):
-        _training(top, name, place)
+        for seed in seeds:
+            _training(top, name, place, seed)
+        for factor in (0.5, 1, 2):
+            dice = 0.8 - 0.02 * abs(factor - 1)
+            _write_json(top / f"tuning/{name}/{1e-3 * factor}.json", {
+                "model": name, "lr": 1e-3 * factor, "validation_dice": dice, "epochs": 10, "patch_size": [48] * 3,
+            })  # fmt: skip
+    for place, name in enumerate((*models, *variants)):
+        _profile(top / f"profile/{name}.json", place if name in models else 0.6 - place)
+    _comparison(top / "comparison", tables)
 
 
-def _images(top: Path, pair: str, grid: Grid, number: int, models: tuple[str, ...]) -> None:
+def _images(
+    top: Path, pair: str, grid: Grid, number: int, models: tuple[str, ...], seeds: tuple[int, ...]
+) -> None:
     rng = np.random.default_rng(number)
     truth = labels(grid)
     points = grid.to_world(np.indices(grid.shape).reshape(3, -1)).reshape(3, *grid.shape)
@@ -96,65 +115,104 @@ def _images(top: Path, pair: str, grid: Grid, number: int, models: tuple[str, ..
     for place, name in enumerate((*models, "atlas")):
         shift = (1.0 + number, -1.0 - 3.0 * (name == "atlas"), 1.0 + place)
         predicted = labels(grid, shift, 0.97)
-        write_label_map(top / f"evaluation/{name}/predictions/{pair}.nii.gz", Volume(predicted, grid.affine))
+        run = name if name == "atlas" else f"{name}/seed{seeds[0]}"
+        write_label_map(top / f"evaluation/{run}/predictions/{pair}.nii.gz", Volume(predicted, grid.affine))
 
 
-def _scores(top: Path, name: str, quality: float, seed: int) -> None:
+def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng([7, seed])
     rows = []
     for number, pair in enumerate(TEST_PAIRS):
         for structure in ABBREVIATIONS:
             dice = float(np.clip(quality - 0.01 * number + rng.normal(0, 0.015), 0, 1))
-            rows.append(
-                (
-                    pair,
-                    structure,
-                    dice,
-                    dice / (2 - dice),
-                    40 * (1 - dice),
-                    9 * (1 - dice),
-                    min(1, dice + 0.03),
-                    False,
-                    False,
-                )
-            )
+            betti = int(10 * (1 - dice))
+            scores = (dice, dice / (2 - dice), 40 * (1 - dice), 9 * (1 - dice), min(1, dice + 0.03), betti)
+            rows.append((pair, structure, *scores, False, False))
     cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined"])
-    folder = top / "evaluation" / name
+    folder = top / "evaluation" / run
+    folder.mkdir(parents=True, exist_ok=True)
     cases.to_csv(folder / "cases.csv", index=False)
-    per_case = pd.concat(
-        [cases.groupby("pair")[list(METRICS)].mean().reset_index().assign(structure="mean"), cases]
-    )
-    intervals, content = [], {}
+    _write_json(top / f"metrics/{run}.json", {"n_missed": 1, "n_undefined": 0})
+    return cases
+
+
+def _comparison(folder: Path, tables: dict[str, list[pd.DataFrame]]) -> None:
+    """Means of the made-up scores; intervals and tests made up too."""
+    folder.mkdir()
+    by_case = {
+        name: pd.concat(runs).groupby(["structure", "pair"])[list(METRICS)].mean()
+        for name, runs in tables.items()
+    }
+    scores, pairwise, ranks = [], [], []
+    means = {name: cases.groupby("pair").mean() for name, cases in by_case.items()}
     for metric in METRICS:
-        content["miou" if metric == "iou" else metric] = values = {}
-        for structure in ("mean", *ABBREVIATIONS):
-            scores = per_case[per_case["structure"] == structure][metric]
-            values[structure] = float(scores.mean())
-            intervals.append((metric, structure, scores.mean(), scores.min(), scores.max(), len(scores)))
-    pd.DataFrame(intervals, columns=["metric", "structure", "mean", "low", "high", "num_subjects"]).to_csv(
-        folder / "intervals.csv", index=False
-    )
-    cases.groupby("structure", sort=False)[["dice", "iou", "hd95_mm"]].mean().reset_index().to_csv(
-        folder / "bars.csv", index=False
-    )
-    _write_json(top / f"metrics/{name}.json", {**content, "n_missed": 0, "n_undefined": 0})
+        for name, cases in by_case.items():
+            columns = {"mean": means[name][metric], **{s: cases.loc[s][metric] for s in ABBREVIATIONS}}
+            for structure, values in columns.items():
+                spread = values.std() / 2
+                low, high = values.mean() - spread, values.mean() + spread
+                scores.append((name, structure, metric, values.mean(), low, high, 5, len(tables[name])))
+        names = list(tables)
+        for a, b in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
+            delta = means[a][metric] - means[b][metric]
+            verdict = "supported" if b == "atlas" else "not_supported" if len(names) < 4 else "underpowered"
+            low, high = delta.mean() - delta.std(), delta.mean() + delta.std()
+            pairwise.append((metric, a, b, delta.mean(), low, high, 0.0625, 0.4375, 0.6, 5, verdict))
+        shown = [name for name in names if "-" not in name]
+        order = sorted(shown, key=lambda n: means[n][metric].mean() * (1 if metric in FALLING else -1))
+        for place, name in enumerate(order, 1):
+            ranks.append((metric, name, place, max(1, place - 1), min(len(shown), place + 1), 0.3))
+    _write_csv(folder / "scores.csv", scores, "method structure metric mean low high num_subjects num_seeds")
+    columns = "metric method_a method_b difference low high p_value p_holm effect_size num_pairs verdict"
+    _write_csv(folder / "pairwise.csv", pairwise, columns)
+    _write_csv(folder / "ranks.csv", ranks, "metric method rank low high share_first")
+    said = [
+        {"metric": metric, "text": f"{metric}: all networks beat the atlas <b>.", "kind": "supported"}
+        for metric in METRICS
+    ]
+    said.append({"metric": "dice", "text": "No network can be told from another.", "kind": "underpowered"})
+    _write_json(folder / "statements.json", said)
 
 
-def _training(top: Path, name: str, place: int) -> None:
+def _profile(path: Path, place: float) -> None:
+    step = 0.8 * 1.11**place
+    _write_json(path, {
+        "parameters": int(3e6 * 1.2**place), "flops": int(2e10 * 1.2**place),
+        "step_seconds": {"median": step, "low": step - 0.02, "high": step + 0.04},
+        "step_ratio": {"median": 4 * step, "low": 3.9 * step, "high": 4.2 * step},
+        "step_memory_mb": 900.5 + 100 * place, "inference_seconds": {"median": 0.4, "low": 0.38, "high": 0.45},
+        "inference_ratio": {"median": 3.0, "low": 2.9, "high": 3.2}, "inference_memory_mb": 400.0,
+        "reference_seconds": 0.25, "reference_inference_seconds": 0.13, "device": "a processor", "threads": 2,
+        "batch_size": 2, "patch_size": [48, 48, 48], "case_size": [48, 48, 48],
+    })  # fmt: skip
+
+
+def _training(top: Path, name: str, place: int, seed: int) -> None:
     epochs = np.arange(1, 31)
     dice, ce = 0.9 * np.exp(-epochs / 8) + 0.1, 1.8 * np.exp(-epochs / 6) + 0.08
     weight = 1 / (1 + np.exp(dice - ce))
+    validation = 0.88 - 0.01 * place - 0.7 * np.exp(-epochs / (7 + seed)) + 0.004 * np.sin(epochs)
     curve = pd.DataFrame({
         "epoch": epochs, "loss": weight * dice + (1 - weight) * ce, "loss_dice": dice, "loss_ce": ce,
         "weight_dice": weight, "weight_ce": 1 - weight, "lr": 1e-3 * (1 + np.cos(np.pi * epochs / 30)) / 2,
-        "val_dice": 0.88 - 0.01 * place - 0.7 * np.exp(-epochs / 7) + 0.004 * np.sin(epochs), "seconds": 6.0,
-        "samples_per_second": 2.2, "peak_memory_mb": 1500.0,
+        "val_dice": validation, "seconds": 6.0, "samples_per_second": 2.2, "peak_memory_mb": 1500.0,
     })  # fmt: skip
-    (top / "curves").mkdir(exist_ok=True)
-    curve.to_csv(top / f"curves/{name}.csv", index=False)
-    _write_json(top / f"models/{name}/card.json", {
-        "name": name, "best_epoch": 27, "patch_size": [48, 48, 48], "parameters": {"train": {"lr": 1e-3}},
-        "versions": {"python": "3.11.2", "torch": "2.15.0"}, "data_fingerprint": "0123456789abcdef",
+    path = top / f"curves/{name}/seed{seed}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    curve.to_csv(path, index=False)
+    _write_json(top / f"models/{name}/seed{seed}/card.json", {
+        "name": name, "builder": name, "seed": seed, "network": {"channels": 24}, "best_epoch": 27,
+        "patch_size": [48, 48, 48], "spacing_mm": [3.5, 3.5, 3.5], "size": [48, 48, 48],
+        "ct_window_hu": [-200.0, 600.0], "mr_percentiles": [0.5, 99.5],
+        "train": {
+            "budget": "epochs", "epochs": 30, "seconds": 240.0, "samples_per_case": 2, "batch_size": 2,
+            "lr": 1e-3, "schedule": "cosine",
+        },
+        "losses": {
+            "objectives": ["dice", "ce"], "balancing": "paper", "alpha": 0.5, "deep_supervision": True,
+        },
+        "augment": {"enabled": True}, "versions": {"python": "3.11.2", "torch": "2.15.0"},
+        "data_fingerprint": "0123456789abcdef", "training_pairs": ["a+b", "c+d"], "validation_pairs": ["e+f"],
     })  # fmt: skip
 
 
@@ -179,6 +237,10 @@ def _quality_control(top: Path, split: dict[str, list[str]]) -> None:
     crop.to_csv(top / "data/crop_qc.csv", index=False)
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def _write_csv(path: Path, rows: list[tuple[object, ...]], columns: str) -> None:
+    pd.DataFrame(rows, columns=columns.split()).to_csv(path, index=False)
+
+
+def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipeline.report.figures import _kept_row, _named, bar_chart, box_plot, colour_of, curve_chart
+from pipeline.report.drawing import colour_of
+from pipeline.report.figures import bar_chart, box_plot
 from pipeline.report.records import Artefacts
 
 
@@ -19,11 +20,6 @@ def filled(source: str, colour: str) -> int:
     """Count the shapes filled with a colour."""
     shapes = ElementTree.fromstring(svg(source)).iter("{http://www.w3.org/2000/svg}path")
     return sum(f"fill: {colour}" in shape.get("style", "") for shape in shapes)
-
-
-def test_every_model_has_its_own_colour(artefacts: Artefacts) -> None:
-    results = [replace(artefacts.results[0], name=name) for name in "abcdefg"] + [artefacts.atlas]
-    assert len({colour_of(results, result.name) for result in results}) == 8
 
 
 def test_bars_are_one_per_structure_and_mean_and_method(artefacts: Artefacts) -> None:
@@ -48,29 +44,6 @@ def test_boxes_show_undefined_cases_as_absent(artefacts: Artefacts, key: str) ->
 
 
 def test_pictures_are_the_same_bytes_every_time_and_carry_no_date(artefacts: Artefacts) -> None:
-    for draw in (
-        lambda: bar_chart(artefacts.results, ("dice", "iou")),
-        lambda: curve_chart(artefacts.trainings[0]),
-    ):
-        assert draw() == draw()
-        assert "dc:date" not in svg(draw())
-
-
-def test_weights_kept_are_those_of_the_card_else_of_the_best_epoch(artefacts: Artefacts) -> None:
-    training = artefacts.trainings[0]
-    curve = training.curve.assign(val_dice=0.5).astype({"val_dice": float})
-    curve.loc[9, "val_dice"] = 0.7  # epoch 10
-    kept = [_kept_row(replace(training, curve=curve, card=card)) for card in ({"best_epoch": 4}, {})]
-    assert kept == [3, 9]
-
-
-def test_every_objective_is_drawn(artefacts: Artefacts) -> None:
-    curve = artefacts.trainings[0].curve.assign(loss_topology=1.0, weight_topology=0.2)
-    assert _named(curve, "loss_") == {
-        "loss_dice": "Dice loss", "loss_ce": "cross-entropy", "loss_topology": "topology",
-    }  # fmt: skip
-
-
-def test_curve_of_a_single_epoch_is_drawn(artefacts: Artefacts) -> None:
-    training = artefacts.trainings[0]
-    assert svg(curve_chart(replace(training, curve=training.curve.iloc[:1])))
+    chart = bar_chart(artefacts.results, ("dice", "iou"))
+    assert chart == bar_chart(artefacts.results, ("dice", "iou"))
+    assert "dc:date" not in svg(chart)

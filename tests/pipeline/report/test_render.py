@@ -4,9 +4,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from pipeline.params.report import ReportParams
-from pipeline.report.records import Artefacts
+from pipeline.report.comparison_records import Statement
+from pipeline.report.gather import gather
+from pipeline.report.records import Artefacts, Estimate, Training
 from pipeline.report.render import render, write_page
 
 PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
@@ -31,11 +34,33 @@ def page(artefacts: Artefacts) -> str:
 
 @pytest.fixture(scope="module")
 def other_page(artefacts: Artefacts) -> str:
-    """A page of patients with hostile names, whose split leaks."""
-    results = [replace(artefacts.results[0], name="a<i>b"), *artefacts.results[1:]]
+    """A page of patients with hostile texts, whose split leaks, whose networks trained unequally, ours second."""
+    first, second, atlas = artefacts.results
+    better = dict.fromkeys(first.estimates, Estimate(0.99, None, None))
+    trainings = [artefacts.trainings[0], with_cards(artefacts.trainings[1], augment={"enabled": False})]
     split = {**artefacts.split, "train": [*artefacts.split["train"], "ct_1001+mr_1099"]}
-    params = "<script>alert(1)</script>"
-    return render(replace(artefacts, results=results, split=split, params=params, source="mmwhs"), PARAMS)
+    comparison = replace(artefacts.comparison, statements=[Statement("dice", "a<i>b", "supported")])
+    changed = replace(
+        artefacts,
+        results=[first, replace(second, estimates=better), atlas],
+        trainings=trainings,
+        comparison=comparison,
+        split=split,
+        params="<script>alert(1)</script>",
+        source="mmwhs",
+    )
+    return render_text(changed)
+
+
+def render_text(artefacts: Artefacts) -> str:
+    """A page whose charts are empty, which takes a fraction of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda *_, **__: None)
+        return render(artefacts, PARAMS)
+
+
+def with_cards(training: Training, **changes: object) -> Training:
+    return replace(training, cards={seed: {**card, **changes} for seed, card in training.cards.items()})
 
 
 def test_nothing_is_loaded_from_outside(page: str) -> None:
@@ -53,12 +78,35 @@ def test_every_link_has_its_section(page: str) -> None:
     links = {attributes["href"] for tag, attributes in elements if tag == "a"}
     assert links == {f"#{target}" for target in targets}
     assert {"summary", "structures", "overlays", "training", "registration", "limits", "next"} <= targets
+    assert {"comparison", "costs", "ablations", "literature"} <= targets
+
+
+def test_page_of_one_network_has_no_comparison(made: Path) -> None:
+    page = render_text(gather(["crossmodalnet"], [], [0], "phantom", made))
+    elements = Elements(page).found
+    targets = {attributes["id"] for _, attributes in elements if "id" in attributes}
+    assert targets == {attributes["href"].lstrip("#") for tag, attributes in elements if tag == "a"}
+    assert "charts" in targets
+    assert not {"comparison", "costs", "ablations", "literature"} & targets
+    assert "One training run per model" in page
+
+
+def test_page_says_where_the_reference_is_not_first(other_page: str) -> None:
+    # the other's Dice, IoU and HD95 are all 0.99
+    assert "Among 2 networks, CrossModalNet is not first in Dice, MIoU and HD95." in other_page
+    assert "CrossModalNet is not first in Dice, MIoU, HD95 (" in other_page  # before the ablations
+
+
+def test_settings_that_are_not_the_same_for_all_are_shown(page: str, other_page: str) -> None:
+    assert "augment.enabled (True: CrossModalNet; False: MedNeXt)" in other_page
+    assert "Not the same for all" not in page
+    assert "Checked on the model cards" in page
 
 
 def test_every_picture_says_what_it_shows(page: str) -> None:
     pictures = [attributes for tag, attributes in Elements(page).found if tag == "img"]
-    # 5 charts and a curve per model besides; 3 cases and the head, 3 planes of 6 panels; 8 checkerboards
-    assert len(pictures) == 4 + 2 + (3 * 3 + 1) * 6 + 8
+    # bars, boxes, ranks, costs, ablations; curves; 3 cases and the head, 3 planes of 6 panels; checkerboards
+    assert len(pictures) == 4 + 3 + 2 + (3 * 3 + 1) * 6 + 8
     assert all(picture["alt"] for picture in pictures)
 
 
@@ -83,8 +131,8 @@ def test_shared_subject_is_reported(page: str, other_page: str) -> None:
     assert "subjects in more than one role" not in page
 
 
-def test_page_is_written_whole_and_the_same_every_time(
-    artefacts: Artefacts, page: str, tmp_path: Path
-) -> None:
+def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Path) -> None:
+    artefacts = gather(["crossmodalnet"], [], [0], "phantom", made)
+    page = render(artefacts, PARAMS)
     assert write_page(tmp_path / "report", artefacts, PARAMS).read_text() == page
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.report.records import Estimate, Result
-from pipeline.report.tables import Cell, flatten, frame_table, metric_cells, total_cut_voxels
+from pipeline.report.tables import Cell, enumerate_words, flatten, frame_table, metric_cells, total_cut_voxels
 
 
 def method(name: str, **means: float) -> Result:
@@ -51,3 +51,7 @@ def test_nested_mapping_becomes_dotted_keys() -> None:
         ("e[0].f", "1"),
         ("e[1].f", "2"),
     ]
+
+
+def test_words_are_enumerated() -> None:
+    assert [enumerate_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

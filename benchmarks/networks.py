@@ -1,0 +1,123 @@
+"""What the networks cost: a Markdown table of size, time and memory, each network in a process of its own.
+
+    python -m benchmarks.networks --networks crossmodalnet swin_unetr mednext:l --patch 96 96 96 --batch 1
+
+Run it from the top of the repository: what the options leave open is as in params.yaml, networks without named sizes
+included. Times are medians, with ratios to the steps and cases of a small U-Net of MONAI that were timed in turn with
+them (`pipeline/profiling.py`). A network that cannot be measured has the reason in its row.
+"""
+
+import argparse
+
+from pipeline.errors import PipelineError
+from pipeline.parallel import run_parallel
+from pipeline.params.base import load_section, validate
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.params.losses import LossesParams
+from pipeline.params.train import TrainParams
+from pipeline.profile_times import Rounds
+from pipeline.profile_work import Workload, find_device
+from pipeline.profiling import Profile, profile_network
+from pipeline.train_model import NETWORKS, read_params
+
+HEAD = (
+    "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",
+    "case, MB",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Measure the networks that are asked for and print the table, row by row."""
+    options = _parser().parse_args()
+    print("| " + " | ".join(HEAD) + " |")
+    print("|---|---|" + "---:|" * (len(HEAD) - 2))
+    device = "unknown device"
+    for entry in options.networks:
+        name, _, size = entry.partition(":")
+        row = [name, size or _size(name, options.size)]
+        try:
+            profile = measure(name, row[1], options)
+        except PipelineError as error:
+            print(f"| {' | '.join(row)} | {' '.join(str(error).split())} |", flush=True)
+            continue
+        device = f"{profile.device}, {profile.threads} CPU threads"
+        print(f"| {' | '.join([*row, *_cells(profile)])} |", flush=True)
+    patch, case = (" x ".join(map(str, size)) for size in (options.patch, options.case or options.patch))
+    print(f"\n{device}; batch {options.batch}, patches of {patch}, cases of {case} voxels.")
+
+
+def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
+    """Profile one network at one of its sizes, in a process of its own.
+
+    Raises:
+        PipelineError: it cannot be built or does not fit into memory.
+    """
+    rounds = Rounds(options.repetitions, 2, options.max_seconds)
+    work = make_work(name, size, options)
+    return next(run_parallel(_profile, [(work, rounds)], workers=1))[1]
+
+
+def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
+    """Give the work of a network at one of its named sizes; `-` where it has none.
+
+    Raises:
+        UsageError: no such network or size.
+    """
+    params = read_params(name)
+    section = NETWORKS[name]
+    chosen = params.network.model_dump() | ({} if size == "-" else {"size": size})
+    network = validate(section, chosen, f"network.{name}")
+    train = {"patch_size": tuple(options.patch), "batch_size": options.batch}
+    return Workload(
+        model=name,
+        options=params.options | network.model_dump(exclude={"lr"}),
+        train=load_section(TrainParams, "train").model_copy(update=train),
+        losses=load_section(LossesParams, "losses"),
+        case_size=tuple(options.case or options.patch),
+        overlap=load_section(EvaluateParams, "evaluate").overlap,
+        device=find_device(options.device),
+        num_threads=options.threads,
+        seed=0,
+    )
+
+
+def _profile(task: tuple[Workload, Rounds]) -> Profile:
+    return profile_network(*task)
+
+
+def _size(name: str, size: str) -> str:
+    return size if name in NETWORKS and "size" in NETWORKS[name].model_fields else "-"
+
+
+def _cells(profile: Profile) -> list[str]:
+    step, case = profile.step_seconds.median, profile.inference_seconds.median
+    return [
+        f"{profile.parameters / 1e6:.3f}",
+        f"{profile.flops / 1e9:.2f}",
+        f"{step:.3f}",
+        f"{profile.step_ratio.median:.2f}",
+        f"{profile.step_memory_mb:.0f}",
+        f"{case:.3f}",
+        f"{profile.inference_ratio.median:.2f}",
+        f"{profile.inference_memory_mb:.0f}",
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--networks", nargs="+", default=list(NETWORKS), metavar="NAME[:SIZE]", help="default: all"
+    )
+    parser.add_argument("--size", default="small", help="of networks that have named sizes")
+    parser.add_argument("--patch", type=int, nargs=3, default=[40, 40, 40], help="voxels")
+    parser.add_argument("--case", type=int, nargs=3, help="voxels of the segmented case; default: the patch")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: one per core")
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--max-seconds", type=float, default=120.0, help="on steps and on cases of a network")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Topology of a mask: how many pieces, handles and cavities it has, and how many of them are wrong.
+
+A voxel is a closed cube, so voxels that share a face, an edge or a corner are connected (26 neighbours), and the
+background, which is what remains, is connected across faces (6 neighbours).
+"""
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from crossmodalnet.metrics.overlap import Mask
+
+BettiNumbers = tuple[int, int, int]
+ABSENT: BettiNumbers = (0, 0, 0)
+
+
+def betti_numbers(mask: Mask) -> BettiNumbers:
+    """Count the pieces (b0), handles (b1) and cavities (b2) of a mask.
+
+    Pieces and cavities are labelled; the handles follow from the Euler characteristic, `b1 = b0 + b2 - chi`.
+    A ball has (1, 0, 0), a solid torus (1, 1, 0), a hollow ball (1, 0, 1), an empty mask (0, 0, 0).
+
+    Args:
+        mask: `(i, j, k)`; beyond its border everything is background.
+
+    Raises:
+        ValueError: the mask has another number of axes.
+    """
+    if mask.ndim != 3:
+        raise ValueError(f"mask must have three axes, got shape {mask.shape}")
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return ABSENT
+    # The margin joins all background outside: it is one component, and not a cavity.
+    padded = np.pad(mask[boxes[0]], 1)
+    pieces = _num_components(padded, connectivity=3)
+    cavities = _num_components(~padded, connectivity=1) - 1
+    return pieces, pieces + cavities - _euler_characteristic(padded), cavities
+
+
+def betti_error(prediction: Mask, truth: Mask) -> int:
+    """Sum over b0, b1 and b2 of the absolute difference between prediction and truth; 0 is right.
+
+    It says how many pieces, handles and cavities are too many or too few, not where they are: one in the wrong
+    place counts as right.
+
+    Args:
+        prediction: mask `(i, j, k)`.
+        truth: mask of the same shape.
+
+    Raises:
+        ValueError: the shapes differ, or are not three-dimensional.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks must have one shape, got {prediction.shape} and {truth.shape}")
+    return sum(abs(p - t) for p, t in zip(betti_numbers(prediction), betti_numbers(truth), strict=True))
+
+
+def _num_components(mask: Mask, connectivity: int) -> int:
+    return int(ndimage.label(mask, ndimage.generate_binary_structure(3, connectivity))[1])
+
+
+def _euler_characteristic(padded: Mask) -> int:
+    """Vertices - edges + faces - cubes of the union of the closed cubes; the margin must be background."""
+    characteristic = 0
+    for axes in product((False, True), repeat=3):
+        # A face lies between two voxels, an edge among four, a vertex among eight: it belongs to the
+        # complex when one of them does.
+        cells: NDArray[np.bool_] = padded
+        for axis in np.flatnonzero(axes):
+            moved = np.moveaxis(cells, axis, 0)
+            cells = np.moveaxis(moved[:-1] | moved[1:], 0, axis)
+        dimension = 3 - sum(axes)
+        characteristic += (-1) ** dimension * int(np.count_nonzero(cells))
+    return characteristic

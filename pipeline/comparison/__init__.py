@@ -1,0 +1,1 @@
+"""The comparison of methods: scores, tests, ranks, and what may be said about them."""

@@ -1,0 +1,90 @@
+"""The comparison as a whole: from scores per case to tables and sentences."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.comparison.methods import Methods, check_methods, group_of
+from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
+from pipeline.comparison.scores import score_table
+from pipeline.comparison.statements import Statement, statements
+from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
+from pipeline.errors import DataError
+from pipeline.params.compare import CompareParams
+from pipeline.report.names import OURS
+
+CASES = "cases.csv"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is known about how methods compare.
+
+    Attributes:
+        cases: scores of every method, seed, pair and structure.
+        scores: means with intervals (`scores.COLUMNS`).
+        pairwise: tests in their families (`pairwise.COLUMNS`).
+        all_pairs: tests of everyone against everyone by Dice, a family of its own.
+        ranks: with intervals (`pairwise.RANK_COLUMNS`).
+        statements: in plain words.
+        folds: of a cross-validation whose test pairs are pooled; 1: none.
+    """
+
+    cases: pd.DataFrame
+    scores: pd.DataFrame
+    pairwise: pd.DataFrame
+    all_pairs: pd.DataFrame
+    ranks: pd.DataFrame
+    statements: list[Statement]
+    folds: int = 1
+
+
+def compare(methods: Methods, reference: str, params: CompareParams, *, folds: int = 1) -> Comparison:
+    """Compare methods that were scored on the same pairs.
+
+    Args:
+        methods: by name, columns seed, pair, structure and the metrics; ablations are named `crossmodalnet-<ablation>`.
+        reference: the method that the others are tested against.
+        params: level, bootstrap.
+        folds: of a cross-validation whose test pairs are pooled.
+
+    Raises:
+        DataError: the methods were not scored on the same pairs, or what is compared with is not among them.
+    """
+    ablations = any(group_of(name) == "ablation" for name in methods)
+    for needed in [reference, *([OURS] if ablations else [])]:
+        if needed not in methods:
+            raise DataError(f"{needed} was not evaluated, others are compared with it: {', '.join(methods)}")
+    check_methods(methods)
+    pairwise, ranks = pairwise_table(methods, reference, params), rank_table(methods, params)
+    return Comparison(
+        cases=pd.concat([table.assign(method=name) for name, table in methods.items()], ignore_index=True),
+        scores=score_table(methods, params),
+        pairwise=pairwise,
+        all_pairs=all_pairs_table(methods, params),
+        ranks=ranks,
+        statements=statements(pairwise, ranks, reference, params.alpha, folds),
+        folds=folds,
+    )
+
+
+def write_comparison(folder: Path, found: Comparison) -> None:
+    """Write the files of a comparison into an existing folder."""
+    wide = wide_table(found.scores)
+    columns = ["method", *(column for column in found.cases.columns if column != "method")]
+    tables = {
+        CASES: found.cases[columns],
+        "scores.csv": found.scores,
+        "pairwise.csv": found.pairwise,
+        "all_pairs.csv": found.all_pairs,
+        "ranks.csv": found.ranks,
+        "table.csv": wide,
+        "bars.csv": bar_table(found.scores),
+        "plots.csv": plot_table(found.scores),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / name, index=False, float_format="%.6g")
+    (folder / "table.tex").write_text(latex_table(wide, found.folds))
+    (folder / "statements.json").write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,121 @@
+"""What is compared: metrics, groups of methods, and their scores per case as evaluations left them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.errors import DataError
+from pipeline.paths import of_run
+from pipeline.report.names import ATLAS, method_of
+
+Group = Literal["model", "atlas", "ablation"]
+Methods = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quality measure.
+
+    Attributes:
+        key: its column in cases.csv.
+        title: as printed.
+        unit: `mm`, or empty.
+        digits: decimals printed.
+        higher_is_better: which way is up.
+    """
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+
+
+METRICS = (
+    Metric("dice", "Dice", "", 3, True),
+    Metric("iou", "IoU", "", 3, True),
+    Metric("hd95_mm", "HD95", "mm", 2, False),
+    Metric("assd_mm", "ASSD", "mm", 2, False),
+    Metric("nsd", "NSD", "", 3, True),
+    Metric("betti_error", "Betti error", "", 2, False),
+)
+
+
+def group_of(method: str) -> Group:
+    """Tell models, ablations and the atlas baseline apart by their names."""
+    if method == ATLAS:
+        return "atlas"
+    return "ablation" if method.startswith(method_of("")) else "model"
+
+
+def read_methods(
+    evaluation: Path, models: Sequence[str], ablations: Sequence[str], seeds: Sequence[int]
+) -> dict[str, pd.DataFrame]:
+    """Read the cases of every method.
+
+    Args:
+        evaluation: folder with `<model>/seed<k>/cases.csv` and `atlas/cases.csv`.
+        models: networks.
+        ablations: of CrossModalNet, without its name.
+        seeds: every network was trained with each; the ablations with the first alone.
+
+    Returns:
+        By method, models first, then the atlas baseline, then ablations: the columns of cases.csv with the seed (the
+        atlas has the one seed 0) before them.
+
+    Raises:
+        DataError: an evaluation is missing or has no such columns.
+    """
+    networks = [*models, ATLAS, *(method_of(ablation) for ablation in ablations)]
+    methods: dict[str, pd.DataFrame] = {}
+    for name in networks:
+        trained = seeds[:1] if group_of(name) == "ablation" else seeds
+        runs = {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in trained}
+        tables = [read_cases(folder / "cases.csv").assign(seed=seed) for seed, folder in runs.items()]
+        table = pd.concat(tables, ignore_index=True)
+        methods[name] = table[["seed", *(column for column in table.columns if column != "seed")]]
+    return methods
+
+
+def read_cases(path: Path) -> pd.DataFrame:
+    """Read a table of scores per pair and structure.
+
+    Raises:
+        DataError: it is missing, not a table, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): run `dvc repro evaluate atlas`") from error
+    needed = ("pair", "structure", *(metric.key for metric in METRICS))
+    if missing := [column for column in needed if column not in table.columns]:
+        raise DataError(f"{path} lacks {', '.join(missing)}: it is of an older version, evaluate again")
+    return table
+
+
+def check_methods(methods: Methods) -> None:
+    """Make sure that all methods were scored on the same pairs, once with each of their seeds.
+
+    Raises:
+        DataError: names the method and what is wrong.
+    """
+    expected: set[str] | None = None
+    for name, table in methods.items():
+        if table.duplicated(["seed", "pair", "structure"]).any():
+            raise DataError(f"{name}: a pair was scored twice with one seed")
+        if unknown := sorted(set(table["structure"]) - set(ABBREVIATIONS)):
+            raise DataError(f"{name}: unknown structure {', '.join(unknown)}")
+        for seed, run in table.groupby("seed"):
+            pairs = set(run["pair"])
+            expected = expected or pairs
+            if len(run) != len(pairs) * len(ABBREVIATIONS):
+                raise DataError(f"{name}, seed {seed}: every pair needs a row for each of {ABBREVIATIONS}")
+            if pairs != expected:
+                odd = ", ".join(sorted(pairs ^ expected))
+                raise DataError(f"{name}, seed {seed}: not scored on the pairs of the others ({odd})")
+    if not expected:
+        raise DataError("nothing to compare: no method was scored on any pair")

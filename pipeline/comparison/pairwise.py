@@ -1,0 +1,115 @@
+"""Which differences between methods the test pairs support, and how stable the ranks are."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossmodalnet.metrics.ranking import rank_stability
+from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
+from pipeline.comparison.methods import METRICS, Methods, Metric, group_of
+from pipeline.comparison.scores import subject_means
+from pipeline.params.compare import CompareParams
+from pipeline.report.names import OURS
+
+COLUMNS = (
+    "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",
+    "num_pairs", "num_tests", "verdict",
+)  # fmt: skip
+RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first", "num_subjects")
+Contrast = tuple[str, str]
+
+
+def pairwise_table(methods: Methods, reference: str, params: CompareParams) -> pd.DataFrame:
+    """Test the reference against every other model and the atlas, and the ablated network against its ablations.
+
+    These are two families per metric; Holm's correction is within a family and a metric. Tested are the means over
+    structures and seeds of each pair: intervals and p-values are about other subjects, not about other seeds. An
+    ablation is compared with the network's runs of the same seeds.
+
+    Returns:
+        `COLUMNS`, family `models` or `ablations`, difference = a - b in the metric's own unit.
+    """
+    others = [name for name in methods if group_of(name) != "ablation" and name != reference]
+    ablations = [name for name in methods if group_of(name) == "ablation"]
+    families = {
+        "models": [(reference, other) for other in others],
+        "ablations": [(OURS, ablation) for ablation in ablations],
+    }
+    rows = [
+        row
+        for family, contrasts in families.items()
+        for metric in METRICS
+        for row in _family(family, metric, contrasts, methods, params)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def all_pairs_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
+    """Test every model and the atlas against every other one by Dice; all of these tests are one family.
+
+    Returns:
+        `COLUMNS`, family `all_pairs`.
+    """
+    ranked = [name for name in methods if group_of(name) != "ablation"]
+    rows = _family("all_pairs", METRICS[0], list(combinations(ranked, 2)), methods, params)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def rank_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
+    """Rank models and the atlas by the mean over subjects, with intervals of the ranks; ablations are left out.
+
+    Returns:
+        `RANK_COLUMNS`, best first; a pair on which any method has no defined value is left out.
+    """
+    names = [name for name in methods if group_of(name) != "ablation"]
+    rows = []
+    for metric in METRICS:
+        means = [subject_means(methods[name], metric.key).to_numpy(np.float64) for name in names]
+        values: NDArray[np.float64] = np.stack(means)
+        values = values[:, np.isfinite(values).all(axis=0)]
+        if not values.size:
+            continue
+        ranks = rank_stability(
+            values,
+            higher_is_better=metric.higher_is_better,
+            num_samples=params.bootstrap_samples,
+            seed=params.seed,
+        )
+        found = [
+            (metric.key, name, rank.rank, rank.low, rank.high, rank.share_first, values.shape[1])
+            for name, rank in zip(names, ranks, strict=True)
+        ]
+        rows += sorted(found, key=lambda row: row[2])
+    return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
+
+
+def _family(
+    family: str, metric: Metric, contrasts: Sequence[Contrast], methods: Methods, params: CompareParams
+) -> list[tuple[object, ...]]:
+    tested: list[tuple[Contrast, PairedComparison]] = []
+    for a, b in contrasts:
+        first, second = methods[a], methods[b]
+        if family == "ablations":
+            first = first[first["seed"].isin(second["seed"])]
+        values = [subject_means(cases, metric.key) for cases in (first, second)]
+        both = pd.concat(values, axis=1).dropna().to_numpy(np.float64)
+        if len(both):
+            options = {"num_samples": params.bootstrap_samples, "seed": params.seed}
+            tested.append(((a, b), compare_paired(both[:, 0], both[:, 1], **options)))
+    corrected = holm([found.p_value for _, found in tested])
+    return [
+        (family, metric.key, a, b, found.difference, found.low, found.high, found.p_value, p_holm,
+         found.effect_size, found.num_pairs, len(tested), _verdict(found, p_holm, len(tested), params.alpha))
+        for ((a, b), found), p_holm in zip(tested, corrected, strict=True)
+    ]  # fmt: skip
+
+
+def _verdict(found: PairedComparison, p_holm: float, num_tests: int, alpha: float) -> Verdict:
+    # The test is about ranks, the difference about the mean: a few outliers can make them contradict each other, and
+    # then there is no direction in which to claim a difference.
+    if found.difference * found.effect_size < 0:
+        p_holm = 1.0
+    return verdict(p_holm, found.num_pairs, num_tests, alpha)

@@ -1,0 +1,133 @@
+"""What the comparison allows to say, in plain sentences."""
+
+from typing import Any
+
+import pandas as pd
+
+from crossmodalnet.metrics.significance import smallest_p
+from pipeline.comparison.methods import METRICS, Metric
+from pipeline.report.names import short_title_of as title
+
+Statement = dict[str, str]
+# The metric of a statement about all of them.
+ALL = ""
+_VERDICTS = {
+    "supported": "that difference is supported",
+    "not_supported": "the data do not support that difference",
+    "underpowered": "there are too few test pairs for a verdict on that difference",
+}
+
+
+def statements(
+    pairwise: pd.DataFrame, ranks: pd.DataFrame, reference: str, alpha: float, folds: int = 1
+) -> list[Statement]:
+    """Say who is first, which differences are supported, and where nothing can be said.
+
+    Args:
+        pairwise: `pairwise.COLUMNS`.
+        ranks: `pairwise.RANK_COLUMNS`.
+        reference: the method that the others are compared with.
+        alpha: level of the tests.
+        folds: of a cross-validation whose test pairs are pooled.
+
+    Returns:
+        Each with metric (a key, or empty: all of them), text and kind: first, not_first, supported, not_supported,
+        underpowered, note; and, where it is about two methods, family, method_a and method_b.
+    """
+    found = [_power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
+    if folds > 1:
+        found.append(_note(folds))
+    for metric in METRICS:
+        ranked, tests = (table[table["metric"] == metric.key] for table in (ranks, pairwise))
+        if len(ranked) > 1:
+            found.append(_first(metric, ranked, tests, reference))
+        found += [_difference(metric, row) for row in tests.to_dict("records")]
+    return [statement for statement in found if statement]
+
+
+def _power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
+    """Say once that a whole family of tests is hopeless (empty where none or not all of them are)."""
+    if not (rows["verdict"] == "underpowered").all():
+        return {}
+    num_pairs, num_tests = int(rows["num_pairs"].max()), int(rows["num_tests"].max())
+    subject = "other methods" if family == "models" else "ablations"
+    text = (
+        f"With {_count(num_pairs, 'test pair')} no paired Wilcoxon test against the {subject} can reach p < {alpha:g} "
+        f"after correction for {_count(num_tests, 'comparison')} (smallest possible p {smallest_p(num_pairs):.3g} "
+        "before it): underpowered, read intervals, not verdicts, and take intervals from so few subjects as too narrow."
+    )
+    return {"metric": ALL, "kind": "underpowered", "family": str(family), "text": text}
+
+
+def _note(folds: int) -> Statement:
+    text = (
+        f"The test pairs of {folds} folds are pooled. Networks of different folds share training pairs, so these pairs "
+        "are not quite independent: p-values and intervals are somewhat too optimistic."
+    )
+    return {"metric": ALL, "kind": "note", "text": text}
+
+
+def _first(metric: Metric, ranked: pd.DataFrame, tests: pd.DataFrame, reference: str) -> Statement:
+    rows = {str(row["method"]): row for row in ranked.to_dict("records")}
+    best = min(float(row["rank"]) for row in rows.values())
+    leaders = [name for name, row in rows.items() if row["rank"] == best]
+    share = sum(float(rows[name]["share_first"]) for name in leaders) / len(leaders)
+    who = " and ".join(title(name) for name in leaders)
+    text = f"{metric.title}: {who} {'is' if len(leaders) == 1 else 'are'} first of {len(rows)} methods"
+    text += f", in {_share(share)} of the bootstrap samples{' each' if len(leaders) > 1 else ''}"
+    own = rows[reference]
+    span = f"rank {own['rank']:g}, 95 % interval {own['low']:g} to {own['high']:g}"
+    if reference in leaders:
+        return {"metric": metric.key, "kind": "first", "text": f"{text} ({span})."}
+    text += f". {title(reference)} is not first ({span})"
+    contrast = tests[(tests["method_a"] == reference) & tests["method_b"].isin(leaders)]
+    if len(contrast) == 1:
+        row = contrast.iloc[0]
+        # Ranks leave out pairs that any method has undefined, so that the sign may differ in rare cases: it is shown.
+        behind = -_sign(metric) * float(row["difference"])
+        text += f", {_number(metric, behind)} behind {who}; {_VERDICTS[str(row['verdict'])]}"
+    return {"metric": metric.key, "kind": "not_first", "text": f"{text}."}
+
+
+def _difference(metric: Metric, row: dict[Any, Any]) -> Statement:
+    a, b, kind = title(row["method_a"]), title(row["method_b"]), str(row["verdict"])
+    low, high = float(row["low"]), float(row["high"])
+    # Told as an advantage of one over the other: positive, with its interval turned along.
+    advantage = _sign(metric) * float(row["difference"])
+    turn = 1 if row["difference"] >= 0 else -1
+    ends = sorted((turn * low, turn * high))
+    amount = f"{_number(metric, abs(advantage))} [{ends[0]:.{metric.digits}f}, {ends[1]:.{metric.digits}f}]"
+    evidence = f"Holm {_p(float(row['p_holm']))}, {_count(int(row['num_pairs']), 'pair')}"
+    word = "better" if advantage > 0 else "worse"
+    if kind == "supported":
+        text = f"{a} is {word} than {b} by {amount} ({evidence}): supported."
+    elif kind == "not_supported":
+        lead = f"{a} {word} by {amount}" if advantage else "difference 0"
+        text = f"the data do not support a difference between {a} and {b} ({lead}; {evidence})."
+    else:
+        lead = f"{a} scores {word} than {b} by {amount}" if advantage else f"{a} and {b} score the same"
+        text = f"{lead} on {_count(int(row['num_pairs']), 'pair')}, too few for a verdict."
+    return {
+        "metric": metric.key, "kind": kind, "family": str(row["family"]), "method_a": str(row["method_a"]),
+        "method_b": str(row["method_b"]), "text": f"{metric.title}: {text}",
+    }  # fmt: skip
+
+
+def _sign(metric: Metric) -> int:
+    return 1 if metric.higher_is_better else -1
+
+
+def _number(metric: Metric, value: float) -> str:
+    return f"{value:.{metric.digits}f}{f' {metric.unit}' if metric.unit else ''}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def _share(value: float) -> str:
+    return "more than 99 %" if 0.99 < value < 1 else f"{100 * value:.0f} %"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,29 @@
+"""Parameters of the profile stage: what a network costs."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.params.base import Section
+
+
+class ProfileParams(Section):
+    """Section `profile`."""
+
+    repetitions: int = Field(
+        7,
+        ge=3,
+        le=1000,
+        description="timed steps and timed cases, each beside one of the reference network",
+    )
+    warmup: int = Field(2, ge=1, le=100, description="steps and cases before them that are not timed")
+    max_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="on steps and on cases; then no further one is timed, once there are three",
+    )
+    seed: int = Field(0, ge=0, description="of the weights and of the random images and labels")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where it is measured; auto: a GPU if there is one"
+    )
+    num_threads: int = Field(0, ge=0, description="CPU threads of the one process; 0: one per core")

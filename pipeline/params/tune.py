@@ -1,0 +1,26 @@
+"""Parameters of the search for learning rates."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from pipeline.params.base import Section
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class TuneParams(Section):
+    """Section `tune`."""
+
+    models: list[str] = Field([], description="networks to try learning rates on; [] : no search")
+    learning_rates: list[Rate] = Field(
+        [1e-3, 2e-3, 4e-3], min_length=1, description="each is tried on each of them"
+    )
+    epochs: int = Field(10, ge=1, description="passes over the training pairs of each trial")
+
+    @field_validator("models", "learning_rates")
+    @classmethod
+    def _different(cls, value: list[object]) -> list[object]:
+        if len(set(value)) != len(value):
+            raise ValueError("entries must differ")
+        return value

@@ -1,0 +1,34 @@
+"""What a network costs on paper: parameters and floating-point operations."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of weights that are trained; a weight that is used twice counts once."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def count_flops(network: nn.Module, image: Tensor) -> int:
+    """Floating-point operations of one forward pass in evaluation mode, as PyTorch's `FlopCounterMode` counts.
+
+    A multiplication with its addition is 2 operations. Counted are matrix products, convolutions and attention
+    (`Q K^T` and the product with the values); not counted are biases, element-wise operations, normalisation,
+    softmax and the sampling of `grid_sample`. Outputs of deep supervision are not computed, as in inference.
+
+    Args:
+        network: its mode is restored afterwards.
+        image: `(b, 2, d, h, w)`, on the network's device.
+    """
+    before = network.training
+    network.eval()
+    # Fused attention pads heads on some devices; plain products are the same everywhere.
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            network(image)
+    finally:
+        network.train(before)
+    return int(counter.get_total_flops())

@@ -1,0 +1,130 @@
+"""What the comparison of methods, the profiles and the search for learning rates say, as typed records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from crossmodalnet.metrics.significance import Verdict
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Method a minus method b over the test pairs: a row of pairwise.csv.
+
+    Attributes:
+        mean: in the unit of the metric.
+        low: lower end of its bootstrap interval; NaN where there is none, as `high`.
+        high: upper end.
+        p_value: of the paired Wilcoxon test.
+        p_holm: the same after Holm's correction.
+        effect_size: matched-pairs rank-biserial correlation.
+        verdict: what the test supports.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
+    effect_size: float
+    verdict: Verdict
+
+    def reversed(self) -> "Difference":
+        """Give b minus a."""
+        low, high = -self.high, -self.low
+        return Difference(-self.mean, low, high, self.p_value, self.p_holm, -self.effect_size, self.verdict)
+
+
+Differences = Mapping[tuple[str, str, str], Difference]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence of the comparison.
+
+    Attributes:
+        metric: its key, or `all`.
+        text: as printed.
+        kind: first, not_first, supported, not_supported, underpowered, note.
+        family: of tests, `models` or `ablations`; empty where it is about all methods.
+    """
+
+    metric: str
+    text: str
+    kind: str
+    family: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What stage `compare` found.
+
+    Attributes:
+        differences: by metric key, method a and method b: pairwise.csv, in which the reference is compared with the
+            others, and the ablated network with its ablations.
+        all_pairs: by the same, everyone against everyone by Dice, a family of tests of its own: all_pairs.csv.
+        ranks: ranks.csv: metric, method, rank, low, high, share_first.
+        statements: in the order of statements.json.
+    """
+
+    differences: Differences
+    all_pairs: Differences
+    ranks: pd.DataFrame
+    statements: Sequence[Statement]
+
+    def difference(self, metric: str, a: str, b: str) -> Difference | None:
+        """Look up a minus b in either order; None where the two were not compared."""
+        if found := self.differences.get((metric, a, b)):
+            return found
+        found = self.differences.get((metric, b, a))
+        return found.reversed() if found else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median of repeated measurements, and the ends of their spread."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs: profile/<name>.json.
+
+    Attributes:
+        parameters: trained weights.
+        flops: of one forward pass of one patch.
+        step_seconds: of a training step.
+        step_ratio: the same, over the step of a fixed reference network in the same process.
+        step_memory_mb: peak of a step.
+        inference_seconds: of a whole case.
+        inference_memory_mb: peak of it.
+        device: what it was measured on.
+        threads: of the CPU.
+        batch_size: of the step.
+        patch_size: voxels.
+    """
+
+    parameters: int
+    flops: int
+    step_seconds: Spread
+    step_ratio: Spread
+    step_memory_mb: float
+    inference_seconds: Spread
+    inference_memory_mb: float
+    device: str
+    threads: int
+    batch_size: int
+    patch_size: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A learning rate that was tried: tuning/<name>/<lr>.json."""
+
+    lr: float
+    validation_dice: float
+    epochs: int

@@ -1,0 +1,61 @@
+"""How methods are called in print: networks, ablations of CrossModalNet, the atlas baseline."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ATLAS = "atlas"
+OURS = "crossmodalnet"
+
+# Headings of the ablations, each read after the network's name, as `compare` words its statements.
+ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
+    "no_cross": "without cross attention",
+    "no_deformable": "without deformable operator",
+    "ct_only": "CT only",
+    "mr_only": "MR only",
+    "standard_residual": "standard residual",
+    "values_a": "values of the keys",
+    "cosine": "cosine similarity",
+})  # fmt: skip
+# What the full network has and the ablation has not, as the subject of a sentence.
+PARTS: Mapping[str, str] = MappingProxyType({
+    "no_cross": "Cross attention",
+    "no_deformable": "The deformable operator",
+    "ct_only": "The MR stream",
+    "mr_only": "The CT stream",
+    "standard_residual": "The paper's residual (Eq. 2) in place of the standard one",
+    "values_a": "Taking values from the queries' stream (b), not the keys' (a),",
+    "cosine": "Dot-product similarity in place of cosine",
+})  # fmt: skip
+TITLES: Mapping[str, str] = MappingProxyType({
+    OURS: "CrossModalNet",
+    "vtunet": "VT-UNet",
+    "swin_unet": "Swin-Unet",
+    "swin_unetr": "Swin UNETR",
+    "nnformer": "nnFormer",
+    "mednext": "MedNeXt",
+    "resenc_unet": "Residual-encoder U-Net (nnU-Net)",
+    ATLAS: "Atlas baseline",
+    **{f"{OURS}-{key}": f"CrossModalNet ({title})" for key, title in ABLATION_TITLES.items()},
+})  # fmt: skip
+# For axes and legends, where room is short.
+SHORT_TITLES: Mapping[str, str] = MappingProxyType({"resenc_unet": "ResEnc U-Net"})
+
+
+def title_of(name: str) -> str:
+    """Name a method in print; one that is not known keeps its own name."""
+    return TITLES.get(name, name)
+
+
+def short_title_of(name: str) -> str:
+    """Name a method where room is short."""
+    return SHORT_TITLES.get(name, title_of(name))
+
+
+def method_of(ablation: str) -> str:
+    """Give the folder name of an ablation's runs."""
+    return f"{OURS}-{ablation}"
+
+
+def is_ablation(name: str) -> bool:
+    """Tell whether a method is an ablation of our network."""
+    return name.startswith(f"{OURS}-")

@@ -1,0 +1,38 @@
+"""`crossmodalnet pool`: the comparison over all folds of a cross-validation."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    revisions: Annotated[
+        list[str], typer.Argument(help="DVC experiments, branches or commits, one per fold", metavar="REV...")
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write, replaced if it holds a comparison")] = Path(
+        "comparison_pooled"
+    ),
+) -> None:
+    """Compare the methods over the test pairs of all folds of a cross-validation.
+
+    Make the folds with `dvc exp run --queue -S split.folds=4 -S split.fold=0,1,2,3` and `dvc queue start`.
+    """
+    from pipeline.comparison.compare import write_comparison
+    from pipeline.comparison.pooling import pool, read_revision
+    from pipeline.console import track
+    from pipeline.errors import UsageError
+    from pipeline.outputs import whole_folder
+
+    if out.exists() and not (out / "statements.json").is_file():
+        raise UsageError(f"--out {out} exists and is not a comparison: it would be replaced")
+    found = pool([read_revision(revision) for revision in track(revisions, "pool", len(revisions))])
+    with whole_folder(out) as folder:
+        write_comparison(folder, found)
+    for statement in found.statements:
+        if not statement["metric"] or statement["kind"] in ("first", "not_first"):
+            logger.info("%s", statement["text"])
+    logger.info("pooled comparison: %s", out)

@@ -1,0 +1,34 @@
+"""Stage `profile`: what a network costs, its size, time and memory."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="a key of `network` in params.yaml")] = "crossmodalnet",
+    ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
+) -> None:
+    """Count parameters and operations; measure a training step and a case beside a reference network."""
+    from pipeline.params.base import load_section
+    from pipeline.params.profile import ProfileParams
+    from pipeline.paths import PROFILE
+    from pipeline.profile_times import Rounds
+    from pipeline.profiling import profile_network, read_workload, write_profile
+
+    params = load_section(ProfileParams, "profile")
+    name, work = read_workload(model, ablation, params)
+    profile = profile_network(work, Rounds(params.repetitions, params.warmup, params.max_seconds))
+    write_profile(PROFILE / f"{name}.json", profile)
+    logger.info(
+        "%s: %.2f M parameters, %.2f GFLOPs, step %.3f s (%.1f x the reference), %.0f MB",
+        name,
+        profile.parameters / 1e6,
+        profile.flops / 1e9,
+        profile.step_seconds.median,
+        profile.step_ratio.median,
+        profile.step_memory_mb,
+    )

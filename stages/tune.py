@@ -1,0 +1,22 @@
+"""Stage `tune`: a short training of one network with one learning rate."""
+
+from typing import Annotated
+
+from typer import Option
+
+
+def main(
+    model: Annotated[str, Option(help="network to train, one of `tune.models` in params.yaml")],
+    lr: Annotated[str, Option(help="learning rate, one of `tune.learning_rates`")],
+) -> None:
+    """Try a learning rate on the training pairs and write the Dice on the validation pairs."""
+    from pipeline.launch import run_on_devices
+    from pipeline.tuning import read_trial, run_trial
+
+    trial = read_trial(model, lr)
+    run_on_devices(
+        lambda processes: run_trial(trial, processes),
+        devices=trial.params.train.devices,
+        batch_size=trial.params.train.batch_size,
+        command=["tune", "--model", model, "--lr", lr],
+    )

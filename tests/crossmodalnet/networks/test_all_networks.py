@@ -1,0 +1,53 @@
+"""What every network of the comparison must do, whoever wrote it."""
+
+import pytest
+import torch
+
+from crossmodalnet.losses.segmentation import evaluate_objectives
+from crossmodalnet.networks.build import BUILDERS, DEEPLY_SUPERVISED, build_network
+from pipeline.train_model import NETWORKS
+
+SIZES = [(40, 56, 48), (64, 64, 64), (96, 80, 112)]
+
+
+def build(name, patch_size=(40, 40, 40), **changes):
+    torch.manual_seed(0)
+    options = NETWORKS[name]().options()
+    if name in DEEPLY_SUPERVISED:
+        options["deep_supervision"] = True
+    return build_network(name, options | changes, patch_size=patch_size)
+
+
+def test_every_network_has_parameters():
+    assert set(NETWORKS) == set(BUILDERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("name", BUILDERS)
+def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, batch):
+    network = build(name, size).train()
+    x, target = torch.rand(batch, 2, *size), torch.randint(0, 8, (batch, *size))
+    out = network(x)
+    assert isinstance(out, list) == (name in DEEPLY_SUPERVISED)
+    finest = out[0] if isinstance(out, list) else out
+    assert finest.shape == (batch, 8, *size)
+    assert finest.isfinite().all()
+    evaluate_objectives(("dice", "ce"), out, target).sum().backward()
+    for parameter_name, parameter in network.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.any(), parameter_name
+
+
+@pytest.mark.parametrize("name", sorted(DEEPLY_SUPERVISED))
+def test_without_deep_supervision_there_is_one_output_in_training_too(name):
+    out = build(name, deep_supervision=False).train()(torch.rand(1, 2, 40, 40, 40))
+    assert out.shape == (1, 8, 40, 40, 40)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_wrong_options_are_named(name):
+    with pytest.raises(ValueError, match="colour"):
+        build(name, colour=1)

@@ -1,0 +1,30 @@
+"""Scores of made-up methods on made-up pairs."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.tables import CASE_COLUMNS
+
+Cases = Callable[..., pd.DataFrame]
+
+
+def _cases(dice: Sequence[Sequence[float]], prefix: str = "p") -> pd.DataFrame:
+    """Scores with `dice[pair][seed]` for each structure; the distances, in mm, and Betti errors are 10 (1 - Dice)."""
+    rows = []
+    for pair, by_seed in enumerate(np.asarray(dice, float)):
+        for seed, value in enumerate(by_seed):
+            for structure in ABBREVIATIONS:
+                bad = 10 * (1 - value)
+                scores = (value, value / (2 - value), bad, bad / 2, value, bad)
+                rows.append((seed, f"{prefix}{pair:02}", structure, *scores, 0, 0))
+    return pd.DataFrame(rows, columns=["seed", *CASE_COLUMNS])
+
+
+@pytest.fixture
+def cases() -> Cases:
+    """Scores of one method: `cases(dice[pair][seed], prefix="p")`."""
+    return _cases

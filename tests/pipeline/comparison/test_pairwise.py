@@ -1,0 +1,102 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
+from pipeline.params.compare import CompareParams
+from tests.pipeline.comparison.conftest import Cases
+
+FEW = CompareParams(bootstrap_samples=200)
+BASE = 0.6 + 0.02 * np.arange(10)
+
+
+def methods(cases: Cases) -> dict[str, pd.DataFrame]:
+    """Ours with two seeds; one a little worse throughout, one now better, now worse; atlas; two ablations."""
+    wobble = np.where(np.arange(10) % 2, 0.011, -0.01) * (1 + 0.1 * np.arange(10))
+    ours = np.stack([BASE + 0.01, BASE - 0.01], axis=1)
+    worse = BASE - 0.03 - 0.001 * np.arange(10)
+    return {
+        "crossmodalnet": cases(ours),
+        "mednext": cases(worse[:, None]),
+        "vtunet": cases((BASE + wobble)[:, None]),
+        "atlas": cases((BASE - 0.2)[:, None]),
+        "crossmodalnet-ct_only": cases((worse - 0.01)[:, None]),
+        "crossmodalnet-values_a": cases((BASE + wobble)[:, None]),
+    }
+
+
+def test_differences_and_tests_are_those_of_scipy(cases: Cases) -> None:
+    table = pairwise_table(methods(cases), "crossmodalnet", FEW)
+    dice = table[(table["metric"] == "dice") & (table["family"] == "models")].set_index("method_b")
+    assert dice.index.tolist() == ["mednext", "vtunet", "atlas"]
+    gaps = 0.03 + 0.001 * np.arange(10)
+    assert dice.loc["mednext", "difference"] == pytest.approx(gaps.mean())
+    assert dice.loc["mednext", ["p_value", "effect_size"]].tolist() == pytest.approx(
+        [stats.wilcoxon(gaps).pvalue, 1.0]
+    )
+    assert dice.loc["mednext", "p_value"] == pytest.approx(2**-9)
+    # Two of three tests are as small as can be: the smaller is tripled, and the other may not be smaller.
+    assert dice["p_holm"].tolist()[::2] == pytest.approx([3 * 2**-9] * 2)
+    assert dice["verdict"].tolist() == ["supported", "not_supported", "supported"]
+
+
+def test_ablations_are_a_family_of_their_own(cases: Cases) -> None:
+    table = pairwise_table(methods(cases), "mednext", FEW)
+    found = table[(table["metric"] == "hd95_mm") & (table["family"] == "ablations")]
+    assert found["method_a"].tolist() == ["crossmodalnet"] * 2
+    assert found["method_b"].tolist() == ["crossmodalnet-ct_only", "crossmodalnet-values_a"]
+    assert found["p_holm"].iloc[0] == pytest.approx(2 * 2**-9)
+    # 10 mm per unit of Dice, and lower is better: a - b is negative where a is better.
+    assert found["difference"].iloc[0] == pytest.approx(-10 * (0.04 + 0.001 * np.arange(10)).mean())
+    assert set(table[table["family"] == "models"]["method_a"]) == {"mednext"}
+
+
+def test_everyone_against_everyone_is_one_family(cases: Cases) -> None:
+    table = all_pairs_table(methods(cases), FEW)
+    assert len(table) == 6
+    assert (table["num_tests"] == 6).all()
+    assert not table["method_b"].str.startswith("crossmodalnet-").any()
+
+
+def test_where_mean_and_ranks_disagree_nothing_is_supported(cases: Cases) -> None:
+    ours, theirs = np.full(12, 0.5), 0.5 - 0.01 * (1 + 0.1 * np.arange(12))
+    theirs[0] = 0.95  # one outlier turns the mean, but not the ranks
+    table = pairwise_table(
+        {"crossmodalnet": cases(ours[:, None]), "vtunet": cases(theirs[:, None])}, "vtunet", FEW
+    )
+    dice = table[table["metric"] == "dice"].iloc[0]
+    assert dice["difference"] > 0 > dice["effect_size"]
+    assert dice["p_holm"] < 0.05
+    assert dice["verdict"] == "not_supported"
+
+
+def test_a_pair_undefined_for_one_method_is_left_out(cases: Cases) -> None:
+    theirs = cases((BASE - 0.03)[:, None])
+    theirs.loc[theirs["pair"] == "p00", "dice"] = np.nan
+    table = pairwise_table({"crossmodalnet": cases(BASE[:, None]), "vtunet": theirs}, "crossmodalnet", FEW)
+    assert table.set_index("metric")["num_pairs"].to_dict()["dice"] == 9
+    assert table.set_index("metric")["num_pairs"].to_dict()["iou"] == 10
+    ranks = rank_table({"crossmodalnet": cases(BASE[:, None]), "vtunet": theirs}, FEW)
+    assert ranks.set_index("metric")["num_subjects"].to_dict()["dice"] == 9
+
+
+def test_ranks_follow_the_direction_of_the_metric(cases: Cases) -> None:
+    ranks = rank_table(methods(cases), FEW)
+    for metric in ("dice", "hd95_mm"):
+        found = ranks[ranks["metric"] == metric]
+        assert found["method"].tolist()[2:] == ["mednext", "atlas"]
+        assert found["rank"].tolist() == [1, 2, 3, 4]
+        assert found["share_first"].sum() == pytest.approx(1)
+        assert found[["low", "high"]].iloc[3].tolist() == [4, 4]
+
+
+def test_equal_methods_are_seldom_told_apart(cases: Cases) -> None:
+    random, false = np.random.default_rng(1), 0
+    for _ in range(40):
+        subjects = random.normal(0.8, 0.05, (12, 1))
+        runs = {name: cases(subjects + random.normal(0, 0.01, (12, 2))) for name in ("a", "b", "c")}
+        table = all_pairs_table(runs, CompareParams(bootstrap_samples=100))
+        false += bool((table["verdict"] == "supported").any())
+    # A family of tests errs in at most 5 % of experiments: more than 6 of 40 has a probability below 1 %.
+    assert false <= 6

@@ -1,0 +1,103 @@
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipeline.comparison.pooling import Fold, pool, read_revision
+from pipeline.errors import DataError, UsageError
+from tests.pipeline.comparison.conftest import Cases
+
+PARAMS = {
+    "models": ["crossmodalnet", "mednext"],
+    "split": {"folds": 2, "fold": 0},
+    "compare": {"bootstrap_samples": 200, "seed": 3},
+    "network": {"mednext": {"size": "small"}},
+}
+
+
+def fold(cases: Cases, number: int, prefix: str, **changes: Any) -> Fold:
+    params = deepcopy(PARAMS) | changes
+    params["split"] = {"folds": 2, "fold": number}
+    dice = [[0.8 + 0.01 * number], [0.7]]
+    tables = [
+        cases(dice, prefix).assign(method="crossmodalnet"),
+        cases(dice, prefix).assign(method="mednext"),
+    ]
+    tables[1]["dice"] -= 0.1
+    return Fold(f"exp{number}", params, pd.concat(tables, ignore_index=True))
+
+
+def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
+    found = pool([fold(cases, 0, "a"), fold(cases, 1, "b")])
+    row = found.pairwise.set_index("metric").loc["dice"]
+    assert (row["num_pairs"], row["method_a"]) == (4, "crossmodalnet")
+    assert row["difference"] == pytest.approx(0.1)
+    means = found.scores.set_index(["method", "structure", "metric"])["mean"]
+    assert means["crossmodalnet", "mean", "dice"] == pytest.approx((0.8 + 0.7 + 0.81 + 0.7) / 4)
+    assert found.statements[1]["kind"] == "note"
+    assert found.folds == 2
+
+
+def test_folds_that_share_a_pair_are_refused(cases: Cases) -> None:
+    with pytest.raises(DataError, match="a00 is tested in exp0 and in exp1"):
+        pool([fold(cases, 0, "a"), fold(cases, 1, "a")])
+
+
+def test_folds_with_other_parameters_are_refused(cases: Cases) -> None:
+    other = fold(cases, 1, "b", network={"mednext": {"size": "S"}})
+    with pytest.raises(
+        UsageError, match=r"exp1 differs from exp0 in network\.mednext\.size: only split\.fold"
+    ):
+        pool([fold(cases, 0, "a"), other])
+
+
+def test_one_fold_is_nothing_to_pool(cases: Cases) -> None:
+    with pytest.raises(UsageError, match="at least two"):
+        pool([fold(cases, 0, "a")])
+
+
+def test_a_fold_that_is_not_there_is_mentioned(cases: Cases, caplog: pytest.LogCaptureFixture) -> None:
+    folds = [fold(cases, number, prefix) for number, prefix in enumerate("ab")]
+    for each in folds:
+        each.params["split"]["folds"] = 3
+    pool(folds)
+    assert "split.fold 2 of 3 not among the revisions" in caplog.text
+
+
+def test_revisions_are_read_without_a_checkout(
+    tmp_path: Path, cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    who = {"AUTHOR": "t", "COMMITTER": "t"}
+    for key, name in who.items():
+        monkeypatch.setenv(f"GIT_{key}_NAME", name)
+        monkeypatch.setenv(f"GIT_{key}_EMAIL", "t@example.com")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    dvc = [sys.executable, "-m", "dvc"]
+    run(["git", "init", "-q"], [*dvc, "init", "-q"])
+    Path("params.yaml").write_text("models: [crossmodalnet]\nsplit: {folds: 2, fold: 1}\n")
+    Path("comparison").mkdir()
+    fold(cases, 1, "b").cases.to_csv("comparison/cases.csv", index=False)
+    run(
+        [*dvc, "add", "-q", "comparison"],
+        ["git", "add", "."],
+        ["git", "commit", "-qm", "fold"],
+        ["git", "tag", "one"],
+    )
+    Path("comparison/cases.csv").write_text("something else")
+    found = read_revision("one")
+    assert (found.number, len(found.cases)) == (1, 2 * 2 * 7)
+    assert Path("comparison/cases.csv").read_text() == "something else"
+    with pytest.raises(DataError, match=r"params.yaml of nowhere cannot be read"):
+        read_revision("nowhere")
+
+
+def run(*commands: list[str]) -> None:
+    for command in commands:
+        subprocess.run(command, check=True, capture_output=True, env=os.environ)

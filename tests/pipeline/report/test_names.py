@@ -1,0 +1,22 @@
+import pytest
+
+from pipeline.params.ablations import ABLATIONS
+from pipeline.report.names import ABLATION_TITLES, PARTS, TITLES, method_of, short_title_of, title_of
+from pipeline.train_model import NETWORKS
+
+
+def test_every_network_and_ablation_has_its_title() -> None:
+    assert set(TITLES) == {*NETWORKS, "atlas", *map(method_of, ABLATIONS)}
+    assert set(ABLATION_TITLES) == set(PARTS) == set(ABLATIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "short"),
+    [
+        ("resenc_unet", "Residual-encoder U-Net (nnU-Net)", "ResEnc U-Net"),
+        ("crossmodalnet-ct_only", "CrossModalNet on CT alone", "CrossModalNet on CT alone"),
+        ("mine", "mine", "mine"),
+    ],
+)
+def test_titles(name: str, title: str, short: str) -> None:
+    assert (title_of(name), short_title_of(name)) == (title, short)

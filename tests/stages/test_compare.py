@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.errors import DataError, UsageError
+from pipeline.tables import CASE_COLUMNS, METRICS
+from stages import compare, pool
+
+
+def write(name: str, dice: float) -> None:
+    rows = [
+        (f"p{pair}", s, *([dice + 0.01 * pair] * len(METRICS)), 0, 0)
+        for pair in range(3)
+        for s in ABBREVIATIONS
+    ]
+    folder = Path("evaluation", name)
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows, columns=list(CASE_COLUMNS)).to_csv(folder / "cases.csv", index=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two networks with two seeds, an ablation and the atlas."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(
+        "models: [crossmodalnet, mednext]\nablations: [ct_only]\nseeds: [0, 7]\ncompare: {bootstrap_samples: 100}\n"
+    )
+    for seed in (0, 7):
+        for name, dice in (("crossmodalnet", 0.8), ("mednext", 0.9), ("crossmodalnet-ct_only", 0.7)):
+            write(f"{name}/seed{seed}", dice + 0.001 * seed)
+    write("atlas", 0.5)
+
+
+def test_the_stage_compares_all_methods(project: None) -> None:
+    compare.main()
+    scores = pd.read_csv("comparison/scores.csv").set_index(["method", "structure", "metric"])
+    row = scores.loc[("mednext", "mean", "dice")]
+    assert row["mean"] == pytest.approx(0.9 + 0.01 + 0.0035)
+    assert row[["num_subjects", "num_seeds"]].tolist() == [3, 2]
+    ranks = pd.read_csv("comparison/ranks.csv")
+    assert ranks[ranks["metric"] == "dice"]["method"].tolist() == ["mednext", "crossmodalnet", "atlas"]
+    texts = [statement["text"] for statement in json.loads(Path("comparison/statements.json").read_text())]
+    assert any(text.startswith("Dice: MedNeXt is first of 3 methods, in 100 %") for text in texts)
+    assert {path.name for path in Path().iterdir()} == {"params.yaml", "evaluation", "comparison"}
+
+
+def test_a_missing_evaluation_leaves_no_comparison(project: None) -> None:
+    Path("evaluation/mednext/seed7/cases.csv").unlink()
+    with pytest.raises(DataError, match="mednext/seed7"):
+        compare.main()
+    assert not Path("comparison").exists()
+
+
+def test_pool_replaces_comparisons_only(project: None) -> None:
+    with pytest.raises(UsageError, match="evaluation exists and is not a comparison"):
+        pool.main(["a", "b"], Path("evaluation"))
