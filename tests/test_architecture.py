@@ -35,9 +35,9 @@ def test_the_deps_of_a_stage_are_the_code_it_runs(stage: str) -> None:
     assert sorted(map(str, declared - needed)) == [], "run `make deps`"
 
 
-@pytest.mark.parametrize("module", sorted((TOP / "stages").glob("*.py")), ids=lambda path: path.stem)
-def test_stage_modules_stay_small(module: Path) -> None:
-    assert len(module.read_text().splitlines()) < 80
+@pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))
+def test_stage_modules_stay_small(module: str) -> None:
+    assert len((TOP / "stages" / f"{module}.py").read_text().splitlines()) < 80
 
 
 @pytest.mark.parametrize("package", ["crossmodalnet", "pipeline", "stages"])

@@ -5,7 +5,7 @@ resumed in the middle of an epoch sees those that it would have seen.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -98,7 +98,7 @@ class TrainingSet:
 
     def batches(
         self, epoch: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, threads: int = 1
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Make a process's share of an epoch's batches, one batch ahead of the consumer.
 
         Args:

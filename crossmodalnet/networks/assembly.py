@@ -47,8 +47,12 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
             for _ in config.inputs
         ),
         encoder=nn.ModuleList(_layers(config, patch_size, level) for level in range(config.num_levels)),
-        mergings=nn.ModuleList(nn.ModuleList(PatchMerging(config.dim(n)) for _ in config.inputs) for n in upper),
-        skips=nn.ModuleList(nn.ModuleList(SkipConnection(config.dim(n)) for _ in config.inputs) for n in upper),
+        mergings=nn.ModuleList(
+            nn.ModuleList(PatchMerging(config.dim(n)) for _ in config.inputs) for n in upper
+        ),
+        skips=nn.ModuleList(
+            nn.ModuleList(SkipConnection(config.dim(n)) for _ in config.inputs) for n in upper
+        ),
         decoder=nn.ModuleList(_layers(config, patch_size, level) for level in upper),
         head=FusedHead(
             len(config.inputs) * config.channels,

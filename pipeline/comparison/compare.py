@@ -12,8 +12,8 @@ from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
 from pipeline.errors import DataError
+from pipeline.names import OURS
 from pipeline.params.compare import CompareParams
-from pipeline.report.names import OURS
 
 CASES = "cases.csv"
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.errors import DataError
+from pipeline.names import ATLAS, method_of
 from pipeline.paths import of_run
-from pipeline.report.names import ATLAS, method_of
 
 Group = Literal["model", "atlas", "ablation"]
 Methods = Mapping[str, pd.DataFrame]

@@ -11,8 +11,8 @@ from crossmodalnet.metrics.ranking import rank_stability
 from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
 from pipeline.comparison.methods import METRICS, Methods, Metric, group_of
 from pipeline.comparison.scores import subject_means
+from pipeline.names import OURS
 from pipeline.params.compare import CompareParams
-from pipeline.report.names import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

@@ -6,7 +6,7 @@ import pandas as pd
 
 from crossmodalnet.metrics.significance import smallest_p
 from pipeline.comparison.methods import METRICS, Metric
-from pipeline.report.names import short_title_of as title
+from pipeline.names import short_title_of as title
 
 Statement = dict[str, str]
 # The metric of a statement about all of them.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.methods import METRICS, Metric
-from pipeline.report.names import short_title_of as title
+from pipeline.names import short_title_of as title
 from pipeline.tables import MEAN
 
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {

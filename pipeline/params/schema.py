@@ -29,7 +29,6 @@ from pipeline.params.split import SplitParams
 from pipeline.params.train import TrainParams
 from pipeline.params.tune import TuneParams
 
-
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -62,7 +61,8 @@ with warnings.catch_warnings():
             description="networks to train and evaluate, each a key of `network`; the first is the reference",
         )
         ablations: list[Ablation] = Field(
-            [], description="variants of crossmodalnet that show what its parts bring, each trained with the first seed"
+            [],
+            description="variants of crossmodalnet that show what its parts bring, each trained with the first seed",
         )
         seeds: list[Seed] = Field(
             [0],
@@ -87,9 +87,7 @@ with warnings.catch_warnings():
         evaluate: EvaluateParams = Field(
             EvaluateParams(), description="inference and metrics (stage evaluate)"
         )
-        profile: ProfileParams = Field(
-            ProfileParams(), description="what a network costs (stage profile)"
-        )
+        profile: ProfileParams = Field(ProfileParams(), description="what a network costs (stage profile)")
         compare: CompareParams = Field(
             CompareParams(), description="statistics of the comparison (stage compare)"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.names import ABLATION_TITLES, OURS, PARTS, is_ablation, method_of
 from pipeline.report.comparison_figures import ablation_chart
 from pipeline.report.comparison_records import Difference
 from pipeline.report.comparison_section import (
@@ -10,11 +11,11 @@ from pipeline.report.comparison_section import (
     Said,
     entries,
     interval,
+    is_general,
     pairwise_tables,
     signed,
 )
 from pipeline.report.drawing import metric_of
-from pipeline.report.names import ABLATION_TITLES, OURS, PARTS, is_ablation, method_of
 from pipeline.report.records import Artefacts, Estimates
 from pipeline.report.standing import VERDICTS, not_first
 from pipeline.report.tables import DASH, Table, format_value
@@ -24,7 +25,6 @@ HEADINGS = (
     "CrossModalNet", "Dice", "Full − this: Dice", "p (Holm)", "Full − this: HD95, mm", "Step, full / this",
     "Parameters, M",
 )  # fmt: skip
-ALL = "all"  # of a statement: about every metric
 UNCHANGED = 0.03  # relative step times closer to 1 than this are within the noise of timing
 
 
@@ -60,7 +60,7 @@ def ablation_section(artefacts: Artefacts) -> AblationSection | None:
     times = {name: step_ratio(artefacts, name) for name in names}
     found = artefacts.comparison
     tested = {key: value for key, value in found.differences.items() if is_ablation(key[2])}
-    general = [s for s in found.statements if s.family == ABLATIONS and s.metric == ALL]
+    general = [s for s in found.statements if s.family == ABLATIONS and is_general(s)]
     return AblationSection(
         behind=not_first(artefacts) if artefacts.reference.name == OURS else [],
         better=[ABLATION_TITLES.get(n, n) for n in names if (gain := gains["dice"][n]) and gain.mean < 0],

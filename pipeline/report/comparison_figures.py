@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.names import ABLATION_TITLES
 from pipeline.report.comparison_records import Difference, Profile
 from pipeline.report.drawing import (
     LINES,
@@ -19,7 +20,6 @@ from pipeline.report.drawing import (
     point_legend,
     svg,
 )
-from pipeline.report.names import ABLATION_TITLES
 from pipeline.report.records import Estimate, Result
 from pipeline.tables import MEAN
 

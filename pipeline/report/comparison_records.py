@@ -44,7 +44,7 @@ class Statement:
     """A sentence of the comparison.
 
     Attributes:
-        metric: its key, or `all`.
+        metric: its key; anything else where it is about all metrics.
         text: as printed.
         kind: first, not_first, supported, not_supported, underpowered, note.
         family: of tests, `models` or `ablations`; empty where it is about all methods.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.names import is_ablation, title_of
 from pipeline.report.comparison_figures import rank_chart
 from pipeline.report.comparison_records import Difference, Differences, Statement
-from pipeline.report.names import is_ablation, title_of
 from pipeline.report.policy import departures, policy
 from pipeline.report.rates import rate_table
 from pipeline.report.records import METRICS, Artefacts, Metric
@@ -74,7 +74,7 @@ def comparison_section(artefacts: Artefacts) -> ComparisonSection | None:
         rates=rates,
         rate_warnings=warnings,
         untuned=[t.title for t in artefacts.trainings if not artefacts.trials[t.name]],
-        standings=Said("", True, entries(standings)),
+        standings=Said("", True, entries(sorted(standings, key=is_general))),
         ranks="" if found.ranks.empty else rank_chart(artefacts.results, found.ranks),
         said=_said([statement for statement in spoken if statement not in standings]),
         pairwise=[
@@ -93,6 +93,11 @@ def _is_standing(statement: Statement) -> bool:
     """Tell what belongs on top: who is first by the paper's measures, and what holds for all tests."""
     if statement.kind in ("first", "not_first"):
         return statement.metric in KEYS
+    return is_general(statement)
+
+
+def is_general(statement: Statement) -> bool:
+    """Tell whether a statement is about no measure in particular."""
     return statement.metric not in [metric.key for metric in METRICS]
 
 

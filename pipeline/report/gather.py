@@ -9,8 +9,8 @@ import pandas as pd
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
 from pipeline.errors import DataError, UsageError
+from pipeline.names import ATLAS, OURS, method_of
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
-from pipeline.report.names import ATLAS, OURS, method_of
 from pipeline.report.reading import existing, read_object, read_table
 from pipeline.report.records import METRICS, ROWS, Artefacts, Estimate, Estimates, Result, TestCase, Training
 from pipeline.split_file import read_split

@@ -9,6 +9,7 @@ import pandas as pd
 from crossmodalnet.metrics.significance import Verdict
 from pipeline import paths
 from pipeline.errors import DataError
+from pipeline.names import is_ablation
 from pipeline.report.comparison_records import (
     Comparison,
     Difference,
@@ -18,7 +19,6 @@ from pipeline.report.comparison_records import (
     Statement,
     Trial,
 )
-from pipeline.report.names import is_ablation
 from pipeline.report.reading import read_object, read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.names import OURS, title_of
 from pipeline.report.curves import OBJECTIVES
-from pipeline.report.names import OURS, title_of
 from pipeline.report.records import Artefacts, Training
 from pipeline.report.tables import enumerate_words, flatten
 
@@ -108,9 +108,8 @@ def _seeds(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
         return f"One run per network, seed {seeds[0]}: run-to-run noise is not in the intervals."
     listed = ", ".join(map(str, seeds))
-    return (
-        f"{len(seeds)} runs per network, seeds {listed}; scores are averaged over them, intervals cover them."
-    )
+    runs = f"{len(seeds)} runs per network, seeds {listed}; scores are averaged over them"
+    return f"{runs}; the intervals of means cover them, those of differences do not."
 
 
 def _by(sizes: Any) -> str:

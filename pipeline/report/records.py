@@ -9,10 +9,10 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.cases import Role
+from pipeline.names import ATLAS as ATLAS
+from pipeline.names import TITLES as TITLES
+from pipeline.names import short_title_of, title_of
 from pipeline.report.comparison_records import Comparison, Profile, Trial
-from pipeline.report.names import ATLAS as ATLAS
-from pipeline.report.names import TITLES as TITLES
-from pipeline.report.names import short_title_of, title_of
 from pipeline.tables import MEAN
 
 ROWS = (*ABBREVIATIONS, MEAN)

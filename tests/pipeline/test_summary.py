@@ -17,7 +17,10 @@ def add(top: Path, method: str, dice: float, seeds: int = 2) -> None:
     path = top / "comparison/scores.csv"
     lines = path.read_text().splitlines() if path.exists() else [HEADER]
     for metric, value in {"dice": dice, **OTHERS}.items():
-        lines += [f"{method},mean,{metric},{value},{value - 0.1},{value + 0.05},5,{seeds}", f"{method},LV,{metric},0,0,0,5,1"]
+        lines += [
+            f"{method},mean,{metric},{value},{value - 0.1},{value + 0.05},5,{seeds}",
+            f"{method},LV,{metric},0,0,0,5,1",
+        ]
     path.write_text("\n".join(lines) + "\n")
     names = ["atlas"] if method == "atlas" else [f"{method}/seed{seed}" for seed in range(seeds)]
     for name in names:
@@ -32,12 +35,26 @@ def printed(top: Path) -> list[str]:
 
 
 def test_models_then_ablations_then_the_atlas_then_the_report(tmp_path: Path) -> None:
-    for name, dice in (("atlas", 0.7), ("crossmodalnet-no_cross", 0.5), ("crossmodalnet", 0.9), ("mine", 0.1)):
+    for name, dice in (
+        ("atlas", 0.7),
+        ("crossmodalnet-no_cross", 0.5),
+        ("crossmodalnet", 0.9),
+        ("mine", 0.1),
+    ):
         add(tmp_path, name, dice)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").touch()
     *_, model, mine, ablation, atlas, report = printed(tmp_path)
-    assert model.replace("│", "").split() == ["CrossModalNet", "0.900", "[0.800,", "0.950]", "0.810", "4.2", "0.900", "4"]
+    assert model.replace("│", "").split() == [
+        "CrossModalNet",
+        "0.900",
+        "[0.800,",
+        "0.950]",
+        "0.810",
+        "4.2",
+        "0.900",
+        "4",
+    ]
     assert mine.split()[0] == "mine"
     assert "0.500" in ablation
     assert "Atlas baseline" in atlas

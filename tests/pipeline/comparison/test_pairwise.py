@@ -47,8 +47,9 @@ def test_ablations_are_a_family_of_their_own(cases: Cases) -> None:
     assert found["method_a"].tolist() == ["crossmodalnet"] * 2
     assert found["method_b"].tolist() == ["crossmodalnet-ct_only", "crossmodalnet-values_a"]
     assert found["p_holm"].iloc[0] == pytest.approx(2 * 2**-9)
-    # 10 mm per unit of Dice, and lower is better: a - b is negative where a is better.
-    assert found["difference"].iloc[0] == pytest.approx(-10 * (0.04 + 0.001 * np.arange(10)).mean())
+    # 10 mm per unit of Dice, and lower is better: a - b is negative where a is better. The ablations have the first
+    # seed alone, so that only our run with it, which is 0.01 better than the mean of both, is compared with them.
+    assert found["difference"].iloc[0] == pytest.approx(-10 * (0.05 + 0.001 * np.arange(10)).mean())
     assert set(table[table["family"] == "models"]["method_a"]) == {"mednext"}
 
 

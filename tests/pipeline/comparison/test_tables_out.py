@@ -47,7 +47,7 @@ def test_latex_marks_the_best_model_and_not_the_ablation(scores: pd.DataFrame) -
     assert (
         text.index("Atlas baseline")
         < text.index(r"\midrule", text.index("Atlas baseline"))
-        < text.index("on CT alone")
+        < text.index("CT only")
     )
 
 

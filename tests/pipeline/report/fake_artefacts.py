@@ -11,6 +11,8 @@ from PIL import Image
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.comparison.compare import compare, write_comparison
+from pipeline.params.compare import CompareParams
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (
@@ -26,7 +28,6 @@ CT_HU = np.array([20.0, 330, 290, 310, 270, 110, 350, 300])
 MR_VALUES = np.array([120.0, 420, 380, 400, 360, 210, 440, 350])
 TEST_PAIRS = [f"ct_10{i:02d}+mr_10{i + 3:02d}" for i in range(1, 6)]
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
-FALLING = ("hd95_mm", "assd_mm", "betti_error")
 
 
 def labels(
@@ -81,8 +82,11 @@ def make_artefacts(
     tables = {}
     for place, name in enumerate((*models, *variants, "atlas")):
         quality = 0.9 - 0.3 * (name == "atlas") - 0.011 * ((5 * place + 2) % 7)
-        runs = [name] if name == "atlas" else [f"{name}/seed{seed}" for seed in seeds]
-        tables[name] = [_scores(top, run, quality, 10 * place + number) for number, run in enumerate(runs)]
+        runs = {0: name} if name == "atlas" else {seed: f"{name}/seed{seed}" for seed in seeds}
+        scores = [
+            _scores(top, run, quality, 10 * place + seed).assign(seed=seed) for seed, run in runs.items()
+        ]
+        tables[name] = pd.concat(scores)
     for place, name in enumerate(models):
         for seed in seeds:
             _training(top, name, place, seed)
@@ -93,7 +97,9 @@ def make_artefacts(
             })  # fmt: skip
     for place, name in enumerate((*models, *variants)):
         _profile(top / f"profile/{name}.json", place if name in models else 0.6 - place)
-    _comparison(top / "comparison", tables)
+    found = compare(tables, models[0], CompareParams(bootstrap_samples=100))
+    (top / "comparison").mkdir()
+    write_comparison(top / "comparison", found)
 
 
 def _images(
@@ -134,44 +140,6 @@ def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
     cases.to_csv(folder / "cases.csv", index=False)
     _write_json(top / f"metrics/{run}.json", {"n_missed": 1, "n_undefined": 0})
     return cases
-
-
-def _comparison(folder: Path, tables: dict[str, list[pd.DataFrame]]) -> None:
-    """Means of the made-up scores; intervals and tests made up too."""
-    folder.mkdir()
-    by_case = {
-        name: pd.concat(runs).groupby(["structure", "pair"])[list(METRICS)].mean()
-        for name, runs in tables.items()
-    }
-    scores, pairwise, ranks = [], [], []
-    means = {name: cases.groupby("pair").mean() for name, cases in by_case.items()}
-    for metric in METRICS:
-        for name, cases in by_case.items():
-            columns = {"mean": means[name][metric], **{s: cases.loc[s][metric] for s in ABBREVIATIONS}}
-            for structure, values in columns.items():
-                spread = values.std() / 2
-                low, high = values.mean() - spread, values.mean() + spread
-                scores.append((name, structure, metric, values.mean(), low, high, 5, len(tables[name])))
-        names = list(tables)
-        for a, b in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
-            delta = means[a][metric] - means[b][metric]
-            verdict = "supported" if b == "atlas" else "not_supported" if len(names) < 4 else "underpowered"
-            low, high = delta.mean() - delta.std(), delta.mean() + delta.std()
-            pairwise.append((metric, a, b, delta.mean(), low, high, 0.0625, 0.4375, 0.6, 5, verdict))
-        shown = [name for name in names if "-" not in name]
-        order = sorted(shown, key=lambda n: means[n][metric].mean() * (1 if metric in FALLING else -1))
-        for place, name in enumerate(order, 1):
-            ranks.append((metric, name, place, max(1, place - 1), min(len(shown), place + 1), 0.3))
-    _write_csv(folder / "scores.csv", scores, "method structure metric mean low high num_subjects num_seeds")
-    columns = "metric method_a method_b difference low high p_value p_holm effect_size num_pairs verdict"
-    _write_csv(folder / "pairwise.csv", pairwise, columns)
-    _write_csv(folder / "ranks.csv", ranks, "metric method rank low high share_first")
-    said = [
-        {"metric": metric, "text": f"{metric}: all networks beat the atlas <b>.", "kind": "supported"}
-        for metric in METRICS
-    ]
-    said.append({"metric": "dice", "text": "No network can be told from another.", "kind": "underpowered"})
-    _write_json(folder / "statements.json", said)
 
 
 def _profile(path: Path, place: float) -> None:
@@ -235,10 +203,6 @@ def _quality_control(top: Path, split: dict[str, list[str]]) -> None:
         **{f"cut_{name}": 0 for name in ABBREVIATIONS},
     )
     crop.to_csv(top / "data/crop_qc.csv", index=False)
-
-
-def _write_csv(path: Path, rows: list[tuple[object, ...]], columns: str) -> None:
-    pd.DataFrame(rows, columns=columns.split()).to_csv(path, index=False)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -51,7 +51,7 @@ def test_the_table_is_full_minus_ablation(example: Artefacts) -> None:
     assert section.table.rows[1:] == [
         ["without cross attention", "0.862", "−0.012 (−0.020 to −0.004)", "0.02", "+0.7 (−0.1 to +1.5)", "2.00",
          "2.00"],
-        ["on MR alone", "0.700", "–", "–", "–", "1.00", "2.00"],
+        ["MR only", "0.700", "–", "–", "–", "1.00", "2.00"],
     ]  # fmt: skip
 
 
@@ -73,6 +73,18 @@ def test_costs_are_put_in_words(example: Artefacts, ratio: float, words: str) ->
     section = ablation_section(replace(example, profiles=profiles))
     assert section is not None
     assert section.sentences[0].endswith(words)
+
+
+def test_tests_and_statements_are_those_of_ablations(artefacts: Artefacts) -> None:
+    section = ablation_section(artefacts)
+    assert section is not None
+    pairs = {(row[0], row[1]) for _, table in section.pairwise for row in table.rows}
+    assert pairs == {
+        ("CrossModalNet", "CrossModalNet (without cross attention)"), ("CrossModalNet", "CrossModalNet (MR only)"),
+    }  # fmt: skip
+    ((label, _, text),) = section.said.entries
+    assert label == "underpowered"
+    assert "against the ablations" in text
 
 
 def test_without_ablations_there_is_no_section(artefacts: Artefacts) -> None:

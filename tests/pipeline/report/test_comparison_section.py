@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.comparison_records import Comparison, Difference, Statement
+from pipeline.report.comparison_records import Difference, Statement
 from pipeline.report.comparison_section import comparison_section, interval, signed
 from pipeline.report.drawing import metric_of
 from pipeline.report.records import Artefacts
@@ -13,37 +13,40 @@ def test_one_network_is_not_compared(artefacts: Artefacts) -> None:
     assert comparison_section(alone) is None
 
 
-def test_statements_are_grouped_by_measure_and_the_papers_come_first(artefacts: Artefacts) -> None:
+def test_statements_are_grouped_by_measure_under_who_is_first(artefacts: Artefacts) -> None:
     said = [
-        Statement("nsd", "n", "supported"),
-        Statement("hd95_mm", "h", "not_supported"),
-        Statement("dice", "d1", "underpowered"),
-        Statement("", "all", "new_kind"),
-        Statement("dice", "d2", "supported"),
+        Statement("all", "weak", "underpowered", "models"),
+        Statement("all", "weak", "underpowered", "ablations"),
+        Statement("nsd", "n1", "first"),
+        Statement("hd95_mm", "h", "not_supported", "models"),
+        Statement("dice", "d1", "not_first"),
+        Statement("dice", "d2", "supported", "models"),
+        Statement("dice", "a1", "supported", "ablations"),
     ]
-    changed = Comparison({}, artefacts.comparison.ranks, said)
+    changed = replace(artefacts.comparison, statements=said)
     section = comparison_section(replace(artefacts, comparison=changed))
     assert section is not None
-    assert [(group.title, group.main) for group in section.said] == [
-        ("In general", True), ("Dice", True), ("HD95", True), ("NSD", False),
+    assert section.standings.entries == [
+        ("not first", "not_first", "d1"), ("underpowered", "underpowered", "weak"),
     ]  # fmt: skip
-    assert section.said[0].entries == [("new kind", "new_kind", "all")]
-    assert [text for _, _, text in section.said[1].entries] == ["d1", "d2"]
+    groups = [(group.title, group.main, [text for _, _, text in group.entries]) for group in section.said]
+    assert groups == [("Dice", True, ["d2"]), ("HD95", True, ["h"]), ("NSD", False, ["n1"])]
 
 
-def test_pairwise_tests_are_printed_by_measure(artefacts: Artefacts) -> None:
+def test_pairwise_tests_are_printed_by_measure_and_family(artefacts: Artefacts) -> None:
     known = Difference(-0.0123, -0.02, 0.004, 0.0625, 0.25, -0.6, "underpowered")
-    changed = replace(
-        artefacts.comparison, differences={("dice", "mednext", "crossmodalnet-no_cross"): known}
-    )
+    differences = {("dice", "crossmodalnet", name): known for name in ("mednext", "crossmodalnet-no_cross")}
+    all_pairs = {("dice", "mednext", "atlas"): known}
+    changed = replace(artefacts.comparison, differences=differences, all_pairs=all_pairs)
     section = comparison_section(replace(artefacts, comparison=changed))
     assert section is not None
-    ((title, table),) = section.pairwise
+    (title, table), (other_title, other) = section.pairwise
     assert title == "Dice (above 0: a is better)"
-    assert table.rows == [
-        ["MedNeXt", "CrossModalNet without cross attention", "−0.012", "−0.020 to +0.004", "0.0625", "0.25",
-         "−0.60", "underpowered"]
+    assert table.rows == [  # without the ablation, which has its section
+        ["CrossModalNet", "MedNeXt", "−0.012", "−0.020 to +0.004", "0.0625", "0.25", "−0.60", "underpowered"],
     ]  # fmt: skip
+    assert other_title == "Everyone against everyone, Dice (above 0: a is better)"
+    assert other.rows[0][:2] == ["MedNeXt", "Atlas baseline"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pipeline.report.gather_comparison import read_comparison, read_profile, rea
 
 def test_difference_is_found_in_either_order() -> None:
     known = Difference(0.1, -0.2, 0.4, 0.03, 0.06, 0.5, "not_supported")
-    comparison = Comparison({("dice", "a", "b"): known}, pd.DataFrame(), [])
+    comparison = Comparison({("dice", "a", "b"): known}, {}, pd.DataFrame(), [])
     assert comparison.difference("dice", "a", "b") == known
     turned = comparison.difference("dice", "b", "a")
     assert turned == Difference(-0.1, -0.4, 0.2, 0.03, 0.06, -0.5, "not_supported")
@@ -48,8 +48,21 @@ def test_trial_without_its_score_is_refused(project: Path) -> None:
         read_trials("mednext", project)
 
 
-def test_unknown_verdict_is_refused(project: Path) -> None:
-    path = project / "comparison/pairwise.csv"
+def test_families_of_tests_stay_apart(made: Path) -> None:
+    found = read_comparison(made)
+    dice = [(a, b) for metric, a, b in found.differences if metric == "dice"]
+    ours = "crossmodalnet"
+    assert dice == [(ours, "mednext"), (ours, "atlas"), (ours, f"{ours}-no_cross"), (ours, f"{ours}-mr_only")]
+    assert list(found.all_pairs) == [
+        ("dice", ours, "mednext"), ("dice", ours, "atlas"), ("dice", "mednext", "atlas"),
+    ]  # fmt: skip
+    families = {s.family for s in found.statements if s.kind == "underpowered"}
+    assert families == {"models", "ablations"}
+
+
+@pytest.mark.parametrize("name", ["pairwise", "all_pairs"])
+def test_unknown_verdict_is_refused(project: Path, name: str) -> None:
+    path = project / f"comparison/{name}.csv"
     pd.read_csv(path).assign(verdict="perhaps").to_csv(path, index=False)
     with pytest.raises(DataError, match=r"unknown verdict perhaps"):
         read_comparison(project)

@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline.names import ABLATION_TITLES, PARTS, TITLES, method_of, short_title_of, title_of
 from pipeline.params.ablations import ABLATIONS
-from pipeline.report.names import ABLATION_TITLES, PARTS, TITLES, method_of, short_title_of, title_of
 from pipeline.train_model import NETWORKS
 
 
@@ -14,7 +14,7 @@ def test_every_network_and_ablation_has_its_title() -> None:
     ("name", "title", "short"),
     [
         ("resenc_unet", "Residual-encoder U-Net (nnU-Net)", "ResEnc U-Net"),
-        ("crossmodalnet-ct_only", "CrossModalNet on CT alone", "CrossModalNet on CT alone"),
+        ("crossmodalnet-ct_only", "CrossModalNet (CT only)", "CrossModalNet (CT only)"),
         ("mine", "mine", "mine"),
     ],
 )
