@@ -1,6 +1,7 @@
-"""How methods are called in print: networks, ablations of CrossModalNet, the atlas baseline."""
+"""How methods and metrics are called in print: networks, ablations of CrossModalNet, the atlas baseline; scores."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 ATLAS = "atlas"
@@ -59,3 +60,32 @@ def method_of(ablation: str) -> str:
 def is_ablation(name: str) -> bool:
     """Tell whether a method is an ablation of our network."""
     return name.startswith(f"{OURS}-")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quality measure.
+
+    Attributes:
+        key: its column in cases.csv and bars.csv.
+        title: as printed.
+        unit: `mm`, or empty for shares between 0 and 1 and for counts.
+        digits: decimals printed.
+        higher_is_better: which way is up.
+    """
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+
+
+METRICS = (
+    Metric("dice", "Dice", "", 3, True),
+    Metric("iou", "IoU", "", 3, True),
+    Metric("hd95_mm", "HD95", "mm", 1, False),
+    Metric("assd_mm", "ASSD", "mm", 2, False),
+    Metric("nsd", "NSD", "", 3, True),
+    Metric("betti_error", "Betti error", "", 2, False),
+)

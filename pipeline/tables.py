@@ -7,8 +7,9 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from crossmodalnet.metrics.statistics import Interval, bootstrap_interval
+from pipeline.names import METRICS as PRINTED
 
-METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
+METRICS = tuple(metric.key for metric in PRINTED)
 CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined")
 MEAN = "mean"
 # The mean over structures and cases of the intersection over union is known as MIoU.

@@ -1,7 +1,6 @@
 """What is compared: metrics, groups of methods, and their scores per case as evaluations left them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,47 +8,18 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.errors import DataError
-from pipeline.names import ATLAS, method_of
+from pipeline.names import ATLAS, METRICS, is_ablation, method_of
 from pipeline.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]
 Methods = Mapping[str, pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A quality measure.
-
-    Attributes:
-        key: its column in cases.csv.
-        title: as printed.
-        unit: `mm`, or empty.
-        digits: decimals printed.
-        higher_is_better: which way is up.
-    """
-
-    key: str
-    title: str
-    unit: str
-    digits: int
-    higher_is_better: bool
-
-
-METRICS = (
-    Metric("dice", "Dice", "", 3, True),
-    Metric("iou", "IoU", "", 3, True),
-    Metric("hd95_mm", "HD95", "mm", 2, False),
-    Metric("assd_mm", "ASSD", "mm", 2, False),
-    Metric("nsd", "NSD", "", 3, True),
-    Metric("betti_error", "Betti error", "", 2, False),
-)
-
-
 def group_of(method: str) -> Group:
     """Tell models, ablations and the atlas baseline apart by their names."""
     if method == ATLAS:
         return "atlas"
-    return "ablation" if method.startswith(method_of("")) else "model"
+    return "ablation" if is_ablation(method) else "model"
 
 
 def read_methods(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from crossmodalnet.metrics.ranking import rank_stability
 from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
-from pipeline.comparison.methods import METRICS, Methods, Metric, group_of
+from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.scores import subject_means
-from pipeline.names import OURS
+from pipeline.names import METRICS, OURS, Metric
 from pipeline.params.compare import CompareParams
 
 COLUMNS = (

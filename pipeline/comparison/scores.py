@@ -5,7 +5,8 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from crossmodalnet.metrics.statistics import bootstrap_interval_seeds
-from pipeline.comparison.methods import METRICS, Methods, Metric, group_of
+from pipeline.comparison.methods import Methods, group_of
+from pipeline.names import METRICS, Metric
 from pipeline.params.compare import CompareParams
 from pipeline.tables import MEAN
 

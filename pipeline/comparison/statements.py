@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.metrics.significance import smallest_p
-from pipeline.comparison.methods import METRICS, Metric
+from pipeline.names import METRICS, Metric
 from pipeline.names import short_title_of as title
 
 Statement = dict[str, str]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline.comparison.methods import METRICS, Metric
+from pipeline.names import METRICS, Metric
 from pipeline.names import short_title_of as title
 from pipeline.tables import MEAN
 

@@ -10,41 +10,14 @@ import pandas as pd
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.cases import Role
 from pipeline.names import ATLAS as ATLAS
+from pipeline.names import METRICS as METRICS
 from pipeline.names import TITLES as TITLES
+from pipeline.names import Metric as Metric
 from pipeline.names import short_title_of, title_of
 from pipeline.report.comparison_records import Comparison, Profile, Trial
 from pipeline.tables import MEAN
 
 ROWS = (*ABBREVIATIONS, MEAN)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quality measure.
-
-    Attributes:
-        key: its column in cases.csv and bars.csv.
-        title: as printed.
-        unit: `mm`, or empty for shares between 0 and 1 and for counts.
-        digits: decimals printed.
-        higher_is_better: which way is up.
-    """
-
-    key: str
-    title: str
-    unit: str
-    digits: int
-    higher_is_better: bool
-
-
-METRICS = (
-    Metric("dice", "Dice", "", 3, True),
-    Metric("iou", "IoU", "", 3, True),
-    Metric("hd95_mm", "HD95", "mm", 1, False),
-    Metric("assd_mm", "ASSD", "mm", 2, False),
-    Metric("nsd", "NSD", "", 3, True),
-    Metric("betti_error", "Betti error", "", 2, False),
-)
 
 
 Estimates = Mapping[tuple[str, str], "Estimate"]

@@ -63,21 +63,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
     card = SimpleNamespace(patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)))
     model = SimpleNamespace(network=FromBrightness(), card=card)
-    monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine"): model}[folder])
+    monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
     return names
 
 
 def test_evaluate_writes_native_predictions_tables_and_metrics(project: list[str]) -> None:
     evaluate.main("mine")
-    metrics = json.loads(Path("metrics/mine.json").read_text())
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
     assert metrics["dice"]["mean"] > 0.8  # 6 mm slabs on 3 mm voxels, restored at 1.5 mm
     assert (metrics["n_missed"], metrics["n_undefined"]) == (0, 0)
     for name in project:
-        found = read_label_map(Path("evaluation/mine/predictions", f"{name}.nii.gz"))
+        found = read_label_map(Path("evaluation/mine/seed0/predictions", f"{name}.nii.gz"))
         assert found.grid.same_as(NATIVE)
         nearest = resample(heart(WORKING), NATIVE, "nearest")
         assert (found.data == nearest.data).mean() > 0.95
-    cases = pd.read_csv("evaluation/mine/cases.csv")
+    cases = pd.read_csv("evaluation/mine/seed0/cases.csv")
     assert sorted(set(cases["pair"])) == project
     assert {file.name for file in Path("evaluation").iterdir()} == {"mine"}
 

@@ -36,7 +36,7 @@ def test_a_lower_distance_is_better_and_a_higher_one_worse() -> None:
     better = {"metric": "hd95_mm", "difference": -1.5, "low": -2.0, "high": -0.5, "p_holm": 0.0001}
     worse = {"metric": "hd95_mm", "difference": 1.5, "low": 0.5, "high": 2.0, "p_holm": 0.0001}
     found = [text for _, text in texts(compared(better, worse))]
-    end = "by 1.50 mm [0.50, 2.00] (Holm p < 0.001, 16 pairs): supported."
+    end = "by 1.5 mm [0.5, 2.0] (Holm p < 0.001, 16 pairs): supported."
     assert found == [f"HD95: CrossModalNet is {word} than Swin UNETR {end}" for word in ("better", "worse")]
 
 
