@@ -49,6 +49,23 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     assert smoke.run("git", "status", "--porcelain") == ""
 
 
+def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
+    output = smoke.run(
+        "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
+    )
+    assert set(stages_run(output)) == {
+        "train@mednext-0", "ablate@no_cross", "evaluate@mednext-0", "evaluate-ablation@no_cross",
+        "profile@mednext", "profile-ablation@no_cross", "compare", "report",
+    }  # fmt: skip
+    page = (smoke.folder / "report/index.html").read_text()
+    assert "MedNeXt" in page
+    assert "without cross attention" in page
+    assert (
+        stages_run(smoke.run("dvc", "exp", "run", "-S", "models=[crossmodalnet]", "-S", "ablations=[]")) == []
+    )
+    assert smoke.run("git", "status", "--porcelain") == ""
+
+
 def test_a_clone_without_data_has_nothing_to_do(smoke: Clone, tmp_path: Path) -> None:
     smoke.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     output = Clone(tmp_path / "clone").run("dvc", "repro", "--dry", "--allow-missing")
