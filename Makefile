@@ -11,14 +11,14 @@ repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	@$(BIN)/crossmodalnet summary
 
 test: $(STAMP)  ## all tests, the real pipeline in a temporary clone included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/dvc repro --dry --allow-missing | awk '!/change, skipping/; /up to date/ {ok = 1} END {exit !ok}'  # or names what dvc.lock lacks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 format: $(STAMP)  ## format and mend what the linter can
 	$(BIN)/ruff format .

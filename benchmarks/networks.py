@@ -14,11 +14,12 @@ from pipeline.parallel import run_parallel
 from pipeline.params.base import load_section, validate
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.losses import LossesParams
+from pipeline.params.networks import NETWORKS
 from pipeline.params.train import TrainParams
 from pipeline.profile_times import Rounds
 from pipeline.profile_work import Workload, find_device
 from pipeline.profiling import Profile, profile_network
-from pipeline.train_model import NETWORKS, read_params
+from pipeline.train_model import read_params
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

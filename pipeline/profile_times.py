@@ -28,21 +28,6 @@ class Rounds:
     max_seconds: float
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median and quartiles (`low`: 25 %, `high`: 75 %) of repeated measurements."""
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: NDArray[np.float64]) -> Spread:
-    """Summarise repeated measurements `(n,)`; quartiles between two values are interpolated."""
-    low, median, high = (round(float(value), 6) for value in np.percentile(values, [25, 50, 75]))
-    return Spread(median, low, high)
-
-
 def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device) -> NDArray[np.float64]:
     """Time each action once per repetition, one after the other.
 

@@ -17,8 +17,9 @@ from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.profile import ProfileParams
 from pipeline.profile_counts import count_flops, count_parameters
 from pipeline.profile_memory import measure_memory
-from pipeline.profile_times import Rounds, Spread, spread, time_in_turn
+from pipeline.profile_times import Rounds, time_in_turn
 from pipeline.profile_work import Workload, find_device
+from pipeline.spread import Spread, spread
 from pipeline.train_model import read_params
 
 

@@ -22,31 +22,14 @@ from pipeline.model_card import ModelCard, label_entries, package_versions, save
 from pipeline.params.ablations import ABLATIONS
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import load_section
-from pipeline.params.baselines import (
-    MedNeXtParams,
-    NNFormerParams,
-    ResEncUNetParams,
-    SwinUnetParams,
-    SwinUNETRParams,
-    VTUNetParams,
-)
 from pipeline.params.losses import LossesParams
-from pipeline.params.network import CrossModalNetParams, NetworkSection
+from pipeline.params.network import NetworkSection
+from pipeline.params.networks import NETWORKS
 from pipeline.params.train import TrainParams
 from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT, of_run
 from pipeline.split_file import read_split
 from pipeline.training import Course, Trainer
 from pipeline.work import code_fingerprint, fingerprint, work_folder
-
-NETWORKS: dict[str, type[NetworkSection]] = {
-    "crossmodalnet": CrossModalNetParams,
-    "vtunet": VTUNetParams,
-    "swin_unet": SwinUnetParams,
-    "swin_unetr": SwinUNETRParams,
-    "nnformer": NNFormerParams,
-    "mednext": MedNeXtParams,
-    "resenc_unet": ResEncUNetParams,
-}
 
 
 @dataclass(frozen=True)

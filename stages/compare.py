@@ -21,6 +21,5 @@ def main() -> None:
     found = compare(methods, models[0], params)
     with whole_folder(COMPARISON) as folder:
         write_comparison(folder, found)
-    for statement in found.statements:
-        if not statement["metric"] or statement["kind"] in ("first", "not_first"):
-            logger.info("%s", statement["text"])
+    for headline in found.headlines:
+        logger.info("%s", headline)

@@ -32,7 +32,6 @@ def main(
     found = pool([read_revision(revision) for revision in track(revisions, "pool", len(revisions))])
     with whole_folder(out) as folder:
         write_comparison(folder, found)
-    for statement in found.statements:
-        if not statement["metric"] or statement["kind"] in ("first", "not_first"):
-            logger.info("%s", statement["text"])
+    for headline in found.headlines:
+        logger.info("%s", headline)
     logger.info("pooled comparison: %s", out)

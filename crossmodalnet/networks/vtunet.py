@@ -68,14 +68,8 @@ SIZES: dict[str, VTUNetConfig] = {
     "c48": VTUNetConfig(channels=48),
     "c72": VTUNetConfig(channels=72),
     "c96": VTUNetConfig(channels=96),
-    "small": VTUNetConfig(
-        channels=18,
-        patch_embedding=(2, 2, 2),
-        heads=(1, 2, 4, 8),
-        window=(5, 5, 5),
-        mlp_ratio=2.0,
-        drop_path=0.0,
-    ),
+    # c48 for maps of 10^3 tokens: windows that divide them, and no fourth level, which would have 10 x 2 x 2.
+    "small": VTUNetConfig(channels=48, depths=(2, 2, 1), heads=(3, 6, 12), window=(5, 5, 5), drop_path=0.0),
 }
 
 

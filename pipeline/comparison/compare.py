@@ -40,6 +40,15 @@ class Comparison:
     statements: list[Statement]
     folds: int = 1
 
+    @property
+    def headlines(self) -> list[str]:
+        """What a console shows of the statements: how sure they are, and where the reference is first."""
+        return [
+            statement["text"]
+            for statement in self.statements
+            if not statement["metric"] or statement["kind"] in ("first", "not_first")
+        ]
+
 
 def compare(methods: Methods, reference: str, params: CompareParams, *, folds: int = 1) -> Comparison:
     """Compare methods that were scored on the same pairs.

@@ -8,20 +8,12 @@ from pydantic import Field
 from pipeline.params.ablations import Ablation
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import Section
-from pipeline.params.baselines import (
-    MedNeXtParams,
-    NNFormerParams,
-    ResEncUNetParams,
-    SwinUnetParams,
-    SwinUNETRParams,
-    VTUNetParams,
-)
 from pipeline.params.compare import CompareParams
 from pipeline.params.crop import CropParams
 from pipeline.params.data import DataParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.losses import LossesParams
-from pipeline.params.network import CrossModalNetParams
+from pipeline.params.networks import NetworkParams
 from pipeline.params.profile import ProfileParams
 from pipeline.params.register import RegisterParams
 from pipeline.params.report import ReportParams
@@ -30,22 +22,6 @@ from pipeline.params.train import TrainParams
 from pipeline.params.tune import TuneParams
 
 Seed = Annotated[int, Field(ge=0)]
-
-
-class NetworkParams(Section):
-    """Section `network`: one part per model, so that changing one retrains only that one."""
-
-    crossmodalnet: CrossModalNetParams = Field(CrossModalNetParams(), description="the network of the paper")
-    vtunet: VTUNetParams = Field(VTUNetParams(), description="VT-UNet (Peiris et al. 2022)")
-    swin_unet: SwinUnetParams = Field(SwinUnetParams(), description="Swin-Unet (Cao et al. 2021), 2-D")
-    swin_unetr: SwinUNETRParams = Field(
-        SwinUNETRParams(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
-    )
-    nnformer: NNFormerParams = Field(NNFormerParams(), description="nnFormer (Zhou et al. 2021)")
-    mednext: MedNeXtParams = Field(MedNeXtParams(), description="MedNeXt (Roy et al. 2023), from MONAI")
-    resenc_unet: ResEncUNetParams = Field(
-        ResEncUNetParams(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
-    )
 
 
 with warnings.catch_warnings():

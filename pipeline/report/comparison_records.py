@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from crossmodalnet.metrics.significance import Verdict
+from pipeline.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,6 @@ class Comparison:
             return found
         found = self.differences.get((metric, b, a))
         return found.reversed() if found else None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median of repeated measurements, and the ends of their spread."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pipeline.report.comparison_records import (
     Difference,
     Differences,
     Profile,
-    Spread,
     Statement,
     Trial,
 )
 from pipeline.report.reading import read_object, read_objects, read_table
+from pipeline.spread import Spread
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")

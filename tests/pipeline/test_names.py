@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.names import ABLATION_TITLES, PARTS, TITLES, method_of, short_title_of, title_of
 from pipeline.params.ablations import ABLATIONS
-from pipeline.train_model import NETWORKS
+from pipeline.params.networks import NETWORKS
 
 
 def test_every_network_and_ablation_has_its_title() -> None:

@@ -6,7 +6,7 @@ from timm.layers import DropPath
 
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.build import BUILDERS, DEEPLY_SUPERVISED, build_network
-from pipeline.train_model import NETWORKS
+from pipeline.params.networks import NETWORKS
 
 SIZES = [(40, 56, 48), (64, 64, 64), (96, 80, 112)]
 

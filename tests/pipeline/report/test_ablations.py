@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.ablations import ablation_section, step_ratio
-from pipeline.report.comparison_records import Difference, Spread
+from pipeline.report.comparison_records import Difference
 from pipeline.report.records import Artefacts, Estimate
+from pipeline.spread import Spread
 
 
 @pytest.fixture
