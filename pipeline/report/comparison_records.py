@@ -115,8 +115,16 @@ class Profile:
 
 @dataclass(frozen=True)
 class Trial:
-    """A learning rate that was tried: tuning/<name>/<lr>.json."""
+    """A learning rate that was tried: tuning/<name>/<lr>.json, or a row of recorded_rates.csv.
+
+    Attributes:
+        lr: the rate.
+        validation_dice: what a short training reached with it.
+        epochs: of that training.
+        recorded: tried beforehand, under the settings of a preset, not in this run.
+    """
 
     lr: float
     validation_dice: float
     epochs: int
+    recorded: bool = False

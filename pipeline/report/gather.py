@@ -10,8 +10,10 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
 from pipeline.errors import DataError, UsageError
 from pipeline.names import ATLAS, OURS, method_of
+from pipeline.params.base import read_raw
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
 from pipeline.report.reading import existing, read_object, read_table
+from pipeline.report.recorded_rates import recorded_trials
 from pipeline.report.records import METRICS, ROWS, Artefacts, Estimate, Estimates, Result, TestCase, Training
 from pipeline.split_file import read_split
 from pipeline.tables import CASE_COLUMNS
@@ -41,6 +43,7 @@ def gather(
     if not split["test"]:
         raise DataError(f"{top / paths.SPLIT} lists no test pair: raise split.test_fraction")
     registration = read_table(top / paths.REGISTRATION_QC / "pairs.csv", "register", ("pair", "role"))
+    params = read_raw(top / paths.PARAMS)
     scores, variants = read_scores(top), [method_of(ablation) for ablation in ablations]
     return Artefacts(
         results=[_read_result(name, seeds, scores, split["test"], top) for name in (*models, ATLAS)],
@@ -48,7 +51,7 @@ def gather(
         ablations={key: _estimates(name, scores, top) for key, name in zip(ablations, variants, strict=True)},
         comparison=read_comparison(top),
         profiles={name: read_profile(name, top) for name in (*models, *variants)},
-        trials={name: read_trials(name, top) for name in models},
+        trials={name: read_trials(name, top) or recorded_trials(name, params) for name in models},
         cases={pair: _find_case(pair, top) for pair in split["test"]},
         registration=registration,
         checkerboards={str(pair): _find_checkerboard(str(pair), top) for pair in registration["pair"]},

@@ -23,7 +23,8 @@ def rate_table(artefacts: Artefacts) -> tuple[Table, list[str]]:
         sound, finding = judge(used, trials)
         tried = ", ".join(f"{trial.lr:g} ({trial.validation_dice:.3f})" for trial in trials)
         epochs = ", ".join(map(str, sorted({trial.epochs for trial in trials})))
-        rows.append([training.title, f"{used:g}", tried or "–", epochs or "–", finding])
+        source = " (recorded)" if any(trial.recorded for trial in trials) else ""
+        rows.append([training.title, f"{used:g}", tried or "–", epochs or "–", finding + source])
         if trials and not sound:
             warnings.append(f"{training.title} runs at {used:g}: {finding}.")
     return Table(HEADINGS, [False, True, False, True, False], rows), warnings
