@@ -1,0 +1,1 @@
+"""The paper's claims, checked on a trained network: one module per group of claims."""

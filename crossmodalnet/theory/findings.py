@@ -1,0 +1,70 @@
+"""What a check of the paper's claims gives: a verdict with its numbers, and tables for figures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Row = Mapping[str, float | str]
+
+
+class Verdict(StrEnum):
+    """What a check finds of a statement."""
+
+    HOLDS = "holds"
+    CONDITIONAL = "holds under conditions"
+    FAILS = "fails"
+    DEPARTS = "departs from the paper"  # an option of the network or of its training replaces what is defined
+    UNDECIDED = "undecided"
+    NOT_APPLICABLE = "not applicable"  # the network has no such part
+
+
+# Verdicts that contradict what the paper proves.
+AGAINST_THE_PAPER = frozenset({Verdict.CONDITIONAL, Verdict.FAILS})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one statement's check.
+
+    Attributes:
+        key: of the statement, as in `STATEMENTS`.
+        verdict: follows from `numbers` by the statement's rule.
+        why: one sentence for readers who have not read the paper, with the figures that decide.
+        numbers: finite figures that are the same on every run; no times.
+        breaks: the step of the paper's proof that breaks; needed where the verdict is against the paper.
+        counterexample: a concrete one with its computed figures; needed likewise.
+    """
+
+    key: str
+    verdict: Verdict
+    why: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    breaks: str = ""
+    counterexample: str = ""
+
+    def __post_init__(self) -> None:
+        if wrong := [name for name, value in self.numbers.items() if not math.isfinite(value)]:
+            raise ValueError(f"{self.key}: numbers must be finite, got {', '.join(wrong)} that are not")
+        if self.verdict in AGAINST_THE_PAPER and not (self.breaks and self.counterexample):
+            raise ValueError(
+                f"{self.key}: a verdict against the paper needs its broken step and a counterexample"
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a group of checks found.
+
+    Attributes:
+        findings: one per statement of the group.
+        tables: rows for figures, by table name; all rows of a table have the same columns. Times may be here.
+    """
+
+    findings: Sequence[Finding]
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+
+def not_applicable(key: str, why: str) -> Finding:
+    """Say that the network lacks what the statement is about."""
+    return Finding(key, Verdict.NOT_APPLICABLE, why)

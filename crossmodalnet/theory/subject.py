@@ -1,0 +1,86 @@
+"""What is audited: a trained network, what it was before training, its cases, and how thoroughly to look."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.losses.balancing import Balancing
+from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.windows import Triple
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How thoroughly the claims are checked.
+
+    Attributes:
+        seed: of every draw.
+        num_cases: test pairs that are measured, at most; as many training pairs where those are needed.
+        tokens_per_case: positions drawn per case and layer for estimates of mutual information, at most.
+        components: principal components of each stream that such estimates see.
+        neighbours: k of the k-nearest-neighbour estimator.
+        approximation_steps: training steps per network and function of the approximation study.
+        overfit_steps: training steps, at most, to overfit one case.
+        rademacher_draws: of random signs.
+        power_iterations: towards the largest singular value of a Jacobian.
+        attack_steps: of projected gradient ascent.
+        attack_radius: largest l2 norm of an attack, over that of Gaussian noise with standard deviation 0.01.
+    """
+
+    seed: int
+    num_cases: int
+    tokens_per_case: int
+    components: int
+    neighbours: int
+    approximation_steps: int
+    overfit_steps: int
+    rademacher_draws: int
+    power_iterations: int
+    attack_steps: int
+    attack_radius: float
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network with what its checks need.
+
+    Attributes:
+        network: trained, in evaluation mode, on its device.
+        initial: the same network before training.
+        config: its options; None for a network that is not CrossModalNet.
+        patch_size: voxels of the images below.
+        training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
+        test: test pairs, likewise.
+        objectives: that it was trained with, keys of `OBJECTIVES`.
+        balancing: mode of their weights.
+        alpha: sharpness of the weights.
+        curves: per epoch of the training: `loss_<objective>` and `weight_<objective>`, means of its steps.
+    """
+
+    network: nn.Module
+    initial: nn.Module
+    config: CrossModalNetConfig | None
+    patch_size: Triple
+    training: Sequence[LabelledCase]
+    test: Sequence[LabelledCase]
+    objectives: tuple[str, ...]
+    balancing: Balancing
+    alpha: float
+    curves: Mapping[str, Sequence[float]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.network.parameters()).device
+
+    @property
+    def crosses(self) -> bool:
+        """Whether two streams attend to each other, which most statements are about."""
+        return self.config is not None and self.config.crosses
+
+    def images(self, cases: Sequence[LabelledCase]) -> Tensor:
+        """Stack cases to `(n, 2, d, h, w)` on the network's device."""
+        return torch.stack([case.image for case in cases]).to(self.device)
