@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+# A thread per test process: two processes with two threads each get in each other's way.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test check format deps picture install constraints
@@ -11,14 +13,14 @@ repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	@$(BIN)/crossmodalnet summary
 
 test: $(STAMP)  ## all tests, the real pipeline in a temporary clone included
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(TESTS)
 
 check: $(STAMP)  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/dvc repro --dry --allow-missing | awk '!/change, skipping/; /up to date/ {ok = 1} END {exit !ok}'  # or names what dvc.lock lacks
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(TESTS)
 
 format: $(STAMP)  ## format and mend what the linter can
 	$(BIN)/ruff format .

@@ -9,6 +9,7 @@ them (`pipeline/profiling.py`). A network that cannot be measured has the reason
 
 import argparse
 
+from pipeline.devices import find_device
 from pipeline.errors import PipelineError
 from pipeline.parallel import run_parallel
 from pipeline.params.base import load_section, validate
@@ -17,7 +18,7 @@ from pipeline.params.losses import LossesParams
 from pipeline.params.networks import NETWORKS
 from pipeline.params.train import TrainParams
 from pipeline.profile_times import Rounds
-from pipeline.profile_work import Workload, find_device
+from pipeline.profile_work import Workload
 from pipeline.profiling import Profile, profile_network
 from pipeline.train_model import read_params
 
@@ -76,7 +77,7 @@ def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
         losses=load_section(LossesParams, "losses"),
         case_size=tuple(options.case or options.patch),
         overlap=load_section(EvaluateParams, "evaluate").overlap,
-        device=find_device(options.device),
+        device=find_device(options.device, "--device"),
         num_threads=options.threads,
         seed=0,
     )

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.errors import DataError
 from pipeline.outputs import write_json
+from pipeline.paths import CROPPED
 
 RECORD = "crop.json"
 
@@ -63,3 +67,18 @@ def read_cropped(folder: Path) -> CroppedCase:
         )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder} does not hold a cropped case ({error}): run `dvc repro crop`") from error
+
+
+def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
+    """Turn a case into the network's input and its truth.
+
+    Raises:
+        DataError: an image has no contrast or is not finite, or nothing is labelled.
+    """
+    try:
+        image = stack_input(case.ct, case.mr, intensity)
+    except ValueError as error:
+        raise DataError(f"{CROPPED / case.name}: {error}") from error
+    if not case.label.data.any():
+        raise DataError(f"{CROPPED / case.name}: no labelled voxel in the crop")
+    return LabelledCase(case.name, torch.from_numpy(image), torch.from_numpy(case.label.data))

@@ -13,9 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
+from crossmodalnet.networks.crossmodalnet import CrossModalNet
 from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.distributed import Processes
 from pipeline.errors import DivergenceError
+from pipeline.flow_objective import NAME, FlowNetwork, has_flow
 from pipeline.params.losses import LossesParams
 from pipeline.params.train import TrainParams
 
@@ -59,15 +61,29 @@ class Learner:
             self.network.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
         )
         self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
+        self._flow_weights = [losses.cmif] if losses.cmif and has_flow(network) else []
         mixed = self._device.type == "cuda" and params.mixed_precision == "auto"
         self._half: torch.dtype | None = None
         if mixed:
             self._half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
         self._parallel: nn.Module = self.network
+        if self._flow_weights:
+            assert isinstance(self.network, CrossModalNet)
+            self._parallel = FlowNetwork(self.network)
         if processes.world_size > 1:
             ids = [self._device] if self._device.type == "cuda" else None
-            self._parallel = DistributedDataParallel(self.network, device_ids=ids)
+            self._parallel = DistributedDataParallel(self._parallel, device_ids=ids)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is minimised: the balanced objectives and, where it is on, the penalty on falling flow."""
+        return (*self.balancer.names, *(NAME for _ in self._flow_weights))
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the coming step, in the order of `names`; that of the penalty stays as it is."""
+        return [*self.balancer.weights, *self._flow_weights]
 
     @property
     def evaluated(self) -> nn.Module:
@@ -88,7 +104,7 @@ class Learner:
             place: epoch and step in words, for the error.
 
         Returns:
-            The raw losses over the global batch, in the order of the balancer's names.
+            The raw losses over the global batch, in the order of `names`.
 
         Raises:
             DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
@@ -97,14 +113,14 @@ class Learner:
         image = batch.image.to(self._device, non_blocking=True)
         label = batch.label.to(self._device, non_blocking=True)
         with self.autocast():
-            logits = self._parallel(image)
-        losses = evaluate_objectives(self.balancer.names, logits, label)
+            logits, penalties = self._forward(image, number)
+        losses = torch.cat([evaluate_objectives(self.balancer.names, logits, label), penalties])
         values = self._processes.mean(losses.detach().tolist())
         if not all(math.isfinite(value) for value in values):
             self._fail(values, batch, place)
-        weights = torch.tensor(self.balancer.weights, dtype=losses.dtype, device=self._device)
+        weights = torch.tensor(self.weights, dtype=losses.dtype, device=self._device)
         self._update((weights * losses).sum(), lr)
-        self.balancer.update(values)
+        self.balancer.update(values[: len(self.balancer.names)])
         self._average(number)
         return values
 
@@ -143,6 +159,13 @@ class Learner:
         if values["scaler"]:
             self._scaler.load_state_dict(values["scaler"])
 
+    def _forward(self, image: Tensor, number: int) -> tuple[Any, Tensor]:
+        """Give logits (a list with deep supervision) and the penalty `(1,)`, or nothing `(0,)` where it is off."""
+        if not self._flow_weights:
+            return self._parallel(image), torch.zeros(0, device=self._device)
+        logits, penalty = self._parallel(image, number)
+        return logits, penalty[None]
+
     def _update(self, total: Tensor, lr: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
@@ -167,7 +190,7 @@ class Learner:
 
     def _fail(self, values: list[float], batch: Batch, place: str) -> None:
         cases = sorted({name for names in self._processes.gather(batch.names) for name in names})
-        losses = ", ".join(f"{name} {value}" for name, value in zip(self.balancer.names, values, strict=True))
+        losses = ", ".join(f"{name} {value}" for name, value in zip(self.names, values, strict=True))
         raise DivergenceError(
             f"loss is not finite in {place}: {losses}; cases of the batch: {', '.join(cases)}. "
             "Look at these cases, or lower train.lr"

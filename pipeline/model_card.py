@@ -67,10 +67,15 @@ class ModelCard(BaseModel):
         """How images become the network's input."""
         return Intensity(self.ct_window_hu, self.mr_percentiles)
 
+    def options(self) -> dict[str, Any]:
+        """The network's options as its builder takes them."""
+        return {key: _tuples(value) for key, value in self.network.items()}
+
     def build(self) -> nn.Module:
         """Build the network, with random weights."""
-        options = {key: _tuples(value) for key, value in self.network.items()}
-        return build_network(self.builder, options, patch_size=self.patch_size, num_classes=self.num_classes)
+        return build_network(
+            self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes
+        )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ METRICS = Path("metrics")
 TUNING = Path("tuning")
 PROFILE = Path("profile")
 COMPARISON = Path("comparison")
+AUDIT = Path("audit")
 REPORT = Path("report")
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import nn
 
 from crossmodalnet.imaging.components import keep_largest_component
 from crossmodalnet.imaging.intensity import stack_input
@@ -10,22 +9,9 @@ from crossmodalnet.imaging.restore import restore_labels
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import predict_probabilities
 from pipeline.cropped import CroppedCase
-from pipeline.errors import DataError, ResourceError
+from pipeline.errors import DataError
 from pipeline.model_card import LoadedModel
 from pipeline.params.evaluate import EvaluateParams
-
-
-def place(network: nn.Module, device: str) -> None:
-    """Move a network to the device of `evaluate.device`, in place.
-
-    Raises:
-        ResourceError: a GPU is asked for and there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("evaluate.device is cuda, but no GPU was found; set it to auto or cpu")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.to(device)
 
 
 def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams) -> Volume:

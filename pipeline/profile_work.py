@@ -14,7 +14,7 @@ from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.build import build_network
 from crossmodalnet.networks.padding import PaddedNetwork
 from pipeline.distributed import Processes
-from pipeline.errors import ResourceError, UsageError
+from pipeline.errors import UsageError
 from pipeline.learner import Learner
 from pipeline.params.losses import LossesParams
 from pipeline.params.train import TrainParams
@@ -99,19 +99,6 @@ class Workload:
         b, size = self.train.batch_size, self.train.patch_size
         label = torch.randint(0, NUM_CLASSES, (b, *size), generator=torch.Generator().manual_seed(self.seed))
         return Batch(("random",) * b, _random_image(b, size, self.seed), label)
-
-
-def find_device(name: str) -> torch.device:
-    """Give the device of `profile.device`.
-
-    Raises:
-        ResourceError: a GPU is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("profile.device is cuda, but no GPU was found; set it to auto or cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _random_image(b: int, size: tuple[int, int, int], seed: int) -> Tensor:

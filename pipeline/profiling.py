@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossmodalnet.networks.counts import count_flops, count_parameters
 from pipeline.determinism import reproducible
+from pipeline.devices import find_device
 from pipeline.errors import ResourceError
 from pipeline.outputs import write_json
 from pipeline.params.base import load_section
 from pipeline.params.crop import CropParams
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.params.profile import ProfileParams
-from pipeline.profile_counts import count_flops, count_parameters
 from pipeline.profile_memory import measure_memory
 from pipeline.profile_times import Rounds, time_in_turn
-from pipeline.profile_work import Workload, find_device
+from pipeline.profile_work import Workload
 from pipeline.spread import Spread, spread
 from pipeline.train_model import read_params
 
@@ -80,7 +81,7 @@ def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tu
         losses=trained.losses,
         case_size=load_section(CropParams, "crop").size,
         overlap=load_section(EvaluateParams, "evaluate").overlap,
-        device=find_device(params.device),
+        device=find_device(params.device, "profile.device"),
         num_threads=params.num_threads,
         seed=params.seed,
     )

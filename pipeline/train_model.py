@@ -10,10 +10,10 @@ import torch
 
 from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet
-from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.build import DEEPLY_SUPERVISED, build_network
-from pipeline.cropped import CroppedCase, read_cropped
+from pipeline.cropped import labelled, read_cropped
 from pipeline.curves import write_curves
 from pipeline.distributed import Processes
 from pipeline.errors import DataError, UsageError
@@ -198,7 +198,7 @@ def read_cohort(intensity: Intensity) -> Cohort:
             raise DataError(
                 f"{CROPPED / case.name}: {shape} voxels of {spacing} mm differ from the first pair's"
             )
-    cases = [_labelled(case, intensity) for case in cropped]
+    cases = [labelled(case, intensity) for case in cropped]
     x, y, z = (round(spacing, 6) for spacing in first.spacing_mm)
     return Cohort(
         training=tuple(cases[: len(split["train"])]),
@@ -233,16 +233,6 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) ->
         best_epoch=course.best_epoch,
         validation_dice=course.best_dice,
     )
-
-
-def _labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
-    try:
-        image = stack_input(case.ct, case.mr, intensity)
-    except ValueError as error:
-        raise DataError(f"{CROPPED / case.name}: {error}") from error
-    if not case.label.data.any():
-        raise DataError(f"{CROPPED / case.name}: no labelled voxel in the crop")
-    return LabelledCase(case.name, torch.from_numpy(image), torch.from_numpy(case.label.data))
 
 
 def _names(cases: Sequence[LabelledCase]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class Trainer:
         self._seed = seed
         self._processes = processes
         self._checkpoint = work / CHECKPOINT
-        self._course = Course(EpochSums.start(learner.balancer.names))
+        self._course = Course(EpochSums.start(learner.names))
 
     @property
     def num_steps(self) -> int | None:
@@ -152,7 +152,7 @@ class Trainer:
             number = course.epoch * self._training.steps_per_epoch + step
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
-            weights = learner.balancer.weights
+            weights = learner.weights
             place = f"epoch {course.epoch + 1}, step {step + 1}"
             losses = learner.step(batch, self._learning_rate(number), number, place)
             now = self._clock()
@@ -197,7 +197,7 @@ class Trainer:
         course.rows.append(row)
         progress.epoch(row, validated=validated)
         course.epoch += 1
-        course.sums = EpochSums.start(self._learner.balancer.names)
+        course.sums = EpochSums.start(self._learner.names)
         if is_last or course.epoch % params.checkpoint_every == 0:
             self._save()
 
@@ -245,7 +245,7 @@ class Trainer:
             return
         self._learner.restore(found)
         values = dict(found.values["course"])
-        sums = EpochSums(**values.pop("sums"), names=self._learner.balancer.names)
+        sums = EpochSums(**values.pop("sums"), names=self._learner.names)
         self._course = Course(sums, **values, best=found.part("best"))
         if self._processes.is_main:
             logger.info(

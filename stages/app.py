@@ -9,6 +9,7 @@ from pipeline.console import setup_logging
 from pipeline.errors import PipelineError
 from stages import (
     atlas,
+    audit,
     compare,
     crop,
     doctor,
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for stage in (download, register, split, crop, tune, train, evaluate, atlas, profile, compare, report):
+for stage in (download, register, split, crop, tune, train, evaluate, atlas, profile, audit, compare, report):
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)

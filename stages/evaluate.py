@@ -16,19 +16,20 @@ def main(
     from crossmodalnet.imaging.nifti import write_label_map
     from pipeline.console import track
     from pipeline.cropped import read_cropped
+    from pipeline.devices import find_device
     from pipeline.evaluation import prediction_file, score_pair, write_evaluation
     from pipeline.model_card import load_model
     from pipeline.outputs import whole_folder
     from pipeline.params.base import load_section
     from pipeline.params.evaluate import EvaluateParams
     from pipeline.paths import CROPPED, EVALUATION, METRICS, MODELS, REGISTERED, SPLIT, of_run
-    from pipeline.prediction import place, predict_labels
+    from pipeline.prediction import predict_labels
     from pipeline.split_file import read_split
 
     params = load_section(EvaluateParams, "evaluate")
     pairs = read_split(SPLIT)["test"]
     loaded = load_model(of_run(MODELS, model, seed))
-    place(loaded.network, params.device)
+    loaded.network.to(find_device(params.device, "evaluate.device"))
     with whole_folder(of_run(EVALUATION, model, seed)) as folder:
         cases = []
         for pair in track(pairs, "evaluate", len(pairs)):

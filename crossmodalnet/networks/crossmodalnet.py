@@ -120,9 +120,14 @@ class CrossModalNet(nn.Module):
         Raises:
             ValueError: not two channels, or a size that the network cannot take.
         """
+        return self.logits_and_layers(x)[0]
+
+    def logits_and_layers(self, x: Tensor) -> tuple[Tensor, list[Streams]]:
+        """Segment, and give the features of every layer too, `(b, d, h, w, c)`, from one forward pass."""
         images = self._images(x)
-        logits: Tensor = self.head(self._layers(images)[-1], images if self.stems else [])
-        return logits
+        layers = self._layers(images)
+        logits: Tensor = self.head(layers[-1], images if self.stems else [])
+        return logits, layers
 
     def features(self, x: Tensor) -> list[Streams]:
         """Give the features `F^l` of the streams (Eq. 1): embedded, then after each layer.
@@ -133,7 +138,7 @@ class CrossModalNet(nn.Module):
         Returns:
             per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
         """
-        return [tuple(f.movedim(-1, 1) for f in streams) for streams in self._layers(self._images(x))]
+        return channels_first(self._layers(self._images(x)))
 
     def _images(self, x: Tensor) -> list[Tensor]:
         if x.ndim != 5 or x.shape[1] != 2:
@@ -155,6 +160,11 @@ class CrossModalNet(nn.Module):
             streams = _each(self.skips[level], out[-1], skips[level])
             out += _run(self.decoder[level], streams)
         return out
+
+
+def channels_first(layers: Sequence[Streams]) -> list[Streams]:
+    """Turn features `(b, d, h, w, c)` of all layers and streams into `(b, c, d, h, w)`."""
+    return [tuple(f.movedim(-1, 1) for f in streams) for streams in layers]
 
 
 def _each(modules: nn.Module, *features: Streams) -> Streams:

@@ -12,7 +12,7 @@ from pipeline.paths import PARAMS
 
 SECTIONS = (
     "models", "ablations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment", "train",
-    "tune", "evaluate", "profile", "compare", "report",
+    "tune", "evaluate", "profile", "audit", "compare", "report",
 )  # fmt: skip
 
 

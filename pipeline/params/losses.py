@@ -19,6 +19,12 @@ class LossesParams(Section):
         "harder: the larger one does; uniform: equal",
     )
     alpha: float = Field(0.5, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
+    cmif: float = Field(
+        0.0,
+        ge=0,
+        description="weight of a penalty on falling information flow between CT and MR (Def. 7, Theorem 2.7), added "
+        "to the balanced sum; 0: off; for networks of two streams only",
+    )
     deep_supervision: bool = Field(
         True,
         description="nnformer, mednext and resenc_unet learn from coarser outputs too, as they were published; "

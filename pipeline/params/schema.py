@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.params.ablations import Ablation
+from pipeline.params.audit import AuditParams
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import Section
 from pipeline.params.compare import CompareParams
@@ -64,6 +65,9 @@ with warnings.catch_warnings():
             EvaluateParams(), description="inference and metrics (stage evaluate)"
         )
         profile: ProfileParams = Field(ProfileParams(), description="what a network costs (stage profile)")
+        audit: AuditParams = Field(
+            AuditParams(), description="checks of the paper's claims on the trained network (stage audit)"
+        )
         compare: CompareParams = Field(
             CompareParams(), description="statistics of the comparison (stage compare)"
         )

@@ -6,11 +6,14 @@ import torch
 from torch import nn
 
 from crossmodalnet.data.dataset import Batch
+from crossmodalnet.losses.cmif import cmif_penalty
+from crossmodalnet.networks.build import build_network
 from pipeline.checkpoint import Checkpoint
 from pipeline.distributed import Processes
 from pipeline.errors import DataError
 from pipeline.learner import Learner, learning_rate
 from pipeline.params.losses import LossesParams
+from pipeline.params.network import CrossModalNetParams
 from pipeline.params.train import TrainParams
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
@@ -106,3 +109,47 @@ def test_weights_that_are_no_numbers():
         learner.network.bias[0] = math.nan
     with pytest.raises(DataError, match="bias is NaN or infinite"):
         learner.check_finite()
+
+
+def _flow_learner(**changes):
+    torch.manual_seed(0)
+    small = {
+        "channels": 6,
+        "depths": (1, 1),
+        "heads": (1, 2),
+        "cross_window": ((4, 4, 4), None),
+        "num_points": (1, 1),
+    }
+    options = CrossModalNetParams(**small, **changes).options()
+    network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
+    return Learner(network, LossesParams(cmif=0.5), TrainParams(), ALONE)
+
+
+def _flow_batch():
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 2, 16, 16, 16, generator=random)
+    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 16, 16, 16), generator=random))
+
+
+def test_the_flow_penalty_is_added_and_not_balanced():
+    learner = _flow_learner()
+    reference = copy.deepcopy(learner.network)
+    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    assert learner.names == ("dice", "ce", "cmif")
+    assert learner.weights[-1] == 0.5
+    assert sum(learner.weights[:-1]) == pytest.approx(1)
+    assert learner.balancer.state() == values[:2]
+    features = reference.train().features(_flow_batch().image)
+    assert values[2] == pytest.approx(cmif_penalty(features, seed=7).item())
+    assert values[2] > 0
+
+
+def test_the_flow_penalty_falls_when_it_is_minimised():
+    learner = _flow_learner()
+    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")[2] for _ in range(12)]
+    assert penalties[-1] < 0.8 * penalties[0]
+
+
+def test_networks_without_two_streams_learn_without_it():
+    assert _flow_learner(streams="ct").names == ("dice", "ce")
+    assert _flow_learner(cross=False).names == ("dice", "ce", "cmif")

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cropped import CroppedCase
-from pipeline.errors import DataError, ResourceError
+from pipeline.errors import DataError
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.prediction import place, predict_labels
+from pipeline.prediction import predict_labels
 
 WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))
 NATIVE = Grid((50, 40, 30), np.array([[-1.4, 0, 0, 35], [0, 0, 2.0, -30], [0, -1.7, 0, 34], [0, 0, 0, 1]]))
@@ -76,11 +76,3 @@ def test_output_that_is_not_finite_is_an_error() -> None:
 def test_image_that_is_not_finite_is_an_error() -> None:
     with pytest.raises(DataError, match=r"ct_1\+mr_2: .*finite"):
         predict_labels(loaded(Threshold()), case(np.full(WORKING.shape, np.nan)), EvaluateParams())
-
-
-def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    place(network := nn.Conv3d(1, 1, 1), "auto")
-    assert network.weight.device.type == "cpu"
-    with pytest.raises(ResourceError, match=r"evaluate\.device"):
-        place(network, "cuda")

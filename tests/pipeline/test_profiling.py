@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks import build
+from crossmodalnet.networks.counts import count_flops, count_parameters
 from pipeline import profile_times, profiling
 from pipeline.errors import ResourceError, UsageError
 from pipeline.parallel import run_parallel
@@ -18,10 +19,9 @@ from pipeline.params.baselines import ResEncUNetParams
 from pipeline.params.losses import LossesParams
 from pipeline.params.profile import ProfileParams
 from pipeline.params.train import TrainParams
-from pipeline.profile_counts import count_flops, count_parameters
 from pipeline.profile_memory import Gauge, measure_memory
 from pipeline.profile_times import Rounds, time_in_turn
-from pipeline.profile_work import Workload, find_device
+from pipeline.profile_work import Workload
 from pipeline.profiling import profile_network, read_workload, write_profile
 from pipeline.spread import spread
 
@@ -159,10 +159,6 @@ def test_the_reference_takes_any_size(work):
 
 
 def test_errors(work, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert find_device("auto") == CPU
-    with pytest.raises(ResourceError, match=r"profile\.device is cuda, but no GPU"):
-        find_device("cuda")
     with pytest.raises(
         UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option x"
     ):

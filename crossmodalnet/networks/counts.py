@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters and floating-point operations."""
+"""What a network, or a part of one, costs on paper: parameters and floating-point operations."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def count_flops(network: nn.Module, image: Tensor) -> int:
+def count_flops(network: nn.Module, *inputs: Tensor) -> int:
     """Floating-point operations of one forward pass in evaluation mode, as PyTorch's `FlopCounterMode` counts.
 
     A multiplication with its addition is 2 operations. Counted are matrix products, convolutions and attention
@@ -20,7 +20,7 @@ def count_flops(network: nn.Module, image: Tensor) -> int:
 
     Args:
         network: its mode is restored afterwards.
-        image: `(b, 2, d, h, w)`, on the network's device.
+        inputs: on the network's device; for a network `(b, 2, d, h, w)`.
     """
     before = network.training
     network.eval()
@@ -28,7 +28,7 @@ def count_flops(network: nn.Module, image: Tensor) -> int:
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            network(image)
+            network(*inputs)
     finally:
         network.train(before)
     return int(counter.get_total_flops())

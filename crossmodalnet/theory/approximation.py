@@ -1,0 +1,175 @@
+"""Theorem 2.3, universal approximation: what no network of this kind can represent, and how close it gets elsewhere."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crossmodalnet.data.augmentation import centre_crop
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.losses.segmentation import evaluate_objectives
+from crossmodalnet.networks.assembly import build_crossmodalnet
+from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.windows import Triple
+from crossmodalnet.theory.capture import own_generator, relative_deviation
+from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, small_config
+from crossmodalnet.theory.subject import Settings, Subject
+
+# Channels and layers per level; the middle one is in both series.
+WIDTHS = (6, 12, 24)
+DEPTHS = (1, 2)
+MIDDLE = 12
+# A change of output below this share of its size counts as none.
+SAME_OUTPUT = 1e-2
+DARKER = 0.5
+OVERFITTED = 0.99
+OVERFIT_RATE = 5e-3
+LOOK_EVERY = 10
+# The one case is cut to this many times the smallest patch of the network.
+OVERFIT_MULTIPLE = 2
+
+
+@dataclass(frozen=True)
+class Darkening:
+    """What making both images darker changes.
+
+    Attributes:
+        output: relative change of the logits.
+        before: mean CT intensity, a continuous function of the images.
+        after: the same of the darker images.
+    """
+
+    output: float
+    before: float
+    after: float
+
+
+def check(subject: Subject, settings: Settings) -> Outcome:
+    """Look for inputs that the network cannot tell apart; study approximation and overfitting."""
+    if not subject.crosses or subject.config is None:
+        return Outcome(
+            [not_applicable("theorem_2_3", "The claim is about networks of two attending streams.")]
+        )
+    darkening = darken(subject)
+    rows: list[Row] = []
+    for channels, depth in dict.fromkeys([*((c, 1) for c in WIDTHS), *((MIDDLE, d) for d in DEPTHS)]):
+        config = small_config(subject.config, channels, depth)
+        errors = errors_after_training(config, settings.approximation_steps, settings.seed, subject.device)
+        rows += [{"function": n, "channels": channels, "depth": depth, "error": e} for n, e in errors.items()]
+    curve = overfit(subject.config, subject.training[0], settings, subject.device)
+    finding = judge(
+        darkening,
+        _mean(rows, WIDTHS[0], 1),
+        _mean(rows, WIDTHS[-1], 1),
+        _mean(rows, MIDDLE, DEPTHS[-1]),
+        curve[-1][1],
+    )
+    overfitting: list[Row] = [{"step": step, "dice": dice} for step, dice in curve]
+    return Outcome([finding], {"approximation": rows, "overfitting": overfitting})
+
+
+def darken(subject: Subject) -> Darkening:
+    """Compare the trained network's outputs for a test case and for the same images at half their intensity."""
+    images = subject.images(subject.test[:1])
+    with torch.no_grad():
+        before, after = subject.network(images), subject.network(DARKER * images)
+    mean = float(images[:, 0].mean())
+    return Darkening(relative_deviation(after, before), mean, DARKER * mean)
+
+
+def overfit(
+    config: CrossModalNetConfig, case: LabelledCase, settings: Settings, device: torch.device
+) -> list[tuple[int, float]]:
+    """Train a fresh network of these options on the middle of one case until it fits.
+
+    Args:
+        config: of the network.
+        case: at least `OVERFIT_MULTIPLE` times the smallest patch on every axis, else all of it is used.
+        settings: seed and largest number of steps.
+        device: where it is trained.
+
+    Returns:
+        steps and mean Dice of the structures that are there, on the case itself; ends above `OVERFITTED`.
+    """
+    d, h, w = (
+        min(OVERFIT_MULTIPLE * m, n // m * m)
+        for m, n in zip(config.multiples(), case.label.shape, strict=True)
+    )
+    size: Triple = (d, h, w)
+    image, label = (
+        centre_crop(case.image, size)[None].to(device),
+        centre_crop(case.label, size)[None].to(device),
+    )
+    with own_generator(settings.seed):
+        network = build_crossmodalnet({**asdict(config), "drop_path": 0.0}, size, NUM_CLASSES).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=OVERFIT_RATE)
+    curve = [(0, _dice(network(image), label))]
+    for step in range(1, settings.overfit_steps + 1):
+        logits = network(image)
+        if step % LOOK_EVERY == 0:
+            curve.append((step, _dice(logits, label)))
+            if curve[-1][1] > OVERFITTED:
+                break
+        loss = evaluate_objectives(("dice", "ce"), logits, label.long()).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return curve
+
+
+def judge(darkening: Darkening, narrow: float, wide: float, deep: float, overfitted: float) -> Finding:
+    """Give the verdict on Theorem 2.3.
+
+    Args:
+        darkening: change of output by darker images.
+        narrow: error of the narrowest network, mean of the functions.
+        wide: of the widest.
+        deep: of the deepest.
+        overfitted: Dice on the one case it was trained on.
+    """
+    numbers = {
+        "output_change_when_darker": darkening.output,
+        "error_narrow": narrow,
+        "error_wide": wide,
+        "error_deep": deep,
+        "overfitted_dice": overfitted,
+    }
+    study = (
+        f"On {len(FUNCTIONS)} known functions of what remains the error goes from {narrow:.2f} to {wide:.2f} with "
+        f"{WIDTHS[-1] // WIDTHS[0]} times the channels, and one case is fitted to Dice {overfitted:.3f}"
+    )
+    if darkening.output > SAME_OUTPUT:
+        why = f"No run can prove it. {study}."
+        return Finding("theorem_2_3", Verdict.UNDECIDED, why, numbers)
+    lost = (darkening.before - darkening.after) / 2
+    return Finding(
+        "theorem_2_3",
+        Verdict.FAILS,
+        "The network cannot see how bright the images are as a whole: at half their intensity its output stays the "
+        f"same (to {darkening.output:.1%}), so no width or depth lets it tell their mean. {study}.",
+        numbers,
+        "Part 1 takes residual networks as dense in the continuous functions; instance normalisation in the stem "
+        "(stem: conv, the project's own) removes the scale of each image. Part 4 takes compositions of dense classes "
+        "as dense, which does not follow either.",
+        f"f = mean CT intensity is {darkening.before:.3f} for a test case and {darkening.after:.3f} for the same "
+        f"images at half intensity; equal outputs miss one of them by at least {lost:.3f}.",
+    )
+
+
+def _mean(rows: list[Row], channels: int, depth: int) -> float:
+    errors = [float(row["error"]) for row in rows if (row["channels"], row["depth"]) == (channels, depth)]
+    return sum(errors) / len(errors)
+
+
+def _dice(logits: Tensor, label: Tensor) -> float:
+    """Mean hard Dice of the structures that the label has."""
+    guess, truth = (
+        functional.one_hot(x.long(), NUM_CLASSES).flatten(0, -2) for x in (logits.argmax(1), label)
+    )
+    both, sizes = (guess * truth).sum(0), guess.sum(0) + truth.sum(0)
+    present = truth.sum(0) > 0
+    present[0] = False
+    return float((2 * both[present] / sizes[present]).mean())

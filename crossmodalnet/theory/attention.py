@@ -1,0 +1,208 @@
+"""Definition 2 and Theorem 2.1: cross attention against Eq. 4, and its three properties."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from crossmodalnet.networks.attention import CrossAttention, Similarity, Values, cross_attention
+from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
+from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.subject import Settings, Subject
+
+KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
+COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
+    ("b", "dot"),
+    ("b", "cosine"),
+    ("a", "dot"),
+    ("a", "cosine"),
+)
+# Windows of a level that are looked at; they are spread evenly over the map.
+MOST_WINDOWS = 16
+SCALES = (0.5, 2.0, 3.0)
+RANDOM_TOKENS, RANDOM_CHANNELS, RANDOM_HEADS = 64, 24, 2
+EQUATION_TOLERANCE = 1e-4
+PROPERTY_TOLERANCE = 1e-5
+ASYMMETRY = 1e-3
+
+
+def check(subject: Subject, settings: Settings) -> Outcome:
+    """Check Definition 2 and Theorem 2.1 on the trained attentions, and on random ones of every kind."""
+    if not subject.crosses:
+        return Outcome([not_applicable(key, "This network has no cross attention.") for key in KEYS])
+    found = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
+    parts = {name: _in_double(module, *inputs[:2]) for name, (module, inputs) in found.items()}
+    rows: list[Row] = [
+        row for name, part in parts.items() for row in property_rows("trained", name, *part, settings.seed)
+    ]
+    for values, similarity in COMBINATIONS:
+        rows += _random_rows(values, similarity, settings.seed)
+    deviation = max(
+        relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values()
+    )
+    windowed = max(_over_windows(*part, settings.seed) for part in parts.values())
+    first = next(iter(parts.values()))[0]
+    findings = [
+        judge_definition(first.values, first.similarity, deviation),
+        judge_asymmetry(trained(rows, "asymmetry")),
+        judge_scaling(trained(rows, "scaling")),
+        judge_permutation(trained(rows, "permutation"), windowed),
+    ]
+    return Outcome(findings, {"attention_properties": rows})
+
+
+def equation_4(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> Tensor:
+    """Compute Eq. 4 as printed, head by head: `Softmax(Q_b K_a^T / sqrt(d)) V_b`.
+
+    Args:
+        module: gives the projections.
+        f_a: (b, n, c).
+        f_b: (b, n, c).
+
+    Returns:
+        (b, n, c), the heads side by side.
+    """
+    heads = []
+    for rows in torch.arange(module.query.out_features).chunk(module.num_heads):
+        q, k = f_b @ module.query.weight[rows].T, f_a @ module.key.weight[rows].T
+        weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(len(rows)), dim=-1)
+        heads.append(weights @ (f_b @ module.value.weight[rows].T))
+    return torch.cat(heads, dim=-1)
+
+
+def property_rows(
+    network: str, layer: str, module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int
+) -> list[Row]:
+    """Measure the three properties of one attention; rows of table `attention_properties`."""
+    out = module(f_a, f_b)
+    order = torch.randperm(f_a.shape[1], generator=torch.Generator().manual_seed(seed)).to(f_a.device)
+    deviations = {
+        "asymmetry": relative_deviation(module(f_b, f_a), out),
+        "scaling": max(relative_deviation(module(c * f_a, c * f_b), c * out) for c in SCALES),
+        "permutation": relative_deviation(module(f_a[:, order], f_b[:, order]), out[:, order]),
+    }
+    kind = {"network": network, "values": module.values, "similarity": module.similarity}
+    return [{**kind, "property": name, "layer": layer, "deviation": d} for name, d in deviations.items()]
+
+
+def trained(rows: Sequence[Row], name: str) -> list[float]:
+    """Take the deviations of one property in the trained network."""
+    return [float(row["deviation"]) for row in rows if (row["network"], row["property"]) == ("trained", name)]
+
+
+def judge_definition(values: Values, similarity: Similarity, deviation: float) -> Finding:
+    """Give the verdict on Definition 2 from the largest relative deviation from Eq. 4."""
+    numbers = {"deviation": deviation}
+    if deviation <= EQUATION_TOLERANCE:
+        why = f"The trained network's attentions are Eq. 4 to a relative deviation of {deviation:.1e}."
+        return Finding("definition_2", Verdict.HOLDS, why, numbers)
+    options = [f"values: {values}"] * (values != "b") + [f"similarity: {similarity}"] * (similarity != "dot")
+    if options:
+        why = (
+            f"With {' and '.join(options)} the attentions differ from Eq. 4 by {deviation:.0%} of their size."
+        )
+        return Finding("definition_2", Verdict.DEPARTS, why, numbers)
+    why = (
+        f"The attentions differ from Eq. 4 by {deviation:.1e} of their size, and no option says so: a defect."
+    )
+    return Finding(
+        "definition_2", Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}."
+    )
+
+
+def judge_asymmetry(differences: Sequence[float]) -> Finding:
+    """Give the verdict on Theorem 2.1.1 from the relative differences of the two orders of the streams."""
+    smallest = min(differences)
+    numbers = {"smallest_difference": smallest}
+    if smallest > ASYMMETRY:
+        why = (
+            f"Swapping CT and MR changes the result by at least {smallest:.0%} of its size in every attention of "
+            "the trained network (it could not only where both images have equal features)."
+        )
+        return Finding("theorem_2_1_1", Verdict.HOLDS, why, numbers)
+    return Finding(
+        "theorem_2_1_1",
+        Verdict.FAILS,
+        f"An attention of the trained network gives the same result for both orders, to {smallest:.1e}.",
+        numbers,
+        "Different roles of the streams do not exclude equal results, for instance of equal features.",
+        f"The trained network's own features give a relative difference of {smallest:.1e}.",
+    )
+
+
+def judge_scaling(deviations: Sequence[float]) -> Finding:
+    """Give the verdict on Theorem 2.1.2 from the relative deviations from proportionality."""
+    largest = max(deviations)
+    numbers = {"largest_deviation": largest}
+    if largest <= PROPERTY_TOLERANCE:
+        why = f"Scaled features give the scaled result, to {largest:.1e}: cosine similarity ignores their strength."
+        return Finding("theorem_2_1_2", Verdict.HOLDS, why, numbers)
+    once, twice = _two_tokens(1.0), _two_tokens(2.0)
+    return Finding(
+        "theorem_2_1_2",
+        Verdict.FAILS,
+        f"Scaling the trained network's features misses proportionality by up to {largest:.0%}: stronger features "
+        "make attention sharper, not only larger.",
+        numbers,
+        "Eq. 5, from its second to its third line: the factor c^2 inside the softmax is dropped, but a softmax "
+        "changes when its scores are multiplied.",
+        f"Two tokens with one feature, F_a = F_b = (0, 1), all projections 1: the second token gets {once:.3f}; "
+        f"with doubled features it gets {twice:.3f}, not {2 * once:.3f}.",
+    )
+
+
+def judge_permutation(deviations: Sequence[float], windowed: float) -> Finding:
+    """Give the verdict on Theorem 2.1.3 from the relative deviations after a common permutation.
+
+    Args:
+        deviations: of attention over the tokens that attend to each other.
+        windowed: largest deviation when tokens change windows; reported beside it.
+    """
+    largest = max(deviations)
+    numbers = {"largest_deviation": largest, "across_windows": windowed}
+    if largest <= PROPERTY_TOLERANCE:
+        why = f"The same reordering of both streams reorders the result, to {largest:.1e}"
+        why += (
+            f"; not across windows, where the blocks keep tokens apart ({windowed:.0%})."
+            if windowed > 1e-3
+            else "."
+        )
+        return Finding("theorem_2_1_3", Verdict.HOLDS, why, numbers)
+    return Finding(
+        "theorem_2_1_3",
+        Verdict.FAILS,
+        f"The same reordering of both streams changes the result by up to {largest:.1e} of its size.",
+        numbers,
+        "Eq. 6 needs attention without anything that depends on a token's place.",
+        f"A random permutation of the trained network's own tokens: relative deviation {largest:.3g}.",
+    )
+
+
+def _in_double(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> tuple[CrossAttention, Tensor, Tensor]:
+    """Copy an attention and some of its windows in double precision, so that rounding does not count."""
+    chosen = torch.linspace(0, len(f_a) - 1, min(len(f_a), MOST_WINDOWS)).round().long().to(f_a.device)
+    return copy.deepcopy(module).double().requires_grad_(False), f_a[chosen].double(), f_b[chosen].double()
+
+
+def _random_rows(values: Values, similarity: Similarity, seed: int) -> list[Row]:
+    with own_generator(seed):
+        module = CrossAttention(RANDOM_CHANNELS, RANDOM_HEADS, values=values, similarity=similarity)
+        f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
+    return property_rows("random", "random", module.double().requires_grad_(False), f_a, f_b, seed)
+
+
+def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> float:
+    """Permute all tokens of all windows together: what a permutation of the whole map does to windows."""
+    w, n, c = f_a.shape
+    order = torch.randperm(w * n, generator=torch.Generator().manual_seed(seed)).to(f_a.device)
+    mixed_a, mixed_b = (f.reshape(w * n, c)[order].view(w, n, c) for f in (f_a, f_b))
+    expected = module(f_a, f_b).reshape(w * n, c)[order].view(w, n, c)
+    return relative_deviation(module(mixed_a, mixed_b), expected)
+
+
+def _two_tokens(c: float) -> float:
+    """Give the second token's attention for F_a = F_b = (0, c), one channel, all projections 1."""
+    f = torch.tensor([[[[0.0], [c]]]], dtype=torch.float64)
+    return float(cross_attention(f, f, f)[0, 0, 1, 0])

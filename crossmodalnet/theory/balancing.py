@@ -1,0 +1,238 @@
+"""Definition 4, Eq. 23 and Theorem 2.5: what the balancing of the losses does, and where it leads."""
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing, balancing_weights
+from crossmodalnet.losses.segmentation import evaluate_objectives
+from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.pareto import (
+    convex_problem,
+    deeper_valley,
+    descend,
+    distance_to_front,
+    smallest_norm,
+    stationarity,
+    two_valleys,
+)
+from crossmodalnet.theory.subject import Settings, Subject
+
+KEYS = ("definition_4", "equation_23", "theorem_2_5")
+MODES: tuple[Balancing, ...] = get_args(Balancing)
+WEIGHT_TOLERANCE = 1e-6
+CONVERGED = 1e-3
+# Losses closer than this share of the larger one are no clear case of one being larger.
+CLEAR = 0.1
+GRADIENT_CASES = 2
+SHOWN_STEPS = 60
+
+
+def check(subject: Subject, settings: Settings) -> Outcome:
+    """Check the balancing of the trained network's losses."""
+    if len(subject.objectives) < 2:
+        return Outcome(
+            [not_applicable(key, "One objective alone has nothing to be balanced with.") for key in KEYS]
+        )
+    losses = np.array([subject.curves[f"loss_{name}"] for name in subject.objectives]).T  # epochs, objectives
+    weights = np.array([subject.curves[f"weight_{name}"] for name in subject.objectives]).T
+    replayed = replay(losses, subject.objectives, subject.balancing, subject.alpha)
+    deviation = float(np.abs(replayed - equation_23(losses, subject.alpha)).max())
+    convex, rows = convex_rows(subject.alpha)
+    gram, gradient_rows = _gradients(subject, subject.training[:GRADIENT_CASES], losses[-1])
+    findings = [
+        judge_definition(subject.balancing, deviation),
+        judge_attention(subject.objectives, losses, weights),
+        judge_convergence(
+            subject.balancing, convex[subject.balancing], dominated(subject.balancing, subject.alpha), gram
+        ),
+    ]
+    tables = {
+        "balancing_convex": rows,
+        "balancing_weights": weight_rows(losses, subject.objectives, subject.alpha),
+        "balancing_gradients": gradient_rows,
+    }
+    return Outcome(findings, tables)
+
+
+def equation_23(losses: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    """Compute Eq. 23 as printed, `exp(-alpha L_i) / sum_j exp(-alpha L_j)`, from the losses of the row before.
+
+    Args:
+        losses: (steps, objectives).
+        alpha: of Eq. 23.
+
+    Returns:
+        (steps - 1, objectives).
+    """
+    powers = np.exp(-alpha * losses[:-1])
+    weights: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return weights
+
+
+def replay(
+    losses: NDArray[np.float64], names: Sequence[str], mode: Balancing, alpha: float
+) -> NDArray[np.float64]:
+    """Give the weights that the training's balancer answers to a series of losses, `(steps - 1, objectives)`."""
+    balancer = AdaptiveBalancer(names, mode, alpha)
+    weights = []
+    for row in losses:
+        balancer.update([float(value) for value in row])
+        weights.append(balancer.weights)
+    return np.array(weights[:-1])
+
+
+def weight_rows(losses: NDArray[np.float64], names: Sequence[str], alpha: float) -> list[Row]:
+    """Weigh the losses of every epoch in every mode; rows of table `balancing_weights`."""
+    return [
+        {"mode": mode, "epoch": epoch + 1, "objective": name, "weight": weight}
+        for mode in MODES
+        for epoch, row in enumerate(losses)
+        for name, weight in zip(names, balancing_weights([float(x) for x in row], alpha, mode), strict=True)
+    ]
+
+
+def convex_rows(alpha: float) -> tuple[dict[Balancing, tuple[float, float]], list[Row]]:
+    """Descend on the convex problem in every mode.
+
+    Returns:
+        the last point's distances to stationarity and to the Pareto front by mode, and rows of table
+        `balancing_convex`.
+    """
+    problem = convex_problem()
+    last: dict[Balancing, tuple[float, float]] = {}
+    rows: list[Row] = []
+    for mode in MODES:
+        points = descend(problem, mode, alpha)
+        steps = np.unique(np.geomspace(1, len(points), SHOWN_STEPS).round().astype(int)) - 1
+        rows += [{"mode": mode, "step": int(s), "distance": stationarity(problem, points[s])} for s in steps]
+        last[mode] = stationarity(problem, points[-1]), distance_to_front(points[-1])
+    return last, rows
+
+
+def dominated(mode: Balancing, alpha: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Descend on the problem with two valleys: where it ends, the losses there, and those of the deeper valley."""
+    problem = two_valleys()
+    end = descend(problem, mode, alpha)[-1]
+    return float(end[0]), problem.values(end), problem.values(deeper_valley(problem))
+
+
+def judge_definition(mode: Balancing, deviation: float) -> Finding:
+    """Give the verdict on Definition 4 from the largest deviation of the weights from Eq. 23."""
+    numbers = {"deviation": deviation}
+    if deviation <= WEIGHT_TOLERANCE:
+        why = f"The weights of this training are those of Eq. 23, to {deviation:.0e}."
+        return Finding("definition_4", Verdict.HOLDS, why, numbers)
+    if mode != "paper":
+        why = f"With balancing: {mode} the weights differ from Eq. 23 by up to {deviation:.2f} of 1."
+        return Finding("definition_4", Verdict.DEPARTS, why, numbers)
+    why = f"The weights differ from Eq. 23 by up to {deviation:.1e}, and no option says so: a defect."
+    broken = "The code, not the paper."
+    return Finding("definition_4", Verdict.FAILS, why, numbers, broken, f"Deviation {deviation:.3g}.")
+
+
+def judge_attention(
+    names: Sequence[str], losses: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Finding:
+    """Give the verdict on the text beneath Eq. 23 from losses and weights per epoch, `(epochs, objectives)`."""
+    ordered = np.sort(losses, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] >= CLEAR * ordered[:, -1]
+    if not clear.any():
+        why = "In no epoch was one loss clearly larger than the others."
+        return Finding("equation_23", Verdict.UNDECIDED, why, {"share_of_epochs": 0.0})
+    right = (losses.argmax(1) == weights.argmax(1)) & (np.ptp(weights, axis=1) > WEIGHT_TOLERANCE)
+    share = float(right[clear].mean())
+    numbers = {"share_of_epochs": share}
+    if share == 1:
+        why = "In every epoch with a clear difference the larger loss had the larger weight."
+        return Finding("equation_23", Verdict.HOLDS, why, numbers)
+    epoch = int(np.flatnonzero(clear & ~right)[0])
+    larger = int(losses[epoch].argmax())
+    return Finding(
+        "equation_23",
+        Verdict.FAILS,
+        f"The larger, more challenging loss had the larger weight in {share:.0%} of the epochs.",
+        numbers,
+        "The sign of the exponent: exp(-alpha L) is smaller for a larger loss, so the formula does the opposite of "
+        "the sentence beneath it (balancing: harder does what the sentence says).",
+        f"In epoch {epoch + 1} of this training the larger loss ({names[larger]}, {losses[epoch, larger]:.3f}) "
+        f"weighed {weights[epoch, larger]:.3f}, where equal weights are {1 / len(names):.3f}.",
+    )
+
+
+def judge_convergence(
+    mode: Balancing,
+    convex: tuple[float, float],
+    valleys: tuple[float, NDArray[np.float64], NDArray[np.float64]],
+    gradients: Mapping[str, float],
+) -> Finding:
+    """Give the verdict on Theorem 2.5.
+
+    Args:
+        mode: of the balancing.
+        convex: distances to stationarity and to the front at the end of the convex problem.
+        valleys: as `dominated` gives it.
+        gradients: figures of the trained network, reported beside them.
+    """
+    end, here, there = valleys
+    gap = float((here - there).min())
+    numbers = {
+        "convex_distance": convex[0],
+        "convex_distance_to_front": convex[1],
+        "dominated_by": gap,
+        **gradients,
+    }
+    losses = (
+        f"losses {here[0]:.3f} and {here[1]:.3f}; the deeper valley has {there[0]:.3f} and {there[1]:.3f}"
+    )
+    if max(convex) > CONVERGED:
+        verdict, why = (
+            Verdict.FAILS,
+            f"With balancing: {mode} even a convex problem ends {convex[1]:.2g} from its Pareto front.",
+        )
+    elif gap > 0:
+        verdict, why = (
+            Verdict.CONDITIONAL,
+            "On a convex problem the balancing reaches the Pareto front; where losses have several valleys, as those "
+            "of networks have, it can end in a point that another one beats in every loss.",
+        )
+    else:
+        why = "The balancing ended at Pareto-optimal points of both test problems."
+        return Finding("theorem_2_5", Verdict.HOLDS, why, numbers)
+    return Finding(
+        "theorem_2_5",
+        verdict,
+        why,
+        numbers,
+        "Step 2 assumes its conclusion: a limit of gradient descent need not minimise the weighted sum (Eq. 27), only "
+        "its gradient vanishes. Step 1 (Eq. 25) assumes that the losses settle.",
+        f"Two losses of one variable with two valleys, started at 1.3: descent ends at {end:.3f} with {losses}, "
+        "better in both.",
+    )
+
+
+def _gradients(
+    subject: Subject, cases: Sequence[LabelledCase], losses: NDArray[np.float64]
+) -> tuple[dict[str, float], list[Row]]:
+    """Compare the gradients of the objectives at the trained weights with the shortest vector of their hull."""
+    parameters = [p for p in subject.network.parameters() if p.requires_grad]
+    label = torch.stack([case.label for case in cases]).to(subject.device).long()
+    values = evaluate_objectives(subject.objectives, subject.network(subject.images(cases)), label)
+    vectors = []
+    for value in values:
+        found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        vectors.append(torch.cat([g.flatten().double() for g in found if g is not None]))
+    stacked = torch.stack(vectors)
+    gram = (stacked @ stacked.T).cpu().numpy()
+    smallest, _ = smallest_norm(gram)
+    rows: list[Row] = []
+    for mode in MODES:
+        weights = np.array(balancing_weights([float(x) for x in losses], subject.alpha, mode))
+        norm = float(np.sqrt(weights @ gram @ weights))
+        rows.append({"mode": mode, "weighted_norm": norm, "smallest_norm": smallest})
+    largest = float(np.sqrt(np.diag(gram).max()))
+    return {"trained_distance": smallest, "trained_distance_relative": smallest / max(largest, 1e-12)}, rows

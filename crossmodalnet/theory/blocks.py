@@ -1,0 +1,180 @@
+"""Definitions 1 and 3, Theorem 2.2: Swin blocks and deformable operators against their equations."""
+
+import copy
+import math
+from math import prod
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from crossmodalnet.networks.deformable import DeformableOperator
+from crossmodalnet.networks.swin import Residual, SwinBlock
+from crossmodalnet.theory.capture import capture_inputs, relative_deviation
+from crossmodalnet.theory.findings import Finding, Outcome, Verdict, not_applicable
+from crossmodalnet.theory.subject import Settings, Subject
+
+NUM_TOKENS = 24
+NUM_CHANNELS = 4
+TOLERANCE = 1e-4
+OPERATOR_KEYS = ("definition_3", "theorem_2_2")
+
+
+def check(subject: Subject, settings: Settings) -> Outcome:
+    """Check Swin blocks and deformable operators of the trained network on a test case."""
+    if subject.config is None:
+        keys = ("definition_1", *OPERATOR_KEYS)
+        return Outcome([not_applicable(key, "This network has other blocks.") for key in keys])
+    image, draw = subject.images(subject.test[:1]), np.random.default_rng(settings.seed)
+    blocks = capture_inputs(subject.network, image, SwinBlock)
+    deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
+    findings = [judge_block(subject.config.residual, deviation)]
+    operators = capture_inputs(subject.network, image, DeformableOperator)
+    if not operators:
+        why = "This network has no deformable operator."
+        return Outcome([*findings, *(not_applicable(key, why) for key in OPERATOR_KEYS)])
+    measured = [operator_deviation(operator, inputs[0], draw) for operator, inputs in operators.values()]
+    largest = max(float(operator.offsets(i[0]).detach().abs().max()) for operator, i in operators.values())
+    findings.append(judge_operator(max(measured), largest, subject.config.max_offset))
+    findings.append(judge_capacity([count_offsets(operator) for operator, _ in operators.values()]))
+    return Outcome(findings)
+
+
+def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> float:
+    """Compare a block's output with Eq. 2, computed token by token, at random places.
+
+    Args:
+        block: with plain or shifted windows.
+        f: (1, d, h, w, c).
+        draw: of the places.
+
+    Returns:
+        Relative deviation over those tokens.
+    """
+    block, f = copy.deepcopy(block).double().requires_grad_(False), f[:1].double()
+    size = f.shape[1:4]
+    places = [tuple(int(draw.integers(n)) for n in size) for _ in range(NUM_TOKENS)]
+    expected = torch.stack([equation_2(block, f[0], place) for place in places])
+    out = block(f)[0]
+    found = torch.stack([out[place] for place in places])
+    return relative_deviation(found, expected)
+
+
+def equation_2(block: SwinBlock, f: Tensor, place: tuple[int, ...]) -> Tensor:
+    """Compute Eq. 2 for one token: `MLP(LN(MSA(LN(F)) + F)) + F`.
+
+    A token attends to those that the same cell of a grid holds; shifted windows move the grid by half a window
+    (on axes that one window does not cover), and its cells end at the map's faces.
+
+    Args:
+        block: gives window, shift and weights.
+        f: (d, h, w, c).
+        place: of the token.
+
+    Returns:
+        (c,).
+    """
+    attention = block.attention
+    own = [
+        _cell(p, n, w, s) for p, n, w, s in zip(place, f.shape[:3], block.window, block.shift, strict=True)
+    ]
+    grid = torch.meshgrid(*(torch.arange(a, b, device=f.device) for a, b in own), indexing="ij")
+    others = torch.stack(grid, dim=-1).reshape(-1, 3)
+    normed = block.norm1(f[tuple(others.T)])
+    q, k, v = attention.qkv(block.norm1(f[place])), attention.qkv(normed), attention.qkv(normed)
+    c = f.shape[-1]
+    q, k, v = q[:c], k[:, c : 2 * c], v[:, 2 * c :]
+    window = torch.tensor(block.window, device=f.device)
+    steps = torch.tensor(place, device=f.device) - others + window - 1
+    index = (steps[:, 0] * (2 * window[1] - 1) + steps[:, 1]) * (2 * window[2] - 1) + steps[:, 2]
+    heads = []
+    for head, rows in enumerate(torch.arange(c, device=f.device).chunk(attention.num_heads)):
+        scores = k[:, rows] @ q[rows] / math.sqrt(len(rows)) + attention.position_bias[index, head]
+        heads.append(torch.softmax(scores, dim=0) @ v[:, rows])
+    attended = attention.proj(torch.cat(heads))
+    out: Tensor = block.mlp(block.norm2(attended + f[place])) + f[place]
+    return out
+
+
+def _cell(p: int, n: int, window: int, shift: int) -> tuple[int, int]:
+    """First token and end of the window around token `p` of an axis of `n`."""
+    shift = 0 if n <= window else shift
+    first = (p - shift) // window * window + shift
+    return max(first, 0), min(first + window, n)
+
+
+def operator_deviation(operator: DeformableOperator, f: Tensor, draw: np.random.Generator) -> float:
+    """Compare an operator's output with Eq. 7 by SciPy's linear interpolation, in some channels.
+
+    Args:
+        operator: the deformable operator.
+        f: (1, d, h, w, c).
+        draw: of the channels.
+
+    Returns:
+        Relative deviation over the whole map.
+    """
+    with torch.no_grad():
+        offsets = operator.offsets(f[:1])[0].double().cpu().numpy()  # (d, h, w, K, 3)
+        channels = draw.choice(f.shape[-1], min(NUM_CHANNELS, f.shape[-1]), replace=False)
+        found = operator(f[:1])[0].double().cpu()[..., channels]
+    here = np.stack(np.meshgrid(*(np.arange(n) for n in f.shape[1:4]), indexing="ij"), axis=-1)
+    weights = operator.weights.detach().double().cpu().numpy()
+    features = f[0].double().cpu().numpy()
+    expected = np.zeros(found.shape)
+    for position, channel in enumerate(channels):
+        for point, weight in enumerate(weights):
+            places = np.moveaxis(here + offsets[..., point, :], -1, 0)
+            sampled = ndimage.map_coordinates(features[..., channel], places, order=1, mode="nearest")
+            expected[..., position] += weight * sampled
+    return relative_deviation(found, torch.from_numpy(expected))
+
+
+def count_offsets(operator: DeformableOperator) -> tuple[int, int]:
+    """Count an operator's offset parameters, 0 where they are predicted, and what Theorem 2.2 asks for: 3 K D H W."""
+    counted = 0 if operator.raw_offsets is None else operator.raw_offsets.numel()
+    return counted, 3 * operator.num_points * prod(operator.size)
+
+
+def judge_block(residual: Residual, deviation: float) -> Finding:
+    """Give the verdict on Definition 1 from the largest relative deviation from Eq. 2."""
+    numbers = {"deviation": deviation}
+    if deviation <= TOLERANCE:
+        why = f"The trained network's Swin blocks are Eq. 2 to a relative deviation of {deviation:.1e}."
+        return Finding("definition_1", Verdict.HOLDS, why, numbers)
+    if residual != "paper":
+        why = f"With residual: {residual} the blocks differ from Eq. 2 by {deviation:.0%} of their size."
+        return Finding("definition_1", Verdict.DEPARTS, why, numbers)
+    why = f"The blocks differ from Eq. 2 by {deviation:.1e} of their size, and no option says so: a defect."
+    broken = "The code, not the paper."
+    return Finding("definition_1", Verdict.FAILS, why, numbers, broken, f"Deviation {deviation:.3g}.")
+
+
+def judge_operator(deviation: float, largest_offset: float, max_offset: float) -> Finding:
+    """Give the verdict on Definition 3 from the largest relative deviation from Eq. 7 and the largest offset."""
+    numbers = {"deviation": deviation, "largest_offset": largest_offset}
+    if deviation <= TOLERANCE and largest_offset <= max_offset:
+        why = (
+            f"The trained network's operators are Eq. 7 to {deviation:.1e}; their offsets reach "
+            f"{largest_offset:.2f} tokens of at most {max_offset:g}."
+        )
+        return Finding("definition_3", Verdict.HOLDS, why, numbers)
+    why = f"An operator differs from Eq. 7 by {deviation:.1e}, its offsets reach {largest_offset:.2f} tokens: a defect."
+    example = f"Deviation {deviation:.3g}, largest offset {largest_offset:.3g} of {max_offset:g}."
+    return Finding("definition_3", Verdict.FAILS, why, numbers, "The code, not the paper.", example)
+
+
+def judge_capacity(counts: list[tuple[int, int]]) -> Finding:
+    """Give the verdict on Theorem 2.2 from the parameters of each operator, counted and asked for."""
+    counted, asked = (sum(column) for column in zip(*counts, strict=True))
+    numbers = {"counted": float(counted), "expected": float(asked)}
+    if all(found == expected for found, expected in counts):
+        why = f"The {len(counts)} operators have {counted} offset parameters, 3 K D H W each, as claimed."
+        return Finding("theorem_2_2", Verdict.HOLDS, why, numbers)
+    if counted == 0:
+        why = f"With offsets: predicted no location has parameters of its own; the paper asks for {asked}."
+        return Finding("theorem_2_2", Verdict.DEPARTS, why, numbers)
+    why = f"The operators have {counted} offset parameters; the paper asks for {asked}."
+    broken = "The count of Eq. 8 is not that of the operators."
+    return Finding("theorem_2_2", Verdict.FAILS, why, numbers, broken, f"{counted} against {asked}.")

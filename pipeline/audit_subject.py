@@ -1,0 +1,79 @@
+"""Reading what an audit looks at: a trained model, its cases and its curves."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+
+from crossmodalnet.data.augmentation import centre_crop
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.data.patches import pad_to
+from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.windows import Triple
+from crossmodalnet.theory.subject import Settings, Subject
+from pipeline.cropped import labelled, read_cropped
+from pipeline.errors import DataError
+from pipeline.model_card import ModelCard, load_model
+from pipeline.params.audit import AuditParams
+from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT, of_run
+from pipeline.split_file import read_split
+
+
+def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> Subject:
+    """Read a trained model with its training and test pairs.
+
+    Args:
+        model: name of the model.
+        seed: of its training.
+        params: of the audit.
+        device: where its networks go.
+
+    Raises:
+        DataError: the model, a pair or the curves are missing or damaged.
+    """
+    loaded = load_model(of_run(MODELS, model, seed))
+    card = loaded.card
+    with torch.random.fork_rng():
+        torch.manual_seed(card.seed)  # as in training, so that these are the weights it began with
+        initial = card.build()
+    names = read_split(SPLIT)["test"][: params.num_cases]
+    if not names:
+        raise DataError(f"{SPLIT} lists no test pair: raise split.test_fraction")
+    config = CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None
+    return Subject(
+        network=loaded.network.to(device),
+        initial=initial.to(device).eval(),
+        config=config,
+        patch_size=card.patch_size,
+        training=_cases(card.training_pairs, card),
+        test=_cases(names, card),
+        objectives=tuple(card.losses["objectives"]),
+        balancing=card.losses["balancing"],
+        alpha=card.losses["alpha"],
+        curves=_curves(model, seed),
+    )
+
+
+def settings_of(params: AuditParams) -> Settings:
+    """Take from the parameters what concerns the checks themselves."""
+    return Settings(**params.model_dump(exclude={"device", "workers"}))
+
+
+def _cases(names: Sequence[str], card: ModelCard) -> list[LabelledCase]:
+    """Read pairs and cut the middle out of them that one patch holds; smaller ones are padded."""
+    cases = [labelled(read_cropped(CROPPED / name), card.intensity) for name in names]
+    return [_cut(case, card.patch_size) for case in cases]
+
+
+def _cut(case: LabelledCase, size: Triple) -> LabelledCase:
+    label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
+    return LabelledCase(case.name, centre_crop(pad_to(case.image, size), size), centre_crop(label, size))
+
+
+def _curves(model: str, seed: int) -> Mapping[str, Sequence[float]]:
+    path = of_run(CURVES, model, seed).with_suffix(".csv")
+    try:
+        table = pd.read_csv(path)
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is no table of a training ({error}): run `dvc repro train`") from error
+    return {str(name): table[name].tolist() for name in table if str(name).startswith(("loss_", "weight_"))}

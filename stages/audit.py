@@ -1,0 +1,34 @@
+"""Stage `audit`: which of the paper's claims hold for a trained model."""
+
+import logging
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="a trained model; `crossmodalnet-cosine` for an ablation")],
+    seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
+) -> None:
+    """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
+    from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+    from pipeline.auditing import audit, write_audit
+    from pipeline.console import track
+    from pipeline.outputs import whole_folder
+    from pipeline.params.audit import AuditParams
+    from pipeline.params.base import load_section
+    from pipeline.paths import AUDIT, METRICS
+
+    params = load_section(AuditParams, "audit")
+    outcomes = {}
+    with whole_folder(AUDIT / model) as folder:
+        for task, outcome in track(audit(model, seed, params), "audit", len(GROUPS)):
+            outcomes[task.name] = outcome
+        found = write_audit(folder, METRICS / "audit" / f"{model}.json", model, seed, outcomes)
+    for key, finding in found.items():
+        logger.info("%-14s %s", STATEMENTS[key].number, finding.verdict)
+    counts = Counter(str(finding.verdict) for finding in found.values())
+    logger.info("%s: %s", model, ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))

@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import torch
+
+from crossmodalnet.theory.approximation import Darkening, check, darken, judge, overfit
+from crossmodalnet.theory.findings import Verdict
+from crossmodalnet.theory.functions import (
+    FUNCTIONS,
+    SIZE,
+    errors_after_training,
+    random_images,
+    small_config,
+    targets,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_instance_normalisation_hides_the_brightness(make_subject, settings):
+    outcome = check(make_subject(stem="conv"), settings)
+    assert outcome.findings[0].verdict is Verdict.FAILS
+    assert {row["function"] for row in outcome.tables["approximation"]} == set(FUNCTIONS)
+
+
+def test_the_papers_stem_sees_the_brightness(make_subject):
+    blind, seeing = make_subject(stem="conv"), make_subject(stem="linear")
+    with torch.no_grad():
+        for embedding in (*blind.network.embeddings, *seeing.network.embeddings):
+            embedding.proj.bias.normal_(std=0.2)  # as training does; without it, layer norm hides the scale too
+    assert darken(seeing).output > 0.05
+    assert darken(blind).output < 0.01
+
+
+def test_verdicts_follow_from_the_change_of_output():
+    blind, seeing = Darkening(1e-3, 0.4, 0.2), Darkening(0.3, 0.4, 0.2)
+    assert judge(blind, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.FAILS
+    assert "at least 0.100" in judge(blind, 0.7, 0.5, 0.5, 1.0).counterexample
+    assert judge(seeing, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.UNDECIDED
+
+
+def test_random_images_are_standardised_and_targets_too():
+    images = random_images(4, torch.Generator().manual_seed(0))
+    assert images.shape == (4, 2, *SIZE)
+    torch.testing.assert_close(images.mean((2, 3, 4)), torch.zeros(4, 2), atol=1e-5, rtol=0)
+    found = targets(images)
+    torch.testing.assert_close(found.std((0, 2, 3, 4)), torch.ones(len(FUNCTIONS)))
+    product = images[:, 0] * images[:, 1]
+    torch.testing.assert_close(found[:, 0], (product - product.mean()) / product.std())
+
+
+def test_training_brings_the_errors_down(make_subject):
+    config = small_config(make_subject().config, 6, 1)
+    before, after = (errors_after_training(config, steps, 0, CPU) for steps in (1, 60))
+    assert before == errors_after_training(config, 1, 0, CPU)
+    assert after["maximum"] < 0.9 * before["maximum"]
+
+
+def test_one_case_is_overfitted(make_subject, settings):
+    subject = make_subject(channels=24, head_channels=16, stem_channels=8)
+    curve = overfit(subject.config, subject.training[0], replace(settings, overfit_steps=200), CPU)
+    assert curve[0][1] < 0.5
+    assert curve[-1][1] > 0.99
+
+
+def test_without_streams_it_does_not_apply(make_subject, settings):
+    assert check(make_subject(streams="ct"), settings).findings[0].verdict is Verdict.NOT_APPLICABLE

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from crossmodalnet.networks.deformable import DeformableOperator
+from crossmodalnet.networks.swin import SwinBlock
+from crossmodalnet.theory.blocks import (
+    block_deviation,
+    check,
+    count_offsets,
+    judge_capacity,
+    judge_operator,
+    operator_deviation,
+)
+from crossmodalnet.theory.findings import Verdict
+
+
+def verdicts(outcome):
+    return {finding.key: finding.verdict for finding in outcome.findings}
+
+
+def test_the_default_network_is_as_printed(make_subject, settings):
+    found = verdicts(check(make_subject(), settings))
+    assert found == dict.fromkeys(("definition_1", "definition_3", "theorem_2_2"), Verdict.HOLDS)
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "verdict"),
+    [
+        ({"residual": "standard"}, "definition_1", Verdict.DEPARTS),
+        ({"offsets": "predicted"}, "theorem_2_2", Verdict.DEPARTS),
+        ({"deformable": False}, "theorem_2_2", Verdict.NOT_APPLICABLE),
+        ({"deformable": False}, "definition_3", Verdict.NOT_APPLICABLE),
+    ],
+)
+def test_options_change_the_verdicts_concerned(make_subject, settings, options, key, verdict):
+    default = verdicts(check(make_subject(), settings))
+    found = verdicts(check(make_subject(**options), settings))
+    assert found[key] is verdict
+    assert {k for k in found if found[k] is not default[k]} <= {key, "definition_3", "theorem_2_2"}
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("size", [(8, 8, 8), (6, 5, 9), (3, 4, 7)])
+def test_blocks_agree_with_equation_2_on_any_map(shifted, size):
+    window = tuple(min(n, 4) for n in size)
+    block = SwinBlock(6, 2, window, shifted=shifted)
+    assert block_deviation(block, torch.randn(1, *size, 6), np.random.default_rng(0)) < 1e-12
+
+
+def test_a_block_with_a_wrong_shift_is_found_out():
+    class Wrong(SwinBlock):
+        def forward(self, f):
+            return super().forward(f.roll(1, 1)).roll(-1, 1)
+
+    block = Wrong(6, 2, (4, 4, 4), shifted=True)
+    assert block_deviation(block, torch.randn(1, 8, 8, 8, 6), np.random.default_rng(0)) > 1e-3
+
+
+@pytest.mark.parametrize("offsets", ["static", "predicted"])
+def test_operators_agree_with_scipy(offsets):
+    operator = DeformableOperator(5, (4, 5, 6), num_points=3, offsets=offsets)
+    with torch.no_grad():
+        for parameter in operator.parameters():
+            parameter.normal_()
+    assert operator_deviation(operator, torch.randn(1, 4, 5, 6, 5), np.random.default_rng(0)) < 1e-5
+
+
+def test_a_wrong_operator_fails():
+    assert judge_operator(1e-2, 1.0, 2.0).verdict is Verdict.FAILS
+    assert judge_operator(1e-6, 2.5, 2.0).verdict is Verdict.FAILS
+    assert judge_operator(1e-6, 1.0, 2.0).verdict is Verdict.HOLDS
+
+
+def test_offsets_are_counted_as_theorem_2_2_asks():
+    assert count_offsets(DeformableOperator(4, (2, 3, 4), num_points=5)) == (3 * 5 * 24, 360)
+    assert judge_capacity([(360, 360), (12, 12)]).verdict is Verdict.HOLDS
+    assert judge_capacity([(360, 360), (11, 12)]).verdict is Verdict.FAILS

@@ -1,0 +1,41 @@
+import math
+
+import pytest
+
+from crossmodalnet.theory.findings import AGAINST_THE_PAPER, Finding, Verdict
+from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+
+# As the paper numbers them; Theorem 2.1 has three parts.
+NUMBERED = (
+    *(f"Definition {n}" for n in range(1, 8)),
+    *(f"Theorem 2.1.{n}" for n in range(1, 4)),
+    *(f"Theorem 2.{n}" for n in range(2, 8)),
+    "Lemma 1", "Corollary 1", "Corollary 2", "Equation 23", "Equation 30",
+)  # fmt: skip
+
+
+def test_no_numbered_statement_is_missing():
+    assert sorted(statement.number for statement in STATEMENTS.values()) == sorted(NUMBERED)
+
+
+def test_keys_are_the_numbers():
+    for key, statement in STATEMENTS.items():
+        assert key == statement.number.lower().replace(" ", "_").replace(".", "_")
+
+
+def test_every_group_has_statements():
+    assert {statement.group for statement in STATEMENTS.values()} == set(GROUPS)
+
+
+@pytest.mark.parametrize("verdict", sorted(AGAINST_THE_PAPER))
+def test_a_verdict_against_the_paper_needs_its_reasons(verdict):
+    with pytest.raises(ValueError, match="broken step and a counterexample"):
+        Finding("theorem_2_4", verdict, "why")
+    with pytest.raises(ValueError, match="broken step and a counterexample"):
+        Finding("theorem_2_4", verdict, "why", breaks="here")
+    assert Finding("theorem_2_4", verdict, "why", breaks="here", counterexample="this")
+
+
+def test_numbers_are_finite():
+    with pytest.raises(ValueError, match="rate"):
+        Finding("lemma_1", Verdict.HOLDS, "why", {"rate": math.nan})

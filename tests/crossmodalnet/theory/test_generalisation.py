@@ -1,0 +1,71 @@
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from crossmodalnet.theory.findings import Verdict
+from crossmodalnet.theory.generalisation import (
+    Complexity,
+    Sample,
+    check,
+    class_complexity,
+    error_rate,
+    estimate,
+    gap_bound,
+    judge,
+    margins,
+    ramp_loss,
+)
+
+
+def test_estimate_agrees_with_the_sum_over_all_signs():
+    features = torch.tensor([[[1.0, 0.0], [2.0, 1.0]], [[0.0, 3.0], [1.0, 1.0]]])
+    flat = features.flatten(0, 1)
+    exact = sum(float((torch.tensor(s) @ flat).norm()) for s in product((-1.0, 1.0), repeat=4)) / 16
+    found = estimate(features, 1, 4000, torch.Generator().manual_seed(0))
+    assert found.mean == pytest.approx(exact, abs=5 * found.error)
+    assert found.largest == pytest.approx(math.sqrt(1 + 5 + 9 + 2))
+    assert found.smallest <= exact <= found.largest
+
+
+def test_the_supremum_of_definition_5_is_the_closed_form():
+    features, signs, norm = torch.randn(6, 3), torch.tensor([1.0, -1, 1, 1, -1, 1]), 2.0
+    signed = signs @ features
+    best = norm * signed / signed.norm()
+    others = torch.nn.functional.normalize(torch.randn(1000, 3), dim=1) * norm
+    assert (others @ features.T @ signs).max() <= best @ features.T @ signs
+    torch.testing.assert_close(best @ features.T @ signs, norm * signed.norm())
+
+
+def test_bound_by_hand():
+    assert gap_bound(0.1, 50) == pytest.approx(0.2 + 3 * math.sqrt(math.log(40) / 100))
+    assert class_complexity(2.0, 30.0, 5, 9) == pytest.approx(2 * 2.0 * 30.0 / (5 * 3))
+
+
+def test_losses_by_hand():
+    # one case, three voxels; two classes whose logits are the two features
+    sample = Sample(torch.tensor([[[2.0, 0.0], [0.5, 0.0], [0.0, 1.0]]]), torch.tensor([[0, 0, 0]]))
+    torch.testing.assert_close(margins(sample, torch.eye(2)), torch.tensor([[2.0, 0.5, -1.0]]))
+    assert error_rate(sample, torch.eye(2)) == pytest.approx(1 / 3)
+    assert ramp_loss(sample, torch.eye(2)) == pytest.approx((0 + 0.5 + 1) / 3)
+
+
+def test_a_network_is_measured(make_subject, settings):
+    outcome = check(make_subject(), settings)
+    finding = outcome.findings[0]
+    assert finding.verdict is Verdict.HOLDS
+    assert finding.numbers == check(make_subject(), settings).findings[0].numbers
+    assert [row["term"] for row in outcome.tables["generalisation"]] == ["complexity", "bound", "gap"]
+    assert "says nothing" in finding.why
+
+
+def test_a_bound_below_one_says_something():
+    finding = judge(Complexity(0.9, 0.01, 1.0, 0.7), 0.01, 0.01, 0.4, 0.1, 1000)
+    assert finding.verdict is Verdict.HOLDS
+    assert "says something" in finding.why
+
+
+def test_an_impossible_estimate_fails():
+    assert judge(Complexity(1.5, 0.01, 1.0, 0.7), 0.1, 0.01, 2.0, 0.1, 10).verdict is Verdict.FAILS
+    assert judge(Complexity(0.5, 0.01, 1.0, 0.7), 0.1, 0.01, 2.0, 0.1, 10).verdict is Verdict.FAILS
