@@ -18,10 +18,11 @@ class FlowNetwork(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Give logits `(b, num_classes, d, h, w)` and the penalty in nats; `seed` is that of its random tokens."""
+    def forward(self, x: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Give logits `(b, num_classes, d, h, w)` and the penalty in nats; every step has random tokens of its own."""
         logits, layers = self.network.logits_and_layers(x)
-        return logits, cmif_penalty([(a, b) for a, b in channels_first(layers)], seed=seed)
+        pairs = [(a, b) for a, b in channels_first(layers)]
+        return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up
 
 
 def has_flow(network: nn.Module) -> bool:

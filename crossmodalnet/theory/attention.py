@@ -119,7 +119,7 @@ def judge_asymmetry(differences: Sequence[float]) -> Finding:
     if smallest > ASYMMETRY:
         why = (
             f"Swapping CT and MR changes the result by at least {smallest:.0%} of its size in every attention of "
-            "the trained network (it could not only where both images have equal features)."
+            "the trained network. Only equal features of both images would be an exception."
         )
         return Finding("theorem_2_1_1", Verdict.HOLDS, why, numbers)
     return Finding(

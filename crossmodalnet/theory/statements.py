@@ -96,7 +96,7 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType({
         "Equation 23",
         "The weights make training pay more attention to the losses that are currently more challenging.",
         "Over all epochs of the training, the weight of the larger loss.",
-        "Holds where the larger loss had the larger weight in every epoch, else fails.",
+        "Holds where the larger loss had the larger weight in every epoch in which they differ by a tenth, else fails.",
         "balancing",
     ),
     "equation_30": Statement(
@@ -149,8 +149,8 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType({
         "Theorem 2.4",
         "CT and MR features share more information from layer to layer.",
         "Mutual information at every layer of encoder and decoder by two estimators, with 95 % intervals.",
-        "Fails where both estimators find the same layer to lose information (interval below 0); holds where no "
-        "estimate falls; else undecided.",
+        "Fails where both estimators find the same layer of the trained or of the untrained network to lose "
+        "information (interval below 0); holds where no estimate of the trained one falls; else undecided.",
         "flow",
     ),
     "theorem_2_5": Statement(
@@ -174,8 +174,9 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType({
         "Theorem 2.7",
         "Every layer adds shared information, and deeper layers add more than those before.",
         "Differences of mutual information between layers, and their growth, by two estimators, with 95 % intervals.",
-        "Fails where both estimators find the same layer to add less than nothing, or less than the one before "
-        "(interval below 0); holds where no estimate does; else undecided.",
+        "Fails where both estimators find the same layer of the trained or of the untrained network to add less than "
+        "nothing, or less than the one before (interval below 0); holds where no estimate of the trained one does; "
+        "else undecided.",
         "flow",
     ),
     "lemma_1": Statement(

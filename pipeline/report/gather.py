@@ -11,6 +11,7 @@ from pipeline import paths
 from pipeline.errors import DataError, UsageError
 from pipeline.names import ATLAS, OURS, method_of
 from pipeline.params.base import read_raw
+from pipeline.report.gather_audit import read_audit
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
 from pipeline.report.reading import existing, read_object, read_table
 from pipeline.report.recorded_rates import recorded_trials
@@ -52,6 +53,7 @@ def gather(
         comparison=read_comparison(top),
         profiles={name: read_profile(name, top) for name in (*models, *variants)},
         trials={name: read_trials(name, top) or recorded_trials(name, params) for name in models},
+        audits={name: read_audit(name, top) for name in models},
         cases={pair: _find_case(pair, top) for pair in split["test"]},
         registration=registration,
         checkerboards={str(pair): _find_checkerboard(str(pair), top) for pair in registration["pair"]},

@@ -14,6 +14,7 @@ from pipeline.names import METRICS as METRICS
 from pipeline.names import TITLES as TITLES
 from pipeline.names import Metric as Metric
 from pipeline.names import short_title_of, title_of
+from pipeline.report.audit_records import AuditRecord
 from pipeline.report.comparison_records import Comparison, Profile, Trial
 from pipeline.tables import MEAN
 
@@ -122,6 +123,7 @@ class Artefacts:
         comparison: what stage `compare` found.
         profiles: costs by the name of the model, or of an ablation's runs.
         trials: learning rates tried, by model; none where no search was made.
+        audits: what the paper claims, checked on each model, in the same order.
         cases: test cases by pair name.
         registration: registration_qc/pairs.csv.
         checkerboards: picture per pair name.
@@ -137,6 +139,7 @@ class Artefacts:
     comparison: Comparison
     profiles: Mapping[str, Profile]
     trials: Mapping[str, Sequence[Trial]]
+    audits: Mapping[str, AuditRecord]
     cases: Mapping[str, TestCase]
     registration: pd.DataFrame
     checkerboards: Mapping[str, Path]

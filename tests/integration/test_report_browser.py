@@ -21,8 +21,8 @@ MODELS = ("crossmodalnet", "vtunet", "swin_unet", "swin_unetr", "nnformer", "med
 ABLATIONS = ("no_cross", "no_deformable", "ct_only", "mr_only", "standard_residual", "values_a", "cosine")
 SEEDS = (0, 1)
 SECTIONS = (
-    "summary", "comparison", "costs", "ablations", "literature", "structures", "cases", "overlays", "training",
-    "registration", "data", "limits", "next", "parameters",
+    "summary", "comparison", "costs", "ablations", "literature", "claims", "structures", "cases", "overlays",
+    "training", "registration", "data", "limits", "next", "parameters",
 )  # fmt: skip
 # Elements that stick out of the page, other than in boxes made to be scrolled.
 OVERFLOWING = """() => [...document.querySelectorAll("body *")].filter(element => {
@@ -119,6 +119,13 @@ def test_checkerboards_open_without_a_script(page: Page) -> None:
     assert not picture.is_visible()
     page.locator("#registration summary").click()
     assert picture.is_visible()
+
+
+def test_number_of_a_statement_opens_its_details(page: Page) -> None:
+    details = page.locator("#claim-theorem_2_4")
+    assert not details.is_visible()
+    page.locator("#claims a[href='#claim-theorem_2_4']").click()
+    details.wait_for(state="visible")
 
 
 def test_it_can_be_photographed(page: Page, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def test_the_papers_stem_sees_the_brightness(make_subject):
     blind, seeing = make_subject(stem="conv"), make_subject(stem="linear")
     with torch.no_grad():
         for embedding in (*blind.network.embeddings, *seeing.network.embeddings):
-            embedding.proj.bias.normal_(std=0.2)  # as training does; without it, layer norm hides the scale too
+            embedding.proj.bias.normal_(
+                std=0.2
+            )  # as training does; without it, layer norm hides the scale too
     assert darken(seeing).output > 0.05
     assert darken(blind).output < 0.01
 

@@ -79,6 +79,7 @@ def test_score_that_one_seed_leaves_undefined_is_that_of_the_other(project: Path
         ("comparison/ranks.csv", "compare"),
         ("comparison/statements.json", "compare"),
         ("profile/mednext.json", "profile"),
+        ("audit/mednext/findings.json", "audit"),
         ("profile/crossmodalnet-mr_only.json", "profile-ablation"),
     ],
 )

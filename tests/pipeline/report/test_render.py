@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from crossmodalnet.theory.findings import Finding, Verdict, not_applicable
+from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.params.report import ReportParams
+from pipeline.report.audit_records import AuditRecord
 from pipeline.report.comparison_records import Statement
 from pipeline.report.gather import gather
 from pipeline.report.records import Artefacts, Estimate, Training
@@ -45,11 +48,18 @@ def other_page(artefacts: Artefacts) -> str:
         results=[first, replace(second, estimates=better), atlas],
         trainings=trainings,
         comparison=comparison,
+        audits={"crossmodalnet": hostile(artefacts.audits["crossmodalnet"])},
         split=split,
         params="<script>alert(1)</script>",
         source="mmwhs",
     )
     return render_text(changed)
+
+
+def hostile(audit: AuditRecord) -> AuditRecord:
+    """An audit whose texts and numbers are called like elements."""
+    finding = Finding("definition_1", Verdict.FAILS, "why<u>", {"n<u>": 1.0}, "breaks<u>", "example<u>")
+    return replace(audit, findings={**audit.findings, "definition_1": finding})
 
 
 def render_text(artefacts: Artefacts) -> str:
@@ -78,7 +88,7 @@ def test_every_link_has_its_section(page: str) -> None:
     links = {attributes["href"] for tag, attributes in elements if tag == "a"}
     assert links == {f"#{target}" for target in targets}
     assert {"summary", "structures", "overlays", "training", "registration", "limits", "next"} <= targets
-    assert {"comparison", "costs", "ablations", "literature"} <= targets
+    assert {"comparison", "costs", "ablations", "literature", "claims", "claims-flow"} <= targets
 
 
 def test_page_of_one_network_has_no_comparison(made: Path) -> None:
@@ -106,7 +116,8 @@ def test_settings_that_are_not_the_same_for_all_are_shown(page: str, other_page:
 def test_every_picture_says_what_it_shows(page: str) -> None:
     pictures = [attributes for tag, attributes in Elements(page).found if tag == "img"]
     # bars, boxes, ranks, costs, ablations; curves; 3 cases and the head, 3 planes of 6 panels; checkerboards
-    assert len(pictures) == 4 + 3 + 2 + (3 * 3 + 1) * 6 + 8
+    # 9 of the claims of ours, 3 of those of the other
+    assert len(pictures) == 4 + 3 + 2 + (3 * 3 + 1) * 6 + 8 + 9 + 3
     assert all(picture["alt"] for picture in pictures)
 
 
@@ -115,6 +126,33 @@ def test_text_from_data_is_escaped(other_page: str) -> None:
     assert "&lt;script&gt;" in other_page
     assert "a<i>b" not in other_page
     assert "a&lt;i&gt;b" in other_page
+    assert "<u>" not in other_page
+    assert all(f"{word}&lt;u&gt;" in other_page for word in ("why", "n", "breaks", "example"))
+
+
+def test_claims_lead_to_their_details_and_details_are_of_the_main_model(page: str) -> None:
+    elements = Elements(page).found
+    links = [attributes.get("href") for tag, attributes in elements if tag == "a"]
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert [f"#claim-{key}" in links for key in STATEMENTS] == [True] * len(STATEMENTS)
+    assert len(ids) == len(set(ids))
+    assert page.count(STATEMENTS["theorem_2_4"].rule) == 1
+
+
+def test_verdicts_are_summed_up(page: str) -> None:
+    words = "9 hold, 5 hold under conditions only, 5 fail, 1 is replaced by an option and 1 is undecided"
+    assert f"tested on CrossModalNet, {words}: <a" in page
+    assert "MedNeXt: 3 hold, 1 holds under conditions only, 1 fails and 16 do not apply" in page
+
+
+def test_networks_that_nothing_applies_to_have_a_line(artefacts: Artefacts) -> None:
+    nothing = {key: not_applicable(key, "No streams.") for key in STATEMENTS}
+    audits = {"mednext": AuditRecord("mednext", 0, nothing, {})}
+    page = render_text(replace(artefacts, audits=audits))
+    assert "MedNeXt: none of the statements applies. No streams." in page
+    assert 'class="claims"' not in page
+    assert 'href="#claims"' in page
+    assert 'id="claims"' not in render_text(replace(artefacts, audits={}))
 
 
 def test_phantom_is_said_to_be_synthetic_and_patients_are_not(page: str, other_page: str) -> None:

@@ -1,0 +1,167 @@
+"""How much attention (Eq. 4) and the deformable operator (Eq. 7) can stretch a change: constants for Theorem 2.6.
+
+Attention of n queries with tokens of bounded norm: `o_i = sum_j p_ij v_j`, `p_i = softmax_j(q_i k_j / sqrt(d))`.
+With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights `p_i`:
+
+    values   `|P|_2 <= sqrt(|P|_1 |P|_inf) <= sqrt(n)`, since rows of P sum to 1 and columns to at most n.
+    queries  `do_i = Cov(v, k) dq_i / sqrt(d)` and `|Cov(v, k)| <= V K`, for each token by itself.
+    keys     `do_i = sum_j p_ij (v_j - mean) (q_i dk_j) / sqrt(d)`, so by Cauchy and Schwarz
+             `|do_i| <= V Q / sqrt(d) (sum_j p_ij |dk_j|^2)^(1/2)`; over all i at most sqrt(n) times `|dk|`.
+
+Windows share no token, so the constant of one is that of all. Masks and position biases do not depend on the input.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crossmodalnet.networks.attention import CrossAttention
+from crossmodalnet.networks.deformable import DeformableOperator, _corners
+from crossmodalnet.networks.swin import WindowAttention
+from crossmodalnet.theory.lipschitz_bounds import (
+    added,
+    convolution,
+    joined,
+    largest_singular_value,
+    linear,
+    log,
+)
+
+# Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
+_UNIT_EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class AttentionBound:
+    """Natural logarithms of the constants of an attention in each of its three arguments."""
+
+    values: float
+    queries: float
+    keys: float
+
+
+def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
+    """Self-attention, in which one token is query, key and value, and the projection after it.
+
+    Args:
+        attention: of a Swin block.
+        radius: largest norm of a token.
+        num_tokens: in a window.
+    """
+    query, key, value = attention.qkv.weight.chunk(3)
+    bound = dot_product(query, key, value, attention.num_heads, (radius, radius, radius), num_tokens)
+    return added(bound.values, bound.queries, bound.keys) + linear(attention.proj)
+
+
+def cross_attention(
+    attention: CrossAttention, radius_a: float, radius_b: float, num_tokens: int
+) -> tuple[float, float]:
+    """Eq. 4 with its projections: constants in stream a, which is asked, and in stream b, which asks.
+
+    Args:
+        attention: Eq. 4.
+        radius_a: largest norm of a token of stream a.
+        radius_b: likewise of stream b.
+        num_tokens: in a window, of either stream.
+    """
+    weights = attention.query.weight, attention.key.weight, attention.value.weight
+    values_from_b = attention.values == "b"
+    radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
+    if attention.log_scale is None:
+        bound = dot_product(*weights, attention.num_heads, radii, num_tokens)
+    else:
+        bound = cosine(*weights, attention.log_scale.detach().exp().flatten(), radii[2], num_tokens)
+    if values_from_b:
+        return bound.keys, added(bound.queries, bound.values)
+    return added(bound.keys, bound.values), bound.queries
+
+
+def dot_product(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    radii: tuple[float, float, float],
+    num_tokens: int,
+) -> AttentionBound:
+    """Attention by dot product over `sqrt(d)`.
+
+    Args:
+        query: weights (c, c) of the projection.
+        key: likewise.
+        value: likewise.
+        num_heads: whose outputs lie side by side.
+        radii: largest norms of the tokens that become queries, keys and values.
+        num_tokens: n.
+    """
+    queries, keys = [], []
+    for q, k, v in zip(*(_norms(w, num_heads) for w in (query, key, value)), strict=True):
+        shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
+        queries.append(shared + log(radii[1]))
+        keys.append(shared + log(radii[0]) + math.log(num_tokens) / 2)
+    return AttentionBound(_values(value, num_tokens), joined(*queries), joined(*keys))
+
+
+def cosine(
+    query: Tensor, key: Tensor, value: Tensor, scales: Tensor, radius: float, num_tokens: int
+) -> AttentionBound:
+    """Attention by cosine: unit keys, queries of length `scales` (one per head), no `sqrt(d)`.
+
+    Its constant is finite only because the division by a norm stops at 1e-12.
+    """
+    queries, keys = [], []
+    norms = (_norms(weight, len(scales)) for weight in (query, key, value))
+    for q, k, v, scale in zip(*norms, scales.tolist(), strict=True):
+        shared = log(v * radius) + log(scale) - math.log(_UNIT_EPS)
+        queries.append(shared + log(q))
+        keys.append(shared + log(k) + math.log(num_tokens) / 2)
+    return AttentionBound(_values(value, num_tokens), joined(*queries), joined(*keys))
+
+
+def deformable(operator: DeformableOperator, radius: float) -> float:
+    """Eq. 7: `sum_k w_k F(p + dp_k)` by trilinear interpolation.
+
+    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere
+    within their bound, so a voxel is near at most `reach` locations; and a change of F moves them, along which
+    interpolated features change by at most the distance of two tokens per axis and voxel.
+
+    Args:
+        operator: whose constant is wanted.
+        radius: largest norm of a token of F.
+    """
+    weights = operator.weights.detach().double().abs()
+    if operator.predict is None:
+        rows, columns = _operator_sums(operator)
+        return (log(rows) + log(columns)) / 2
+    reach = (2 * math.ceil(1 + operator.max_offset) - 1) ** 3
+    at_fixed_offsets = log(float(weights.sum())) + math.log(reach) / 2
+    slope = 2 * math.sqrt(3) * radius * float(weights.norm()) * operator.max_offset
+    return added(at_fixed_offsets, log(slope) + convolution(operator.predict))
+
+
+def sampled_radius(operator: DeformableOperator, radius: float) -> float:
+    """Largest norm of a token after the operator: interpolation averages, so it is `sum |w_k|` times; no log."""
+    return float(operator.weights.detach().abs().sum()) * radius
+
+
+@torch.no_grad()
+def _operator_sums(operator: DeformableOperator) -> tuple[float, float]:
+    """Largest sums of magnitudes over a row and over a column of the operator's matrix."""
+    assert operator.raw_offsets is not None
+    offsets = operator.max_offset * torch.tanh(operator.raw_offsets.double())
+    indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
+    magnitudes = coefficients * operator.weights.double().abs()[:, None]
+    columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
+    return float(magnitudes.sum((2, 3)).max()), float(columns.max())
+
+
+def _values(weight: Tensor, num_tokens: int) -> float:
+    """In the values: heads weigh the parts of one projected tensor, each by at most `sqrt(n)`."""
+    return math.log(num_tokens) / 2 + log(largest_singular_value(weight))
+
+
+def _norms(weight: Tensor, num_heads: int) -> list[float]:
+    """Spectral norm of each head's rows of a projection."""
+    return [largest_singular_value(rows) for rows in weight.chunk(num_heads)]

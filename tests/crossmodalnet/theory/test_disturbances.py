@@ -1,0 +1,93 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.theory.disturbances import DISTURBANCES, attack, bias_field, blur, motion, noise
+
+
+def image(*size: int) -> Tensor:
+    return torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_same_seed_same_image_and_inputs_left_alone(name):
+    x = image(9, 12, 7)
+    copy = x.clone()
+    first, second = (DISTURBANCES[name](x, 0.5, 3) for _ in range(2))
+    assert type(first) is Tensor
+    assert torch.equal(first, second)
+    assert torch.equal(x, copy)
+    assert first.shape == x.shape
+    assert not torch.equal(first, x)
+
+
+@pytest.mark.parametrize("name", ["noise", "bias field", "motion"])
+def test_other_seeds_draw_anew(name):
+    x = image(9, 12, 7)
+    assert not torch.equal(DISTURBANCES[name](x, 0.5, 3), DISTURBANCES[name](x, 0.5, 4))
+
+
+def test_noise_has_its_standard_deviation():
+    assert float(noise(torch.zeros(2, 30, 30, 30), 0.05, 0).std()) == pytest.approx(0.05, rel=0.02)
+
+
+def test_bias_field_is_of_the_mr_alone_and_smooth():
+    x = torch.ones(2, 12, 12, 12)
+    out = bias_field(x, 0.3, 0)
+    assert torch.equal(out[0], x[0])
+    assert 0 < float(out[1].diff(dim=0).abs().max()) < 0.5 * float(out[1].max() - out[1].min())
+
+
+def test_blur_keeps_the_sum_and_spreads_a_point_of_both_images():
+    x = torch.zeros(2, 21, 21, 21)
+    x[:, 10, 10, 10] = 1
+    out = blur(x, 1.0, 0)
+    assert out.sum((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=1e-3)
+    # The Gaussian is integrated over each voxel.
+    share = (math.erf(2.5 / 2**0.5) - math.erf(1.5 / 2**0.5)) / (2 * math.erf(0.5 / 2**0.5))
+    assert float(out[0, 12, 10, 10] / out[0, 10, 10, 10]) == pytest.approx(share, rel=1e-3)
+
+
+def test_all_lines_moved_is_the_moved_image_and_none_the_same():
+    x = image(5, 8, 6)
+    torch.testing.assert_close(motion(x, 1.0, 0), torch.from_numpy(np.roll(x.numpy(), 3, axis=2)))
+    torch.testing.assert_close(motion(x, 0.0, 0), x)
+
+
+class Threshold(nn.Module):
+    """Logits 0 and w . x, of which the steepest direction is known."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = (self.weights * x).sum(1, keepdim=True)
+        return torch.cat([torch.zeros_like(score), score], dim=1)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_attack_goes_straight_where_one_direction_is_worst(steps):
+    x = torch.zeros(1, 2, 1, 1, 1)
+    network = Threshold(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1, 1))
+    out = attack(network, x, torch.ones(1, 1, 1, 1, dtype=torch.uint8), radius=0.5, steps=steps)
+    assert out.flatten().tolist() == pytest.approx([-0.3, -0.4], rel=1e-5)
+
+
+def test_attack_stays_in_its_ball_and_raises_the_loss():
+    x, label = image(4, 4, 4)[None], torch.ones(1, 4, 4, 4, dtype=torch.int64)
+    network = Threshold(torch.randn(1, 2, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
+    out = attack(network, x, label, radius=0.2, steps=5)
+    loss = nn.functional.cross_entropy
+    assert float((out - x).norm()) <= 0.2 * (1 + 1e-5)
+    assert loss(network(out), label) > loss(network(x), label)
+    assert network.weights.grad is None
+
+
+def test_attack_on_a_network_that_ignores_its_input_changes_nothing():
+    x = image(2, 2, 2)[None]
+    network = Threshold(torch.zeros(1, 2, 2, 2, 2))
+    assert torch.equal(attack(network, x, torch.zeros(1, 2, 2, 2), radius=1.0, steps=2), x)
