@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.imports import TOP
 
 PAGES = [*sorted((TOP / "docs").glob("*.md")), TOP / "README.md"]
@@ -51,3 +52,15 @@ def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
         *(f"Definition {n}" for n in range(1, 5)),
     ]:
         assert item in text, item
+
+
+def test_every_statement_is_linked_to_its_check() -> None:
+    rows = (TOP / "docs/paper.md").read_text().splitlines()
+    for statement in STATEMENTS.values():
+        found = [row for row in rows if row.startswith(f"| {statement.number}") and "crossmodalnet/theory/" in row]
+        assert len(found) == 1, statement.number
+
+
+def test_every_statement_has_its_verdict_explained() -> None:
+    text = (TOP / "docs/claims.md").read_text()
+    assert [s.number for s in STATEMENTS.values() if f"| {s.number} " not in text] == []

@@ -10,7 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.report.drawing import ATLAS_COLOUR, MODEL_COLOURS, colour_of, marker_of, point_legend, svg
 from pipeline.report.records import Training
 
-OBJECTIVES = {"dice": "Dice loss", "ce": "cross-entropy"}
+OBJECTIVES = {"dice": "Dice loss", "ce": "cross-entropy", "cmif": "CMIF penalty, nats"}
+# Added with a weight of its own, not balanced with the others.
+UNBALANCED = "weight_cmif"
 
 
 def curve_chart(training: Training) -> str:
@@ -23,7 +25,7 @@ def curve_chart(training: Training) -> str:
         contents = (
             ("Training losses", {**named(curve, "loss_"), "loss": "balanced sum"}),
             (f"Validation Dice (kept: {kept['val_dice']:.3f}, epoch {kept['epoch']:g})", {"val_dice": ""}),
-            ("Balancing weights (Eq. 23)", named(curve, "weight_")),
+            ("Balancing weights (Eq. 23)", named(curve.drop(columns=UNBALANCED, errors="ignore"), "weight_")),
             ("Learning rate", {"lr": ""}),
         )
         for other in list(training.curves.values())[1:]:

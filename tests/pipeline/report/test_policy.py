@@ -34,6 +34,12 @@ def test_policy_is_told_from_the_cards(artefacts: Artefacts) -> None:
     [
         ("train", {"budget": "seconds", "seconds": 90.0}, "Budget", "Equal wall time: 90 s"),
         ("losses", {"deep_supervision": False}, "Deep supervision", "None for any network."),
+        (
+            "losses",
+            {"objectives": ["ce"], "cmif": 0.1},
+            "Objectives",
+            "Cross-entropy; networks of two streams also a penalty on falling information flow.",
+        ),
         ("augment", {"enabled": False}, "Patches", "48 × 48 × 48 voxels, 2 in a batch; no augmentation."),
     ],
 )
