@@ -57,7 +57,9 @@ def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
 def test_every_statement_is_linked_to_its_check() -> None:
     rows = (TOP / "docs/paper.md").read_text().splitlines()
     for statement in STATEMENTS.values():
-        found = [row for row in rows if row.startswith(f"| {statement.number}") and "crossmodalnet/theory/" in row]
+        found = [
+            row for row in rows if row.startswith(f"| {statement.number}") and "crossmodalnet/theory/" in row
+        ]
         assert len(found) == 1, statement.number
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossmodalnet.networks.attention import CrossAttention, Similarity, Values, cross_attention
 from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
@@ -43,14 +43,20 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values()
     )
     windowed = max(_over_windows(*part, settings.seed) for part in parts.values())
-    first = next(iter(parts.values()))[0]
+    first, what = next(iter(parts.values()))[0], "The trained network's cross attentions"
     findings = [
-        judge_definition(first.values, first.similarity, deviation),
+        judge_equation("definition_2", what, "Eq. 4", deviation, EQUATION_TOLERANCE, departures(first)),
         judge_asymmetry(trained(rows, "asymmetry")),
         judge_scaling(trained(rows, "scaling")),
         judge_permutation(trained(rows, "permutation"), windowed),
     ]
     return Outcome(findings, {"attention_properties": rows})
+
+
+def departures(module: CrossAttention) -> list[str]:
+    """List the options of an attention that replace Eq. 4."""
+    values, similarity = module.values, module.similarity
+    return [f"values: {values}"] * (values != "b") + [f"similarity: {similarity}"] * (similarity != "dot")
 
 
 def equation_4(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> Tensor:
@@ -90,26 +96,6 @@ def property_rows(
 def trained(rows: Sequence[Row], name: str) -> list[float]:
     """Take the deviations of one property in the trained network."""
     return [float(row["deviation"]) for row in rows if (row["network"], row["property"]) == ("trained", name)]
-
-
-def judge_definition(values: Values, similarity: Similarity, deviation: float) -> Finding:
-    """Give the verdict on Definition 2 from the largest relative deviation from Eq. 4."""
-    numbers = {"deviation": deviation}
-    if deviation <= EQUATION_TOLERANCE:
-        why = f"The trained network's attentions are Eq. 4 to a relative deviation of {deviation:.1e}."
-        return Finding("definition_2", Verdict.HOLDS, why, numbers)
-    options = [f"values: {values}"] * (values != "b") + [f"similarity: {similarity}"] * (similarity != "dot")
-    if options:
-        why = (
-            f"With {' and '.join(options)} the attentions differ from Eq. 4 by {deviation:.0%} of their size."
-        )
-        return Finding("definition_2", Verdict.DEPARTS, why, numbers)
-    why = (
-        f"The attentions differ from Eq. 4 by {deviation:.1e} of their size, and no option says so: a defect."
-    )
-    return Finding(
-        "definition_2", Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}."
-    )
 
 
 def judge_asymmetry(differences: Sequence[float]) -> Finding:

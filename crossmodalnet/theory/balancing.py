@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing, balancing_weights
 from crossmodalnet.losses.segmentation import evaluate_objectives
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.pareto import (
     convex_problem,
     deeper_valley,
@@ -42,10 +42,14 @@ def check(subject: Subject, settings: Settings) -> Outcome:
     weights = np.array([subject.curves[f"weight_{name}"] for name in subject.objectives]).T
     replayed = replay(losses, subject.objectives, subject.balancing, subject.alpha)
     deviation = float(np.abs(replayed - equation_23(losses, subject.alpha)).max())
+    what, options = (
+        "The weights of this training",
+        [f"balancing: {subject.balancing}"] * (subject.balancing != "paper"),
+    )
     convex, rows = convex_rows(subject.alpha)
     gram, gradient_rows = _gradients(subject, subject.training[:GRADIENT_CASES], losses[-1])
     findings = [
-        judge_definition(subject.balancing, deviation),
+        judge_equation("definition_4", what, "Eq. 23", deviation, WEIGHT_TOLERANCE, options),
         judge_attention(subject.objectives, losses, weights),
         judge_convergence(
             subject.balancing, convex[subject.balancing], dominated(subject.balancing, subject.alpha), gram
@@ -119,20 +123,6 @@ def dominated(mode: Balancing, alpha: float) -> tuple[float, NDArray[np.float64]
     problem = two_valleys()
     end = descend(problem, mode, alpha)[-1]
     return float(end[0]), problem.values(end), problem.values(deeper_valley(problem))
-
-
-def judge_definition(mode: Balancing, deviation: float) -> Finding:
-    """Give the verdict on Definition 4 from the largest deviation of the weights from Eq. 23."""
-    numbers = {"deviation": deviation}
-    if deviation <= WEIGHT_TOLERANCE:
-        why = f"The weights of this training are those of Eq. 23, to {deviation:.0e}."
-        return Finding("definition_4", Verdict.HOLDS, why, numbers)
-    if mode != "paper":
-        why = f"With balancing: {mode} the weights differ from Eq. 23 by up to {deviation:.2f} of 1."
-        return Finding("definition_4", Verdict.DEPARTS, why, numbers)
-    why = f"The weights differ from Eq. 23 by up to {deviation:.1e}, and no option says so: a defect."
-    broken = "The code, not the paper."
-    return Finding("definition_4", Verdict.FAILS, why, numbers, broken, f"Deviation {deviation:.3g}.")
 
 
 def judge_attention(

@@ -10,9 +10,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from crossmodalnet.networks.deformable import DeformableOperator
-from crossmodalnet.networks.swin import Residual, SwinBlock
+from crossmodalnet.networks.swin import SwinBlock
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
-from crossmodalnet.theory.findings import Finding, Outcome, Verdict, not_applicable
+from crossmodalnet.theory.findings import Finding, Outcome, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject
 
 NUM_TOKENS = 24
@@ -29,7 +29,10 @@ def check(subject: Subject, settings: Settings) -> Outcome:
     image, draw = subject.images(subject.test[:1]), np.random.default_rng(settings.seed)
     blocks = capture_inputs(subject.network, image, SwinBlock)
     deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
-    findings = [judge_block(subject.config.residual, deviation)]
+    residual = subject.config.residual
+    options = [f"residual: {residual}"] * (residual != "paper")
+    what = "The trained network's Swin blocks"
+    findings = [judge_equation("definition_1", what, "Eq. 2", deviation, TOLERANCE, options)]
     operators = capture_inputs(subject.network, image, DeformableOperator)
     if not operators:
         why = "This network has no deformable operator."
@@ -137,20 +140,6 @@ def count_offsets(operator: DeformableOperator) -> tuple[int, int]:
     return counted, 3 * operator.num_points * prod(operator.size)
 
 
-def judge_block(residual: Residual, deviation: float) -> Finding:
-    """Give the verdict on Definition 1 from the largest relative deviation from Eq. 2."""
-    numbers = {"deviation": deviation}
-    if deviation <= TOLERANCE:
-        why = f"The trained network's Swin blocks are Eq. 2 to a relative deviation of {deviation:.1e}."
-        return Finding("definition_1", Verdict.HOLDS, why, numbers)
-    if residual != "paper":
-        why = f"With residual: {residual} the blocks differ from Eq. 2 by {deviation:.0%} of their size."
-        return Finding("definition_1", Verdict.DEPARTS, why, numbers)
-    why = f"The blocks differ from Eq. 2 by {deviation:.1e} of their size, and no option says so: a defect."
-    broken = "The code, not the paper."
-    return Finding("definition_1", Verdict.FAILS, why, numbers, broken, f"Deviation {deviation:.3g}.")
-
-
 def judge_operator(deviation: float, largest_offset: float, max_offset: float) -> Finding:
     """Give the verdict on Definition 3 from the largest relative deviation from Eq. 7 and the largest offset."""
     numbers = {"deviation": deviation, "largest_offset": largest_offset}
@@ -170,10 +159,10 @@ def judge_capacity(counts: list[tuple[int, int]]) -> Finding:
     counted, asked = (sum(column) for column in zip(*counts, strict=True))
     numbers = {"counted": float(counted), "expected": float(asked)}
     if all(found == expected for found, expected in counts):
-        why = f"The {len(counts)} operators have {counted} offset parameters, 3 K D H W each, as claimed."
+        why = f"The {len(counts)} operators have {counted:,} offset parameters: three per sampling point and location."
         return Finding("theorem_2_2", Verdict.HOLDS, why, numbers)
     if counted == 0:
-        why = f"With offsets: predicted no location has parameters of its own; the paper asks for {asked}."
+        why = f"With offsets: predicted no location has parameters of its own; the paper asks for {asked:,}."
         return Finding("theorem_2_2", Verdict.DEPARTS, why, numbers)
     why = f"The operators have {counted} offset parameters; the paper asks for {asked}."
     broken = "The count of Eq. 8 is not that of the operators."

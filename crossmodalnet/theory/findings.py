@@ -65,6 +65,32 @@ class Outcome:
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
+def judge_equation(
+    key: str, what: str, equation: str, deviation: float, tolerance: float, options: Sequence[str]
+) -> Finding:
+    """Say whether a part of the network is what an equation of the paper prints.
+
+    Args:
+        key: of the definition.
+        what: the part, in the plural.
+        equation: for instance `Eq. 4`.
+        deviation: relative, from the equation written out.
+        tolerance: largest one that is rounding.
+        options: of the network or its training that replace the equation, as `name: value`; without any, a
+            deviation is a defect of the code.
+    """
+    numbers = {"deviation": deviation}
+    if deviation <= tolerance:
+        return Finding(key, Verdict.HOLDS, f"{what} are {equation}, to {deviation:.0e}.", numbers)
+    if options:
+        why = f"With {' and '.join(options)}, {what[0].lower()}{what[1:]} differ from {equation} by {deviation:.0%}."
+        return Finding(key, Verdict.DEPARTS, why, numbers)
+    why = f"{what} differ from {equation} by {deviation:.0e}, and no option says so: a defect."
+    return Finding(
+        key, Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}."
+    )
+
+
 def not_applicable(key: str, why: str) -> Finding:
     """Say that the network lacks what the statement is about."""
     return Finding(key, Verdict.NOT_APPLICABLE, why)

@@ -18,7 +18,7 @@ class TrainParams(Section):
         description="what all networks get the same of; epochs: training steps; seconds: training time on this "
         "machine, whose results vary with its speed",
     )
-    epochs: int = Field(22, ge=1, description="budget epochs: passes over the training pairs")
+    epochs: int = Field(26, ge=1, description="budget epochs: passes over the training pairs")
     seconds: float = Field(240.0, gt=0, description="budget seconds: training time, validation not counted")
     samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
     batch_size: int = Field(

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crossmodalnet.theory.findings import AGAINST_THE_PAPER, Finding, Verdict
+from crossmodalnet.theory.findings import AGAINST_THE_PAPER, Finding, Verdict, judge_equation
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 
 # As the paper numbers them; Theorem 2.1 has three parts.
@@ -39,3 +39,14 @@ def test_a_verdict_against_the_paper_needs_its_reasons(verdict):
 def test_numbers_are_finite():
     with pytest.raises(ValueError, match="rate"):
         Finding("lemma_1", Verdict.HOLDS, "why", {"rate": math.nan})
+
+
+@pytest.mark.parametrize(
+    ("deviation", "options", "verdict"),
+    [(1e-9, [], Verdict.HOLDS), (0.3, ["values: a"], Verdict.DEPARTS), (0.3, [], Verdict.FAILS)],
+)
+def test_a_part_is_the_equation_or_departs_or_is_a_defect(deviation, options, verdict):
+    finding = judge_equation("definition_2", "The attentions", "Eq. 4", deviation, 1e-4, options)
+    assert finding.verdict is verdict
+    assert finding.numbers == {"deviation": deviation}
+    assert all(option in finding.why for option in options)

@@ -6,23 +6,14 @@ import pytest
 import torch
 
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.networks.assembly import build_crossmodalnet
-from crossmodalnet.networks.config import CrossModalNetConfig
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.flow import KEYS, check, measure
 from crossmodalnet.theory.information import knn_information
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import Subject
 from crossmodalnet.theory.tokens import LayerTokens
-from pipeline.params.network import CrossModalNetParams
+from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
-SMALL: dict[str, Any] = {
-    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
-}  # fmt: skip
-SETTINGS = Settings(
-    seed=0, num_cases=4, tokens_per_case=200, components=2, neighbours=4, approximation_steps=1, overfit_steps=1,
-    rademacher_draws=2, power_iterations=1, attack_steps=1, attack_radius=1.0,
-)  # fmt: skip
+SETTINGS = replace(QUICK, num_cases=4, tokens_per_case=200)
 
 
 def _case(number: int) -> LabelledCase:
@@ -37,17 +28,7 @@ def _case(number: int) -> LabelledCase:
 
 
 def _subject(num_cases: int = 4, **options: Any) -> Subject:
-    values = CrossModalNetParams(**{**SMALL, **options}).options()
-    networks = []
-    for seed in (0, 1):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            networks.append(build_crossmodalnet(values, (16, 16, 16), 8).eval())
-    return Subject(
-        network=networks[0], initial=networks[1], config=CrossModalNetConfig.from_mapping(values),
-        patch_size=(16, 16, 16), training=(), test=[_case(n) for n in range(num_cases)],
-        objectives=("dice", "ce"), balancing="paper", alpha=0.5, curves={},
-    )  # fmt: skip
+    return replace(make_subject(**options), test=[_case(n) for n in range(num_cases)])
 
 
 def test_tables_and_findings():

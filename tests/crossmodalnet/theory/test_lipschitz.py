@@ -1,57 +1,29 @@
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.build import build_network
-from crossmodalnet.networks.config import CrossModalNetConfig
 from crossmodalnet.networks.swin import WindowAttention
 from crossmodalnet.theory.attention_growth import cross_growth, growth_factor, own_inputs, self_growth
 from crossmodalnet.theory.findings import Finding, Verdict
 from crossmodalnet.theory.lipschitz import check, two_identical_streams
 from crossmodalnet.theory.lipschitz_verdicts import judge_definition_6, judge_equation_30, judge_theorem_2_6
-from crossmodalnet.theory.subject import Settings, Subject
-from pipeline.params.network import CrossModalNetParams
+from crossmodalnet.theory.subject import Subject
+from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
-SMALL: dict[str, Any] = {
-    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
-}  # fmt: skip
-SETTINGS = Settings(
-    seed=0, num_cases=1, tokens_per_case=8, components=2, neighbours=3, approximation_steps=1, overfit_steps=1,
-    rademacher_draws=1, power_iterations=3, attack_steps=1, attack_radius=1.0,
-)  # fmt: skip
 GROWING, STEADY = [(1.0, 2.0), (10.0, 200.0), (100.0, 20000.0)], [(1.0, 2.0), (10.0, 5.0), (100.0, 4.0)]
 PAPER = {"l_s": 1.0, "l_c": 0.5, "l_d": 0.0, "formula": 3.0, "depth": 2.0}
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def make_subject(**options: Any) -> Subject:
-    params = CrossModalNetParams(**{**SMALL, **options}).options()
-    network = build_network("crossmodalnet", params, patch_size=(8, 8, 8)).eval()
-    case = LabelledCase("pair", torch.rand(2, 8, 8, 8), torch.randint(0, 8, (8, 8, 8)))
-    config = CrossModalNetConfig.from_mapping(params)
-    return Subject(network, network, config, (8, 8, 8), [case], [case], ("ce",), "paper", 1.0, {})
-
-
 def findings(subject: Subject) -> dict[str, Finding]:
-    return {finding.key: finding for finding in check(subject, SETTINGS).findings}
+    return {finding.key: finding for finding in check(subject, QUICK).findings}
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_trained_attention_is_bounded_on_bounded_sets_only(similarity):
-    found = findings(make_subject(similarity=similarity))
+    found = findings(make_subject(size=8, similarity=similarity))
     assert {key: finding.verdict for key, finding in found.items()} == {
         "definition_6": Verdict.CONDITIONAL,
         "equation_30": Verdict.CONDITIONAL,
@@ -62,7 +34,7 @@ def test_trained_attention_is_bounded_on_bounded_sets_only(similarity):
 
 
 def test_attention_that_never_looks_at_its_queries_is_lipschitz():
-    subject = make_subject()
+    subject = make_subject(size=8)
     for module in subject.network.modules():
         if isinstance(module, CrossAttention):
             nn.init.zeros_(module.query.weight)
@@ -75,23 +47,23 @@ def test_attention_that_never_looks_at_its_queries_is_lipschitz():
 
 @pytest.mark.parametrize("options", [{"cross": False}, {"streams": "ct"}])
 def test_without_cross_attention(options):
-    found = findings(make_subject(**options))
+    found = findings(make_subject(size=8, **options))
     assert found["definition_6"].verdict == found["equation_30"].verdict == Verdict.NOT_APPLICABLE
     assert found["theorem_2_6"].verdict == Verdict.CONDITIONAL
     assert "self-attention" in found["theorem_2_6"].counterexample
 
 
 def test_other_networks_have_no_known_constants():
-    subject = make_subject()
+    subject = make_subject(size=8)
     other = Subject(
         nn.Conv3d(2, 8, 1), nn.Conv3d(2, 8, 1), None, (8, 8, 8), [], subject.test, ("ce",), "paper", 1.0, {}
     )
-    assert {finding.verdict for finding in check(other, SETTINGS).findings} == {Verdict.NOT_APPLICABLE}
+    assert {finding.verdict for finding in check(other, QUICK).findings} == {Verdict.NOT_APPLICABLE}
 
 
 def test_the_same_bits_again_and_tables_of_even_rows():
-    subject = make_subject()
-    first, second = check(subject, SETTINGS), check(subject, SETTINGS)
+    subject = make_subject(size=8)
+    first, second = check(subject, QUICK), check(subject, QUICK)
     assert first == second
     assert set(first.tables) == {"sensitivity_bounds", "power_iteration", "attention_growth"}
     for rows in first.tables.values():
@@ -153,7 +125,7 @@ def test_self_growth_is_of_the_trained_weights():
 
 
 def test_own_inputs_are_what_the_attention_sees():
-    subject = make_subject()
+    subject = make_subject(size=8)
     attention = next(m for m in subject.network.modules() if isinstance(m, CrossAttention))
     f_a, f_b = own_inputs(subject.network, attention, subject.images(subject.test))
     assert f_a.shape == f_b.shape == (8, 6)

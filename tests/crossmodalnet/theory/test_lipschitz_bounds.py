@@ -1,7 +1,7 @@
 """Every constant against the largest singular value of a dense Jacobian, and tight where it must be."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,18 +20,7 @@ from crossmodalnet.networks.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory import bound_attention, bound_blocks, bound_network, lipschitz_bounds
 from crossmodalnet.theory.sensitivity import power_iteration
 from pipeline.params.network import CrossModalNetParams
-
-SMALL: dict[str, Any] = {
-    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+from tests.crossmodalnet.theory.subjects import SMALL
 
 
 def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0) -> float:

@@ -1,41 +1,15 @@
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.networks.build import build_network
-from crossmodalnet.networks.config import CrossModalNetConfig
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.robustness import check, judge, mean_dice
-from crossmodalnet.theory.subject import Settings, Subject
-from pipeline.params.network import CrossModalNetParams
+from crossmodalnet.theory.subject import Subject
+from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
-SMALL: dict[str, Any] = {
-    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
-}  # fmt: skip
-SETTINGS = Settings(
-    seed=0, num_cases=1, tokens_per_case=8, components=2, neighbours=3, approximation_steps=1, overfit_steps=1,
-    rademacher_draws=1, power_iterations=3, attack_steps=2, attack_radius=2.0,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def make_subject(**options: Any) -> Subject:
-    params = CrossModalNetParams(**{**SMALL, **options}).options()
-    network = build_network("crossmodalnet", params, patch_size=(8, 8, 8)).eval()
-    case = LabelledCase("pair", torch.rand(2, 8, 8, 8), torch.randint(0, 8, (8, 8, 8), dtype=torch.uint8))
-    config = CrossModalNetConfig.from_mapping(params)
-    return Subject(network, network, config, (8, 8, 8), [case], [case, case], ("ce",), "paper", 1.0, {})
+SETTINGS = replace(QUICK, num_cases=1, attack_radius=2.0)
 
 
 def row(disturbance: str, level: float, change: float, output: float, dice: float, case: str = "x"):
@@ -65,7 +39,7 @@ def test_a_change_beyond_the_bound_refutes_it():
 
 @pytest.mark.parametrize("options", [{}, {"cross": False}, {"streams": "ct"}])
 def test_untrained_networks_keep_the_bound(options):
-    outcome = check(make_subject(**options), SETTINGS)
+    outcome = check(make_subject(size=8, **options), SETTINGS)
     assert [finding.verdict for finding in outcome.findings] == [Verdict.HOLDS]
     rows = outcome.tables["robustness"]
     assert len(rows) == 1 + 4 * 3 + 1
@@ -73,7 +47,7 @@ def test_untrained_networks_keep_the_bound(options):
 
 
 def test_noise_of_level_one_is_as_large_as_the_attack():
-    rows = check(make_subject(), SETTINGS).tables["robustness"]
+    rows = check(make_subject(size=8), SETTINGS).tables["robustness"]
     changes = {(r["disturbance"], r["level"]): r["input_change"] for r in rows}
     assert changes["attack", 1] == pytest.approx(2 * 0.01 * 1024**0.5, rel=1e-3)
     assert changes["noise", 1] == pytest.approx(changes["attack", 1], rel=0.1)
@@ -81,13 +55,15 @@ def test_noise_of_level_one_is_as_large_as_the_attack():
 
 
 def test_the_same_bits_again():
-    subject = make_subject()
+    subject = make_subject(size=8)
     assert check(subject, SETTINGS) == check(subject, SETTINGS)
 
 
 def test_other_networks_have_no_known_bound():
     network = nn.Conv3d(2, 8, 1)
-    other = Subject(network, network, None, (8, 8, 8), [], make_subject().test, ("ce",), "paper", 1.0, {})
+    other = Subject(
+        network, network, None, (8, 8, 8), [], make_subject(size=8).test, ("ce",), "paper", 1.0, {}
+    )
     assert [finding.verdict for finding in check(other, SETTINGS).findings] == [Verdict.NOT_APPLICABLE]
 
 

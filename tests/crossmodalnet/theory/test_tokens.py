@@ -14,11 +14,7 @@ from crossmodalnet.theory.tokens import (
     shuffled_pairs,
 )
 from pipeline.params.network import CrossModalNetParams
-
-SMALL: dict[str, Any] = {
-    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
-}  # fmt: skip
+from tests.crossmodalnet.theory.subjects import SMALL
 
 
 def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:

@@ -34,7 +34,9 @@ def test_the_flow_penalty_is_a_loss_but_no_balancing_weight(artefacts: Artefacts
     training = artefacts.trainings[0]
     plain = num_lines(curve_chart(with_curve(training, training.curve)))
     curve = training.curve.assign(loss_cmif=0.4, weight_cmif=0.05)
-    assert num_lines(curve_chart(with_curve(training, curve))) == plain + 2  # a line and its entry in the legend
+    assert (
+        num_lines(curve_chart(with_curve(training, curve))) == plain + 2
+    )  # a line and its entry in the legend
 
 
 def test_every_further_seed_is_one_more_line(artefacts: Artefacts) -> None:

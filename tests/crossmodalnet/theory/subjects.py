@@ -1,0 +1,62 @@
+"""Small networks as if they were trained, with cases, for the checks of the paper's claims."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.networks.build import build_network
+from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.theory.subject import Settings, Subject
+from pipeline.params.network import CrossModalNetParams
+
+SMALL: dict[str, Any] = {
+    "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
+    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
+}  # fmt: skip
+QUICK = Settings(
+    seed=0, num_cases=3, tokens_per_case=100, components=2, neighbours=4, approximation_steps=2,
+    overfit_steps=10, rademacher_draws=20, power_iterations=3, attack_steps=2, attack_radius=1.0,
+)  # fmt: skip
+EPOCHS = 6
+
+
+def make_subject(
+    balancing: Any = "paper", objectives: tuple[str, ...] = ("dice", "ce"), size: int = 16, **options: Any
+) -> Subject:
+    """Make an untrained two-level network of six channels as if it were trained; keywords change its options."""
+    chosen = CrossModalNetParams(**{**SMALL, **options}).options()
+    patch = (size, size, size)
+    networks = [make_network(chosen, patch, seed) for seed in (0, 1)]
+    cases = [make_case(patch, seed) for seed in range(6)]
+    falling = torch.linspace(1, 0.1, EPOCHS).tolist()
+    first = [{"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]] * EPOCHS
+    curves = {
+        "loss_dice": falling,
+        "loss_ce": [0.5 * x for x in falling],
+        "weight_dice": first,
+        "weight_ce": [1 - x for x in first],
+    }
+    config = CrossModalNetConfig.from_mapping(chosen)
+    return Subject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
+
+
+def make_network(options: dict[str, Any], patch: tuple[int, int, int], seed: int) -> nn.Module:
+    """Build a network with the weights of a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_network("crossmodalnet", options, patch_size=patch).eval()
+
+
+def make_case(size: tuple[int, int, int], seed: int) -> LabelledCase:
+    """Two smooth, dependent images in [0, 1], and labels where they are bright."""
+    noise = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(seed))
+    ct, mr = (_smooth(image) for image in noise)
+    image = torch.cat([ct, 0.7 * ct + 0.3 * mr])
+    label = torch.bucketize(ct[0], torch.linspace(0.45, 0.55, 3)).to(torch.uint8)
+    return LabelledCase(f"case_{seed}", image, label)
+
+
+def _smooth(image: Tensor) -> Tensor:
+    return nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
