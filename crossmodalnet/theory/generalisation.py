@@ -179,7 +179,7 @@ def judge(
     says = "says something" if bound < 1 else "says nothing, since errors are never above 1"
     why = (
         f"The complexity can be estimated ({rademacher:.3g}, to {relative_error:.1%}); the bound that follows for "
-        f"{num_cases} training pairs is {bound:.3g} and {says}, while the gap that was measured is {gap:.3f}. The "
+        f"{num_cases} training pairs is {bound:.3g} and {says}, while the gap that was measured is {gap:.1g}. The "
         "paper calls its bounds tight but prints none."
     )
     return Finding("definition_5", Verdict.HOLDS, why, numbers)

@@ -82,7 +82,7 @@ def test_an_option_changes_the_verdicts_concerned_and_only_those(smoke: Clone) -
     assert changed == {"definition_2", "theorem_2_1_2"}
     table = smoke.run("dvc", "metrics", "diff")
     assert re.search(r"theorem_2_1_2.verdict\s+fails\s+holds", table)
-    smoke.run("git", "checkout", "-q", ".")
+    smoke.run("git", "reset", "-q", "--hard")
     smoke.run("dvc", "checkout", "-q")
 
 

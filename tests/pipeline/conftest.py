@@ -56,9 +56,13 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def set_params(cohort: Path) -> Callable[..., None]:
-    """Write params.yaml for the tiny cohort; keywords change keys of `train`, `network` the network's."""
+    """Write params.yaml for the tiny cohort; keywords change keys of `train`, `network` and `losses` theirs."""
 
-    def write(network: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> None:
+    def write(
+        network: Mapping[str, Any] = MappingProxyType({}),
+        losses: Mapping[str, Any] = MappingProxyType({}),
+        **changes: Any,
+    ) -> None:
         train = {
             "epochs": 3,
             "samples_per_case": 2,
@@ -67,7 +71,11 @@ def set_params(cohort: Path) -> Callable[..., None]:
             "num_threads": 1,
             "devices": 1,
         }
-        sections = {"train": {**train, **changes}, "network": {"crossmodalnet": {**NETWORK, **network}}}
+        sections = {
+            "train": {**train, **changes},
+            "network": {"crossmodalnet": {**NETWORK, **network}},
+            "losses": dict(losses),
+        }
         with (cohort / "params.yaml").open("w") as file:
             YAML(typ="safe").dump(sections, file)
 

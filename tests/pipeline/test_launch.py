@@ -23,16 +23,25 @@ def stages(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(cohort, set_params, stages):
+@pytest.mark.parametrize("cmif", [0.0, 0.1])
+def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
     from stages.train import main
 
     curves = []
     for devices in (1, 2):
-        set_params(epochs=2, validate_every=1, batch_size=4, devices=devices, network={"drop_path": 0.0})
+        set_params(
+            epochs=2,
+            validate_every=1,
+            batch_size=4,
+            devices=devices,
+            network={"drop_path": 0.0},
+            losses={"cmif": cmif},
+        )
         for path in cohort.rglob(".work/train/*/*"):
             path.unlink()
         main("crossmodalnet")
-        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[LOSSES])
+        named = [*LOSSES, *["loss_cmif"] * bool(cmif)]
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[named])
     pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
 
 
