@@ -90,7 +90,9 @@ def _budget(train: Mapping[str, Any]) -> str:
 def _objectives(losses: Mapping[str, Any]) -> str:
     names = [OBJECTIVES.get(name, name) for name in losses["objectives"]]
     balance = f", {BALANCING.get(losses['balancing'], losses['balancing'])}" if len(names) > 1 else ""
-    flow = "; networks of two streams also a penalty on falling information flow" if losses.get("cmif") else ""
+    flow = (
+        "; networks of two streams also a penalty on falling information flow" if losses.get("cmif") else ""
+    )
     text = f"{' and '.join(names)}{balance}{flow}."
     return text[0].upper() + text[1:]
 
