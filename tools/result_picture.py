@@ -6,10 +6,8 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.imports import TOP
-from pipeline.params.base import load_section, read_raw
-from pipeline.params.data import DataParams
 from pipeline.params.report import ReportParams
-from pipeline.report.gather import gather
+from pipeline.report.gather import gather_run
 from pipeline.report.overlays import Panel, case_overlay, rank_cases
 
 PLANES = ("axial", "coronal")
@@ -18,7 +16,7 @@ GAP, TITLE = 6, 22
 
 def main() -> None:
     """Put the panels of the best test case side by side, one plane a row, their titles above."""
-    artefacts = gather(read_raw()["models"], load_section(DataParams, "data").source)
+    artefacts = gather_run()
     pair, rank = next(iter(rank_cases(artefacts.results[0]).items()))
     overlay = case_overlay(artefacts, pair, rank, ReportParams())
     rows = [overlay.planes[plane] for plane in PLANES]

@@ -10,7 +10,8 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
 from pipeline.errors import DataError, UsageError
 from pipeline.names import ATLAS, OURS, method_of
-from pipeline.params.base import read_raw
+from pipeline.params.base import load_section, read_raw
+from pipeline.params.data import DataParams
 from pipeline.report.gather_audit import read_audit
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
 from pipeline.report.reading import existing, read_object, read_table
@@ -20,6 +21,18 @@ from pipeline.split_file import read_split
 from pipeline.tables import CASE_COLUMNS
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
+
+
+def gather_run() -> Artefacts:
+    """Read everything that the present params.yaml names, from the current folder.
+
+    Raises:
+        DataError: an artefact is missing or malformed; names it and the stage that makes it.
+        UsageError: params.yaml is missing or malformed.
+    """
+    raw = read_raw()
+    source = load_section(DataParams, "data").source
+    return gather(raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0], source)
 
 
 def gather(
