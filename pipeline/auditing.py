@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FINDINGS = "findings.json"
 # Digits that are kept: more would differ between machines and make every comparison long.
 SIGNIFICANT_DIGITS = 4
+# Deviations by rounding are 0 to so many decimals; else every comparison would list them.
+DECIMALS = 6
 # Longest first, so that no worker is left with a long one at the end.
 ORDER = (
     "flow", "robustness", "approximation", "lipschitz", "generalisation", "balancing", "cost", "attention", "blocks",
@@ -106,5 +108,8 @@ def write_audit(
 
 
 def _row(finding: Finding) -> dict[str, str | float]:
-    numbers = {name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for name, value in finding.numbers.items()}
+    numbers = {
+        name: round(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), DECIMALS) + 0.0  # no minus zero
+        for name, value in finding.numbers.items()
+    }
     return {"verdict": str(finding.verdict), **numbers}

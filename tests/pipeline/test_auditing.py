@@ -24,7 +24,9 @@ def outcomes() -> dict[str, Outcome]:
     """A finding per statement, all holding with one number, and one table."""
     found: dict[str, list[Finding]] = {group: [] for group in GROUPS}
     for key, statement in STATEMENTS.items():
-        found[statement.group].append(Finding(key, Verdict.HOLDS, "why", {"deviation": 1.23456e-7}))
+        found[statement.group].append(
+            Finding(key, Verdict.HOLDS, "why", {"deviation": 0.0123456, "rounding": -1.2e-16})
+        )
     tables = {"cost": [{"x": 1.0, "y": "a"}, {"x": 2.5, "y": "b"}]}
     return {group: Outcome(findings, tables if group == "cost" else {}) for group, findings in found.items()}
 
@@ -48,7 +50,7 @@ def test_metrics_have_a_row_per_statement_with_verdict_and_short_numbers(tmp_pat
     found = auditing.write_audit(tmp_path, tmp_path / "metrics.json", "m", 3, outcomes())
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert list(metrics) == list(found) == list(STATEMENTS)
-    assert metrics["theorem_2_1_2"] == {"verdict": "holds", "deviation": 1.235e-7}
+    assert metrics["theorem_2_1_2"] == {"verdict": "holds", "deviation": 0.01235, "rounding": 0.0}
 
 
 def test_findings_and_tables_are_written(tmp_path: Path) -> None:
