@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from crossmodalnet.networks.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet import CrossModalNet, DualLayer
 from crossmodalnet.networks.swin import SwinBlock, WindowAttention
+from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.sensitivity import power_iteration
 
 # Factors on the tokens of dot-product attention, and on one key of attention by cosine.
@@ -77,7 +78,6 @@ def deepest_self(network: CrossModalNet) -> WindowAttention:
     return block.attention
 
 
-@torch.no_grad()
 def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
     """Run the network and catch what one of its attentions gets: up to eight tokens (n, c) of its first window.
 
@@ -89,19 +89,11 @@ def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[
     Returns:
         tokens of each of the attention's inputs, at the same places, spread evenly over the window.
     """
-    caught: list[Tensor] = []
-
-    def catch(_: nn.Module, inputs: tuple[Tensor | None, ...]) -> None:
-        # Masks come last and have one channel per key, so they are left out by their place.
-        caught.extend(x for x in inputs[: 2 if isinstance(attention, CrossAttention) else 1] if x is not None)
-
-    handle = attention.register_forward_pre_hook(catch)
-    try:
-        network(image)
-    finally:
-        handle.remove()
-    places = torch.linspace(0, caught[0].shape[1] - 1, min(_NUM_TOKENS, caught[0].shape[1])).long()
-    return [x[0, places.to(x.device)] for x in caught]
+    caught = capture_inputs(network, image, type(attention)).values()
+    inputs = next(arguments for module, arguments in caught if module is attention)
+    streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them
+    places = torch.linspace(0, streams[0].shape[1] - 1, min(_NUM_TOKENS, streams[0].shape[1])).long()
+    return [x[0, places.to(x.device)] for x in streams]
 
 
 def growth_factor(growth: Growth) -> float:
