@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
@@ -16,6 +15,7 @@ from crossmodalnet.networks.windows import Triple
 from crossmodalnet.theory.capture import own_generator, relative_deviation
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, small_config
+from crossmodalnet.theory.scoring import mean_dice
 from crossmodalnet.theory.subject import Settings, Subject
 
 # Channels and layers per level; the middle one is in both series.
@@ -165,11 +165,5 @@ def _mean(rows: list[Row], channels: int, depth: int) -> float:
 
 
 def _dice(logits: Tensor, label: Tensor) -> float:
-    """Mean hard Dice of the structures that the label has."""
-    guess, truth = (
-        functional.one_hot(x.long(), NUM_CLASSES).flatten(0, -2) for x in (logits.argmax(1), label)
-    )
-    both, sizes = (guess * truth).sum(0), guess.sum(0) + truth.sum(0)
-    present = truth.sum(0) > 0
-    present[0] = False
-    return float((2 * both[present] / sizes[present]).mean())
+    """Mean Dice of the structures that the label has."""
+    return mean_dice(logits.argmax(1).cpu(), label.cpu())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject
 
@@ -75,21 +76,15 @@ def check(subject: Subject, settings: Settings) -> Outcome:
 
 def take_sample(network: CrossModalNet, subject: Subject, cases: Sequence[LabelledCase], seed: int) -> Sample:
     """Collect the inputs of the last layer at random voxels, the same for every case."""
-    kept: list[Tensor] = []
-    handle = network.head.classify.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
-    places = torch.randperm(cases[0].label.numel(), generator=torch.Generator().manual_seed(seed))[
-        :MOST_VOXELS
-    ]
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randperm(cases[0].label.numel(), generator=generator)[:MOST_VOXELS]
     features, labels = [], []
-    try:
-        for case in cases:
-            with torch.no_grad():
-                network(subject.images([case]))
-            chosen = kept.pop()[0].flatten(1)[:, places.to(subject.device)].T.cpu()  # (v, p)
-            features.append(torch.cat([chosen, torch.ones(len(chosen), 1)], dim=1))
-            labels.append(case.label.flatten()[places].long())
-    finally:
-        handle.remove()
+    for case in cases:
+        caught = capture_inputs(network, subject.images([case]), nn.Conv3d).values()
+        inputs = next(arguments[0] for module, arguments in caught if module is network.head.classify)
+        chosen = inputs[0].flatten(1)[:, places.to(subject.device)].T.cpu()  # (v, p)
+        features.append(torch.cat([chosen, torch.ones(len(chosen), 1)], dim=1))
+        labels.append(case.label.flatten()[places].long())
     return Sample(torch.stack(features), torch.stack(labels))
 
 

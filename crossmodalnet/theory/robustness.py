@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.crossmodalnet import CrossModalNet
 from crossmodalnet.theory.bound_network import upper_bound
 from crossmodalnet.theory.disturbances import DISTURBANCES, attack
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.lipschitz_bounds import log
+from crossmodalnet.theory.scoring import mean_dice
 from crossmodalnet.theory.subject import Settings, Subject
 
 # Levels 1 to 3. Noise is in units of the attack's size, so that level 1 is as large as the attack.
@@ -120,14 +120,6 @@ def _measure(network: nn.Module, case: LabelledCase, settings: Settings, *, atta
         image, label = case.image[None].to(device), case.label[None].to(device)
         radius = unit * math.sqrt(case.image.numel())
         yield row("attack", 1, attack(network, image, label, radius=radius, steps=settings.attack_steps)[0])
-
-
-def mean_dice(predicted: Tensor, truth: Tensor) -> float:
-    """Average Dice over the structures present in the truth, 1 if there are none; class indices, one shape."""
-    guess, label = predicted.numpy(), truth.numpy()
-    present = [index for index in np.unique(label) if index > 0]
-    scores = [dice(guess == index, label == index) for index in present]
-    return float(np.mean(scores)) if scores else 1.0
 
 
 @torch.no_grad()

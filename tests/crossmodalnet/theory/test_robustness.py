@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from crossmodalnet.theory.findings import Verdict
-from crossmodalnet.theory.robustness import check, judge, mean_dice
+from crossmodalnet.theory.robustness import check, judge
+from crossmodalnet.theory.scoring import mean_dice
 from crossmodalnet.theory.subject import Subject
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
