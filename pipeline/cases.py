@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -89,13 +89,44 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     Raises:
         DataError: too few labelled subjects for one training, one validation and one test pair.
     """
-    ct, mr = (_shuffled(subjects, modality, params.seed) for modality in (Modality.CT, Modality.MR))
+    ct, mr = (_shuffled(_labelled(subjects, m), m, params.seed) for m in (Modality.CT, Modality.MR))
     ct_groups, mr_groups = (_groups(group, params) for group in (ct, mr))
     pairs: list[Pair] = []
     for index, (cts, mrs) in enumerate(zip(ct_groups, mr_groups, strict=True)):
         role: Role = "test" if index == params.fold else "train"
         pairs += [Pair(subject, mrs[i % len(mrs)], role) for i, subject in enumerate(cts)]
     return sorted(_hold_out(pairs, params.validation_fraction), key=lambda pair: pair.name)
+
+
+def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
+    """Pair CT with MR subjects for training without labels; whether they have any is not looked at.
+
+    The subjects of each modality are shuffled by `params.seed` and paired in that order; MRs are taken in turn where
+    there are fewer.
+
+    Returns:
+        Training pairs ordered by name, every CT once.
+
+    Raises:
+        DataError: no CT or no MR.
+    """
+    ct, mr = (
+        _shuffled([s for s in subjects if s.modality is m], m, params.seed)
+        for m in (Modality.CT, Modality.MR)
+    )
+    if not ct or not mr:
+        raise DataError(f"{len(ct)} CT and {len(mr)} MR subjects: at least one of each is needed for a pair")
+    pairs = [Pair(subject, mr[i % len(mr)], "train") for i, subject in enumerate(ct)]
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[Subject]]:
+    """The subjects of one modality under the role of their pairs, each once, ordered by name."""
+    found: dict[Role, dict[str, Subject]] = {role: {} for role in get_args(Role)}
+    for pair in pairs:
+        subject = pair.ct if modality is Modality.CT else pair.mr
+        found[pair.role][subject.name] = subject
+    return {role: [group[name] for name in sorted(group)] for role, group in found.items()}
 
 
 def select(pairs: list[Pair], role: Role) -> list[Pair]:
@@ -108,17 +139,20 @@ def _subject(folder: Path, row: dict[str, str]) -> Subject:
     return Subject(row["subject"], Modality(row["modality"]), folder / row["image"], label)
 
 
-def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Subject]:
-    labelled = sorted(
-        (s for s in subjects if s.modality is modality and s.label is not None), key=lambda s: s.name
-    )
+def _labelled(subjects: list[Subject], modality: Modality) -> list[Subject]:
+    labelled = [s for s in subjects if s.modality is modality and s.label is not None]
     if len(labelled) < 3:
         raise DataError(
             f"{len(labelled)} labelled {modality.value.upper()} subjects: at least 3 are needed "
             "(one each to train, validate and test)"
         )
-    order = np.random.default_rng([seed, list(Modality).index(modality)]).permutation(len(labelled))
-    return [labelled[i] for i in order]
+    return labelled
+
+
+def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Subject]:
+    ordered = sorted(subjects, key=lambda subject: subject.name)
+    order = np.random.default_rng([seed, list(Modality).index(modality)]).permutation(len(ordered))
+    return [ordered[i] for i in order]
 
 
 def _groups(subjects: list[Subject], params: SplitParams) -> list[list[Subject]]:

@@ -13,39 +13,60 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image,
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.errors import DataError
 from pipeline.outputs import write_json
-from pipeline.paths import CROPPED
 
 RECORD = "crop.json"
+FILES = ("ct", "mr", "label")
 
 
 @dataclass(frozen=True)
 class CroppedCase:
-    """One pair on the working grid.
+    """One pair, or one image alone, on the working grid.
 
     Attributes:
-        name: of the pair.
-        ct: HU.
-        mr: registered to the CT, arbitrary units.
-        label: class indices of the CT.
-        native: grid of the original CT, on which predictions are returned.
+        name: of the pair, or of the subject.
+        ct: HU; None for an MR alone.
+        mr: registered to the CT, arbitrary units; None for a CT alone.
+        label: class indices of the CT, or of the image alone; None for an unlabelled case.
+        native: grid of the original CT, or of the image alone, on which predictions are returned.
+
+    Raises:
+        ValueError: no image.
     """
 
     name: str
-    ct: Volume
-    mr: Volume
-    label: Volume
+    ct: Volume | None
+    mr: Volume | None
+    label: Volume | None
     native: Grid
+
+    def __post_init__(self) -> None:
+        if self.ct is None and self.mr is None:
+            raise ValueError(f"ct or mr of {self.name} must be an image, got None for both")
+
+    @property
+    def grid(self) -> Grid:
+        """The working grid."""
+        image = self.ct if self.ct is not None else self.mr
+        assert image is not None
+        return image.grid
 
 
 def write_cropped(folder: Path, case: CroppedCase) -> None:
-    """Write a case as three NIfTI files and `crop.json`; the folder is made if need be."""
-    write_image(folder / "ct.nii.gz", case.ct)
-    write_image(folder / "mr.nii.gz", case.mr)
-    write_label_map(folder / "label.nii.gz", case.label)
+    """Write a case as NIfTI files and `crop.json`, which names the files where they are not all three.
+
+    The folder is made if need be.
+    """
+    volumes = {"ct": case.ct, "mr": case.mr, "label": case.label}
+    files = [name for name, volume in volumes.items() if volume is not None]
+    for name, volume in volumes.items():
+        if volume is not None:
+            write = write_label_map if name == "label" else write_image
+            write(folder / f"{name}.nii.gz", volume)
     write_json(folder / RECORD, {
         "pair": case.name,
         "native_shape": list(case.native.shape),
         "native_affine": case.native.affine.tolist(),
+        **({} if len(files) == len(FILES) else {"files": files}),
     })  # fmt: skip
 
 
@@ -58,11 +79,12 @@ def read_cropped(folder: Path) -> CroppedCase:
     try:
         record = json.loads((folder / RECORD).read_text())
         i, j, k = record["native_shape"]
+        files = record.get("files", FILES)
         return CroppedCase(
             record["pair"],
-            read_image(folder / "ct.nii.gz"),
-            read_image(folder / "mr.nii.gz"),
-            read_label_map(folder / "label.nii.gz"),
+            read_image(folder / "ct.nii.gz") if "ct" in files else None,
+            read_image(folder / "mr.nii.gz") if "mr" in files else None,
+            read_label_map(folder / "label.nii.gz") if "label" in files else None,
             Grid((i, j, k), np.array(record["native_affine"], np.float64)),
         )
     except (OSError, ValueError, KeyError) as error:
@@ -73,12 +95,35 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
     """Turn a case into the network's input and its truth.
 
     Raises:
-        DataError: an image has no contrast or is not finite, or nothing is labelled.
+        DataError: an image has no contrast or is not finite, there is no label, or nothing is labelled.
     """
-    try:
-        image = stack_input(case.ct, case.mr, intensity)
-    except ValueError as error:
-        raise DataError(f"{CROPPED / case.name}: {error}") from error
+    image = _input(case, intensity)
+    if case.label is None:
+        raise DataError(
+            f"{case.name}: the crop has no label map, and without one no case trains or validates"
+        )
     if not case.label.data.any():
-        raise DataError(f"{CROPPED / case.name}: no labelled voxel in the crop")
-    return LabelledCase(case.name, torch.from_numpy(image), torch.from_numpy(case.label.data))
+        raise DataError(
+            f"{case.name}: no labelled voxel in the crop; look at the label map and the heart box"
+        )
+    return LabelledCase(case.name, image, torch.from_numpy(case.label.data))
+
+
+def blind(case: CroppedCase, intensity: Intensity) -> LabelledCase:
+    """Turn a case into the network's input, with background alone in place of its label.
+
+    For images of a domain whose labels nobody may see: what draws patches needs a label map, and whoever trains
+    on this one must not use it. The case's own label, if it has one, is not looked at.
+
+    Raises:
+        DataError: an image has no contrast or is not finite.
+    """
+    nothing = torch.zeros(case.grid.shape, dtype=torch.uint8)
+    return LabelledCase(case.name, _input(case, intensity), nothing)
+
+
+def _input(case: CroppedCase, intensity: Intensity) -> torch.Tensor:
+    try:
+        return torch.from_numpy(stack_input(case.ct, case.mr, intensity))
+    except ValueError as error:
+        raise DataError(f"{case.name}: {error}; remove or repair this subject's images") from error

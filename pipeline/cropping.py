@@ -1,30 +1,23 @@
 """Every pair cropped to its heart box on the working grid; atlases come from training subjects alone."""
 
-import json
 import logging
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.imaging.crop import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
+from crossmodalnet.imaging.crop import box_of, cut_voxels, overflow_mm, working_grid
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from crossmodalnet.imaging.volume import Volume
 from pipeline.cases import Pair, Role, select
 from pipeline.console import track
 from pipeline.cropped import CroppedCase, write_cropped
 from pipeline.errors import DataError
-from pipeline.outputs import write_json
+from pipeline.heart_box import ENVIRONMENT, Atlas, heart_box
 from pipeline.parallel import num_workers, run_parallel
 from pipeline.params.crop import CropParams
-from pipeline.work import code_fingerprint, fingerprint, work_folder
 
 logger = logging.getLogger(__name__)
-
-# Of the sampling of ANTs' metric.
-_ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
         for pair in pairs
         for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
     ]
-    results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=_ENVIRONMENT)
+    results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
     rows = [row for _, row in track(results, "crop", len(tasks))]
     table = pd.DataFrame(rows).sort_values("pair", ignore_index=True)
     _warn(table, params)
@@ -98,7 +91,8 @@ def crop_pair(task: Task) -> Row:
             read_label_map(task.registered / "ct_label.nii.gz"),
         )
         mr = read_image(task.registered / "mr.nii.gz")
-        box = _atlas_box(task, ct) if task.atlases else box_of(label)
+        atlases = [Atlas(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
+        box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
@@ -114,24 +108,6 @@ def crop_pair(task: Task) -> Row:
         "overflow_mm": round(overflow_mm(box.grown(task.params.margin_mm), grid), 3),
         **{f"cut_{name}": count for name, count in cut_voxels(label, grid).items()},
     }
-
-
-def _atlas_box(task: Task, ct: Volume) -> Box:
-    """Find the box by atlases; work is keyed by the CTs, the atlases' labels, the spacing and the code."""
-    key = fingerprint(
-        task.registered / "ct.nii.gz",
-        [[folder / "ct.nii.gz", folder / "ct_label.nii.gz"] for folder in task.atlases],
-        task.params.atlas_spacing_mm, code_fingerprint("crossmodalnet.imaging.crop"), version("antspyx"),
-    )  # fmt: skip
-    done = work_folder("crop", key) / "box.json"
-    if not done.is_file():
-        atlases = [
-            (read_image(folder / "ct.nii.gz"), read_label_map(folder / "ct_label.nii.gz"))
-            for folder in task.atlases
-        ]
-        write_json(done, asdict(find_heart_box(ct, atlases, task.params.atlas_spacing_mm)))
-    found = json.loads(done.read_text())
-    return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))
 
 
 def _warn(table: pd.DataFrame, params: CropParams) -> None:

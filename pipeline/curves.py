@@ -1,8 +1,9 @@
 """The course of a training: one row per epoch, kept in checkpoints and written as CSV."""
 
 import csv
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ class EpochSums:
     Attributes:
         losses: sum of each raw loss.
         weights: sum of each balancing weight.
+        measures: sum of each figure over the steps that had it.
+        measured: how many those were.
         total: sum of the balanced loss.
         steps: how many were taken.
         seconds: spent on them, over all runs.
@@ -24,33 +27,66 @@ class EpochSums:
 
     losses: list[float]
     weights: list[float]
+    measures: list[float] = field(default_factory=list)
+    measured: list[int] = field(default_factory=list)
     total: float = 0.0
     steps: int = 0
     seconds: float = 0.0
     names: tuple[str, ...] = field(default=(), repr=False)
+    measure_names: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def start(cls, names: Sequence[str]) -> "EpochSums":
+    def start(cls, names: Sequence[str], measure_names: Sequence[str] = ()) -> "EpochSums":
         """Begin an epoch."""
-        return cls([0.0] * len(names), [0.0] * len(names), names=tuple(names))
+        zeros, figures = [0.0] * len(names), len(measure_names)
+        return cls(
+            zeros,
+            zeros,
+            measures=[0.0] * figures,
+            measured=[0] * figures,
+            names=tuple(names),
+            measure_names=tuple(measure_names),
+        )
 
-    def add(self, losses: Sequence[float], weights: Sequence[float], seconds: float) -> None:
-        """Count a step."""
+    def add(
+        self,
+        losses: Sequence[float],
+        weights: Sequence[float],
+        seconds: float,
+        measures: Sequence[float] = (),
+    ) -> None:
+        """Count a step; a figure that is not finite was undefined in it."""
+        for number, value in enumerate(measures):
+            if math.isfinite(value):
+                self.measures[number] += value
+                self.measured[number] += 1
         self.losses = [total + value for total, value in zip(self.losses, losses, strict=True)]
         self.weights = [total + value for total, value in zip(self.weights, weights, strict=True)]
         self.total += sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
         self.steps += 1
         self.seconds += seconds
 
-    def row(self, epoch: int, *, lr: float, val_dice: float, num_samples: int, peak_memory_mb: float) -> Row:
-        """Turn the sums into the epoch's row; `epoch` is printed counted from 1."""
+    def row(
+        self,
+        epoch: int,
+        *,
+        lr: float,
+        validation: Mapping[str, float],
+        num_samples: int,
+        peak_memory_mb: float,
+    ) -> Row:
+        """Turn the sums into the epoch's row; `epoch` is printed counted from 1, undefined figures as NaN."""
         return {
             "epoch": epoch + 1,
             "loss": self.total / self.steps,
             **{f"loss_{n}": v / self.steps for n, v in zip(self.names, self.losses, strict=True)},
             **{f"weight_{n}": v / self.steps for n, v in zip(self.names, self.weights, strict=True)},
+            **{
+                name: total / count if count else math.nan
+                for name, total, count in zip(self.measure_names, self.measures, self.measured, strict=True)
+            },
             "lr": lr,
-            "val_dice": val_dice,
+            **validation,
             "seconds": round(self.seconds, 3),
             "samples_per_second": round(num_samples / max(self.seconds, 1e-9), 3),
             "peak_memory_mb": round(peak_memory_mb, 1),
@@ -58,7 +94,8 @@ class EpochSums:
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        return {name: getattr(self, name) for name in ("losses", "weights", "total", "steps", "seconds")}
+        names = ("losses", "weights", "measures", "measured", "total", "steps", "seconds")
+        return {name: getattr(self, name) for name in names}
 
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:

@@ -1,17 +1,21 @@
-"""Scores of predicted label maps against the CT labels, on the original CT grids."""
+"""Scores of predicted label maps against the true ones, on the original grids."""
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.imaging.nifti import read_label_map
+from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import score_label_map
+from pipeline.case_sets import CaseSet
+from pipeline.console import track
 from pipeline.errors import DataError
-from pipeline.outputs import write_json
+from pipeline.model_card import LoadedModel
 from pipeline.params.evaluate import EvaluateParams
+from pipeline.prediction import predict_labels
 from pipeline.tables import CASE_COLUMNS, DECIMALS, MEAN, bar_table, interval_table, metrics_content
 
 
@@ -45,26 +49,67 @@ def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS)).astype({"missed": int, "undefined": int})
 
 
-def write_evaluation(
-    folder: Path, metrics: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams
-) -> str:
-    """Write cases.csv, intervals.csv and bars.csv into `folder`, and the metrics file.
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a model or of the atlas.
+
+    Attributes:
+        cases: `CASE_COLUMNS`, a row per case and structure.
+        intervals: what `interval_table` makes of them.
+    """
+
+    cases: pd.DataFrame
+    intervals: pd.DataFrame
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What a metrics file holds."""
+        return metrics_content(self.cases, self.intervals)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return _summarise(self.cases, self.intervals)
+
+
+def evaluate_cases(
+    folder: Path, model: LoadedModel, cases: CaseSet, names: Sequence[str], params: EvaluateParams
+) -> Evaluated:
+    """Segment and score cases on their original grids; write label maps and tables into `folder`.
+
+    Args:
+        folder: of the evaluation; made if need be.
+        model: with its network on the device it shall run on.
+        cases: where they lie.
+        names: of labelled ones among them.
+        params: section `evaluate`.
+
+    Raises:
+        DataError: a case or its label map is missing or damaged.
+    """
+    truths, tables = cases.truths(), []
+    for name in track(names, "evaluate", len(names)):
+        file = prediction_file(folder, name)
+        write_label_map(file, predict_labels(model, cases.read_unlabelled(name), params))
+        if name not in truths:
+            raise DataError(f"{name}: no label map of it is found: every test case needs one to be scored")
+        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm))
+    return write_tables(folder, tables, params)
+
+
+def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams) -> Evaluated:
+    """Write cases.csv, intervals.csv and bars.csv.
 
     Args:
         folder: of the evaluation.
-        metrics: JSON file to write.
         cases: tables of `score_pair`.
         params: bootstrap samples and seed.
-
-    Returns:
-        The result in one line.
     """
     table = pd.concat(list(cases)).sort_values("pair", kind="stable")
     intervals = interval_table(table, num_samples=params.bootstrap_samples, seed=params.seed)
     for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
         content.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DECIMALS}f")
-    write_json(metrics, metrics_content(table, intervals))
-    return _summarise(table, intervals)
+    return Evaluated(table, intervals)
 
 
 def _read(path: Path, pair: str) -> Volume:

@@ -1,18 +1,15 @@
 """Training with the penalty on falling information flow (`losses.cmif`), for networks of two streams."""
 
+import torch
 from torch import Tensor, nn
 
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.networks.crossmodalnet import CrossModalNet, channels_first
-
-NAME = "cmif"
+from pipeline.extra_objective import ExtraObjective, Found, Step
 
 
 class FlowNetwork(nn.Module):
-    """A network that also gives the penalty of its features, in one forward pass.
-
-    The penalty is computed in here, so that the gradients of several processes are averaged once, over both.
-    """
+    """A network that also gives the penalty of its features, in one forward pass."""
 
     def __init__(self, network: CrossModalNet) -> None:
         super().__init__()
@@ -25,6 +22,33 @@ class FlowNetwork(nn.Module):
         return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up
 
 
-def has_flow(network: nn.Module) -> bool:
-    """Tell whether there are two streams between which information could flow."""
-    return isinstance(network, CrossModalNet) and len(network.inputs) == 2
+class FlowObjective(ExtraObjective):
+    """The penalty on falling information flow.
+
+    Args:
+        network: of two streams.
+        weight: `losses.cmif`.
+    """
+
+    names = ("cmif",)
+
+    def __init__(self, network: CrossModalNet, weight: float) -> None:
+        super().__init__(FlowNetwork(network))
+        self._weight = weight
+
+    @property
+    def weights(self) -> list[float]:
+        """That of the parameters."""
+        return [self._weight]
+
+    def forward(self, module: nn.Module, step: Step) -> Found:
+        """Give logits and penalty."""
+        logits, penalty = module(step.image, step.number)
+        return Found(logits, penalty[None], torch.zeros(0, device=step.image.device))
+
+
+def make_flow_objective(network: nn.Module, weight: float) -> ExtraObjective:
+    """Make the penalty where there are two streams between which information could flow, else nothing."""
+    if isinstance(network, CrossModalNet) and len(network.inputs) == 2:
+        return FlowObjective(network, weight)
+    return ExtraObjective(network)

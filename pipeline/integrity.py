@@ -64,15 +64,18 @@ def subjects(folder: Path) -> list[Subject]:
     return [Subject(case.name, case.modality, case.image, case.label) for case in scan(folder) if case.image]
 
 
-def check_cohort(folder: Path, origins: Mapping[str, str] | None = None) -> list[Finding]:
+def check_cohort(
+    folder: Path, origins: Mapping[str, str] | None = None, *, needs_labels: bool = True
+) -> list[Finding]:
     """Read all files of a cohort to their ends and list all that is wrong with it.
 
     Args:
         folder: files under their published names.
         origins: per file name, how the user knows the file.
+        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
     """
     cases, names = scan(folder), origins or {}
-    found = list(_set_problems(cases))
+    found = list(_set_problems(cases, needs_labels))
     same: dict[str, list[CaseFiles]] = {}
     for case, report in _reports(cases):
         found += [(case.name, path, problem) for path, problem in report.problems]
@@ -105,10 +108,10 @@ def _reports(cases: list[CaseFiles]) -> Iterator[tuple[CaseFiles, CaseReport]]:
     return track(reports, "check", len(cases))
 
 
-def _set_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:
+def _set_problems(cases: list[CaseFiles], needs_labels: bool) -> Iterator[CaseProblem]:
     """What is wrong with the set of files, whatever they hold."""
     for case in cases:
-        if case.part == "train" and case.label is None:
+        if needs_labels and case.part == "train" and case.label is None:
             remedy = "add the label map, or take the image out"
             yield case.name, case.image, Problem("error", "training image without label map", remedy)
         if case.image is None:
@@ -118,7 +121,8 @@ def _set_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
         yield name, None, Problem("error", what, "keep one of the two, or give one another number")
-    yield from _count_problems(cases)
+    if needs_labels:
+        yield from _count_problems(cases)
 
 
 def _count_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,11 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
 from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.distributed import Processes
 from pipeline.errors import DivergenceError
-from pipeline.flow_objective import NAME, FlowNetwork, has_flow
+from pipeline.extra_objective import ExtraObjective, Step
 from pipeline.params.losses import LossesParams
 from pipeline.params.train import TrainParams
 
@@ -47,10 +46,16 @@ class Learner:
         losses: objectives and balancing.
         params: of the training.
         processes: which train together; gradients are averaged over them.
+        extra: makes what is minimised beside the balanced objectives of the network, which is on its device then.
     """
 
     def __init__(
-        self, network: nn.Module, losses: LossesParams, params: TrainParams, processes: Processes
+        self,
+        network: nn.Module,
+        losses: LossesParams,
+        params: TrainParams,
+        processes: Processes,
+        extra: Callable[[nn.Module], ExtraObjective] = ExtraObjective,
     ) -> None:
         self._params = params
         self._processes = processes
@@ -61,29 +66,31 @@ class Learner:
             self.network.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
         )
         self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
-        self._flow_weights = [losses.cmif] if losses.cmif and has_flow(network) else []
+        self._extra = extra(self.network)
         mixed = self._device.type == "cuda" and params.mixed_precision == "auto"
         self._half: torch.dtype | None = None
         if mixed:
             self._half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
-        self._parallel: nn.Module = self.network
-        if self._flow_weights:
-            assert isinstance(self.network, CrossModalNet)
-            self._parallel = FlowNetwork(self.network)
+        self._parallel: nn.Module = self._extra.module
         if processes.world_size > 1:
             ids = [self._device] if self._device.type == "cuda" else None
             self._parallel = DistributedDataParallel(self._parallel, device_ids=ids)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that is minimised: the balanced objectives and, where it is on, the penalty on falling flow."""
-        return (*self.balancer.names, *(NAME for _ in self._flow_weights))
+        """All that is minimised: the balanced objectives, then the extra terms."""
+        return (*self.balancer.names, *self._extra.names)
 
     @property
     def weights(self) -> list[float]:
-        """Weights of the coming step, in the order of `names`; that of the penalty stays as it is."""
-        return [*self.balancer.weights, *self._flow_weights]
+        """Weights of the coming step, in the order of `names`; those of the extra terms stay as they are."""
+        return [*self.balancer.weights, *self._extra.weights]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Figures that a step gives beside its losses."""
+        return self._extra.measures
 
     @property
     def evaluated(self) -> nn.Module:
@@ -94,7 +101,16 @@ class Learner:
         """The precision of forward passes."""
         return torch.autocast(self._device.type, dtype=self._half, enabled=self._half is not None)
 
-    def step(self, batch: Batch, lr: float, number: int, place: str) -> list[float]:
+    def step(
+        self,
+        batch: Batch,
+        lr: float,
+        number: int,
+        place: str,
+        *,
+        target: Batch | None = None,
+        progress: float = 0.0,
+    ) -> tuple[list[float], list[float]]:
         """Take one step on this process's share of a global batch.
 
         Args:
@@ -102,9 +118,11 @@ class Learner:
             lr: learning rate.
             number: of the step in the whole training, for the running mean.
             place: epoch and step in words, for the error.
+            target: the share of samples of the target domain, whose labels are not looked at.
+            progress: share of the training that is done, 0 to 1.
 
         Returns:
-            The raw losses over the global batch, in the order of `names`.
+            The raw losses over the global batch, in the order of `names`, and the figures, in that of `measures`.
 
         Raises:
             DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
@@ -112,17 +130,22 @@ class Learner:
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
         label = batch.label.to(self._device, non_blocking=True)
+        unlabelled = None if target is None else target.image.to(self._device, non_blocking=True)
         with self.autocast():
-            logits, penalties = self._forward(image, number)
-        losses = torch.cat([evaluate_objectives(self.balancer.names, logits, label), penalties])
-        values = self._processes.mean(losses.detach().tolist())
+            found = self._extra.forward(
+                self._parallel, Step(image, label, unlabelled, number=number, progress=progress)
+            )
+        losses = torch.cat([evaluate_objectives(self.balancer.names, found.logits, label), found.terms])
+        means = self._processes.mean([*losses.detach().tolist(), *found.measures.tolist()])
+        values, measures = means[: len(losses)], means[len(losses) :]
         if not all(math.isfinite(value) for value in values):
             self._fail(values, batch, place)
         weights = torch.tensor(self.weights, dtype=losses.dtype, device=self._device)
         self._update((weights * losses).sum(), lr)
         self.balancer.update(values[: len(self.balancer.names)])
         self._average(number)
-        return values
+        self._extra.after_step()
+        return values, measures
 
     def check_finite(self) -> None:
         """Make sure that the weights are numbers.
@@ -141,7 +164,9 @@ class Learner:
         tensors = prefixed("network", self.network.state_dict())
         if self._averaged is not None:
             tensors |= prefixed("averaged", self._averaged.state_dict())
-        return tensors if finished else tensors | prefixed("optimizer", optimizer_tensors(self._optimizer))
+        if finished:
+            return tensors
+        return tensors | prefixed("optimizer", optimizer_tensors(self._optimizer)) | self._extra.tensors()
 
     def values(self) -> dict[str, Any]:
         """The plain values that a checkpoint keeps of it."""
@@ -154,27 +179,24 @@ class Learner:
             self._averaged.load_state_dict(checkpoint.part("averaged"))
         if optimizer := checkpoint.part("optimizer"):
             restore_optimizer(self._optimizer, optimizer)
+            self._extra.restore(checkpoint)
         values: Mapping[str, Any] = checkpoint.values
         self.balancer.restore(values["balancer"])
         if values["scaler"]:
             self._scaler.load_state_dict(values["scaler"])
 
-    def _forward(self, image: Tensor, number: int) -> tuple[Any, Tensor]:
-        """Give logits (a list with deep supervision) and the penalty `(1,)`, or nothing `(0,)` where it is off."""
-        if not self._flow_weights:
-            return self._parallel(image), torch.zeros(0, device=self._device)
-        logits, penalty = self._parallel(image, number)
-        return logits, penalty[None]
-
     def _update(self, total: Tensor, lr: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
-        self._optimizer.zero_grad()
+        optimizers = [self._optimizer, *self._extra.optimizers()]
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         if self._params.grad_clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._params.grad_clip)
-        self._scaler.step(self._optimizer)
+        for optimizer in optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
 
     def _average(self, number: int) -> None:

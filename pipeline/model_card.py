@@ -1,9 +1,11 @@
 """A trained model on disk: weights as safetensors, and the card that says all that prediction needs."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -54,6 +56,9 @@ class ModelCard(BaseModel):
     losses: dict[str, Any] = Field(description="parameters of the objectives")
     augment: dict[str, Any] = Field(description="parameters of the augmentation")
     versions: dict[str, str] = Field(description="of the packages that matter")
+    adaptation: dict[str, Any] | None = Field(
+        None, description="parameters of the adaptation and its variant, if there was one"
+    )
     data_fingerprint: str = Field(description="of the training and validation pairs' files")
     training_pairs: tuple[str, ...]
     validation_pairs: tuple[str, ...]
@@ -102,7 +107,13 @@ def package_versions() -> dict[str, str]:
     }
 
 
-def save_model(folder: Path, card: ModelCard, best: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> None:
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    best: Mapping[str, Tensor],
+    last: Mapping[str, Tensor],
+    others: Mapping[str, Path] = MappingProxyType({}),
+) -> None:
     """Write a model folder, whole or not at all.
 
     Args:
@@ -110,8 +121,11 @@ def save_model(folder: Path, card: ModelCard, best: Mapping[str, Tensor], last: 
         card: of the best weights.
         best: weights with the best validation Dice.
         last: weights at the end of the training.
+        others: files of further weights, by the names they get.
     """
     with whole_folder(folder) as new:
+        for name, file in others.items():
+            shutil.copyfile(file, new / name)
         save_tensors(new / BEST, best, {"format": "pt"})
         save_tensors(new / LAST, last, {"format": "pt"})
         (new / CARD).write_text(card.model_dump_json(indent=2) + "\n")

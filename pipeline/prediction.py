@@ -40,7 +40,7 @@ def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams
         raise DataError(
             f"{case.name}: the network's output is not finite; train again with a smaller train.lr"
         )
-    labels = restore_labels(on_cpu, case.ct.grid, case.native)
+    labels = restore_labels(on_cpu, case.grid, case.native)
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)
     return labels

@@ -33,13 +33,13 @@ _PICTURE_MM = 2.0
 
 @dataclass(frozen=True)
 class Task:
-    """One pair to register; nothing in it tells a training from a test pair."""
+    """One pair to register; nothing in it tells a training from a test pair. Label maps may be lacking."""
 
     name: str
     ct: Path
-    ct_label: Path
+    ct_label: Path | None
     mr: Path
-    mr_label: Path
+    mr_label: Path | None
     params: RegisterParams
 
 
@@ -48,7 +48,7 @@ class Outcome:
     """What became of a pair.
 
     Attributes:
-        folder: with `RESULTS`, `PICTURE` and `DONE`.
+        folder: with `RESULTS` (those of labels that there are), `PICTURE` and `DONE`.
         reused: whether an earlier run had registered it.
         problems: one line per failed attempt.
         success: whether the last attempt was good.
@@ -63,7 +63,7 @@ class Outcome:
 def register_pair(task: Task) -> Outcome:
     """Register a pair, or find it registered; runs in a process of its own (`run_parallel`).
 
-    The work folder is keyed by the content of the four files, the parameters, the code and ANTs' version.
+    The work folder is keyed by the content of the files, the parameters, the code and ANTs' version.
     Labels are warped and compared, and influence nothing else.
     """
     folder = work_folder("register", _key(task))
@@ -109,13 +109,19 @@ def _settings(params: RegisterParams) -> Settings:
     return Settings(params.transform, params.affine_iterations, tuple(params.iterations))
 
 
-def _write_warped(task: Task, ct: Volume, mr: Volume, transform: Transform, folder: Path) -> float:
-    """Write the warped MR, its label map and the CT's; returns the mean Dice of the two label maps."""
+def _write_warped(task: Task, ct: Volume, mr: Volume, transform: Transform, folder: Path) -> float | None:
+    """Write the warped MR and the label maps; returns the mean Dice of the two, None where one is lacking."""
     write_image(folder / "mr.nii.gz", warp(mr, ct.grid, transform.files, "linear", fill=float(mr.data.min())))
-    ct_label = read_label_map(task.ct_label)
-    mr_label = warp(read_label_map(task.mr_label), ct_label.grid, transform.files, "nearest")
+    ct_label = read_label_map(task.ct_label) if task.ct_label else None
+    if ct_label:
+        write_label_map(folder / "ct_label.nii.gz", ct_label)
+    if task.mr_label is None:
+        return None
+    grid = ct_label.grid if ct_label else ct.grid
+    mr_label = warp(read_label_map(task.mr_label), grid, transform.files, "nearest")
     write_label_map(folder / "mr_label.nii.gz", mr_label)
-    write_label_map(folder / "ct_label.nii.gz", ct_label)
+    if ct_label is None:
+        return None
     scores = [dice(mr_label.data == s.index, ct_label.data == s.index) for s in STRUCTURES]
     return float(np.mean([score for score in scores if np.isfinite(score)] or [0.0]))
 
@@ -126,7 +132,12 @@ def _write_picture(ct: Volume, mr: Volume, transform: Transform, path: Path) -> 
 
 
 def _finish(
-    folder: Path, attempts: int, initialisation: str, quality: Quality, label_dice: float, seconds: float
+    folder: Path,
+    attempts: int,
+    initialisation: str,
+    quality: Quality,
+    label_dice: float | None,
+    seconds: float,
 ) -> None:
     measured = asdict(quality)
     record = {
@@ -134,7 +145,7 @@ def _finish(
         "initialisation": initialisation,
         "mi_before": measured.pop("mi_before"),
         "mi_after": measured.pop("mi_after"),
-        "label_dice": label_dice,
+        **({} if label_dice is None else {"label_dice": label_dice}),
         **measured,
     }
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}

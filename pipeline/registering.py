@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def register_pairs(pairs: list[Pair], params: RegisterParams) -> dict[str, Path]:
-    """Register every pair that the work folder does not hold yet.
+    """Register every pair that the work folder does not hold yet; subjects need no labels for it.
 
     Returns:
         Work folder by pair name, in the order of `pairs`.
@@ -55,7 +55,7 @@ def register_pairs(pairs: list[Pair], params: RegisterParams) -> dict[str, Path]
 
 
 def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
-    """Put together a folder per pair: ct, mr, ct_label and mr_label, all on the CT's grid."""
+    """Put together a folder per labelled pair: ct, mr, ct_label and mr_label, all on the CT's grid."""
     with whole_folder(target) as new:
         for pair in pairs:
             folder = new / pair.name
@@ -81,8 +81,6 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> 
 
 
 def _task(pair: Pair, params: RegisterParams) -> Task:
-    if pair.ct.label is None or pair.mr.label is None:
-        raise DataError(f"{pair.name}: a pair needs the label maps of both subjects")
     return Task(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, params)
 
 

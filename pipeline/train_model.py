@@ -1,34 +1,40 @@
-"""From the cropped pairs to a model folder: what the train stage does, in each of its processes."""
+"""From cropped cases to a model folder: what the train stage does, in each of its processes."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from crossmodalnet.data.augmentation import AugmentationSettings
-from crossmodalnet.data.dataset import LabelledCase, TrainingSet
+from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.build import DEEPLY_SUPERVISED, build_network
-from pipeline.cropped import labelled, read_cropped
+from pipeline.adaptation_objective import AdaptationObjective
+from pipeline.cohort import Cohort, read_cohort
 from pipeline.curves import write_curves
 from pipeline.distributed import Processes
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import UsageError
+from pipeline.extra_objective import ExtraObjective
+from pipeline.flow_objective import make_flow_objective
 from pipeline.learner import Learner
 from pipeline.model_card import ModelCard, label_entries, package_versions, save_model
+from pipeline.names import OURS, method_of
 from pipeline.params.ablations import ABLATIONS
+from pipeline.params.adapt import AdaptParams
+from pipeline.params.adaptations import ADAPTATIONS
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import load_section
 from pipeline.params.losses import LossesParams
 from pipeline.params.network import NetworkSection
 from pipeline.params.networks import NETWORKS
 from pipeline.params.train import TrainParams
-from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT, of_run
-from pipeline.split_file import read_split
-from pipeline.training import Course, Trainer
+from pipeline.paths import CURVES, MODELS, of_run
+from pipeline.training import Course, Target, Trainer
 from pipeline.work import code_fingerprint, fingerprint, work_folder
 
 
@@ -37,12 +43,14 @@ class ModelParams:
     """The sections that a training depends on.
 
     Attributes:
-        name: of the model; `crossmodalnet-no_cross` for an ablation.
+        name: of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
         builder: key of the network's builder.
         network: its section, an ablation's changes included.
         losses: objectives.
         augment: augmentation.
         train: training; `lr` is the network's own where it has one.
+        adapt: the adaptation; None where there is none.
+        variant: a key of `ADAPTATIONS`; None for the adaptation itself.
     """
 
     name: str
@@ -51,6 +59,8 @@ class ModelParams:
     losses: LossesParams
     augment: AugmentParams
     train: TrainParams
+    adapt: AdaptParams | None = None
+    variant: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -71,17 +81,6 @@ class ModelParams:
         if not self.augment.enabled:
             return None
         return AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Pairs to train on and to validate on, and what they have in common."""
-
-    training: tuple[LabelledCase, ...]
-    validation: tuple[LabelledCase, ...]
-    spacing_mm: tuple[float, float, float]
-    size: tuple[int, int, int]
-    fingerprint: str
 
 
 def read_params(model: str, ablation: str | None = None) -> ModelParams:
@@ -111,17 +110,45 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
     )
 
 
+def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
+    """Add the adaptation of section `adapt`, where it is on.
+
+    Args:
+        params: of a training without.
+        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such variant, or one of an adaptation that is off.
+    """
+    adapt = load_section(AdaptParams, "adapt")
+    if not adapt.enabled:
+        if variant is not None:
+            raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
+        return params
+    if params.losses.cmif:
+        raise UsageError(
+            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
+        )
+    if variant is None:
+        return replace(params, adapt=adapt)
+    if variant not in ADAPTATIONS or params.name != OURS:
+        raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    return replace(params, name=method_of(variant), adapt=changed, variant=variant)
+
+
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
     """Train, and write the model folder and its curves; every process calls this, the main one writes.
 
     Raises:
         PipelineError: as `run_training`.
     """
-    cohort = read_cohort(params.intensity)
+    cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
     trainer, course = run_training(params, cohort, seed, processes)
     if processes.is_main:
         card = make_card(params, seed, cohort, course)
-        save_model(of_run(MODELS, params.name, seed), card, course.best, trainer.last_weights())
+        folder = of_run(MODELS, params.name, seed)
+        save_model(folder, card, course.best, trainer.last_weights(), trainer.candidates())
         write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), course.rows)
 
 
@@ -156,57 +183,48 @@ def run_training(
         raise UsageError(
             f"network.{params.builder} with train.patch_size {train.patch_size}: {error}"
         ) from error
-    samples = TrainingSet(
-        cohort.training,
-        settings=params.augmentation,
-        patch_size=train.patch_size,
-        samples_per_case=train.samples_per_case,
-        foreground_share=train.foreground_share,
-        seed=seed,
-        batch_size=train.batch_size,
-    )
-    learner = Learner(network, params.losses, train, processes)
+    samples = _samples(params, cohort.training, seed)
+    learner = Learner(network, params.losses, train, processes, _extra(params, cohort))
     work = find_work(params, cohort, seed)
-    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work)
+    target = _target(params, cohort, seed)
+    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target)
     return trainer, trainer.run()
 
 
 def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
     code = code_fingerprint("pipeline.train_model")
-    parts = [params.options, params.losses, params.augment, params.train.essential(), seed]
+    parts = [params.options, params.losses, params.augment, params.train.essential(), params.adapt, seed]
     return work_folder(
         "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
     )
 
 
-def read_cohort(intensity: Intensity) -> Cohort:
-    """Read the training and validation pairs.
-
-    Raises:
-        DataError: a pair is missing or unfit, or the pairs are not on grids of one size and spacing.
-    """
-    split = read_split(SPLIT)
-    names = [*split["train"], *split["validation"]]
-    cropped = [read_cropped(CROPPED / name) for name in names]
-    first = cropped[0].ct
-    for case in cropped:
-        shape, spacing = case.ct.data.shape, case.ct.spacing_mm
-        if shape != first.data.shape or any(
-            abs(a - b) > 1e-3 for a, b in zip(spacing, first.spacing_mm, strict=True)
-        ):
-            raise DataError(
-                f"{CROPPED / case.name}: {shape} voxels of {spacing} mm differ from the first pair's"
-            )
-    cases = [labelled(case, intensity) for case in cropped]
-    x, y, z = (round(spacing, 6) for spacing in first.spacing_mm)
-    return Cohort(
-        training=tuple(cases[: len(split["train"])]),
-        validation=tuple(cases[len(split["train"]) :]),
-        spacing_mm=(x, y, z),
-        size=first.grid.shape,
-        fingerprint=fingerprint(split["train"], split["validation"], [CROPPED / name for name in names]),
+def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> TrainingSet:
+    return TrainingSet(
+        cases,
+        settings=params.augmentation,
+        patch_size=params.train.patch_size,
+        samples_per_case=params.train.samples_per_case,
+        foreground_share=params.train.foreground_share,
+        seed=seed,
+        batch_size=params.train.batch_size,
     )
+
+
+def _target(params: ModelParams, cohort: Cohort, seed: int) -> Target | None:
+    """Give the domain that a training adapts to; its samples are drawn apart from the source's."""
+    if params.adapt is None or not cohort.target:
+        return None
+    samples = _samples(params, cohort.target, sample_seed(seed, 2))
+    return Target(samples, cohort.target, params.adapt.entropy_weight)
+
+
+def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraObjective]:
+    adapt, weight = params.adapt, params.losses.cmif
+    if adapt is not None and cohort.target:
+        return lambda network: AdaptationObjective(network, adapt)
+    return lambda network: make_flow_objective(network, weight) if weight else ExtraObjective(network)
 
 
 def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) -> ModelCard:
@@ -227,12 +245,19 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) ->
         losses=params.losses.model_dump(mode="json"),
         augment=params.augment.model_dump(mode="json"),
         versions=package_versions(),
+        adaptation=_adaptation_entry(params),
         data_fingerprint=cohort.fingerprint,
         training_pairs=_names(cohort.training),
         validation_pairs=_names(cohort.validation),
         best_epoch=course.best_epoch,
         validation_dice=course.best_dice,
     )
+
+
+def _adaptation_entry(params: ModelParams) -> dict[str, Any] | None:
+    if params.adapt is None:
+        return None
+    return {"variant": params.variant, **params.adapt.model_dump(mode="json", exclude={"enabled", "target"})}
 
 
 def _names(cases: Sequence[LabelledCase]) -> tuple[str, ...]:

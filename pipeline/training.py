@@ -1,9 +1,10 @@
 """The training loop: epochs, validation, checkpoints; resumes exactly where it stopped."""
 
 import logging
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
-from pipeline.checkpoint import Checkpoint, exclusive, prefixed, read_checkpoint, write_checkpoint
+from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet, sample_seed
+from pipeline.checkpoint import (
+    Checkpoint,
+    exclusive,
+    prefixed,
+    read_checkpoint,
+    save_tensors,
+    write_checkpoint,
+)
 from pipeline.curves import EpochSums, Row
 from pipeline.determinism import reproducible
 from pipeline.distributed import Processes
@@ -22,12 +30,29 @@ from pipeline.launch import StopRequest
 from pipeline.learner import Learner, learning_rate
 from pipeline.params.train import TrainParams
 from pipeline.progress import TrainingProgress, peak_memory_mb
-from pipeline.validation import validate
+from pipeline.validation import Where, target_entropy, validate
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 # Where time is the budget, its share in these takes the place of the step's number.
 TICKS = 10_000
+# Columns of a curve that come from validation; the last two of adaptations only.
+VALIDATION = ("val_dice", "target_entropy", "score")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The domain that a training adapts to; nothing here looks at a label of it.
+
+    Attributes:
+        samples: where its batches come from.
+        cases: images whose entropy helps to choose the best weights.
+        entropy_weight: of their mean entropy (0 to 1), against the source's Dice.
+    """
+
+    samples: TrainingSet
+    cases: Sequence[LabelledCase]
+    entropy_weight: float
 
 
 @dataclass
@@ -38,8 +63,9 @@ class Course:
         sums: of the epoch under way; its `steps` say where in the epoch it is.
         epoch: the one under way, counted from 0.
         rows: of the finished epochs.
-        best: weights with the best validation Dice so far.
-        best_dice: their score; -1 before the first validation.
+        best: weights with the best validation score so far.
+        best_score: theirs; -inf before the first validation.
+        best_dice: their validation Dice.
         best_epoch: theirs, counted from 1.
     """
 
@@ -47,6 +73,7 @@ class Course:
     epoch: int = 0
     rows: list[Row] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    best_score: float = -math.inf
     best_dice: float = -1.0
     best_epoch: int = 0
 
@@ -57,7 +84,8 @@ class Course:
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        values = {name: getattr(self, name) for name in ("epoch", "rows", "best_dice", "best_epoch")}
+        names = ("epoch", "rows", "best_score", "best_dice", "best_epoch")
+        values = {name: getattr(self, name) for name in names}
         return {**values, "sums": self.sums.state()}
 
 
@@ -72,6 +100,7 @@ class Trainer:
         seed: of what is random in a step.
         processes: which train together.
         work: folder of the checkpoint, used by the main process alone.
+        target: the domain to adapt to, if there is one.
     """
 
     def __init__(
@@ -83,15 +112,18 @@ class Trainer:
         seed: int,
         processes: Processes,
         work: Path,
+        target: Target | None = None,
     ) -> None:
+        self._target = target
         self._learner = learner
         self._training = training
         self._validation = validation
         self._params = params
         self._seed = seed
         self._processes = processes
+        self._work = work
         self._checkpoint = work / CHECKPOINT
-        self._course = Course(EpochSums.start(learner.names))
+        self._course = Course(EpochSums.start(learner.names, learner.measures))
 
     @property
     def num_steps(self) -> int | None:
@@ -137,33 +169,51 @@ class Trainer:
         """The weights as they are now."""
         return self._learner.evaluated.state_dict()
 
+    def candidates(self) -> dict[str, Path]:
+        """Files of the weights that were validated, by the name that a model folder gives them; of an adaptation."""
+        if self._target is None:
+            return {}
+        return {file.name: file for file in sorted(self._work.glob("epoch*.safetensors"))}
+
     def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
         course, size, learner = self._course, self._params.batch_size, self._learner
         last = self._clock()
+        rank, world_size = self._processes.rank, self._processes.world_size
+        threads = _augmenting_threads(self._processes)
         batches = self._training.batches(
-            course.epoch,
-            first_step=course.sums.steps,
-            rank=self._processes.rank,
-            world_size=self._processes.world_size,
-            threads=_augmenting_threads(self._processes),
+            course.epoch, first_step=course.sums.steps, rank=rank, world_size=world_size, threads=threads
         )
-        for batch in batches:
+        first = course.epoch * self._training.steps_per_epoch + course.sums.steps
+        targets: Generator[Batch | None, None, None] = (
+            self._target.samples.stream(first, rank=rank, world_size=world_size, threads=threads)
+            if self._target
+            else _no_batches()
+        )
+        for batch, target in zip(batches, targets, strict=False):
             step = course.sums.steps
             number = course.epoch * self._training.steps_per_epoch + step
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.weights
             place = f"epoch {course.epoch + 1}, step {step + 1}"
-            losses = learner.step(batch, self._learning_rate(number), number, place)
+            losses, measures = learner.step(
+                batch,
+                self._learning_rate(number),
+                number,
+                place,
+                target=target,
+                progress=self._progress(number),
+            )
             now = self._clock()
-            course.sums.add(losses, weights, now - last)
+            course.sums.add(losses, weights, now - last, measures)
             balanced = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
             progress.step(course.epoch, balanced, size / max(now - last, 1e-9))
             last = now
             self._stop_if_asked(stop)
             if not self._counts_epochs and self._finished:
-                batches.close()
                 break
+        batches.close()
+        targets.close()
         self._end_epoch(progress)
 
     def _clock(self) -> float:
@@ -179,43 +229,54 @@ class Trainer:
             return learning_rate(number, self.num_steps, self._params)
         return learning_rate(TICKS * self._course.seconds / self._params.seconds, TICKS, self._params)
 
+    def _progress(self, number: int) -> float:
+        """Share of the budget that is used up before a step, 0 to 1."""
+        if self.num_steps is not None:
+            return number / self.num_steps
+        return min(1.0, self._course.seconds / self._params.seconds)
+
     def _end_epoch(self, progress: TrainingProgress) -> None:
         course, params = self._course, self._params
         is_last = course.epoch + 1 == params.epochs if self._counts_epochs else self._finished
         # The first epoch too, so that a curve never starts from a number that was not measured.
         validated = is_last or course.epoch == 0 or (course.epoch + 1) % params.validate_every == 0
-        val_dice = self._validate() if validated else course.rows[-1]["val_dice"]
+        validation = self._validate() if validated else _validation_of(course.rows[-1])
         memory = max(self._processes.gather(peak_memory_mb(self._processes.device)))
         steps = course.sums.steps
         row = course.sums.row(
             course.epoch,
             lr=self._learning_rate(course.epoch * self._training.steps_per_epoch + steps - 1),
-            val_dice=val_dice,
+            validation=validation,
             num_samples=steps * params.batch_size,
             peak_memory_mb=memory,
         )
         course.rows.append(row)
         progress.epoch(row, validated=validated)
         course.epoch += 1
-        course.sums = EpochSums.start(self._learner.names)
+        course.sums = EpochSums.start(self._learner.names, self._learner.measures)
         if is_last or course.epoch % params.checkpoint_every == 0:
             self._save()
 
-    def _validate(self) -> float:
-        course = self._course
-        dice = validate(
-            self._learner.evaluated,
-            self._validation,
-            patch_size=self._params.patch_size,
-            precision=self._learner.autocast(),
-            processes=self._processes,
-        )
-        if dice >= course.best_dice:  # of equal ones the later: it has seen more
-            course.best_dice, course.best_epoch = dice, course.epoch + 1
+    def _validate(self) -> dict[str, float]:
+        """Score the weights, and keep them if none were better; gives the columns of the curve."""
+        course, learner = self._course, self._learner
+        where = Where(self._params.patch_size, learner.autocast, self._processes)
+        row = {"val_dice": validate(learner.evaluated, self._validation, where)}
+        score = row["val_dice"]
+        if self._target is not None:
+            row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, where)
+            score -= self._target.entropy_weight * row["target_entropy"]
+            row["score"] = score
+            if self._processes.is_main:
+                save_tensors(
+                    candidate_file(self._work, course.epoch + 1), self.last_weights(), {"format": "pt"}
+                )
+        if score >= course.best_score:  # of equal ones the later: it has seen more
+            course.best_score, course.best_dice, course.best_epoch = score, row["val_dice"], course.epoch + 1
             course.best = {
                 name: tensor.detach().cpu().clone() for name, tensor in self.last_weights().items()
             }
-        return dice
+        return row
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         """End at the same step in all processes when one of them has been asked to."""
@@ -245,7 +306,9 @@ class Trainer:
             return
         self._learner.restore(found)
         values = dict(found.values["course"])
-        sums = EpochSums(**values.pop("sums"), names=self._learner.names)
+        sums = EpochSums(
+            **values.pop("sums"), names=self._learner.names, measure_names=self._learner.measures
+        )
         self._course = Course(sums, **values, best=found.part("best"))
         if self._processes.is_main:
             logger.info(
@@ -255,6 +318,20 @@ class Trainer:
                 else f"going on in epoch {self._course.epoch + 1}, step {sums.steps + 1}",
                 self._checkpoint,
             )
+
+
+def _no_batches() -> Generator[None, None, None]:
+    while True:
+        yield None
+
+
+def _validation_of(row: Row) -> Row:
+    return {name: row[name] for name in VALIDATION if name in row}
+
+
+def candidate_file(work: Path, epoch: int) -> Path:
+    """Where the work folder keeps the weights that were validated after an epoch (from 1), of an adaptation."""
+    return work / f"epoch{epoch:04d}.safetensors"
 
 
 def _augmenting_threads(processes: Processes) -> int:

@@ -4,13 +4,14 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.cohort import read_cohort
 from pipeline.distributed import Processes
 from pipeline.errors import DivergenceError, UsageError
 from pipeline.outputs import write_json
 from pipeline.params.base import load_section, read_raw
 from pipeline.params.tune import TuneParams
 from pipeline.paths import TUNING
-from pipeline.train_model import ModelParams, read_cohort, read_params, run_training
+from pipeline.train_model import ModelParams, read_params, run_training
 
 
 @dataclass(frozen=True)

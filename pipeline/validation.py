@@ -1,11 +1,13 @@
-"""The score that chooses the checkpoint: mean Dice of the validation pairs on the working grid."""
+"""What chooses the checkpoint: mean Dice of the validation pairs on the working grid, and the target's entropy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.adaptation.entropy import balanced_entropy
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.inference import predict_probabilities
 from pipeline.distributed import Processes
@@ -29,22 +31,48 @@ def mean_dice(prediction: Tensor, truth: Tensor, num_classes: int) -> float:
     return float(dice[present].mean()) if present.any() else 0.0
 
 
-def validate(
+@dataclass(frozen=True)
+class Where:
+    """How a network sees cases.
+
+    Attributes:
+        patch_size: voxels that it sees at once.
+        precision: of its forward passes.
+        processes: among which the cases are shared out.
+    """
+
+    patch_size: tuple[int, int, int]
+    precision: Callable[[], AbstractContextManager[object]]
+    processes: Processes
+
+
+def validate(network: nn.Module, cases: Sequence[LabelledCase], where: Where) -> float:
+    """Mean over cases of their mean Dice."""
+
+    def dice(case: LabelledCase, probabilities: Tensor) -> float:
+        return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
+
+    return _mean_over_cases(dice, network, cases, where)
+
+
+def target_entropy(network: nn.Module, cases: Sequence[LabelledCase], where: Where) -> float:
+    """Mean over images of how unsure the network is of them, 0 to 1; their labels are not looked at."""
+    return _mean_over_cases(lambda _, probabilities: balanced_entropy(probabilities), network, cases, where)
+
+
+def _mean_over_cases(
+    score: Callable[[LabelledCase, Tensor], float],
     network: nn.Module,
     cases: Sequence[LabelledCase],
-    *,
-    patch_size: tuple[int, int, int],
-    precision: AbstractContextManager[object],
-    processes: Processes,
+    where: Where,
 ) -> float:
-    """Mean over cases of their mean Dice; the cases are shared out among the processes."""
-    scores = [0.0] * len(cases)
-    with precision:
+    processes, scores = where.processes, [0.0] * len(cases)
+    with where.precision():
         for number in range(processes.rank, len(cases), processes.world_size):
-            case = cases[number]
-            image = case.image.to(processes.device)
-            probabilities = predict_probabilities(network, image, patch_size=patch_size, overlap=OVERLAP)
-            prediction = probabilities.argmax(0).cpu()
-            scores[number] = mean_dice(prediction, case.label, probabilities.shape[0])
+            image = cases[number].image.to(processes.device)
+            probabilities = predict_probabilities(
+                network, image, patch_size=where.patch_size, overlap=OVERLAP
+            )
+            scores[number] = score(cases[number], probabilities)
     # One process gives a score, the others zeros: the sum does not depend on their number.
     return sum(processes.sum(scores)) / len(cases)

@@ -22,6 +22,7 @@ from stages import (
     report,
     split,
     summary,
+    target,
     train,
     tune,
 )
@@ -35,7 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for stage in (download, register, split, crop, tune, train, evaluate, atlas, profile, audit, compare, report):
+for stage in (
+    download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
+):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)

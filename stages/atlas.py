@@ -11,8 +11,8 @@ def main() -> None:
 
     from pipeline.console import track
     from pipeline.errors import DataError
-    from pipeline.evaluation import prediction_file, score_pair, write_evaluation
-    from pipeline.outputs import whole_folder
+    from pipeline.evaluation import prediction_file, score_pair, write_tables
+    from pipeline.outputs import whole_folder, write_json
     from pipeline.params.base import load_section
     from pipeline.params.evaluate import EvaluateParams
     from pipeline.paths import EVALUATION, METRICS, REGISTERED, SPLIT
@@ -29,5 +29,6 @@ def main() -> None:
             file.parent.mkdir(exist_ok=True)
             shutil.copyfile(warped, file)
             cases.append(score_pair(pair, file, warped.with_name("ct_label.nii.gz"), params.nsd_tolerance_mm))
-        result = write_evaluation(folder, METRICS / "atlas.json", cases, params)
-    logger.info("atlas baseline: %s", result)
+        found = write_tables(folder, cases, params)
+    write_json(METRICS / "atlas.json", found.metrics)
+    logger.info("atlas baseline: %s", found.summary)

@@ -12,30 +12,38 @@ def main(
     model: Annotated[str, typer.Option(help="a trained model; `crossmodalnet-no_cross` for an ablation")],
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
-    """Segment the test pairs on their original CT grids and write label maps, tables and metrics."""
-    from crossmodalnet.imaging.nifti import write_label_map
-    from pipeline.console import track
-    from pipeline.cropped import read_cropped
+    """Segment the test cases on their original grids and write label maps, tables and metrics.
+
+    Of an adapted model those of the target domain too, as far as they have labels.
+    """
+    from pipeline.case_sets import TARGET_CASES, source_of
     from pipeline.devices import find_device
-    from pipeline.evaluation import prediction_file, score_pair, write_evaluation
+    from pipeline.evaluation import evaluate_cases
     from pipeline.model_card import load_model
-    from pipeline.outputs import whole_folder
+    from pipeline.outputs import whole_folder, write_json
     from pipeline.params.base import load_section
     from pipeline.params.evaluate import EvaluateParams
-    from pipeline.paths import CROPPED, EVALUATION, METRICS, MODELS, REGISTERED, SPLIT, of_run
-    from pipeline.prediction import predict_labels
-    from pipeline.split_file import read_split
+    from pipeline.paths import EVALUATION, METRICS, MODELS, of_run
+    from pipeline.target.domain import read_domain
+    from pipeline.target_evaluation import write_choices
 
     params = load_section(EvaluateParams, "evaluate")
-    pairs = read_split(SPLIT)["test"]
-    loaded = load_model(of_run(MODELS, model, seed))
+    trained = of_run(MODELS, model, seed)
+    loaded = load_model(trained)
     loaded.network.to(find_device(params.device, "evaluate.device"))
+    domain = read_domain() if loaded.card.adaptation else None
+    source, names = source_of(domain)
     with whole_folder(of_run(EVALUATION, model, seed)) as folder:
-        cases = []
-        for pair in track(pairs, "evaluate", len(pairs)):
-            file = prediction_file(folder, pair)
-            write_label_map(file, predict_labels(loaded, read_cropped(CROPPED / pair), params))
-            truth = REGISTERED / pair / "ct_label.nii.gz"
-            cases.append(score_pair(pair, file, truth, params.nsd_tolerance_mm))
-        result = write_evaluation(folder, of_run(METRICS, model, seed).with_suffix(".json"), cases, params)
-    logger.info("%s, seed %d: %s", model, seed, result)
+        found = evaluate_cases(folder, loaded, source, names["test"], params)
+        logger.info("%s, seed %d: %s", model, seed, found.summary)
+        metrics = found.metrics
+        tests = [name for name in domain.target["test"] if name in TARGET_CASES.truths()] if domain else []
+        if tests:
+            target = folder / "target"
+            adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params)
+            write_choices(target, trained, tests, params)
+            metrics["target"] = adapted.metrics
+            logger.info("%s, seed %d, target domain: %s", model, seed, adapted.summary)
+        elif domain:
+            logger.warning("the target domain has no labelled test case: nothing to score there")
+    write_json(of_run(METRICS, model, seed).with_suffix(".json"), metrics)

@@ -9,12 +9,13 @@ def main(
     model: Annotated[str, Option(help="network to train, one of `models` in params.yaml")],
     seed: Annotated[int, Option(help="one of `seeds`", min=0)] = 0,
     ablation: Annotated[str | None, Option(help="variant of crossmodalnet, one of `ablations`")] = None,
+    adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
     from pipeline.launch import run_on_devices
-    from pipeline.train_model import read_params, train_model
+    from pipeline.train_model import read_params, train_model, with_adaptation
 
-    params = read_params(model, ablation)
+    params = with_adaptation(read_params(model, ablation), adaptation)
     run_on_devices(
         lambda processes: train_model(params, seed, processes),
         devices=params.train.devices,
@@ -22,5 +23,6 @@ def main(
         command=[
             *("train", "--model", model, "--seed", str(seed)),
             *(("--ablation", ablation) if ablation else ()),
+            *(("--adaptation", adaptation) if adaptation else ()),
         ],
     )

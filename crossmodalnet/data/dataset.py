@@ -123,6 +123,15 @@ class TrainingSet:
                 ready, waiting = waiting, submit(step + 1) if step + 1 < self.steps_per_epoch else []
                 yield _collate([future.result() for future in ready])
 
+    def stream(
+        self, first_step: int, *, rank: int = 0, world_size: int = 1, threads: int = 1
+    ) -> Generator[Batch, None, None]:
+        """Make a process's share of batches without end, epoch after epoch; `first_step` counts over all of them."""
+        epoch, step = divmod(first_step, self.steps_per_epoch)
+        while True:
+            yield from self.batches(epoch, first_step=step, rank=rank, world_size=world_size, threads=threads)
+            epoch, step = epoch + 1, 0
+
     def sample(self, index: int, epoch: int, position: int) -> LabelledCase:
         """Draw the sample at a position of an epoch from the case `index`."""
         case, size = self._cases[index], self._patch_size

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.registration import Settings, estimate, prepare_ct, warp
+from crossmodalnet.imaging.registration import Initialisation, Settings, estimate, prepare, warp
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.labels import STRUCTURES, Modality
 
 _ATLAS = Settings("affine", affine_iterations=(100, 50, 0))
 
@@ -49,15 +49,26 @@ def box_of(mask: Volume) -> Box:
     return _box(centres.min(axis=1) - half, centres.max(axis=1) + half)
 
 
-def find_heart_box(ct: Volume, atlases: Sequence[tuple[Volume, Volume]], spacing_mm: float) -> Box:
-    """Find the heart of a CT without its label: atlases are registered affinely to it and their labels vote.
+def find_heart_box(
+    image: Volume,
+    atlases: Sequence[tuple[Volume, Volume]],
+    spacing_mm: float,
+    *,
+    modality: Modality = Modality.CT,
+    atlas_modality: Modality = Modality.CT,
+    initialisation: Initialisation = "centre_of_mass",
+) -> Box:
+    """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
 
     Deterministic in a process whose environment is as `registration` asks.
 
     Args:
-        ct: CT of any patient, HU.
-        atlases: CT and label map of other subjects.
+        image: CT in HU or MR of any patient.
+        atlases: image and label map of other subjects.
         spacing_mm: of the registration and of the vote.
+        modality: of the image.
+        atlas_modality: of the atlases; mutual information copes with another one.
+        initialisation: where the registrations start.
 
     Returns:
         Box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
@@ -67,14 +78,14 @@ def find_heart_box(ct: Volume, atlases: Sequence[tuple[Volume, Volume]], spacing
         RuntimeError: ANTs failed.
     """
     if not atlases:
-        raise ValueError("atlases must hold at least one CT with its label map, got none")
-    fixed = prepare_ct(ct, spacing_mm)
+        raise ValueError("atlases must hold at least one image with its label map, got none")
+    fixed = prepare(image, modality, spacing_mm)
     votes = np.zeros(fixed.data.shape, np.float32)
-    for atlas_ct, atlas_label in atlases:
-        moving = prepare_ct(atlas_ct, spacing_mm)
+    for atlas_image, atlas_label in atlases:
+        moving = prepare(atlas_image, atlas_modality, spacing_mm)
         heart = coarsen(Volume((atlas_label.data > 0).astype(np.float32), atlas_label.affine), spacing_mm)
         with TemporaryDirectory(prefix="atlas_") as folder:
-            transform = estimate(fixed, moving, _ATLAS, "centre_of_mass", Path(folder))
+            transform = estimate(fixed, moving, _ATLAS, initialisation, Path(folder))
             votes += warp(heart, fixed.grid, transform.files, "linear").data
     try:
         return box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))

@@ -44,27 +44,33 @@ class Intensity:
         return float(low), float(high)
 
 
-def stack_input(ct: Volume, mr: Volume, intensity: Intensity) -> NDArray[np.float32]:
+def stack_input(ct: Volume | None, mr: Volume | None, intensity: Intensity) -> NDArray[np.float32]:
     """Make the network's input: channel 0 is CT, channel 1 is MR, both in [0, 1].
 
+    Where there is one image only, it fills both channels, normalised as its own modality is.
+
     Args:
-        ct: CT in Hounsfield units, `(i, j, k)`.
-        mr: MR on the same grid.
+        ct: CT in Hounsfield units, `(i, j, k)`, or None.
+        mr: MR on the same grid, or None.
         intensity: the two ranges.
 
     Returns:
         `(2, i, j, k)`.
 
     Raises:
-        ValueError: the grids differ, a value is not finite, or the MR has no contrast.
+        ValueError: no image, the grids differ, a value is not finite, or the MR has no contrast.
     """
-    if not ct.grid.same_as(mr.grid):
+    if ct is not None and mr is not None and not ct.grid.same_as(mr.grid):
         raise ValueError(f"CT and MR must lie on one grid, got shapes {ct.data.shape} and {mr.data.shape}")
-    if not (np.isfinite(ct.data).all() and np.isfinite(mr.data).all()):
+    images = [image for image in (ct, mr) if image is not None]
+    if not images:
+        raise ValueError("ct or mr must be an image, got None for both")
+    if not all(np.isfinite(image.data).all() for image in images):
         raise ValueError("CT and MR must be finite, got NaN or infinite voxels")
-    return np.stack(
-        [_to_unit(ct.data, *intensity.ct_window_hu), _to_unit(mr.data, *intensity.mr_range(mr.data))]
-    )
+    channels = [] if ct is None else [_to_unit(ct.data, *intensity.ct_window_hu)]
+    if mr is not None:
+        channels.append(_to_unit(mr.data, *intensity.mr_range(mr.data)))
+    return np.stack([channels[0], channels[-1]])
 
 
 def _to_unit(data: NDArray[np.floating], low: float, high: float) -> NDArray[np.float32]:

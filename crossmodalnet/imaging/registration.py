@@ -18,6 +18,7 @@ from crossmodalnet.imaging.initialise import Centre, write_translation
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
 from crossmodalnet.imaging.similarity import NUM_BINS, mutual_information
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import Modality
 
 # `search` aligns coarsely from several starts, and goes on from the best.
 Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
@@ -78,6 +79,11 @@ def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
     low, high = np.percentile(coarse.data, MR_PERCENTILES)
     scaled = (coarse.data - low) / max(high - low, np.finfo(np.float32).tiny)
     return Volume(np.clip(scaled, 0, 1).astype(np.float32), coarse.affine)
+
+
+def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
+    """Prepare an image of either modality."""
+    return prepare_ct(image, spacing_mm) if modality is Modality.CT else prepare_mr(image, spacing_mm)
 
 
 def estimate(

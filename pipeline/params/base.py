@@ -11,8 +11,8 @@ from pipeline.errors import UsageError
 from pipeline.paths import PARAMS
 
 SECTIONS = (
-    "models", "ablations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment", "train",
-    "tune", "evaluate", "profile", "audit", "compare", "report",
+    "models", "ablations", "adaptations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment",
+    "adapt", "train", "tune", "evaluate", "profile", "audit", "compare", "report",
 )  # fmt: skip
 
 

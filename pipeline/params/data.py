@@ -22,6 +22,11 @@ class PhantomParams(Section):
     num_unlabelled: int = Field(2, ge=0, le=999, description="unlabelled subjects per modality")
     ct_spacing_mm: float = Field(2.0, ge=0.4, le=6, description="CT in-plane spacing, mm")
     mr_spacing_mm: float = Field(2.2, ge=0.4, le=6, description="MR in-plane spacing, mm; slices are thicker")
+    scanner: Literal["reference", "other"] = Field(
+        "reference",
+        description="the scanner and protocol; other: later CT contrast phase, T1-weighted MR with bright fat, "
+        "more noise, thicker slices, smaller field of view",
+    )
 
 
 class DataParams(Section):

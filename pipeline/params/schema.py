@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.params.ablations import Ablation
+from pipeline.params.adaptations import Adaptation
+from pipeline.params.adapt import AdaptParams
 from pipeline.params.audit import AuditParams
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import Section
@@ -41,6 +43,10 @@ with warnings.catch_warnings():
             [],
             description="variants of crossmodalnet that show what its parts bring, each trained with the first seed",
         )
+        adaptations: list[Adaptation] = Field(
+            [],
+            description="what the adaptation is compared with, each trained with every seed; needs adapt.enabled",
+        )
         seeds: list[Seed] = Field(
             [0],
             min_length=1,
@@ -58,6 +64,9 @@ with warnings.catch_warnings():
         losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
         augment: AugmentParams = Field(
             AugmentParams(), description="random changes of training cases (stage train)"
+        )
+        adapt: AdaptParams = Field(
+            AdaptParams(), description="adaptation to a second, unlabelled domain (stages target and train)"
         )
         train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
         tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")

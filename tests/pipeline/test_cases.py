@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.labels import Modality
-from pipeline.cases import Subject, make_pairs, read_manifest, select, write_manifest
+from pipeline.cases import (
+    Subject,
+    make_pairs,
+    make_unlabelled_pairs,
+    read_manifest,
+    select,
+    subjects_by_role,
+    write_manifest,
+)
 from pipeline.errors import DataError
 from pipeline.params.split import SplitParams
 
@@ -97,3 +105,38 @@ def test_the_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_without_a_manifest_the_download_stage_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro download"):
         read_manifest(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(("num_ct", "num_mr"), [(1, 1), (5, 5), (7, 3), (2, 9)])
+def test_unlabelled_subjects_train_each_ct_once(num_ct: int, num_mr: int) -> None:
+    subjects = [subject for subject in _cohort(0, 0, 9) if subject.label is None]
+    chosen = [s for s in subjects if int(s.name[-1]) < {"ct": num_ct, "mr": num_mr}[s.modality.value] + 1]
+    pairs = make_unlabelled_pairs(chosen, SplitParams())
+    counts = {modality: sum(s.modality is modality for s in chosen) for modality in Modality}
+    assert {pair.role for pair in pairs} == {"train"}
+    assert [p.ct.name for p in pairs] == sorted(s.name for s in chosen if s.modality is Modality.CT)
+    assert len({pair.mr.name for pair in pairs}) == min(counts.values())
+
+
+def test_pairs_without_labels_do_not_depend_on_the_order_or_on_labels() -> None:
+    subjects = _cohort(4, 4)
+    bare = [Subject(s.name, s.modality, s.image, None) for s in reversed(subjects)]
+    names = [[pair.name for pair in make_unlabelled_pairs(s, SplitParams(seed=3))] for s in (subjects, bare)]
+    assert names[0] == names[1]
+    assert names[0] != [pair.name for pair in make_unlabelled_pairs(subjects, SplitParams(seed=4))]
+
+
+def test_one_modality_alone_has_no_pairs() -> None:
+    only = [subject for subject in _cohort(2, 2) if subject.modality is Modality.CT]
+    with pytest.raises(DataError, match="4 CT and 0 MR subjects: at least one of each"):
+        make_unlabelled_pairs(only, SplitParams())
+
+
+@pytest.mark.parametrize("modality", list(Modality))
+def test_each_subject_has_the_role_of_its_pairs_once(modality: Modality) -> None:
+    pairs = make_pairs(_cohort(12, 5), SplitParams())
+    found = subjects_by_role(pairs, modality)
+    for role, subjects in found.items():
+        expected = {(p.ct if modality is Modality.CT else p.mr).name for p in select(pairs, role)}
+        assert [s.name for s in subjects] == sorted(expected)
+    assert sum(map(len, found.values())) == {Modality.CT: 12, Modality.MR: 5}[modality]

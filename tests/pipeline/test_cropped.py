@@ -1,11 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.cropped import CroppedCase, read_cropped, write_cropped
+from pipeline.cropped import CroppedCase, blind, labelled, read_cropped, write_cropped
 from pipeline.errors import DataError
+
+INTENSITY = Intensity((-3.0, 3.0), (1.0, 99.0))
 
 
 @pytest.fixture
@@ -22,6 +26,8 @@ def test_a_case_comes_back_bit_for_bit(case: CroppedCase, tmp_path: Path) -> Non
     write_cropped(tmp_path / "case", case)
     back = read_cropped(tmp_path / "case")
     for a, b in ((case.ct, back.ct), (case.mr, back.mr), (case.label, back.label)):
+        assert a is not None
+        assert b is not None
         np.testing.assert_array_equal(a.data, b.data)
         np.testing.assert_array_equal(a.affine, b.affine)
     assert (back.name, back.native.shape) == ("ct_1+mr_2", (7, 8, 9))
@@ -33,3 +39,53 @@ def test_a_missing_file_names_the_folder_and_the_stage(case: CroppedCase, tmp_pa
     (tmp_path / "case/mr.nii.gz").unlink()
     with pytest.raises(DataError, match=r"case does not hold a cropped case .*mr.nii.gz.*dvc repro crop"):
         read_cropped(tmp_path / "case")
+
+
+def test_an_image_alone_comes_back_without_the_other_and_without_label(
+    case: CroppedCase, tmp_path: Path
+) -> None:
+    assert case.mr is not None
+    write_cropped(tmp_path / "mr", CroppedCase("mr_2", None, case.mr, None, case.native))
+    assert sorted(path.name for path in (tmp_path / "mr").iterdir()) == ["crop.json", "mr.nii.gz"]
+    back = read_cropped(tmp_path / "mr")
+    assert back.ct is None
+    assert back.label is None
+    assert back.mr is not None
+    np.testing.assert_array_equal(back.mr.data, case.mr.data)
+    assert back.grid.same_as(case.grid)
+
+
+def test_a_lost_image_of_a_single_one_is_an_error(case: CroppedCase, tmp_path: Path) -> None:
+    write_cropped(tmp_path / "mr", CroppedCase("mr_2", None, case.mr, None, case.native))
+    (tmp_path / "mr/mr.nii.gz").unlink()
+    with pytest.raises(DataError, match="does not hold a cropped case"):
+        read_cropped(tmp_path / "mr")
+
+
+def test_a_case_needs_an_image(case: CroppedCase) -> None:
+    with pytest.raises(ValueError, match="ct or mr of x must be an image"):
+        CroppedCase("x", None, None, case.label, case.native)
+
+
+def test_without_a_label_a_case_is_blind_only(case: CroppedCase) -> None:
+    unlabelled = replace(case, label=None)
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: the crop has no label map"):
+        labelled(unlabelled, INTENSITY)
+    seen, unseen = labelled(case, INTENSITY), blind(unlabelled, INTENSITY)
+    assert (unseen.image == seen.image).all()
+    assert unseen.label.shape == seen.label.shape
+    assert unseen.label.dtype == seen.label.dtype
+
+
+def test_blind_does_not_look_at_the_label(case: CroppedCase) -> None:
+    assert case.label is not None
+    assert case.label.data.any()
+    assert not blind(case, INTENSITY).label.any()
+
+
+def test_an_unfit_image_names_the_case(case: CroppedCase) -> None:
+    assert case.mr is not None
+    flat = replace(case, mr=Volume(np.zeros_like(case.mr.data), case.mr.affine))
+    for view in (labelled, blind):
+        with pytest.raises(DataError, match=r"ct_1\+mr_2: MR has no contrast"):
+            view(flat, INTENSITY)

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.errors import DataError
-from pipeline.evaluation import score_pair, write_evaluation
+from pipeline.evaluation import score_pair, write_tables
 from pipeline.params.evaluate import EvaluateParams
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
@@ -50,14 +49,13 @@ def test_another_grid_is_an_error(tmp_path: Path) -> None:
 def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
     files = {start: write(tmp_path / f"{start}.nii.gz", start) for start in (2, 4, 5)}
     tables = [score_pair("b", files[4], files[4], 2.0), score_pair("a", files[5], files[4], 2.0)]
-    line = write_evaluation(tmp_path, tmp_path / "m.json", tables, EvaluateParams(bootstrap_samples=500))
+    found = write_tables(tmp_path, tables, EvaluateParams(bootstrap_samples=500))
     # Resampling two subjects, the interval is that of the two values themselves.
-    assert line == "mean Dice 0.875 [0.750, 1.000], MIoU 0.800, HD95 0.8 mm over 2 cases"
+    assert found.summary == "mean Dice 0.875 [0.750, 1.000], MIoU 0.800, HD95 0.8 mm over 2 cases"
     cases = pd.read_csv(tmp_path / "cases.csv")
     assert cases["pair"].tolist() == ["a"] * 7 + ["b"] * 7
     assert cases["dice"].isna().sum() == 12
-    content = json.loads((tmp_path / "m.json").read_text())
-    assert content["dice"] == {"mean": 0.875, "LV": 0.875}
+    assert found.metrics["dice"] == {"mean": 0.875, "LV": 0.875}
     intervals = pd.read_csv(tmp_path / "intervals.csv").set_index(["metric", "structure"])
     assert intervals.loc[("iou", "mean"), ["mean", "low", "high"]].tolist() == [0.8, 0.6, 1.0]
     assert pd.read_csv(tmp_path / "bars.csv")["structure"].tolist() == ["LV"]

@@ -48,6 +48,13 @@ def test_training_image_without_label(folder: Path) -> None:
     ]
 
 
+def test_where_labels_are_not_needed_images_alone_are_sound(folder: Path) -> None:
+    for path in folder.glob("*_label.nii.gz"):
+        path.unlink()
+    assert {f.what for f in check_cohort(folder)} >= {"training image without label map"}
+    assert check_cohort(folder, needs_labels=False) == []
+
+
 def test_label_without_image(folder: Path) -> None:
     write(folder / "ct_train_1004_label.nii.gz", 4)
     assert found(folder) == [("error", "ct_1004", "ct_train_1004_label.nii.gz", "label map without image")]

@@ -11,6 +11,7 @@ from crossmodalnet.networks.build import build_network
 from pipeline.checkpoint import Checkpoint
 from pipeline.distributed import Processes
 from pipeline.errors import DataError
+from pipeline.flow_objective import make_flow_objective
 from pipeline.learner import Learner, learning_rate
 from pipeline.params.losses import LossesParams
 from pipeline.params.network import CrossModalNetParams
@@ -31,7 +32,7 @@ def _batch(value=1.0):
 
 
 def _step(learner, number=0):
-    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")
+    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")[0]
 
 
 def _weights(learner):
@@ -122,7 +123,9 @@ def _flow_learner(**changes):
     }
     options = CrossModalNetParams(**small, **changes).options()
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
-    return Learner(network, LossesParams(cmif=0.5), TrainParams(), ALONE)
+    return Learner(
+        network, LossesParams(), TrainParams(), ALONE, lambda network: make_flow_objective(network, 0.5)
+    )
 
 
 def _flow_batch():
@@ -134,7 +137,7 @@ def _flow_batch():
 def test_the_flow_penalty_is_added_and_not_balanced():
     learner = _flow_learner()
     reference = copy.deepcopy(learner.network)
-    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
     assert learner.names == ("dice", "ce", "cmif")
     assert learner.weights[-1] == 0.5
     assert sum(learner.weights[:-1]) == pytest.approx(1)
@@ -146,7 +149,7 @@ def test_the_flow_penalty_is_added_and_not_balanced():
 
 def test_the_flow_penalty_falls_when_it_is_minimised():
     learner = _flow_learner()
-    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")[2] for _ in range(12)]
+    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")[0][2] for _ in range(12)]
     assert penalties[-1] < 0.8 * penalties[0]
 
 

@@ -24,7 +24,8 @@ def model(set_params, cohort, card):
 @pytest.fixture
 def card(set_params):
     from pipeline.curves import EpochSums
-    from pipeline.train_model import make_card, read_cohort
+    from pipeline.cohort import read_cohort
+    from pipeline.train_model import make_card
     from pipeline.training import Course
 
     params = read_params("crossmodalnet")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.errors import DataError
 from pipeline.params.crop import CropParams
 from pipeline.params.register import RegisterParams
 from pipeline.params.split import SplitParams
+from pipeline.register_pair import read_record
 from pipeline.registering import COLUMNS, register_pairs, write_quality, write_registered
 
 REGISTER = RegisterParams(
@@ -151,6 +153,20 @@ def test_a_test_label_changes_label_files_only(raw: Path, first: Path, tmp_path:
     assert changed == {f"{label}.nii.gz" for label in labels}
     tables = [pd.read_csv(top / "qc/pairs.csv").drop(columns="seconds") for top in (first, replaced)]
     pd.testing.assert_frame_equal(*tables)
+
+
+def test_without_labels_the_same_mr_and_no_label_files(
+    raw: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    pair = _pairs(raw)[0]
+    bare = Pair(replace(pair.ct, label=None), replace(pair.mr, label=None), pair.role)
+    folder = register_pairs([bare], REGISTER)[pair.name]
+    assert (folder / "mr.nii.gz").read_bytes() == (
+        first / "registered" / pair.name / "mr.nii.gz"
+    ).read_bytes()
+    assert not list(folder.glob("*label*"))
+    assert "label_dice" not in read_record(folder)
 
 
 def test_pairs_that_cannot_be_registered_are_named_after_the_others_are_done(

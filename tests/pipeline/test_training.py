@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossmodalnet.data.dataset import TrainingSet
-from pipeline import train_model as module
+from pipeline.cohort import read_cohort
 from pipeline.distributed import Processes
 from pipeline.errors import DataError, InterruptedRunError, UsageError
 from pipeline.learner import Learner
@@ -42,11 +42,11 @@ def steps(monkeypatch):
     taken, at = [], {}
     step = Learner.step
 
-    def counted(self, *arguments):
-        losses = step(self, *arguments)
-        taken.append(losses)
+    def counted(self, *arguments, **keywords):
+        found = step(self, *arguments, **keywords)
+        taken.append(found[0])
         at.get(len(taken), lambda: None)()
-        return losses
+        return found
 
     monkeypatch.setattr(Learner, "step", counted)
     return taken, at
@@ -168,7 +168,7 @@ def test_pairs_on_different_grids(cohort, set_params):
     thin = [Volume(volume.data[:8], volume.affine) for volume in (case.ct, case.mr, case.label)]
     write_cropped(cohort / "data/cropped/b", CroppedCase("b", *thin, native=case.native))
     with pytest.raises(DataError, match=r"b: \(8, 16, 16\) voxels"):
-        module.read_cohort(read_params("crossmodalnet").intensity)
+        read_cohort(read_params("crossmodalnet").intensity)
 
 
 def test_patches_smaller_than_the_crop(cohort, set_params):

@@ -61,7 +61,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ct, mr = (Volume(label.data.astype(np.float32) * 10, WORKING.affine) for _ in range(2))
         Path("data/cropped").mkdir(exist_ok=True)
         write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
-    card = SimpleNamespace(patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)))
+    card = SimpleNamespace(
+        patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)), adaptation=None
+    )
     model = SimpleNamespace(network=FromBrightness(), card=card)
     monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
     return names

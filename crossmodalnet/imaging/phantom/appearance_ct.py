@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.phantom.body import Body
 from crossmodalnet.imaging.phantom.primitives import Field
+from crossmodalnet.imaging.phantom.protocols import CtProtocol
 from crossmodalnet.imaging.phantom.texture import smooth_noise
 from crossmodalnet.imaging.phantom.tissue import paint_body
 
@@ -12,50 +13,59 @@ OUTSIDE_HU = -1024.0
 
 
 def image_ct(
-    rng: np.random.Generator, body: Body, spacing_mm: tuple[float, float, float], slice_axis: int
+    rng: np.random.Generator,
+    body: Body,
+    spacing_mm: tuple[float, float, float],
+    slice_axis: int,
+    protocol: CtProtocol,
 ) -> Field:
     """Image a person.
 
-    Contrast timing differs: the left heart has 250 to 450 HU, the right heart 120 to 350, in a third of the
-    people nearly the left's. Communicating blood pools differ by a few HU only, less than the noise.
+    Contrast timing differs, as far as the protocol lets it: in the reference the left heart has 250 to 450 HU,
+    the right heart 120 to 350, in a third of the people nearly the left's. Communicating blood pools differ
+    by a few HU only, less than the noise.
 
     Args:
         rng: source of all choices.
         body: the person.
         spacing_mm: of the grid, per array axis.
         slice_axis: array axis across the slices.
+        protocol: contrast phase, noise and sharpness.
 
     Returns:
         HU on the grid, whole numbers, -1024 outside the reconstruction circle.
     """
-    tissue = _tissue(rng, body, spacing_mm)
+    tissue = _tissue(rng, body, spacing_mm, protocol)
     width_mm = float(np.mean(spacing_mm))
     image = paint_body(body, tissue, width_mm)
-    image = ndimage.gaussian_filter(image, 0.35)
-    image += _noise(rng, body.shape, spacing_mm)
+    image = ndimage.gaussian_filter(image, protocol.blur_voxels)
+    image += _noise(rng, body.shape, protocol)
     image[_outside(body.shape, slice_axis)] = OUTSIDE_HU
     return np.clip(np.round(image), OUTSIDE_HU, 3071)
 
 
 def _tissue(
-    rng: np.random.Generator, body: Body, spacing_mm: tuple[float, float, float]
+    rng: np.random.Generator, body: Body, spacing_mm: tuple[float, float, float], protocol: CtProtocol
 ) -> dict[str, Field | float]:
-    left = rng.uniform(250, 450)
-    right = left * rng.uniform(0.85, 1.0) if rng.random() < 0.35 else rng.uniform(120, 350)
-    right = min(right, 350.0)
+    left = rng.uniform(*protocol.left_hu)
+    if rng.random() < protocol.bright_right_share:
+        right = left * rng.uniform(*protocol.right_of_left)
+    else:
+        right = rng.uniform(*protocol.right_hu)
+    right = min(right, protocol.right_hu[1])
     grain = [smooth_noise(rng, body.shape, spacing_mm, scale).ravel() for scale in (9.0, 9.0, 25.0)]
     # Vessels run along the curves on which two random fields are both zero.
     vessels = np.exp(-(grain[0] ** 2 + grain[1] ** 2) * np.float32(9))
     # Unmixed blood from the venae cavae: the RA is patchy, the RV less.
-    mixing = np.tanh(grain[2]) * np.float32(0.12 * right)
+    mixing = np.tanh(grain[2]) * np.float32(protocol.mixing * right)
     fixed = {
         "air": -1000.0, "fat": rng.uniform(-105, -85), "muscle": rng.uniform(45, 62),
         "liver": rng.uniform(75, 120), "stomach": rng.uniform(10, 45), "spleen": rng.uniform(95, 140),
         "cortex": rng.uniform(420, 620), "cartilage": rng.uniform(80, 120),
-        "fluid": 20.0, "myocardium": rng.uniform(80, 130), "wall": rng.uniform(45, 75),
+        "fluid": 20.0, "myocardium": rng.uniform(*protocol.myocardium_hu), "wall": rng.uniform(45, 75),
         "left": left, "right": right, "lv": left + rng.uniform(-8, 8), "aorta": left + rng.uniform(-10, 10),
         "pulmonary": right + rng.uniform(-10, 10),
-        "svc": right * rng.uniform(1.0, 1.5), "ivc": rng.uniform(70, 150),
+        "svc": right * rng.uniform(*protocol.svc_of_right), "ivc": rng.uniform(*protocol.ivc_hu),
     }  # fmt: skip
     lung = np.float32(rng.uniform(-870, -790)) + 12 * grain[2] + vessels * np.float32(rng.uniform(650, 850))
     marrow = rng.uniform(150, 230) + 35 * grain[0]
@@ -64,11 +74,11 @@ def _tissue(
     }  # fmt: skip
 
 
-def _noise(rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Field:
-    """Noise with the short correlation of a reconstruction kernel, 15 to 28 HU."""
+def _noise(rng: np.random.Generator, shape: tuple[int, ...], protocol: CtProtocol) -> Field:
+    """Noise with the short correlation of a reconstruction kernel."""
     white = rng.standard_normal(shape, dtype=np.float32)
-    coloured: Field = ndimage.gaussian_filter(white, 0.6)
-    return coloured * np.float32(rng.uniform(15, 28) / coloured.std())
+    coloured: Field = ndimage.gaussian_filter(white, protocol.kernel_voxels)
+    return coloured * np.float32(rng.uniform(*protocol.noise_hu) / coloured.std())
 
 
 def _outside(shape: tuple[int, ...], slice_axis: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -1,4 +1,4 @@
-"""How a person looks in a 3-D balanced gradient-echo MR, in arbitrary units."""
+"""How a person looks in a 3-D gradient-echo MR, in arbitrary units."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,19 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.phantom.body import Body
 from crossmodalnet.imaging.phantom.primitives import Field
+from crossmodalnet.imaging.phantom.protocols import MrProtocol
 from crossmodalnet.imaging.phantom.texture import smooth_noise
 from crossmodalnet.imaging.phantom.tissue import paint_body
 
 
-def draw_tissue(rng: np.random.Generator) -> dict[str, Field | float]:
-    """Draw intensities, the left heart's blood being 1: dark myocardium, fat suppressed to bright."""
-    right = rng.uniform(0.88, 1.0)
+def draw_tissue(rng: np.random.Generator, protocol: MrProtocol) -> dict[str, Field | float]:
+    """Draw intensities: those of the protocol, and blood pools that differ by a few per cent."""
+    left = protocol.blood
+    right = left * rng.uniform(0.88, 1.0)
     tissue = {
-        "air": 0.0, "fat": rng.uniform(0.12, 0.6), "muscle": rng.uniform(0.22, 0.34),
-        "lung": rng.uniform(0.02, 0.07), "liver": rng.uniform(0.28, 0.45), "stomach": rng.uniform(0.3, 0.6),
-        "spleen": rng.uniform(0.4, 0.55), "cortex": 0.04,
-        "marrow": rng.uniform(0.15, 0.35), "cartilage": 0.25, "fluid": rng.uniform(0.8, 1.1),
-        "myocardium": rng.uniform(0.30, 0.45), "wall": rng.uniform(0.25, 0.4),
-        "left": 1.0, "lv": rng.uniform(0.97, 1.03), "aorta": rng.uniform(0.94, 1.05),
+        "air": 0.0, "cortex": 0.04, "cartilage": protocol.cartilage,
+        **{name: rng.uniform(*limits) for name, limits in protocol.tissue.items()},
+        "left": left, "lv": left * rng.uniform(0.97, 1.03), "aorta": left * rng.uniform(0.94, 1.05),
         "right": right, "ra": right, "rv": right * rng.uniform(0.97, 1.03),
         "pulmonary": right * rng.uniform(0.92, 1.0),
         "svc": right, "ivc": right * rng.uniform(0.9, 1.0),
@@ -33,6 +32,7 @@ def image_mr(
     bodies: Sequence[Body],
     spacing_mm: tuple[float, float, float],
     in_plane_mm: float,
+    protocol: MrProtocol,
 ) -> Field:
     """Image a person.
 
@@ -40,27 +40,29 @@ def image_mr(
         rng: source of all choices.
         bodies: the person at equally spaced offsets across a slice; their mean is the thick slice.
         spacing_mm: of the grid.
-        in_plane_mm: width of a boundary's blur.
+        in_plane_mm: in-plane spacing.
+        protocol: contrast, coil, noise and sharpness.
 
     Returns:
         Intensities on the grid, whole numbers from 0, of any scale.
     """
-    tissue = draw_tissue(rng)
-    image = np.mean([paint_body(body, tissue, in_plane_mm) for body in bodies], axis=0, dtype=np.float32)
+    tissue = draw_tissue(rng, protocol)
+    width_mm = protocol.blur * in_plane_mm
+    image = np.mean([paint_body(body, tissue, width_mm) for body in bodies], axis=0, dtype=np.float32)
     shape = bodies[0].shape
     image *= 1 + np.float32(0.05) * smooth_noise(rng, shape, spacing_mm, 18.0)
-    image *= _coil(rng, bodies[len(bodies) // 2].mean_points).reshape(shape)
-    level = rng.uniform(0.025, 0.05)
+    image *= _coil(rng, bodies[len(bodies) // 2].mean_points, protocol.coil).reshape(shape)
+    level = rng.uniform(*protocol.noise)
     real, imaginary = (rng.standard_normal(shape, dtype=np.float32) * np.float32(level) for _ in range(2))
     magnitude = np.hypot(image + real, imaginary)
     return np.asarray(np.round(magnitude * np.float32(10 ** rng.uniform(2.3, 3.2))), np.float32)
 
 
-def _coil(rng: np.random.Generator, points: NDArray[np.float32]) -> Field:
+def _coil(rng: np.random.Generator, points: NDArray[np.float32], strength: float) -> Field:
     """Smooth positive bias: brighter towards the surface coil in front, a random slope and curvature."""
     x, y, z = (points * np.float32(1 / 100)).astype(np.float32)
-    slope = rng.uniform((-0.25, 0.0, -0.25), (0.25, 0.45, 0.25))
-    curve = rng.uniform(-0.25, 0.25, 3)
+    slope = strength * rng.uniform((-0.25, 0.0, -0.25), (0.25, 0.45, 0.25))
+    curve = strength * rng.uniform(-0.25, 0.25, 3)
     field: Field = (
         slope[0] * x + slope[1] * y + slope[2] * z + curve[0] * x * y + curve[1] * z * z + curve[2] * x * z
     )

@@ -5,6 +5,7 @@ import numpy as np
 from crossmodalnet.imaging.phantom.appearance_ct import image_ct
 from crossmodalnet.imaging.phantom.appearance_mr import image_mr
 from crossmodalnet.imaging.phantom.body import body_at
+from crossmodalnet.imaging.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
 from crossmodalnet.imaging.phantom.scanner import draw_scan
 from crossmodalnet.imaging.phantom.shape import draw_shape
 from crossmodalnet.imaging.volume import Volume
@@ -14,7 +15,9 @@ from crossmodalnet.labels import Modality
 SUB_SLICES = (-1 / 3, 0.0, 1 / 3)
 
 
-def make_subject(modality: Modality, spacing_mm: float, seed: int, number: int) -> tuple[Volume, Volume]:
+def make_subject(
+    modality: Modality, spacing_mm: float, seed: int, number: int, scanner: Scanner = "reference"
+) -> tuple[Volume, Volume]:
     """Make one person and scan him or her once.
 
     Args:
@@ -22,6 +25,7 @@ def make_subject(modality: Modality, spacing_mm: float, seed: int, number: int) 
         spacing_mm: in-plane voxel spacing, mm.
         seed: of the cohort.
         number: of the subject.
+        scanner: scanner and protocol; the same person lies in each.
 
     Returns:
         Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.
@@ -31,17 +35,19 @@ def make_subject(modality: Modality, spacing_mm: float, seed: int, number: int) 
     """
     if not 0.3 <= spacing_mm <= 10:
         raise ValueError(f"spacing_mm must be between 0.3 and 10, got {spacing_mm}")
-    person, scanner, looks = (
+    person, geometry, looks = (
         np.random.default_rng([seed, list(Modality).index(modality), number, part]) for part in range(3)
     )
     shape = draw_shape(person)
-    scan = draw_scan(scanner, modality, spacing_mm)
+    scan = draw_scan(geometry, modality, spacing_mm, scanner)
     steps = scan.grid.spacing_mm
     if modality is Modality.CT:
         body = body_at(scan.patient_points(), shape)
-        image, labels = image_ct(looks, body, steps, scan.slice_axis), body.label_map()
+        image = image_ct(looks, body, steps, scan.slice_axis, CT_PROTOCOLS[scanner])
+        labels = body.label_map()
     else:
         bodies = [body_at(scan.patient_points(offset), shape) for offset in SUB_SLICES]
-        image, labels = image_mr(looks, bodies, steps, min(steps)), bodies[1].label_map()
+        image = image_mr(looks, bodies, steps, min(steps), MR_PROTOCOLS[scanner])
+        labels = bodies[1].label_map()
     affine = scan.grid.affine
     return Volume(image.astype(np.float32), affine), Volume(labels, affine)

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.phantom.primitives import Field
+from crossmodalnet.imaging.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
 from crossmodalnet.imaging.phantom.shape import rotation_matrix
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.labels import Modality
-
-SLICE_FACTOR = {Modality.CT: 1.0, Modality.MR: 1.6}  # slice distance / in-plane spacing
-FIELD_OF_VIEW_MM = {Modality.CT: (256.0, 232.0, 178.0), Modality.MR: (212.0, 202.0, 168.0)}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,9 @@ class Scan:
         )
 
 
-def draw_scan(rng: np.random.Generator, modality: Modality, spacing_mm: float) -> Scan:
+def draw_scan(
+    rng: np.random.Generator, modality: Modality, spacing_mm: float, scanner: Scanner = "reference"
+) -> Scan:
     """Draw a scan.
 
     CT: axial slices parallel to the world's axes. MR: turned by 5 to 20 degrees, slices axial, coronal or
@@ -54,7 +54,9 @@ def draw_scan(rng: np.random.Generator, modality: Modality, spacing_mm: float) -
         rng: source of all choices.
         modality: CT or MR.
         spacing_mm: in-plane, before its variation.
+        scanner: gives slice distance and field of view.
     """
+    protocol = CT_PROTOCOLS[scanner] if modality is Modality.CT else MR_PROTOCOLS[scanner]
     in_plane = spacing_mm * rng.uniform(0.96, 1.04)
     axes = rng.permutation(3)
     signs = rng.choice([-1.0, 1.0], 3)
@@ -63,8 +65,8 @@ def draw_scan(rng: np.random.Generator, modality: Modality, spacing_mm: float) -
     else:
         slice_world, turn = int(rng.integers(3)), _oblique(rng)
     steps = np.full(3, in_plane)
-    steps[slice_world] *= SLICE_FACTOR[modality]
-    fov = np.array(FIELD_OF_VIEW_MM[modality]) * rng.uniform(0.98, 1.04, 3)
+    steps[slice_world] *= protocol.slice_factor
+    fov = np.array(protocol.field_of_view_mm) * rng.uniform(0.98, 1.04, 3)
     counts = np.maximum(np.round(fov / steps), 8).astype(int)
     direction = turn[:, axes] * signs
     matrix = direction * steps[axes]

@@ -6,6 +6,7 @@ import pytest
 
 from crossmodalnet.imaging.crop import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import Modality
 
 
 def test_the_box_holds_voxels_whole_on_any_axes() -> None:
@@ -58,6 +59,16 @@ def test_atlases_find_a_heart_that_they_have_not_seen(
     atlases = [scan("ct", centred(6.5), shift_mm=(s, -s, 0), scale=1 + s / 100) for s in (-6, 4, 7)]
     found, truth = find_heart_box(ct, atlases, 8.0), box_of(label)
     # a face lies between two voxels of the vote, so rounding on another processor can move it by 8 mm
+    np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
+    np.testing.assert_allclose(found.high_mm, truth.high_mm, atol=16)
+
+
+def test_atlases_of_ct_find_the_heart_of_an_mr(scan: Callable[..., Any], centred: Callable[..., Any]) -> None:
+    far = centred(6.5)
+    far[:3, 3] += (300, -200, 900)
+    mr, label = scan("mr", far, shift_mm=(306, -203, 904), scale=0.97)
+    found = find_heart_box(mr, [scan("ct", centred(6.5))], 8.0, modality=Modality.MR, initialisation="search")
+    truth = box_of(label)
     np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
     np.testing.assert_allclose(found.high_mm, truth.high_mm, atol=16)
 

@@ -18,6 +18,18 @@ def test_ct_window_and_mr_range():
     np.testing.assert_allclose(image[1].ravel(), [0, 0.5, 1, 0.25])
 
 
+def test_an_image_alone_fills_both_channels_by_its_own_range():
+    ct = stack_input(_volume([-1000, -100, 100, 900]), None, INTENSITY)
+    np.testing.assert_allclose(ct.reshape(2, -1), [[0, 0, 0.5, 1]] * 2)
+    mr = stack_input(None, _volume([20, 40, 60, 30]), INTENSITY)
+    np.testing.assert_allclose(mr.reshape(2, -1), [[0, 0.5, 1, 0.25]] * 2)
+
+
+def test_no_image_is_an_error():
+    with pytest.raises(ValueError, match="ct or mr must be an image"):
+        stack_input(None, None, INTENSITY)
+
+
 def test_zeros_of_mr_lie_outside_the_field_of_view():
     image = stack_input(_volume([0, 0, 0, 0]), _volume([0, 0, 100, 200]), INTENSITY)
     np.testing.assert_allclose(image[1].ravel(), [0, 0, 0, 1])

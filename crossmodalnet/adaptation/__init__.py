@@ -1,0 +1,1 @@
+"""Joint adversarial domain adaptation (JADA): marginal and conditional alignment that keeps topology."""

@@ -1,0 +1,59 @@
+"""Low-resolution voxels of both domains, drawn so that every class has its say."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crossmodalnet.adaptation.sampling import draw_balanced
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows of `rows(features)` that were drawn, and the classes they were drawn by.
+
+    Attributes:
+        source: row numbers among the source samples, `(m,)`.
+        target: row numbers among the target samples, `(n,)`.
+        source_classes: true classes, `(m,)`.
+        target_classes: predicted classes, `(n,)`.
+        source_posteriors: `(m, num_classes)`, no gradient.
+        target_posteriors: `(n, num_classes)`, no gradient.
+    """
+
+    source: Tensor
+    target: Tensor
+    source_classes: Tensor
+    target_classes: Tensor
+    source_posteriors: Tensor
+    target_posteriors: Tensor
+
+
+def rows(maps: Tensor) -> Tensor:
+    """Turn `(b, c, d, h, w)` into `(b * d * h * w, c)`."""
+    return maps.movedim(1, -1).reshape(-1, maps.shape[1])
+
+
+@torch.no_grad()
+def draw_voxels(logits: Tensor, label: Tensor, size: tuple[int, int, int], per_class: int) -> Drawn:
+    """Draw voxels of a coarser grid: of the source by its labels, of the target by the predictions.
+
+    Uses torch's global generator, which training seeds anew in every step.
+
+    Args:
+        logits: of a batch, the source samples first, `(b, k, D, H, W)`.
+        label: of the source samples, `(s, D, H, W)`, s less than b.
+        size: of the coarser grid.
+        per_class: of each domain, at most.
+    """
+    num_source, num_classes = len(label), logits.shape[1]
+    posteriors = functional.adaptive_avg_pool3d(logits.float().softmax(1), size)
+    truth = functional.one_hot(label, num_classes).movedim(-1, 1).float()
+    true_classes = rows(functional.adaptive_avg_pool3d(truth, size)).argmax(1)
+    source, target = rows(posteriors[:num_source]), rows(posteriors[num_source:])
+    predicted = target.argmax(1)
+    generator = torch.default_generator
+    s = draw_balanced(true_classes, per_class, num_classes, generator)
+    t = draw_balanced(predicted, per_class, num_classes, generator)
+    return Drawn(s, t, true_classes[s], predicted[t], source[s], target[t])

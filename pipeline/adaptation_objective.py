@@ -1,0 +1,110 @@
+"""Training with JADA (`adapt`): discriminators, their optimizer, and the slowly moving source encoder."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.schedule import ganin_ramp
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from pipeline.errors import UsageError
+from pipeline.extra_objective import ExtraObjective, Found, Step
+from pipeline.params.adapt import AdaptParams
+
+# Momentum as usual for adversaries: less memory of gradients that have turned since.
+BETAS = (0.5, 0.99)
+
+
+class AdaptationObjective(ExtraObjective):
+    """All terms of JADA.
+
+    Args:
+        network: on the device of the process.
+        params: section `adapt`.
+
+    Raises:
+        UsageError: the network is no CrossModalNet, or has no such decoder level.
+    """
+
+    measures = MEASURES
+
+    def __init__(self, network: nn.Module, params: AdaptParams) -> None:
+        if not isinstance(network, CrossModalNet):
+            raise UsageError(
+                "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
+            )
+        settings = params.settings()
+        try:
+            adapter = AdaptationNetwork(network, settings, NUM_CLASSES)
+        except ValueError as error:
+            raise UsageError(f"adapt.{error}") from error
+        device = next(network.parameters()).device
+        super().__init__(adapter.to(device))
+        self.names = adapter.terms
+        self._params = params
+        self._network = network
+        self._adapter = adapter
+        self._level = settings.decoder_level
+        keeps = "topology" in self.names
+        self._teacher = copy.deepcopy(network).requires_grad_(False) if keeps else None
+        parameters = adapter.discriminator_parameters()
+        self._optimizers: list[torch.optim.Optimizer] = (
+            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
+            if parameters
+            else []
+        )
+
+    def forward(self, module: nn.Module, step: Step) -> Found:
+        """Run both domains through the network."""
+        assert step.target is not None
+        reference = None
+        if self._teacher is not None and step.number % self._params.topology_every == 0:
+            reference = decoder_features(self._teacher, step.image, self._level)
+        logits, terms, measures = module(
+            step.image,
+            step.target,
+            step.label,
+            ramp=ganin_ramp(step.progress),
+            reference=reference,
+            betti=step.number % self._params.betti_every == 0,
+        )
+        return Found(logits, terms, measures)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """That of the discriminators."""
+        return self._optimizers
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Let the slow encoder follow."""
+        if self._teacher is None:
+            return
+        for slow, weight in zip(self._teacher.parameters(), self._network.parameters(), strict=True):
+            slow.lerp_(weight, 1 - self._params.teacher_decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Discriminators, their optimizer, the slow encoder."""
+        state = self._adapter.state_dict()
+        tensors = {name: t for name, t in state.items() if not name.startswith("network.")}
+        for optimizer in self._optimizers:
+            tensors |= prefixed("optimizer", optimizer_tensors(optimizer))
+        if self._teacher is not None:
+            tensors |= prefixed("teacher", self._teacher.state_dict())
+        return prefixed("adaptation", tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` gave."""
+        kept = Checkpoint(checkpoint.part("adaptation"), {})
+        for optimizer in self._optimizers:
+            restore_optimizer(optimizer, kept.part("optimizer"))
+        if self._teacher is not None:
+            self._teacher.load_state_dict(kept.part("teacher"))
+        own = {
+            name: tensor
+            for name, tensor in kept.tensors.items()
+            if not name.startswith(("optimizer.", "teacher."))
+        }
+        self._adapter.load_state_dict({**self._adapter.state_dict(), **own})

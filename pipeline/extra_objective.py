@@ -1,0 +1,86 @@
+"""What is minimised beside the balanced objectives: nothing, unless a training asks for more."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an extra objective may look at in a step, on the device of the process.
+
+    Attributes:
+        image: of the labelled samples, `(b, 2, d, h, w)`.
+        label: theirs, `(b, d, h, w)`.
+        target: images of the target domain, `(t, 2, d, h, w)`; None where nothing is adapted.
+        number: of the step in the whole training.
+        progress: share of the training that is done, 0 to 1.
+    """
+
+    image: Tensor
+    label: Tensor
+    target: Tensor | None
+    number: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one forward pass gives.
+
+    Attributes:
+        logits: of the labelled samples; a list with deep supervision.
+        terms: losses to be added, `(len(names),)`.
+        measures: figures to be written down, `(len(measures),)`, not finite where undefined.
+    """
+
+    logits: Any
+    terms: Tensor
+    measures: Tensor
+
+
+class ExtraObjective:
+    """No extra objective: the network alone.
+
+    Others name their terms and measures, give the module whose forward pass makes them (it is what several
+    processes share, so that gradients are averaged once), and keep what they need to resume.
+
+    Attributes:
+        names: of the terms.
+        measures: names of the figures.
+        module: to be called in the forward pass, by way of `forward`.
+    """
+
+    names: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+    def __init__(self, network: nn.Module) -> None:
+        self.module = network
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the terms, fixed: Eq. 23 balances the supervised objectives only."""
+        return [1.0] * len(self.names)
+
+    def forward(self, module: nn.Module, step: Step) -> Found:
+        """Run the forward pass on `module`, which is the own one or a wrapper around it."""
+        nothing = torch.zeros(0, device=step.image.device)
+        return Found(module(step.image), nothing, nothing)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Of parameters that are not the network's; stepped with the network's."""
+        return []
+
+    def after_step(self) -> None:
+        """Called when the weights have changed."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` gave."""

@@ -1,0 +1,28 @@
+"""What an adaptation is compared with: JADA without one of its parts, and the bounds below and above."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+Adaptation = Literal[
+    "source_only", "supervised", "no_marginal", "no_conditional", "no_output", "no_topology", "marginal_only",
+    "kernel", "betti",
+]  # fmt: skip
+
+# Trained without adaptation: on the source's labels, and on the target's.
+SOURCE_ONLY, SUPERVISED = "source_only", "supervised"
+
+# What the others change in section `adapt`.
+ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        SOURCE_ONLY: {},
+        SUPERVISED: {},
+        "no_marginal": {"marginal": 0.0},
+        "no_conditional": {"conditional": 0.0},
+        "no_output": {"output": 0.0},
+        "no_topology": {"topology": 0.0},
+        "marginal_only": {"conditional": 0.0, "output": 0.0, "topology": 0.0, "betti": 0.0},
+        "kernel": {"conditional_by": "kernel"},
+        "betti": {"betti": 0.1},
+    }
+)

@@ -1,0 +1,37 @@
+"""A cohort in a folder of its own: made or collected, and checked before anything uses it."""
+
+from pathlib import Path
+
+from pipeline.cases import Subject
+from pipeline.findings import require_sound
+from pipeline.integrity import check_cohort, subjects
+from pipeline.params.data import DataParams
+from pipeline.sources.mmwhs import LaidOut, lay_out_mmwhs
+from pipeline.sources.phantom import make_phantom_cohort
+
+
+def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True) -> list[Subject]:
+    """Make the phantom, or collect MM-WHS from a folder, zip archives or URLs, and read every file to its end.
+
+    Args:
+        folder: to be filled; made if need be.
+        params: where the cohort comes from.
+        needs_labels: whether lacking label maps are errors.
+
+    Returns:
+        The subjects, in the order of `scan`.
+
+    Raises:
+        DataError: nothing found, or faults in the cohort; all of them in one table.
+        ResourceError: no network or no disk space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    laid_out = LaidOut()
+    if params.source == "phantom":
+        make_phantom_cohort(folder, params.phantom)
+    else:
+        laid_out = lay_out_mmwhs(folder, params)
+    require_sound([
+        *laid_out.findings, *check_cohort(folder, laid_out.origins, needs_labels=needs_labels),
+    ])  # fmt: skip
+    return subjects(folder)

@@ -1,0 +1,68 @@
+"""How good a model is in the domain that it was adapted to: the only place that looks at target labels afterwards."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from crossmodalnet.inference import predict_probabilities
+from pipeline.case_sets import TARGET_CASES
+from pipeline.cropped import labelled
+from pipeline.devices import find_device
+from pipeline.model_card import LoadedModel, load_model
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.validation import mean_dice
+
+CANDIDATE = re.compile(r"epoch(\d+)\.safetensors")
+CHOICES = "choices.csv"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Weights that could have been kept.
+
+    Attributes:
+        epoch: after which they were validated, from 1.
+        chosen: whether they are those kept, without a look at target labels.
+        target_dice: mean over the labelled target test cases of their mean Dice, on the working grid.
+    """
+
+    epoch: int
+    chosen: bool
+    target_dice: float
+
+
+def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateParams) -> None:
+    """Score all weights that were validated in training, and write `choices.csv`: what an oracle would have kept.
+
+    Args:
+        folder: to write into.
+        model: model folder, with the candidates of an adaptation or without any.
+        names: of labelled target cases.
+        params: overlap and device.
+    """
+    device = find_device(params.device, "evaluate.device")
+    best = load_model(model)
+    choices = []
+    for file in sorted(model.iterdir()):
+        if match := CANDIDATE.fullmatch(file.name):
+            epoch = int(match[1])
+            dice = _target_dice(load_model(model, file.name), names, params, device)
+            choices.append(Choice(epoch, epoch == best.card.best_epoch, dice))
+    columns = ["epoch", "chosen", "target_dice"]
+    table = pd.DataFrame([asdict(choice) for choice in choices], columns=columns)
+    table.to_csv(folder / CHOICES, index=False, float_format="%.6f")
+
+
+def _target_dice(model: LoadedModel, names: list[str], params: EvaluateParams, device: torch.device) -> float:
+    model.network.to(device)
+    scores = []
+    for name in names:
+        case = labelled(TARGET_CASES.read(name), model.card.intensity)
+        probabilities = predict_probabilities(
+            model.network, case.image.to(device), patch_size=model.card.patch_size, overlap=params.overlap
+        )
+        scores.append(mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0]))
+    return sum(scores) / len(scores)

@@ -1,0 +1,186 @@
+"""Two problems in the plane where labels shift between domains, and a training loop of JADA's own pieces.
+
+In both, one network can be right in both domains: they overlap little. Where the same point has another class in
+the other domain, no alignment of one network's features can reach what the target's labels teach.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crossmodalnet.adaptation.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.adaptation.discriminators import VectorDiscriminator, domain_loss
+from crossmodalnet.adaptation.reversal import reverse_gradient
+from crossmodalnet.adaptation.sampling import draw_balanced
+from crossmodalnet.adaptation.schedule import ganin_ramp
+from crossmodalnet.adaptation.spanning_tree import topology_loss
+
+NUM_FEATURES = 32
+NUM_POINTS = 2000
+STEPS = 400
+BATCH = 192  # of each domain
+PER_CLASS = 32
+TREE_PER_CLASS = 8
+LEARNING_RATE = 2e-3
+TEACHER_DECAY = 0.99
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Points `(n, 2)` and their classes `(n,)`."""
+
+    points: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Toy:
+    """How points are drawn `(shares of the classes, whether of the target, seed)`, and the target's other shares."""
+
+    draw: Callable[[list[float], bool, int], Domain]
+    shifted: list[float]
+
+    def shares(self, shifted: bool) -> list[float]:
+        return self.shifted if shifted else [1 / len(self.shifted)] * len(self.shifted)
+
+    def domains(self, shifted: bool, seed: int) -> tuple[Domain, Domain, Domain]:
+        """Give the source, the target to train on, and other points of the target to test with."""
+        equal = self.shares(False)
+        return (
+            self.draw(equal, False, seed),
+            self.draw(self.shares(shifted), True, 100 + seed),
+            self.draw(equal, True, 200 + seed),
+        )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained with. Each term has strength 1; rows are drawn with equal classes where `balanced`."""
+
+    marginal: bool = False
+    conditional: bool = False
+    topology: bool = False
+    balanced: bool = False
+    target_labels: bool = False
+
+
+VARIANTS = {
+    "source only": Variant(),
+    "marginal": Variant(marginal=True),
+    "JADA": Variant(marginal=True, conditional=True, topology=True, balanced=True),
+    "JADA, uniform marginal": Variant(marginal=True, conditional=True, topology=True),
+    "target labels": Variant(target_labels=True),
+}
+
+
+def two_gaussians(shares: list[float], target: bool, seed: int) -> Domain:
+    """Two classes side by side; the target is 1.2 times as large and shifted by (1.5, 2.5)."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.multinomial(torch.tensor(shares), NUM_POINTS, replacement=True, generator=generator)
+    points = 0.5 * torch.randn(NUM_POINTS, 2, generator=generator)
+    points[:, 0] += 3.0 * classes - 1.5
+    return Domain(1.2 * points + torch.tensor([1.5, 2.5]) if target else points, classes)
+
+
+def rotated_clusters(shares: list[float], target: bool, seed: int) -> Domain:
+    """Four clusters around the origin; the target is turned by 40 of the 90 degrees between two of them."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.multinomial(torch.tensor(shares), NUM_POINTS, replacement=True, generator=generator)
+    angles = torch.deg2rad(90.0 * classes + (40.0 if target else 0.0))
+    centres = 2 * torch.stack([angles.cos(), angles.sin()], dim=1)
+    return Domain(centres + 0.25 * torch.randn(NUM_POINTS, 2, generator=generator), classes)
+
+
+TOYS = {
+    "two Gaussians": Toy(two_gaussians, [0.85, 0.15]),
+    "rotated clusters": Toy(rotated_clusters, [0.85, 0.05, 0.05, 0.05]),
+}
+
+
+class Learner(nn.Module):
+    """Extractor `(n, 2)` to `(n, NUM_FEATURES)`, classifier, and the discriminators of their features."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        layers = [nn.Linear(2, NUM_FEATURES), nn.ReLU(), nn.Linear(NUM_FEATURES, NUM_FEATURES), nn.ReLU()]
+        self.extractor = nn.Sequential(*layers)
+        self.classifier = nn.Linear(NUM_FEATURES, num_classes)
+        self.map = ConditionalMap(NUM_FEATURES, num_classes)
+        self.marginal = VectorDiscriminator(NUM_FEATURES)
+        self.conditional = VectorDiscriminator(self.map.out_dim)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Give logits `(n, num_classes)`."""
+        return self.classifier(self.extractor(points))
+
+
+def train(
+    source: Domain, target: Domain, variant: Variant, num_classes: int, seed: int, steps: int = STEPS
+) -> Learner:
+    """Train without the target's classes, unless the variant is the one that has them; the last weights count."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        learner = Learner(num_classes)
+    teacher = copy.deepcopy(learner.extractor)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(seed)
+    labelled = target if variant.target_labels else source
+    for step in range(steps):
+        s, t = (torch.randint(NUM_POINTS, (BATCH,), generator=generator) for _ in "st")
+        points, labels = torch.cat([labelled.points[s], target.points[t]]), labelled.classes[s]
+        loss = _loss(learner, teacher, points, labels, variant, ganin_ramp(step / steps), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for slow, fast in zip(teacher.parameters(), learner.extractor.parameters(), strict=True):
+                slow.lerp_(fast, 1 - TEACHER_DECAY)
+    return learner
+
+
+def _loss(
+    learner: Learner,
+    teacher: nn.Module,
+    points: Tensor,
+    labels: Tensor,
+    variant: Variant,
+    ramp: float,
+    generator: torch.Generator,
+) -> Tensor:
+    features = learner.extractor(points)
+    logits = learner.classifier(features)
+    loss = functional.cross_entropy(logits[:BATCH], labels)
+    if not variant.marginal:
+        return loss
+    posteriors = logits.detach().softmax(1)
+    reversed_features = reverse_gradient(features, ramp)
+    k = learner.num_classes
+    s = draw_balanced(labels, PER_CLASS, k, generator)
+    t = draw_balanced(posteriors[BATCH:].argmax(1), PER_CLASS, k, generator) + BATCH
+    drawn, cut = torch.cat([s, t]), len(s)
+    rows, middle = (reversed_features[drawn], cut) if variant.balanced else (reversed_features, BATCH)
+    judged = learner.marginal(rows)
+    loss = loss + domain_loss(judged[:middle], judged[middle:])
+    if variant.conditional:
+        certain = posteriors[drawn]
+        judged = learner.conditional(learner.map(reversed_features[drawn], certain))
+        weights = entropy_weights(certain[:cut]), entropy_weights(certain[cut:])
+        loss = loss + domain_loss(judged[:cut], judged[cut:], *weights)
+    if variant.topology:
+        few = draw_balanced(labels, TREE_PER_CLASS, k, generator)
+        with torch.no_grad():
+            reference = teacher(points[few])
+        loss = loss + ramp * topology_loss(features[few], reference)
+    return loss
+
+
+@torch.no_grad()
+def balanced_accuracy(learner: Learner, domain: Domain) -> float:
+    """Mean over the classes of the share of their points that are right."""
+    right = (learner(domain.points).argmax(1) == domain.classes).float()
+    return torch.stack([right[domain.classes == k].mean() for k in domain.classes.unique()]).mean().item()
