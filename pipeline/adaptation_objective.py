@@ -30,6 +30,7 @@ class AdaptationObjective(ExtraObjective):
     """
 
     measures = MEASURES
+    rests = True  # the discriminators, until adaptation starts
 
     def __init__(self, network: nn.Module, params: AdaptParams) -> None:
         if not isinstance(network, CrossModalNet):
@@ -57,9 +58,15 @@ class AdaptationObjective(ExtraObjective):
             else []
         )
 
+    def wants_target(self, progress: float) -> bool:
+        """From `start` on."""
+        return progress >= self._params.start
+
     def forward(self, module: nn.Module, step: Step) -> Found:
-        """Run both domains through the network."""
-        assert step.target is not None
+        """Run both domains through the network, or before adaptation starts the source alone."""
+        if step.target is None:
+            return Found(*module(step.image))
+        start = self._params.start
         reference = None
         if self._teacher is not None and step.number % self._params.topology_every == 0:
             reference = decoder_features(self._teacher, step.image, self._level)
@@ -67,7 +74,7 @@ class AdaptationObjective(ExtraObjective):
             step.image,
             step.target,
             step.label,
-            ramp=ganin_ramp(step.progress),
+            ramp=ganin_ramp((step.progress - start) / (1 - start)),
             reference=reference,
             betti=step.number % self._params.betti_every == 0,
         )

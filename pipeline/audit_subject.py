@@ -11,16 +11,17 @@ from crossmodalnet.data.patches import pad_to
 from crossmodalnet.networks.config import CrossModalNetConfig
 from crossmodalnet.networks.windows import Triple
 from crossmodalnet.theory.subject import Settings, Subject
-from pipeline.cropped import labelled, read_cropped
+from pipeline.case_sets import CaseSet, source_of
+from pipeline.cropped import labelled
 from pipeline.errors import DataError
 from pipeline.model_card import ModelCard, load_model
 from pipeline.params.audit import AuditParams
-from pipeline.paths import CROPPED, CURVES, MODELS, SPLIT, of_run
-from pipeline.split_file import read_split
+from pipeline.paths import CURVES, MODELS, SPLIT, of_run
+from pipeline.target.domain import read_domain
 
 
 def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> Subject:
-    """Read a trained model with its training and test pairs.
+    """Read a trained model with its training and test cases.
 
     Args:
         model: name of the model.
@@ -36,7 +37,9 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
     with torch.random.fork_rng():
         torch.manual_seed(card.seed)  # as in training, so that these are the weights it began with
         initial = card.build()
-    names = read_split(SPLIT)["test"][: params.num_cases]
+    # A model of single images (an adaptation between modalities) is audited on those.
+    cases, roles = source_of(read_domain() if card.adaptation else None)
+    names = roles["test"][: params.num_cases]
     if not names:
         raise DataError(f"{SPLIT} lists no test pair: raise split.test_fraction")
     config = CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None
@@ -45,8 +48,8 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
         initial=initial.to(device).eval(),
         config=config,
         patch_size=card.patch_size,
-        training=_cases(card.training_pairs, card),
-        test=_cases(names, card),
+        training=_cases(cases, card.training_pairs, card),
+        test=_cases(cases, names, card),
         objectives=tuple(card.losses["objectives"]),
         balancing=card.losses["balancing"],
         alpha=card.losses["alpha"],
@@ -59,10 +62,9 @@ def settings_of(params: AuditParams) -> Settings:
     return Settings(**params.model_dump(exclude={"device", "workers"}))
 
 
-def _cases(names: Sequence[str], card: ModelCard) -> list[LabelledCase]:
-    """Read pairs and cut the middle out of them that one patch holds; smaller ones are padded."""
-    cases = [labelled(read_cropped(CROPPED / name), card.intensity) for name in names]
-    return [_cut(case, card.patch_size) for case in cases]
+def _cases(cases: CaseSet, names: Sequence[str], card: ModelCard) -> list[LabelledCase]:
+    """Read cases and cut the middle out of them that one patch holds; smaller ones are padded."""
+    return [_cut(labelled(cases.read(name), card.intensity), card.patch_size) for name in names]
 
 
 def _cut(case: LabelledCase, size: Triple) -> LabelledCase:

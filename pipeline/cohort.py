@@ -13,7 +13,7 @@ from pipeline.params.adaptations import SOURCE_ONLY, SUPERVISED
 from pipeline.paths import SPLIT
 from pipeline.split_file import read_split
 from pipeline.target.domain import Domain, read_domain
-from pipeline.target.labels import read_labelled_names
+from pipeline.target.label_list import read_labelled_names
 from pipeline.work import fingerprint
 
 

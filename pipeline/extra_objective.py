@@ -16,7 +16,7 @@ class Step:
     Attributes:
         image: of the labelled samples, `(b, 2, d, h, w)`.
         label: theirs, `(b, d, h, w)`.
-        target: images of the target domain, `(t, 2, d, h, w)`; None where nothing is adapted.
+        target: images of the target domain, `(t, 2, d, h, w)`; None where the step is of the source alone.
         number: of the step in the whole training.
         progress: share of the training that is done, 0 to 1.
     """
@@ -53,10 +53,12 @@ class ExtraObjective:
         names: of the terms.
         measures: names of the figures.
         module: to be called in the forward pass, by way of `forward`.
+        rests: whether parts of the module are not used in every step.
     """
 
     names: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    rests = False
 
     def __init__(self, network: nn.Module) -> None:
         self.module = network
@@ -65,6 +67,10 @@ class ExtraObjective:
     def weights(self) -> list[float]:
         """Of the terms, fixed: Eq. 23 balances the supervised objectives only."""
         return [1.0] * len(self.names)
+
+    def wants_target(self, progress: float) -> bool:
+        """Tell whether a step, at a share of the training, needs samples of the target domain."""
+        return False
 
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run the forward pass on `module`, which is the own one or a wrapper around it."""

@@ -75,7 +75,9 @@ class Learner:
         self._parallel: nn.Module = self._extra.module
         if processes.world_size > 1:
             ids = [self._device] if self._device.type == "cuda" else None
-            self._parallel = DistributedDataParallel(self._parallel, device_ids=ids)
+            self._parallel = DistributedDataParallel(
+                self._parallel, device_ids=ids, find_unused_parameters=self._extra.rests
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,6 +93,10 @@ class Learner:
     def measures(self) -> tuple[str, ...]:
         """Figures that a step gives beside its losses."""
         return self._extra.measures
+
+    def wants_target(self, progress: float) -> bool:
+        """Tell whether a step, at a share of the training, needs samples of the target domain."""
+        return self._extra.wants_target(progress)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -195,7 +201,7 @@ class Learner:
         if self._params.grad_clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._params.grad_clip)
-        for optimizer in optimizers:
+        for optimizer in filter(_has_gradients, optimizers):
             self._scaler.step(optimizer)
         self._scaler.update()
 
@@ -217,3 +223,7 @@ class Learner:
             f"loss is not finite in {place}: {losses}; cases of the batch: {', '.join(cases)}. "
             "Look at these cases, or lower train.lr"
         )
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

@@ -1,4 +1,4 @@
-"""How methods and metrics are called in print: networks, ablations of CrossModalNet, the atlas baseline; scores."""
+"""How methods and metrics are called in print: networks, variants of CrossModalNet, the atlas baseline; scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +27,20 @@ PARTS: Mapping[str, str] = MappingProxyType({
     "values_a": "Taking values from the queries' stream (b), not the keys' (a),",
     "cosine": "Dot-product similarity in place of cosine",
 })  # fmt: skip
+# What an adaptation is called, and what it is compared with; an adapted network keeps its name outside such tables.
+JADA = "JADA"
+ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
+    "source_only": "source only",
+    "supervised": "supervised on the target",
+    "no_marginal": "JADA without marginal alignment",
+    "no_conditional": "JADA without conditional alignment",
+    "no_output": "JADA without output alignment",
+    "no_self_training": "JADA without self-training",
+    "no_topology": "JADA without spanning trees",
+    "marginal_only": "marginal alignment alone",
+    "kernel": "JADA with a kernel (JMMD)",
+    "betti": "JADA with Betti numbers",
+})  # fmt: skip
 TITLES: Mapping[str, str] = MappingProxyType({
     OURS: "CrossModalNet",
     "vtunet": "VT-UNet",
@@ -36,10 +50,16 @@ TITLES: Mapping[str, str] = MappingProxyType({
     "mednext": "MedNeXt",
     "resenc_unet": "Residual-encoder U-Net (nnU-Net)",
     ATLAS: "Atlas baseline",
-    **{f"{OURS}-{key}": f"CrossModalNet ({title})" for key, title in ABLATION_TITLES.items()},
+    **{
+        f"{OURS}-{key}": f"CrossModalNet ({title})"
+        for key, title in {**ABLATION_TITLES, **ADAPTATION_TITLES}.items()
+    },
 })  # fmt: skip
 # For axes and legends, where room is short.
-SHORT_TITLES: Mapping[str, str] = MappingProxyType({"resenc_unet": "ResEnc U-Net"})
+SHORT_TITLES: Mapping[str, str] = MappingProxyType({
+    "resenc_unet": "ResEnc U-Net",
+    **{f"{OURS}-{key}": title[0].upper() + title[1:] for key, title in ADAPTATION_TITLES.items()},
+})  # fmt: skip
 
 
 def title_of(name: str) -> str:
@@ -52,14 +72,24 @@ def short_title_of(name: str) -> str:
     return SHORT_TITLES.get(name, title_of(name))
 
 
-def method_of(ablation: str) -> str:
-    """Give the folder name of an ablation's runs."""
-    return f"{OURS}-{ablation}"
+def adapted_title_of(name: str) -> str:
+    """Name a method among those of an adaptation, where the network itself is the adapted one."""
+    return JADA if name == OURS else short_title_of(name)
+
+
+def method_of(variant: str) -> str:
+    """Give the folder name of the runs of an ablation, or of what an adaptation is compared with."""
+    return f"{OURS}-{variant}"
+
+
+def is_adaptation(name: str) -> bool:
+    """Tell whether a method is what an adaptation is compared with."""
+    return name.removeprefix(f"{OURS}-") in ADAPTATION_TITLES and name.startswith(f"{OURS}-")
 
 
 def is_ablation(name: str) -> bool:
     """Tell whether a method is an ablation of our network."""
-    return name.startswith(f"{OURS}-")
+    return name.startswith(f"{OURS}-") and not is_adaptation(name)
 
 
 @dataclass(frozen=True)

@@ -183,15 +183,15 @@ class Trainer:
         batches = self._training.batches(
             course.epoch, first_step=course.sums.steps, rank=rank, world_size=world_size, threads=threads
         )
-        first = course.epoch * self._training.steps_per_epoch + course.sums.steps
-        targets: Generator[Batch | None, None, None] = (
-            self._target.samples.stream(first, rank=rank, world_size=world_size, threads=threads)
-            if self._target
-            else _no_batches()
-        )
-        for batch, target in zip(batches, targets, strict=False):
+        targets: Generator[Batch, None, None] | None = None
+        for batch in batches:
             step = course.sums.steps
             number = course.epoch * self._training.steps_per_epoch + step
+            progress_made = self._progress(number)
+            if targets is None and self._target is not None and learner.wants_target(progress_made):
+                targets = self._target.samples.stream(
+                    number, rank=rank, world_size=world_size, threads=threads
+                )
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.weights
@@ -201,8 +201,8 @@ class Trainer:
                 self._learning_rate(number),
                 number,
                 place,
-                target=target,
-                progress=self._progress(number),
+                target=next(targets) if targets else None,
+                progress=progress_made,
             )
             now = self._clock()
             course.sums.add(losses, weights, now - last, measures)
@@ -213,7 +213,8 @@ class Trainer:
             if not self._counts_epochs and self._finished:
                 break
         batches.close()
-        targets.close()
+        if targets:
+            targets.close()
         self._end_epoch(progress)
 
     def _clock(self) -> float:
@@ -318,11 +319,6 @@ class Trainer:
                 else f"going on in epoch {self._course.epoch + 1}, step {sums.steps + 1}",
                 self._checkpoint,
             )
-
-
-def _no_batches() -> Generator[None, None, None]:
-    while True:
-        yield None
 
 
 def _validation_of(row: Row) -> Row:

@@ -6,20 +6,33 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Compare models, ablations and the atlas baseline: intervals, paired tests, ranks, tables and sentences."""
+    """Compare models, ablations and the atlas baseline: intervals, paired tests, ranks, tables and sentences.
+
+    With an adaptation also it with its bounds and parts. Between modalities, its cases are single images, not those
+    of the atlas and the ablations: then the models are compared alone.
+    """
+    from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
     from pipeline.comparison.compare import compare, write_comparison
+    from pipeline.comparison.domains import read_domain_scores
     from pipeline.comparison.methods import read_methods
     from pipeline.outputs import whole_folder
+    from pipeline.params.adapt import AdaptParams
     from pipeline.params.base import load_section, read_raw
     from pipeline.params.compare import CompareParams
     from pipeline.paths import COMPARISON, EVALUATION
 
     raw = read_raw()
-    params = load_section(CompareParams, "compare")
-    models = raw["models"]
-    methods = read_methods(EVALUATION, models, raw.get("ablations") or [], raw.get("seeds") or [0])
-    found = compare(methods, models[0], params)
+    params, adapt = load_section(CompareParams, "compare"), load_section(AdaptParams, "adapt")
+    models, ablations, seeds = raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0]
+    pairs = not (adapt.enabled and adapt.scenario != "cohort")
+    methods = read_methods(EVALUATION, models, ablations if pairs else [], seeds, atlas=pairs)
+    found, adapted = compare(methods, models[0], params), None
+    if adapt.enabled:
+        scores = read_domain_scores(EVALUATION, raw.get("adaptations") or [], seeds)
+        adapted = compare_adaptation(scores, params)
     with whole_folder(COMPARISON) as folder:
         write_comparison(folder, found)
-    for headline in found.headlines:
+        if adapted:
+            write_adaptation(folder, adapted)
+    for headline in found.headlines + ([s["text"] for s in adapted.statements] if adapted else []):
         logger.info("%s", headline)

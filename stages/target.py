@@ -16,18 +16,19 @@ def main() -> None:
     from pipeline.params.base import load_section
     from pipeline.paths import TARGET, TARGET_LABELS
     from pipeline.target.domain import write_domain
-    from pipeline.target.labels import write_target_labels
+    from pipeline.target.label_list import write_labelled_names
 
     params = load_section(AdaptParams, "adapt")
     with whole_folder(TARGET) as images, whole_folder(TARGET_LABELS) as labels:
         if not params.enabled:
             write_domain(images, None)
-            write_target_labels(labels, images, {})
+            write_labelled_names(labels, [])
             return
         from pipeline.params.crop import CropParams
         from pipeline.params.register import RegisterParams
         from pipeline.params.split import SplitParams
         from pipeline.target.cohort import prepare_cohort
+        from pipeline.target.labels import write_target_labels
         from pipeline.target.modality import prepare_modality
         from pipeline.target.prepared import TARGET_CASES, Sections
 

@@ -17,16 +17,20 @@ from crossmodalnet.adaptation.discriminators import (
 from crossmodalnet.adaptation.entropy import self_information
 from crossmodalnet.adaptation.jmmd import joint_mmd
 from crossmodalnet.adaptation.prototypes import prototype_distance
+from crossmodalnet.adaptation.pseudo_labels import pseudo_label_loss
 from crossmodalnet.adaptation.reversal import branch
 from crossmodalnet.adaptation.settings import AdaptationSettings
 from crossmodalnet.adaptation.spanning_tree import topology_loss
 from crossmodalnet.adaptation.taps import Streams, tapped
 from crossmodalnet.adaptation.voxels import Drawn, draw_voxels, rows
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.networks.crossmodalnet import CrossModalNet, SkipConnection
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
 # mean features are between the domains (1: as far as different classes of the source).
 MEASURES = ("marginal_accuracy", "conditional_accuracy", "prototype_distance")
+
+# The terms that branch off the logits.
+AT_OUTPUT = ("output", "self_training", "betti")
 
 Maps = list[Tensor]  # of the streams, (b, c, d, h, w) each
 
@@ -84,10 +88,10 @@ class AdaptationNetwork(nn.Module):
     def forward(
         self,
         source: Tensor,
-        target: Tensor,
-        label: Tensor,
+        target: Tensor | None = None,
+        label: Tensor | None = None,
         *,
-        ramp: float,
+        ramp: float = 0.0,
         reference: Tensor | None = None,
         betti: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,8 +99,8 @@ class AdaptationNetwork(nn.Module):
 
         Args:
             source: labelled images `(s, 2, D, H, W)`.
-            target: unlabelled images `(t, 2, D, H, W)`.
-            label: of the source, class indices `(s, D, H, W)`.
+            target: unlabelled images `(t, 2, D, H, W)`; None: the source alone, terms are 0 and measures NaN.
+            label: of the source, class indices `(s, D, H, W)`; None without a target.
             ramp: multiplies all strengths, 0 to 1.
             reference: what `decoder_features` gives for `source` with a slowly moving network; None leaves the
                 topology out of this step.
@@ -106,6 +110,10 @@ class AdaptationNetwork(nn.Module):
             logits of the source `(s, num_classes, D, H, W)`, the terms `(len(terms),)`, and the measures without
             gradient `(len(MEASURES),)`.
         """
+        if target is None or label is None:
+            logits = self.network(source)
+            terms = torch.zeros(len(self.terms), device=source.device)
+            return logits, terms, torch.full((len(MEASURES),), torch.nan, device=source.device)
         strengths = {term: ramp * self.settings.signed(term) for term in self.terms}
         count, cap = len(source), self.settings.cap
         deep: dict[str, Maps] = {}
@@ -128,7 +136,7 @@ class AdaptationNetwork(nn.Module):
             _last(self.network.decoder[level]): tap(fine, ("marginal", "conditional", "topology")),
         }):  # fmt: skip
             logits = self.network(torch.cat([source, target]))
-        ways = branch(logits, count, [strengths.get(name, 0.0) for name in ("output", "betti")], cap)
+        ways = branch(logits, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
         d, h, w = fine["features"][0].shape[2:]
         drawn = draw_voxels(logits, label, (d, h, w), self.settings.voxels_per_class)
         zero, nothing = torch.zeros((), device=logits.device), torch.full((), torch.nan, device=logits.device)
@@ -145,8 +153,10 @@ class AdaptationNetwork(nn.Module):
             losses["output"] = self._output(ways[1], (d, h, w), count)
         if "topology" in strengths and reference is not None:
             losses["topology"] = self._topology(fine["topology"], reference, drawn)
+        if "self_training" in strengths:
+            losses["self_training"] = pseudo_label_loss(ways[2][count:], self.settings.confidence)
         if "betti" in strengths and betti:
-            losses["betti"] = self._betti(ways[2][count:], (d, h, w))
+            losses["betti"] = self._betti(ways[3][count:], (d, h, w))
         source_rows, target_rows = _pick(fine["features"], count, drawn)
         distance = prototype_distance(
             source_rows.detach(),
@@ -168,7 +178,7 @@ class AdaptationNetwork(nn.Module):
 
     def _marginal(self, deep: Maps, fine: Maps, count: int) -> tuple[Tensor, Tensor]:
         logits = [
-            judge(maps)
+            judge(_normalised(maps))
             for judges, features in ((self.bottleneck, deep), (self.decoder, fine))
             for judge, maps in zip(judges, features, strict=True)
         ]
@@ -177,7 +187,7 @@ class AdaptationNetwork(nn.Module):
         return loss, torch.stack([domain_accuracy(s, t) for s, t in pairs]).mean()
 
     def _conditional(self, fine: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        source, target = _pick(fine, count, drawn)
+        source, target = _pick([_normalised(maps) for maps in fine], count, drawn)
         if self.settings.conditional_by == "kernel":
             loss = joint_mmd(source, drawn.source_posteriors, target, drawn.target_posteriors)
             return loss, torch.full_like(loss, torch.nan)
@@ -220,6 +230,14 @@ def decoder_features(network: CrossModalNet, image: Tensor, level: int) -> Tenso
     return torch.cat(found, 1)
 
 
+def _normalised(maps: Tensor) -> Tensor:
+    """Scale each voxel's features `(b, c, d, h, w)` to mean 0 and variance 1.
+
+    Their length drifts in training, and a discriminator of bounded slope would follow it instead of what they say.
+    """
+    return functional.layer_norm(maps.movedim(1, -1).float(), maps.shape[1:2]).movedim(-1, 1)
+
+
 def _pick(maps: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Give the drawn voxels' features of all streams together, of the source and of the target."""
     return (
@@ -230,8 +248,11 @@ def _pick(maps: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
 
 def _dim(network: CrossModalNet, level: int) -> int:
     """Channels of a stream at a decoder level."""
-    fuse = network.skips[level][0].fuse  # type: ignore[index]
-    return int(fuse.out_features)  # type: ignore[arg-type]
+    of_streams = network.skips[level]
+    assert isinstance(of_streams, nn.ModuleList)
+    connection = of_streams[0]
+    assert isinstance(connection, SkipConnection)
+    return connection.fuse.out_features
 
 
 def _last(layers: nn.Module) -> nn.Module:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-TERMS = ("marginal", "conditional", "output", "topology", "betti")
+TERMS = ("marginal", "conditional", "output", "self_training", "topology", "betti")
 REVERSED = frozenset({"marginal", "conditional", "output"})
 
 
@@ -18,9 +18,11 @@ class AdaptationSettings:
         marginal: of the patch discriminators on the bottleneck and the decoder level.
         conditional: of the alignment of features given classes.
         output: of the discriminator on the entropy maps of the output.
+        self_training: of the network's own labels, where it is sure of them.
         topology: of the spanning trees of source features.
         betti: of the Betti numbers of the target's structures.
         cap: largest norm of a term's gradient where it branches off, over the supervised one's there.
+        confidence: probability from which the network's own labels count, 0 to below 1.
         conditional_by: a discriminator (CDAN), or a kernel (joint maximum mean discrepancy).
         decoder_level: whose features are aligned beside the bottleneck's; 0 is the finest.
         voxels_per_class: drawn per step, domain and class for the conditional term, at most.
@@ -32,9 +34,11 @@ class AdaptationSettings:
     marginal: float = 1.0
     conditional: float = 1.0
     output: float = 1.0
+    self_training: float = 1.0
     topology: float = 1.0
     betti: float = 0.0
-    cap: float = 0.3
+    cap: float = 1.0
+    confidence: float = 0.9
     conditional_by: Literal["discriminator", "kernel"] = "discriminator"
     decoder_level: int = 0
     voxels_per_class: int = 64

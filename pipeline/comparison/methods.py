@@ -23,7 +23,12 @@ def group_of(method: str) -> Group:
 
 
 def read_methods(
-    evaluation: Path, models: Sequence[str], ablations: Sequence[str], seeds: Sequence[int]
+    evaluation: Path,
+    models: Sequence[str],
+    ablations: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    atlas: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Read the cases of every method.
 
@@ -32,6 +37,7 @@ def read_methods(
         models: networks.
         ablations: of CrossModalNet, without its name.
         seeds: every network was trained with each; the ablations with the first alone.
+        atlas: whether the atlas baseline is compared too.
 
     Returns:
         By method, models first, then the atlas baseline, then ablations: the columns of cases.csv with the seed (the
@@ -40,19 +46,32 @@ def read_methods(
     Raises:
         DataError: an evaluation is missing or has no such columns.
     """
-    networks = [*models, ATLAS, *(method_of(ablation) for ablation in ablations)]
+    networks = [*models, *([ATLAS] if atlas else []), *(method_of(ablation) for ablation in ablations)]
     methods: dict[str, pd.DataFrame] = {}
     for name in networks:
         trained = seeds[:1] if group_of(name) == "ablation" else seeds
         runs = {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in trained}
-        tables = [read_cases(folder / "cases.csv").assign(seed=seed) for seed, folder in runs.items()]
-        table = pd.concat(tables, ignore_index=True)
-        methods[name] = table[["seed", *(column for column in table.columns if column != "seed")]]
+        methods[name] = read_runs({seed: folder / "cases.csv" for seed, folder in runs.items()})
     return methods
 
 
-def read_cases(path: Path) -> pd.DataFrame:
-    """Read a table of scores per pair and structure.
+def read_runs(paths: Mapping[int, Path], stages: str = "evaluate atlas") -> pd.DataFrame:
+    """Read the cases of one method: the columns of cases.csv with the seed before them.
+
+    Args:
+        paths: of cases.csv, by seed.
+        stages: that write them.
+
+    Raises:
+        DataError: a table is missing or has no such columns.
+    """
+    tables = [read_cases(path, stages).assign(seed=seed) for seed, path in paths.items()]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["seed", *(column for column in table.columns if column != "seed")]]
+
+
+def read_cases(path: Path, stages: str = "evaluate atlas") -> pd.DataFrame:
+    """Read a table of scores per pair and structure, which one of `stages` writes.
 
     Raises:
         DataError: it is missing, not a table, or lacks a column.
@@ -60,7 +79,7 @@ def read_cases(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `dvc repro evaluate atlas`") from error
+        raise DataError(f"{path} cannot be read ({error}): run `dvc repro {stages}`") from error
     needed = ("pair", "structure", *(metric.key for metric in METRICS))
     if missing := [column for column in needed if column not in table.columns]:
         raise DataError(f"{path} lacks {', '.join(missing)}: it is of an older version, evaluate again")

@@ -61,6 +61,13 @@ class AdaptParams(Section):
         "cohort's labelled images of one modality to its images of the other, unpaired",
     )
     target: TargetParams = Field(TargetParams(), description="the target domain of the scenario cohort")
+    start: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the training that is of the source alone; from there on the terms' strengths rise "
+        "from 0 (Ganin's ramp), when the network has something to align",
+    )
     marginal: float = Field(
         1.0, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
     )
@@ -72,6 +79,14 @@ class AdaptParams(Section):
     )
     output: float = Field(
         1.0, ge=0, description="strength of the discriminator on the output's entropy maps; 0: off"
+    )
+    self_training: float = Field(
+        1.0,
+        ge=0,
+        description="strength of the network's own labels of the target where it is sure of them; 0: off",
+    )
+    confidence: float = Field(
+        0.9, ge=0, lt=1, description="probability from which the network's own labels count"
     )
     topology: float = Field(
         1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
@@ -85,7 +100,7 @@ class AdaptParams(Section):
     )
     betti_every: int = Field(8, ge=1, description="steps between looks at Betti numbers")
     cap: float = Field(
-        0.3,
+        1.0,
         gt=0,
         description="largest norm of a term's gradient on features, over that of the supervised objectives there",
     )

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Adaptation = Literal[
-    "source_only", "supervised", "no_marginal", "no_conditional", "no_output", "no_topology", "marginal_only",
-    "kernel", "betti",
+    "source_only", "supervised", "no_marginal", "no_conditional", "no_output", "no_self_training", "no_topology",
+    "marginal_only", "kernel", "betti",
 ]  # fmt: skip
 
 # Trained without adaptation: on the source's labels, and on the target's.
@@ -20,8 +20,15 @@ ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "no_marginal": {"marginal": 0.0},
         "no_conditional": {"conditional": 0.0},
         "no_output": {"output": 0.0},
+        "no_self_training": {"self_training": 0.0},
         "no_topology": {"topology": 0.0},
-        "marginal_only": {"conditional": 0.0, "output": 0.0, "topology": 0.0, "betti": 0.0},
+        "marginal_only": {
+            "conditional": 0.0,
+            "output": 0.0,
+            "self_training": 0.0,
+            "topology": 0.0,
+            "betti": 0.0,
+        },
         "kernel": {"conditional_by": "kernel"},
         "betti": {"betti": 0.1},
     }

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.params.ablations import Ablation
-from pipeline.params.adaptations import Adaptation
 from pipeline.params.adapt import AdaptParams
+from pipeline.params.adaptations import Adaptation
 from pipeline.params.audit import AuditParams
 from pipeline.params.augment import AugmentParams
 from pipeline.params.base import Section

@@ -7,25 +7,34 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crossmodalnet.adaptation.settings import TERMS
 from pipeline.report.drawing import ATLAS_COLOUR, MODEL_COLOURS, colour_of, marker_of, point_legend, svg
 from pipeline.report.records import Training
 
 OBJECTIVES = {"dice": "Dice loss", "ce": "cross-entropy", "cmif": "CMIF penalty, nats"}
 # Added with a weight of its own, not balanced with the others.
 UNBALANCED = "weight_cmif"
+# Shown in the section on the adaptation, not among the supervised objectives.
+ALIGNED = TERMS
 
 
 def curve_chart(training: Training) -> str:
     """Draw losses, weights and learning rate of the first seed, and validation Dice of all (others thin)."""
     curve = training.curve
+    aligned = [f"{kind}_{term}" for kind in ("loss", "weight") for term in ALIGNED]
+    supervised = curve.drop(columns=aligned, errors="ignore")
+    total = "balanced sum" if len(supervised.columns) == len(curve.columns) else "sum with the adaptation"
     kept = curve.iloc[kept_row(training)]
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, 2, sharex=True).ravel()
         contents = (
-            ("Training losses", {**named(curve, "loss_"), "loss": "balanced sum"}),
+            ("Training losses", {**named(supervised, "loss_"), "loss": total}),
             (f"Validation Dice (kept: {kept['val_dice']:.3f}, epoch {kept['epoch']:g})", {"val_dice": ""}),
-            ("Balancing weights (Eq. 23)", named(curve.drop(columns=UNBALANCED, errors="ignore"), "weight_")),
+            (
+                "Balancing weights (Eq. 23)",
+                named(supervised.drop(columns=UNBALANCED, errors="ignore"), "weight_"),
+            ),
             ("Learning rate", {"lr": ""}),
         )
         for other in list(training.curves.values())[1:]:

@@ -10,8 +10,10 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
 from pipeline.errors import DataError, UsageError
 from pipeline.names import ATLAS, OURS, method_of
+from pipeline.params.adapt import AdaptParams
 from pipeline.params.base import load_section, read_raw
 from pipeline.params.data import DataParams
+from pipeline.report.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.gather_audit import read_audit
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
 from pipeline.report.reading import existing, read_object, read_table
@@ -19,6 +21,7 @@ from pipeline.report.recorded_rates import recorded_trials
 from pipeline.report.records import METRICS, ROWS, Artefacts, Estimate, Estimates, Result, TestCase, Training
 from pipeline.split_file import read_split
 from pipeline.tables import CASE_COLUMNS
+from pipeline.target.domain import Domain, read_domain
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
@@ -32,13 +35,23 @@ def gather_run() -> Artefacts:
     """
     raw = read_raw()
     source = load_section(DataParams, "data").source
-    return gather(raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0], source)
+    adapt = load_section(AdaptParams, "adapt")
+    return gather(raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0], source, adapt=adapt)
 
 
 def gather(
-    models: Sequence[str], ablations: Sequence[str], seeds: Sequence[int], source: str, top: Path = Path()
+    models: Sequence[str],
+    ablations: Sequence[str],
+    seeds: Sequence[int],
+    source: str,
+    top: Path = Path(),
+    *,
+    adapt: AdaptParams | None = None,
 ) -> Artefacts:
     """Read everything the report shows.
+
+    Where an adaptation is between modalities its source consists of single images: these are the cases then, and
+    neither the atlas nor the ablations, which have others, are read.
 
     Args:
         models: model names as in params.yaml.
@@ -46,6 +59,7 @@ def gather(
         seeds: of the trainings of each, as in params.yaml.
         source: `data.source`.
         top: folder that `pipeline.paths` are relative to.
+        adapt: section `adapt`; None as where it is off.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
@@ -53,28 +67,47 @@ def gather(
     """
     if ablations and OURS not in models:
         raise UsageError(f"{paths.PARAMS}: ablations are compared with {OURS}: add it to models")
-    split = read_split(top / paths.SPLIT)
+    domain = _read_domain(top) if adapt and adapt.enabled else None
+    images = domain.source if domain else None
+    split = images or read_split(top / paths.SPLIT)
+    ablations = () if images else ablations
     if not split["test"]:
         raise DataError(f"{top / paths.SPLIT} lists no test pair: raise split.test_fraction")
     registration = read_table(top / paths.REGISTRATION_QC / "pairs.csv", "register", ("pair", "role"))
     params = read_raw(top / paths.PARAMS)
     scores, variants = read_scores(top), [method_of(ablation) for ablation in ablations]
     return Artefacts(
-        results=[_read_result(name, seeds, scores, split["test"], top) for name in (*models, ATLAS)],
+        results=[
+            _read_result(name, seeds, scores, split["test"], top)
+            for name in (models if images else (*models, ATLAS))
+        ],
         trainings=[_read_training(name, seeds, top) for name in models],
         ablations={key: _estimates(name, scores, top) for key, name in zip(ablations, variants, strict=True)},
         comparison=read_comparison(top),
         profiles={name: read_profile(name, top) for name in (*models, *variants)},
         trials={name: read_trials(name, top) or recorded_trials(name, params) for name in models},
         audits={name: read_audit(name, top) for name in models},
-        cases={pair: _find_case(pair, top) for pair in split["test"]},
+        cases={
+            pair: read_source_case(pair, top) if images else _find_case(pair, top) for pair in split["test"]
+        },
         registration=registration,
         checkerboards={str(pair): _find_checkerboard(str(pair), top) for pair in registration["pair"]},
         crop=read_table(top / paths.CROPPED.with_name("crop_qc.csv"), "crop", ("pair",)),
         split=split,
         source=source,
         params=existing(top / paths.PARAMS, "").read_text(),
+        adaptation=read_adaptation(domain, adapt.target.source, split, seeds, top)
+        if domain and adapt
+        else None,
     )
+
+
+def _read_domain(top: Path) -> Domain:
+    """Read the record of the target domain, which an adaptation has."""
+    domain = read_domain(top / paths.TARGET)
+    if domain is None:
+        raise DataError(f"{top / paths.TARGET} says that adaptation is off: run `dvc repro target`")
+    return domain
 
 
 def _read_result(

@@ -19,7 +19,9 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
+from pipeline.names import adapted_title_of
 from pipeline.params.report import ReportParams
+from pipeline.report.adaptation_records import TargetCase
 from pipeline.report.records import Artefacts, Result, TestCase
 from pipeline.report.slices import best_slices, cut, heart_box, slice_grid
 
@@ -49,7 +51,7 @@ class CaseOverlay:
         rank: best, median or worst (or several of them, for few cases).
         pair: name of the pair.
         dice: mean Dice by title of each method.
-        planes: panels of each plane, in the order CT, MR, truth, methods.
+        planes: panels of each plane, in the order CT, MR (or the one of them there is), truth, methods.
     """
 
     rank: str
@@ -80,24 +82,33 @@ def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportParam
     return CaseOverlay(rank, pair, dice, _draw(case, labels, params))
 
 
+def target_overlay(case: TargetCase, params: ReportParams) -> CaseOverlay:
+    """Draw a test case of the domain that was adapted to: images, truth, without and with adaptation."""
+    labels = {adapted_title_of(name): read_label_map(path) for name, path in case.predictions.items()}
+    dice = {adapted_title_of(name): value for name, value in case.dice.items()}
+    return CaseOverlay("median", case.images.pair, dice, _draw(case.images, labels, params))
+
+
 def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportParams) -> dict[str, list[Panel]]:
-    ct, mr, truth = read_image(case.ct), read_image(case.mr), read_label_map(case.truth)
+    truth = read_label_map(case.truth)
     low_mm, high_mm = heart_box(truth, params.margin_mm)
-    volumes = [cut(volume, low_mm, high_mm) for volume in (ct, mr, truth, *labels.values())]
-    ct, mr, truth = volumes[:3]
-    windows = (params.ct_window_hu, _percentiles(mr.data))
+    images = {
+        title: cut(read_image(path), low_mm, high_mm)
+        for title, path in (("CT", case.ct), ("MR, registered" if case.ct else "MR", case.mr))
+        if path
+    }
+    truth, *predicted = (cut(volume, low_mm, high_mm) for volume in (truth, *labels.values()))
+    windows = {t: params.ct_window_hu if t == "CT" else _percentiles(v.data) for t, v in images.items()}
     centre_mm = best_slices(truth, low_mm, high_mm)
     pixel_mm = float((high_mm - low_mm).max()) / params.panel_px
     planes: dict[str, list[Panel]] = {}
     for plane, axis in PLANES:
         grid = slice_grid(low_mm, high_mm, axis, centre_mm[axis], pixel_mm)
-        greys = [_grey(volume, grid, window) for volume, window in zip((ct, mr), windows, strict=True)]
-        maps = [_class_map(volume, grid, pixel_mm) for volume in volumes[2:]]
-        pictures = {
-            "CT": _scale_bar(np.stack([greys[0]] * 3, -1), pixel_mm),
-            "MR, registered": np.stack([greys[1]] * 3, -1),
-            "Truth": _paint(greys[0], maps[0], None),
-        }
+        greys = [_grey(volume, grid, windows[title]) for title, volume in images.items()]
+        maps = [_class_map(volume, grid, pixel_mm) for volume in (truth, *predicted)]
+        pictures = {title: np.stack([grey] * 3, -1) for title, grey in zip(images, greys, strict=True)}
+        _scale_bar(next(iter(pictures.values())), pixel_mm)
+        pictures["Truth"] = _paint(greys[0], maps[0], None)
         pictures |= {
             name: _paint(greys[0], drawn, maps[0]) for name, drawn in zip(labels, maps[1:], strict=True)
         }

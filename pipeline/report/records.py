@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,6 +17,9 @@ from pipeline.names import short_title_of, title_of
 from pipeline.report.audit_records import AuditRecord
 from pipeline.report.comparison_records import Comparison, Profile, Trial
 from pipeline.tables import MEAN
+
+if TYPE_CHECKING:
+    from pipeline.report.adaptation_records import AdaptationRecord
 
 ROWS = (*ABBREVIATIONS, MEAN)
 
@@ -102,13 +105,13 @@ class Training(Method):
 
 @dataclass(frozen=True)
 class TestCase:
-    """Images of one test pair, all on the CT grid."""
+    """Images of one test case: a pair, all on the CT grid, or an image alone (the other one is None)."""
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
     pair: str
-    ct: Path
-    mr: Path
+    ct: Path | None
+    mr: Path | None
     truth: Path
 
 
@@ -117,7 +120,8 @@ class Artefacts:
     """All that the report is made of.
 
     Attributes:
-        results: models in the order of params.yaml, the atlas baseline last.
+        results: models in the order of params.yaml, the atlas baseline last; without it where the cases are single
+            images, which registration does not label.
         trainings: models in the same order.
         ablations: estimates of the variants of CrossModalNet, by their keys, in the order of params.yaml.
         comparison: what stage `compare` found.
@@ -131,6 +135,7 @@ class Artefacts:
         split: pair names by role.
         source: `data.source`, phantom or mmwhs.
         params: the text of params.yaml.
+        adaptation: to another domain; None without one.
     """
 
     results: Sequence[Result]
@@ -147,6 +152,7 @@ class Artefacts:
     split: Mapping[Role, Sequence[str]]
     source: str
     params: str
+    adaptation: "AdaptationRecord | None" = None
 
     @property
     def models(self) -> list[Result]:
@@ -154,9 +160,9 @@ class Artefacts:
         return [result for result in self.results if result.name != ATLAS]
 
     @property
-    def atlas(self) -> Result:
-        """The result of registration alone."""
-        return next(result for result in self.results if result.name == ATLAS)
+    def atlas(self) -> Result | None:
+        """The result of registration alone; None where the cases are single images."""
+        return next((result for result in self.results if result.name == ATLAS), None)
 
     @property
     def seeds(self) -> list[int]:

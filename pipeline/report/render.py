@@ -12,6 +12,7 @@ from crossmodalnet.metrics.significance import smallest_p
 from pipeline.outputs import whole_folder
 from pipeline.params.report import ReportParams
 from pipeline.report.ablations import ablation_section
+from pipeline.report.adaptation_section import adaptation_section
 from pipeline.report.audit_section import claims_section
 from pipeline.report.comparison_section import comparison_section
 from pipeline.report.costs import cost_section
@@ -77,6 +78,8 @@ def _context(artefacts: Artefacts, params: ReportParams) -> dict[str, Any]:
         "costs": cost_section(artefacts),
         "ablations": ablation_section(artefacts),
         "literature": literature_table(),
+        "adaptation": adaptation_section(artefacts, params),
+        "single": artefacts.atlas is None,
         "claims": claims_section(artefacts),
         "case_table": case_table(artefacts),
         "overlays": overlays,

@@ -39,7 +39,9 @@ def summaries(artefacts: Artefacts) -> list[Summary]:
 def verdicts(artefacts: Artefacts) -> list[str]:
     """Say how the networks compare with registration alone and, if there are several, with each other."""
     models = artefacts.models if len(artefacts.results) <= MOST_CARDS else [artefacts.reference]
-    return [*(_verdict(artefacts, model) for model in models), *summary(artefacts)]
+    atlas = artefacts.atlas
+    against = [_verdict(artefacts, model, atlas) for model in models] if atlas else []
+    return [*against, *summary(artefacts)]
 
 
 def result_groups(artefacts: Artefacts) -> list[ResultGroup]:
@@ -71,14 +73,16 @@ def _summary(artefacts: Artefacts, result: Result) -> Summary:
 
 
 def _gain(artefacts: Artefacts, result: Result) -> float | None:
+    if artefacts.atlas is None:
+        return None
     means = [method.estimates.get(("dice", MEAN)) for method in (result, artefacts.atlas)]
     model, atlas = means
     return None if model is None or atlas is None else model.mean - atlas.mean
 
 
-def _verdict(artefacts: Artefacts, result: Result) -> str:
+def _verdict(artefacts: Artefacts, result: Result, atlas: Result) -> str:
     """Say in one sentence how a model compares with registration alone, case by case."""
-    ours, theirs = result.mean_dice, artefacts.atlas.mean_dice
+    ours, theirs = result.mean_dice, atlas.mean_dice
     pairs = sorted(artefacts.cases)
     better = sum(bool(ours[pair] > theirs[pair]) for pair in pairs)
     worst = max(ABBREVIATIONS, key=lambda name: _distance(result, name))

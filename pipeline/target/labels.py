@@ -1,6 +1,5 @@
 """The labels of the target domain, in a folder of their own: what evaluates reads it, what trains does not."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +8,13 @@ from crossmodalnet.imaging.downsample import sample_labels
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from pipeline.cropped import read_cropped
 from pipeline.errors import DataError
-from pipeline.paths import TARGET_LABELS
+from pipeline.target.label_list import read_labelled_names, write_labelled_names
+
+__all__ = ["NATIVE", "WORKING", "read_labelled_names", "write_target_labels"]
 
 logger = logging.getLogger(__name__)
 
-LIST, WORKING, NATIVE = "cases.json", "label.nii.gz", "native.nii.gz"
+WORKING, NATIVE = "label.nii.gz", "native.nii.gz"
 
 
 def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -> None:
@@ -44,16 +45,4 @@ def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -
             logger.warning("%s: the crop holds no labelled voxel, its heart box is elsewhere", name)
         write_label_map(folder / name / WORKING, working)
         write_label_map(folder / name / NATIVE, native)
-    folder.joinpath(LIST).write_text(json.dumps(sorted(labels), indent=2) + "\n")
-
-
-def read_labelled_names(folder: Path = TARGET_LABELS) -> list[str]:
-    """Names of the target cases that have labels.
-
-    Raises:
-        DataError: no list, or not one that `write_target_labels` wrote.
-    """
-    try:
-        return [str(name) for name in json.loads((folder / LIST).read_text())]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder} does not list target labels ({error}): run `dvc repro target`") from error
+    write_labelled_names(folder, labels)

@@ -86,6 +86,33 @@ def test_an_option_changes_the_verdicts_concerned_and_only_those(smoke: Clone) -
     smoke.run("dvc", "checkout", "-q")
 
 
+def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -> None:
+    output = smoke.run(
+        *("dvc", "exp", "run", "-S", "adapt.enabled=true", "-S", "adaptations=[source_only,supervised]"),
+        *("-S", "adapt.target.phantom.num_labelled=4", "-S", "adapt.target.phantom.ct_spacing_mm=6.0"),
+        *("-S", "adapt.target.phantom.mr_spacing_mm=6.0", "-S", "adapt.confidence=0.1"),
+    )
+    ran = stages_run(output)
+    assert set(ran) == {
+        "target", "train@crossmodalnet-0", "adapt@source_only-0", "adapt@supervised-0",
+        "evaluate@crossmodalnet-0", "evaluate-adaptation@source_only-0", "evaluate-adaptation@supervised-0",
+        "audit@crossmodalnet", "compare", "report",
+    }  # fmt: skip
+    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
+    assert 0 <= metrics["target"]["dice"]["mean"] <= 1
+    assert "of the gap" in output
+    assert "Adaptation to another domain" in (smoke.folder / "report/index.html").read_text()
+    # Training sees no label of the target: without them it gives the same weights, not even resumed.
+    weights = smoke.folder / "models/crossmodalnet/seed0/weights.safetensors"
+    expected = weights.read_bytes()
+    shutil.rmtree(smoke.folder / ".work/train")
+    shutil.rmtree(smoke.folder / "data/target_labels")
+    smoke.run("dvc", "repro", "-f", "-s", "train@crossmodalnet-0")
+    assert weights.read_bytes() == expected
+    smoke.run("git", "reset", "-q", "--hard")
+    smoke.run("dvc", "checkout", "-q", "-f")
+
+
 def test_metrics_are_named_so_that_a_table_reads_well(smoke: Clone) -> None:
     shown = smoke.run("dvc", "metrics", "show")
     assert all(name in shown for name in ("dice.mean", "dice.LV", "miou.mean", "hd95_mm.mean"))

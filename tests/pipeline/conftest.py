@@ -1,5 +1,6 @@
 """A tiny cropped cohort and parameters to train on it in a moment."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cropped import CroppedCase, write_cropped
 from pipeline.outputs import write_json
@@ -25,7 +27,7 @@ NETWORK = {
 }
 
 
-def _case(name: str, seed: int) -> CroppedCase:
+def make_case(name: str, seed: int) -> CroppedCase:
     """Seven balls of different brightness in noise, different from case to case."""
     random = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(SIZE)] * 3, indexing="ij"))
@@ -47,7 +49,7 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     names = ["a", "b", "c", "d"]
     for seed, name in enumerate(names):
-        write_cropped(tmp_path / "data/cropped" / name, _case(name, seed))
+        write_cropped(tmp_path / "data/cropped" / name, make_case(name, seed))
     roles = {"train": names[:3], "validation": names[3:], "test": []}
     entries = {role: [{"pair": n, "ct": n, "mr": n} for n in pairs] for role, pairs in roles.items()}
     write_json(tmp_path / "data/split.json", {**entries, "folds": 1, "fold": 0})
@@ -55,12 +57,33 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def target(cohort: Path) -> Path:
+    """A target domain for the cohort, darker and with labels apart: three cases to train, one to validate and test."""
+    folder, labels = cohort / "data/target", cohort / "data/target_labels"
+    names = ["p", "q", "r", "s", "t"]
+    for seed, name in enumerate(names, start=10):
+        case = make_case(name, seed)
+        assert case.ct
+        assert case.mr
+        assert case.label
+        dim = [Volume(v.data * 0.5, v.affine) for v in (case.ct, case.mr)]
+        write_cropped(folder / "target" / name, CroppedCase(name, *dim, label=None, native=case.native))
+        for file in ("label.nii.gz", "native.nii.gz"):
+            write_label_map(labels / name / file, case.label)
+    roles = {"train": names[:3], "validation": names[3:4], "test": names[4:]}
+    write_json(folder / "domain.json", {"scenario": "cohort", "source": None, "target": roles})
+    (labels / "cases.json").write_text(json.dumps(names))
+    return folder
+
+
+@pytest.fixture
 def set_params(cohort: Path) -> Callable[..., None]:
-    """Write params.yaml for the tiny cohort; keywords change keys of `train`, `network` and `losses` theirs."""
+    """Write params.yaml for the tiny cohort; keywords change keys of `train`, the others those of theirs."""
 
     def write(
         network: Mapping[str, Any] = MappingProxyType({}),
         losses: Mapping[str, Any] = MappingProxyType({}),
+        adapt: Mapping[str, Any] = MappingProxyType({}),
         **changes: Any,
     ) -> None:
         train = {
@@ -75,6 +98,7 @@ def set_params(cohort: Path) -> Callable[..., None]:
             "train": {**train, **changes},
             "network": {"crossmodalnet": {**NETWORK, **network}},
             "losses": dict(losses),
+            "adapt": dict(adapt),
         }
         with (cohort / "params.yaml").open("w") as file:
             YAML(typ="safe").dump(sections, file)

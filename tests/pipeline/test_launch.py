@@ -46,6 +46,32 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
 
 
 @pytest.mark.slow
+def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
+    """Terms are of each process's own samples, so they differ a little; what is supervised hardly does."""
+    from stages.train import main
+
+    curves = []
+    for devices in (1, 2):
+        every = {"topology_every": 1, "betti_every": 1}
+        adapt = {"enabled": True, "start": 0.4, "betti": 0.1, "confidence": 0.1, "width": 4, **every}
+        set_params(
+            epochs=4, validate_every=1, batch_size=4, devices=devices, network={"drop_path": 0.0}, adapt=adapt
+        )
+        main("crossmodalnet")
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv"))
+        for path in cohort.rglob(".work/train/*/*"):
+            path.unlink()
+    one, two = curves
+    assert list(one) == list(two)
+    losses = two[[name for name in two if name.startswith("loss_")]]
+    assert (losses.iloc[-1] > 0).all()
+    assert losses.iloc[0].tolist() == [*losses.iloc[0, :2], *[0] * 6]  # of the source alone as yet
+    for name in ("loss_dice", "loss_ce"):
+        assert two[name].to_numpy() == pytest.approx(one[name].to_numpy(), abs=0.02)
+    assert two["target_entropy"].to_numpy() == pytest.approx(one["target_entropy"].to_numpy(), abs=0.05)
+
+
+@pytest.mark.slow
 def test_errors_of_the_processes_come_back_once(cohort, set_params, stages, capfd):
     set_params(batch_size=3, devices=2)
     with pytest.raises(UsageError, match=r"train\.batch_size = 3 .* 2 processes"):

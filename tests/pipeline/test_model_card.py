@@ -23,8 +23,8 @@ def model(set_params, cohort, card):
 
 @pytest.fixture
 def card(set_params):
-    from pipeline.curves import EpochSums
     from pipeline.cohort import read_cohort
+    from pipeline.curves import EpochSums
     from pipeline.train_model import make_card
     from pipeline.training import Course
 

@@ -1,13 +1,26 @@
 import pytest
 
-from pipeline.names import ABLATION_TITLES, PARTS, TITLES, method_of, short_title_of, title_of
+from pipeline.names import (
+    ABLATION_TITLES,
+    ADAPTATION_TITLES,
+    PARTS,
+    TITLES,
+    adapted_title_of,
+    is_ablation,
+    is_adaptation,
+    method_of,
+    short_title_of,
+    title_of,
+)
 from pipeline.params.ablations import ABLATIONS
+from pipeline.params.adaptations import ADAPTATIONS
 from pipeline.params.networks import NETWORKS
 
 
 def test_every_network_and_ablation_has_its_title() -> None:
-    assert set(TITLES) == {*NETWORKS, "atlas", *map(method_of, ABLATIONS)}
+    assert set(TITLES) == {*NETWORKS, "atlas", *map(method_of, (*ABLATIONS, *ADAPTATIONS))}
     assert set(ABLATION_TITLES) == set(PARTS) == set(ABLATIONS)
+    assert set(ADAPTATION_TITLES) == set(ADAPTATIONS)
 
 
 @pytest.mark.parametrize(
@@ -15,8 +28,30 @@ def test_every_network_and_ablation_has_its_title() -> None:
     [
         ("resenc_unet", "Residual-encoder U-Net (nnU-Net)", "ResEnc U-Net"),
         ("crossmodalnet-ct_only", "CrossModalNet (CT only)", "CrossModalNet (CT only)"),
+        ("crossmodalnet-source_only", "CrossModalNet (source only)", "Source only"),
         ("mine", "mine", "mine"),
     ],
 )
 def test_titles(name: str, title: str, short: str) -> None:
     assert (title_of(name), short_title_of(name)) == (title, short)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("crossmodalnet-kernel", (False, True)),
+        ("crossmodalnet-no_cross", (True, False)),
+        ("crossmodalnet", (False, False)),
+        ("kernel", (False, False)),
+        ("atlas", (False, False)),
+    ],
+)
+def test_ablations_and_what_an_adaptation_is_compared_with_are_told_apart(
+    name: str, kinds: tuple[bool, bool]
+) -> None:
+    assert (is_ablation(name), is_adaptation(name)) == kinds
+
+
+def test_an_adapted_network_is_called_by_the_adaptation() -> None:
+    assert adapted_title_of("crossmodalnet") == "JADA"
+    assert adapted_title_of("crossmodalnet-marginal_only") == "Marginal alignment alone"

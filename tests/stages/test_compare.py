@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,50 @@ def test_the_stage_compares_all_methods(project: None) -> None:
 def test_a_missing_evaluation_leaves_no_comparison(project: None) -> None:
     Path("evaluation/mednext/seed7/cases.csv").unlink()
     with pytest.raises(DataError, match="mednext/seed7"):
+        compare.main()
+    assert not Path("comparison").exists()
+
+
+def adapted(scenario: str) -> None:
+    """Turn the adaptation on, compared with both bounds; its evaluations hold a target."""
+    text = Path("params.yaml").read_text().replace("[crossmodalnet, mednext]", "[crossmodalnet]")
+    more = f"adaptations: [source_only, supervised]\nadapt: {{enabled: true, scenario: {scenario}}}\n"
+    Path("params.yaml").write_text(text + more)
+    for variant, dice in (("", 0.6), ("-source_only", 0.4), ("-supervised", 0.8)):
+        for seed in (0, 7):
+            if variant:
+                write(f"crossmodalnet{variant}/seed{seed}", 0.8)
+            write(f"crossmodalnet{variant}/seed{seed}/target", dice)
+
+
+def test_an_adaptation_is_compared_with_its_bounds(project: None) -> None:
+    adapted("cohort")
+    compare.main()
+    gap = pd.read_csv("comparison/gap.csv").set_index(["method", "structure"])
+    assert gap.loc[("crossmodalnet", "mean"), "share"] == pytest.approx(0.5)
+    texts = [s["text"] for s in json.loads(Path("comparison/adaptation_statements.json").read_text())]
+    assert texts[0].startswith("JADA recovers 50 % [50, 50] of the gap")
+    assert set(pd.read_csv("comparison/scores.csv")["method"]) == {
+        "crossmodalnet",
+        "crossmodalnet-ct_only",
+        "atlas",
+    }
+
+
+def test_between_modalities_models_are_compared_alone(project: None) -> None:
+    adapted("ct_to_mr")
+    for folder in ("atlas", "crossmodalnet-ct_only"):
+        shutil.rmtree(Path("evaluation", folder))
+    compare.main()
+    assert set(pd.read_csv("comparison/scores.csv")["method"]) == {"crossmodalnet"}
+    assert pd.read_csv("comparison/pairwise.csv").empty
+    assert not pd.read_csv("comparison/gap.csv").empty
+
+
+def test_a_missing_variant_names_file_and_command(project: None) -> None:
+    adapted("cohort")
+    Path("evaluation/crossmodalnet-supervised/seed7/target/cases.csv").unlink()
+    with pytest.raises(DataError, match=r"seed7/target/cases.csv .*dvc repro evaluate evaluate-adaptation"):
         compare.main()
     assert not Path("comparison").exists()
 

@@ -32,6 +32,13 @@ class FromBrightness(nn.Module):
         return torch.stack([-200 * (image[:, 0] - index / 10) ** 2 for index in range(8)], dim=1)
 
 
+class Background(nn.Module):
+    """Logits of a network that sees no heart anywhere."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack([50 * torch.ones_like(image[:, 0])] + 7 * [torch.zeros_like(image[:, 0])], dim=1)
+
+
 def heart(grid: Grid, shift_mm: float = 0.0) -> Volume:
     """Seven slabs along x, 6 mm thick, all with 30 mm sides."""
     x, y, z = grid.to_world(np.indices(grid.shape).reshape(3, -1))
@@ -111,3 +118,44 @@ def test_atlas_stops_at_a_missing_label_map_and_leaves_nothing(project: list[str
         atlas.main()
     assert not Path("metrics/atlas.json").exists()
     assert not list(Path("evaluation").iterdir())
+
+
+def test_an_adapted_model_is_scored_in_the_target_domain_too(
+    project: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = heart(WORKING)
+    ct = Volume(label.data.astype(np.float32) * 10, WORKING.affine)
+    roles: dict[str, list[str]] = {"train": [], "validation": [], "test": ["mr_7", "mr_8"]}
+    for name in roles["test"]:
+        write_cropped(Path("data/target/target", name), CroppedCase(name, ct, None, None, NATIVE))
+    write_label_map(Path("data/target_labels/mr_7/native.nii.gz"), heart(NATIVE))
+    write_label_map(Path("data/target_labels/mr_7/label.nii.gz"), label)
+    record = {"scenario": "cohort", "source": None, "target": roles}
+    Path("data/target/domain.json").write_text(json.dumps(record))
+    folder = Path("models/mine/seed0")
+    folder.mkdir(parents=True)
+    for epoch in (1, 4):
+        (folder / f"epoch{epoch:04d}.safetensors").touch()
+    card = SimpleNamespace(
+        patch_size=(16, 16, 16),
+        intensity=Intensity((0.0, 100.0), (0.0, 100.0)),
+        adaptation={"variant": None},
+        best_epoch=4,
+    )
+    networks = {"weights.safetensors": FromBrightness(), "epoch0001.safetensors": Background()}
+
+    def load(folder: Path, weights: str = "weights.safetensors") -> SimpleNamespace:
+        return SimpleNamespace(network=networks.get(weights, networks["weights.safetensors"]), card=card)
+
+    monkeypatch.setattr(model_card, "load_model", load)
+    monkeypatch.setattr("pipeline.target_evaluation.load_model", load)
+    evaluate.main("mine")
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
+    assert metrics["dice"]["mean"] > 0.8
+    assert metrics["target"]["dice"]["mean"] > 0.8
+    cases = pd.read_csv("evaluation/mine/seed0/target/cases.csv")
+    assert set(cases["pair"]) == {"mr_7"}  # the other one has no label
+    choices = pd.read_csv("evaluation/mine/seed0/target/choices.csv")
+    assert choices["epoch"].tolist() == [1, 4]
+    assert choices["chosen"].tolist() == [False, True]
+    assert choices["target_dice"].tolist() == pytest.approx([0, 1])

@@ -17,7 +17,7 @@ from pipeline.params.data import DataParams, PhantomParams
 from pipeline.params.split import SplitParams
 from pipeline.sources.cohort import gather_cohort
 from pipeline.target.domain import read_domain
-from pipeline.target.labels import read_labelled_names
+from pipeline.target.label_list import read_labelled_names
 from stages.target import main
 
 QUICK = """

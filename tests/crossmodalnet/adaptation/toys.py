@@ -127,7 +127,7 @@ def train(
         torch.manual_seed(seed)
         learner = Learner(num_classes)
     teacher = copy.deepcopy(learner.extractor)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=LEARNING_RATE, fused=True)
     generator = torch.Generator().manual_seed(seed)
     labelled = target if variant.target_labels else source
     for step in range(steps):

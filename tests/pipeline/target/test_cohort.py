@@ -32,10 +32,11 @@ def test_labelled_subjects_have_roles_and_others_train(write_cohort: WriteCohort
     assert len(pairs) == 4
 
 
+@pytest.mark.slow
 def test_no_byte_of_the_cases_depends_on_a_label(
     project: Path, write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = pair_target(write_cohort(tmp_path / "other", extra_mm=9.0), SECTIONS.split)[:2]
+    pairs = pair_target(write_cohort(tmp_path / "other", extra_mm=9.0), SECTIONS.split)[:1]
     atlases = choose_atlases(pair_target(_source(project, write_cohort), SECTIONS.split), 1)
     found = []
     for number, change in enumerate((None, _roll, _remove)):

@@ -8,7 +8,8 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cropped import CroppedCase, write_cropped
 from pipeline.errors import DataError
-from pipeline.target.labels import read_labelled_names, write_target_labels
+from pipeline.target.label_list import read_labelled_names
+from pipeline.target.labels import write_target_labels
 
 NATIVE = Grid((8, 8, 8), np.diag([1.0, 1, 1, 1]))
 

@@ -10,7 +10,9 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 from pipeline.cases import make_pairs, read_manifest, subjects_by_role
 from pipeline.cropped import read_cropped
+from pipeline.paths import MANIFEST
 from pipeline.target.modality import MODALITIES, prepare_modality, source_task, target_task
+from pipeline.target.prepared import Prepared
 from tests.pipeline.target.quick import SECTIONS, WriteCohort
 
 
@@ -18,48 +20,61 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("scenario", MODALITIES)
-def test_source_with_labels_target_without(project: Path, tmp_path: Path, scenario: str) -> None:
-    prepared = prepare_modality(scenario, SECTIONS, tmp_path / "out")
-    domain = prepared.domain
+@pytest.fixture
+def prepared(project: Path, tmp_path: Path) -> Prepared:
+    """Scenario `ct_to_mr`, written to `out`."""
+    return prepare_modality("ct_to_mr", SECTIONS, tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_source_with_labels_target_without_and_no_byte_depends_on_a_target_label(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain, out = prepared.domain, tmp_path / "out"
     assert domain.source is not None
     source, target = (
         {n for group in roles.values() for n in group} for roles in (domain.source, domain.target)
     )
-    kinds = [modality.value for modality in MODALITIES[scenario]]
-    assert source == {f"{kinds[0]}_{1001 + i}" for i in range(4)}
-    assert target == set(prepared.labels) == {f"{kinds[1]}_{1001 + i}" for i in range(4)}
-    for part, names, kind, label in (("source", source, kinds[0], True), ("target", target, kinds[1], False)):
+    assert source == {f"ct_{1001 + i}" for i in range(4)}
+    assert target == set(prepared.labels) == {f"mr_{1001 + i}" for i in range(4)}
+    images = {subject.name: subject.image for subject in read_manifest(MANIFEST)}
+    for part, names, files in (
+        ("source", source, {"ct.nii.gz", "label.nii.gz", "crop.json"}),
+        ("target", target, {"mr.nii.gz", "crop.json"}),
+    ):
         for name in names:
-            files = {path.name for path in (tmp_path / "out" / part / name).iterdir()}
-            assert files == {f"{kind}.nii.gz", "crop.json"} | ({"label.nii.gz"} if label else set())
-            case = read_cropped(tmp_path / "out" / part / name)
+            assert {path.name for path in (out / part / name).iterdir()} == files
+            case = read_cropped(out / part / name)
             np.testing.assert_allclose(case.grid.affine[:3, :3], 9.0 * np.eye(3))
-            image = next(s.image for s in read_manifest(Path("data/raw/manifest.csv")) if s.name == name)
-            assert case.native.same_as(read_image(image).grid)
+            assert case.native.same_as(read_image(images[name]).grid)
+    _hearts_are_in_the_middle(out / "target", prepared)
 
-
-@pytest.mark.parametrize("scenario", MODALITIES)
-def test_no_byte_depends_on_a_target_label(
-    project: Path, tmp_path: Path, scenario: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = prepare_modality(scenario, SECTIONS, tmp_path / "before")
-    for path in before.labels.values():
+    for path in prepared.labels.values():
         label = read_label_map(path)
         write_label_map(path, Volume(np.roll(label.data, 3, 1), label.affine))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "work"))  # so that nothing is reused
-    after = prepare_modality(scenario, SECTIONS, tmp_path / "after")
-    assert after.domain == before.domain
-    assert _bytes(tmp_path / "after") == _bytes(tmp_path / "before")
+    assert prepare_modality("ct_to_mr", SECTIONS, tmp_path / "again").domain == domain
+    assert _bytes(tmp_path / "again") == _bytes(out)
 
 
-def test_the_heart_of_the_other_modality_is_found(project: Path, tmp_path: Path) -> None:
-    prepared = prepare_modality("ct_to_mr", SECTIONS, tmp_path)
+def _hearts_are_in_the_middle(folder: Path, prepared: Prepared) -> None:
+    """To one and a half voxels of the working grid, whose atlas is of the other modality."""
     for name, path in prepared.labels.items():
-        grid, label = read_cropped(tmp_path / "target" / name).grid, read_label_map(path)
+        grid, label = read_cropped(folder / name).grid, read_label_map(path)
         points = label.grid.to_world(np.array(np.nonzero(label.data)))
         centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)[:, 0]
         assert np.abs(centre - (points.min(axis=1) + points.max(axis=1)) / 2).max() < 14
+
+
+def test_a_target_task_leads_to_no_target_label(write_cohort: WriteCohort, tmp_path: Path) -> None:
+    pairs = make_pairs(write_cohort(tmp_path), SECTIONS.split)
+    for source, target in MODALITIES.values():
+        train = subjects_by_role(pairs, source)["train"]
+        for subject in subjects_by_role(pairs, target)["test"]:
+            task = target_task(subject, train, SECTIONS.crop, tmp_path)
+            assert subject.label not in [task.label, *task.images.values(), *(a.label for a in task.atlases)]
+            assert task.images == {target: subject.image}
+            assert task.atlas_modality is source
 
 
 def test_atlases_are_other_training_subjects_of_the_source(write_cohort: WriteCohort, tmp_path: Path) -> None:

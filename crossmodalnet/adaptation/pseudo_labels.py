@@ -1,0 +1,37 @@
+"""Self-training: what the network is sure of in the target domain, it learns to be surer of, each class alike."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def pseudo_label_loss(logits: Tensor, confidence: float) -> Tensor:
+    """Cross-entropy with the network's own labels, where it gives them a probability above `confidence`.
+
+    The mean over the voxels of each predicted class, then over classes, so that background has one share of
+    them and not nine tenths (class-balanced self-training, Zou et al. 2018; pseudo-labels, Lee 2013). Its
+    gradient moves decision boundaries away from voxels that are nearly decided: of all, it is the term that aligns
+    what classes look like, not only features. Labels carry no gradient.
+
+    Args:
+        logits: of unlabelled images, `(b, k, d, h, w)`.
+        confidence: 0 to below 1.
+
+    Returns:
+        Scalar, at least 0; 0 where the network is sure of nothing.
+
+    Raises:
+        ValueError: `confidence` is out of range.
+    """
+    if not 0 <= confidence < 1:
+        raise ValueError(f"confidence must lie in [0, 1), got {confidence}")
+    logits = logits.float()
+    with torch.no_grad():
+        sure, label = logits.softmax(1).max(1)
+        counted = (sure > confidence).flatten()
+    loss = functional.cross_entropy(logits, label, reduction="none").flatten()
+    classes = label.flatten()
+    zeros = logits.new_zeros(logits.shape[1])
+    sums = zeros.index_add(0, classes, torch.where(counted, loss, 0.0))
+    counts = zeros.index_add(0, classes, counted.to(loss.dtype))
+    return (sums / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)

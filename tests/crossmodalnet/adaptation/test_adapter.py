@@ -1,0 +1,148 @@
+"""JADA on a small CrossModalNet: what it computes, whom its gradients reach, and that tapping changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.settings import TERMS, AdaptationSettings
+from crossmodalnet.networks.build import build_network
+from pipeline.params.network import CrossModalNetParams
+
+SETTINGS = AdaptationSettings(betti=1.0, confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, width=4)
+SIZE = (16, 16, 16)
+
+
+def network(**changes):
+    torch.manual_seed(0)
+    small = {
+        "channels": 6,
+        "depths": (1, 1, 1),
+        "heads": (1, 2, 2),
+        "cross_window": ((4, 4, 4), (4, 4, 4), None),
+        "num_points": (1, 1, 1),
+    }
+    return build_network("crossmodalnet", CrossModalNetParams(**small, **changes).options(), patch_size=SIZE)
+
+
+def adapter(settings=SETTINGS, **changes):
+    return AdaptationNetwork(network(**changes), settings, 8).train()
+
+
+def samples(seed=1, count=2):
+    random = torch.Generator().manual_seed(seed)
+    image = torch.rand(count, 2, *SIZE, generator=random)
+    return image, torch.randint(0, 8, (count, *SIZE), generator=random)
+
+
+def run(module, ramp=1.0, betti=True, target=None):
+    source, label = samples()
+    target = samples(2, 1)[0] if target is None else target
+    torch.manual_seed(5)
+    reference = module.decoder_features(source) * 2 if "topology" in module.terms else None
+    return module(source, target, label, ramp=ramp, reference=reference, betti=betti)
+
+
+def test_logits_are_those_of_the_network_alone():
+    module = adapter()
+    logits, terms, measures = run(module)
+    torch.testing.assert_close(logits, module.network(samples()[0]))
+    assert terms.shape == (len(TERMS),)
+    assert measures.shape == (len(MEASURES),)
+    assert torch.isfinite(terms).all()
+    assert torch.isfinite(measures).all()
+    assert not measures.requires_grad
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_of_no_strength_is_not_computed(term):
+    module = adapter(replace(SETTINGS, **{term: 0.0}))
+    assert module.terms == tuple(name for name in TERMS if name != term)
+    assert run(module)[1].shape == (len(TERMS) - 1,)
+
+
+def test_nothing_on_leaves_the_network_and_no_discriminator():
+    module = adapter(AdaptationSettings(marginal=0, conditional=0, output=0, self_training=0, topology=0))
+    assert module.discriminator_parameters() == []
+    assert run(module)[1].shape == (0,)
+
+
+def _gradients(module, ramp, terms_only=True):
+    module.zero_grad()
+    logits, terms, _ = run(module, ramp)
+    # The cap is of the supervised gradient, so there must be one.
+    (terms.sum() + (0.0 if terms_only else 1.0) * logits.sum()).backward()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def test_before_the_ramp_discriminators_learn_and_the_network_learns_from_labels_alone():
+    module = adapter()
+    with_terms = _gradients(module, 0.0, terms_only=False)
+    module.zero_grad()
+    run(module, 0.0)[0].sum().backward()
+    for name, parameter in module.network.named_parameters():
+        torch.testing.assert_close(with_terms[f"network.{name}"], parameter.grad)
+    own = [name for name in with_terms if not name.startswith("network.")]
+    assert own
+    assert all(with_terms[name].abs().sum() > 0 for name in own if name.endswith("original"))
+
+
+@pytest.mark.parametrize("term", ["marginal", "conditional", "output"])
+def test_the_network_climbs_what_the_discriminator_descends(term):
+    """A small step along the network's gradient of an adversarial term raises that term."""
+    off = dict.fromkeys(TERMS, 0.0)
+    module = adapter(replace(SETTINGS, cap=1e6, **{**off, term: 1.0}))
+    module.eval()  # spectral norms stand still
+    logits, terms, _ = run(module)
+    # Sending some gradient the main way sets the cap; 1e-6 of it does not turn the direction.
+    (terms.sum() + 1e-6 * logits.square().mean()).backward()
+    before = terms.item()
+    with torch.no_grad():
+        for parameter in module.network.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-3 * parameter.grad / parameter.grad.norm().clamp_min(1e-12)
+    assert run(module)[1].item() > before
+
+
+def test_the_cap_bounds_what_the_terms_add():
+    """With a tiny cap the gradient of the network is that of the supervised objective."""
+    module = adapter(replace(SETTINGS, cap=1e-6))
+    capped = _gradients(module, 1.0, terms_only=False)
+    module.zero_grad()
+    run(module)[0].sum().backward()
+    for name, parameter in module.network.named_parameters():
+        torch.testing.assert_close(
+            capped[f"network.{name}"],
+            parameter.grad,
+            rtol=1e-3,
+            atol=1e-4 * float(parameter.grad.abs().max()),
+        )
+
+
+def test_a_copy_of_the_source_as_target_cannot_be_told_apart():
+    module = adapter(AdaptationSettings(output=0, topology=0, voxels_per_class=8, width=4))
+    module.eval()
+    measures = dict(zip(MEASURES, run(module, target=samples()[0])[2].tolist(), strict=True))
+    assert measures["marginal_accuracy"] == pytest.approx(0.5)
+
+
+def test_features_of_the_decoder_are_those_of_the_network():
+    module = adapter()
+    image = samples()[0]
+    found = decoder_features(module.network, image, 1)
+    pair = module.network.features(image)[-2]  # embedded, three encoder layers, two decoder layers
+    torch.testing.assert_close(found, torch.cat(pair, 1))
+    assert not found.requires_grad
+
+
+def test_one_stream_is_enough_and_a_level_that_is_not_there_is_an_error():
+    assert torch.isfinite(run(adapter(streams="ct"))[1]).all()
+    with pytest.raises(ValueError, match=r"decoder_level must be from 0 to 1, .* got 2"):
+        adapter(replace(SETTINGS, decoder_level=2))
+    assert torch.isfinite(run(adapter(replace(SETTINGS, decoder_level=1)))[1]).all()
+
+
+def test_checkpointing_gives_the_same():
+    plain, saving = run(adapter()), run(adapter(checkpointing=True))
+    torch.testing.assert_close(plain[1], saving[1])

@@ -1,0 +1,100 @@
+"""An adaptation of the first model of made-up artefacts: a target domain, evaluations in both, the comparison."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crossmodalnet.imaging.nifti import write_label_map
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
+from pipeline.comparison.compare import compare, write_comparison
+from pipeline.comparison.domains import read_domain_scores
+from pipeline.comparison.methods import read_methods
+from pipeline.cropped import CroppedCase, write_cropped
+from pipeline.params.compare import CompareParams
+from pipeline.tables import CASE_COLUMNS
+from pipeline.target.domain import Domain, Scenario, write_domain
+
+VARIANTS = ("source_only", "supervised", "no_output")
+# Dice on source and target, by variant.
+DICE = {"": (0.85, 0.7), "-source_only": (0.86, 0.5), "-supervised": (0.4, 0.9), "-no_output": (0.85, 0.6)}
+SOURCE_IMAGES = ("ct_1001", "ct_1002")
+CHOICES = pd.DataFrame(
+    {"epoch": [10, 20, 30], "chosen": [False, True, False], "target_dice": [0.5, 0.6, 0.7]}
+)
+
+_FAKE = runpy.run_path(str(Path(__file__).with_name("fake_artefacts.py")))
+
+
+def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> None:
+    """Add an adaptation to the artefacts that `make_artefacts` left below `top`."""
+    single = scenario != "cohort"
+    names = (
+        ["mr_2001", "mr_2002", "mr_2003"]
+        if single
+        else ["ct_2001+mr_2001", "ct_2002+mr_2002", "ct_2003+mr_2003"]
+    )
+    images = (
+        {"train": ["ct_1003"], "validation": ["ct_1004"], "test": list(SOURCE_IMAGES)} if single else None
+    )
+    roles = {"train": ["t1", "t2"], "validation": ["t3"], "test": names}
+    (top / "data/target").mkdir(parents=True)
+    write_domain(top / "data/target", Domain(scenario, images, roles))
+    grid = _FAKE["make_grid"]((24, 24, 22), 8.0)
+    truth = _FAKE["labels"](grid)
+    picture = Volume(_FAKE["CT_HU"][truth].astype(np.float32), grid.affine)
+    label = Volume(truth, grid.affine)
+    for name in names:
+        case = CroppedCase(name, None if single else picture, picture, None, grid)
+        write_cropped(top / "data/target/target" / name, case)
+        write_label_map(top / f"data/target_labels/{name}/native.nii.gz", label)
+    for name in SOURCE_IMAGES if single else ():
+        write_cropped(top / "data/target/source" / name, CroppedCase(name, picture, None, label, grid))
+    for variant, (source, target) in DICE.items():
+        for seed in seeds:
+            run = top / f"evaluation/crossmodalnet{variant}/seed{seed}"
+            if single or variant:
+                _cases(run, SOURCE_IMAGES if single else _FAKE["TEST_PAIRS"], source)
+            _cases(run / "target", names, target)
+            CHOICES.assign(target_dice=CHOICES["target_dice"] + 0.1 * (seed > 0)).to_csv(
+                run / "target/choices.csv", index=False
+            )
+            for folder, cases in ((run, SOURCE_IMAGES if single else ()), (run / "target", names)):
+                for name in cases:
+                    write_label_map(folder / f"predictions/{name}.nii.gz", label)
+    for seed in seeds:
+        _training(top, seed)
+    params = CompareParams(bootstrap_samples=100)
+    if single:
+        write_comparison(top / "comparison", compare(
+            read_methods(top / "evaluation", ["crossmodalnet"], [], seeds, atlas=False), "crossmodalnet", params
+        ))  # fmt: skip
+    scores = read_domain_scores(top / "evaluation", VARIANTS, seeds)
+    write_adaptation(top / "comparison", compare_adaptation(scores, params))
+
+
+def _cases(folder: Path, names: tuple[str, ...] | list[str], dice: float) -> None:
+    """Write scores that rise by 0.01 from case to case."""
+    rows = [
+        (name, structure, dice + 0.01 * number, 0.5, 20 * (1 - dice), 2.0, 0.5, 1, 0, 0)
+        for number, name in enumerate(names)
+        for structure in ABBREVIATIONS
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows, columns=list(CASE_COLUMNS)).to_csv(folder / "cases.csv", index=False)
+
+
+def _training(top: Path, seed: int) -> None:
+    path = top / f"curves/crossmodalnet/seed{seed}.csv"
+    added = {
+        "loss_marginal": 0.7, "loss_topology": 0.1, "weight_marginal": 1.0, "weight_topology": 1.0,
+        "marginal_accuracy": 0.6, "prototype_distance": 0.4, "target_entropy": 0.2,
+    }  # fmt: skip
+    pd.read_csv(path).assign(**added).to_csv(path, index=False)
+    card = top / f"models/crossmodalnet/seed{seed}/card.json"
+    entry = {"variant": None, "scenario": "cohort", "marginal": 1.0, "output": 0.0, "topology": 0.5}
+    card.write_text(json.dumps({**json.loads(card.read_text()), "adaptation": entry}))
