@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.appearance import match_histogram
 from crossmodalnet.adaptation.schedule import ganin_ramp
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.crossmodalnet import CrossModalNet
@@ -59,19 +60,21 @@ class AdaptationObjective(ExtraObjective):
         )
 
     def wants_target(self, progress: float) -> bool:
-        """From `start` on."""
-        return progress >= self._params.start
+        """From `start` on, and before where source images take on the appearance of target images."""
+        return progress >= self._params.start or self._params.appearance > 0
 
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run both domains through the network, or before adaptation starts the source alone."""
-        if step.target is None:
-            return Found(*module(step.image))
-        start = self._params.start
+        image, start = step.image, self._params.start
+        if step.target is not None:
+            image = self._dressed(image, step.target)
+        if step.target is None or step.progress < start:
+            return Found(*module(image))
         reference = None
         if self._teacher is not None and step.number % self._params.topology_every == 0:
-            reference = decoder_features(self._teacher, step.image, self._level)
+            reference = decoder_features(self._teacher, image, self._level)
         logits, terms, measures = module(
-            step.image,
+            image,
             step.target,
             step.label,
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
@@ -79,6 +82,14 @@ class AdaptationObjective(ExtraObjective):
             betti=step.number % self._params.betti_every == 0,
         )
         return Found(logits, terms, measures)
+
+    def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
+        """Give some source images the intensities of a target image; which ones, torch's generator decides."""
+        drawn = (torch.rand(len(image)) < self._params.appearance).tolist()
+        return torch.stack([
+            match_histogram(own, target[number % len(target)]) if take else own
+            for number, (own, take) in enumerate(zip(image, drawn, strict=True))
+        ])  # fmt: skip
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """That of the discriminators."""

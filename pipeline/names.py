@@ -32,6 +32,7 @@ JADA = "JADA"
 ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
     "source_only": "source only",
     "supervised": "supervised on the target",
+    "no_appearance": "JADA without matched intensities",
     "no_marginal": "JADA without marginal alignment",
     "no_conditional": "JADA without conditional alignment",
     "no_output": "JADA without output alignment",

@@ -43,7 +43,11 @@ def explain(
 
 
 @app.command()
-def use(preset: Annotated[str, typer.Argument(help="default, smoke, compare, adapt, ct_to_mr, mr_to_ct, mmwhs or paper")]) -> None:
+def use(
+    preset: Annotated[
+        str, typer.Argument(help="default, smoke, compare, adapt, ct_to_mr, mr_to_ct, mmwhs or paper")
+    ],
+) -> None:
     """Write a preset into params.yaml and show what changed."""
     from pipeline.errors import UsageError
     from pipeline.params import presets

@@ -45,7 +45,8 @@ def resampled_means(values: NDArray[np.float64], params: CompareParams) -> NDArr
     rng = np.random.default_rng(params.seed)
     subjects = _shares(rng, num_subjects, params.bootstrap_samples)
     seeds = _shares(rng, num_seeds, params.bootstrap_samples)
-    return np.einsum("bn,mnk,bk->bm", subjects, values, seeds, optimize=True)
+    means: NDArray[np.float64] = np.einsum("bn,mnk,bk->bm", subjects, values, seeds, optimize=True)
+    return means
 
 
 def interval(samples: NDArray[np.float64]) -> tuple[float, float]:

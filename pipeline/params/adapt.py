@@ -68,6 +68,13 @@ class AdaptParams(Section):
         description="share of the training that is of the source alone; from there on the terms' strengths rise "
         "from 0 (Ganin's ramp), when the network has something to align",
     )
+    appearance: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of source samples that take on the intensities of a target image (histogram matching), "
+        "from the first step on",
+    )
     marginal: float = Field(
         1.0, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
     )

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Adaptation = Literal[
-    "source_only", "supervised", "no_marginal", "no_conditional", "no_output", "no_self_training", "no_topology",
-    "marginal_only", "kernel", "betti",
+    "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
+    "no_topology", "marginal_only", "kernel", "betti",
 ]  # fmt: skip
 
 # Trained without adaptation: on the source's labels, and on the target's.
@@ -17,12 +17,14 @@ ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         SOURCE_ONLY: {},
         SUPERVISED: {},
+        "no_appearance": {"appearance": 0.0},
         "no_marginal": {"marginal": 0.0},
         "no_conditional": {"conditional": 0.0},
         "no_output": {"output": 0.0},
         "no_self_training": {"self_training": 0.0},
         "no_topology": {"topology": 0.0},
         "marginal_only": {
+            "appearance": 0.0,
             "conditional": 0.0,
             "output": 0.0,
             "self_training": 0.0,

@@ -130,8 +130,8 @@ def oracle_sentence(choices: Mapping[int, pd.DataFrame]) -> str:
     seeds = f", mean over {len(kept)} seeds" if len(kept) > 1 else ""
     epochs = "one validated epoch" if number == 1 else f"{number} validated epochs"
     return (
-        f"In hindsight: the weights kept have a mean Dice of {sum(kept) / len(kept):.3f} on the target's test cases, the "
-        f"best of {epochs} has {sum(best) / len(best):.3f} (on the working grid{seeds}). To find that one takes the "
+        f"In hindsight: the weights kept have a mean Dice of {sum(kept) / len(kept):.3f} on the target's test cases, "
+        f"the best of {epochs} has {sum(best) / len(best):.3f} (on the working grid{seeds}). To find it takes the "
         "target's labels: it is not used anywhere, and stands here to show what a choice without labels costs."
     )
 

@@ -113,7 +113,9 @@ def _median_case(methods: Sequence[str], seeds: Sequence[int], top: Path) -> Tar
 def _dice(method: str, seeds: Sequence[int], top: Path) -> "pd.Series[float]":
     runs = [paths.of_run(top / paths.EVALUATION, method, seed) / "target/cases.csv" for seed in seeds]
     tables = [read_table(run, _stage(method), CASE_COLUMNS) for run in runs]
-    return pd.concat([table.groupby("pair")["dice"].mean() for table in tables]).groupby("pair").mean()
+    by_seed = [table.groupby("pair")["dice"].mean() for table in tables]
+    means: pd.Series[float] = pd.concat(by_seed).groupby("pair").mean()
+    return means
 
 
 def _stage(method: str) -> str:

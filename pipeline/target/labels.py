@@ -8,9 +8,7 @@ from crossmodalnet.imaging.downsample import sample_labels
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from pipeline.cropped import read_cropped
 from pipeline.errors import DataError
-from pipeline.target.label_list import read_labelled_names, write_labelled_names
-
-__all__ = ["NATIVE", "WORKING", "read_labelled_names", "write_target_labels"]
+from pipeline.target.label_list import write_labelled_names
 
 logger = logging.getLogger(__name__)
 

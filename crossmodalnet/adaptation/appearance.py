@@ -1,0 +1,50 @@
+"""Marginal alignment of the input: an image takes on the intensities of another one and keeps its anatomy."""
+
+import torch
+from torch import Tensor
+
+NUM_QUANTILES = 256
+
+
+def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
+    """Map intensities, channel by channel, so that their distribution becomes that of a reference.
+
+    The map rises with intensity: what is brighter stays brighter, or becomes as bright. Equal intensities stay
+    equal, so that a background at the lower end of the window stays flat. Linear between quantiles.
+
+    Args:
+        image: `(c, ...)`, any number of voxels.
+        reference: `(c, ...)`, the same channels of any size.
+
+    Returns:
+        The shape of `image`, within the range of `reference`.
+
+    Raises:
+        ValueError: the numbers of channels differ.
+    """
+    if len(image) != len(reference):
+        raise ValueError(
+            f"image and reference must have the same channels, got {len(image)} and {len(reference)}"
+        )
+    channels = zip(image, reference, strict=True)
+    return torch.stack([_matched(own.float(), other.float()).to(image.dtype) for own, other in channels])
+
+
+def _matched(own: Tensor, other: Tensor) -> Tensor:
+    here, there = _quantiles(own), _quantiles(other)
+    # Quantiles that coincide are one intensity: of what they are mapped to, the mean.
+    levels, which = torch.unique_consecutive(here, return_inverse=True)
+    counts = torch.bincount(which, minlength=len(levels))
+    targets = torch.zeros_like(levels).index_add_(0, which, there) / counts
+    if len(levels) == 1:
+        return targets.expand(own.shape)
+    above = torch.searchsorted(levels, own.contiguous()).clamp(1, len(levels) - 1)
+    low, high = levels[above - 1], levels[above]
+    share = ((own - low) / (high - low)).clamp(0, 1)
+    return torch.lerp(targets[above - 1], targets[above], share)
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    ordered = values.flatten().sort().values
+    places = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, device=values.device).round().long()
+    return ordered[places]
