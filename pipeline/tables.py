@@ -15,6 +15,9 @@ MEAN = "mean"
 # The mean over structures and cases of the intersection over union is known as MIoU.
 METRICS_KEYS = {"iou": "miou"}
 DECIMALS = 6
+# Weights that an adaptation could have kept, and how good each is on the target.
+CHOICES_FILE = "choices.csv"
+CHOICE_COLUMNS = ("epoch", "chosen", "target_dice")
 
 
 def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.DataFrame:

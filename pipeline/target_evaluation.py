@@ -13,10 +13,10 @@ from pipeline.cropped import labelled
 from pipeline.devices import find_device
 from pipeline.model_card import LoadedModel, load_model
 from pipeline.params.evaluate import EvaluateParams
+from pipeline.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.validation import mean_dice
 
 CANDIDATE = re.compile(r"epoch(\d+)\.safetensors")
-CHOICES = "choices.csv"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
             epoch = int(match[1])
             dice = _target_dice(load_model(model, file.name), names, params, device)
             choices.append(Choice(epoch, epoch == best.card.best_epoch, dice))
-    columns = ["epoch", "chosen", "target_dice"]
-    table = pd.DataFrame([asdict(choice) for choice in choices], columns=columns)
-    table.to_csv(folder / CHOICES, index=False, float_format="%.6f")
+    table = pd.DataFrame([asdict(choice) for choice in choices], columns=list(CHOICE_COLUMNS))
+    table.to_csv(folder / CHOICES_FILE, index=False, float_format="%.6f")
 
 
 def _target_dice(model: LoadedModel, names: list[str], params: EvaluateParams, device: torch.device) -> float:

@@ -14,11 +14,10 @@ from pipeline.names import OURS, is_adaptation
 from pipeline.report.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.reading import existing, read_object, read_objects, read_table
 from pipeline.report.records import Estimate, Estimates, TestCase
-from pipeline.tables import CASE_COLUMNS
+from pipeline.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.target.domain import Domain
 from pipeline.target.labels import NATIVE, WORKING
 from pipeline.target.prepared import SOURCE_CASES, TARGET_CASES
-from pipeline.target_evaluation import CHOICES
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")
@@ -57,7 +56,7 @@ def read_adaptation(
         statements=[(str(entry["kind"]), str(entry["text"])) for entry in statements],
         choices={
             seed: read_table(
-                run / CHOICES, stage, ("epoch", "chosen", "target_dice"), may_be_empty=True
+                run / CHOICES_FILE, stage, CHOICE_COLUMNS, may_be_empty=True
             )
             for seed, run in runs.items()
         } if target else {},

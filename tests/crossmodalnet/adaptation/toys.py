@@ -22,7 +22,7 @@ from crossmodalnet.adaptation.spanning_tree import topology_loss
 
 NUM_FEATURES = 32
 NUM_POINTS = 2000
-STEPS = 300
+STEPS = 400
 BATCH = 192  # of each domain
 PER_CLASS = 32
 TREE_PER_CLASS = 8
