@@ -9,19 +9,26 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.scores import score_label_map
+from crossmodalnet.metrics.topology import stray_components
 from pipeline.case_sets import CaseSet
 from pipeline.console import track
 from pipeline.errors import DataError
 from pipeline.model_card import LoadedModel
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.prediction import predict_labels
+from pipeline.prediction import cleaned, predict_labels
 from pipeline.tables import CASE_COLUMNS, DECIMALS, MEAN, bar_table, interval_table, metrics_content
 
 
 def prediction_file(folder: Path, pair: str) -> Path:
     """Where an evaluation folder keeps the label map of a pair."""
     return folder / "predictions" / f"{pair}.nii.gz"
+
+
+def count_stray(labels: Volume) -> list[int]:
+    """Count per structure the pieces beyond the first, before they are removed: how much there was to clean up."""
+    return [stray_components(labels.data == structure.index) for structure in STRUCTURES]
 
 
 def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float) -> pd.DataFrame:
@@ -34,7 +41,8 @@ def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float
         nsd_tolerance_mm: surfaces closer than this agree.
 
     Returns:
-        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both.
+        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both. `stray` counts pieces of the
+        label map as it is.
 
     Raises:
         DataError: a file is missing or unreadable, or the grids differ.
@@ -45,7 +53,11 @@ def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float
             f"{pair}: {prediction} {found.data.shape} is not on the grid of {truth} {expected.data.shape}"
         )
     scores = score_label_map(found.data, expected.data, expected.spacing_mm, nsd_tolerance_mm)
-    rows = [{"pair": pair, "structure": name, **asdict(score)} for name, score in scores.items()]
+    stray = dict(zip(scores, count_stray(found), strict=True))
+    rows = [
+        {"pair": pair, "structure": name, **asdict(score), "stray": stray[name]}
+        for name, score in scores.items()
+    ]
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS)).astype({"missed": int, "undefined": int})
 
 
@@ -90,10 +102,12 @@ def evaluate_cases(
     truths, tables = cases.truths(), []
     for name in track(names, "evaluate", len(names)):
         file = prediction_file(folder, name)
-        write_label_map(file, predict_labels(model, cases.read_unlabelled(name), params))
+        labels = predict_labels(model, cases.read_unlabelled(name), params)
+        write_label_map(file, cleaned(labels, params))
         if name not in truths:
             raise DataError(f"{name}: no label map of it is found: every test case needs one to be scored")
-        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm))
+        table = score_pair(name, file, truths[name], params.nsd_tolerance_mm)
+        tables.append(table.assign(stray=count_stray(labels)))
     return write_tables(folder, tables, params)
 
 

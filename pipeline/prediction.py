@@ -20,10 +20,10 @@ def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams
     Args:
         model: network, on the device it shall run on, and its card.
         case: CT and registered MR on the working grid.
-        params: overlap of the windows, and whether to keep the largest component.
+        params: overlap of the windows.
 
     Returns:
-        Class indices (uint8) on the original CT grid.
+        Class indices (uint8) on the original grid, as the network gives them.
 
     Raises:
         DataError: an image has no contrast or is not finite, or the network's output is not finite.
@@ -40,7 +40,11 @@ def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams
         raise DataError(
             f"{case.name}: the network's output is not finite; train again with a smaller train.lr"
         )
-    labels = restore_labels(on_cpu, case.grid, case.native)
+    return restore_labels(on_cpu, case.grid, case.native)
+
+
+def cleaned(labels: Volume, params: EvaluateParams) -> Volume:
+    """Keep the largest component of each structure, where the parameters say so."""
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)
     return labels

@@ -10,7 +10,7 @@ from crossmodalnet.metrics.statistics import Interval, bootstrap_interval
 from pipeline.names import METRICS as PRINTED
 
 METRICS = tuple(metric.key for metric in PRINTED)
-CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined")
+CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined", "stray")
 MEAN = "mean"
 # The mean over structures and cases of the intersection over union is known as MIoU.
 METRICS_KEYS = {"iou": "miou"}
@@ -62,4 +62,5 @@ def metrics_content(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, A
         content[METRICS_KEYS.get(metric, metric)][structure] = round(float(mean), DECIMALS)
     content["n_missed"] = int(cases["missed"].sum())
     content["n_undefined"] = int(cases["undefined"].sum())
+    content["n_stray"] = int(cases["stray"].sum())
     return content

@@ -58,6 +58,20 @@ def betti_error(prediction: Mask, truth: Mask) -> int:
     return sum(abs(p - t) for p, t in zip(betti_numbers(prediction), betti_numbers(truth), strict=True))
 
 
+def stray_components(mask: Mask) -> int:
+    """Count the pieces of a structure beyond the one that each structure of the heart is.
+
+    Args:
+        mask: `(i, j, k)`.
+
+    Raises:
+        ValueError: the mask has another number of axes.
+    """
+    if mask.ndim != 3:
+        raise ValueError(f"mask must have three axes, got shape {mask.shape}")
+    return max(0, _num_components(mask, connectivity=3) - 1)
+
+
 def _num_components(mask: Mask, connectivity: int) -> int:
     return int(ndimage.label(mask, ndimage.generate_binary_structure(3, connectivity))[1])
 

@@ -29,6 +29,17 @@ def test_files_are_scored_with_the_spacing_of_their_affine(tmp_path: Path) -> No
     assert table["undefined"].sum() == 6
 
 
+def test_stray_pieces_are_counted(tmp_path: Path) -> None:
+    labels = np.zeros((12, 10, 8), np.uint8)
+    labels[1:4, 1:4, 1:4] = 1
+    labels[8, 8, 6] = labels[10, 1, 1] = 1
+    write_label_map(tmp_path / "p.nii.gz", Volume(labels, AFFINE))
+    table = score_pair("a", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 1), 2.0).set_index(
+        "structure"
+    )
+    assert table["stray"].tolist() == [2, 0, 0, 0, 0, 0, 0]
+
+
 def test_a_missing_prediction_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ct_1\+mr_2: .*p.nii.gz not found"):
         score_pair("ct_1+mr_2", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 5), 2.0)

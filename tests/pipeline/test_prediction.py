@@ -11,7 +11,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cropped import CroppedCase
 from pipeline.errors import DataError
 from pipeline.params.evaluate import EvaluateParams
-from pipeline.prediction import predict_labels
+from pipeline.prediction import cleaned, predict_labels
 
 WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))
 NATIVE = Grid((50, 40, 30), np.array([[-1.4, 0, 0, 35], [0, 0, 2.0, -30], [0, -1.7, 0, 34], [0, 0, 0, 1]]))
@@ -48,7 +48,8 @@ def test_bright_balls_are_found_on_the_native_grid_and_only_the_largest_is_kept(
     large, small = ((9, (-5.0, 3.0, 2.0)), (4, (15.0, -15.0, -12.0)))
     ct = 100.0 * (ball(*large, WORKING) | ball(*small, WORKING))
     for keep in (True, False):
-        found = predict_labels(loaded(Threshold()), case(ct), EvaluateParams(keep_largest_component=keep))
+        params = EvaluateParams(keep_largest_component=keep)
+        found = cleaned(predict_labels(loaded(Threshold()), case(ct), params), params)
         assert found.grid.same_as(NATIVE)
         assert set(np.unique(found.data)) == {0, 2}
         expected = ball(*large, NATIVE) if keep else ball(*large, NATIVE) | ball(*small, NATIVE)

@@ -15,7 +15,9 @@ def cases(ious: dict[str, list[float]]) -> pd.DataFrame:
     for pair, values in ious.items():
         for name, iou in zip(ABBREVIATIONS, values + [NAN] * (7 - len(values)), strict=True):
             absent = math.isnan(iou)
-            rows.append((pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(absent)))
+            rows.append(
+                (pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(absent), 2)
+            )
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
 
 
@@ -43,8 +45,9 @@ def test_metrics_are_finite_and_count_the_undefined() -> None:
     assert content["miou"] == pytest.approx({"mean": 0.55, "LV": 0.5, "RV": 0.4})
     assert content["betti_error"] == pytest.approx({"mean": 11, "LV": 10, "RV": 8})
     metrics = {"dice", "miou", "hd95_mm", "assd_mm", "nsd", "betti_error"}
-    assert set(content) == metrics | {"n_missed", "n_undefined"}
+    assert set(content) == metrics | {"n_missed", "n_undefined", "n_stray"}
     assert (content["n_missed"], content["n_undefined"]) == (0, 5 + 6)
+    assert content["n_stray"] == 2 * 2 * 7
 
 
 def test_nothing_defined_at_all() -> None:

@@ -3,7 +3,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from crossmodalnet.metrics.topology import betti_error, betti_numbers
+from crossmodalnet.metrics.topology import betti_error, betti_numbers, stray_components
 
 GRID = np.indices((32, 30, 28)).astype(float)
 
@@ -111,3 +111,14 @@ def test_shapes_are_checked() -> None:
         betti_numbers(np.ones((2, 2), bool))
     with pytest.raises(ValueError, match="one shape"):
         betti_error(np.ones((2, 2, 2), bool), np.ones((2, 2, 3), bool))
+
+
+def test_pieces_beyond_the_first_are_stray() -> None:
+    mask = np.zeros((6, 6, 6), bool)
+    assert stray_components(mask) == 0
+    mask[1, 1, 1] = mask[2, 2, 2] = True  # joined by a corner
+    assert stray_components(mask) == 0
+    mask[5, 5, 5] = mask[0, 5, 0] = True
+    assert stray_components(mask) == 2
+    with pytest.raises(ValueError, match="three axes"):
+        stray_components(np.ones((2, 2), bool))
