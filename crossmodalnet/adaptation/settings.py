@@ -31,8 +31,8 @@ class AdaptationSettings:
         width: channels of the discriminators.
     """
 
-    marginal: float = 1.0
-    conditional: float = 1.0
+    marginal: float = 0.5
+    conditional: float = 0.1
     output: float = 1.0
     self_training: float = 1.0
     topology: float = 1.0

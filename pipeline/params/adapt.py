@@ -76,10 +76,10 @@ class AdaptParams(Section):
         "from the first step on",
     )
     marginal: float = Field(
-        1.0, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
+        0.5, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
     )
     conditional: float = Field(
-        1.0, ge=0, description="strength of the alignment of features given classes (CDAN); 0: off"
+        0.1, ge=0, description="strength of the alignment of features given classes (CDAN); 0: off"
     )
     conditional_by: Literal["discriminator", "kernel"] = Field(
         "discriminator", description="of the conditional term: a discriminator, or a kernel (JMMD)"
