@@ -138,7 +138,8 @@ class AdaptationNetwork(nn.Module):
             logits = self.network(torch.cat([source, target]))
         ways = branch(logits, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
         d, h, w = fine["features"][0].shape[2:]
-        drawn = draw_voxels(logits, label, (d, h, w), self.settings.voxels_per_class)
+        posteriors = functional.adaptive_avg_pool3d(ways[1].float().softmax(1), (d, h, w))
+        drawn = draw_voxels(posteriors, label, self.settings.voxels_per_class)
         zero, nothing = torch.zeros((), device=logits.device), torch.full((), torch.nan, device=logits.device)
         losses, accuracy = dict.fromkeys(self.terms, zero), {"marginal": nothing, "conditional": nothing}
         if "marginal" in strengths:
@@ -150,7 +151,8 @@ class AdaptationNetwork(nn.Module):
                 fine["conditional"], count, drawn
             )
         if "output" in strengths:
-            losses["output"] = self._output(ways[1], (d, h, w), count)
+            judged = self.output(self_information(posteriors))
+            losses["output"] = domain_loss(judged[:count], judged[count:])
         if "topology" in strengths and reference is not None:
             losses["topology"] = self._topology(fine["topology"], reference, drawn)
         if "self_training" in strengths:
@@ -187,7 +189,10 @@ class AdaptationNetwork(nn.Module):
         return loss, torch.stack([domain_accuracy(s, t) for s, t in pairs]).mean()
 
     def _conditional(self, fine: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        source, target = _pick([_normalised(maps) for maps in fine], count, drawn)
+        source, target = (
+            torch.cat([functional.layer_norm(own, own.shape[1:]) for own in of_stream], 1)
+            for of_stream in zip(*(_pick([maps], count, drawn) for maps in fine), strict=True)
+        )
         if self.settings.conditional_by == "kernel":
             loss = joint_mmd(source, drawn.source_posteriors, target, drawn.target_posteriors)
             return loss, torch.full_like(loss, torch.nan)
@@ -195,11 +200,6 @@ class AdaptationNetwork(nn.Module):
         t = self.conditional(self.map(target, drawn.target_posteriors))
         weights = entropy_weights(drawn.source_posteriors), entropy_weights(drawn.target_posteriors)
         return domain_loss(s, t, *weights), domain_accuracy(s, t)
-
-    def _output(self, logits: Tensor, size: tuple[int, int, int], count: int) -> Tensor:
-        probabilities = functional.adaptive_avg_pool3d(logits.float().softmax(1), size)
-        judged = self.output(self_information(probabilities))
-        return domain_loss(judged[:count], judged[count:])
 
     def _topology(self, fine: Maps, reference: Tensor, drawn: Drawn) -> Tensor:
         few = self._few(drawn.source_classes)

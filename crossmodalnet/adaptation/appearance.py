@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 NUM_QUANTILES = 256
+# Voxels that quantiles are taken from, evenly spaced over the image: sorting more takes longer and finds the same.
+NUM_SORTED = 16_384
 
 
 def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
@@ -45,6 +47,7 @@ def _matched(own: Tensor, other: Tensor) -> Tensor:
 
 
 def _quantiles(values: Tensor) -> Tensor:
-    ordered = values.flatten().sort().values
+    flat = values.flatten()
+    ordered = flat[:: -(-len(flat) // NUM_SORTED)].sort().values
     places = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, device=values.device).round().long()
     return ordered[places]

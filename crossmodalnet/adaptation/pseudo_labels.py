@@ -1,8 +1,9 @@
 """Self-training: what the network is sure of in the target domain, it learns to be surer of, each class alike."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def pseudo_label_loss(logits: Tensor, confidence: float) -> Tensor:
@@ -25,12 +26,10 @@ def pseudo_label_loss(logits: Tensor, confidence: float) -> Tensor:
     """
     if not 0 <= confidence < 1:
         raise ValueError(f"confidence must lie in [0, 1), got {confidence}")
-    logits = logits.float()
-    with torch.no_grad():
-        sure, label = logits.softmax(1).max(1)
-        counted = (sure > confidence).flatten()
-    loss = functional.cross_entropy(logits, label, reduction="none").flatten()
-    classes = label.flatten()
+    # The cross-entropy with one's own label is minus the log of the largest probability.
+    sure, label = logits.float().log_softmax(1).max(1)
+    loss, classes = -sure.flatten(), label.flatten()
+    counted = loss.detach() < -math.log(confidence) if confidence else torch.ones_like(loss, dtype=torch.bool)
     zeros = logits.new_zeros(logits.shape[1])
     sums = zeros.index_add(0, classes, torch.where(counted, loss, 0.0))
     counts = zeros.index_add(0, classes, counted.to(loss.dtype))

@@ -36,21 +36,19 @@ def rows(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw_voxels(logits: Tensor, label: Tensor, size: tuple[int, int, int], per_class: int) -> Drawn:
+def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> Drawn:
     """Draw voxels of a coarser grid: of the source by its labels, of the target by the predictions.
 
     Uses torch's global generator, which training seeds anew in every step.
 
     Args:
-        logits: of a batch, the source samples first, `(b, k, D, H, W)`.
-        label: of the source samples, `(s, D, H, W)`, s less than b.
-        size: of the coarser grid.
+        posteriors: class probabilities of a batch on the coarser grid, the source samples first, `(b, k, d, h, w)`.
+        label: of the source samples at full resolution, `(s, D, H, W)`, s less than b.
         per_class: of each domain, at most.
     """
-    num_source, num_classes = len(label), logits.shape[1]
-    posteriors = functional.adaptive_avg_pool3d(logits.float().softmax(1), size)
-    truth = functional.one_hot(label, num_classes).movedim(-1, 1).float()
-    true_classes = rows(functional.adaptive_avg_pool3d(truth, size)).argmax(1)
+    num_source, num_classes = len(label), posteriors.shape[1]
+    coarse = functional.interpolate(label[:, None].float(), posteriors.shape[2:], mode="nearest")
+    true_classes = coarse.flatten().long()
     source, target = rows(posteriors[:num_source]), rows(posteriors[num_source:])
     predicted = target.argmax(1)
     generator = torch.default_generator

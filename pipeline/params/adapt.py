@@ -98,7 +98,7 @@ class AdaptParams(Section):
     topology: float = Field(
         1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
     )
-    topology_every: int = Field(4, ge=1, description="steps between spanning trees")
+    topology_every: int = Field(8, ge=1, description="steps between spanning trees")
     teacher_decay: float = Field(
         0.95, ge=0, lt=1, description="of the slowly moving source encoder, whose spanning trees are kept"
     )

@@ -69,7 +69,7 @@ def test_terms_and_figures_are_in_the_curves(adapted):
 
 
 def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
-    set_params(adapt={**ON, "start": 0.5}, validate_every=1, epochs=4)
+    set_params(adapt={**ON, "start": 0.5, "appearance": 0.0}, validate_every=1, epochs=4)
     _train()
     rows = pd.read_csv("curves/crossmodalnet/seed0.csv")
     assert rows["loss_marginal"].tolist()[:2] == [0, 0]
@@ -78,6 +78,15 @@ def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
     alone = pd.read_csv(_train("source_only").parent / "../../curves/crossmodalnet-source_only/seed0.csv")
     names = ["loss_dice", "loss_ce"]
     assert rows[names].iloc[:2].equals(alone[names].iloc[:2])
+
+
+def test_source_images_take_on_the_targets_intensities_from_the_first_step_on(adapted, set_params):
+    first = []
+    for share in (0.0, 1.0):
+        set_params(adapt={**ON, "start": 0.9, "appearance": share}, epochs=1)
+        _train()
+        first.append(pd.read_csv("curves/crossmodalnet/seed0.csv")["loss_ce"].iloc[0])
+    assert first[0] != first[1]
 
 
 def test_labels_of_the_target_can_be_deleted(adapted, cohort):
