@@ -13,7 +13,7 @@ from stages import compare, pool
 
 def write(name: str, dice: float) -> None:
     rows = [
-        (f"p{pair}", s, *([dice + 0.01 * pair] * len(METRICS)), 0, 0)
+        (f"p{pair}", s, *([dice + 0.01 * pair] * len(METRICS)), 0, 0, 0)
         for pair in range(3)
         for s in ABBREVIATIONS
     ]

@@ -20,7 +20,7 @@ def _cases(dice: Sequence[Sequence[float]], prefix: str = "p") -> pd.DataFrame:
             for structure in ABBREVIATIONS:
                 bad = 10 * (1 - value)
                 scores = (value, value / (2 - value), bad, bad / 2, value, bad)
-                rows.append((seed, f"{prefix}{pair:02}", structure, *scores, 0, 0))
+                rows.append((seed, f"{prefix}{pair:02}", structure, *scores, 0, 0, 0))
     return pd.DataFrame(rows, columns=["seed", *CASE_COLUMNS])
 
 

@@ -80,7 +80,7 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
 def _cases(folder: Path, names: tuple[str, ...] | list[str], dice: float) -> None:
     """Write scores that rise by 0.01 from case to case."""
     rows = [
-        (name, structure, dice + 0.01 * number, 0.5, 20 * (1 - dice), 2.0, 0.5, 1, 0, 0)
+        (name, structure, dice + 0.01 * number, 0.5, 20 * (1 - dice), 2.0, 0.5, 1, 0, 0, 0)
         for number, name in enumerate(names)
         for structure in ABBREVIATIONS
     ]

@@ -140,8 +140,8 @@ def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
             dice = float(np.clip(quality - 0.01 * number + rng.normal(0, 0.015), 0, 1))
             betti = int(10 * (1 - dice))
             scores = (dice, dice / (2 - dice), 40 * (1 - dice), 9 * (1 - dice), min(1, dice + 0.03), betti)
-            rows.append((pair, structure, *scores, False, False))
-    cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined"])
+            rows.append((pair, structure, *scores, False, False, 0))
+    cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined", "stray"])
     folder = top / "evaluation" / run
     folder.mkdir(parents=True, exist_ok=True)
     cases.to_csv(folder / "cases.csv", index=False)
