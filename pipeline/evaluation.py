@@ -31,7 +31,9 @@ def count_stray(labels: Volume) -> list[int]:
     return [stray_components(labels.data == structure.index) for structure in STRUCTURES]
 
 
-def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float) -> pd.DataFrame:
+def score_pair(
+    pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float, stray: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Score one label map.
 
     Args:
@@ -39,10 +41,10 @@ def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float
         prediction: label map with MM-WHS codes, on the CT grid.
         truth: label map of the CT.
         nsd_tolerance_mm: surfaces closer than this agree.
+        stray: pieces beyond the first, of each structure; counted in the label map where None.
 
     Returns:
-        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both. `stray` counts pieces of the
-        label map as it is.
+        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both.
 
     Raises:
         DataError: a file is missing or unreadable, or the grids differ.
@@ -53,10 +55,10 @@ def score_pair(pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float
             f"{pair}: {prediction} {found.data.shape} is not on the grid of {truth} {expected.data.shape}"
         )
     scores = score_label_map(found.data, expected.data, expected.spacing_mm, nsd_tolerance_mm)
-    stray = dict(zip(scores, count_stray(found), strict=True))
+    counts = count_stray(found) if stray is None else stray
     rows = [
-        {"pair": pair, "structure": name, **asdict(score), "stray": stray[name]}
-        for name, score in scores.items()
+        {"pair": pair, "structure": name, **asdict(score), "stray": count}
+        for (name, score), count in zip(scores.items(), counts, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS)).astype({"missed": int, "undefined": int})
 
@@ -102,12 +104,12 @@ def evaluate_cases(
     truths, tables = cases.truths(), []
     for name in track(names, "evaluate", len(names)):
         file = prediction_file(folder, name)
-        labels = predict_labels(model, cases.read_unlabelled(name), params)
-        write_label_map(file, cleaned(labels, params))
         if name not in truths:
             raise DataError(f"{name}: no label map of it is found: every test case needs one to be scored")
-        table = score_pair(name, file, truths[name], params.nsd_tolerance_mm)
-        tables.append(table.assign(stray=count_stray(labels)))
+        labels = predict_labels(model, cases.read_unlabelled(name), params)
+        write_label_map(file, cleaned(labels, params))
+        stray = count_stray(labels)
+        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm, stray))
     return write_tables(folder, tables, params)
 
 

@@ -44,13 +44,12 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
         params: overlap and device.
     """
     device = find_device(params.device, "evaluate.device")
-    best = load_model(model)
     choices = []
     for file in sorted(model.iterdir()):
         if match := CANDIDATE.fullmatch(file.name):
-            epoch = int(match[1])
-            dice = _target_dice(load_model(model, file.name), names, params, device)
-            choices.append(Choice(epoch, epoch == best.card.best_epoch, dice))
+            epoch, candidate = int(match[1]), load_model(model, file.name)
+            dice = _target_dice(candidate, names, params, device)
+            choices.append(Choice(epoch, epoch == candidate.card.best_epoch, dice))
     table = pd.DataFrame([asdict(choice) for choice in choices], columns=list(CHOICE_COLUMNS))
     table.to_csv(folder / CHOICES_FILE, index=False, float_format="%.6f")
 

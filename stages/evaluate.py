@@ -37,7 +37,8 @@ def main(
         found = evaluate_cases(folder, loaded, source, names["test"], params)
         logger.info("%s, seed %d: %s", model, seed, found.summary)
         metrics = found.metrics
-        tests = [name for name in domain.target["test"] if name in TARGET_CASES.truths()] if domain else []
+        known = TARGET_CASES.truths() if domain else {}
+        tests = [name for name in domain.target["test"] if name in known] if domain else []
         if tests:
             target = folder / "target"
             adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params)
