@@ -31,7 +31,7 @@ class AdaptationObjective(ExtraObjective):
     """
 
     measures = MEASURES
-    rests = True  # the discriminators, until adaptation starts
+    rests = True  # the discriminators, in steps that see no target
 
     def __init__(self, network: nn.Module, params: AdaptParams) -> None:
         if not isinstance(network, CrossModalNet):
@@ -59,19 +59,19 @@ class AdaptationObjective(ExtraObjective):
             else []
         )
 
-    def wants_target(self, progress: float) -> bool:
-        """From `start` on, and before where source images take on the appearance of target images."""
-        return progress >= self._params.start or self._params.appearance > 0
+    def target_turn(self, number: int, progress: float) -> int | None:
+        """Count the steps that are a multiple of `every`, from `start` on."""
+        turn, rest = divmod(number, self._params.every)
+        return None if rest or progress < self._params.start else turn
 
     def forward(self, module: nn.Module, step: Step) -> Found:
-        """Run both domains through the network, or before adaptation starts the source alone."""
-        image, start = step.image, self._params.start
-        if step.target is not None:
-            image = self._dressed(image, step.target)
-        if step.target is None or step.progress < start:
-            return Found(*module(image))
+        """Run both domains through the network, or in a step without a target the source alone."""
+        if step.target is None:
+            return Found(*module(step.image))
+        image, start = self._dressed(step.image, step.target), self._params.start
+        turn = step.number // self._params.every
         reference = None
-        if self._teacher is not None and step.number % self._params.topology_every == 0:
+        if self._teacher is not None and turn % self._params.topology_every == 0:
             reference = decoder_features(self._teacher, image, self._level)
         logits, terms, measures = module(
             image,
@@ -79,7 +79,7 @@ class AdaptationObjective(ExtraObjective):
             step.label,
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
             reference=reference,
-            betti=step.number % self._params.betti_every == 0,
+            betti=turn % self._params.betti_every == 0,
         )
         return Found(logits, terms, measures)
 

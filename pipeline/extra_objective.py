@@ -68,9 +68,17 @@ class ExtraObjective:
         """Of the terms, fixed: Eq. 23 balances the supervised objectives only."""
         return [1.0] * len(self.names)
 
-    def wants_target(self, progress: float) -> bool:
-        """Tell whether a step, at a share of the training, needs samples of the target domain."""
-        return False
+    def target_turn(self, number: int, progress: float) -> int | None:
+        """Tell which batch of the target domain a step needs.
+
+        Args:
+            number: of the step in the whole training.
+            progress: share of the training that is done.
+
+        Returns:
+            None where it needs none; otherwise one more than the step before that needed one.
+        """
+        return None
 
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run the forward pass on `module`, which is the own one or a wrapper around it."""

@@ -94,9 +94,9 @@ class Learner:
         """Figures that a step gives beside its losses."""
         return self._extra.measures
 
-    def wants_target(self, progress: float) -> bool:
-        """Tell whether a step, at a share of the training, needs samples of the target domain."""
-        return self._extra.wants_target(progress)
+    def target_turn(self, number: int, progress: float) -> int | None:
+        """Tell which batch of the target domain a step needs, if it needs one."""
+        return self._extra.target_turn(number, progress)
 
     @property
     def evaluated(self) -> nn.Module:

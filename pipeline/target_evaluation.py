@@ -1,6 +1,5 @@
 """How good a model is in the domain that it was adapted to: the only place that looks at target labels afterwards."""
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 import torch
 
 from crossmodalnet.inference import predict_probabilities
+from pipeline.candidates import find_candidates
 from pipeline.case_sets import TARGET_CASES
 from pipeline.cropped import labelled
 from pipeline.devices import find_device
@@ -15,8 +15,6 @@ from pipeline.model_card import LoadedModel, load_model
 from pipeline.params.evaluate import EvaluateParams
 from pipeline.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.validation import mean_dice
-
-CANDIDATE = re.compile(r"epoch(\d+)\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,10 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
     """
     device = find_device(params.device, "evaluate.device")
     choices = []
-    for file in sorted(model.iterdir()):
-        if match := CANDIDATE.fullmatch(file.name):
-            epoch, candidate = int(match[1]), load_model(model, file.name)
-            dice = _target_dice(candidate, names, params, device)
-            choices.append(Choice(epoch, epoch == candidate.card.best_epoch, dice))
+    for epoch, file in find_candidates(model).items():
+        candidate = load_model(model, file.name)
+        dice = _target_dice(candidate, names, params, device)
+        choices.append(Choice(epoch, epoch == candidate.card.best_epoch, dice))
     table = pd.DataFrame([asdict(choice) for choice in choices], columns=list(CHOICE_COLUMNS))
     table.to_csv(folder / CHOICES_FILE, index=False, float_format="%.6f")
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet, sample_seed
+from pipeline.candidates import candidate_file, find_candidates
 from pipeline.checkpoint import (
     Checkpoint,
     exclusive,
@@ -173,7 +174,7 @@ class Trainer:
         """Files of the weights that were validated, by the name that a model folder gives them; of an adaptation."""
         if self._target is None:
             return {}
-        return {file.name: file for file in sorted(self._work.glob("epoch*.safetensors"))}
+        return {file.name: file for file in find_candidates(self._work).values()}
 
     def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
         course, size, learner = self._course, self._params.batch_size, self._learner
@@ -188,10 +189,9 @@ class Trainer:
             step = course.sums.steps
             number = course.epoch * self._training.steps_per_epoch + step
             progress_made = self._progress(number)
-            if targets is None and self._target is not None and learner.wants_target(progress_made):
-                targets = self._target.samples.stream(
-                    number, rank=rank, world_size=world_size, threads=threads
-                )
+            turn = learner.target_turn(number, progress_made) if self._target else None
+            if self._target and turn is not None and targets is None:
+                targets = self._target.samples.stream(turn, rank=rank, world_size=world_size, threads=threads)
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.weights
@@ -201,7 +201,7 @@ class Trainer:
                 self._learning_rate(number),
                 number,
                 place,
-                target=next(targets) if targets else None,
+                target=next(targets) if targets and turn is not None else None,
                 progress=progress_made,
             )
             now = self._clock()
@@ -323,11 +323,6 @@ class Trainer:
 
 def _validation_of(row: Row) -> Row:
     return {name: row[name] for name in VALIDATION if name in row}
-
-
-def candidate_file(work: Path, epoch: int) -> Path:
-    """Where the work folder keeps the weights that were validated after an epoch (from 1), of an adaptation."""
-    return work / f"epoch{epoch:04d}.safetensors"
 
 
 def _augmenting_threads(processes: Processes) -> int:

@@ -174,10 +174,6 @@ class AdaptationNetwork(nn.Module):
             torch.stack([value.detach().float() for value in measures]),
         )
 
-    def decoder_features(self, image: Tensor) -> Tensor:
-        """Give the features of the aligned decoder level, all streams together, `(b, c, d, h, w)`."""
-        return decoder_features(self.network, image, self.settings.decoder_level)
-
     def _marginal(self, deep: Maps, fine: Maps, count: int) -> tuple[Tensor, Tensor]:
         logits = [
             judge(_normalised(maps))

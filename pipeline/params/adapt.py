@@ -68,12 +68,17 @@ class AdaptParams(Section):
         description="share of the training that is of the source alone; from there on the terms' strengths rise "
         "from 0 (Ganin's ramp), when the network has something to align",
     )
+    every: int = Field(
+        2,
+        ge=1,
+        description="every how many steps, from `start` on, target samples are seen beside the source's",
+    )
     appearance: float = Field(
-        0.5,
+        1.0,
         ge=0,
         le=1,
-        description="share of source samples that take on the intensities of a target image (histogram matching), "
-        "from the first step on",
+        description="share of the source samples beside them that take on the intensities of a target image "
+        "(histogram matching)",
     )
     marginal: float = Field(
         0.5, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
@@ -98,14 +103,16 @@ class AdaptParams(Section):
     topology: float = Field(
         1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
     )
-    topology_every: int = Field(8, ge=1, description="steps between spanning trees")
+    topology_every: int = Field(
+        4, ge=1, description="every how many of the steps that see the target have spanning trees"
+    )
     teacher_decay: float = Field(
         0.95, ge=0, lt=1, description="of the slowly moving source encoder, whose spanning trees are kept"
     )
     betti: float = Field(
         0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
-    betti_every: int = Field(8, ge=1, description="steps between looks at Betti numbers")
+    betti_every: int = Field(4, ge=1, description="every how many of them look at Betti numbers")
     cap: float = Field(
         1.0,
         gt=0,

@@ -23,6 +23,7 @@ ALONE = Processes(0, 1, 1, torch.device("cpu"))
 ON = {
     "enabled": True,
     "start": 0.0,
+    "every": 1,
     "confidence": 0.1,
     "voxels_per_class": 8,
     "tree_voxels_per_class": 4,
@@ -69,7 +70,7 @@ def test_terms_and_figures_are_in_the_curves(adapted):
 
 
 def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
-    set_params(adapt={**ON, "start": 0.5, "appearance": 0.0}, validate_every=1, epochs=4)
+    set_params(adapt={**ON, "start": 0.5}, validate_every=1, epochs=4)
     _train()
     rows = pd.read_csv("curves/crossmodalnet/seed0.csv")
     assert rows["loss_marginal"].tolist()[:2] == [0, 0]
@@ -80,10 +81,27 @@ def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
     assert rows[names].iloc[:2].equals(alone[names].iloc[:2])
 
 
-def test_source_images_take_on_the_targets_intensities_from_the_first_step_on(adapted, set_params):
+def test_target_samples_are_seen_every_few_steps_each_once(adapted, set_params, monkeypatch):
+    step, seen = Learner.step, []
+
+    def watching(self, *arguments, target, **keywords):
+        seen.append(target and target.names)
+        return step(self, *arguments, target=target, **keywords)
+
+    monkeypatch.setattr(Learner, "step", watching)
+    _train()
+    every_step = seen.copy()
+    seen.clear()
+    set_params(adapt={**ON, "every": 2})
+    _train()
+    assert seen[1::2] == [None] * 4
+    assert seen[0::2] == every_step[:5]
+
+
+def test_source_images_take_on_the_targets_intensities(adapted, set_params):
     first = []
     for share in (0.0, 1.0):
-        set_params(adapt={**ON, "start": 0.9, "appearance": share}, epochs=1)
+        set_params(adapt={**ON, "appearance": share}, epochs=1)
         _train()
         first.append(pd.read_csv("curves/crossmodalnet/seed0.csv")["loss_ce"].iloc[0])
     assert first[0] != first[1]
@@ -103,7 +121,11 @@ def test_images_of_the_target_matter(adapted, cohort):
     assert _digest(_train())["weights.safetensors"] != before
 
 
-def test_resumed_in_the_middle_of_an_epoch_it_gives_the_same_bytes(adapted, cohort, monkeypatch):
+@pytest.mark.parametrize("every", [1, 2])
+def test_resumed_in_the_middle_of_an_epoch_it_gives_the_same_bytes(
+    adapted, cohort, monkeypatch, set_params, every
+):
+    set_params(adapt={**ON, "every": every}, validate_every=1)
     whole = _digest(_train())
     shutil.rmtree(cohort / ".work")
     step, taken = Learner.step, []

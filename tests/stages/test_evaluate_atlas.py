@@ -14,6 +14,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import ABBREVIATIONS, Modality
 from pipeline import model_card
+from pipeline.candidates import candidate_file
 from pipeline.cases import Pair, Role, Subject
 from pipeline.cropped import CroppedCase, write_cropped
 from pipeline.errors import DataError
@@ -135,7 +136,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
     folder = Path("models/mine/seed0")
     folder.mkdir(parents=True)
     for epoch in (1, 4):
-        (folder / f"epoch{epoch:04d}.safetensors").touch()
+        candidate_file(folder, epoch).touch()
     card = SimpleNamespace(
         patch_size=(16, 16, 16),
         intensity=Intensity((0.0, 100.0), (0.0, 100.0)),

@@ -40,7 +40,9 @@ def run(module, ramp=1.0, betti=True, target=None):
     source, label = samples()
     target = samples(2, 1)[0] if target is None else target
     torch.manual_seed(5)
-    reference = module.decoder_features(source) * 2 if "topology" in module.terms else None
+    reference = None
+    if "topology" in module.terms:
+        reference = decoder_features(module.network, source, module.settings.decoder_level) * 2
     return module(source, target, label, ramp=ramp, reference=reference, betti=betti)
 
 

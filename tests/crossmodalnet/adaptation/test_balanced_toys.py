@@ -10,7 +10,8 @@ from functools import cache
 from statistics import mean
 
 from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing
-from tests.crossmodalnet.adaptation.toys import TOYS, VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.adaptation.toys import TOYS
 
 SEEDS = range(2)
 STEPS = 300

@@ -6,7 +6,8 @@ from statistics import mean
 import pytest
 import torch
 
-from tests.crossmodalnet.adaptation.toys import TOYS, VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.adaptation.toys import TOYS
 
 SEEDS = range(3)
 
