@@ -67,11 +67,14 @@ class AdaptationObjective(ExtraObjective):
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run both domains through the network, or in a step without a target the source alone."""
         if step.target is None:
-            return Found(*module(step.image))
+            logits, terms, measures = module(step.image)
+            return Found(logits, terms, measures, absent=frozenset(self.names))
         image, start = self._dressed(step.image, step.target), self._params.start
         turn = step.number // self._params.every
+        rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
+        absent = frozenset(name for name, every in rare.items() if turn % every)
         reference = None
-        if self._teacher is not None and turn % self._params.topology_every == 0:
+        if self._teacher is not None and "topology" not in absent:
             reference = decoder_features(self._teacher, image, self._level)
         logits, terms, measures = module(
             image,
@@ -79,9 +82,9 @@ class AdaptationObjective(ExtraObjective):
             step.label,
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
             reference=reference,
-            betti=turn % self._params.betti_every == 0,
+            betti="betti" not in absent,
         )
-        return Found(logits, terms, measures)
+        return Found(logits, terms, measures, absent)
 
     def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
         """Give some source images the intensities of a target image; which ones, torch's generator decides."""

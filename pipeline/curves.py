@@ -16,7 +16,8 @@ class EpochSums:
     """What adds up over the steps of an epoch; goes into checkpoints, for an epoch can be interrupted.
 
     Attributes:
-        losses: sum of each raw loss.
+        losses: sum of each raw loss over the steps that had it.
+        counted: how many those were.
         weights: sum of each balancing weight.
         measures: sum of each figure over the steps that had it.
         measured: how many those were.
@@ -26,6 +27,7 @@ class EpochSums:
     """
 
     losses: list[float]
+    counted: list[int]
     weights: list[float]
     measures: list[float] = field(default_factory=list)
     measured: list[int] = field(default_factory=list)
@@ -40,8 +42,9 @@ class EpochSums:
         """Begin an epoch."""
         zeros, figures = [0.0] * len(names), len(measure_names)
         return cls(
-            zeros,
-            zeros,
+            zeros.copy(),
+            [0] * len(names),
+            zeros.copy(),
             measures=[0.0] * figures,
             measured=[0] * figures,
             names=tuple(names),
@@ -55,14 +58,11 @@ class EpochSums:
         seconds: float,
         measures: Sequence[float] = (),
     ) -> None:
-        """Count a step; a figure that is not finite was undefined in it."""
-        for number, value in enumerate(measures):
-            if math.isfinite(value):
-                self.measures[number] += value
-                self.measured[number] += 1
-        self.losses = [total + value for total, value in zip(self.losses, losses, strict=True)]
+        """Count a step; losses and figures that are not finite were undefined in it."""
+        _add_finite(self.losses, self.counted, losses)
+        _add_finite(self.measures, self.measured, measures)
         self.weights = [total + value for total, value in zip(self.weights, weights, strict=True)]
-        self.total += sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+        self.total += balanced_loss(losses, weights)
         self.steps += 1
         self.seconds += seconds
 
@@ -75,16 +75,13 @@ class EpochSums:
         num_samples: int,
         peak_memory_mb: float,
     ) -> Row:
-        """Turn the sums into the epoch's row; `epoch` is printed counted from 1, undefined figures as NaN."""
+        """Turn the sums into the epoch's row; `epoch` is printed counted from 1, what no step had as NaN."""
         return {
             "epoch": epoch + 1,
             "loss": self.total / self.steps,
-            **{f"loss_{n}": v / self.steps for n, v in zip(self.names, self.losses, strict=True)},
+            **_means([f"loss_{name}" for name in self.names], self.losses, self.counted),
             **{f"weight_{n}": v / self.steps for n, v in zip(self.names, self.weights, strict=True)},
-            **{
-                name: total / count if count else math.nan
-                for name, total, count in zip(self.measure_names, self.measures, self.measured, strict=True)
-            },
+            **_means(self.measure_names, self.measures, self.measured),
             "lr": lr,
             **validation,
             "seconds": round(self.seconds, 3),
@@ -94,8 +91,26 @@ class EpochSums:
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        names = ("losses", "weights", "measures", "measured", "total", "steps", "seconds")
+        names = ("losses", "counted", "weights", "measures", "measured", "total", "steps", "seconds")
         return {name: getattr(self, name) for name in names}
+
+
+def balanced_loss(losses: Sequence[float], weights: Sequence[float]) -> float:
+    """What a step minimised: the weighted sum of the losses that it had, which are the finite ones."""
+    terms = zip(losses, weights, strict=True)
+    return sum(weight * loss for loss, weight in terms if math.isfinite(loss))
+
+
+def _add_finite(sums: list[float], counts: list[int], values: Sequence[float]) -> None:
+    for number, value in enumerate(values):
+        if math.isfinite(value):
+            sums[number] += value
+            counts[number] += 1
+
+
+def _means(names: Sequence[str], sums: Sequence[float], counts: Sequence[int]) -> Row:
+    columns = zip(names, sums, counts, strict=True)
+    return {name: total / count if count else math.nan for name, total, count in columns}
 
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:

@@ -36,11 +36,13 @@ class Found:
         logits: of the labelled samples; a list with deep supervision.
         terms: losses to be added, `(len(names),)`.
         measures: figures to be written down, `(len(measures),)`, not finite where undefined.
+        absent: names of terms that this step left out, the same in all processes; their value is 0.
     """
 
     logits: Any
     terms: Tensor
     measures: Tensor
+    absent: frozenset[str] = frozenset()
 
 
 class ExtraObjective:

@@ -128,7 +128,8 @@ class Learner:
             progress: share of the training that is done, 0 to 1.
 
         Returns:
-            The raw losses over the global batch, in the order of `names`, and the figures, in that of `measures`.
+            The raw losses over the global batch, in the order of `names`, NaN where the step left one out, and the
+            figures, in that of `measures`.
 
         Raises:
             DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
@@ -151,7 +152,8 @@ class Learner:
         self.balancer.update(values[: len(self.balancer.names)])
         self._average(number)
         self._extra.after_step()
-        return values, measures
+        names = zip(self.names, values, strict=True)
+        return [math.nan if name in found.absent else value for name, value in names], measures
 
     def check_finite(self) -> None:
         """Make sure that the weights are numbers.

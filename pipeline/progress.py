@@ -1,6 +1,7 @@
 """What one sees of a training: a live bar on a terminal, one line an epoch elsewhere."""
 
 import logging
+import math
 import resource
 from types import TracebackType
 
@@ -82,7 +83,9 @@ class TrainingProgress:
             self._dice = f"{row['val_dice']:.4f}"
         if self._shown and self._bar.disable:
             losses = " ".join(
-                f"{n.removeprefix('loss_')} {v:.4f}" for n, v in row.items() if n.startswith("loss_")
+                f"{n.removeprefix('loss_')} {v:.4f}"
+                for n, v in row.items()
+                if n.startswith("loss_") and math.isfinite(v)
             )
             logger.info(
                 "epoch %d%s  loss %.4f (%s)  Dice %s  %.1f samples/s  %.0f MB",

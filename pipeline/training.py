@@ -23,7 +23,7 @@ from pipeline.checkpoint import (
     save_tensors,
     write_checkpoint,
 )
-from pipeline.curves import EpochSums, Row
+from pipeline.curves import EpochSums, Row, balanced_loss
 from pipeline.determinism import reproducible
 from pipeline.distributed import Processes
 from pipeline.errors import InterruptedRunError
@@ -206,8 +206,7 @@ class Trainer:
             )
             now = self._clock()
             course.sums.add(losses, weights, now - last, measures)
-            balanced = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
-            progress.step(course.epoch, balanced, size / max(now - last, 1e-9))
+            progress.step(course.epoch, balanced_loss(losses, weights), size / max(now - last, 1e-9))
             last = now
             self._stop_if_asked(stop)
             if not self._counts_epochs and self._finished:

@@ -32,3 +32,15 @@ def test_a_figure_is_averaged_over_the_steps_that_had_it():
     row = sums.row(0, lr=1.0, validation={}, num_samples=1, peak_memory_mb=1.0)
     assert row["accuracy"] == pytest.approx(0.7)
     assert math.isnan(row["distance"])
+
+
+def test_a_loss_that_a_step_left_out_is_in_neither_mean_nor_total():
+    sums = EpochSums.start(["dice", "marginal", "betti"])
+    sums.add([0.5, math.nan, math.nan], [1.0, 2.0, 1.0], 1.0)
+    sums = EpochSums(**sums.state(), names=("dice", "marginal", "betti"))
+    sums.add([0.3, 0.7, math.nan], [1.0, 2.0, 1.0], 1.0)
+    row = sums.row(0, lr=1.0, validation={}, num_samples=1, peak_memory_mb=1.0)
+    assert row["loss_dice"] == pytest.approx(0.4)
+    assert row["loss_marginal"] == pytest.approx(0.7)
+    assert math.isnan(row["loss_betti"])
+    assert row["loss"] == pytest.approx((0.5 + 0.3 + 2 * 0.7) / 2)

@@ -137,7 +137,7 @@ def test_a_stop_before_training_is_an_interruption(monkeypatch):
             pass
 
         def wait(self):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             time.sleep(0.01)
             return 1
 

@@ -78,7 +78,7 @@ def test_kill_resumes_from_the_last_checkpoint_bit_for_bit(cohort, undisturbed, 
 
 def test_sigterm_resumes_at_the_very_step(cohort, undisturbed, steps):
     taken, at = steps
-    at[5] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    at[5] = lambda: signal.raise_signal(signal.SIGTERM)
     with pytest.raises(InterruptedRunError, match="epoch 2 of 3, step 2 of 3; run it again"):
         _train()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -183,7 +183,7 @@ def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, st
     # a step takes a tick of the clock, the start of an epoch one that is not counted
     set_params(budget="seconds", seconds=5.0, epochs=1, warmup_fraction=0.0, validate_every=100)
     taken, at = steps
-    at[4] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    at[4] = lambda: signal.raise_signal(signal.SIGTERM)
     with pytest.raises(InterruptedRunError, match="epoch 2, step 1 of 3"):
         _train()
     _train()
