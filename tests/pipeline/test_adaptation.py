@@ -1,7 +1,6 @@
 """Training with JADA: it resumes, it looks at no label of the target, and its variants are what they say."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
