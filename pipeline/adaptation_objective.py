@@ -66,11 +66,11 @@ class AdaptationObjective(ExtraObjective):
 
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run both domains through the network, or in a step without a target the source alone."""
-        if step.target is None:
+        turn = self.target_turn(step.number, step.progress)
+        if step.target is None or turn is None:
             logits, terms, measures = module(step.image)
             return Found(logits, terms, measures, absent=frozenset(self.names))
         image, start = self._dressed(step.image, step.target), self._params.start
-        turn = step.number // self._params.every
         rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
         absent = frozenset(name for name, every in rare.items() if turn % every)
         reference = None

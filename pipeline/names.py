@@ -40,6 +40,7 @@ ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
     "no_topology": "JADA without spanning trees",
     "marginal_only": "marginal alignment alone",
     "kernel": "JADA with a kernel (JMMD)",
+    "volumes": "JADA with relative volumes",
     "betti": "JADA with Betti numbers",
 })  # fmt: skip
 TITLES: Mapping[str, str] = MappingProxyType({

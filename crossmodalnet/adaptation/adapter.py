@@ -22,6 +22,7 @@ from crossmodalnet.adaptation.reversal import branch
 from crossmodalnet.adaptation.settings import AdaptationSettings
 from crossmodalnet.adaptation.spanning_tree import topology_loss
 from crossmodalnet.adaptation.taps import Streams, tapped
+from crossmodalnet.adaptation.volumes import VolumePrior
 from crossmodalnet.adaptation.voxels import Drawn, draw_voxels, rows
 from crossmodalnet.networks.crossmodalnet import CrossModalNet, SkipConnection
 
@@ -30,7 +31,7 @@ from crossmodalnet.networks.crossmodalnet import CrossModalNet, SkipConnection
 MEASURES = ("marginal_accuracy", "conditional_accuracy", "prototype_distance")
 
 # The terms that branch off the logits.
-AT_OUTPUT = ("output", "self_training", "betti")
+AT_OUTPUT = ("output", "self_training", "volumes", "betti")
 
 Maps = list[Tensor]  # of the streams, (b, c, d, h, w) each
 
@@ -74,6 +75,8 @@ class AdaptationNetwork(nn.Module):
             self.conditional = VectorDiscriminator(self.map.out_dim, 2 * width)
         if settings.output:
             self.output = PatchDiscriminator(num_classes, width, stride=2)
+        if settings.volumes:
+            self.volumes = VolumePrior(num_classes)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -157,8 +160,10 @@ class AdaptationNetwork(nn.Module):
             losses["topology"] = self._topology(fine["topology"], reference, drawn)
         if "self_training" in strengths:
             losses["self_training"] = pseudo_label_loss(ways[2][count:], self.settings.confidence)
+        if "volumes" in strengths:
+            losses["volumes"] = self.volumes(label, ways[3][count:])
         if "betti" in strengths and betti:
-            losses["betti"] = self._betti(ways[3][count:], (d, h, w))
+            losses["betti"] = self._betti(ways[4][count:], (d, h, w))
         source_rows, target_rows = _pick(fine["features"], count, drawn)
         distance = prototype_distance(
             source_rows.detach(),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-TERMS = ("marginal", "conditional", "output", "self_training", "topology", "betti")
+TERMS = ("marginal", "conditional", "output", "self_training", "topology", "volumes", "betti")
 REVERSED = frozenset({"marginal", "conditional", "output"})
 
 
@@ -20,6 +20,7 @@ class AdaptationSettings:
         output: of the discriminator on the entropy maps of the output.
         self_training: of the network's own labels, where it is sure of them.
         topology: of the spanning trees of source features.
+        volumes: of the structures' mean shares of the heart in the target, against those in the source.
         betti: of the Betti numbers of the target's structures.
         cap: largest norm of a term's gradient where it branches off, over the supervised one's there.
         confidence: probability from which the network's own labels count, 0 to below 1.
@@ -36,6 +37,7 @@ class AdaptationSettings:
     output: float = 1.0
     self_training: float = 1.0
     topology: float = 1.0
+    volumes: float = 0.0
     betti: float = 0.0
     cap: float = 1.0
     confidence: float = 0.9

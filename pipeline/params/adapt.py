@@ -109,6 +109,11 @@ class AdaptParams(Section):
     teacher_decay: float = Field(
         0.95, ge=0, lt=1, description="of the slowly moving source encoder, whose spanning trees are kept"
     )
+    volumes: float = Field(
+        0.0,
+        ge=0,
+        description="strength that gives the target's structures the source's shares of the heart, on average; 0: off",
+    )
     betti: float = Field(
         0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
     )

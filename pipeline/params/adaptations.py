@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 Adaptation = Literal[
     "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
-    "no_topology", "marginal_only", "kernel", "betti",
+    "no_topology", "marginal_only", "kernel", "volumes", "betti",
 ]  # fmt: skip
 
 # Trained without adaptation: on the source's labels, and on the target's.
@@ -29,9 +29,11 @@ ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "output": 0.0,
             "self_training": 0.0,
             "topology": 0.0,
+            "volumes": 0.0,
             "betti": 0.0,
         },
         "kernel": {"conditional_by": "kernel"},
+        "volumes": {"volumes": 1.0},
         "betti": {"betti": 0.1},
     }
 )

@@ -19,6 +19,7 @@ TERMS: Mapping[str, str] = MappingProxyType({
     "output": "output: entropy maps",
     "self_training": "self-training: own labels",
     "topology": "topology: spanning trees",
+    "volumes": "volumes: shares of the heart",
     "betti": "topology: Betti numbers",
 })  # fmt: skip
 

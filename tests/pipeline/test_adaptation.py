@@ -34,7 +34,7 @@ ON = {
 @pytest.fixture
 def adapted(target, set_params):
     """Parameters with every term on, Betti numbers included."""
-    set_params(adapt={**ON, "betti": 0.1, "betti_every": 2}, validate_every=1)
+    set_params(adapt={**ON, "volumes": 0.1, "betti": 0.1, "betti_every": 2}, validate_every=1)
     return target
 
 
@@ -51,7 +51,7 @@ def _digest(folder):
 def test_terms_and_figures_are_in_the_curves(adapted):
     folder = _train()
     rows = pd.read_csv("curves/crossmodalnet/seed0.csv")
-    terms = ["marginal", "conditional", "output", "self_training", "topology", "betti"]
+    terms = ["marginal", "conditional", "output", "self_training", "topology", "volumes", "betti"]
     assert [name for name in rows if name.startswith("loss_")] == [
         f"loss_{name}" for name in ["dice", "ce", *terms]
     ]

@@ -10,7 +10,9 @@ from crossmodalnet.adaptation.settings import TERMS, AdaptationSettings
 from crossmodalnet.networks.build import build_network
 from pipeline.params.network import CrossModalNetParams
 
-SETTINGS = AdaptationSettings(betti=1.0, confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, width=4)
+SETTINGS = AdaptationSettings(
+    volumes=1.0, betti=1.0, confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, width=4
+)
 SIZE = (16, 16, 16)
 
 
