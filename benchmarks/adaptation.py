@@ -64,15 +64,16 @@ def main() -> None:
     learners = {name: make_learner(params, kind) for name, kind in kinds.items()}
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     # Whole turns, since what is rare (target samples, spanning trees) must have its share in the mean.
-    turn = adapt.every * adapt.topology_every
-    warmup, timed = TURNS * adapt.every, turn * math.ceil(steps / turn)
+    whole = adapt.every * adapt.topology_every
+    warmup, timed = TURNS * adapt.every, whole * math.ceil(steps / whole)
     for number in range(warmup + timed):
         source, target = make_batch(params, 2 * number), make_batch(params, 2 * number + 1)
         for name, learner in learners.items():
             torch.manual_seed(number)
             start = time.perf_counter()
-            unlabelled = None if learner.target_turn(number, 1.0) is None else target
-            learner.step(source, 1e-3, number, "the benchmark", target=unlabelled, progress=1.0)
+            turn = learner.target_turn(number, 1.0)
+            unlabelled = None if turn is None else target
+            learner.step(source, 1e-3, number, "the benchmark", target=unlabelled, turn=turn, progress=1.0)
             if number >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     reference = seconds["without"]

@@ -18,6 +18,7 @@ class Step:
         label: theirs, `(b, d, h, w)`.
         target: images of the target domain, `(t, 2, d, h, w)`; None where the step is of the source alone.
         number: of the step in the whole training.
+        turn: what `target_turn` gave for the step; None where it is of the source alone.
         progress: share of the training that is done, 0 to 1.
     """
 
@@ -25,6 +26,7 @@ class Step:
     label: Tensor
     target: Tensor | None
     number: int
+    turn: int | None
     progress: float
 
 

@@ -115,6 +115,7 @@ class Learner:
         place: str,
         *,
         target: Batch | None = None,
+        turn: int | None = None,
         progress: float = 0.0,
     ) -> tuple[list[float], list[float]]:
         """Take one step on this process's share of a global batch.
@@ -125,6 +126,7 @@ class Learner:
             number: of the step in the whole training, for the running mean.
             place: epoch and step in words, for the error.
             target: the share of samples of the target domain, whose labels are not looked at.
+            turn: what `target_turn` gave for the step; None where there is no target.
             progress: share of the training that is done, 0 to 1.
 
         Returns:
@@ -140,7 +142,7 @@ class Learner:
         unlabelled = None if target is None else target.image.to(self._device, non_blocking=True)
         with self.autocast():
             found = self._extra.forward(
-                self._parallel, Step(image, label, unlabelled, number=number, progress=progress)
+                self._parallel, Step(image, label, unlabelled, number, turn, progress)
             )
         losses = torch.cat([evaluate_objectives(self.balancer.names, found.logits, label), found.terms])
         means = self._processes.mean([*losses.detach().tolist(), *found.measures.tolist()])

@@ -1,11 +1,10 @@
 """A trained model on disk: weights as safetensors, and the card that says all that prediction needs."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -112,7 +111,7 @@ def save_model(
     card: ModelCard,
     best: Mapping[str, Tensor],
     last: Mapping[str, Tensor],
-    others: Mapping[str, Path] = MappingProxyType({}),
+    others: Iterable[Path] = (),
 ) -> None:
     """Write a model folder, whole or not at all.
 
@@ -121,11 +120,11 @@ def save_model(
         card: of the best weights.
         best: weights with the best validation Dice.
         last: weights at the end of the training.
-        others: files of further weights, by the names they get.
+        others: files of further weights; their names stay.
     """
     with whole_folder(folder) as new:
-        for name, file in others.items():
-            shutil.copyfile(file, new / name)
+        for file in others:
+            shutil.copyfile(file, new / file.name)
         save_tensors(new / BEST, best, {"format": "pt"})
         save_tensors(new / LAST, last, {"format": "pt"})
         (new / CARD).write_text(card.model_dump_json(indent=2) + "\n")

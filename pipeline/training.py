@@ -170,11 +170,9 @@ class Trainer:
         """The weights as they are now."""
         return self._learner.evaluated.state_dict()
 
-    def candidates(self) -> dict[str, Path]:
-        """Files of the weights that were validated, by the name that a model folder gives them; of an adaptation."""
-        if self._target is None:
-            return {}
-        return {file.name: file for file in find_candidates(self._work).values()}
+    def candidates(self) -> list[Path]:
+        """Files of the weights that were validated; of an adaptation."""
+        return [] if self._target is None else list(find_candidates(self._work).values())
 
     def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
         course, size, learner = self._course, self._params.batch_size, self._learner
@@ -202,6 +200,7 @@ class Trainer:
                 number,
                 place,
                 target=next(targets) if targets and turn is not None else None,
+                turn=turn,
                 progress=progress_made,
             )
             now = self._clock()

@@ -139,9 +139,10 @@ class AdaptationNetwork(nn.Module):
             _last(self.network.decoder[level]): tap(fine, ("marginal", "conditional", "topology")),
         }):  # fmt: skip
             logits = self.network(torch.cat([source, target]))
-        ways = branch(logits, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
+        logits, *ways = branch(logits, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
+        branches = dict(zip(AT_OUTPUT, ways, strict=True))
         d, h, w = fine["features"][0].shape[2:]
-        posteriors = functional.adaptive_avg_pool3d(ways[1].float().softmax(1), (d, h, w))
+        posteriors = functional.adaptive_avg_pool3d(branches["output"].float().softmax(1), (d, h, w))
         drawn = draw_voxels(posteriors, label, self.settings.voxels_per_class)
         zero, nothing = torch.zeros((), device=logits.device), torch.full((), torch.nan, device=logits.device)
         losses, accuracy = dict.fromkeys(self.terms, zero), {"marginal": nothing, "conditional": nothing}
@@ -159,11 +160,13 @@ class AdaptationNetwork(nn.Module):
         if "topology" in strengths and reference is not None:
             losses["topology"] = self._topology(fine["topology"], reference, drawn)
         if "self_training" in strengths:
-            losses["self_training"] = pseudo_label_loss(ways[2][count:], self.settings.confidence)
+            losses["self_training"] = pseudo_label_loss(
+                branches["self_training"][count:], self.settings.confidence
+            )
         if "volumes" in strengths:
-            losses["volumes"] = self.volumes(label, ways[3][count:])
+            losses["volumes"] = self.volumes(label, branches["volumes"][count:])
         if "betti" in strengths and betti:
-            losses["betti"] = self._betti(ways[4][count:], (d, h, w))
+            losses["betti"] = self._betti(branches["betti"][count:], (d, h, w))
         source_rows, target_rows = _pick(fine["features"], count, drawn)
         distance = prototype_distance(
             source_rows.detach(),
@@ -174,7 +177,7 @@ class AdaptationNetwork(nn.Module):
         )
         measures = [accuracy["marginal"], accuracy["conditional"], distance]
         return (
-            ways[0][:count],
+            logits[:count],
             torch.stack([loss.float() for loss in losses.values()]) if losses else zero[None][:0],
             torch.stack([value.detach().float() for value in measures]),
         )

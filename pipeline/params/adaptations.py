@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+from crossmodalnet.adaptation.settings import TERMS
+
 Adaptation = Literal[
     "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
     "no_topology", "marginal_only", "kernel", "volumes", "betti",
@@ -23,15 +25,7 @@ ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "no_output": {"output": 0.0},
         "no_self_training": {"self_training": 0.0},
         "no_topology": {"topology": 0.0},
-        "marginal_only": {
-            "appearance": 0.0,
-            "conditional": 0.0,
-            "output": 0.0,
-            "self_training": 0.0,
-            "topology": 0.0,
-            "volumes": 0.0,
-            "betti": 0.0,
-        },
+        "marginal_only": {"appearance": 0.0, **{term: 0.0 for term in TERMS if term != "marginal"}},
         "kernel": {"conditional_by": "kernel"},
         "volumes": {"volumes": 1.0},
         "betti": {"betti": 0.1},
