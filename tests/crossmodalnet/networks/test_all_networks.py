@@ -8,6 +8,8 @@ from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.build import BUILDERS, DEEPLY_SUPERVISED, build_network
 from pipeline.params.networks import NETWORKS
 
+# Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
+BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
 SIZES = [(40, 56, 48), (64, 64, 64), (96, 80, 112)]
 
 
@@ -55,3 +57,26 @@ def test_without_deep_supervision_there_is_one_output_in_training_too(name):
 def test_wrong_options_are_named(name):
     with pytest.raises(ValueError, match="colour"):
         build(name, colour=1)
+
+
+@pytest.mark.parametrize("size", [(8, 8, 8), (16, 17, 16), (40, 21, 19)])
+@pytest.mark.parametrize("name", BASELINES)
+@torch.inference_mode()
+def test_any_size_and_cases_of_a_batch_do_not_mix(name, size):
+    network = build(name).eval()
+    x = torch.randn(2, 2, *size)
+    out = network(x)
+    assert out.shape == (2, 8, *size)
+    torch.testing.assert_close(out[1:], network(x[1:]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_checkpointing_gives_the_same_gradients(name):
+    gradients, x = [], torch.randn(1, 2, 16, 16, 16)
+    for checkpointing in (False, True):
+        network = build(name, checkpointing=checkpointing).train()
+        torch.manual_seed(1)  # of branches that are skipped by chance
+        out = network(x)
+        sum(o.square().mean() for o in (out if isinstance(out, list) else [out])).backward()
+        gradients.append([p.grad for p in network.parameters()])
+    assert all(map(torch.equal, *gradients))

@@ -54,26 +54,6 @@ def test_one_output_without_deep_supervision():
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("size", [(8, 8, 8), (16, 17, 16), (40, 21, 19)])
-@torch.inference_mode()
-def test_any_size_and_cases_of_a_batch_do_not_mix(size):
-    network = make().eval()
-    x = torch.randn(2, 2, *size)
-    out = network(x)
-    assert out.shape == (2, 8, *size)
-    torch.testing.assert_close(out[1:], network(x[1:]), rtol=1e-4, atol=1e-5)
-
-
-def test_checkpointing_gives_the_same_gradients():
-    gradients, x = [], torch.randn(1, 2, 16, 16, 16)
-    for checkpointing in (False, True):
-        torch.manual_seed(1)
-        network = make(checkpointing=checkpointing)
-        sum(o.square().mean() for o in network(x)).backward()
-        gradients.append([p.grad for p in network.parameters()])
-    assert all(map(torch.equal, *gradients))
-
-
 def test_options_are_checked():
     with pytest.raises(ValueError, match="legacy unknown or missing"):
         make(legacy=True)

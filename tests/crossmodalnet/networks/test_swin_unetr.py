@@ -50,26 +50,6 @@ def test_logits_and_gradients(batch):
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("size", [(8, 8, 8), (16, 17, 16), (40, 21, 19)])
-@torch.inference_mode()
-def test_any_size_and_cases_of_a_batch_do_not_mix(size):
-    network = make().eval()
-    x = torch.randn(2, 2, *size)
-    out = network(x)
-    assert out.shape == (2, 8, *size)
-    torch.testing.assert_close(out[1:], network(x[1:]), rtol=1e-4, atol=1e-4)
-
-
-def test_checkpointing_gives_the_same_gradients():
-    gradients, x = [], torch.randn(1, 2, 16, 16, 16)
-    for checkpointing in (False, True):
-        torch.manual_seed(1)
-        network = make(checkpointing=checkpointing)
-        network(x).square().mean().backward()
-        gradients.append([p.grad for p in network.parameters()])
-    assert all(map(torch.equal, *gradients))
-
-
 @pytest.mark.parametrize("size", ["small", "f24"])
 def test_checkpointing_runs_the_swin_blocks_again(size):
     runs = []
