@@ -20,7 +20,7 @@ from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.build import build_network
 from pipeline.adaptation_objective import AdaptationObjective
 from pipeline.distributed import Processes
-from pipeline.extra_objective import ExtraObjective
+from pipeline.extra_objective import ExtraObjective, TargetTurn
 from pipeline.learner import Learner
 from pipeline.params.adapt import AdaptParams
 from pipeline.params.base import load_section
@@ -72,8 +72,8 @@ def main() -> None:
             torch.manual_seed(number)
             start = time.perf_counter()
             turn = learner.target_turn(number, 1.0)
-            unlabelled = None if turn is None else target
-            learner.step(source, 1e-3, number, "the benchmark", target=unlabelled, turn=turn, progress=1.0)
+            seen = None if turn is None else TargetTurn(target.image, turn)
+            learner.step(source, 1e-3, number, "the benchmark", target=seen, progress=1.0)
             if number >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     reference = seconds["without"]

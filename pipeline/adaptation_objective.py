@@ -66,18 +66,19 @@ class AdaptationObjective(ExtraObjective):
 
     def forward(self, module: nn.Module, step: Step) -> Found:
         """Run both domains through the network, or in a step without a target the source alone."""
-        if step.target is None or step.turn is None:
+        target = step.target
+        if target is None:
             logits, terms, measures = module(step.image)
             return Found(logits, terms, measures, absent=frozenset(self.names))
-        image, start = self._dressed(step.image, step.target), self._params.start
+        image, start = self._dressed(step.image, target.image), self._params.start
         rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
-        absent = frozenset(name for name, every in rare.items() if step.turn % every)
+        absent = frozenset(name for name, every in rare.items() if target.number % every)
         reference = None
         if self._teacher is not None and "topology" not in absent:
             reference = decoder_features(self._teacher, image, self._level)
         logits, terms, measures = module(
             image,
-            step.target,
+            target.image,
             step.label,
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
             reference=reference,

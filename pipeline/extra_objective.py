@@ -10,23 +10,38 @@ from pipeline.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
+class TargetTurn:
+    """Samples of the target domain, of a step that sees it.
+
+    Attributes:
+        image: `(t, 2, d, h, w)`; there is no label.
+        number: what `target_turn` gave for the step.
+    """
+
+    image: Tensor
+    number: int
+
+    def to(self, device: torch.device) -> "TargetTurn":
+        """The same on a device."""
+        return TargetTurn(self.image.to(device, non_blocking=True), self.number)
+
+
+@dataclass(frozen=True)
 class Step:
     """What an extra objective may look at in a step, on the device of the process.
 
     Attributes:
         image: of the labelled samples, `(b, 2, d, h, w)`.
         label: theirs, `(b, d, h, w)`.
-        target: images of the target domain, `(t, 2, d, h, w)`; None where the step is of the source alone.
+        target: what the step sees of the target domain; None where it is of the source alone.
         number: of the step in the whole training.
-        turn: what `target_turn` gave for the step; None where it is of the source alone.
         progress: share of the training that is done, 0 to 1.
     """
 
     image: Tensor
     label: Tensor
-    target: Tensor | None
+    target: TargetTurn | None
     number: int
-    turn: int | None
     progress: float
 
 

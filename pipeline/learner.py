@@ -16,7 +16,7 @@ from crossmodalnet.losses.segmentation import evaluate_objectives
 from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.distributed import Processes
 from pipeline.errors import DivergenceError
-from pipeline.extra_objective import ExtraObjective, Step
+from pipeline.extra_objective import ExtraObjective, Step, TargetTurn
 from pipeline.params.losses import LossesParams
 from pipeline.params.train import TrainParams
 
@@ -114,8 +114,7 @@ class Learner:
         number: int,
         place: str,
         *,
-        target: Batch | None = None,
-        turn: int | None = None,
+        target: TargetTurn | None = None,
         progress: float = 0.0,
     ) -> tuple[list[float], list[float]]:
         """Take one step on this process's share of a global batch.
@@ -125,8 +124,7 @@ class Learner:
             lr: learning rate.
             number: of the step in the whole training, for the running mean.
             place: epoch and step in words, for the error.
-            target: the share of samples of the target domain, whose labels are not looked at.
-            turn: what `target_turn` gave for the step; None where there is no target.
+            target: the share of samples of the target domain; None where the step is of the source alone.
             progress: share of the training that is done, 0 to 1.
 
         Returns:
@@ -139,11 +137,9 @@ class Learner:
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
         label = batch.label.to(self._device, non_blocking=True)
-        unlabelled = None if target is None else target.image.to(self._device, non_blocking=True)
+        turn = None if target is None else target.to(self._device)
         with self.autocast():
-            found = self._extra.forward(
-                self._parallel, Step(image, label, unlabelled, number, turn, progress)
-            )
+            found = self._extra.forward(self._parallel, Step(image, label, turn, number, progress))
         losses = torch.cat([evaluate_objectives(self.balancer.names, found.logits, label), found.terms])
         means = self._processes.mean([*losses.detach().tolist(), *found.measures.tolist()])
         values, measures = means[: len(losses)], means[len(losses) :]

@@ -27,6 +27,7 @@ from pipeline.curves import EpochSums, Row, balanced_loss
 from pipeline.determinism import reproducible
 from pipeline.distributed import Processes
 from pipeline.errors import InterruptedRunError
+from pipeline.extra_objective import TargetTurn
 from pipeline.launch import StopRequest
 from pipeline.learner import Learner, learning_rate
 from pipeline.params.train import TrainParams
@@ -188,8 +189,12 @@ class Trainer:
             number = course.epoch * self._training.steps_per_epoch + step
             progress_made = self._progress(number)
             turn = learner.target_turn(number, progress_made) if self._target else None
-            if self._target and turn is not None and targets is None:
-                targets = self._target.samples.stream(turn, rank=rank, world_size=world_size, threads=threads)
+            target: TargetTurn | None = None
+            if self._target and turn is not None:
+                targets = targets or self._target.samples.stream(
+                    turn, rank=rank, world_size=world_size, threads=threads
+                )
+                target = TargetTurn(next(targets).image, turn)
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.weights
@@ -199,8 +204,7 @@ class Trainer:
                 self._learning_rate(number),
                 number,
                 place,
-                target=next(targets) if targets and turn is not None else None,
-                turn=turn,
+                target=target,
                 progress=progress_made,
             )
             now = self._clock()
