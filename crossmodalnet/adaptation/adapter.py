@@ -76,7 +76,7 @@ class AdaptationNetwork(nn.Module):
         if settings.output:
             self.output = PatchDiscriminator(num_classes, width, stride=2)
         if settings.volumes:
-            self.volumes = VolumePrior(num_classes)
+            self.volumes = VolumePrior()
 
     @property
     def terms(self) -> tuple[str, ...]:

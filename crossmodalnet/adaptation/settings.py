@@ -20,7 +20,7 @@ class AdaptationSettings:
         output: of the discriminator on the entropy maps of the output.
         self_training: of the network's own labels, where it is sure of them.
         topology: of the spanning trees of source features.
-        volumes: of the structures' mean shares of the heart in the target, against those in the source.
+        volumes: of the mean shares of left blood, right blood and myocardium in the target, against the source's.
         betti: of the Betti numbers of the target's structures.
         cap: largest norm of a term's gradient where it branches off, over the supervised one's there.
         confidence: probability from which the network's own labels count, 0 to below 1.

@@ -1,18 +1,29 @@
 """Volumes of the target's structures, relative to each other: on average those that the source's labels have."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.labels import ABBREVIATIONS
+
+# What is compared: blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count
+# together, as the plane of the valve between them shows in neither modality, and a share of their own moves it
+# (docs/adaptation.md). The vessels are left out: how much of them lies in an image, its box says and not anatomy.
+COMPARED: tuple[tuple[int, ...], ...] = tuple(
+    tuple(ABBREVIATIONS.index(name) + 1 for name in names) for names in (("LV", "LA"), ("RV", "RA"), ("Myo",))
+)
+
 
 class VolumePrior(nn.Module):
-    """How far the structures' shares of the heart in the target are from those in the source's labels.
+    """How far the shares of groups of structures in the target are from those in the source's labels.
 
     Where a boundary shows in the source and not in the target, every image is wrong the same way: the structure
     runs out into its neighbour. No term that compares features sees it. What share of the heart a structure has,
     anatomy tells, and the source's labels know (class-ratio prior: Bateson et al., MICCAI 2020; volumes within
     bounds: Kervadec et al., Medical Image Analysis 2019). Means of many images are compared, never one image with
-    a mean, so that people may differ as they do; shares of the heart and not of the image, so that boxes and people
-    of another size change nothing; and what lies within the tolerance costs nothing, as means of a dozen people
+    a mean, so that people may differ as they do; shares of all groups together and not of the image, so that boxes and
+    people of another size change nothing; and what lies within the tolerance costs nothing, as means of a dozen people
     differ by so much.
 
     It holds where both domains show the same kind of people.
@@ -24,28 +35,31 @@ class VolumePrior(nn.Module):
     target: Tensor
     seen: Tensor
 
-    def __init__(self, num_classes: int, *, tolerance: float = 0.05, decay: float = 0.95) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[int]] = COMPARED, *, tolerance: float = 0.05, decay: float = 0.95
+    ) -> None:
         """Start without a mean.
 
         Args:
-            num_classes: k, background included.
+            groups: class indices that count together; classes of none count nowhere.
             tolerance: of the logarithm of the ratio of two shares; at least 0.
             decay: of the running means, after as many batches as make it matter; 0 to below 1.
 
         Raises:
-            ValueError: fewer than two structures beside background, or another value out of range.
+            ValueError: fewer than two groups, an empty one, or another value out of range.
         """
         super().__init__()
-        if num_classes < 3:
-            raise ValueError(f"num_classes must be at least 3, got {num_classes}")
+        if len(groups) < 2 or not all(groups):
+            raise ValueError(f"groups must be at least two, none of them empty, got {groups}")
         if tolerance < 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance}")
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        self.groups = groups
         self.tolerance = tolerance
         self.decay = decay
         for name in ("source", "target"):
-            self.register_buffer(name, torch.zeros(num_classes - 1))
+            self.register_buffer(name, torch.zeros(len(groups)))
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, label: Tensor, logits: Tensor) -> Tensor:
@@ -53,15 +67,15 @@ class VolumePrior(nn.Module):
 
         Args:
             label: of the source, class indices `(s, d, h, w)`.
-            logits: of the target, `(t, k, d, h, w)`.
+            logits: of the target, `(t, k, d, h, w)`, k above every index of the groups.
 
         Returns:
             Scalar: of the logarithms of the ratios of the shares what exceeds the tolerance, squared, mean over the
-            structures; a structure that is nowhere counts as one voxel per image. Its gradient is that of this
-            batch alone.
+            groups; a group that is nowhere counts as one voxel per image. Its gradient is that of this batch
+            alone.
         """
-        own = torch.bincount(label.flatten(), minlength=logits.shape[1])[1:] / len(label)
-        now = logits.float().softmax(1).sum((2, 3, 4)).mean(0)[1:]
+        own = self._grouped(torch.bincount(label.flatten(), minlength=logits.shape[1]) / len(label))
+        now = self._grouped(logits.float().softmax(1).sum((2, 3, 4)).mean(0))
         # A plain mean of the first batches, then one that forgets.
         rate = (1 / (self.seen + 1)).clamp_min(1 - self.decay)
         source, target = torch.lerp(self.source, own, rate), torch.lerp(self.target, now.detach(), rate)
@@ -73,6 +87,9 @@ class VolumePrior(nn.Module):
         target = target + now - now.detach()
         ratio = _log_shares(target) - _log_shares(source)
         return (ratio.abs() - self.tolerance).clamp_min(0).square().mean()
+
+    def _grouped(self, voxels: Tensor) -> Tensor:
+        return torch.stack([voxels[list(group)].sum() for group in self.groups])
 
 
 def _log_shares(voxels: Tensor) -> Tensor:

@@ -112,7 +112,8 @@ class AdaptParams(Section):
     volumes: float = Field(
         0.0,
         ge=0,
-        description="strength that gives the target's structures the source's shares of the heart, on average; 0: off",
+        description="strength that gives left blood, right blood and myocardium of the target the source's shares, "
+        "on average; 0: off",
     )
     betti: float = Field(
         0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"

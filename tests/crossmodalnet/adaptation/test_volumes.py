@@ -7,6 +7,7 @@ import torch
 from crossmodalnet.adaptation.volumes import VolumePrior
 
 SIZE = 10
+EACH = ((1,), (2,))
 
 
 def labels(*voxels):
@@ -18,13 +19,13 @@ def labels(*voxels):
     return label.reshape(1, SIZE, SIZE, SIZE)
 
 
-def sure(label):
+def sure(label, num_classes=3):
     """Logits that are sure of a label."""
-    return 40.0 * torch.nn.functional.one_hot(label, 3).movedim(-1, 1).float()
+    return 40.0 * torch.nn.functional.one_hot(label, num_classes).movedim(-1, 1).float()
 
 
 def exact():
-    return VolumePrior(3, tolerance=0.0)
+    return VolumePrior(EACH, tolerance=0.0)
 
 
 def test_equal_volumes_elsewhere_are_right():
@@ -44,12 +45,12 @@ def test_by_hand():
 
 def test_within_the_tolerance_nothing_pulls():
     logits = sure(labels(299, 99)).requires_grad_()
-    loss = VolumePrior(3, tolerance=0.3)(labels(199, 99), logits)
+    loss = VolumePrior(EACH, tolerance=0.3)(labels(199, 99), logits)
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
-    beyond = VolumePrior(3, tolerance=0.2)(labels(199, 99), sure(labels(299, 99)))
+    beyond = VolumePrior(EACH, tolerance=0.2)(labels(199, 99), sure(labels(299, 99)))
     assert beyond.item() == pytest.approx((math.log(4 / 3) - 0.2) ** 2 / 2, rel=1e-4)
 
 
@@ -125,13 +126,34 @@ def test_means_go_with_the_state():
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "options", "message"),
+    ("groups", "options", "message"),
     [
-        (2, {}, "num_classes must be at least 3, got 2"),
-        (3, {"tolerance": -0.1}, "tolerance must be at least 0, got -0.1"),
-        (3, {"decay": 1.0}, r"decay must lie in \[0, 1\), got 1.0"),
+        (((1, 2),), {}, r"groups must be at least two, none of them empty, got \(\(1, 2\),\)"),
+        (((1, 2), ()), {}, r"groups must be at least two, none of them empty, got \(\(1, 2\), \(\)\)"),
+        (EACH, {"tolerance": -0.1}, "tolerance must be at least 0, got -0.1"),
+        (EACH, {"decay": 1.0}, r"decay must lie in \[0, 1\), got 1.0"),
     ],
 )
-def test_ranges_are_checked(num_classes, options, message):
+def test_ranges_are_checked(groups, options, message):
     with pytest.raises(ValueError, match=message):
-        VolumePrior(num_classes, **options)
+        VolumePrior(groups, **options)
+
+
+# LV, RV, LA, RA, Myo, AO, PA
+HEART = (100, 90, 80, 70, 100, 30, 30)
+
+
+@pytest.mark.parametrize(
+    ("target", "right"),
+    [
+        ((120, 90, 60, 70, 100, 30, 30), True),  # the mitral plane elsewhere
+        ((100, 60, 80, 100, 100, 30, 30), True),  # the tricuspid plane
+        ((100, 90, 80, 70, 100, 90, 0), True),  # the box shows more of one vessel and none of the other
+        ((100, 90, 80, 110, 100, 30, 30), False),  # RA runs out into the veins
+        ((100, 90, 80, 70, 60, 30, 30), False),  # a thin wall
+    ],
+)
+def test_of_the_heart_sides_and_wall_are_compared(target, right):
+    prior = VolumePrior(tolerance=0.0)
+    loss = prior(labels(*HEART), sure(labels(*target), 8)).item()
+    assert loss == pytest.approx(0, abs=1e-10) if right else loss > 0.01
