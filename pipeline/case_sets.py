@@ -46,8 +46,8 @@ class CaseSet:
             raise DataError(f"{name}: no label of the target domain at {path} ({error})") from error
 
     def read_unlabelled(self, name: str) -> CroppedCase:
-        """Read a case without looking for its label."""
-        return replace(read_cropped(self.folder / name), label=None)
+        """Read a case without looking for its labels."""
+        return replace(read_cropped(self.folder / name), label=None, mr_label=None)
 
     def truths(self) -> Mapping[str, Path]:
         """Label maps on the original grids of the cases, by name; only of cases that have one.

@@ -1,4 +1,4 @@
-"""A case as the network sees it: images and label on the working grid, and where it came from."""
+"""A case as the network sees it: images and labels on the working grid, and where it came from."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from pipeline.errors import DataError
 from pipeline.outputs import write_json
 
 RECORD = "crop.json"
-FILES = ("ct", "mr", "label")
+LABELS = ("label", "mr_label")
+FILES = ("ct", "mr", *LABELS)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class CroppedCase:
         mr: registered to the CT, arbitrary units; None for a CT alone.
         label: class indices of the CT, or of the image alone; None for an unlabelled case.
         native: grid of the original CT, or of the image alone, on which predictions are returned.
+        mr_label: class indices of the MR of a pair, registered with it: another heart than the CT's; None for an
+            unlabelled case and for one image alone, whose label is `label`.
 
     Raises:
         ValueError: no image.
@@ -38,6 +41,7 @@ class CroppedCase:
     mr: Volume | None
     label: Volume | None
     native: Grid
+    mr_label: Volume | None = None
 
     def __post_init__(self) -> None:
         if self.ct is None and self.mr is None:
@@ -52,15 +56,15 @@ class CroppedCase:
 
 
 def write_cropped(folder: Path, case: CroppedCase) -> None:
-    """Write a case as NIfTI files and `crop.json`, which names the files where they are not all three.
+    """Write a case as NIfTI files and `crop.json`, which names the files where they are not all four.
 
     The folder is made if need be.
     """
-    volumes = {"ct": case.ct, "mr": case.mr, "label": case.label}
+    volumes = {"ct": case.ct, "mr": case.mr, "label": case.label, "mr_label": case.mr_label}
     files = [name for name, volume in volumes.items() if volume is not None]
     for name, volume in volumes.items():
         if volume is not None:
-            write = write_label_map if name == "label" else write_image
+            write = write_label_map if name in LABELS else write_image
             write(folder / f"{name}.nii.gz", volume)
     write_json(folder / RECORD, {
         "pair": case.name,
@@ -79,13 +83,17 @@ def read_cropped(folder: Path) -> CroppedCase:
     try:
         record = json.loads((folder / RECORD).read_text())
         i, j, k = record["native_shape"]
-        files = record.get("files", FILES)
+        volumes: dict[str, Volume] = {}
+        for name in record.get("files", FILES):
+            read = read_label_map if name in LABELS else read_image
+            volumes[name] = read(folder / f"{name}.nii.gz")
         return CroppedCase(
             record["pair"],
-            read_image(folder / "ct.nii.gz") if "ct" in files else None,
-            read_image(folder / "mr.nii.gz") if "mr" in files else None,
-            read_label_map(folder / "label.nii.gz") if "label" in files else None,
+            volumes.get("ct"),
+            volumes.get("mr"),
+            volumes.get("label"),
             Grid((i, j, k), np.array(record["native_affine"], np.float64)),
+            volumes.get("mr_label"),
         )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder} does not hold a cropped case ({error}): run `dvc repro crop`") from error
@@ -95,7 +103,7 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
     """Turn a case into the network's input and its truth.
 
     Raises:
-        DataError: an image has no contrast or is not finite, there is no label, or nothing is labelled.
+        DataError: an image has no contrast or is not finite, there is no label, or a label map labels nothing.
     """
     image = _input(case, intensity)
     if case.label is None:
@@ -106,20 +114,32 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
         raise DataError(
             f"{case.name}: no labelled voxel in the crop; look at the label map and the heart box"
         )
-    return LabelledCase(case.name, image, torch.from_numpy(case.label.data))
+    if case.mr_label is not None and not case.mr_label.data.any():
+        raise DataError(
+            f"{case.name}: no voxel of the crop is labelled by the MR's own label map; look at it and at the "
+            "registration"
+        )
+    mr_label = None if case.mr_label is None else torch.from_numpy(case.mr_label.data)
+    return LabelledCase(
+        case.name, image, torch.from_numpy(case.label.data), mr_label, single=_is_single(case)
+    )
 
 
 def blind(case: CroppedCase, intensity: Intensity) -> LabelledCase:
     """Turn a case into the network's input, with background alone in place of its label.
 
     For images of a domain whose labels nobody may see: what draws patches needs a label map, and whoever trains
-    on this one must not use it. The case's own label, if it has one, is not looked at.
+    on this one must not use it. The case's own labels, if it has any, are not looked at.
 
     Raises:
         DataError: an image has no contrast or is not finite.
     """
     nothing = torch.zeros(case.grid.shape, dtype=torch.uint8)
-    return LabelledCase(case.name, _input(case, intensity), nothing)
+    return LabelledCase(case.name, _input(case, intensity), nothing, single=_is_single(case))
+
+
+def _is_single(case: CroppedCase) -> bool:
+    return case.ct is None or case.mr is None
 
 
 def _input(case: CroppedCase, intensity: Intensity) -> torch.Tensor:

@@ -82,6 +82,8 @@ def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[st
 def crop_pair(task: Task) -> Row:
     """Crop one pair, in a worker process, and give its row of the table.
 
+    The MR's own label is cut along, and influences nothing else.
+
     Raises:
         DataError: its images or its heart cannot be used.
     """
@@ -90,14 +92,18 @@ def crop_pair(task: Task) -> Row:
             read_image(task.registered / "ct.nii.gz"),
             read_label_map(task.registered / "ct_label.nii.gz"),
         )
-        mr = read_image(task.registered / "mr.nii.gz")
+        mr, mr_label = (
+            read_image(task.registered / "mr.nii.gz"),
+            read_label_map(task.registered / "mr_label.nii.gz"),
+        )
         atlases = [Atlas(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
     ct_here, mr_here = (sample_image(volume, grid, float(volume.data.min())) for volume in (ct, mr))
-    case = CroppedCase(task.name, ct_here, mr_here, sample_labels(label, grid), ct.grid)
+    label_here, mr_label_here = (sample_labels(volume, grid) for volume in (label, mr_label))
+    case = CroppedCase(task.name, ct_here, mr_here, label_here, ct.grid, mr_label_here)
     write_cropped(task.target, case)
     return {
         "pair": task.name,

@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Find the heart of every pair and resample CT, registered MR and label to the working grid.
+    """Find the heart of every pair and resample CT, registered MR and the labels of both to the working grid.
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """

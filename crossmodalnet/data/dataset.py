@@ -23,17 +23,21 @@ CONTEXT = 1.25
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A pair of images with its truth.
+    """A pair of images, or one image alone, with its truth.
 
     Attributes:
-        name: of the pair.
+        name: of the pair, or of the subject.
         image: CT and MR in [0, 1], `(2, d, h, w)`.
-        label: class indices, uint8, `(d, h, w)`.
+        label: class indices of the CT, or of the image alone, uint8, `(d, h, w)`.
+        mr_label: class indices of the MR, which shows another heart, like `label`; None where there are none.
+        single: whether both channels hold the same image.
     """
 
     name: str
     image: Tensor
     label: Tensor
+    mr_label: Tensor | None = None
+    single: bool = False
 
 
 @dataclass(frozen=True)

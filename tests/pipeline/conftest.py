@@ -28,7 +28,7 @@ NETWORK = {
 
 
 def make_case(name: str, seed: int) -> CroppedCase:
-    """Seven balls of different brightness in noise, different from case to case."""
+    """Seven balls of different brightness in noise, different from case to case; the MR's label is a voxel off."""
     random = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(SIZE)] * 3, indexing="ij"))
     label = np.zeros((SIZE,) * 3, np.uint8)
@@ -39,7 +39,8 @@ def make_case(name: str, seed: int) -> CroppedCase:
     ct = (label * 60.0 - 100 + random.normal(0, 10, label.shape)).astype(np.float32)
     mr = (900.0 - label * 100 + random.normal(0, 20, label.shape)).astype(np.float32)
     volumes = (Volume(ct, affine), Volume(mr, affine), Volume(label, affine))
-    return CroppedCase(name, *volumes, native=volumes[0].grid)
+    mr_label = Volume(np.roll(label, 1, axis=0), affine)
+    return CroppedCase(name, *volumes, native=volumes[0].grid, mr_label=mr_label)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +18,16 @@ def case() -> CroppedCase:
     """Random images and labels; the native grid is oblique, with numbers that decimal digits do not hold."""
     random = np.random.default_rng(0)
     ct, mr = (Volume(random.normal(size=(4, 5, 6)).astype(np.float32), np.diag([3.0, 3, 3, 1])) for _ in "ab")
-    label = Volume(random.integers(0, 8, (4, 5, 6), np.uint8), ct.affine)
+    label, mr_label = (Volume(random.integers(0, 8, (4, 5, 6), np.uint8), ct.affine) for _ in "ab")
     native = Grid((7, 8, 9), np.vstack([random.normal(size=(3, 4)) / 3, [0, 0, 0, 1]]))
-    return CroppedCase("ct_1+mr_2", ct, mr, label, native)
+    return CroppedCase("ct_1+mr_2", ct, mr, label, native, mr_label)
 
 
 def test_a_case_comes_back_bit_for_bit(case: CroppedCase, tmp_path: Path) -> None:
     write_cropped(tmp_path / "case", case)
     back = read_cropped(tmp_path / "case")
-    for a, b in ((case.ct, back.ct), (case.mr, back.mr), (case.label, back.label)):
+    for name in ("ct", "mr", "label", "mr_label"):
+        a, b = getattr(case, name), getattr(back, name)
         assert a is not None
         assert b is not None
         np.testing.assert_array_equal(a.data, b.data)
@@ -34,10 +36,20 @@ def test_a_case_comes_back_bit_for_bit(case: CroppedCase, tmp_path: Path) -> Non
     np.testing.assert_array_equal(back.native.affine, case.native.affine)
 
 
-def test_a_missing_file_names_the_folder_and_the_stage(case: CroppedCase, tmp_path: Path) -> None:
+def test_a_pair_without_the_label_of_its_mr_says_so_in_its_record(case: CroppedCase, tmp_path: Path) -> None:
+    write_cropped(tmp_path / "case", replace(case, mr_label=None))
+    assert json.loads((tmp_path / "case/crop.json").read_text())["files"] == ["ct", "mr", "label"]
+    back = read_cropped(tmp_path / "case")
+    assert back.mr_label is None
+    assert back.label is not None
+    assert labelled(back, INTENSITY).mr_label is None
+
+
+@pytest.mark.parametrize("name", ["mr", "mr_label"])
+def test_a_missing_file_names_the_folder_and_the_stage(case: CroppedCase, tmp_path: Path, name: str) -> None:
     write_cropped(tmp_path / "case", case)
-    (tmp_path / "case/mr.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"case does not hold a cropped case .*mr.nii.gz.*dvc repro crop"):
+    (tmp_path / f"case/{name}.nii.gz").unlink()
+    with pytest.raises(DataError, match=rf"case does not hold a cropped case .*{name}.nii.gz.*repro crop"):
         read_cropped(tmp_path / "case")
 
 
@@ -77,10 +89,34 @@ def test_without_a_label_a_case_is_blind_only(case: CroppedCase) -> None:
     assert unseen.label.dtype == seen.label.dtype
 
 
-def test_blind_does_not_look_at_the_label(case: CroppedCase) -> None:
+def test_blind_does_not_look_at_the_labels(case: CroppedCase) -> None:
     assert case.label is not None
     assert case.label.data.any()
-    assert not blind(case, INTENSITY).label.any()
+    unseen = blind(case, INTENSITY)
+    assert not unseen.label.any()
+    assert unseen.mr_label is None
+
+
+def test_each_image_of_a_pair_has_its_own_label(case: CroppedCase) -> None:
+    assert case.label is not None
+    assert case.mr_label is not None
+    seen = labelled(case, INTENSITY)
+    assert seen.mr_label is not None
+    np.testing.assert_array_equal(seen.label, case.label.data)
+    np.testing.assert_array_equal(seen.mr_label, case.mr_label.data)
+    assert seen.mr_label.dtype == seen.label.dtype
+
+
+def test_a_label_map_of_the_mr_that_misses_the_crop_names_the_case(case: CroppedCase) -> None:
+    empty = Volume(np.zeros((4, 5, 6), np.uint8), np.eye(4))
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: no voxel .* MR's own label map"):
+        labelled(replace(case, mr_label=empty), INTENSITY)
+
+
+def test_one_image_in_both_channels_is_told_from_a_pair(case: CroppedCase) -> None:
+    alone = replace(case, mr=None, mr_label=None)
+    assert [view(alone, INTENSITY).single for view in (labelled, blind)] == [True, True]
+    assert [view(case, INTENSITY).single for view in (labelled, blind)] == [False, False]
 
 
 def test_an_unfit_image_names_the_case(case: CroppedCase) -> None:

@@ -149,7 +149,9 @@ def test_a_test_label_changes_label_files_only(raw: Path, first: Path, tmp_path:
         before, after = _bytes(first / part), _bytes(replaced / part)
         changed |= {f"{part}/{name}" for name in before if before[name] != after[name]}
     name = test_pair.name
-    labels = (f"registered/{name}/ct_label", f"registered/{name}/mr_label", f"cropped/{name}/label")
+    labels = [f"{part}/{name}/{label}" for part, label in (
+        ("registered", "ct_label"), ("registered", "mr_label"), ("cropped", "label"), ("cropped", "mr_label"),
+    )]  # fmt: skip
     assert changed == {f"{label}.nii.gz" for label in labels}
     tables = [pd.read_csv(top / "qc/pairs.csv").drop(columns="seconds") for top in (first, replaced)]
     pd.testing.assert_frame_equal(*tables)
@@ -228,7 +230,8 @@ def test_a_box_that_does_not_fit_is_reported(
     assert pair.ct.label is not None
     shutil.copy(pair.ct.image, folder / "ct.nii.gz")
     shutil.copy(pair.ct.image, folder / "mr.nii.gz")
-    shutil.copy(pair.ct.label, folder / "ct_label.nii.gz")
+    for label in ("ct_label", "mr_label"):
+        shutil.copy(pair.ct.label, folder / f"{label}.nii.gz")
     params = CROP.model_copy(update={"roi": "labels", "size": (6, 6, 6)})
     table = crop_pairs([pair], params, tmp_path / "registered", tmp_path / "cropped")
     assert table["overflow_mm"].item() > 0
