@@ -76,6 +76,21 @@ class ModelParams:
         return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
 
     @property
+    def sees_pairs(self) -> bool:
+        """Whether the network looks at both images of a pair."""
+        return bool(self.options.get("streams", "both") == "both")
+
+    @property
+    def modality_dropout(self) -> float:
+        """How often a training sample loses a modality: never where that would do harm.
+
+        A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
+        complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
+        compared with is trained like it.
+        """
+        return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
+
+    @property
     def augmentation(self) -> AugmentationSettings | None:
         """The augmentation, if there is one."""
         if not self.augment.enabled:
@@ -209,6 +224,7 @@ def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> T
         foreground_share=params.train.foreground_share,
         seed=seed,
         batch_size=params.train.batch_size,
+        modality_dropout=params.modality_dropout,
     )
 
 

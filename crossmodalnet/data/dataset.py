@@ -7,7 +7,7 @@ resumed in the middle of an epoch sees those that it would have seen.
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop
+from crossmodalnet.data.missing import without
+from crossmodalnet.data.pair_changes import CT, draw_loss
 from crossmodalnet.data.patches import draw_region, pad_to
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
 CONTEXT = 1.25
+
+# Numbers that keep the draw of a lost modality apart from those of patch and augmentation. Zero would not:
+# seeds that differ by trailing zeros are the same.
+_LOSS = 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,12 @@ class TrainingSet:
         foreground_share: share of patches centred on a structure.
         seed: source of every draw.
         batch_size: global, over all processes.
+        modality_dropout: probability, at least 0 and below 1, that a sample of a pair loses its CT or its MR, with
+            equal chance. The channel is filled with `MISSING` when all else is done, and a sample without CT has
+            the MR's label. A case without `mr_label` never loses its CT, and a single image is never lost.
+
+    Raises:
+        ValueError: no case, or an impossible probability.
     """
 
     def __init__(
@@ -83,9 +95,12 @@ class TrainingSet:
         foreground_share: float,
         seed: int,
         batch_size: int,
+        modality_dropout: float = 0.0,
     ) -> None:
         if not cases:
             raise ValueError("a training set needs at least one case")
+        if not 0 <= modality_dropout < 1:
+            raise ValueError(f"modality_dropout must be at least 0 and below 1, got {modality_dropout}")
         self._cases = [_padded(case, patch_size) for case in cases]
         self._settings = settings
         self._patch_size = patch_size
@@ -93,6 +108,7 @@ class TrainingSet:
         self._foreground_share = foreground_share
         self._seed = seed
         self._batch_size = batch_size
+        self._modality_dropout = modality_dropout
         self._local = threading.local()
 
     @property
@@ -139,23 +155,40 @@ class TrainingSet:
     def sample(self, index: int, epoch: int, position: int) -> LabelledCase:
         """Draw the sample at a position of an epoch from the case `index`."""
         case, size = self._cases[index], self._patch_size
+        lost, label = self._lose(case, epoch, position)
         random = np.random.RandomState(sample_seed(self._seed, epoch, position))
-        image, label = case.image, case.label
+        image = case.image
         if tuple(label.shape) != size:
             region = draw_region(
                 label, size, foreground_share=self._foreground_share, context=CONTEXT, random=random
             )
             image, label = image[(slice(None), *region)], label[region]
         if self._settings is None:
-            return LabelledCase(case.name, centre_crop(image, size), centre_crop(label, size))
-        if not hasattr(self._local, "augmenter"):
-            self._local.augmenter = Augmenter(self._settings)
-        return LabelledCase(case.name, *self._local.augmenter(image, label, size, random))
+            image, label = centre_crop(image, size), centre_crop(label, size)
+        else:
+            if not hasattr(self._local, "augmenter"):
+                self._local.augmenter = Augmenter(self._settings)
+            image, label = self._local.augmenter(image, label, size, random)
+        return LabelledCase(case.name, image if lost is None else without(image, lost), label)
+
+    def _lose(self, case: LabelledCase, epoch: int, position: int) -> tuple[int | None, Tensor]:
+        """Draw the channel that a sample loses, if any, and give the label of what it keeps."""
+        if case.single or not self._modality_dropout:
+            return None, case.label
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _LOSS))
+        lost = draw_loss(self._modality_dropout, random)
+        if lost != CT:
+            return lost, case.label
+        # Another heart's label would teach what the MR does not show.
+        return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
 
 def _padded(case: LabelledCase, size: tuple[int, int, int]) -> LabelledCase:
-    label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
-    return LabelledCase(case.name, pad_to(case.image, size), label)
+    def pad(label: Tensor) -> Tensor:
+        return pad_to(label[None].float(), size)[0].to(label.dtype)
+
+    mr_label = None if case.mr_label is None else pad(case.mr_label)
+    return replace(case, image=pad_to(case.image, size), label=pad(case.label), mr_label=mr_label)
 
 
 def _collate(samples: list[LabelledCase]) -> Batch:

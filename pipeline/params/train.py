@@ -50,6 +50,13 @@ class TrainParams(Section):
     foreground_share: float = Field(
         0.67, ge=0, le=1, description="share of random patches that are centred on a structure"
     )
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability that a training sample of a pair loses its CT or its MR, with equal chance; without "
+        "CT it has the MR's own label; 0: off, as it always is with adapt.enabled and for a network of one stream",
+    )
     ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
     mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
     validate_every: int = Field(
