@@ -92,10 +92,14 @@ class ModelParams:
 
     @property
     def augmentation(self) -> AugmentationSettings | None:
-        """The augmentation, if there is one."""
+        """The augmentation, if there is one; a network of one stream has its image and label left together.
+
+        In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
+        """
         if not self.augment.enabled:
             return None
-        return AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
+        settings = AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
+        return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
 
 
 def read_params(model: str, ablation: str | None = None) -> ModelParams:

@@ -23,6 +23,9 @@ from monai.transforms.utils import create_grid
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossmodalnet.data.displacement import Displacement, origins
+from crossmodalnet.data.missing import MR
+
 
 @dataclass(frozen=True)
 class AugmentationSettings:
@@ -43,6 +46,9 @@ class AugmentationSettings:
         noise: largest standard deviation of added noise.
         smoothing_voxels: largest standard deviation of the blur.
         bias_field: largest coefficient of the MR's multiplicative field (its logarithm).
+        displacement_probability: of a rigid displacement of the MR of a pair against its CT, 0 to 1.
+        displacement_voxels: largest shift of it; the length is drawn uniformly.
+        displacement_degrees: largest rotation of it; the angle is drawn uniformly.
     """
 
     affine_probability: float
@@ -59,6 +65,9 @@ class AugmentationSettings:
     noise: float
     smoothing_voxels: float
     bias_field: float
+    displacement_probability: float
+    displacement_voxels: float
+    displacement_degrees: float
 
 
 class Augmenter:
@@ -77,7 +86,12 @@ class Augmenter:
         self._intensity = [_intensity_transforms(settings, bias) for bias in (0.0, settings.bias_field)]
 
     def __call__(
-        self, image: Tensor, label: Tensor, size: tuple[int, int, int], random: np.random.RandomState
+        self,
+        image: Tensor,
+        label: Tensor,
+        size: tuple[int, int, int],
+        random: np.random.RandomState,
+        displacement: Displacement | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Change a sample and cut its centre.
 
@@ -86,18 +100,30 @@ class Augmenter:
             label: class indices `(d, h, w)`.
             size: voxels of the result, no larger than `(d, h, w)`.
             random: source of every draw.
+            displacement: of the MR against CT and label, about the centre; it takes part in the one interpolation.
 
         Returns:
             Image `(2, *size)` and label map `size` with its input's type; the inputs are left as they are.
         """
-        if (grid := self._draw_grid(size, random)) is None:
-            image, label = (centre_crop(volume, size) for volume in (image, label))
+        grid = self._draw_grid(size, random)
+        if displacement is None:
+            image = self._move(image, grid, size)
         else:
-            image = _plain(self._resample(image, grid, mode="bilinear"))
+            moved = _displaced(grid, size, displacement)
+            image = torch.cat([self._move(image[:MR], grid, size), self._move(image[MR:], moved, size)])
+        if grid is None:
+            label = centre_crop(label, size)
+        else:
             warped = _plain(self._resample(label[None].float(), grid, mode="nearest"))
             label = warped[0].round().to(label.dtype)
         channels = [self._change_intensity(c, image[c : c + 1], random) for c in range(len(image))]
         return torch.cat(channels), label
+
+    def _move(self, image: Tensor, grid: Any, size: tuple[int, int, int]) -> Tensor:
+        """Take an image from where the grid says; from its centre where there is none."""
+        if grid is None:
+            return centre_crop(image, size)
+        return _plain(self._resample(image, grid, mode="bilinear"))
 
     def _draw_grid(self, size: tuple[int, int, int], random: np.random.RandomState) -> Any:
         """Where each voxel of the result comes from, `(4, *size)` about the centre; None for no change."""
@@ -105,7 +131,7 @@ class Augmenter:
         affine, elastic = random.uniform(size=2) < (settings.affine_probability, settings.elastic_probability)
         if not (affine or elastic):
             return None
-        grid = create_grid(size, dtype=torch.float32, backend="torch")
+        grid = _still(size)
         if elastic:
             shifts = free_form_shifts(size, settings.elastic_spacing_voxels, settings.elastic_voxels, random)
             grid[:3] += torch.from_numpy(shifts)
@@ -120,6 +146,17 @@ class Augmenter:
             transform.set_random_state(state=random)
             result = transform(result)
         return _plain(result)
+
+
+def _still(size: tuple[int, int, int]) -> Any:
+    """The grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
+    return create_grid(size, dtype=torch.float32, backend="torch")
+
+
+def _displaced(grid: Any, size: tuple[int, int, int], displacement: Displacement) -> Tensor:
+    """Where each voxel of the result comes from in an image that is displaced first, `(3, *size)`."""
+    points = _plain(_still(size) if grid is None else grid)[:3]
+    return origins(points.movedim(0, -1), displacement).movedim(-1, 0)
 
 
 def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:

@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop
-from crossmodalnet.data.missing import without
-from crossmodalnet.data.pair_changes import CT, draw_loss
+from crossmodalnet.data.displacement import Displacement
+from crossmodalnet.data.missing import CT, without
+from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
 from crossmodalnet.data.patches import draw_region, pad_to
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
 CONTEXT = 1.25
 
-# Numbers that keep the draw of a lost modality apart from those of patch and augmentation. Zero would not:
-# seeds that differ by trailing zeros are the same.
-_LOSS = 1
+# Numbers that keep the draws of a lost modality and of a displacement apart from each other and from those of patch
+# and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
+_LOSS, _DISPLACEMENT = 1, 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class TrainingSet:
 
     Args:
         cases: at least one.
-        settings: of the augmentation; None leaves samples as they are.
+        settings: of the augmentation; None leaves samples as they are. The MR of a pair is displaced where the sample
+            keeps both images: the label of a sample without CT is the MR's.
         patch_size: voxels; smaller cases are padded by repeating their border.
         samples_per_case: how often an epoch visits each case.
         foreground_share: share of patches centred on a structure.
@@ -168,7 +170,8 @@ class TrainingSet:
         else:
             if not hasattr(self._local, "augmenter"):
                 self._local.augmenter = Augmenter(self._settings)
-            image, label = self._local.augmenter(image, label, size, random)
+            displacement = None if lost is not None else self._displacement(case, epoch, position)
+            image, label = self._local.augmenter(image, label, size, random, displacement)
         return LabelledCase(case.name, image if lost is None else without(image, lost), label)
 
     def _lose(self, case: LabelledCase, epoch: int, position: int) -> tuple[int | None, Tensor]:
@@ -181,6 +184,13 @@ class TrainingSet:
             return lost, case.label
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
+
+    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+        """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
+        if case.single or self._settings is None or not self._settings.displacement_probability:
+            return None
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _DISPLACEMENT))
+        return draw_misregistration(self._settings, random)
 
 
 def _padded(case: LabelledCase, size: tuple[int, int, int]) -> LabelledCase:

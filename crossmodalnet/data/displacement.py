@@ -39,6 +39,20 @@ def draw_displacement(
     return Displacement(_vector(shift * shift_voxels), _vector(axis * rotation_degrees))
 
 
+def origins(points: Tensor, displacement: Displacement) -> Tensor:
+    """Find where the content at `points` comes from: the inverse of the displacement, `R^T (x - shift)`.
+
+    Args:
+        points: (..., 3), voxels along d, h, w from the centre of the image.
+        displacement: shift and rotation.
+
+    Returns:
+        the same shape.
+    """
+    rotation = Rotation.from_rotvec(displacement.rotation_degrees, degrees=True).as_matrix()
+    return (points - points.new_tensor(displacement.shift_voxels)) @ points.new_tensor(rotation)
+
+
 def displace(image: Tensor, displacement: Displacement) -> Tensor:
     """Move the content of an image by trilinear interpolation; what comes in from outside repeats the border.
 
@@ -50,14 +64,12 @@ def displace(image: Tensor, displacement: Displacement) -> Tensor:
         the same shape.
     """
     size = image.shape[1:]
-    rotation = Rotation.from_rotvec(displacement.rotation_degrees, degrees=True).as_matrix()
     axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
     here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre
-    shift = image.new_tensor(displacement.shift_voxels)
-    # The content of a voxel comes from where the inverse takes it: `R^T (x - shift)`.
-    source = (here - shift) @ image.new_tensor(rotation)
     half = image.new_tensor([n / 2 for n in size])
-    grid = (source / half).flip(-1)  # grid_sample counts w, h, d, from -1 to 1 over the faces of the image
+    grid = (origins(here, displacement) / half).flip(
+        -1
+    )  # grid_sample counts w, h, d, from -1 to 1 over the faces of the image
     moved: Tensor = functional.grid_sample(
         image[None], grid[None], padding_mode="border", align_corners=False
     )

@@ -5,6 +5,9 @@ from torch import Tensor
 # Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
 MISSING = -1.0
 
+# The channels of an input.
+CT, MR = 0, 1
+
 
 def without(image: Tensor, channel: int) -> Tensor:
     """Take a modality out of an input.

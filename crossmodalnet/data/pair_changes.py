@@ -1,8 +1,10 @@
-"""What training does to a pair of images as a pair: it takes one of them away."""
+"""What training does to a pair of images as a pair: it takes one of them away, or displaces the MR."""
 
 import numpy as np
 
-CT, MR = 0, 1  # channels of an input
+from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.displacement import Displacement, draw_displacement
+from crossmodalnet.data.missing import CT, MR
 
 
 def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
@@ -13,3 +15,18 @@ def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
         random: source of the draw.
     """
     return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
+
+
+def draw_misregistration(
+    settings: AugmentationSettings, random: np.random.RandomState
+) -> Displacement | None:
+    """Draw how far the MR of a sample is displaced against its CT; None where it stays.
+
+    Args:
+        settings: how often, and how far at most; shift and angle are drawn uniformly from 0 to there.
+        random: source of every draw.
+    """
+    if random.uniform() >= settings.displacement_probability:
+        return None
+    voxels = random.uniform(0, settings.displacement_voxels)
+    return draw_displacement(voxels, random.uniform(0, settings.displacement_degrees), random)

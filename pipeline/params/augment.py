@@ -30,6 +30,27 @@ class AugmentParams(Section):
     smoothing_voxels: float = Field(0.8, ge=0, description="largest standard deviation of the blur, voxels")
     bias_field: float = Field(0.15, ge=0, description="largest coefficient of the MR's log bias field")
 
+    displacement_probability: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="probability that the MR of a pair is moved rigidly against CT and label, as a registration that "
+        "went wrong would; 0: off, as it always is for single images, for samples that lost a modality, and for a "
+        "network of one stream",
+    )
+    displacement_voxels: float = Field(
+        4.0,
+        ge=0,
+        description="largest shift of that displacement, voxels of the working grid; its length is drawn uniformly "
+        "from 0 to this",
+    )
+    displacement_degrees: float = Field(
+        10.0,
+        ge=0,
+        le=180,
+        description="largest rotation of that displacement, degrees; its angle is drawn uniformly from 0 to this",
+    )
+
     @field_validator("gamma")
     @classmethod
     def _positive_range(cls, value: tuple[float, float]) -> tuple[float, float]:

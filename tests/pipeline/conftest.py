@@ -85,6 +85,7 @@ def set_params(cohort: Path) -> Callable[..., None]:
         network: Mapping[str, Any] = MappingProxyType({}),
         losses: Mapping[str, Any] = MappingProxyType({}),
         adapt: Mapping[str, Any] = MappingProxyType({}),
+        augment: Mapping[str, Any] = MappingProxyType({}),
         **changes: Any,
     ) -> None:
         train = {
@@ -100,6 +101,7 @@ def set_params(cohort: Path) -> Callable[..., None]:
             "network": {"crossmodalnet": {**NETWORK, **network}},
             "losses": dict(losses),
             "adapt": dict(adapt),
+            "augment": dict(augment),
         }
         with (cohort / "params.yaml").open("w") as file:
             YAML(typ="safe").dump(sections, file)

@@ -54,3 +54,11 @@ def test_a_network_of_one_stream_loses_nothing(set_params, ablation, expected):
 def test_other_networks_lose_modalities_too(set_params):
     set_params(modality_dropout=0.5)
     assert read_params("mednext").modality_dropout == 0.5
+
+
+@pytest.mark.parametrize(("ablation", "expected"), [(None, 0.4), ("ct_only", 0.0), ("mr_only", 0.0)])
+def test_a_network_of_one_stream_has_image_and_label_left_together(set_params, ablation, expected):
+    set_params(augment={"displacement_probability": 0.4, "displacement_voxels": 1.5})
+    settings = read_params("crossmodalnet", ablation).augmentation
+    assert settings is not None
+    assert (settings.displacement_probability, settings.displacement_voxels) == (expected, 1.5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop, free_form_shifts
+from crossmodalnet.data.displacement import Displacement, displace
 
 NOTHING = AugmentationSettings(
     affine_probability=0.0,
@@ -21,6 +22,9 @@ NOTHING = AugmentationSettings(
     noise=0.1,
     smoothing_voxels=1.0,
     bias_field=0.2,
+    displacement_probability=1.0,  # drawn by the training set, of no effect here
+    displacement_voxels=2.0,
+    displacement_degrees=10.0,
 )
 SIZE = (16, 18, 14)
 
@@ -32,9 +36,9 @@ def _sample():
     return ball.float().expand(2, *SIZE).clone(), (3 * ball).to(torch.uint8)
 
 
-def _augment(seed=0, size=SIZE, **changes):
+def _augment(seed=0, size=SIZE, displacement=None, **changes):
     augmenter = Augmenter(dataclasses.replace(NOTHING, **changes))
-    return augmenter(*_sample(), size, np.random.RandomState(seed))
+    return augmenter(*_sample(), size, np.random.RandomState(seed), displacement)
 
 
 def test_nothing_to_do_leaves_the_sample():
@@ -85,6 +89,31 @@ def test_the_centre_is_cut(probability):
     assert torch.equal(label, _sample()[1][4:12, 4:14, 4:10])
     torch.testing.assert_close(image, _sample()[0][:, 4:12, 4:14, 4:10])
     assert torch.equal(centre_crop(_sample()[1], (8, 10, 6)), label)
+
+
+def test_a_displacement_moves_the_mr_alone():
+    displacement = Displacement((1.5, -0.5, 0.25), (0.0, 6.0, -8.0))
+    image, label = _augment(size=(8, 10, 6), displacement=displacement)
+    before, label_before = (centre_crop(volume, (8, 10, 6)) for volume in _sample())
+    assert torch.equal(label, label_before)
+    assert torch.equal(image[0], before[0])
+    expected = centre_crop(displace(_sample()[0][1:], displacement), (8, 10, 6))
+    torch.testing.assert_close(image[1:], expected, atol=1e-5, rtol=0)
+    assert (image[1] - before[1]).abs().max() > 0.5
+
+
+@pytest.mark.parametrize("change", ["affine_probability", "elastic_probability"])
+def test_a_displacement_comes_before_the_geometry_in_one_interpolation(change):
+    i, j, k = np.meshgrid(*[np.arange(20)] * 3, indexing="ij")
+    image = torch.from_numpy(0.5 + 0.5 * np.sin(i / 4) * np.cos(j / 5 + k / 6)).float().expand(2, 20, 20, 20)
+    label, displacement = (image[0] > 0.5).to(torch.uint8), Displacement((1.5, -0.5, 0.25), (4.0, 0.0, -8.0))
+    augmenter, size = Augmenter(dataclasses.replace(NOTHING, **{change: 1.0})), (10, 10, 10)
+    moved, seen = augmenter(image, label, size, np.random.RandomState(0), displacement)
+    whole, plain = augmenter(image, label, size, np.random.RandomState(0))
+    assert torch.equal(seen, plain)
+    assert torch.equal(moved[0], whole[0])
+    twice, _ = augmenter(displace(image, displacement), label, size, np.random.RandomState(0))
+    assert (moved[1] - twice[1]).abs().max() < 0.02 < 0.2 < (moved[1] - whole[1]).abs().max()
 
 
 def test_free_form_shifts_are_bounded_and_smooth():

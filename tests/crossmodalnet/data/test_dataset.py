@@ -10,7 +10,10 @@ from crossmodalnet.data.dataset import CONTEXT, LabelledCase, TrainingSet, epoch
 from crossmodalnet.data.missing import MISSING, is_missing
 from crossmodalnet.data.patches import draw_region
 
-SETTINGS = AugmentationSettings(0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1)
+SETTINGS = AugmentationSettings(
+    0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0
+)  # fmt: skip
+DISPLACED = replace(SETTINGS, displacement_probability=1.0)
 OPTIONS = {
     "settings": SETTINGS,
     "patch_size": (8, 8, 8),
@@ -22,7 +25,7 @@ OPTIONS = {
 
 
 # Every change of a pair as a pair.
-CHANGES = {"modality_dropout": 0.6}
+CHANGES = {"modality_dropout": 0.6, "settings": replace(SETTINGS, displacement_probability=0.6)}
 
 
 def _cases(count=3, size=8):
@@ -162,6 +165,35 @@ def test_without_a_label_of_its_mr_a_case_never_loses_its_ct():
 def test_a_single_image_is_never_lost():
     samples = _set([replace(_cases(1)[0], single=True)], modality_dropout=0.9)
     assert not any(any(_missing(samples.sample(0, 0, position))) for position in range(20))
+
+
+def test_the_mr_is_displaced_where_a_sample_keeps_both_images():
+    (case,) = _cases(1, size=13)
+    moved, still = (_set([case], settings=s, modality_dropout=0.6) for s in (DISPLACED, SETTINGS))
+    seen = set()
+    for position in range(20):
+        sample, expected = (samples.sample(0, 1, position) for samples in (moved, still))
+        seen.add(kind := _missing(expected))
+        assert torch.equal(sample.label, expected.label)
+        assert torch.equal(sample.image[0], expected.image[0])
+        assert torch.equal(sample.image[1], expected.image[1]) == any(kind)
+    assert len(seen) == 3
+
+
+def test_a_share_of_the_samples_is_displaced():
+    (case,) = _cases(1, size=4)
+    some, none = (
+        _set([case], settings=replace(SETTINGS, displacement_probability=p), patch_size=(4, 4, 4))
+        for p in (0.3, 0.0)
+    )
+    samples = [(some.sample(0, 0, n).image[1], none.sample(0, 0, n).image[1]) for n in range(200)]
+    assert sum(not torch.equal(a, b) for a, b in samples) == pytest.approx(60, abs=26)
+
+
+def test_a_single_image_is_not_displaced():
+    (case,) = _cases(1)
+    moved, still = (_set([replace(case, single=True)], settings=s) for s in (DISPLACED, SETTINGS))
+    assert torch.equal(moved.sample(0, 0, 0).image, still.sample(0, 0, 0).image)
 
 
 def test_both_labels_of_a_smaller_case_are_padded():

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from crossmodalnet.data.displacement import Displacement, displace, draw_displacement
+from crossmodalnet.data.displacement import Displacement, displace, draw_displacement, origins
 
 NOWHERE = (0.0, 0.0, 0.0)
 
@@ -39,3 +39,10 @@ def test_lengths_are_those_asked_for_and_directions_vary() -> None:
     assert all(np.linalg.norm(d.shift_voxels) == pytest.approx(3) for d in drawn)
     assert all(np.linalg.norm(d.rotation_degrees) == pytest.approx(10) for d in drawn)
     assert np.linalg.norm(np.mean([d.shift_voxels for d in drawn], axis=0)) < 0.5
+
+
+def test_origins_undo_the_rotation_after_the_shift() -> None:
+    # A quarter turn about d takes h to w, so what came to w from h is found at h.
+    displacement = Displacement((1.0, 0.0, 2.0), (90.0, 0.0, 0.0))
+    found = origins(torch.tensor([[1.0, 0.0, 5.0]]), displacement)
+    assert torch.allclose(found, torch.tensor([[0.0, 3.0, 0.0]]), atol=1e-6)
