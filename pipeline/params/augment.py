@@ -41,14 +41,15 @@ class AugmentParams(Section):
     displacement_voxels: float = Field(
         4.0,
         ge=0,
-        description="largest shift of that displacement, voxels of the working grid; its length is drawn uniformly "
-        "from 0 to this",
+        description="largest shift of a displaced MR against its CT, voxels of the working grid; the length "
+        "is drawn uniformly from 0 to this",
     )
     displacement_degrees: float = Field(
         10.0,
         ge=0,
         le=180,
-        description="largest rotation of that displacement, degrees; its angle is drawn uniformly from 0 to this",
+        description="largest rotation of a displaced MR against its CT, degrees; the angle is drawn "
+        "uniformly from 0 to this",
     )
 
     @field_validator("gamma")
