@@ -26,8 +26,8 @@ BUILDERS: dict[str, Builder] = {
     "mednext": build_mednext,
     "resenc_unet": build_resenc_unet,
 }
-# Published with losses on coarser outputs too; their option `deep_supervision` says whether they have them.
-DEEPLY_SUPERVISED = frozenset({"nnformer", "mednext", "resenc_unet"})
+# Published with losses on coarser outputs too, or ours; their option `deep_supervision` says whether they have them.
+DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
 
 
 def build_network(

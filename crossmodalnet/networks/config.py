@@ -1,17 +1,18 @@
 """What CrossModalNet is built from: its options, and the rules that they and the patch size obey."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from crossmodalnet.networks.attention import Similarity, Values
+from crossmodalnet.networks.convolution import strides_to
 from crossmodalnet.networks.cross import Refines
 from crossmodalnet.networks.deformable import Offsets
 from crossmodalnet.networks.swin import Residual
 from crossmodalnet.networks.windows import Triple
 
 Position = Literal["none", "sincos"]
-Stem = Literal["linear", "conv"]
+Transition = Literal["linear", "conv"]
 StreamNames = Literal["both", "ct", "mr"]
 
 AXES = ("depth", "height", "width")
@@ -41,10 +42,19 @@ class CrossModalNetConfig:
         mlp_ratio: hidden width of the MLPs over their channels.
         drop_path: probability of skipping a branch, rising linearly to this value at the deepest level.
         position: encoding added after patch embedding.
-        stem: linear patch embedding alone, or a convolution at full resolution before it and in the head.
-        stem_channels: per stream, for stem conv.
+        stem: linear patch embedding, or residual convolutions from full resolution down to the tokens, whose finer
+            maps are joined again on the way up, in the head.
+        stem_channels: per stream, for stem conv, of the maps finer than the tokens, finest first; the last entry
+            serves further ones.
+        joins: between levels and at the skips of each stream: patch merging and expanding with linear maps, or
+            residual convolutions.
         head_channels: features per voxel before the classes.
+        swin_scale: first scale of the residual branch of Swin blocks, on the last layer of their MLP.
+        cross_scale: first scale of the residual branch of Cross Transformer blocks, likewise.
+        conv_scale: first scale of the residual branch of convolution blocks, on their last norm.
         checkpointing: recompute activations in the backward pass to save memory.
+        deep_supervision: logits of coarser maps in training mode, too.
+        missing_token: a learned token in place of a stream whose image is missing.
     """
 
     streams: StreamNames
@@ -66,20 +76,27 @@ class CrossModalNetConfig:
     mlp_ratio: float
     drop_path: float
     position: Position
-    stem: Stem
-    stem_channels: int
+    stem: Transition
+    stem_channels: tuple[int, ...]
+    joins: Transition
     head_channels: int
+    swin_scale: float
+    cross_scale: float
+    conv_scale: float
     checkpointing: bool
+    deep_supervision: bool = False
+    missing_token: bool = False
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "CrossModalNetConfig":
-        """Read the options from `values`, which must hold each of them.
+        """Read the options from `values`, which must hold each of them that has no default.
 
         Raises:
             ValueError: an unknown or missing option, or one that breaks a rule.
         """
         known = {field.name for field in fields(cls)}
-        if wrong := sorted(known ^ set(values)):
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if wrong := sorted((set(values) - known) | (needed - set(values))):
             raise ValueError(
                 f"options of crossmodalnet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
             )
@@ -92,6 +109,8 @@ class CrossModalNetConfig:
                 raise ValueError(
                     f"{name} must have one entry per level as depths has ({levels}), got {length}"
                 )
+        if self.stem == "conv" and not self.stem_channels:
+            raise ValueError("stem_channels must have an entry for stem: conv, got none")
         for level, num_heads in enumerate(self.heads):
             if self.dim(level) % num_heads:
                 raise ValueError(
@@ -109,6 +128,19 @@ class CrossModalNetConfig:
     def crosses(self) -> bool:
         """Whether there are Cross Transformer blocks."""
         return self.cross and self.streams == "both"
+
+    @property
+    def strides(self) -> list[Triple]:
+        """Strides from full resolution down to the tokens, step by step."""
+        return strides_to(self.patch_embedding)
+
+    @property
+    def finer_channels(self) -> tuple[int, ...]:
+        """Channels per stream of the maps finer than the tokens, finest first; none with a linear stem."""
+        if self.stem == "linear":
+            return ()
+        last = len(self.stem_channels) - 1
+        return tuple(self.stem_channels[min(step, last)] for step in range(len(self.strides)))
 
     @property
     def num_levels(self) -> int:

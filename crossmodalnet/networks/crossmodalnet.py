@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from crossmodalnet.data.missing import is_missing
+from crossmodalnet.networks.convolution import UpConvolution, to_map, to_tokens
 from crossmodalnet.networks.embedding import PatchExpanding
-from crossmodalnet.networks.head import FusedHead
+from crossmodalnet.networks.head import AuxiliaryHeads, ConvHead, FusedHead
 
 Streams = tuple[Tensor, ...]
 Size = tuple[int, ...]
@@ -65,29 +67,49 @@ class SkipConnection(nn.Module):
         return out
 
 
+class ConvSkip(nn.Module):
+    """Go up a level in one stream by convolutions (not in the paper): expand, join, a residual block.
+
+    Example: (1, 5, 5, 5, 96) and skip (1, 10, 10, 10, 48) -> (1, 10, 10, 10, 48).
+    """
+
+    def __init__(self, dim: int, *, branch_scale: float) -> None:
+        super().__init__()
+        self.up = UpConvolution(2 * dim, dim, dim, (2, 2, 2), branch_scale=branch_scale)
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
+        return to_tokens(self.up(to_map(coarse), to_map(skip)))
+
+
 class CrossModalNet(nn.Module):
     """The U-shaped parallel feature network, composed of the parts that `build_crossmodalnet` makes.
 
-    Example with patches of 48x48x48, stride 2, 24 channels and three levels; each stream:
+    Example with patches of 40x40x40, tokens of 4 voxels with 48 channels and two levels; each stream:
 
-        image    (1, 1, 48, 48, 48)
-        encoder  (1, 24, 24, 24, 24) -> (1, 12, 12, 12, 48) -> (1, 6, 6, 6, 96)
-        decoder  (1, 12, 12, 12, 48) -> (1, 24, 24, 24, 24)
-        logits   (1, 8, 48, 48, 48), of both streams together
+        image    (1, 1, 40, 40, 40)
+        stem     (1, 8, 40, 40, 40) -> (1, 24, 20, 20, 20)
+        encoder  (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96)
+        decoder  (1, 10, 10, 10, 48)
+        head     (1, 48, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together
+        logits   (1, 8, 40, 40, 40)
 
     In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has
-    lists of one in their place.
+    lists of one in their place. A modality that is missing (`crossmodalnet.data.missing`) is replaced by a learned
+    token at every place, where the network was built for that; its finer maps are zero.
 
     Args:
         inputs: input channel of each stream.
         check_size: called with the spatial size of an input, raises ValueError if the network cannot take it.
         stems: a pair of convolutional stems, or nothing.
-        embeddings: a pair of patch embeddings.
+        embeddings: a pair of embeddings, of the images or of what the stems make of them.
+        missing: a pair of tokens that stand for a missing image, or nothing.
         encoder: the layers of each level, finest first.
         mergings: a pair of patch mergings from each level but the deepest to the next.
         skips: a pair of skip connections for each level but the deepest.
         decoder: the layers of each level but the deepest.
         head: fuses both streams.
+        auxiliary: gives logits of coarser maps in training mode (deep supervision), or None.
     """
 
     def __init__(
@@ -97,37 +119,46 @@ class CrossModalNet(nn.Module):
         check_size: Callable[[Size], None],
         stems: nn.ModuleList,
         embeddings: nn.ModuleList,
+        missing: nn.ParameterList,
         encoder: nn.ModuleList,
         mergings: nn.ModuleList,
         skips: nn.ModuleList,
         decoder: nn.ModuleList,
-        head: FusedHead,
+        head: FusedHead | ConvHead,
+        auxiliary: AuxiliaryHeads | None,
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
         self.check_size = check_size
         self.stems = stems
         self.embeddings = embeddings
+        self.missing = missing
         self.encoder = encoder
         self.mergings = mergings
         self.skips = skips
         self.decoder = decoder
         self.head = head
+        self.auxiliary = auxiliary
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.
+
+        Returns:
+            the logits; with deep supervision, in training mode, a list of them, finest first.
 
         Raises:
             ValueError: not two channels, or a size that the network cannot take.
         """
         return self.logits_and_layers(x)[0]
 
-    def logits_and_layers(self, x: Tensor) -> tuple[Tensor, list[Streams]]:
-        """Segment, and give the features of every layer too, `(b, d, h, w, c)`, from one forward pass."""
-        images = self._images(x)
-        layers = self._layers(images)
-        logits: Tensor = self.head(layers[-1], images if self.stems else [])
-        return logits, layers
+    def logits_and_layers(self, x: Tensor) -> tuple[Tensor | list[Tensor], list[Streams]]:
+        """Segment as `forward`, and give the features of every layer too, `(b, d, h, w, c)`, from one pass."""
+        streams, finer = self._embedded(x)
+        layers = self._layers(streams)
+        logits, fused = self.head(layers[-1], finer)
+        if self.auxiliary is None or not self.training:
+            return logits, layers
+        return [logits, *self.auxiliary(fused, self._supervised(layers))], layers
 
     def features(self, x: Tensor) -> list[Streams]:
         """Give the features `F^l` of the streams (Eq. 1): embedded, then after each layer.
@@ -138,17 +169,29 @@ class CrossModalNet(nn.Module):
         Returns:
             per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
         """
-        return channels_first(self._layers(self._images(x)))
+        return channels_first(self._layers(self._embedded(x)[0]))
 
-    def _images(self, x: Tensor) -> list[Tensor]:
+    def _embedded(self, x: Tensor) -> tuple[Streams, list[Streams]]:
+        """Give the streams' first tokens, and their finer maps per resolution, finest first."""
         if x.ndim != 5 or x.shape[1] != 2:
             raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
         self.check_size(tuple(x.shape[2:]))
         images = [x[:, channel : channel + 1] for channel in self.inputs]
-        return [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else images
+        pyramids = [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else []
+        deepest = [maps[-1] for maps in pyramids] if pyramids else images
+        streams: Streams = tuple(embed(m) for embed, m in zip(self.embeddings, deepest, strict=True))
+        finer = list(zip(*pyramids, strict=True))
+        if not self.missing:
+            return streams, finer
+        absent = is_missing(x)[:, list(self.inputs)].T  # per stream (b,)
+        gone = [here.view(-1, 1, 1, 1, 1) for here in absent]
+        replaced = zip(gone, self.missing, streams, strict=True)
+        return (
+            tuple(torch.where(here, token, stream) for here, token, stream in replaced),
+            [tuple(m.masked_fill(here, 0.0) for here, m in zip(gone, maps, strict=True)) for maps in finer],
+        )
 
-    def _layers(self, images: list[Tensor]) -> list[Streams]:
-        streams: Streams = tuple(embed(x) for embed, x in zip(self.embeddings, images, strict=True))
+    def _layers(self, streams: Streams) -> list[Streams]:
         out: list[Streams] = [streams]
         skips: list[Streams] = []
         for level, layers in enumerate(self.encoder):
@@ -160,6 +203,14 @@ class CrossModalNet(nn.Module):
             streams = _each(self.skips[level], out[-1], skips[level])
             out += _run(self.decoder[level], streams)
         return out
+
+    def _supervised(self, layers: Sequence[Streams]) -> list[Streams]:
+        """Pick the last layer of each level of the decoder, finest first, and of the encoder's deepest level."""
+        ends = [len(layers) - 1]
+        for level in self.decoder:
+            assert isinstance(level, nn.ModuleList)
+            ends.append(ends[-1] - len(level))
+        return [layers[end] for end in ends]
 
 
 def channels_first(layers: Sequence[Streams]) -> list[Streams]:

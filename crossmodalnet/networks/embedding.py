@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from crossmodalnet.networks.convolution import ResidualConvBlock, to_map, to_tokens
 from crossmodalnet.networks.windows import Triple
 
 
@@ -42,7 +43,6 @@ class PatchEmbedding(nn.Module):
     def __init__(self, in_channels: int, dim: int, stride: Triple, *, sincos: bool = False) -> None:
         super().__init__()
         self.stride = stride
-        self.dim = dim
         self.sincos = sincos
         self.proj = nn.Linear(in_channels * stride[0] * stride[1] * stride[2], dim)
         self.norm = nn.LayerNorm(dim)
@@ -52,10 +52,32 @@ class PatchEmbedding(nn.Module):
         sd, sh, sw = self.stride
         blocks = rearrange(x, "b c (d sd) (h sh) (w sw) -> b d h w (c sd sh sw)", sd=sd, sh=sh, sw=sw)
         tokens: Tensor = self.norm(self.proj(blocks))
-        if self.sincos:
-            size: Triple = (tokens.shape[1], tokens.shape[2], tokens.shape[3])
-            tokens = tokens + sincos_position(size, self.dim, x.device)
-        return tokens
+        return add_position(tokens) if self.sincos else tokens
+
+
+class ConvEmbedding(nn.Module):
+    """Turn blocks of `stride` voxels into tokens by a residual convolution block (not in the paper).
+
+    Example: (1, 24, 20, 20, 20), stride 2, dim 48 -> (1, 10, 10, 10, 48).
+    """
+
+    def __init__(
+        self, in_channels: int, dim: int, stride: Triple, *, branch_scale: float, sincos: bool = False
+    ) -> None:
+        super().__init__()
+        self.block = ResidualConvBlock(in_channels, dim, stride, branch_scale=branch_scale)
+        self.sincos = sincos
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a map `(b, c, D, H, W)` to tokens `(b, D / stride, H / stride, W / stride, dim)`."""
+        tokens = to_tokens(self.block(x))
+        return add_position(tokens) if self.sincos else tokens
+
+
+def add_position(tokens: Tensor) -> Tensor:
+    """Add `sincos_position` to tokens `(b, d, h, w, c)`."""
+    size: Triple = (tokens.shape[1], tokens.shape[2], tokens.shape[3])
+    return tokens + sincos_position(size, tokens.shape[4], tokens.device)
 
 
 class PatchMerging(nn.Module):
@@ -74,6 +96,21 @@ class PatchMerging(nn.Module):
         blocks = rearrange(x, "b (d i) (h j) (w k) c -> b d h w (i j k c)", i=2, j=2, k=2)
         merged: Tensor = self.reduce(self.norm(blocks))
         return merged
+
+
+class ConvMerging(nn.Module):
+    """Go down a level by a residual convolution block of stride 2 (not in the paper).
+
+    Example: (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96).
+    """
+
+    def __init__(self, dim: int, *, branch_scale: float) -> None:
+        super().__init__()
+        self.block = ResidualConvBlock(dim, 2 * dim, (2, 2, 2), branch_scale=branch_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, d, h, w, c)` to `(b, d / 2, h / 2, w / 2, 2 c)`; the axes are even."""
+        return to_tokens(self.block(to_map(x)))
 
 
 class PatchExpanding(nn.Module):

@@ -82,11 +82,31 @@ class CrossModalNetParams(NetworkSection):
     )
     stem: Literal["linear", "conv"] = Field(
         "conv",
-        description="linear: patch embedding alone, as in the paper; conv: a convolution at full resolution "
-        "feeds it and the head",
+        description="way from voxels to tokens and back; linear: patch embedding and expanding alone, as in the paper; "
+        "conv: residual convolutions from full resolution down to the tokens, joined again on the way up",
     )
-    stem_channels: int = Field(8, ge=1, description="per stream, for stem: conv")
+    stem_channels: Levels = Field(
+        (8, 24),
+        description="channels per stream of the maps finer than the tokens, for stem: conv, finest first; the last "
+        "entry serves further ones",
+    )
+    joins: Literal["linear", "conv"] = Field(
+        "conv",
+        description="way between levels and at the skips; linear: patch merging and expanding, as in the paper; conv: "
+        "residual convolutions",
+    )
     head_channels: int = Field(16, ge=1, description="features per voxel before the classes")
+    swin_scale: float = Field(
+        1.0, gt=0, description="first scale of the residual branch of Swin blocks; a choice of first weights"
+    )
+    cross_scale: float = Field(
+        0.1,
+        gt=0,
+        description="first scale of the residual branch of Cross Transformer blocks; small, the streams meet slowly",
+    )
+    conv_scale: float = Field(
+        0.1, gt=0, description="first scale of the residual branch of convolution blocks"
+    )
     checkpointing: bool = Field(
         False, description="recompute activations in the backward pass: less memory, slower"
     )

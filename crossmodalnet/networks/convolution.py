@@ -1,0 +1,99 @@
+"""Residual convolutions (not in the paper): what carries resolution between voxels, tokens and levels."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from crossmodalnet.networks.windows import Triple
+
+SLOPE = 0.01
+
+
+class ResidualConvBlock(nn.Module):
+    """Two convolutions with instance norm and a short cut, as in residual-encoder U-Nets (Isensee et al. 2024).
+
+    Where the size changes, the short cut is average pooling and a linear map of channels.
+
+    Example: (1, 8, 40, 40, 40), stride 2, 24 channels -> (1, 24, 20, 20, 20).
+
+    Args:
+        in_channels: of the input.
+        channels: of the output.
+        stride: voxels per axis that become one.
+        branch_scale: first scale of the branch's last norm; small, the block begins close to its short cut.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: Triple = (1, 1, 1), *, branch_scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.InstanceNorm3d(channels, affine=True)
+        self.conv2 = nn.Conv3d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.InstanceNorm3d(channels, affine=True)
+        self.act = nn.LeakyReLU(SLOPE)
+        same = in_channels == channels and stride == (1, 1, 1)
+        self.pool = nn.AvgPool3d(stride) if stride != (1, 1, 1) else nn.Identity()
+        self.project = None if same else nn.Conv3d(in_channels, channels, 1, bias=False)
+        self.project_norm = None if same else nn.InstanceNorm3d(channels, affine=True)
+        nn.init.constant_(self.norm2.weight, branch_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, in_channels, D, H, W)` to `(b, channels, D / stride, H / stride, W / stride)`."""
+        branch = self.norm2(self.conv2(self.act(self.norm1(self.conv1(x)))))
+        shortcut = self.pool(x)
+        if self.project is not None and self.project_norm is not None:
+            shortcut = self.project_norm(self.project(shortcut))
+        out: Tensor = self.act(branch + shortcut)
+        return out
+
+
+class UpConvolution(nn.Module):
+    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a residual block.
+
+    Example: (1, 96, 10, 10, 10), stride 2, skip (1, 48, 20, 20, 20) -> (1, 48, 20, 20, 20).
+
+    Args:
+        in_channels: of the coarse map.
+        channels: of the output.
+        skip_channels: of the finer maps together; 0 without any.
+        stride: voxels per axis that each voxel becomes.
+        branch_scale: see `ResidualConvBlock`.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, skip_channels: int, stride: Triple, *, branch_scale: float
+    ) -> None:
+        super().__init__()
+        self.expand = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=False)
+        self.block = ResidualConvBlock(channels + skip_channels, channels, branch_scale=branch_scale)
+
+    def forward(self, coarse: Tensor, *skips: Tensor) -> Tensor:
+        """Map coarse `(b, in_channels, d, h, w)` and skips `(b, s, D, H, W)` to `(b, channels, D, H, W)`."""
+        out: Tensor = self.block(torch.cat([self.expand(coarse), *skips], dim=1))
+        return out
+
+
+def strides_to(total: Triple) -> list[Triple]:
+    """Reach a stride in steps that halve every axis as long as its stride is even.
+
+    Example: (4, 4, 4) -> two steps of (2, 2, 2); (1, 2, 4) -> (1, 2, 2), (1, 1, 2); (1, 1, 1) -> none.
+    """
+    steps = []
+    while max(total) > 1:
+        d, h, w = (2 if n % 2 == 0 else n for n in total)
+        steps.append((d, h, w))
+        total = total[0] // d, total[1] // h, total[2] // w
+    return steps
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """Turn a map `(b, c, d, h, w)` into tokens `(b, d, h, w, c)`."""
+    tokens: Tensor = rearrange(x, "b c d h w -> b d h w c")
+    return tokens
+
+
+def to_map(tokens: Tensor) -> Tensor:
+    """Turn tokens `(b, d, h, w, c)` into a map `(b, c, d, h, w)`."""
+    x: Tensor = rearrange(tokens, "b d h w c -> b c d h w")
+    return x
