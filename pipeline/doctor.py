@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.params.base import read_raw, validate
 from pipeline.params.schema import Params
 from pipeline.paths import MANIFEST, PARAMS
+from pipeline.wasteful_windows import wasteful_windows
 
 # Release series the project is tested with; constraints.txt has the exact versions.
 TESTED = {
@@ -156,6 +157,9 @@ def _fit(params: Params) -> Iterator[Finding]:
         yield Finding(
             "fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy
         )
+
+    for text in wasteful_windows(params):
+        yield Finding("fit", True, text, "null chooses a window that divides the map")
 
 
 def _succeeds(command: list[str]) -> bool:

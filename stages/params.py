@@ -1,8 +1,14 @@
 """`crossmodalnet params`: show, explain and choose the parameters."""
 
-from typing import Annotated
+import logging
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.params.schema import Params
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(help="Show, explain and choose the parameters of params.yaml.", no_args_is_help=True)
 
@@ -15,12 +21,14 @@ def show() -> None:
     from pipeline.params.schema import Params
 
     default = {key.name: key.value for key in keys(Params())}
-    changed = [key for key in keys(validate(Params, read_raw(), "")) if key.value != default.get(key.name)]
+    params = validate(Params, read_raw(), "")
+    changed = [key for key in keys(params) if key.value != default.get(key.name)]
     _table(
         "params.yaml against the defaults" if changed else "params.yaml holds the defaults",
         ["key", "value", "default"],
         [[key.name, to_yaml(key.value), to_yaml(default.get(key.name))] for key in changed],
     )
+    _warn(params)
 
 
 @app.command()
@@ -71,6 +79,15 @@ def use(
         ["key", "before", "now"],
         [[k.name, to_yaml(old.get(k.name)), to_yaml(k.value)] for k in changed],
     )
+    _warn(new)
+
+
+def _warn(params: "Params") -> None:
+    """Name windows that waste tokens."""
+    from pipeline.wasteful_windows import wasteful_windows
+
+    for text in wasteful_windows(params):
+        logger.warning("%s; null chooses a window that divides the map", text)
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -17,7 +17,7 @@ from crossmodalnet.networks.deformable import DeformableOperator
 from crossmodalnet.networks.embedding import ConvEmbedding, ConvMerging, PatchEmbedding, PatchMerging
 from crossmodalnet.networks.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.swin import SwinBlock
-from crossmodalnet.networks.windows import Triple, effective_window
+from crossmodalnet.networks.windows import Triple
 
 # Standard deviation of a missing stream's first token.
 TOKEN_SCALE = 0.02
@@ -139,7 +139,7 @@ def _swin(config: CrossModalNetConfig, size: Triple, level: int) -> nn.Sequentia
             SwinBlock(
                 config.dim(level),
                 config.heads[level],
-                effective_window(size, config.window),
+                config.window_at(size),
                 shifted=shifted,
                 residual=config.residual,
                 mlp_ratio=config.mlp_ratio,
@@ -151,7 +151,7 @@ def _swin(config: CrossModalNetConfig, size: Triple, level: int) -> nn.Sequentia
 
 
 def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransformerBlock:
-    dim, window = config.dim(level), config.cross_window[level]
+    dim = config.dim(level)
     sampler = (
         DeformableOperator(
             dim,
@@ -168,7 +168,7 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
         dim,
         attention,
         sampler=sampler,
-        window=None if window is None else effective_window(size, window),
+        window=config.cross_window_at(level, size),
         refines=config.refines,
         residual=config.residual,
         mlp_ratio=config.mlp_ratio,

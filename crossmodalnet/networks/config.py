@@ -9,12 +9,14 @@ from crossmodalnet.networks.convolution import strides_to
 from crossmodalnet.networks.cross import Refines
 from crossmodalnet.networks.deformable import Offsets
 from crossmodalnet.networks.swin import Residual
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.windows import Triple, dividing_window, effective_window, padding_share
 
 Position = Literal["none", "sincos"]
 Transition = Literal["linear", "conv"]
 StreamNames = Literal["both", "ct", "mr"]
 
+# Share of padded tokens from which a window is called wasteful.
+WASTE = 0.1
 AXES = ("depth", "height", "width")
 
 
@@ -28,9 +30,10 @@ class CrossModalNetConfig:
         depths: layers T^l (plain Swin, shifted Swin, Cross Transformer block) per level.
         heads: of every attention, per level.
         patch_embedding: voxels per token and axis.
-        window: of the Swin blocks, tokens per axis.
+        window: of the Swin blocks, tokens per axis; None is the one that pads the map of each level least.
         cross: with Cross Transformer blocks; without, the streams meet in the head alone.
-        cross_window: of the cross attention, per level; None is attention over all tokens.
+        cross_window: of the cross attention, per level, where None is attention over all tokens; None for all is the
+            window that pads each map least, and all tokens at the deepest level.
         values: stream of the values in Eq. 4.
         similarity: of queries and keys.
         refines: which of its two streams a Cross Transformer block refines.
@@ -62,9 +65,9 @@ class CrossModalNetConfig:
     depths: tuple[int, ...]
     heads: tuple[int, ...]
     patch_embedding: Triple
-    window: Triple
+    window: Triple | None
     cross: bool
-    cross_window: tuple[Triple | None, ...]
+    cross_window: tuple[Triple | None, ...] | None
     values: Values
     similarity: Similarity
     refines: Refines
@@ -105,7 +108,8 @@ class CrossModalNetConfig:
     def __post_init__(self) -> None:
         levels = len(self.depths)
         for name in ("heads", "cross_window", "num_points"):
-            if (length := len(getattr(self, name))) != levels:
+            value = getattr(self, name)
+            if value is not None and (length := len(value)) != levels:
                 raise ValueError(
                     f"{name} must have one entry per level as depths has ({levels}), got {length}"
                 )
@@ -174,6 +178,33 @@ class CrossModalNetConfig:
                     f"patch size {size}: {axis} must be a multiple of {multiple} "
                     f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
                 )
+
+    def window_at(self, size: Triple) -> Triple:
+        """Window of the Swin blocks on a map of `size` tokens."""
+        return effective_window(size, self.window or dividing_window(size))
+
+    def cross_window_at(self, level: int, size: Triple) -> Triple | None:
+        """Window of the cross attention at `level` on a map of `size` tokens; None: over all tokens."""
+        if self.cross_window is None:
+            return None if level == self.num_levels - 1 else dividing_window(size)
+        window = self.cross_window[level]
+        return None if window is None else effective_window(size, window)
+
+    def wasteful_windows(self, patch_size: Triple) -> list[str]:
+        """Name the windows that add more than a tenth to the tokens of a map, with what would not."""
+        found = []
+        for level in range(self.num_levels):
+            size = self.map_size(patch_size, level)
+            windows = {"window": self.window_at(size)}
+            if self.crosses and (cross := self.cross_window_at(level, size)):
+                windows["cross_window"] = cross
+            found += [
+                f"{name} {list(window)} adds {share:.0%} to the {list(size)} tokens of level {level + 1}; "
+                f"{list(dividing_window(size))} adds {padding_share(size, dividing_window(size)):.0%}"
+                for name, window in windows.items()
+                if (share := padding_share(size, window)) > WASTE
+            ]
+        return found
 
     def map_size(self, patch_size: Triple, level: int) -> Triple:
         """Tokens per axis at `level`."""

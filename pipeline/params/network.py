@@ -30,23 +30,28 @@ class CrossModalNetParams(NetworkSection):
         "both", description="both: the paper; ct or mr: one stream alone, without cross attention"
     )
     channels: int = Field(
-        24, ge=1, description="of each stream at the finest level, doubled at each next one"
+        48,
+        ge=1,
+        description="channels of each stream at the finest level of tokens, doubled at each next one",
     )
     depths: Levels = Field(
-        (1, 1, 1),
+        (1, 1),
         description="layers per level, each a plain and a shifted Swin block and a Cross Transformer block",
     )
-    heads: Levels = Field(
-        (2, 4, 8), description="attention heads per level; divide the channels of the level"
+    heads: Levels = Field((4, 8), description="attention heads per level; divide the channels of the level")
+    patch_embedding: IntTriple = Field((4, 4, 4), description="voxels per token and axis at the finest level")
+    window: Window | None = Field(
+        None,
+        description="window of the Swin blocks, tokens per axis; null: at each level the one of at most 7 that pads "
+        "its map least",
     )
-    patch_embedding: IntTriple = Field((2, 2, 2), description="voxels per token and axis at the finest level")
-    window: Window = Field((4, 4, 4), description="window of the Swin blocks, tokens per axis")
     cross: bool = Field(
         True, description="false: no Cross Transformer blocks, the streams meet in the head alone"
     )
-    cross_window: Windows = Field(
-        ((4, 4, 4), (4, 4, 4), None),
-        description="window of the cross attention per level; null: over all tokens",
+    cross_window: Windows | None = Field(
+        None,
+        description="window of the cross attention per level, of which null is over all tokens; null for all: chosen "
+        "as `window` is, and over all tokens at the deepest level",
     )
     values: Literal["b", "a"] = Field(
         "b",
@@ -71,7 +76,7 @@ class CrossModalNetParams(NetworkSection):
         description="static: 3 K D H W parameters, tied to the patch size, as in the paper; "
         "predicted: from the features, any size",
     )
-    num_points: Levels = Field((1, 2, 4), description="K of Eq. 7 per level: samples per location")
+    num_points: Levels = Field((2, 4), description="K of Eq. 7 per level: samples per location")
     max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")
     mlp_ratio: float = Field(2.0, gt=0, description="hidden width of the MLPs over their channels")
     drop_path: float = Field(
