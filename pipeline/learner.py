@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
+from crossmodalnet.networks.parameter_groups import parameter_groups
 from pipeline.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.distributed import Processes
 from pipeline.errors import DivergenceError
@@ -47,6 +48,7 @@ class Learner:
         params: of the training.
         processes: which train together; gradients are averaged over them.
         extra: makes what is minimised beside the balanced objectives of the network, which is on its device then.
+        offset_rate: learning rate of deformable offsets over the network's.
     """
 
     def __init__(
@@ -56,14 +58,21 @@ class Learner:
         params: TrainParams,
         processes: Processes,
         extra: Callable[[nn.Module], ExtraObjective] = ExtraObjective,
+        offset_rate: float = 1.0,
     ) -> None:
         self._params = params
         self._processes = processes
         self._device = processes.device
         self.network = network.to(self._device)
         self._averaged = copy.deepcopy(self.network).requires_grad_(False) if params.ema_decay else None
+        self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
+            [
+                {"params": group.parameters, "weight_decay": params.weight_decay if group.decays else 0.0}
+                for group in self._groups
+            ],
+            lr=params.lr,
+            fused=True,
         )
         self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
         self._extra = extra(self.network)
@@ -192,8 +201,8 @@ class Learner:
             self._scaler.load_state_dict(values["scaler"])
 
     def _update(self, total: Tensor, lr: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
+            settings["lr"] = lr * group.rate
         optimizers = [self._optimizer, *self._extra.optimizers()]
         for optimizer in optimizers:
             optimizer.zero_grad()

@@ -68,6 +68,8 @@ class ModelParams:
         options = self.network.options()
         if self.builder in DEEPLY_SUPERVISED:
             options["deep_supervision"] = self.losses.deep_supervision
+        if self.builder == OURS and self.modality_dropout:
+            options["missing_token"] = True
         return options
 
     @property
@@ -78,7 +80,7 @@ class ModelParams:
     @property
     def sees_pairs(self) -> bool:
         """Whether the network looks at both images of a pair."""
-        return bool(self.options.get("streams", "both") == "both")
+        return bool(self.network.options().get("streams", "both") == "both")
 
     @property
     def modality_dropout(self) -> float:
@@ -203,7 +205,9 @@ def run_training(
             f"network.{params.builder} with train.patch_size {train.patch_size}: {error}"
         ) from error
     samples = _samples(params, cohort.training, seed)
-    learner = Learner(network, params.losses, train, processes, _extra(params, cohort))
+    learner = Learner(
+        network, params.losses, train, processes, _extra(params, cohort), params.network.offset_rate
+    )
     work = find_work(params, cohort, seed)
     target = _target(params, cohort, seed)
     trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target)

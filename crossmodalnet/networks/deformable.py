@@ -108,6 +108,10 @@ class DeformableOperator(nn.Module):
             assert self.predict.bias is not None
             nn.init.normal_(self.predict.bias, std=scale)
 
+    def offset_parameters(self) -> list[nn.Parameter]:
+        """What the offsets are learned by: all parameters but the K weights."""
+        return [parameter for parameter in self.parameters() if parameter is not self.weights]
+
     def offsets(self, features: Tensor) -> Tensor:
         """Give the offsets `(b or 1, d, h, w, K, 3)` for `features`, in voxels, within +-`max_offset`."""
         if self.predict is None:

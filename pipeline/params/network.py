@@ -18,9 +18,14 @@ class NetworkSection(Section):
 
     lr: float | None = Field(None, gt=0, description="learning rate of this network; null: train.lr")
 
+    @property
+    def offset_rate(self) -> float:
+        """Learning rate of deformable offsets over the network's; only ours has any."""
+        return 1.0
+
     def options(self) -> dict[str, Any]:
         """What the network's builder takes."""
-        return self.model_dump(exclude={"lr"})
+        return self.model_dump(exclude={"lr", "offset_lr_factor"})
 
 
 class CrossModalNetParams(NetworkSection):
@@ -78,6 +83,9 @@ class CrossModalNetParams(NetworkSection):
     )
     num_points: Levels = Field((2, 4), description="K of Eq. 7 per level: samples per location")
     max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")
+    offset_lr_factor: float = Field(
+        0.1, gt=0, description="learning rate of the offsets over the network's, as in Deformable DETR"
+    )
     mlp_ratio: float = Field(2.0, gt=0, description="hidden width of the MLPs over their channels")
     drop_path: float = Field(
         0.0, ge=0, lt=1, description="stochastic depth, rising to this at the deepest level"
@@ -115,3 +123,8 @@ class CrossModalNetParams(NetworkSection):
     checkpointing: bool = Field(
         False, description="recompute activations in the backward pass: less memory, slower"
     )
+
+    @property
+    def offset_rate(self) -> float:
+        """Learning rate of deformable offsets over the network's."""
+        return self.offset_lr_factor

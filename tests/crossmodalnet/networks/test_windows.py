@@ -5,8 +5,10 @@ import torch
 
 from crossmodalnet.networks.windows import (
     attention_mask,
+    dividing_window,
     effective_shift,
     effective_window,
+    padding_share,
     partition,
     reverse,
 )
@@ -70,3 +72,27 @@ def test_mask_made_in_inference_serves_training():
     mask = attention_mask((3, 3, 3), (2, 2, 2), (0, 0, 0), CPU)
     assert mask is not None
     assert not mask.is_inference()
+
+
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [
+        ((20, 10, 5), (5, 5, 5)),
+        ((24, 12, 6), (6, 6, 6)),
+        ((11, 13, 3), (6, 7, 3)),
+        ((14, 28, 8), (7, 7, 4)),
+    ],
+)
+def test_the_chosen_window_pads_least(size, window):
+    assert dividing_window(size) == window
+
+
+def test_no_window_up_to_seven_pads_less_than_the_chosen_one():
+    for n in range(1, 100):
+        chosen = dividing_window((n, n, n))
+        assert padding_share((n, n, n), chosen) <= min(padding_share((n, n, n), (w, w, w)) for w in range(4, 8))
+
+
+def test_padding_is_counted_in_tokens():
+    assert padding_share((10, 10, 5), (4, 5, 4)) == pytest.approx(12 * 10 * 8 / 500 - 1)
+    assert padding_share((3, 3, 3), (7, 7, 7)) == 0

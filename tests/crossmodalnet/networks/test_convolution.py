@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch import nn
+
+from crossmodalnet.networks.convolution import (
+    ResidualConvBlock,
+    UpConvolution,
+    strides_to,
+    to_map,
+    to_tokens,
+)
+
+
+@pytest.mark.parametrize(
+    ("total", "steps"),
+    [
+        ((4, 4, 4), [(2, 2, 2), (2, 2, 2)]),
+        ((1, 2, 4), [(1, 2, 2), (1, 1, 2)]),
+        ((3, 6, 1), [(3, 2, 1), (1, 3, 1)]),
+        ((1, 1, 1), []),
+    ],
+)
+def test_strides_halve_while_they_can(total, steps):
+    assert strides_to(total) == steps
+
+
+def test_a_block_without_its_branch_is_its_input_behind_the_activation():
+    block = ResidualConvBlock(3, 3, branch_scale=0.0)
+    x = torch.randn(2, 3, 4, 5, 6)
+    torch.testing.assert_close(block(x), nn.functional.leaky_relu(x, 0.01))
+
+
+def test_the_short_cut_of_a_strided_block_pools_projects_and_normalises():
+    block = ResidualConvBlock(2, 3, (2, 1, 2), branch_scale=0.0)
+    x = torch.randn(1, 2, 4, 3, 6)
+    pooled = x.unfold(2, 2, 2).unfold(4, 2, 2).mean((-1, -2))
+    projected = torch.einsum("oi,bidhw->bodhw", block.project.weight.flatten(1), pooled)
+    mean, var = projected.mean((2, 3, 4), keepdim=True), projected.var((2, 3, 4), correction=0, keepdim=True)
+    expected = nn.functional.leaky_relu((projected - mean) / (var + 1e-5).sqrt(), 0.01)
+    torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_brightness_of_the_input_does_not_matter_to_the_branch():
+    block = ResidualConvBlock(1, 4, (2, 2, 2))
+    x = torch.randn(1, 1, 6, 6, 6)
+    torch.testing.assert_close(block(1000 * x), block(100 * x), atol=1e-3, rtol=1e-3)
+
+
+def test_going_up_reads_the_coarse_map_and_every_skip():
+    up = UpConvolution(4, 3, 5, (2, 1, 2), branch_scale=1.0)
+    coarse = torch.randn(1, 4, 2, 3, 2, requires_grad=True)
+    skips = [torch.randn(1, c, 4, 3, 4, requires_grad=True) for c in (2, 3)]
+    out = up(coarse, *skips)
+    assert out.shape == (1, 3, 4, 3, 4)
+    out.square().sum().backward()
+    assert all(x.grad.abs().sum() > 0 for x in (coarse, *skips))
+
+
+def test_maps_and_tokens_are_the_same_values():
+    x = torch.randn(2, 3, 4, 5, 6)
+    assert to_tokens(x)[1, 3, 4, 5].tolist() == x[1, :, 3, 4, 5].tolist()
+    assert torch.equal(to_map(to_tokens(x)), x)
