@@ -11,6 +11,7 @@ OURS = "crossmodalnet"
 ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
     "no_cross": "without cross attention",
     "no_deformable": "without deformable operator",
+    "conv_only": "without attention",
     "ct_only": "CT only",
     "mr_only": "MR only",
     "standard_residual": "standard residual",
@@ -21,6 +22,7 @@ ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
 PARTS: Mapping[str, str] = MappingProxyType({
     "no_cross": "Cross attention",
     "no_deformable": "The deformable operator",
+    "conv_only": "Attention, within streams and across,",
     "ct_only": "The MR stream",
     "mr_only": "The CT stream",
     "standard_residual": "The paper's residual (Eq. 2) in place of the standard one",

@@ -146,6 +146,7 @@ def _swin(config: CrossModalNetConfig, size: Triple, level: int) -> nn.Sequentia
                 drop_path=config.drop_path_at(level),
             )
             for shifted in (False, True)
+            if config.swin
         )
     )
 
@@ -170,6 +171,7 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
         sampler=sampler,
         window=config.cross_window_at(level, size),
         refines=config.refines,
+        deforms=config.deforms,
         residual=config.residual,
         mlp_ratio=config.mlp_ratio,
         drop_path=config.drop_path_at(level),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from crossmodalnet.networks.attention import Similarity, Values
 from crossmodalnet.networks.convolution import strides_to
-from crossmodalnet.networks.cross import Refines
+from crossmodalnet.networks.cross import Deforms, Refines
 from crossmodalnet.networks.deformable import Offsets
 from crossmodalnet.networks.swin import Residual
 from crossmodalnet.networks.windows import Triple, dividing_window, effective_window, padding_share
@@ -31,6 +31,7 @@ class CrossModalNetConfig:
         heads: of every attention, per level.
         patch_embedding: voxels per token and axis.
         window: of the Swin blocks, tokens per axis; None is the one that pads the map of each level least.
+        swin: with Swin blocks; without, a layer has its Cross Transformer blocks alone.
         cross: with Cross Transformer blocks; without, the streams meet in the head alone.
         cross_window: of the cross attention, per level, where None is attention over all tokens; None for all is the
             window that pads each map least, and all tokens at the deepest level.
@@ -39,6 +40,7 @@ class CrossModalNetConfig:
         refines: which of its two streams a Cross Transformer block refines.
         residual: Eq. 2 as printed, or the usual pre-norm block.
         deformable: with the deformable operator on the keys' stream.
+        deforms: what the operator acts on: the stream of the keys, or the one that a cross block does not refine.
         offsets: of the deformable operator.
         num_points: K of Eq. 7, per level.
         max_offset: bound on the offsets, in tokens of the level.
@@ -66,6 +68,7 @@ class CrossModalNetConfig:
     heads: tuple[int, ...]
     patch_embedding: Triple
     window: Triple | None
+    swin: bool
     cross: bool
     cross_window: tuple[Triple | None, ...] | None
     values: Values
@@ -73,6 +76,7 @@ class CrossModalNetConfig:
     refines: Refines
     residual: Residual
     deformable: bool
+    deforms: Deforms
     offsets: Offsets
     num_points: tuple[int, ...]
     max_offset: float

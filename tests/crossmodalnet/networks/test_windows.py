@@ -90,7 +90,9 @@ def test_the_chosen_window_pads_least(size, window):
 def test_no_window_up_to_seven_pads_less_than_the_chosen_one():
     for n in range(1, 100):
         chosen = dividing_window((n, n, n))
-        assert padding_share((n, n, n), chosen) <= min(padding_share((n, n, n), (w, w, w)) for w in range(4, 8))
+        assert padding_share((n, n, n), chosen) <= min(
+            padding_share((n, n, n), (w, w, w)) for w in range(4, 8)
+        )
 
 
 def test_padding_is_counted_in_tokens():
