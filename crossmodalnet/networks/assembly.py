@@ -10,7 +10,7 @@ from torch import nn
 
 from crossmodalnet.networks.attention import CrossAttention
 from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.convolution import SLOPE, ResidualConvBlock
+from crossmodalnet.networks.convolution import SLOPE, ConvBlock, ResidualConvBlock
 from crossmodalnet.networks.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 from crossmodalnet.networks.deformable import DeformableOperator
@@ -96,7 +96,7 @@ def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead
     skips = [len(config.inputs) * channels for channels in config.finer_channels]
     return ConvHead(
         dim,
-        channels=[config.head_channels, *skips[1:]],
+        channels=config.fused_channels,
         skip_channels=skips,
         strides=config.strides,
         num_classes=num_classes,
@@ -107,8 +107,8 @@ def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead
 def _auxiliary(config: CrossModalNetConfig, num_classes: int) -> AuxiliaryHeads:
     """Make the heads of the fused maps but the finest, then of all levels of tokens."""
     streams = len(config.inputs)
-    channels = [*config.finer_channels[1:], *(config.dim(level) for level in range(config.num_levels))]
-    return AuxiliaryHeads([streams * c for c in channels], num_classes)
+    dims = [streams * config.dim(level) for level in range(config.num_levels)]
+    return AuxiliaryHeads([*config.fused_channels[1:], *dims], num_classes)
 
 
 def _check_size(config: CrossModalNetConfig, patch_size: Triple, size: tuple[int, ...]) -> None:
@@ -184,6 +184,8 @@ def _initialise(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, ConvBlock):
+        nn.init.kaiming_normal_(module.conv.weight, SLOPE)
     elif isinstance(module, ResidualConvBlock):
         for convolution in (module.conv1, module.conv2):
             nn.init.kaiming_normal_(convolution.weight, SLOPE)

@@ -53,7 +53,7 @@ class CrossModalNetConfig:
             serves further ones.
         joins: between levels and at the skips of each stream: patch merging and expanding with linear maps, or
             residual convolutions.
-        head_channels: features per voxel before the classes.
+        head_channels: features per voxel before the classes, doubled at coarser maps of the head.
         swin_scale: first scale of the residual branch of Swin blocks, on the last layer of their MLP.
         cross_scale: first scale of the residual branch of Cross Transformer blocks, likewise.
         conv_scale: first scale of the residual branch of convolution blocks, on their last norm.
@@ -149,6 +149,11 @@ class CrossModalNetConfig:
             return ()
         last = len(self.stem_channels) - 1
         return tuple(self.stem_channels[min(step, last)] for step in range(len(self.strides)))
+
+    @property
+    def fused_channels(self) -> tuple[int, ...]:
+        """Channels of the head's maps, finest first, twice as many at each coarser one; none with a linear stem."""
+        return tuple(self.head_channels << step for step in range(len(self.finer_channels)))
 
     @property
     def num_levels(self) -> int:

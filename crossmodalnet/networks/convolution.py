@@ -9,6 +9,24 @@ from crossmodalnet.networks.windows import Triple
 SLOPE = 0.01
 
 
+class ConvBlock(nn.Module):
+    """One convolution, instance norm and activation: for full resolution, where a second one costs most.
+
+    Example: (1, 1, 40, 40, 40), 8 channels -> (1, 8, 40, 40, 40).
+    """
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, channels, 3, 1, 1, bias=False)
+        self.norm = nn.InstanceNorm3d(channels, affine=True)
+        self.act = nn.LeakyReLU(SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, in_channels, D, H, W)` to `(b, channels, D, H, W)`."""
+        out: Tensor = self.act(self.norm(self.conv(x)))
+        return out
+
+
 class ResidualConvBlock(nn.Module):
     """Two convolutions with instance norm and a short cut, as in residual-encoder U-Nets (Isensee et al. 2024).
 
@@ -49,7 +67,7 @@ class ResidualConvBlock(nn.Module):
 
 
 class UpConvolution(nn.Module):
-    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a residual block.
+    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a convolution block.
 
     Example: (1, 96, 10, 10, 10), stride 2, skip (1, 48, 20, 20, 20) -> (1, 48, 20, 20, 20).
 
@@ -59,14 +77,27 @@ class UpConvolution(nn.Module):
         skip_channels: of the finer maps together; 0 without any.
         stride: voxels per axis that each voxel becomes.
         branch_scale: see `ResidualConvBlock`.
+        light: one convolution in place of a residual block.
     """
 
     def __init__(
-        self, in_channels: int, channels: int, skip_channels: int, stride: Triple, *, branch_scale: float
+        self,
+        in_channels: int,
+        channels: int,
+        skip_channels: int,
+        stride: Triple,
+        *,
+        branch_scale: float,
+        light: bool = False,
     ) -> None:
         super().__init__()
         self.expand = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=False)
-        self.block = ResidualConvBlock(channels + skip_channels, channels, branch_scale=branch_scale)
+        joined = channels + skip_channels
+        self.block: nn.Module = (
+            ConvBlock(joined, channels)
+            if light
+            else ResidualConvBlock(joined, channels, branch_scale=branch_scale)
+        )
 
     def forward(self, coarse: Tensor, *skips: Tensor) -> Tensor:
         """Map coarse `(b, in_channels, d, h, w)` and skips `(b, s, D, H, W)` to `(b, channels, D, H, W)`."""
