@@ -64,11 +64,15 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
 
 
+# Samples per process and step on the CPU.
+LEAST_SHARE = 2
+
+
 def num_processes(devices: int | str, batch_size: int) -> int:
     """How many processes this machine should run for `train.devices`.
 
-    `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally: two
-    processes of one thread train faster than one of two threads (docs/benchmarks.md).
+    `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally and each
+    has two samples: with a single one, PyTorch leaves its fast convolutions for small maps (docs/benchmarks.md).
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
@@ -82,7 +86,8 @@ def num_processes(devices: int | str, batch_size: int) -> int:
 
 
 def _num_sharing(batch_size: int, limit: int) -> int:
-    return max(count for count in range(1, limit + 1) if batch_size % count == 0)
+    shares = (count for count in range(1, limit + 1) if batch_size % count == 0)
+    return max((count for count in shares if batch_size // count >= LEAST_SHARE), default=1)
 
 
 @dataclass(frozen=True)

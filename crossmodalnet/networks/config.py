@@ -177,7 +177,8 @@ class CrossModalNetConfig:
         """Check that the strides divide a patch of `size` voxels.
 
         Raises:
-            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple.
+            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple. Or a
+                deepest map of one token, which instance norm cannot normalise.
         """
         if len(size) != 3:
             raise ValueError(f"patch size must have 3 axes, got {size}")
@@ -187,6 +188,13 @@ class CrossModalNetConfig:
                     f"patch size {size}: {axis} must be a multiple of {multiple} "
                     f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
                 )
+        deepest = self.map_size((size[0], size[1], size[2]), self.num_levels - 1)
+        last = self.joins if self.num_levels > 1 else self.stem
+        if last == "conv" and max(deepest) == 1:
+            raise ValueError(
+                f"patch size {size}: convolutions need two tokens at the deepest level, whose stride is "
+                f"{self.multiples()}; take a larger patch or fewer levels"
+            )
 
     def window_at(self, size: Triple) -> Triple:
         """Window of the Swin blocks on a map of `size` tokens."""

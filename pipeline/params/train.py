@@ -66,7 +66,7 @@ class TrainParams(Section):
     devices: Literal["auto"] | int = Field(
         "auto",
         description="processes of this machine, without influence on results but rounding; auto: one per GPU, "
-        "else one per core, as far as the batch can be shared",
+        "else one per core, as far as each has two samples of the batch",
     )
     num_threads: int = Field(0, ge=0, description="CPU threads of all processes together; 0: one per core")
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints to resume from")

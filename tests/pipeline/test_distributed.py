@@ -62,6 +62,13 @@ def test_number_of_processes(monkeypatch, gpus, devices, count):
     assert num_processes(devices, batch_size=6) == count
 
 
+@pytest.mark.parametrize(("batch_size", "count"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 1), (8, 4), (9, 3)])
+def test_processes_on_the_cpu_have_two_samples_each(monkeypatch, batch_size, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert num_processes("auto", batch_size) == count
+
+
 def test_more_devices_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ResourceError, match=r"train\.devices = 3, but this machine has 2"):

@@ -171,7 +171,7 @@ def test_pairs_on_different_grids(cohort, set_params):
 
 
 def test_patches_smaller_than_the_crop(cohort, set_params):
-    set_params(patch_size=[8, 8, 8], epochs=1)
+    set_params(patch_size=[8, 8, 16], epochs=1)
     _train()
     assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/seed0/card.json").read_text()
 

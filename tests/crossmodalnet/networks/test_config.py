@@ -57,3 +57,10 @@ def test_only_options_with_a_default_may_be_missing():
 def test_a_stem_needs_channels():
     with pytest.raises(ValueError, match="stem_channels must have an entry"):
         config(stem_channels=())
+
+
+def test_a_single_token_at_the_deepest_level_is_refused_where_it_would_be_normalised():
+    with pytest.raises(ValueError, match="need two tokens at the deepest level"):
+        config().check_size((8, 8, 8))
+    config().check_size((8, 8, 16))
+    config(joins="linear").check_size((8, 8, 8))
