@@ -117,7 +117,7 @@ def test_evaluate_twice_gives_the_same_bytes(project: list[str]) -> None:
         files = sorted(p for top in ("evaluation", "metrics") for p in Path(top).rglob("*") if p.is_file())
         contents.append({file: file.read_bytes() for file in files})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == len(project) + 4
+    assert len(contents[0]) == len(project) + 5
 
 
 def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
@@ -154,6 +154,30 @@ def test_others_are_not(project: list[str], monkeypatch: pytest.MonkeyPatch, cha
     monkeypatch.setattr(model_card, "load_model", lambda _: model)
     evaluate.main("mine")
     assert not {"ct_alone", "mr_alone"} & set(json.loads(Path("metrics/mine/seed0.json").read_text()))
+
+
+def test_dice_is_measured_against_misregistration(project: list[str]) -> None:
+    evaluate.main("mine")
+    table = pd.read_csv("evaluation/mine/seed0/misregistration.csv")
+    assert table.groupby("pair")["moved_mm"].apply(list).to_dict() == {
+        name: [0, 5, 10, 15] for name in project
+    }
+    found = json.loads(Path("metrics/mine/seed0.json").read_text())["misregistration"]
+    # The network looks at CT alone.
+    assert found == dict.fromkeys(["0mm", "5mm", "10mm", "15mm"], 1.0)
+
+
+@pytest.mark.parametrize(("shifts", "streams"), [("[]", "both"), ("[0.0, 5.0]", "mr")])
+def test_misregistration_is_not_measured_where_there_is_none_or_nothing_that_could_be_moved(
+    project: list[str], monkeypatch: pytest.MonkeyPatch, shifts: str, streams: str
+) -> None:
+    text = f"evaluate: {{bootstrap_samples: 200, device: cpu, misregistration_mm: {shifts}}}\n"
+    Path("params.yaml").write_text(text)
+    model = SimpleNamespace(network=FromBrightness(), card=card_of(network={"streams": streams}))
+    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    evaluate.main("mine")
+    assert not Path("evaluation/mine/seed0/misregistration.csv").exists()
+    assert "misregistration" not in json.loads(Path("metrics/mine/seed0.json").read_text())
 
 
 def test_an_mr_without_a_label_of_its_own_cannot_be_scored(
