@@ -17,7 +17,8 @@ from pipeline.comparison.statements import Statement
 from pipeline.params.compare import CompareParams
 
 COLUMNS = (
-    "method", "moved_mm", "dice", "low", "high", "loss", "loss_low", "loss_high", "num_subjects", "num_seeds",
+    "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",
+    "num_subjects", "num_seeds",
 )  # fmt: skip
 LOSS_COLUMNS = ("method", "loss", "low", "high", "num_subjects", "num_seeds")
 TABLE, LOSSES, TESTS, STATEMENTS = (
@@ -67,7 +68,7 @@ def misregistration_table(methods: Mapping[str, pd.DataFrame], params: ComparePa
     """Average Dice at every shift over subjects and seeds, and what is lost against 0 mm.
 
     Args:
-        methods: by name, columns pair, seed, moved_mm and dice.
+        methods: by name, columns pair, seed, moved_mm, turned_degrees and dice.
         params: bootstrap.
 
     Returns:
@@ -76,20 +77,26 @@ def misregistration_table(methods: Mapping[str, pd.DataFrame], params: ComparePa
     """
     rows = []
     for method, own in methods.items():
-        shifts = sorted(own["moved_mm"].unique().tolist())
-        by_shift = [
-            own[own["moved_mm"] == shift].pivot(index="pair", columns="seed", values="dice")
-            for shift in shifts
-        ]
-        values = np.stack([table.to_numpy(np.float64) for table in by_shift])
+        turned = own.groupby("moved_mm")["turned_degrees"].first()
+        wide = own.pivot(index="pair", columns=["moved_mm", "seed"], values="dice")
+        values = np.stack([wide[shift].to_numpy(np.float64) for shift in turned.index])
         values = values[:, np.isfinite(values).all(axis=(0, 2))]
         if not values.size:
             continue
         dice, means = values.mean(axis=(1, 2)), resampled_means(values, params)
-        for place, shift in enumerate(shifts):
+        for place, (shift, degrees) in enumerate(turned.items()):
             loss, ends = dice[0] - dice[place], interval(means[:, 0] - means[:, place])
             rows.append(
-                (method, shift, dice[place], *interval(means[:, place]), loss, *ends, *values.shape[1:])
+                (
+                    method,
+                    shift,
+                    degrees,
+                    dice[place],
+                    *interval(means[:, place]),
+                    loss,
+                    *ends,
+                    *values.shape[1:],
+                )
             )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
