@@ -1,6 +1,6 @@
 """Scores of predicted label maps against the true ones, on the original grids."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from pipeline.console import track
 from pipeline.errors import DataError
 from pipeline.model_card import LoadedModel
 from pipeline.params.evaluate import EvaluateParams
+from pipeline.paths import REGISTERED
 from pipeline.prediction import cleaned, predict_labels
 from pipeline.tables import CASE_COLUMNS, DECIMALS, MEAN, bar_table, interval_table, metrics_content
+from pipeline.views import View
 
 
 def prediction_file(folder: Path, pair: str) -> Path:
@@ -39,7 +41,7 @@ def score_pair(
     Args:
         pair: its name.
         prediction: label map with MM-WHS codes, on the CT grid.
-        truth: label map of the CT.
+        truth: label map of the CT, or of what else the network was shown.
         nsd_tolerance_mm: surfaces closer than this agree.
         stray: pieces beyond the first, of each structure; counted in the label map where None.
 
@@ -87,9 +89,17 @@ class Evaluated:
 
 
 def evaluate_cases(
-    folder: Path, model: LoadedModel, cases: CaseSet, names: Sequence[str], params: EvaluateParams
+    folder: Path,
+    model: LoadedModel,
+    cases: CaseSet,
+    names: Sequence[str],
+    params: EvaluateParams,
+    view: View = View.PAIR,
 ) -> Evaluated:
     """Segment and score cases on their original grids; write label maps and tables into `folder`.
+
+    What was segmented from the MR of a pair alone is scored against the label of that MR, which registration has
+    brought to the grid of the CT; everything else against the label of the case.
 
     Args:
         folder: of the evaluation; made if need be.
@@ -97,16 +107,17 @@ def evaluate_cases(
         cases: where they lie.
         names: of labelled ones among them.
         params: section `evaluate`.
+        view: what of a case the network is shown; of cases that are no pairs always the whole.
 
     Raises:
         DataError: a case or its label map is missing or damaged.
     """
-    truths, tables = cases.truths(), []
+    truths, tables = _truths(cases, view), []
     for name in track(names, "evaluate", len(names)):
         file = prediction_file(folder, name)
         if name not in truths:
             raise DataError(f"{name}: no label map of it is found: every test case needs one to be scored")
-        labels = predict_labels(model, cases.read_unlabelled(name), params)
+        labels = predict_labels(model, cases.read_unlabelled(name), params, view)
         write_label_map(file, cleaned(labels, params))
         stray = count_stray(labels)
         tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm, stray))
@@ -126,6 +137,13 @@ def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluatePa
     for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
         content.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DECIMALS}f")
     return Evaluated(table, intervals)
+
+
+def _truths(cases: CaseSet, view: View) -> Mapping[str, Path]:
+    # The two images of a pair are of different people: the label of the CT is not that of the heart in the MR.
+    if view is View.MR_ALONE:
+        return {path.parent.name: path for path in sorted(REGISTERED.glob("*/mr_label.nii.gz"))}
+    return cases.truths()
 
 
 def _read(path: Path, pair: str) -> Volume:

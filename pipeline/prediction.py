@@ -1,10 +1,11 @@
 """A trained model's label map of a case, on the original CT grid."""
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from crossmodalnet.data.missing import without
 from crossmodalnet.imaging.components import keep_largest_component
-from crossmodalnet.imaging.intensity import stack_input
+from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.restore import restore_labels
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import predict_probabilities
@@ -12,15 +13,19 @@ from pipeline.cropped import CroppedCase
 from pipeline.errors import DataError
 from pipeline.model_card import LoadedModel
 from pipeline.params.evaluate import EvaluateParams
+from pipeline.views import View
 
 
-def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams) -> Volume:
+def predict_labels(
+    model: LoadedModel, case: CroppedCase, params: EvaluateParams, view: View = View.PAIR
+) -> Volume:
     """Segment one case.
 
     Args:
         model: network, on the device it shall run on, and its card.
         case: CT and registered MR on the working grid.
         params: overlap of the windows.
+        view: what of the case the network is shown.
 
     Returns:
         Class indices (uint8) on the original grid, as the network gives them.
@@ -28,19 +33,46 @@ def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateParams
     Raises:
         DataError: an image has no contrast or is not finite, or the network's output is not finite.
     """
+    image = network_input(case, model.card.intensity)
+    if view.missing_channel is not None:
+        image = without(image, view.missing_channel)
+    probabilities = predict_input(model, image, case.name, params)
+    return restore_labels(probabilities.numpy(), case.grid, case.native)
+
+
+def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
+    """Bring the images of a case to [0, 1], `(2, d, h, w)`; its label is not looked at.
+
+    Raises:
+        DataError: an image has no contrast or is not finite.
+    """
     try:
-        image = stack_input(case.ct, case.mr, model.card.intensity)
+        return torch.from_numpy(stack_input(case.ct, case.mr, intensity))
     except ValueError as error:
         raise DataError(f"{case.name}: {error}") from error
+
+
+def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateParams) -> Tensor:
+    """Give the class probabilities of an input on the working grid.
+
+    Args:
+        model: network, on the device it shall run on, and its card.
+        image: `(2, d, h, w)`.
+        name: of the case, for messages.
+        params: overlap of the windows.
+
+    Returns:
+        `(num_classes, d, h, w)`, on the CPU.
+
+    Raises:
+        DataError: the network's output is not finite.
+    """
     probabilities = predict_probabilities(
-        model.network, torch.from_numpy(image), patch_size=model.card.patch_size, overlap=params.overlap
-    )
-    on_cpu = probabilities.cpu().numpy()
-    if not np.isfinite(on_cpu).all():
-        raise DataError(
-            f"{case.name}: the network's output is not finite; train again with a smaller train.lr"
-        )
-    return restore_labels(on_cpu, case.grid, case.native)
+        model.network, image, patch_size=model.card.patch_size, overlap=params.overlap
+    ).cpu()
+    if not probabilities.isfinite().all():
+        raise DataError(f"{name}: the network's output is not finite; train again with a smaller train.lr")
+    return probabilities
 
 
 def cleaned(labels: Volume, params: EvaluateParams) -> Volume:

@@ -18,6 +18,9 @@ DECIMALS = 6
 # Weights that an adaptation could have kept, and how good each is on the target.
 CHOICES_FILE = "choices.csv"
 CHOICE_COLUMNS = ("epoch", "chosen", "target_dice")
+# Mean Dice of every pair with its MR displaced against its CT.
+MISREGISTRATION_FILE = "misregistration.csv"
+MISREGISTRATION_COLUMNS = ("pair", "moved_mm", "turned_degrees", "dice")
 
 
 def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.DataFrame:

@@ -13,8 +13,9 @@ def main() -> None:
     """
     from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
     from pipeline.comparison.compare import compare, write_comparison
+    from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.domains import read_domain_scores
-    from pipeline.comparison.methods import read_methods
+    from pipeline.comparison.methods import read_methods, runs_of
     from pipeline.outputs import whole_folder
     from pipeline.params.adapt import AdaptParams
     from pipeline.params.base import load_section, read_raw
@@ -25,8 +26,9 @@ def main() -> None:
     params, adapt = load_section(CompareParams, "compare"), load_section(AdaptParams, "adapt")
     models, ablations, seeds = raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0]
     pairs = not (adapt.enabled and adapt.scenario != "cohort")
-    methods = read_methods(EVALUATION, models, ablations if pairs else [], seeds, atlas=pairs)
-    found, adapted = compare(methods, models[0], params), None
+    runs = runs_of(EVALUATION, models, ablations if pairs else [], seeds, atlas=pairs)
+    found = compare(read_methods(runs), models[0], params, conditions=read_conditions(runs))
+    adapted = None
     if adapt.enabled:
         scores = read_domain_scores(EVALUATION, raw.get("adaptations") or [], seeds)
         adapted = compare_adaptation(scores, params)

@@ -14,13 +14,15 @@ def main(
 ) -> None:
     """Segment the test cases on their original grids and write label maps, tables and metrics.
 
-    Of an adapted model those of the target domain too, as far as they have labels.
+    Of a model trained with modality dropout those from one modality alone too; of an adapted model those of the target
+    domain, as far as they have labels.
     """
-    from pipeline.case_sets import TARGET_CASES, source_of
+    from pipeline.case_sets import PAIRS, TARGET_CASES, source_of
     from pipeline.devices import find_device
     from pipeline.evaluation import evaluate_cases
     from pipeline.model_card import load_model
     from pipeline.outputs import whole_folder, write_json
+    from pipeline.pair_evaluation import evaluate_pairs
     from pipeline.params.base import load_section
     from pipeline.params.evaluate import EvaluateParams
     from pipeline.paths import EVALUATION, METRICS, MODELS, of_run
@@ -37,6 +39,8 @@ def main(
         found = evaluate_cases(folder, loaded, source, names["test"], params)
         logger.info("%s, seed %d: %s", model, seed, found.summary)
         metrics = found.metrics
+        if source == PAIRS:
+            metrics |= evaluate_pairs(folder, loaded, names["test"], params)
         known = TARGET_CASES.truths() if domain else {}
         tests = [name for name in domain.target["test"] if name in known] if domain else []
         if tests:

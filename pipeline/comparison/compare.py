@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.comparison.conditions import Conditions, write_kept
 from pipeline.comparison.methods import Methods, check_methods, group_of
+from pipeline.comparison.misregistration import (
+    Misregistration,
+    compare_misregistration,
+    write_misregistration,
+)
+from pipeline.comparison.modalities import Modalities, compare_modalities, write_modalities
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
@@ -16,6 +23,7 @@ from pipeline.names import OURS
 from pipeline.params.compare import CompareParams
 
 CASES = "cases.csv"
+NOTHING_MEASURED = Conditions()
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,9 @@ class Comparison:
         all_pairs: tests of everyone against everyone by Dice, a family of its own.
         ranks: with intervals (`pairwise.RANK_COLUMNS`).
         statements: in plain words.
+        conditions: scores under other conditions than an intact pair.
+        misregistration: how much methods lose by it; None where it was not measured.
+        modalities: how good methods are from one alone; None where none can do without the other.
         folds: of a cross-validation whose test pairs are pooled; 1: none.
     """
 
@@ -38,25 +49,39 @@ class Comparison:
     all_pairs: pd.DataFrame
     ranks: pd.DataFrame
     statements: list[Statement]
+    conditions: Conditions
+    misregistration: Misregistration | None
+    modalities: Modalities | None
     folds: int = 1
 
     @property
     def headlines(self) -> list[str]:
         """What a console shows of the statements: how sure they are, and where the reference is first."""
-        return [
+        shown = [
             statement["text"]
             for statement in self.statements
             if not statement["metric"] or statement["kind"] in ("first", "not_first")
         ]
+        displaced = self.misregistration.statements[:1] if self.misregistration else []
+        alone = self.modalities.statements if self.modalities else []
+        return shown + [statement["text"] for statement in (*displaced, *alone)]
 
 
-def compare(methods: Methods, reference: str, params: CompareParams, *, folds: int = 1) -> Comparison:
+def compare(
+    methods: Methods,
+    reference: str,
+    params: CompareParams,
+    *,
+    conditions: Conditions = NOTHING_MEASURED,
+    folds: int = 1,
+) -> Comparison:
     """Compare methods that were scored on the same pairs.
 
     Args:
         methods: by name, columns seed, pair, structure and the metrics; ablations are named `crossmodalnet-<ablation>`.
         reference: the method that the others are tested against.
         params: level, bootstrap.
+        conditions: scores of these methods, or of some, under other conditions than an intact pair.
         folds: of a cross-validation whose test pairs are pooled.
 
     Raises:
@@ -67,6 +92,7 @@ def compare(methods: Methods, reference: str, params: CompareParams, *, folds: i
         if needed not in methods:
             raise DataError(f"{needed} was not evaluated, others are compared with it: {', '.join(methods)}")
     check_methods(methods)
+    displaced, alone = conditions.misregistration, conditions.modalities
     pairwise, ranks = pairwise_table(methods, reference, params), rank_table(methods, params)
     return Comparison(
         cases=pd.concat([table.assign(method=name) for name, table in methods.items()], ignore_index=True),
@@ -75,6 +101,11 @@ def compare(methods: Methods, reference: str, params: CompareParams, *, folds: i
         all_pairs=all_pairs_table(methods, params),
         ranks=ranks,
         statements=statements(pairwise, ranks, reference, params.alpha, folds),
+        conditions=conditions,
+        misregistration=None
+        if displaced.empty
+        else compare_misregistration(displaced, reference, params, folds),
+        modalities=None if alone.empty else compare_modalities(methods, alone, params),
         folds=folds,
     )
 
@@ -97,3 +128,8 @@ def write_comparison(folder: Path, found: Comparison) -> None:
         table.to_csv(folder / name, index=False, float_format="%.6g")
     (folder / "table.tex").write_text(latex_table(wide, found.folds))
     (folder / "statements.json").write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")
+    write_kept(folder, found.conditions)
+    if found.misregistration:
+        write_misregistration(folder, found.misregistration)
+    if found.modalities:
+        write_modalities(folder, found.modalities)

@@ -13,6 +13,8 @@ from pipeline.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]
 Methods = Mapping[str, pd.DataFrame]
+# Evaluation folders by method and seed.
+Runs = Mapping[str, Mapping[int, Path]]
 
 
 def group_of(method: str) -> Group:
@@ -22,37 +24,49 @@ def group_of(method: str) -> Group:
     return "ablation" if is_ablation(method) else "model"
 
 
-def read_methods(
+def runs_of(
     evaluation: Path,
     models: Sequence[str],
     ablations: Sequence[str],
     seeds: Sequence[int],
     *,
     atlas: bool = True,
-) -> dict[str, pd.DataFrame]:
-    """Read the cases of every method.
+) -> Runs:
+    """Say where the evaluations of every method lie.
 
     Args:
-        evaluation: folder with `<model>/seed<k>/cases.csv` and `atlas/cases.csv`.
+        evaluation: folder with `<model>/seed<k>` and `atlas`.
         models: networks.
         ablations: of CrossModalNet, without its name.
         seeds: every network was trained with each; the ablations with the first alone.
-        atlas: whether the atlas baseline is compared too.
+        atlas: whether the atlas baseline is compared too; it has the one seed 0.
 
     Returns:
-        By method, models first, then the atlas baseline, then ablations: the columns of cases.csv with the seed (the
-        atlas has the one seed 0) before them.
+        Folders by method and seed, models first, then the atlas baseline, then ablations.
+    """
+    networks = [*models, *([ATLAS] if atlas else []), *(method_of(ablation) for ablation in ablations)]
+    runs: dict[str, Mapping[int, Path]] = {}
+    for name in networks:
+        trained = seeds[:1] if group_of(name) == "ablation" else seeds
+        runs[name] = (
+            {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in trained}
+        )
+    return runs
+
+
+def read_methods(runs: Runs) -> dict[str, pd.DataFrame]:
+    """Read the cases of every method.
+
+    Returns:
+        By method: the columns of cases.csv with the seed before them.
 
     Raises:
         DataError: an evaluation is missing or has no such columns.
     """
-    networks = [*models, *([ATLAS] if atlas else []), *(method_of(ablation) for ablation in ablations)]
-    methods: dict[str, pd.DataFrame] = {}
-    for name in networks:
-        trained = seeds[:1] if group_of(name) == "ablation" else seeds
-        runs = {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in trained}
-        methods[name] = read_runs({seed: folder / "cases.csv" for seed, folder in runs.items()})
-    return methods
+    return {
+        name: read_runs({seed: folder / "cases.csv" for seed, folder in folders.items()})
+        for name, folders in runs.items()
+    }
 
 
 def read_runs(paths: Mapping[int, Path], stages: str = "evaluate atlas") -> pd.DataFrame:

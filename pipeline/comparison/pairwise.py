@@ -1,6 +1,6 @@
 """Which differences between methods the test pairs support, and how stable the ranks are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crossmodalnet.metrics.ranking import rank_stability
 from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
 from pipeline.comparison.methods import Methods, group_of
-from pipeline.comparison.scores import subject_means
+from pipeline.comparison.scores import by_subject, subject_means
 from pipeline.names import METRICS, OURS, Metric
 from pipeline.params.compare import CompareParams
 
@@ -32,19 +32,23 @@ def pairwise_table(methods: Methods, reference: str, params: CompareParams) -> p
     Returns:
         `COLUMNS`, family `models` or `ablations`, difference = a - b in the metric's own unit.
     """
-    others = [name for name in methods if group_of(name) != "ablation" and name != reference]
-    ablations = [name for name in methods if group_of(name) == "ablation"]
-    families = {
-        "models": [(reference, other) for other in others],
-        "ablations": [(OURS, ablation) for ablation in ablations],
-    }
     rows = [
         row
-        for family, contrasts in families.items()
+        for family, contrasts in families_of(methods, reference).items()
         for metric in METRICS
         for row in _family(family, metric, contrasts, methods, params)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def families_of(methods: Iterable[str], reference: str) -> dict[str, list[Contrast]]:
+    """Say which methods are tested against which: the reference and the others, our network and its ablations."""
+    others = [name for name in methods if group_of(name) != "ablation" and name != reference]
+    ablations = [name for name in methods if group_of(name) == "ablation"]
+    return {
+        "models": [(reference, other) for other in others],
+        "ablations": [(OURS, ablation) for ablation in ablations],
+    }
 
 
 def all_pairs_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
@@ -86,25 +90,49 @@ def rank_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
 
 
-def _family(
-    family: str, metric: Metric, contrasts: Sequence[Contrast], methods: Methods, params: CompareParams
+def paired_tests(
+    family: str,
+    metric: str,
+    contrasts: Sequence[Contrast],
+    values: Mapping[str, pd.DataFrame],
+    params: CompareParams,
 ) -> list[tuple[object, ...]]:
+    """Test contrasts with Wilcoxon's test over pairs, corrected by Holm as one family.
+
+    Args:
+        family: its name; of `ablations`, the first method of a contrast is taken with the seeds of the second.
+        metric: what the values are.
+        contrasts: methods a and b; those without a pair that both have are left out.
+        values: by method, a row per pair and a column per seed; NaN where undefined.
+        params: level, bootstrap.
+
+    Returns:
+        Rows of `COLUMNS`.
+    """
     tested: list[tuple[Contrast, PairedComparison]] = []
     for a, b in contrasts:
-        first, second = methods[a], methods[b]
+        first, second = values[a], values[b]
         if family == "ablations":
-            first = first[first["seed"].isin(second["seed"])]
-        values = [subject_means(cases, metric.key) for cases in (first, second)]
-        both = pd.concat(values, axis=1).dropna().to_numpy(np.float64)
+            first = first[[seed for seed in first.columns if seed in second.columns]]
+        means = [table.mean(axis=1) for table in (first, second)]
+        both = pd.concat(means, axis=1).dropna().to_numpy(np.float64)
         if len(both):
             options = {"num_samples": params.bootstrap_samples, "seed": params.seed}
             tested.append(((a, b), compare_paired(both[:, 0], both[:, 1], **options)))
     corrected = holm([found.p_value for _, found in tested])
     return [
-        (family, metric.key, a, b, found.difference, found.low, found.high, found.p_value, p_holm,
+        (family, metric, a, b, found.difference, found.low, found.high, found.p_value, p_holm,
          found.effect_size, found.num_pairs, len(tested), _verdict(found, p_holm, len(tested), params.alpha))
         for ((a, b), found), p_holm in zip(tested, corrected, strict=True)
     ]  # fmt: skip
+
+
+def _family(
+    family: str, metric: Metric, contrasts: Sequence[Contrast], methods: Methods, params: CompareParams
+) -> list[tuple[object, ...]]:
+    names = {name for contrast in contrasts for name in contrast}
+    values = {name: by_subject(methods[name], metric.key) for name in names}
+    return paired_tests(family, metric.key, contrasts, values, params)
 
 
 def _verdict(found: PairedComparison, p_holm: float, num_tests: int, alpha: float) -> Verdict:

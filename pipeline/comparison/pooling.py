@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.compare import CASES, Comparison, compare
+from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
+from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
 from pipeline.errors import DataError, UsageError
 from pipeline.params.base import read_raw, validate
@@ -24,11 +25,19 @@ FOLD = "split.fold"
 
 @dataclass(frozen=True)
 class Fold:
-    """One experiment: its name, all of its parameters and the scores of all of its methods."""
+    """One experiment.
+
+    Attributes:
+        revision: its name.
+        params: all of its parameters.
+        cases: scores of all of its methods.
+        conditions: their scores under other conditions than an intact pair.
+    """
 
     revision: str
     params: dict[str, Any]
     cases: pd.DataFrame
+    conditions: Conditions = NOTHING_MEASURED
 
     @property
     def number(self) -> int:
@@ -37,7 +46,7 @@ class Fold:
 
 
 def read_revision(revision: str) -> Fold:
-    """Read the parameters and comparison/cases.csv of a DVC experiment, branch, tag or commit of this repository.
+    """Read the parameters and the comparison of a DVC experiment, branch, tag or commit of this repository.
 
     Nothing is checked out: `dvc get` reads from git's and DVC's stores.
 
@@ -45,10 +54,10 @@ def read_revision(revision: str) -> Fold:
         DataError: the revision, or what is needed of it, does not exist or is not in the cache.
     """
     with TemporaryDirectory() as temporary:
-        params, cases = Path(temporary, "params.yaml"), Path(temporary, "cases.csv")
-        for source, target in ((PARAMS, params), (COMPARISON / CASES, cases)):
+        params, comparison = Path(temporary, "params.yaml"), Path(temporary, "comparison")
+        for source, target in ((PARAMS, params), (COMPARISON, comparison)):
             _get(source, revision, target)
-        return Fold(revision, read_raw(params), read_cases(cases))
+        return Fold(revision, read_raw(params), read_cases(comparison / CASES), read_kept(comparison))
 
 
 def pool(folds: Sequence[Fold]) -> Comparison:
@@ -73,13 +82,27 @@ def pool(folds: Sequence[Fold]) -> Comparison:
     cases = pd.concat([fold.cases for fold in folds], ignore_index=True)
     methods = {str(name): table.drop(columns="method") for name, table in cases.groupby("method", sort=False)}
     settings = validate(CompareParams, first.params.get("compare") or {}, "compare")
-    return compare(methods, str(first.params["models"][0]), settings, folds=len(folds))
+    conditions = Conditions(
+        _pooled([fold.conditions.misregistration for fold in folds], "misregistration"),
+        _pooled([fold.conditions.modalities for fold in folds], "single modalities"),
+    )
+    return compare(methods, str(first.params["models"][0]), settings, conditions=conditions, folds=len(folds))
+
+
+def _pooled(tables: Sequence[pd.DataFrame], what: str) -> pd.DataFrame:
+    """Join what all folds have measured; nothing where one has not, as one of an older version."""
+    missing = sum(table.empty for table in tables)
+    if missing == 0:
+        return pd.concat(tables, ignore_index=True)
+    if missing < len(tables):
+        logger.warning("%s: %d of %d folds have no scores of it: left out", what, missing, len(tables))
+    return pd.DataFrame()
 
 
 def _get(source: Path, revision: str, target: Path) -> None:
     command = [sys.executable, "-m", "dvc", "get", "--rev", revision, "--out", str(target)]
     done = subprocess.run([*command, ".", source.as_posix()], capture_output=True, text=True, check=False)
-    if done.returncode or not target.is_file():
+    if done.returncode or not target.exists():
         raise DataError(
             f"{source} of {revision} cannot be read ({done.stderr.strip()}): `dvc exp show` lists experiments, "
             "and each fold must have run the stage compare"

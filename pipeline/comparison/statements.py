@@ -1,5 +1,6 @@
 """What the comparison allows to say, in plain sentences."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,28 @@ _VERDICTS = {
 }
 
 
+@dataclass(frozen=True)
+class Wording:
+    """How a sentence says which of two methods is ahead.
+
+    Attributes:
+        words: for ahead and for behind; they take the place of `{}` in the others.
+        supported: before `than`, where the difference is supported.
+        not_supported: in brackets, where it is not.
+        underpowered: before `than`, where there is no verdict.
+        equal: where there is no difference at all.
+    """
+
+    words: tuple[str, str]
+    supported: str
+    not_supported: str
+    underpowered: str
+    equal: str
+
+
+SCORES = Wording(("better", "worse"), "is {}", "{}", "scores {}", "score the same")
+
+
 def statements(
     pairwise: pd.DataFrame, ranks: pd.DataFrame, reference: str, alpha: float, folds: int = 1
 ) -> list[Statement]:
@@ -34,32 +57,33 @@ def statements(
         Each with metric (a key, or empty: all of them), text and kind: first, not_first, supported, not_supported,
         underpowered, note; and, where it is about two methods, family, method_a and method_b.
     """
-    found = [_power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
+    found = [power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
     if folds > 1:
-        found.append(_note(folds))
+        found.append(note(folds))
     for metric in METRICS:
         ranked, tests = (table[table["metric"] == metric.key] for table in (ranks, pairwise))
         if len(ranked) > 1:
             found.append(_first(metric, ranked, tests, reference))
-        found += [_difference(metric, row) for row in tests.to_dict("records")]
+        found += [difference(metric, row) for row in tests.to_dict("records")]
     return [statement for statement in found if statement]
 
 
-def _power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
+def power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
     """Say once that a whole family of tests is hopeless (empty where none or not all of them are)."""
     if not (rows["verdict"] == "underpowered").all():
         return {}
     num_pairs, num_tests = int(rows["num_pairs"].max()), int(rows["num_tests"].max())
     subject = "other methods" if family == "models" else "ablations"
     text = (
-        f"With {_count(num_pairs, 'test pair')} no paired Wilcoxon test against the {subject} can reach p < {alpha:g} "
-        f"after correction for {_count(num_tests, 'comparison')} (smallest possible p {smallest_p(num_pairs):.3g} "
+        f"With {count(num_pairs, 'test pair')} no paired Wilcoxon test against the {subject} can reach p < {alpha:g} "
+        f"after correction for {count(num_tests, 'comparison')} (smallest possible p {smallest_p(num_pairs):.3g} "
         "before it): underpowered, read intervals, not verdicts, and take intervals from so few subjects as too narrow."
     )
     return {"metric": ALL, "kind": "underpowered", "family": str(family), "text": text}
 
 
-def _note(folds: int) -> Statement:
+def note(folds: int) -> Statement:
+    """Say what pooling folds does to intervals and tests."""
     text = (
         f"The test pairs of {folds} folds are pooled. Networks of different folds share training pairs, so these pairs "
         "are not quite independent: p-values and intervals are somewhat too optimistic."
@@ -89,7 +113,14 @@ def _first(metric: Metric, ranked: pd.DataFrame, tests: pd.DataFrame, reference:
     return {"metric": metric.key, "kind": "not_first", "text": f"{text}."}
 
 
-def _difference(metric: Metric, row: dict[Any, Any]) -> Statement:
+def difference(metric: Metric, row: dict[Any, Any], wording: Wording = SCORES) -> Statement:
+    """Say what one test supports.
+
+    Args:
+        metric: that was tested.
+        row: of `pairwise.COLUMNS`.
+        wording: of being ahead and behind.
+    """
     a, b, kind = title(row["method_a"]), title(row["method_b"]), str(row["verdict"])
     low, high = float(row["low"]), float(row["high"])
     # Told as an advantage of one over the other: positive, with its interval turned along.
@@ -97,16 +128,17 @@ def _difference(metric: Metric, row: dict[Any, Any]) -> Statement:
     turn = 1 if row["difference"] >= 0 else -1
     ends = sorted((turn * low, turn * high))
     amount = f"{_number(metric, abs(advantage))} [{ends[0]:.{metric.digits}f}, {ends[1]:.{metric.digits}f}]"
-    evidence = f"Holm {_p(float(row['p_holm']))}, {_count(int(row['num_pairs']), 'pair')}"
-    word = "better" if advantage > 0 else "worse"
+    evidence = f"Holm {_p(float(row['p_holm']))}, {count(int(row['num_pairs']), 'pair')}"
+    word = wording.words[0 if advantage > 0 else 1]
     if kind == "supported":
-        text = f"{a} is {word} than {b} by {amount} ({evidence}): supported."
+        text = f"{a} {wording.supported.format(word)} than {b} by {amount} ({evidence}): supported."
     elif kind == "not_supported":
-        lead = f"{a} {word} by {amount}" if advantage else "difference 0"
+        lead = f"{a} {wording.not_supported.format(word)} by {amount}" if advantage else "difference 0"
         text = f"the data do not support a difference between {a} and {b} ({lead}; {evidence})."
     else:
-        lead = f"{a} scores {word} than {b} by {amount}" if advantage else f"{a} and {b} score the same"
-        text = f"{lead} on {_count(int(row['num_pairs']), 'pair')}, too few for a verdict."
+        weak = f"{a} {wording.underpowered.format(word)} than {b} by {amount}"
+        lead = weak if advantage else f"{a} and {b} {wording.equal}"
+        text = f"{lead} on {count(int(row['num_pairs']), 'pair')}, too few for a verdict."
     return {
         "metric": metric.key, "kind": kind, "family": str(row["family"]), "method_a": str(row["method_a"]),
         "method_b": str(row["method_b"]), "text": f"{metric.title}: {text}",
@@ -129,5 +161,6 @@ def _share(value: float) -> str:
     return "more than 99 %" if 0.99 < value < 1 else f"{100 * value:.0f} %"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Print a number with its noun in the singular or plural."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

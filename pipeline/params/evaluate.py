@@ -1,10 +1,12 @@
 """Parameters of the evaluate and atlas stages: inference and metrics."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.params.base import Section
+
+Shift = Annotated[float, Field(ge=0)]
 
 
 class EvaluateParams(Section):
@@ -26,10 +28,32 @@ class EvaluateParams(Section):
         le=50,
         description="normalised surface Dice: surfaces closer than this agree; above the voxel size, mm",
     )
+    misregistration_mm: list[Shift] = Field(
+        [0.0, 5.0, 10.0, 15.0],
+        description="shifts of the MR against the CT that Dice is measured at, ascending from 0, mm; []: not measured",
+    )
+    misregistration_degrees: float = Field(
+        10.0,
+        ge=0,
+        le=180,
+        description="rotation of the MR at the largest of these shifts, in proportion less at the others, degrees",
+    )
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of the test pairs for the 95 % intervals"
     )
-    seed: int = Field(0, ge=0, description="of the resampling")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="seed of the resampling, and of the directions in which MRs are shifted and rotated",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network runs; auto: a GPU if there is one"
     )
+
+    @field_validator("misregistration_mm")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        # What is lost by misregistration is lost against 0 mm.
+        if value and (value[0] != 0 or sorted(set(value)) != value):
+            raise ValueError(f"shifts must ascend from 0, got {value}")
+        return value

@@ -58,6 +58,21 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Misregistration:
+    """What networks lose where the MR lies wrongly.
+
+    Attributes:
+        table: misregistration.csv: method, moved_mm, turned_degrees, dice, low, high and more.
+        losses: misregistration_losses.csv, least first: method, loss, low, high; no rows without a far shift.
+        statements: in the order of misregistration_statements.json.
+    """
+
+    table: pd.DataFrame
+    losses: pd.DataFrame
+    statements: Sequence[Statement]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What stage `compare` found.
 
@@ -67,12 +82,17 @@ class Comparison:
         all_pairs: by the same, everyone against everyone by Dice, a family of tests of its own: all_pairs.csv.
         ranks: ranks.csv: metric, method, rank, low, high, share_first.
         statements: in the order of statements.json.
+        misregistration: None where it was not measured.
+        modalities: modalities.csv: method, view, metric, mean, low, high, difference and more; None where no network
+            can do without a modality.
     """
 
     differences: Differences
     all_pairs: Differences
     ranks: pd.DataFrame
     statements: Sequence[Statement]
+    misregistration: Misregistration | None = None
+    modalities: pd.DataFrame | None = None
 
     def difference(self, metric: str, a: str, b: str) -> Difference | None:
         """Look up a minus b in either order; None where the two were not compared."""

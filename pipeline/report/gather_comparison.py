@@ -8,12 +8,14 @@ import pandas as pd
 
 from crossmodalnet.metrics.significance import Verdict
 from pipeline import paths
+from pipeline.comparison import misregistration, modalities
 from pipeline.errors import DataError
 from pipeline.names import is_ablation
 from pipeline.report.comparison_records import (
     Comparison,
     Difference,
     Differences,
+    Misregistration,
     Profile,
     Statement,
     Trial,
@@ -37,7 +39,7 @@ def read_scores(top: Path) -> pd.DataFrame:
 
 
 def read_comparison(top: Path) -> Comparison:
-    """Read differences, ranks and statements.
+    """Read differences, ranks and statements; what was measured under other conditions as far as it is there.
 
     Raises:
         DataError: one of their files is missing or malformed.
@@ -45,11 +47,15 @@ def read_comparison(top: Path) -> Comparison:
     folder = top / paths.COMPARISON
     differences, all_pairs = (_read_differences(folder / f"{name}.csv") for name in ("pairwise", "all_pairs"))
     ranks = read_table(folder / "ranks.csv", "compare", RANK_COLUMNS, may_be_empty=True)
-    entries = read_objects(folder / "statements.json", "compare", ("metric", "text", "kind"))
-    statements = [
-        Statement(str(e["metric"]), str(e["text"]), str(e["kind"]), str(e.get("family", ""))) for e in entries
-    ]
-    return Comparison(differences, all_pairs, ranks, statements)
+    alone = folder / modalities.TABLE
+    return Comparison(
+        differences,
+        all_pairs,
+        ranks,
+        _read_statements(folder / "statements.json"),
+        _read_misregistration(folder) if (folder / misregistration.TABLE).exists() else None,
+        read_table(alone, "compare", modalities.COLUMNS) if alone.exists() else None,
+    )
 
 
 def read_profile(name: str, top: Path) -> Profile:
@@ -81,6 +87,22 @@ def read_trials(name: str, top: Path) -> Sequence[Trial]:
             raise DataError(f"{path} lacks {', '.join(sorted(missing))}: run `dvc repro --force tune`")
         trials.append(Trial(float(content["lr"]), float(content["validation_dice"]), int(content["epochs"])))
     return sorted(trials, key=lambda trial: trial.lr)
+
+
+def _read_statements(path: Path) -> list[Statement]:
+    entries = read_objects(path, "compare", ("metric", "text", "kind"))
+    return [
+        Statement(str(e["metric"]), str(e["text"]), str(e["kind"]), str(e.get("family", ""))) for e in entries
+    ]
+
+
+def _read_misregistration(folder: Path) -> Misregistration:
+    losses = folder / misregistration.LOSSES
+    return Misregistration(
+        read_table(folder / misregistration.TABLE, "compare", misregistration.COLUMNS),
+        read_table(losses, "compare", misregistration.LOSS_COLUMNS, may_be_empty=True),
+        _read_statements(folder / misregistration.STATEMENTS),
+    )
 
 
 def _read_differences(path: Path) -> Differences:

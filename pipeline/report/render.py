@@ -19,6 +19,8 @@ from pipeline.report.costs import cost_section
 from pipeline.report.curves import curve_chart, overview_chart
 from pipeline.report.figures import bar_chart, box_plot
 from pipeline.report.literature import literature_table
+from pipeline.report.misregistration_section import misregistration_section
+from pipeline.report.modality_section import modality_tables
 from pipeline.report.overlays import CaseOverlay, case_overlay, rank_cases, thumbnail
 from pipeline.report.records import METRICS, Artefacts, Training
 from pipeline.report.results_section import result_groups, summaries, verdicts
@@ -75,6 +77,8 @@ def _context(artefacts: Artefacts, params: ReportParams) -> dict[str, Any]:
         "verdicts": verdicts(artefacts),
         "result_groups": result_groups(artefacts),
         "comparison": comparison_section(artefacts),
+        "misregistration": misregistration_section(artefacts),
+        "modalities": modality_tables(artefacts),
         "costs": cost_section(artefacts),
         "ablations": ablation_section(artefacts),
         "literature": literature_table(),

@@ -7,7 +7,7 @@ import pytest
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.errors import DataError, UsageError
-from pipeline.tables import CASE_COLUMNS, METRICS
+from pipeline.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
 from stages import compare, pool
 
 
@@ -46,6 +46,20 @@ def test_the_stage_compares_all_methods(project: None) -> None:
     texts = [statement["text"] for statement in json.loads(Path("comparison/statements.json").read_text())]
     assert any(text.startswith("Dice: MedNeXt is first of 3 methods, in 100 %") for text in texts)
     assert {path.name for path in Path().iterdir()} == {"params.yaml", "evaluation", "comparison"}
+
+
+def test_methods_that_were_displaced_are_compared_in_what_they_lose(project: None) -> None:
+    for name, lost in (("crossmodalnet", 0.1), ("mednext", 0.2)):
+        for seed in (0, 7):
+            rows = [(f"p{pair}", mm, mm, 0.9 - lost * mm / 5) for pair in range(3) for mm in (0.0, 5.0)]
+            table = pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
+            table.to_csv(f"evaluation/{name}/seed{seed}/misregistration.csv", index=False)
+    compare.main()
+    table = pd.read_csv("comparison/misregistration.csv").set_index(["method", "moved_mm"])
+    assert table.loc[("mednext", 5), "loss"] == pytest.approx(0.2)
+    said = json.loads(Path("comparison/misregistration_statements.json").read_text())
+    assert "CrossModalNet loses least of 2 networks, 0.100 [0.100, 0.100]" in said[0]["text"]
+    assert not Path("comparison/modalities.csv").exists()
 
 
 def test_a_missing_evaluation_leaves_no_comparison(project: None) -> None:

@@ -1,6 +1,8 @@
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.data.missing import is_missing
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
@@ -33,6 +36,15 @@ class FromBrightness(nn.Module):
         return torch.stack([-200 * (image[:, 0] - index / 10) ** 2 for index in range(8)], dim=1)
 
 
+class FromEither(nn.Module):
+    """Logits of a network for which CT brightness is the class over 10 and, without CT, MR brightness that over 7."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        ct, mr = image[:, 0], image[:, 1]
+        seen = torch.where(is_missing(image)[:, 0, None, None, None], 7 * mr, 10 * ct)
+        return torch.stack([-2 * (seen - index) ** 2 for index in range(8)], dim=1)
+
+
 class Background(nn.Module):
     """Logits of a network that sees no heart anywhere."""
 
@@ -53,6 +65,15 @@ def pair(number: int, role: Role) -> Pair:
     return Pair(subjects[0], subjects[1], role)
 
 
+def card_of(**changes: Any) -> SimpleNamespace:
+    """What the stage reads of a model card."""
+    plain = {
+        "patch_size": (16, 16, 16), "intensity": Intensity((0.0, 100.0), (0.0, 100.0)), "adaptation": None,
+        "network": {}, "train": {},
+    }  # fmt: skip
+    return SimpleNamespace(**plain | changes)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two test pairs and others, registered and cropped, and a model; gives the names of the test pairs."""
@@ -69,10 +90,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ct, mr = (Volume(label.data.astype(np.float32) * 10, WORKING.affine) for _ in range(2))
         Path("data/cropped").mkdir(exist_ok=True)
         write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
-    card = SimpleNamespace(
-        patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)), adaptation=None
-    )
-    model = SimpleNamespace(network=FromBrightness(), card=card)
+    model = SimpleNamespace(network=FromBrightness(), card=card_of())
     monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
     return names
 
@@ -99,7 +117,77 @@ def test_evaluate_twice_gives_the_same_bytes(project: list[str]) -> None:
         files = sorted(p for top in ("evaluation", "metrics") for p in Path(top).rglob("*") if p.is_file())
         contents.append({file: file.read_bytes() for file in files})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == len(project) + 4
+    assert len(contents[0]) == len(project) + 5
+
+
+def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
+    project: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in project:  # the heart in the MR lies 3 mm aside, as its label does
+        ct, mr = heart(WORKING), heart(WORKING, shift_mm=3)
+        images = (Volume(v.data * 10.0 + add, v.affine) for v, add in ((ct, 0), (mr, 10)))
+        write_cropped(Path("data/cropped", name), CroppedCase(name, *images, ct, NATIVE))
+    model = SimpleNamespace(network=FromEither(), card=card_of(train={"modality_dropout": 0.3}))
+    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    evaluate.main("mine")
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
+    assert metrics["ct_alone"] == {key: metrics[key] for key in metrics["ct_alone"]}
+    assert metrics["mr_alone"]["dice"]["mean"] > 0.8  # against the CT's label it would be about 0.5
+    folder = Path("evaluation/mine/seed0/mr_alone")
+    assert {path.name for path in folder.iterdir()} == {
+        "cases.csv", "intervals.csv", "bars.csv", "predictions",
+    }  # fmt: skip
+    found = read_label_map(folder / "predictions" / f"{project[0]}.nii.gz")
+    nearest = resample(heart(WORKING, shift_mm=3), NATIVE, "nearest")
+    assert (found.data == nearest.data).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"modality_dropout": 0.0}},
+        {"train": {"modality_dropout": 0.3}, "network": {"streams": "ct"}},
+    ],
+)
+def test_others_are_not(project: list[str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
+    model = SimpleNamespace(network=FromBrightness(), card=card_of(**changes))
+    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    evaluate.main("mine")
+    assert not {"ct_alone", "mr_alone"} & set(json.loads(Path("metrics/mine/seed0.json").read_text()))
+
+
+def test_dice_is_measured_against_misregistration(project: list[str]) -> None:
+    evaluate.main("mine")
+    table = pd.read_csv("evaluation/mine/seed0/misregistration.csv")
+    assert table.groupby("pair")["moved_mm"].apply(list).to_dict() == {
+        name: [0, 5, 10, 15] for name in project
+    }
+    found = json.loads(Path("metrics/mine/seed0.json").read_text())["misregistration"]
+    # The network looks at CT alone.
+    assert found == dict.fromkeys(["0mm", "5mm", "10mm", "15mm"], 1.0)
+
+
+@pytest.mark.parametrize(("shifts", "streams"), [("[]", "both"), ("[0.0, 5.0]", "mr")])
+def test_misregistration_is_not_measured_where_there_is_none_or_nothing_that_could_be_moved(
+    project: list[str], monkeypatch: pytest.MonkeyPatch, shifts: str, streams: str
+) -> None:
+    text = f"evaluate: {{bootstrap_samples: 200, device: cpu, misregistration_mm: {shifts}}}\n"
+    Path("params.yaml").write_text(text)
+    model = SimpleNamespace(network=FromBrightness(), card=card_of(network={"streams": streams}))
+    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    evaluate.main("mine")
+    assert not Path("evaluation/mine/seed0/misregistration.csv").exists()
+    assert "misregistration" not in json.loads(Path("metrics/mine/seed0.json").read_text())
+
+
+def test_an_mr_without_a_label_of_its_own_cannot_be_scored(
+    project: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("data/registered", project[1], "mr_label.nii.gz").unlink()
+    model = SimpleNamespace(network=FromEither(), card=card_of(train={"modality_dropout": 0.3}))
+    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    with pytest.raises(DataError, match=rf"{re.escape(project[1])}: no label map of it is found"):
+        evaluate.main("mine")
 
 
 def test_atlas_scores_the_warped_mr_labels(project: list[str]) -> None:
@@ -137,12 +225,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
     folder.mkdir(parents=True)
     for epoch in (1, 4):
         candidate_file(folder, epoch).touch()
-    card = SimpleNamespace(
-        patch_size=(16, 16, 16),
-        intensity=Intensity((0.0, 100.0), (0.0, 100.0)),
-        adaptation={"variant": None},
-        best_epoch=4,
-    )
+    card = card_of(adaptation={"variant": None}, best_epoch=4)
     networks = {"weights.safetensors": FromBrightness(), "epoch0001.safetensors": Background()}
 
     def load(folder: Path, weights: str = "weights.safetensors") -> SimpleNamespace:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.comparison.methods import check_methods, group_of, read_methods
+from pipeline.comparison.methods import check_methods, group_of, read_methods, runs_of
 from pipeline.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 
@@ -23,7 +23,7 @@ def test_all_runs_are_read_with_their_seeds(tmp_path: Path, cases: Cases) -> Non
         write(tmp_path / name, cases([[0.8], [0.9]]))
     for seed in (3, 5):
         write(tmp_path / f"crossmodalnet-ct_only/seed{seed}", cases([[0.7], [0.6]]))
-    found = read_methods(tmp_path, ["crossmodalnet"], ["ct_only"], [3, 5])
+    found = read_methods(runs_of(tmp_path, ["crossmodalnet"], ["ct_only"], [3, 5]))
     assert list(found) == ["crossmodalnet", "atlas", "crossmodalnet-ct_only"]
     assert sorted(found["crossmodalnet"]["seed"].unique()) == [3, 5]
     assert found["crossmodalnet-ct_only"]["dice"].mean() == pytest.approx(0.65)
@@ -32,13 +32,13 @@ def test_all_runs_are_read_with_their_seeds(tmp_path: Path, cases: Cases) -> Non
 
 def test_a_missing_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"mednext/seed1/cases.csv cannot be read"):
-        read_methods(tmp_path, ["mednext"], [], [1])
+        read_methods(runs_of(tmp_path, ["mednext"], [], [1]))
 
 
 def test_an_evaluation_without_a_metric_is_refused(tmp_path: Path, cases: Cases) -> None:
     write(tmp_path / "mednext/seed0", cases([[0.5]]).drop(columns="betti_error"))
     with pytest.raises(DataError, match="lacks betti_error"):
-        read_methods(tmp_path, ["mednext"], [], [0])
+        read_methods(runs_of(tmp_path, ["mednext"], [], [0]))
 
 
 def test_methods_scored_on_other_pairs_are_refused(cases: Cases) -> None:

@@ -2,12 +2,14 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from pipeline.comparison.conditions import Conditions
 from pipeline.comparison.pooling import Fold, pool, read_revision
 from pipeline.errors import DataError, UsageError
 from tests.pipeline.comparison.conftest import Cases
@@ -41,6 +43,34 @@ def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
     assert means["crossmodalnet", "mean", "dice"] == pytest.approx((0.8 + 0.7 + 0.81 + 0.7) / 4)
     assert found.statements[1]["kind"] == "note"
     assert found.folds == 2
+
+
+def displaced(prefix: str, loss: float) -> Conditions:
+    """What both methods lose at 5 mm on two pairs, MedNeXt 0.1 more."""
+    rows = [
+        (method, 0, f"{prefix}{pair}", shift, shift, 0.8 - (loss + more) * shift / 5)
+        for method, more in (("crossmodalnet", 0.0), ("mednext", 0.1))
+        for pair in range(2)
+        for shift in (0.0, 5.0)
+    ]
+    columns = ["method", "seed", "pair", "moved_mm", "turned_degrees", "dice"]
+    return Conditions(misregistration=pd.DataFrame(rows, columns=columns))
+
+
+def test_what_was_measured_under_other_conditions_is_pooled_too(
+    cases: Cases, caplog: pytest.LogCaptureFixture
+) -> None:
+    folds = [
+        replace(fold(cases, number, prefix), conditions=displaced(prefix, 0.1 + 0.1 * number))
+        for number, prefix in enumerate("ab")
+    ]
+    found = pool(folds).misregistration
+    assert found is not None
+    row = found.table.set_index(["method", "moved_mm"]).loc[("mednext", 5.0)]
+    assert (row["loss"], row["num_subjects"]) == (pytest.approx(0.25), 4)
+    assert "note" in [statement["kind"] for statement in found.statements]
+    assert pool([folds[0], fold(cases, 1, "b")]).misregistration is None
+    assert "misregistration: 1 of 2 folds have no scores of it" in caplog.text
 
 
 def test_folds_that_share_a_pair_are_refused(cases: Cases) -> None:
@@ -84,6 +114,7 @@ def test_revisions_are_read_without_a_checkout(
     Path("params.yaml").write_text("models: [crossmodalnet]\nsplit: {folds: 2, fold: 1}\n")
     Path("comparison").mkdir()
     fold(cases, 1, "b").cases.to_csv("comparison/cases.csv", index=False)
+    displaced("b", 0.1).misregistration.to_csv("comparison/misregistration_cases.csv", index=False)
     run(
         [*dvc, "add", "-q", "comparison"],
         ["git", "add", "."],
@@ -93,6 +124,8 @@ def test_revisions_are_read_without_a_checkout(
     Path("comparison/cases.csv").write_text("something else")
     found = read_revision("one")
     assert (found.number, len(found.cases)) == (1, 2 * 2 * 7)
+    assert len(found.conditions.misregistration) == 2 * 2 * 2
+    assert found.conditions.modalities.empty
     assert Path("comparison/cases.csv").read_text() == "something else"
     with pytest.raises(DataError, match=r"params.yaml of nowhere cannot be read"):
         read_revision("nowhere")

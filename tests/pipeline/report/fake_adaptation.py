@@ -13,7 +13,7 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.domains import read_domain_scores
-from pipeline.comparison.methods import read_methods
+from pipeline.comparison.methods import read_methods, runs_of
 from pipeline.cropped import CroppedCase, write_cropped
 from pipeline.params.compare import CompareParams
 from pipeline.tables import CASE_COLUMNS
@@ -70,9 +70,8 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
         _training(top, seed)
     params = CompareParams(bootstrap_samples=100)
     if single:
-        write_comparison(top / "comparison", compare(
-            read_methods(top / "evaluation", ["crossmodalnet"], [], seeds, atlas=False), "crossmodalnet", params
-        ))  # fmt: skip
+        runs = runs_of(top / "evaluation", ["crossmodalnet"], [], seeds, atlas=False)
+        write_comparison(top / "comparison", compare(read_methods(runs), "crossmodalnet", params))
     scores = read_domain_scores(top / "evaluation", VARIANTS, seeds)
     write_adaptation(top / "comparison", compare_adaptation(scores, params))
 

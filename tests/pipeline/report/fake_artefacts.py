@@ -13,6 +13,8 @@ from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.compare import compare, write_comparison
+from pipeline.comparison.conditions import read_conditions
+from pipeline.comparison.methods import runs_of
 from pipeline.params.compare import CompareParams
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
@@ -29,9 +31,11 @@ CT_HU = np.array([20.0, 330, 290, 310, 270, 110, 350, 300])
 MR_VALUES = np.array([120.0, 420, 380, 400, 360, 210, 440, 350])
 TEST_PAIRS = [f"ct_10{i:02d}+mr_10{i + 3:02d}" for i in range(1, 6)]
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
+STREAMS = ("crossmodalnet-ct_only", "crossmodalnet-mr_only")
 # What stage `audit` checks of networks other than ours: of the first of them something, of the others nothing.
 OTHERS_GROUPS = ("balancing", "generalisation", "robustness")
 
+_CONDITIONS = runpy.run_path(str(Path(__file__).with_name("fake_conditions.py")))
 make_audit = runpy.run_path(str(Path(__file__).with_name("fake_audit.py")))["make_audit"]
 
 
@@ -67,7 +71,10 @@ def make_artefacts(
     seeds: tuple[int, ...] = (0,),
     source: str = "phantom",
 ) -> None:
-    """Write the artefacts below `top`; the first five pairs are test pairs."""
+    """Write the artefacts below `top`; the first five pairs are test pairs.
+
+    CrossModalNet can do without a modality, and all networks of two modalities were displaced.
+    """
     train = [f"ct_10{i:02d}+mr_10{i:02d}" for i in range(11, 11 + num_pairs - 5)]
     split = {"train": train[:-1], "validation": train[-1:], "test": TEST_PAIRS}
     entries = {
@@ -104,7 +111,14 @@ def make_artefacts(
         make_audit(top, name, None if name == "crossmodalnet" else OTHERS_GROUPS if place == 1 else ())
     for place, name in enumerate((*models, *variants)):
         _profile(top / f"profile/{name}.json", place if name in models else 0.6 - place)
-    found = compare(tables, models[0], CompareParams(bootstrap_samples=100))
+    runs = runs_of(top / "evaluation", models, ablations, seeds)
+    for place, (name, folders) in enumerate(runs.items()):
+        for folder in folders.values() if name not in ("atlas", *STREAMS) else ():
+            _CONDITIONS["make_misregistration"](folder, place)
+            if name == "crossmodalnet":
+                _CONDITIONS["make_modalities"](folder)
+    params = CompareParams(bootstrap_samples=100)
+    found = compare(tables, models[0], params, conditions=read_conditions(runs))
     (top / "comparison").mkdir()
     write_comparison(top / "comparison", found)
 

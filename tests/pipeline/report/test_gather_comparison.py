@@ -60,6 +60,22 @@ def test_families_of_tests_stay_apart(made: Path) -> None:
     assert families == {"models", "ablations"}
 
 
+def test_what_was_measured_under_other_conditions_may_be_missing(project: Path) -> None:
+    for name in ("misregistration", "modalities"):
+        (project / f"comparison/{name}.csv").unlink()
+    found = read_comparison(project)
+    assert found.misregistration is None
+    assert found.modalities is None
+
+
+def test_misregistration_without_its_statements_is_refused(project: Path) -> None:
+    (project / "comparison/misregistration_statements.json").unlink()
+    with pytest.raises(
+        DataError, match=r"misregistration_statements.json not found: run `dvc repro compare`"
+    ):
+        read_comparison(project)
+
+
 @pytest.mark.parametrize("name", ["pairwise", "all_pairs"])
 def test_unknown_verdict_is_refused(project: Path, name: str) -> None:
     path = project / f"comparison/{name}.csv"

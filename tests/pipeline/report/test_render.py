@@ -101,6 +101,21 @@ def test_page_of_one_network_has_no_comparison(made: Path) -> None:
     assert "One training run per model" in page
 
 
+def test_misregistration_and_missing_modalities_are_shown_where_they_were_measured(
+    page: str, made: Path, artefacts: Artefacts
+) -> None:
+    words = ("<h3>Misregistration</h3>", "<h3>With one modality missing</h3>", "MR's own label")
+    alone = gather(["crossmodalnet"], [], [0], "phantom", made)
+    nothing = replace(artefacts.comparison, misregistration=None, modalities=None)
+    for shown, text in (
+        ([1, 1, 1], page),
+        ([1, 1, 1], render_text(alone)),
+        ([0, 0, 0], render_text(replace(artefacts, comparison=nothing))),
+        ([0, 0, 0], render_text(replace(alone, comparison=nothing))),
+    ):
+        assert [text.count(word) for word in words] == shown
+
+
 def test_page_says_where_the_reference_is_not_first(other_page: str) -> None:
     # the other's Dice, IoU and HD95 are all 0.99
     assert "Among 2 networks, CrossModalNet is not first in Dice, MIoU and HD95." in other_page
@@ -115,9 +130,9 @@ def test_settings_that_are_not_the_same_for_all_are_shown(page: str, other_page:
 
 def test_every_picture_says_what_it_shows(page: str) -> None:
     pictures = [attributes for tag, attributes in Elements(page).found if tag == "img"]
-    # bars, boxes, ranks, costs, ablations; curves; 3 cases and the head, 3 planes of 6 panels; checkerboards
-    # 9 of the claims of ours, 3 of those of the other
-    assert len(pictures) == 4 + 3 + 2 + (3 * 3 + 1) * 6 + 8 + 9 + 3
+    # bars, boxes, ranks, costs, ablations, misregistration; curves; 3 cases and the head, 3 planes of 6
+    # panels; checkerboards; 9 of the claims of ours, 3 of those of the other
+    assert len(pictures) == 4 + 4 + 2 + (3 * 3 + 1) * 6 + 8 + 9 + 3
     assert all(picture["alt"] for picture in pictures)
 
 

@@ -1,0 +1,64 @@
+"""What is measured of a model of pairs beside its scores: one modality missing, and an MR in the wrong place."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.case_sets import PAIRS
+from pipeline.evaluation import evaluate_cases
+from pipeline.misregistration import measure_misregistration, misregistration_metrics
+from pipeline.model_card import LoadedModel, ModelCard
+from pipeline.params.evaluate import EvaluateParams
+from pipeline.tables import DECIMALS, MISREGISTRATION_FILE
+from pipeline.views import ALONE, VIEW_TITLES
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_pairs(
+    folder: Path, model: LoadedModel, names: Sequence[str], params: EvaluateParams
+) -> dict[str, Any]:
+    """Measure what a model of pairs is worth where a pair is not as it should be; write into `folder`.
+
+    A network of one stream has no second image that could be missing or displaced.
+
+    Args:
+        folder: of the evaluation; `ct_alone` and `mr_alone` come into it where the model can do without a modality,
+            and misregistration.csv.
+        model: with its network on the device it shall run on.
+        names: of test pairs.
+        params: section `evaluate`.
+
+    Returns:
+        What the metrics file holds beside the scores: `ct_alone` and `mr_alone`, each as the metrics of the pairs, and
+        `misregistration`, mean Dice by shift.
+
+    Raises:
+        DataError: a pair or one of its label maps is missing or damaged.
+    """
+    metrics: dict[str, Any] = {}
+    if not takes_both(model.card):
+        return metrics
+    if knows_missing(model.card):
+        for view in ALONE:
+            found = evaluate_cases(folder / view, model, PAIRS, names, params, view)
+            logger.info("%s: %s", VIEW_TITLES[view], found.summary)
+            metrics[view.value] = found.metrics
+    if params.misregistration_mm:
+        table = measure_misregistration(model, PAIRS, names, params)
+        table.to_csv(folder / MISREGISTRATION_FILE, index=False, float_format=f"%.{DECIMALS}f")
+        metrics["misregistration"] = misregistration_metrics(table)
+        shown = ", ".join(f"{dice:.3f} at {key}" for key, dice in metrics["misregistration"].items())
+        logger.info("mean Dice with the MR displaced: %s", shown)
+    return metrics
+
+
+def takes_both(card: ModelCard) -> bool:
+    """Tell whether a network looks at both images of a pair: all do but those of one stream."""
+    return bool(card.network.get("streams", "both") == "both")
+
+
+def knows_missing(card: ModelCard) -> bool:
+    """Tell whether a network has seen in training that a modality can be missing; older cards do not say so."""
+    return bool(card.train.get("modality_dropout", 0) > 0)
