@@ -18,6 +18,7 @@ from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.build import build_network
 from pipeline.checkpoint import save_tensors
 from pipeline.errors import DataError
+from pipeline.names import is_adaptation
 from pipeline.outputs import whole_folder
 
 BEST = "weights.safetensors"
@@ -195,6 +196,6 @@ def _tuples(value: Any) -> Any:
 
 
 def _remedy(folder: Path) -> str:
-    model, _, ablation = folder.parent.name.partition("-")
-    stage = f"ablate@{ablation}" if ablation else f"train@{model}-{folder.name.removeprefix('seed')}"
-    return f"run `dvc repro {stage}`, or `dvc pull`"
+    model, _, variant = folder.parent.name.partition("-")
+    kind = "adapt" if is_adaptation(folder.parent.name) else "ablate" if variant else "train"
+    return f"run `dvc repro {kind}@{variant or model}-{folder.name.removeprefix('seed')}`, or `dvc pull`"

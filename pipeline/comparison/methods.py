@@ -38,7 +38,7 @@ def runs_of(
         evaluation: folder with `<model>/seed<k>` and `atlas`.
         models: networks.
         ablations: of CrossModalNet, without its name.
-        seeds: every network was trained with each; the ablations with the first alone.
+        seeds: every network and ablation was trained with each.
         atlas: whether the atlas baseline is compared too; it has the one seed 0.
 
     Returns:
@@ -47,9 +47,8 @@ def runs_of(
     networks = [*models, *([ATLAS] if atlas else []), *(method_of(ablation) for ablation in ablations)]
     runs: dict[str, Mapping[int, Path]] = {}
     for name in networks:
-        trained = seeds[:1] if group_of(name) == "ablation" else seeds
         runs[name] = (
-            {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in trained}
+            {0: evaluation / name} if name == ATLAS else {k: of_run(evaluation, name, k) for k in seeds}
         )
     return runs
 

@@ -41,7 +41,7 @@ with warnings.catch_warnings():
         )
         ablations: list[Ablation] = Field(
             [],
-            description="variants of crossmodalnet that show what its parts bring, each trained with the first seed",
+            description="variants of crossmodalnet that show what its parts bring, each trained with every seed",
         )
         adaptations: list[Adaptation] = Field(
             [],

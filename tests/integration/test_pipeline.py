@@ -54,7 +54,7 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
         "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
     )
     assert set(stages_run(output)) == {
-        "train@mednext-0", "ablate@no_cross", "evaluate@mednext-0", "evaluate-ablation@no_cross",
+        "train@mednext-0", "ablate@no_cross-0", "evaluate@mednext-0", "evaluate-ablation@no_cross-0",
         "profile@mednext", "profile-ablation@no_cross", "audit@mednext", "compare", "report",
     }  # fmt: skip
     page = (smoke.folder / "report/index.html").read_text()
