@@ -10,7 +10,7 @@ from torch import nn
 
 from crossmodalnet.networks.attention import CrossAttention
 from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.convolution import SLOPE, ConvBlock, ResidualConvBlock
+from crossmodalnet.networks.convolution import SLOPE, ResidualConvBlock
 from crossmodalnet.networks.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 from crossmodalnet.networks.deformable import DeformableOperator
@@ -60,7 +60,7 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
 
 def _stem(config: CrossModalNetConfig) -> ConvStem:
     channels = config.finer_channels
-    return ConvStem(channels, config.strides[: len(channels) - 1], branch_scale=config.conv_scale)
+    return ConvStem(channels, config.strides[: len(channels) - 1])
 
 
 def _embedding(config: CrossModalNetConfig) -> nn.Module:
@@ -72,7 +72,6 @@ def _embedding(config: CrossModalNetConfig) -> nn.Module:
         before[-1] if before else 1,
         config.channels,
         strides[-1] if strides else (1, 1, 1),
-        branch_scale=config.conv_scale,
         sincos=sincos,
     )
 
@@ -80,13 +79,13 @@ def _embedding(config: CrossModalNetConfig) -> nn.Module:
 def _merging(config: CrossModalNetConfig, level: int) -> nn.Module:
     if config.joins == "linear":
         return PatchMerging(config.dim(level))
-    return ConvMerging(config.dim(level), branch_scale=config.conv_scale)
+    return ConvMerging(config.dim(level))
 
 
 def _skip(config: CrossModalNetConfig, level: int) -> nn.Module:
     if config.joins == "linear":
         return SkipConnection(config.dim(level))
-    return ConvSkip(config.dim(level), branch_scale=config.conv_scale)
+    return ConvSkip(config.dim(level))
 
 
 def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead:
@@ -100,7 +99,6 @@ def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead
         skip_channels=skips,
         strides=config.strides,
         num_classes=num_classes,
-        branch_scale=config.conv_scale,
     )
 
 
@@ -184,18 +182,14 @@ def _initialise(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, ConvBlock):
-        nn.init.kaiming_normal_(module.conv.weight, SLOPE)
     elif isinstance(module, ResidualConvBlock):
         for convolution in (module.conv1, module.conv2):
             nn.init.kaiming_normal_(convolution.weight, SLOPE)
 
 
 def _scale_branches(network: nn.Module, config: CrossModalNetConfig) -> None:
-    """Let residual branches begin small: a choice of first weights, which leaves Eq. 2 and 3 as they are."""
+    """Let the streams meet slowly: a choice of first weights, which leaves Eq. 2 and 3 as they are."""
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, SwinBlock):
-                module.mlp.fc2.weight.mul_(config.swin_scale)
-            elif isinstance(module, CrossTransformerBlock):
+            if isinstance(module, CrossTransformerBlock):
                 module.mlp.fc2.weight.mul_(config.cross_scale)

@@ -53,10 +53,8 @@ class CrossModalNetConfig:
             serves further ones.
         joins: between levels and at the skips of each stream: patch merging and expanding with linear maps, or
             residual convolutions.
-        head_channels: features per voxel before the classes, doubled at coarser maps of the head.
-        swin_scale: first scale of the residual branch of Swin blocks, on the last layer of their MLP.
-        cross_scale: first scale of the residual branch of Cross Transformer blocks, likewise.
-        conv_scale: first scale of the residual branch of convolution blocks, on their last norm.
+        head_channels: features per voxel before the classes.
+        cross_scale: first scale of the residual branch of Cross Transformer blocks, on the last layer of their MLP.
         checkpointing: recompute activations in the backward pass to save memory.
         deep_supervision: logits of coarser maps in training mode, too.
         missing_token: a learned token in place of a stream whose image is missing.
@@ -87,9 +85,7 @@ class CrossModalNetConfig:
     stem_channels: tuple[int, ...]
     joins: Transition
     head_channels: int
-    swin_scale: float
     cross_scale: float
-    conv_scale: float
     checkpointing: bool
     deep_supervision: bool = False
     missing_token: bool = False
@@ -152,8 +148,10 @@ class CrossModalNetConfig:
 
     @property
     def fused_channels(self) -> tuple[int, ...]:
-        """Channels of the head's maps, finest first, twice as many at each coarser one; none with a linear stem."""
-        return tuple(self.head_channels << step for step in range(len(self.finer_channels)))
+        """Channels of the head's maps, finest first: but for the finest those of the streams' maps together."""
+        if not self.finer_channels:
+            return ()
+        return (self.head_channels, *(len(self.inputs) * channels for channels in self.finer_channels[1:]))
 
     @property
     def num_levels(self) -> int:

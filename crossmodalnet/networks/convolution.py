@@ -9,22 +9,25 @@ from crossmodalnet.networks.windows import Triple
 SLOPE = 0.01
 
 
-class ConvBlock(nn.Module):
-    """One convolution, instance norm and activation: for full resolution, where a second one costs most.
+class InstanceNorm(nn.InstanceNorm3d):
+    """Instance norm with scale and shift, sample by sample as batch norm.
 
-    Example: (1, 1, 40, 40, 40), 8 channels -> (1, 8, 40, 40, 40).
+    The values are those of `nn.InstanceNorm3d`, which would bring every map into another memory format and back
+    where a voxel's channels lie side by side.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv3d(in_channels, channels, 3, 1, 1, bias=False)
-        self.norm = nn.InstanceNorm3d(channels, affine=True)
-        self.act = nn.LeakyReLU(SLOPE)
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(b, in_channels, D, H, W)` to `(b, channels, D, H, W)`."""
-        out: Tensor = self.act(self.norm(self.conv(x)))
-        return out
+        """Normalise each map of each sample of `(b, c, d, h, w)`, of more than one voxel."""
+        samples = [
+            nn.functional.batch_norm(
+                sample, None, None, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
+            )
+            for sample in x.split(1)
+        ]
+        return samples[0] if len(samples) == 1 else torch.cat(samples)
 
 
 class ResidualConvBlock(nn.Module):
@@ -38,23 +41,19 @@ class ResidualConvBlock(nn.Module):
         in_channels: of the input.
         channels: of the output.
         stride: voxels per axis that become one.
-        branch_scale: first scale of the branch's last norm; small, the block begins close to its short cut.
     """
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: Triple = (1, 1, 1), *, branch_scale: float = 1.0
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, channels, 3, stride, 1, bias=False)
-        self.norm1 = nn.InstanceNorm3d(channels, affine=True)
+        self.norm1 = InstanceNorm(channels)
         self.conv2 = nn.Conv3d(channels, channels, 3, 1, 1, bias=False)
-        self.norm2 = nn.InstanceNorm3d(channels, affine=True)
+        self.norm2 = InstanceNorm(channels)
         self.act = nn.LeakyReLU(SLOPE)
         same = in_channels == channels and stride == (1, 1, 1)
         self.pool = nn.AvgPool3d(stride) if stride != (1, 1, 1) else nn.Identity()
         self.project = None if same else nn.Conv3d(in_channels, channels, 1, bias=False)
-        self.project_norm = None if same else nn.InstanceNorm3d(channels, affine=True)
-        nn.init.constant_(self.norm2.weight, branch_scale)
+        self.project_norm = None if same else InstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, D, H, W)` to `(b, channels, D / stride, H / stride, W / stride)`."""
@@ -67,7 +66,7 @@ class ResidualConvBlock(nn.Module):
 
 
 class UpConvolution(nn.Module):
-    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a convolution block.
+    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a residual block.
 
     Example: (1, 96, 10, 10, 10), stride 2, skip (1, 48, 20, 20, 20) -> (1, 48, 20, 20, 20).
 
@@ -76,8 +75,6 @@ class UpConvolution(nn.Module):
         channels: of the output.
         skip_channels: of the finer maps together; 0 without any.
         stride: voxels per axis that each voxel becomes.
-        branch_scale: see `ResidualConvBlock`.
-        light: one convolution in place of a residual block.
     """
 
     def __init__(
@@ -86,18 +83,10 @@ class UpConvolution(nn.Module):
         channels: int,
         skip_channels: int,
         stride: Triple,
-        *,
-        branch_scale: float,
-        light: bool = False,
     ) -> None:
         super().__init__()
         self.expand = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=False)
-        joined = channels + skip_channels
-        self.block: nn.Module = (
-            ConvBlock(joined, channels)
-            if light
-            else ResidualConvBlock(joined, channels, branch_scale=branch_scale)
-        )
+        self.block = ResidualConvBlock(channels + skip_channels, channels)
 
     def forward(self, coarse: Tensor, *skips: Tensor) -> Tensor:
         """Map coarse `(b, in_channels, d, h, w)` and skips `(b, s, D, H, W)` to `(b, channels, D, H, W)`."""

@@ -73,9 +73,9 @@ class ConvSkip(nn.Module):
     Example: (1, 5, 5, 5, 96) and skip (1, 10, 10, 10, 48) -> (1, 10, 10, 10, 48).
     """
 
-    def __init__(self, dim: int, *, branch_scale: float) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.up = UpConvolution(2 * dim, dim, dim, (2, 2, 2), branch_scale=branch_scale)
+        self.up = UpConvolution(2 * dim, dim, dim, (2, 2, 2))
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
@@ -91,7 +91,7 @@ class CrossModalNet(nn.Module):
         stem     (1, 8, 40, 40, 40) -> (1, 24, 20, 20, 20)
         encoder  (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96)
         decoder  (1, 10, 10, 10, 48)
-        head     (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together
+        head     (1, 48, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together
         logits   (1, 8, 40, 40, 40)
 
     In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has

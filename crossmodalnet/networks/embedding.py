@@ -61,11 +61,9 @@ class ConvEmbedding(nn.Module):
     Example: (1, 24, 20, 20, 20), stride 2, dim 48 -> (1, 10, 10, 10, 48).
     """
 
-    def __init__(
-        self, in_channels: int, dim: int, stride: Triple, *, branch_scale: float, sincos: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, dim: int, stride: Triple, *, sincos: bool = False) -> None:
         super().__init__()
-        self.block = ResidualConvBlock(in_channels, dim, stride, branch_scale=branch_scale)
+        self.block = ResidualConvBlock(in_channels, dim, stride)
         self.sincos = sincos
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,9 +102,9 @@ class ConvMerging(nn.Module):
     Example: (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96).
     """
 
-    def __init__(self, dim: int, *, branch_scale: float) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.block = ResidualConvBlock(dim, 2 * dim, (2, 2, 2), branch_scale=branch_scale)
+        self.block = ResidualConvBlock(dim, 2 * dim, (2, 2, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, c)` to `(b, d / 2, h / 2, w / 2, 2 c)`; the axes are even."""

@@ -5,27 +5,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.convolution import ConvBlock, ResidualConvBlock, UpConvolution, to_map
+from crossmodalnet.networks.convolution import ResidualConvBlock, UpConvolution, to_map
 from crossmodalnet.networks.embedding import PatchExpanding
 from crossmodalnet.networks.windows import Triple
 
 
 class ConvStem(nn.Module):
-    """Maps of one image finer than its tokens (not in the paper): a convolution, then residual blocks.
+    """Maps of one image finer than its tokens (not in the paper), by residual convolutions.
 
     Example: (1, 1, 40, 40, 40), channels 8 and 24 -> (1, 8, 40, 40, 40), (1, 24, 20, 20, 20).
 
     Args:
         channels: of each map, finest first.
         strides: of each map but the finest, against the one before.
-        branch_scale: see `ResidualConvBlock`.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[Triple], *, branch_scale: float) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[Triple]) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList([ConvBlock(1, channels[0])])
+        self.blocks = nn.ModuleList([ResidualConvBlock(1, channels[0])])
         self.blocks.extend(
-            ResidualConvBlock(before, after, stride, branch_scale=branch_scale)
+            ResidualConvBlock(before, after, stride)
             for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True)
         )
 
@@ -71,7 +70,7 @@ class ConvHead(nn.Module):
     """Fuse the streams' decoder outputs, then go up with both streams' finer maps to class logits (not in the paper).
 
     Example: two (1, 10, 10, 10, 48), finer maps of two streams (1, 24, 20, 20, 20) and (1, 8, 40, 40, 40)
-    -> (1, 96, 10, 10, 10) -> (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
+    -> (1, 96, 10, 10, 10) -> (1, 48, 20, 20, 20) -> (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
 
     Args:
         dim: channels of all streams together.
@@ -79,7 +78,6 @@ class ConvHead(nn.Module):
         skip_channels: of the finer maps of all streams together, finest first.
         strides: from each map to the next coarser one, finest first; the last leads to the tokens.
         num_classes: with background.
-        branch_scale: see `ResidualConvBlock`.
     """
 
     def __init__(
@@ -90,18 +88,12 @@ class ConvHead(nn.Module):
         skip_channels: Sequence[int],
         strides: Sequence[Triple],
         num_classes: int,
-        branch_scale: float,
     ) -> None:
         super().__init__()
         self.ups = nn.ModuleList(
-            UpConvolution(before, after, skip, stride, branch_scale=branch_scale, light=finest)
-            for before, after, skip, stride, finest in zip(
-                [*channels[1:], dim],
-                channels,
-                skip_channels,
-                strides,
-                [True, *[False] * (len(channels) - 1)],
-                strict=True,
+            UpConvolution(before, after, skip, stride)
+            for before, after, skip, stride in zip(
+                [*channels[1:], dim], channels, skip_channels, strides, strict=True
             )
         )
         self.classify = nn.Conv3d(channels[0], num_classes, 1)

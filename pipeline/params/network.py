@@ -115,16 +115,10 @@ class CrossModalNetParams(NetworkSection):
         "residual convolutions",
     )
     head_channels: int = Field(16, ge=1, description="features per voxel before the classes")
-    swin_scale: float = Field(
-        1.0, gt=0, description="first scale of the residual branch of Swin blocks; a choice of first weights"
-    )
     cross_scale: float = Field(
         0.1,
         gt=0,
         description="first scale of the residual branch of Cross Transformer blocks; small, the streams meet slowly",
-    )
-    conv_scale: float = Field(
-        0.1, gt=0, description="first scale of the residual branch of convolution blocks"
     )
     checkpointing: bool = Field(
         False, description="recompute activations in the backward pass: less memory, slower"

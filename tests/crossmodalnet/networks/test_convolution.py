@@ -3,12 +3,18 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.convolution import (
+    InstanceNorm,
     ResidualConvBlock,
     UpConvolution,
     strides_to,
     to_map,
     to_tokens,
 )
+
+
+def without_branch(block: ResidualConvBlock) -> ResidualConvBlock:
+    nn.init.zeros_(block.norm2.weight)
+    return block
 
 
 @pytest.mark.parametrize(
@@ -25,13 +31,13 @@ def test_strides_halve_while_they_can(total, steps):
 
 
 def test_a_block_without_its_branch_is_its_input_behind_the_activation():
-    block = ResidualConvBlock(3, 3, branch_scale=0.0)
+    block = without_branch(ResidualConvBlock(3, 3))
     x = torch.randn(2, 3, 4, 5, 6)
     torch.testing.assert_close(block(x), nn.functional.leaky_relu(x, 0.01))
 
 
 def test_the_short_cut_of_a_strided_block_pools_projects_and_normalises():
-    block = ResidualConvBlock(2, 3, (2, 1, 2), branch_scale=0.0)
+    block = without_branch(ResidualConvBlock(2, 3, (2, 1, 2)))
     x = torch.randn(1, 2, 4, 3, 6)
     pooled = x.unfold(2, 2, 2).unfold(4, 2, 2).mean((-1, -2))
     projected = torch.einsum("oi,bidhw->bodhw", block.project.weight.flatten(1), pooled)
@@ -47,7 +53,7 @@ def test_the_brightness_of_the_input_does_not_matter_to_the_branch():
 
 
 def test_going_up_reads_the_coarse_map_and_every_skip():
-    up = UpConvolution(4, 3, 5, (2, 1, 2), branch_scale=1.0)
+    up = UpConvolution(4, 3, 5, (2, 1, 2))
     coarse = torch.randn(1, 4, 2, 3, 2, requires_grad=True)
     skips = [torch.randn(1, c, 4, 3, 4, requires_grad=True) for c in (2, 3)]
     out = up(coarse, *skips)
@@ -60,3 +66,21 @@ def test_maps_and_tokens_are_the_same_values():
     x = torch.randn(2, 3, 4, 5, 6)
     assert to_tokens(x)[1, 3, 4, 5].tolist() == x[1, :, 3, 4, 5].tolist()
     assert torch.equal(to_map(to_tokens(x)), x)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_instance_norm_is_that_of_torch_with_its_gradients(batch, memory_format):
+    own, other = InstanceNorm(4), nn.InstanceNorm3d(4, affine=True)
+    for norm in (own, other):
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 3.0]))
+            norm.bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+    x = torch.randn(batch, 4, 3, 5, 2).mul(3).contiguous(memory_format=memory_format)
+    torch.testing.assert_close(own(x), other(x), atol=1e-5, rtol=1e-4)
+    grads = []
+    for norm in (own, other):
+        leaf = x.clone().requires_grad_()
+        norm.eval()(leaf).pow(3).sum().backward()
+        grads.append(torch.cat([leaf.grad.flatten(), norm.weight.grad, norm.bias.grad]))
+    torch.testing.assert_close(grads[0], grads[1], atol=1e-2, rtol=1e-3)
