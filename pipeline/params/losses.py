@@ -27,8 +27,8 @@ class LossesParams(Section):
     )
     deep_supervision: bool = Field(
         True,
-        description="nnformer, mednext and resenc_unet learn from coarser outputs too, as they were published; "
-        "false: no network does",
+        description="learning from coarser outputs too: crossmodalnet, and nnformer, mednext and resenc_unet as they "
+        "were published; false: no network does",
     )
 
     @field_validator("objectives")

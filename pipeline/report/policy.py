@@ -104,7 +104,8 @@ def _deep_supervision(trainings: Sequence[Training], losses: Mapping[str, Any]) 
     if not names:
         return "On, but no network here has coarser outputs to supervise."
     verb = "learn" if len(names) > 1 else "learns"
-    return f"{enumerate_words(names)} {verb} from coarser outputs too, as published; the others have none."
+    published = ", as published" if OURS not in [training.name for training in trainings] else ""
+    return f"{enumerate_words(names)} {verb} from coarser outputs too{published}; the others have none."
 
 
 def _seeds(seeds: Sequence[int]) -> str:
