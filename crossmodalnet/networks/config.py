@@ -53,7 +53,8 @@ class CrossModalNetConfig:
             serves further ones.
         joins: between levels and at the skips of each stream: patch merging and expanding with linear maps, or
             residual convolutions.
-        head_channels: features per voxel before the classes.
+        head_channels: features per voxel before the classes, twice as many at each coarser map of a head of
+            convolutions.
         cross_scale: first scale of the residual branch of Cross Transformer blocks, on the last layer of their MLP.
         checkpointing: recompute activations in the backward pass to save memory.
         deep_supervision: logits of coarser maps in training mode, too.
@@ -148,10 +149,8 @@ class CrossModalNetConfig:
 
     @property
     def fused_channels(self) -> tuple[int, ...]:
-        """Channels of the head's maps, finest first: but for the finest those of the streams' maps together."""
-        if not self.finer_channels:
-            return ()
-        return (self.head_channels, *(len(self.inputs) * channels for channels in self.finer_channels[1:]))
+        """Channels of the head's maps, finest first, twice as many at each coarser one; none with a linear stem."""
+        return tuple(self.head_channels << step for step in range(len(self.finer_channels)))
 
     @property
     def num_levels(self) -> int:

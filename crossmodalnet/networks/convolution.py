@@ -35,7 +35,7 @@ class ResidualConvBlock(nn.Module):
 
     Where the size changes, the short cut is average pooling and a linear map of channels.
 
-    Example: (1, 8, 40, 40, 40), stride 2, 24 channels -> (1, 24, 20, 20, 20).
+    Example: (1, 8, 40, 40, 40), stride 2, 16 channels -> (1, 16, 20, 20, 20).
 
     Args:
         in_channels: of the input.

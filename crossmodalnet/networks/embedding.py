@@ -58,7 +58,7 @@ class PatchEmbedding(nn.Module):
 class ConvEmbedding(nn.Module):
     """Turn blocks of `stride` voxels into tokens by a residual convolution block (not in the paper).
 
-    Example: (1, 24, 20, 20, 20), stride 2, dim 48 -> (1, 10, 10, 10, 48).
+    Example: (1, 16, 20, 20, 20), stride 2, dim 48 -> (1, 10, 10, 10, 48).
     """
 
     def __init__(self, in_channels: int, dim: int, stride: Triple, *, sincos: bool = False) -> None:

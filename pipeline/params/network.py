@@ -105,7 +105,7 @@ class CrossModalNetParams(NetworkSection):
         "conv: residual convolutions from full resolution down to the tokens, joined again on the way up",
     )
     stem_channels: Levels = Field(
-        (8, 24),
+        (8, 16),
         description="channels per stream of the maps finer than the tokens, for stem: conv, finest first; the last "
         "entry serves further ones",
     )
@@ -114,7 +114,11 @@ class CrossModalNetParams(NetworkSection):
         description="way between levels and at the skips; linear: patch merging and expanding, as in the paper; conv: "
         "residual convolutions",
     )
-    head_channels: int = Field(16, ge=1, description="features per voxel before the classes")
+    head_channels: int = Field(
+        16,
+        ge=1,
+        description="features per voxel before the classes, twice as many at each coarser map on the way up",
+    )
     cross_scale: float = Field(
         0.1,
         gt=0,
