@@ -15,8 +15,8 @@ HEADER = """\
 #
 #   dvc exp run -S train.lr=1e-5           an experiment with another value
 #   crossmodalnet params explain train     what the keys mean and what they may be
-#   crossmodalnet params use mmwhs         write a preset into this file: default, smoke, compare, adapt, ct_to_mr,
-#                                          mr_to_ct, mmwhs or paper
+#   crossmodalnet params use mmwhs         write a preset into this file: default, smoke, compare,
+#                                          misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
 #
 # This text is written from the schema in pipeline/params/; comments of your own are lost when a preset is used.
 """

@@ -190,7 +190,7 @@ def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, st
     assert len(taken) == 5
     assert rows["seconds"].tolist() == [3.0, 2.0]
     assert rows["lr"].is_monotonic_decreasing
-    assert rows["lr"].iloc[-1] == pytest.approx(4e-3 * 0.01, rel=1e-6)
+    assert rows["lr"].iloc[-1] == pytest.approx(8e-3 * 0.01, rel=1e-6)
 
 
 def test_ablations_and_own_learning_rates(set_params):
