@@ -161,10 +161,11 @@ class CrossModalNetConfig:
         return d, h, w
 
     def check_size(self, size: tuple[int, ...]) -> None:
-        """Check that the strides divide a patch of `size` voxels.
+        """Check that the strides divide a patch of `size` voxels, and that what is left can be normalised.
 
         Raises:
-            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple.
+            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple. Or a
+                single token at the deepest level, where convolutions make it: it has no variance over space.
         """
         if len(size) != 3:
             raise ValueError(f"patch size must have 3 axes, got {size}")
@@ -174,6 +175,12 @@ class CrossModalNetConfig:
                     f"patch size {size}: {axis} must be a multiple of {multiple} "
                     f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
                 )
+        made_by, kind = ("joins", self.joins) if self.num_levels > 1 else ("stem", self.stem)
+        if kind == "conv" and tuple(size) == self.multiples():
+            raise ValueError(
+                f"patch size {size}: {made_by}: conv needs two tokens at the deepest level to normalise over, "
+                f"an axis of twice its multiple {self.multiples()} at least"
+            )
 
     def map_size(self, patch_size: Triple, level: int) -> Triple:
         """Tokens per axis at `level`."""
