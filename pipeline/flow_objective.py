@@ -15,8 +15,8 @@ class FlowNetwork(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Give logits `(b, num_classes, d, h, w)` and the penalty in nats; every step has random tokens of its own."""
+    def forward(self, x: Tensor, step: int) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Give logits as the network does, and the penalty in nats; every step has random tokens of its own."""
         logits, layers = self.network.logits_and_layers(x)
         pairs = [(a, b) for a, b in channels_first(layers)]
         return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up

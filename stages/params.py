@@ -53,7 +53,10 @@ def explain(
 @app.command()
 def use(
     preset: Annotated[
-        str, typer.Argument(help="default, smoke, compare, misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper")
+        str,
+        typer.Argument(
+            help="default, smoke, compare, misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper"
+        ),
     ],
 ) -> None:
     """Write a preset into params.yaml and show what changed."""

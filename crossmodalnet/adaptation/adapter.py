@@ -24,7 +24,7 @@ from crossmodalnet.adaptation.spanning_tree import topology_loss
 from crossmodalnet.adaptation.taps import Streams, tapped
 from crossmodalnet.adaptation.volumes import VolumePrior
 from crossmodalnet.adaptation.voxels import Drawn, draw_voxels, rows
-from crossmodalnet.networks.crossmodalnet import CrossModalNet, SkipConnection
+from crossmodalnet.networks.crossmodalnet import CrossModalNet
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
 # mean features are between the domains (1: as far as different classes of the source).
@@ -97,8 +97,11 @@ class AdaptationNetwork(nn.Module):
         ramp: float = 0.0,
         reference: Tensor | None = None,
         betti: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor | list[Tensor], Tensor, Tensor]:
         """Run both domains through the network.
+
+        With deep supervision, all terms are of the finest logits, those that the network gives in use; the coarser
+        ones of the source serve its labels alone.
 
         Args:
             source: labelled images `(s, 2, D, H, W)`.
@@ -110,7 +113,8 @@ class AdaptationNetwork(nn.Module):
             betti: whether the Betti numbers are looked at in this step.
 
         Returns:
-            logits of the source `(s, num_classes, D, H, W)`, the terms `(len(terms),)`, and the measures without
+            logits of the source `(s, num_classes, D, H, W)`, a list of them, finest first, where the network gives
+            one (deep supervision), the terms `(len(terms),)`, and the measures without
             gradient `(len(MEASURES),)`.
         """
         if target is None or label is None:
@@ -138,8 +142,9 @@ class AdaptationNetwork(nn.Module):
             _last(self.network.encoder[-1]): tap(deep, ("marginal",)),
             _last(self.network.decoder[level]): tap(fine, ("marginal", "conditional", "topology")),
         }):  # fmt: skip
-            logits = self.network(torch.cat([source, target]))
-        logits, *ways = branch(logits, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
+            outputs = self.network(torch.cat([source, target]))
+        finest, coarser = (outputs[0], outputs[1:]) if isinstance(outputs, list) else (outputs, None)
+        logits, *ways = branch(finest, count, [strengths.get(name, 0.0) for name in AT_OUTPUT], cap)
         branches = dict(zip(AT_OUTPUT, ways, strict=True))
         d, h, w = fine["features"][0].shape[2:]
         posteriors = functional.adaptive_avg_pool3d(branches["output"].float().softmax(1), (d, h, w))
@@ -176,8 +181,9 @@ class AdaptationNetwork(nn.Module):
             logits.shape[1],
         )
         measures = [accuracy["marginal"], accuracy["conditional"], distance]
+        supervised = logits[:count]
         return (
-            logits[:count],
+            supervised if coarser is None else [supervised, *(level[:count] for level in coarser)],
             torch.stack([loss.float() for loss in losses.values()]) if losses else zero[None][:0],
             torch.stack([value.detach().float() for value in measures]),
         )
@@ -251,12 +257,9 @@ def _pick(maps: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
 
 
 def _dim(network: CrossModalNet, level: int) -> int:
-    """Channels of a stream at a decoder level."""
-    of_streams = network.skips[level]
-    assert isinstance(of_streams, nn.ModuleList)
-    connection = of_streams[0]
-    assert isinstance(connection, SkipConnection)
-    return connection.fuse.out_features
+    """Channels of a stream at a decoder level: those that its layers normalise, token by token."""
+    norms = (module for module in network.decoder[level].modules() if isinstance(module, nn.LayerNorm))
+    return next(norms).normalized_shape[0]
 
 
 def _last(layers: nn.Module) -> nn.Module:

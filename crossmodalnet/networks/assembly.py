@@ -169,7 +169,6 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
         sampler=sampler,
         window=config.cross_window_at(level, size),
         refines=config.refines,
-        deforms=config.deforms,
         residual=config.residual,
         mlp_ratio=config.mlp_ratio,
         drop_path=config.drop_path_at(level),

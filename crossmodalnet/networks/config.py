@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from crossmodalnet.networks.attention import Similarity, Values
 from crossmodalnet.networks.convolution import strides_to
-from crossmodalnet.networks.cross import Deforms, Refines
+from crossmodalnet.networks.cross import Refines
 from crossmodalnet.networks.deformable import Offsets
 from crossmodalnet.networks.swin import Residual
 from crossmodalnet.networks.windows import Triple, dividing_window, effective_window, padding_share
@@ -40,7 +40,6 @@ class CrossModalNetConfig:
         refines: which of its two streams a Cross Transformer block refines.
         residual: Eq. 2 as printed, or the usual pre-norm block.
         deformable: with the deformable operator on the keys' stream.
-        deforms: what the operator acts on: the stream of the keys, or the one that a cross block does not refine.
         offsets: of the deformable operator.
         num_points: K of Eq. 7, per level.
         max_offset: bound on the offsets, in tokens of the level.
@@ -75,7 +74,6 @@ class CrossModalNetConfig:
     refines: Refines
     residual: Residual
     deformable: bool
-    deforms: Deforms
     offsets: Offsets
     num_points: tuple[int, ...]
     max_offset: float
@@ -171,11 +169,11 @@ class CrossModalNetConfig:
         return d, h, w
 
     def check_size(self, size: tuple[int, ...]) -> None:
-        """Check that the strides divide a patch of `size` voxels.
+        """Check that the strides divide a patch of `size` voxels, and that what is left can be normalised.
 
         Raises:
             ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple. Or a
-                deepest map of one token, which instance norm cannot normalise.
+                single token at the deepest level, where convolutions make it: it has no variance over space.
         """
         if len(size) != 3:
             raise ValueError(f"patch size must have 3 axes, got {size}")
@@ -185,12 +183,11 @@ class CrossModalNetConfig:
                     f"patch size {size}: {axis} must be a multiple of {multiple} "
                     f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
                 )
-        deepest = self.map_size((size[0], size[1], size[2]), self.num_levels - 1)
-        last = self.joins if self.num_levels > 1 else self.stem
-        if last == "conv" and max(deepest) == 1:
+        made_by, kind = ("joins", self.joins) if self.num_levels > 1 else ("stem", self.stem)
+        if kind == "conv" and tuple(size) == self.multiples():
             raise ValueError(
-                f"patch size {size}: convolutions need two tokens at the deepest level, whose stride is "
-                f"{self.multiples()}; take a larger patch or fewer levels"
+                f"patch size {size}: {made_by}: conv needs two tokens at the deepest level to normalise over, "
+                f"an axis of twice its multiple {self.multiples()} at least"
             )
 
     def window_at(self, size: Triple) -> Triple:

@@ -25,7 +25,7 @@ class InstanceNorm(nn.InstanceNorm3d):
             nn.functional.batch_norm(
                 sample, None, None, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
             )
-            for sample in x.split(1)
+            for sample in torch.split(x, 1)
         ]
         return samples[0] if len(samples) == 1 else torch.cat(samples)
 

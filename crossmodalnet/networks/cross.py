@@ -11,7 +11,6 @@ from crossmodalnet.networks.swin import Residual, residual_block
 from crossmodalnet.networks.windows import Triple, attention_mask, partition, reverse
 
 Refines = Literal["keys", "queries"]
-Deforms = Literal["keys", "other"]
 
 
 class CrossTransformerBlock(nn.Module):
@@ -19,8 +18,7 @@ class CrossTransformerBlock(nn.Module):
 
     Eq. 3 refines its first argument, from which Eq. 4 takes the keys; `refines: queries` swaps the roles, so
     that the refined stream asks and the other one answers, as is usual. The deformable operator acts on the
-    stream of the keys: what the queries attend to (and, with `values: a`, fetch). With `deforms: other` it acts on the
-    stream that is not refined, whose queries and values (or keys) then come from where they fit the refined one.
+    stream of the keys: what the queries attend to (and, with `values: a`, fetch).
 
     The norm of the keys' stream has no bias with `values: b`: softmax ignores a constant added to all keys.
 
@@ -32,7 +30,6 @@ class CrossTransformerBlock(nn.Module):
         window: aligned windows in which both streams meet; None is attention over all tokens.
         sampler: the deformable operator, or None.
         refines: keys (the paper) or queries.
-        deforms: keys, or other.
         residual: paper or standard, see `residual_block`.
         mlp_ratio: hidden width of the MLP over `dim`.
         drop_path: probability of skipping a branch in training.
@@ -46,7 +43,6 @@ class CrossTransformerBlock(nn.Module):
         window: Triple | None,
         sampler: DeformableOperator | None,
         refines: Refines = "keys",
-        deforms: Deforms = "keys",
         residual: Residual = "paper",
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
@@ -54,7 +50,6 @@ class CrossTransformerBlock(nn.Module):
         super().__init__()
         self.window = window
         self.refines = refines
-        self.deforms = deforms
         self.residual: Residual = residual
         self.norm_keys = nn.LayerNorm(dim, bias=attention.values == "a")
         self.norm_queries = nn.LayerNorm(dim)
@@ -67,13 +62,10 @@ class CrossTransformerBlock(nn.Module):
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         """Refine `own` with the help of `other`, both `(b, d, h, w, c)`; neither is changed in place."""
         asked, asking = (own, other) if self.refines == "keys" else (other, own)
-        keys, queries = self.norm_keys(asked), self.norm_queries(asking)
+        keys = self.norm_keys(asked)
         if self.sampler is not None:
-            if self.deforms == "other" and self.refines == "keys":
-                queries = self.sampler(queries, keys)
-            else:
-                keys = self.sampler(keys, queries)
-        attended = self._attend(keys, queries)
+            keys = self.sampler(keys)
+        attended = self._attend(keys, self.norm_queries(asking))
         return residual_block(own, attended, self._mlp, self.drop_path, self.residual)
 
     def _attend(self, f_a: Tensor, f_b: Tensor) -> Tensor:

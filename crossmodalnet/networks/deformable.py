@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.windows import Triple
 
-Offsets = Literal["static", "predicted", "joint"]
+Offsets = Literal["static", "predicted"]
 
 # Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
 INITIAL_OFFSET = 0.1
@@ -70,8 +70,7 @@ class DeformableOperator(nn.Module):
     """Eq. 7 with learned offsets, each within `max_offset` voxels per axis (through tanh).
 
     `offsets: static` holds `3 K D H W` offset parameters (Theorem 2.2) and is tied to maps of one size;
-    `predicted` computes them from the features by a 3x3x3 convolution, for maps of any size; `joint` from the
-    features and those of the other stream by two, as a registration compares two images.
+    `predicted` computes them from the features by a 3x3x3 convolution, for maps of any size.
     The K weights start at 1/K.
 
     Example: F (1, 24, 24, 24, 24), K = 4 -> offsets (1, 24, 24, 24, 4, 3) -> (1, 24, 24, 24, 24).
@@ -81,7 +80,7 @@ class DeformableOperator(nn.Module):
         size: of the map, for static offsets.
         num_points: K.
         max_offset: bound on the offsets, voxels.
-        offsets: static (the paper), predicted or joint.
+        offsets: static (the paper) or predicted.
     """
 
     def __init__(
@@ -102,10 +101,8 @@ class DeformableOperator(nn.Module):
         if offsets == "static":
             self.raw_offsets: nn.Parameter | None = nn.Parameter(torch.randn(1, *size, num_points, 3) * scale)
             self.predict: nn.Conv3d | None = None
-            self.compare: nn.Conv3d | None = None
         else:
             self.raw_offsets = None
-            self.compare = nn.Conv3d(2 * dim, dim, 3, padding=1) if offsets == "joint" else None
             self.predict = nn.Conv3d(dim, 3 * num_points, 3, padding=1)
             nn.init.normal_(self.predict.weight, std=scale / (27 * dim) ** 0.5)
             assert self.predict.bias is not None
@@ -115,28 +112,19 @@ class DeformableOperator(nn.Module):
         """What the offsets are learned by: all parameters but the K weights."""
         return [parameter for parameter in self.parameters() if parameter is not self.weights]
 
-    def offsets(self, features: Tensor, other: Tensor) -> Tensor:
-        """Give the offsets `(b or 1, d, h, w, K, 3)`, in voxels, within +-`max_offset`.
-
-        Args:
-            features: (b, d, h, w, c), to be sampled.
-            other: (b, d, h, w, c), of the other stream; read by `joint` alone.
-        """
+    def offsets(self, features: Tensor) -> Tensor:
+        """Give the offsets `(b or 1, d, h, w, K, 3)` for `features`, in voxels, within +-`max_offset`."""
         if self.predict is None:
             assert self.raw_offsets is not None
             raw: Tensor = self.raw_offsets
         else:
-            x = features
-            if self.compare is not None:
-                both = torch.cat([features, other], dim=-1)
-                x = nn.functional.gelu(self.compare(both.movedim(-1, 1))).movedim(1, -1)
-            raw = self.predict(x.movedim(-1, 1)).movedim(1, -1).unflatten(-1, (self.num_points, 3))
+            raw = self.predict(features.movedim(-1, 1)).movedim(1, -1).unflatten(-1, (self.num_points, 3))
         # Half precision could not tell positions in a map of 100 voxels apart.
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         return self.max_offset * torch.tanh(raw)
 
-    def forward(self, features: Tensor, other: Tensor) -> Tensor:
-        """Sample `(b, d, h, w, c)` around every location, with the other stream's features at hand; the shape stays.
+    def forward(self, features: Tensor) -> Tensor:
+        """Sample `(b, d, h, w, c)` around every location; the shape stays.
 
         Raises:
             ValueError: static offsets, and the map is not of the size they were made for.
@@ -145,4 +133,4 @@ class DeformableOperator(nn.Module):
             raise ValueError(
                 f"offsets: static are tied to maps of {self.size}, got {tuple(features.shape[1:4])}"
             )
-        return deformable_sample(features, self.offsets(features, other), self.weights)
+        return deformable_sample(features, self.offsets(features), self.weights)

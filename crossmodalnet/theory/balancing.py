@@ -208,7 +208,10 @@ def judge_convergence(
 def _gradients(
     subject: Subject, cases: Sequence[LabelledCase], losses: NDArray[np.float64]
 ) -> tuple[dict[str, float], list[Row]]:
-    """Compare the gradients of the objectives at the trained weights with the shortest vector of their hull."""
+    """Compare the gradients of the objectives at the trained weights with the shortest vector of their hull.
+
+    They are of the logits that the network gives in use: coarser ones (deep supervision) are there to help training.
+    """
     parameters = [p for p in subject.network.parameters() if p.requires_grad]
     label = torch.stack([case.label for case in cases]).to(subject.device).long()
     values = evaluate_objectives(subject.objectives, subject.network(subject.images(cases)), label)

@@ -5,17 +5,25 @@ before each attention bounds what it sees, so that all constants hold for every 
 """
 
 import math
+from collections.abc import Sequence
 from math import prod
 
 from torch import nn
 
 from crossmodalnet.networks.cross import CrossTransformerBlock
-from crossmodalnet.networks.crossmodalnet import SkipConnection
-from crossmodalnet.networks.embedding import PatchEmbedding, PatchExpanding, PatchMerging
-from crossmodalnet.networks.head import ConvStem, FusedHead
+from crossmodalnet.networks.crossmodalnet import ConvSkip, SkipConnection
+from crossmodalnet.networks.embedding import (
+    ConvEmbedding,
+    ConvMerging,
+    PatchEmbedding,
+    PatchExpanding,
+    PatchMerging,
+)
+from crossmodalnet.networks.head import ConvHead, FusedHead
 from crossmodalnet.networks.swin import Residual, SwinBlock
 from crossmodalnet.networks.windows import Triple, effective_window
 from crossmodalnet.theory.bound_attention import cross_attention, deformable, sampled_radius, self_attention
+from crossmodalnet.theory.bound_convolution import conv_head, residual_conv_block, up_convolution
 from crossmodalnet.theory.lipschitz_bounds import (
     GELU_SLOPE,
     added,
@@ -87,20 +95,21 @@ def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[f
     return through + added(own, 0.0), through + other
 
 
-def conv_stem(stem: nn.Module) -> float:
-    """Convolution, instance norm and GELU."""
-    assert isinstance(stem, ConvStem)
-    return convolution(stem.conv) + normalisation(stem.norm) + log(GELU_SLOPE)
-
-
 def embedding(module: nn.Module) -> float:
-    """Patch embedding: blocks of voxels are only rearranged, and positions are constant."""
+    """From voxels or finer maps to tokens: a linear map of blocks of voxels, or a convolution block.
+
+    Blocks are only rearranged, and positions are constant.
+    """
+    if isinstance(module, ConvEmbedding):
+        return residual_conv_block(module.block)
     assert isinstance(module, PatchEmbedding)
     return linear(module.proj) + normalisation(module.norm)
 
 
 def merging(module: nn.Module) -> float:
-    """Patch merging: eight tokens are only rearranged into one."""
+    """Down a level: eight tokens are only rearranged into one and mapped; or a convolution block."""
+    if isinstance(module, ConvMerging):
+        return residual_conv_block(module.block)
     assert isinstance(module, PatchMerging)
     return normalisation(module.norm) + linear(module.reduce)
 
@@ -111,15 +120,18 @@ def expanding(module: PatchExpanding) -> float:
 
 
 def skip_connection(module: nn.Module, coarse: float, skip: float) -> float:
-    """A skip connection, from the constants of its two inputs to that of its output."""
+    """Up a level, from the constants of the two inputs to that of the output."""
+    if isinstance(module, ConvSkip):
+        return up_convolution(module.up, coarse, skip)
     assert isinstance(module, SkipConnection)
     return joined(expanding(module.expand) + coarse, skip) + linear(module.fuse)
 
 
-def head(module: FusedHead, streams: tuple[float, ...], stems: tuple[float, ...]) -> float:
-    """The fused head, from the constants of streams and stems (none without them) to that of the logits."""
-    gelu = log(GELU_SLOPE)
-    x = joined(*streams) + normalisation(module.norm) + expanding(module.expand) + gelu
-    if module.mix is not None:
-        x = joined(x, *stems) + convolution(module.mix) + gelu
+def head(module: nn.Module, streams: Sequence[float], finer: Sequence[Sequence[float]]) -> float:
+    """Fuse the streams to logits, from the constants of the streams and of the stems' maps, see `conv_head`."""
+    if isinstance(module, ConvHead):
+        return conv_head(module, streams, finer)
+    assert isinstance(module, FusedHead)
+    assert not finer
+    x = joined(*streams) + normalisation(module.norm) + expanding(module.expand) + log(GELU_SLOPE)
     return x + convolution(module.classify)

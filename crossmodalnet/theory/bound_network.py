@@ -6,14 +6,15 @@ It is carried from part to part; sums of branches add up, and maps side by side 
 
 import math
 from collections.abc import Iterator
+from math import prod
 
 from torch import nn
 
 from crossmodalnet.networks.crossmodalnet import CrossModalNet, DualLayer
-from crossmodalnet.networks.embedding import PatchEmbedding
+from crossmodalnet.networks.embedding import ConvEmbedding, PatchEmbedding
+from crossmodalnet.networks.head import ConvStem
 from crossmodalnet.networks.windows import Triple
 from crossmodalnet.theory.bound_blocks import (
-    conv_stem,
     cross_block,
     embedding,
     head,
@@ -22,6 +23,7 @@ from crossmodalnet.theory.bound_blocks import (
     skip_connection,
     swin_block,
 )
+from crossmodalnet.theory.bound_convolution import block_stride, conv_stem
 from crossmodalnet.theory.lipschitz_bounds import added, joined
 
 Alphas = tuple[float, ...]
@@ -29,6 +31,9 @@ Alphas = tuple[float, ...]
 
 def upper_bound(network: CrossModalNet, patch_size: Triple) -> float:
     """Decimal logarithm of a constant L with `||F(x) - F(y)|| <= L ||x - y||` for all images, F the logits.
+
+    With a token for a missing image, for all x and y that have the same images: no constant bounds what changes
+    where one goes missing.
 
     Args:
         network: in evaluation mode.
@@ -40,9 +45,10 @@ def upper_bound(network: CrossModalNet, patch_size: Triple) -> float:
 def cumulative_bounds(network: CrossModalNet, patch_size: Triple) -> list[tuple[str, float]]:
     """Name each part in the order of the computation, with the decimal logarithm of the bound up to there."""
     sizes = map_sizes(network, patch_size)
-    stems: Alphas = tuple(conv_stem(stem) for stem in network.stems)
-    parts = [("stem", joined(*stems))] if stems else []
-    images = stems or (0.0,) * len(network.inputs)
+    pyramids = [conv_stem(stem) for stem in network.stems]
+    finer: list[Alphas] = list(zip(*pyramids, strict=True))  # per resolution, of each stream
+    parts = [("stem", joined(*(alpha for maps in finer for alpha in maps)))] if finer else []
+    images = finer[-1] if finer else (0.0,) * len(network.inputs)
     streams = tuple(image + embedding(m) for image, m in zip(images, network.embeddings, strict=True))
     parts.append(("embedding", joined(*streams)))
     skips: list[Alphas] = []
@@ -58,7 +64,7 @@ def cumulative_bounds(network: CrossModalNet, patch_size: Triple) -> list[tuple[
         streams = tuple(skip_connection(m, coarse, skip) for m, coarse, skip in joins)
         streams = _through(network.decoder[level], streams, sizes[level])
         parts.append((f"decoder {level + 1}", joined(*streams)))
-    parts.append(("head", head(network.head, streams, stems)))
+    parts.append(("head", head(network.head, streams, finer)))
     return [(name, value / math.log(10)) for name, value in parts]
 
 
@@ -83,10 +89,21 @@ def paper_bound(network: CrossModalNet, patch_size: Triple) -> dict[str, float]:
 
 def map_sizes(network: CrossModalNet, patch_size: Triple) -> list[Triple]:
     """Tokens per axis at each level, finest first."""
-    first = network.embeddings[0]
-    assert isinstance(first, PatchEmbedding)
-    d, h, w = (n // s for n, s in zip(patch_size, first.stride, strict=True))
+    d, h, w = (n // s for n, s in zip(patch_size, token_stride(network), strict=True))
     return [(d >> level, h >> level, w >> level) for level in range(len(network.encoder))]
+
+
+def token_stride(network: CrossModalNet) -> Triple:
+    """Voxels per token and axis: those of the embedding, times those of the stem before it."""
+    first = network.embeddings[0]
+    if isinstance(first, PatchEmbedding):
+        return first.stride
+    assert isinstance(first, ConvEmbedding)
+    stem = network.stems[0] if len(network.stems) else None
+    blocks = list(stem.blocks) if isinstance(stem, ConvStem) else []
+    strides = [block_stride(block) for block in (*blocks, first.block)]
+    d, h, w = (prod(axis) for axis in zip(*strides, strict=True))
+    return d, h, w
 
 
 def children(modules: nn.Module) -> Iterator[nn.Module]:

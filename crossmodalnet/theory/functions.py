@@ -43,7 +43,11 @@ def targets(images: Tensor) -> Tensor:
 
 
 def small_config(config: CrossModalNetConfig, channels: int, depth: int) -> CrossModalNetConfig:
-    """Take the options of a network, but two levels of `depth` layers and `channels` at the finer one."""
+    """Take the options of a network, but two levels of `depth` layers and `channels` at the finer one.
+
+    There is no deep supervision: its coarser logits serve training alone, while the claim is about the function that
+    the network computes. Nor is there a token for a missing image, since the functions are of two.
+    """
     return replace(
         config,
         channels=channels,
@@ -53,10 +57,12 @@ def small_config(config: CrossModalNetConfig, channels: int, depth: int) -> Cros
         window=(4, 4, 4),
         cross_window=((4, 4, 4), None),
         num_points=(1, 2),
-        stem_channels=4,
+        stem_channels=(4,),
         head_channels=8,
         drop_path=0.0,
         checkpointing=False,
+        deep_supervision=False,
+        missing_token=False,
     )
 
 

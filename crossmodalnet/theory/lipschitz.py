@@ -42,9 +42,11 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         "sensitivity_bounds": [{"part": part, "log10_bound": value} for part, value in bounds],
         "power_iteration": ratios,
     }
+    missing_token = len(network.missing) > 0
     if not subject.crosses:
         findings = [not_applicable(key, _ONE_STREAM) for key in ("definition_6", "equation_30")]
-        findings.append(judge_theorem_2_6(log10_bound, log10_ratio, {"self-attention": own_growth}))
+        growths = {"self-attention": own_growth}
+        findings.append(judge_theorem_2_6(log10_bound, log10_ratio, growths, missing_token=missing_token))
         return Outcome(findings, tables)
     growth = _cross_growth(network, image, settings.seed)
     tables["attention_growth"] = [{"scale": scale, "sensitivity": value} for scale, value in growth]
@@ -53,7 +55,10 @@ def check(subject: Subject, settings: Settings) -> Outcome:
             judge_definition_6(growth, deepest_cross(network).similarity),
             _equation_30(network, subject, log10_bound, log10_ratio),
             judge_theorem_2_6(
-                log10_bound, log10_ratio, {"cross attention": growth, "self-attention": own_growth}
+                log10_bound,
+                log10_ratio,
+                {"cross attention": growth, "self-attention": own_growth},
+                missing_token=missing_token,
             ),
         ],
         tables,

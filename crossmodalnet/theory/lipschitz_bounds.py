@@ -5,12 +5,16 @@ because their product over a network leaves the range of floating point numbers.
 """
 
 import math
+from itertools import product
+from math import prod
 
 import numpy as np
 import torch
 from scipy.special import ndtr
 from timm.layers import Mlp
 from torch import Tensor, nn
+
+from crossmodalnet.networks.windows import Triple
 
 # Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
 _SMALLEST = 1e-300
@@ -44,19 +48,43 @@ def linear(layer: nn.Linear) -> float:
 
 
 def convolution(layer: nn.Conv3d) -> float:
-    """A convolution with stride 1 and zero padding.
+    """A convolution with zero padding and any stride.
 
-    It is a sum over the kernel's offsets of a shift, which stretches nothing, and a map of channels; or it is
-    one map of patches, where each voxel lies in at most as many patches as there are offsets. Each gives a bound.
+    It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
+    channels. Offsets that differ modulo the stride pick different voxels, so that the constants of those that do not
+    are added, and the sums joined. Or it is one map of patches: a voxel lies in at most as many patches as there are
+    offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
     """
     kernel = layer.weight.flatten(2)  # (out, in, offsets)
-    num_offsets = kernel.shape[2]
-    by_offset = sum(largest_singular_value(kernel[:, :, i]) for i in range(num_offsets))
-    return log(min(by_offset, math.sqrt(num_offsets) * largest_singular_value(kernel.flatten(1))))
+    remainders = [
+        tuple(k % s for k, s in zip(offset, layer.stride, strict=True))
+        for offset in product(*map(range, layer.kernel_size))
+    ]
+    sums = dict.fromkeys(remainders, 0.0)
+    for i, remainder in enumerate(remainders):
+        sums[remainder] += largest_singular_value(kernel[:, :, i])
+    times = torch.tensor([remainders.count(remainder) for remainder in remainders], device=kernel.device)
+    by_patch = largest_singular_value((kernel * times.sqrt()).flatten(1))
+    return log(min(math.hypot(*sums.values()), by_patch))
 
 
-def normalisation(norm: nn.LayerNorm | nn.GroupNorm) -> float:
-    """Layer, group or instance norm: the Jacobian is at most `max |gamma| / sqrt(variance + eps)`."""
+def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
+    """A transposed convolution whose stride is its kernel: each voxel becomes a block of its own, by one map."""
+    assert layer.stride == layer.kernel_size
+    return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
+
+
+def average_pooling(stride: Triple) -> float:
+    """Means of blocks of n voxels, which share none: at most `1 / sqrt(n)`."""
+    return -math.log(prod(stride)) / 2
+
+
+def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
+    """Layer, group or instance norm: the Jacobian is at most `max |gamma| / sqrt(variance + eps)`.
+
+    What changes mean or variance is projected out of it, which stretches nothing.
+    """
+    assert norm.weight is not None
     return log(float(norm.weight.detach().abs().max())) - math.log(norm.eps) / 2
 
 

@@ -93,18 +93,23 @@ def judge_equation_30(
     )
 
 
-def judge_theorem_2_6(log10_bound: float, log10_ratio: float, growths: Mapping[str, Growth]) -> Finding:
+def judge_theorem_2_6(
+    log10_bound: float, log10_ratio: float, growths: Mapping[str, Growth], *, missing_token: bool = False
+) -> Finding:
     """Say whether the network has a Lipschitz constant, and what for.
 
     Args:
         log10_bound: decimal logarithm of the upper bound.
         log10_ratio: of the largest ratio of output change to input change found.
         growths: of the sensitivity of attentions by themselves, by their name.
+        missing_token: whether a missing image is replaced by a token, which is a jump: the bound is for images of
+            which none, or the same, is missing.
     """
     name, growth = max(growths.items(), key=lambda item: growth_factor(item[1]))
     factor = growth_factor(growth)
     numbers = {"log10_bound": log10_bound, "log10_largest_ratio": log10_ratio, "attention_growth": factor}
-    bound = f"no change of the images is multiplied by more than 10^{log10_bound:.0f}"
+    bound = f"no change of the images is multiplied by more than 10^{log10_bound:.0f}, for all images"
+    bound += " as long as none goes missing" * missing_token
     found = f"the most that was found is {10**log10_ratio:.3g}"
     if log10_ratio > log10_bound:
         return Finding(
@@ -116,13 +121,13 @@ def judge_theorem_2_6(log10_bound: float, log10_ratio: float, growths: Mapping[s
             counterexample=f"The direction found by power iteration, stretched {10**log10_ratio:.3g} times.",
         )
     if factor <= _MOST_GROWTH:
-        why = f"By its weights {bound}, for all images; {found}. Each attention has a constant by itself."
+        why = f"By its weights {bound}; {found}. Each attention has a constant by itself."
         return Finding("theorem_2_6", Verdict.HOLDS, why, numbers)
     (_, first), (scale, last) = growth[0], growth[-1]
     return Finding(
         "theorem_2_6",
         Verdict.CONDITIONAL,
-        f"By its weights {bound}, for all images, and {found}; but only because layer norm bounds what attention "
+        f"By its weights {bound}, and {found}; but only because layer norm bounds what attention "
         f"sees: without that, the {name} becomes {factor:.2g} times as sensitive.",
         numbers,
         breaks="'The Cross Attention operation is Lipschitz continuous with respect to its inputs' is false without "

@@ -77,15 +77,10 @@ class CrossModalNetParams(NetworkSection):
         description="paper: MLP(LN(A + F)) + F, as printed in Eq. 2; standard: the usual pre-norm block",
     )
     deformable: bool = Field(True, description="deformable operator (Eq. 7) on what the queries attend to")
-    deforms: Literal["keys", "other"] = Field(
-        "keys",
-        description="stream that the operator samples; keys: what the queries attend to; other: the one that a cross "
-        "block does not refine",
-    )
-    offsets: Literal["static", "predicted", "joint"] = Field(
+    offsets: Literal["static", "predicted"] = Field(
         "static",
         description="static: 3 K D H W parameters, tied to the patch size, as in the paper; "
-        "predicted: from the features, any size; joint: from the features of both streams, any size",
+        "predicted: from the features, any size",
     )
     num_points: Levels = Field((2, 4), description="K of Eq. 7 per level: samples per location")
     max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")

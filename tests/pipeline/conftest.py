@@ -22,6 +22,9 @@ NETWORK = {
     "heads": [2, 2],
     "cross_window": [[4, 4, 4], None],
     "num_points": [1, 1],
+    "patch_embedding": [2, 2, 2],
+    "window": [4, 4, 4],
+    "stem_channels": [2],
     "drop_path": 0.2,
     "head_channels": 8,
 }

@@ -7,6 +7,7 @@ from torch import nn
 
 from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.cmif import cmif_penalty
+from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.build import build_network
 from pipeline.checkpoint import Checkpoint
 from pipeline.distributed import Processes
@@ -112,7 +113,7 @@ def test_weights_that_are_no_numbers():
         learner.check_finite()
 
 
-def _flow_learner(**changes):
+def _flow_learner(deep_supervision=False, **changes):
     torch.manual_seed(0)
     small = {
         "channels": 6,
@@ -120,8 +121,11 @@ def _flow_learner(**changes):
         "heads": (1, 2),
         "cross_window": ((4, 4, 4), None),
         "num_points": (1, 1),
+        "patch_embedding": (2, 2, 2),
+        "window": (4, 4, 4),
+        "stem_channels": (2,),
     }
-    options = CrossModalNetParams(**small, **changes).options()
+    options = CrossModalNetParams(**small, **changes).options() | {"deep_supervision": deep_supervision}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
     return Learner(
         network, LossesParams(), TrainParams(), ALONE, lambda network: make_flow_objective(network, 0.5)
@@ -145,6 +149,18 @@ def test_the_flow_penalty_is_added_and_not_balanced():
     features = reference.train().features(_flow_batch().image)
     assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
     assert values[2] > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"stem": "linear", "joins": "linear"}], ids=str)
+def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(options):
+    learner = _flow_learner(deep_supervision=True, **options)
+    reference = copy.deepcopy(learner.network).train()
+    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    batch = _flow_batch()
+    expected = evaluate_objectives(("dice", "ce"), reference(batch.image), batch.label)
+    assert values[:2] == pytest.approx(expected.tolist())
+    features = reference.features(batch.image)
+    assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
 
 
 def test_the_flow_penalty_falls_when_it_is_minimised():

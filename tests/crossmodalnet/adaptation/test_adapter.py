@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.conditional import ConditionalMap
 from crossmodalnet.adaptation.settings import TERMS, AdaptationSettings
 from crossmodalnet.networks.build import build_network
 from pipeline.params.network import CrossModalNetParams
@@ -16,7 +17,7 @@ SETTINGS = AdaptationSettings(
 SIZE = (16, 16, 16)
 
 
-def network(**changes):
+def network(deep_supervision=False, **changes):
     torch.manual_seed(0)
     small = {
         "channels": 6,
@@ -24,8 +25,12 @@ def network(**changes):
         "heads": (1, 2, 2),
         "cross_window": ((4, 4, 4), (4, 4, 4), None),
         "num_points": (1, 1, 1),
+        "patch_embedding": (2, 2, 2),
+        "window": (4, 4, 4),
+        "stem_channels": (2,),
     }
-    return build_network("crossmodalnet", CrossModalNetParams(**small, **changes).options(), patch_size=SIZE)
+    options = CrossModalNetParams(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    return build_network("crossmodalnet", options, patch_size=SIZE)
 
 
 def adapter(settings=SETTINGS, **changes):
@@ -150,3 +155,50 @@ def test_one_stream_is_enough_and_a_level_that_is_not_there_is_an_error():
 def test_checkpointing_gives_the_same():
     plain, saving = run(adapter()), run(adapter(checkpointing=True))
     torch.testing.assert_close(plain[1], saving[1])
+
+
+LITERAL = {"stem": "linear", "joins": "linear"}
+KINDS = pytest.mark.parametrize("options", [{}, LITERAL, {"joins": "linear"}, {"stem": "linear"}], ids=str)
+
+
+@KINDS
+@pytest.mark.parametrize("level", [0, 1])
+def test_discriminators_fit_every_way_between_the_levels(options, level):
+    module = adapter(replace(SETTINGS, decoder_level=level), **options)
+    assert torch.isfinite(run(module)[1]).all()
+    assert module.map.out_dim == ConditionalMap(2 * 6 * 2**level, 8, SETTINGS.map_dim).out_dim
+
+
+@KINDS
+def test_coarser_logits_of_the_source_come_with_the_finest(options):
+    module = adapter(deep_supervision=True, **options)
+    found, terms, _ = run(module)
+    alone = module.network(samples()[0])
+    assert len(found) == len(alone) > 3
+    for level, expected in zip(found, alone, strict=True):
+        torch.testing.assert_close(level, expected)
+    assert torch.isfinite(terms).all()
+    source_only, *_ = module(samples()[0])
+    assert [tuple(level.shape) for level in source_only] == [tuple(level.shape) for level in found]
+
+
+def test_deep_supervision_changes_no_term():
+    deep, plain = adapter(deep_supervision=True), adapter()
+    plain.load_state_dict(deep.state_dict(), strict=False)
+    torch.testing.assert_close(run(deep)[1], run(plain)[1])
+
+
+def test_coarser_logits_are_for_the_labels_alone():
+    """The target has no say in them, and the terms none in the heads that make them."""
+    module = adapter(deep_supervision=True)
+    target = samples(2, 1)[0].requires_grad_()
+    found, terms, _ = run(module, target=target)
+    (grad,) = torch.autograd.grad(
+        sum(level.sum() for level in found), target, retain_graph=True, allow_unused=True
+    )
+    assert grad is None or not grad.any()
+    (terms.sum() + found[0].sum()).backward(retain_graph=True)
+    heads = list(module.network.auxiliary.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in heads)
+    found[1].sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in heads)

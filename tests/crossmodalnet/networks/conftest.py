@@ -10,7 +10,8 @@ from pipeline.params.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
+    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
+    "joins": "linear",
 }  # fmt: skip
 
 
@@ -26,7 +27,10 @@ def make() -> Callable[..., nn.Module]:
     """Build a two-level network of six channels; keyword arguments change its options."""
 
     def build(patch_size: tuple[int, int, int] = (16, 16, 16), **options: Any) -> nn.Module:
-        params = CrossModalNetParams(**{**SMALL, **options})
-        return build_network("crossmodalnet", params.options(), patch_size=patch_size)
+        parameters = {
+            name: value for name, value in options.items() if name in CrossModalNetParams.model_fields
+        }
+        params = CrossModalNetParams(**{**SMALL, **parameters})
+        return build_network("crossmodalnet", params.options() | options, patch_size=patch_size)
 
     return build

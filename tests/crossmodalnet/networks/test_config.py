@@ -60,7 +60,7 @@ def test_a_stem_needs_channels():
 
 
 def test_a_single_token_at_the_deepest_level_is_refused_where_it_would_be_normalised():
-    with pytest.raises(ValueError, match="need two tokens at the deepest level"):
+    with pytest.raises(ValueError, match="joins: conv needs two tokens at the deepest level"):
         config().check_size((8, 8, 8))
     config().check_size((8, 8, 16))
     config(joins="linear").check_size((8, 8, 8))

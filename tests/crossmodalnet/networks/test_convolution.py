@@ -84,3 +84,11 @@ def test_instance_norm_is_that_of_torch_with_its_gradients(batch, memory_format)
         norm.eval()(leaf).pow(3).sum().backward()
         grads.append(torch.cat([leaf.grad.flatten(), norm.weight.grad, norm.bias.grad]))
     torch.testing.assert_close(grads[0], grads[1], atol=1e-2, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_going_up_each_voxel_becomes_a_block_that_is_joined_with_finer_maps():
+    up = UpConvolution(2, 3, 4, (2, 1, 2))
+    coarse, fine, finer = torch.randn(1, 2, 2, 3, 2), torch.randn(1, 3, 4, 3, 4), torch.randn(1, 1, 4, 3, 4)
+    expanded = torch.einsum("bidhw,iojkl->bodjhkwl", coarse, up.expand.weight).reshape(1, 3, 4, 3, 4)
+    torch.testing.assert_close(up(coarse, fine, finer), up.block(torch.cat([expanded, fine, finer], dim=1)))

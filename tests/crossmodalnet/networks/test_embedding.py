@@ -2,8 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.networks.embedding import PatchEmbedding, PatchExpanding, PatchMerging, sincos_position
-from crossmodalnet.networks.head import ConvStem, FusedHead
+from crossmodalnet.networks.embedding import (
+    ConvEmbedding,
+    ConvMerging,
+    PatchEmbedding,
+    PatchExpanding,
+    PatchMerging,
+    sincos_position,
+)
+from crossmodalnet.networks.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
 
 
 @torch.no_grad()
@@ -52,12 +59,63 @@ def test_sincos_position_is_added_after_embedding():
     torch.testing.assert_close(with_position - embed(x), code[None])
 
 
-@pytest.mark.parametrize("stem_channels", [0, 3])
-def test_head_reads_both_streams_at_full_resolution(stem_channels):
-    head = FusedHead(8, (2, 1, 2), channels=5, stem_channels=2 * stem_channels, num_classes=8)
+@pytest.mark.parametrize("position", [True, False])
+@torch.no_grad()
+def test_conv_embedding_is_a_block_and_a_position(position):
+    embed = ConvEmbedding(2, 6, (2, 1, 2), sincos=position)
+    x = torch.randn(1, 2, 4, 3, 8)
+    code = sincos_position((2, 3, 4), 6, torch.device("cpu")) if position else 0
+    torch.testing.assert_close(embed(x), embed.block(x).movedim(1, -1) + code)
+
+
+@torch.no_grad()
+def test_conv_merging_halves_every_axis_and_doubles_the_channels():
+    merge = ConvMerging(2)
+    x = torch.randn(1, 4, 2, 6, 2)
+    out = merge(x)
+    assert out.shape == (1, 2, 1, 3, 4)
+    torch.testing.assert_close(out, merge.block(x.movedim(-1, 1)).movedim(1, -1))
+
+
+def test_linear_head_reads_both_streams():
+    head = FusedHead(8, (2, 1, 2), channels=5, num_classes=8)
     a, b = torch.randn(2, 1, 2, 3, 4, 4).requires_grad_()
-    stems = [ConvStem(3)(torch.randn(1, 1, 4, 3, 8)) for _ in range(2 if stem_channels else 0)]
-    logits = head([a, b], stems)
+    logits, fused = head([a, b], [])
     assert logits.shape == (1, 8, 4, 3, 8)
+    assert fused == []
     for grad in torch.autograd.grad(logits.square().sum(), (a, b)):
         assert grad.abs().sum() > 0
+
+
+def test_stem_gives_a_map_per_resolution_each_made_of_the_one_before():
+    stem = ConvStem((2, 3, 5), [(2, 1, 2), (2, 2, 2)])
+    x = torch.randn(1, 1, 8, 6, 4)
+    maps = stem(x)
+    assert [tuple(m.shape) for m in maps] == [(1, 2, 8, 6, 4), (1, 3, 4, 6, 2), (1, 5, 2, 3, 1)]
+    torch.testing.assert_close(maps[2], stem.blocks[2](stem.blocks[1](maps[0])))
+
+
+def test_conv_head_reads_both_streams_and_all_their_finer_maps():
+    head = ConvHead(
+        8,
+        channels=[5, 6],
+        skip_channels=[4, 6],
+        strides=[(2, 1, 2), (2, 2, 2)],
+        num_classes=3,
+    )
+    streams = [torch.randn(1, 2, 3, 1, 4).requires_grad_() for _ in "ab"]
+    fine = [torch.randn(1, 2, 8, 6, 4).requires_grad_() for _ in "ab"]
+    middle = [torch.randn(1, 3, 4, 6, 2).requires_grad_() for _ in "ab"]
+    logits, fused = head(streams, [fine, middle])
+    assert logits.shape == (1, 3, 8, 6, 4)
+    assert [tuple(m.shape) for m in fused] == [(1, 6, 4, 6, 2)]
+    for grad in torch.autograd.grad(logits.square().sum(), [*streams, *fine, *middle]):
+        assert grad.abs().sum() > 0
+
+
+def test_coarser_heads_read_fused_maps_and_then_levels_of_streams():
+    heads = AuxiliaryHeads([5, 4], 3)
+    fused, a, b = torch.randn(1, 5, 4, 4, 4), torch.randn(1, 2, 2, 2, 2), torch.randn(1, 2, 2, 2, 2)
+    fine, coarse = heads([fused], [(a, b)])
+    torch.testing.assert_close(fine, heads.classify[0](fused))
+    torch.testing.assert_close(coarse, heads.classify[1](torch.cat([a, b], -1).movedim(-1, 1)))

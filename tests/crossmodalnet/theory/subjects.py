@@ -13,7 +13,8 @@ from pipeline.params.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
-    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": 2,
+    "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
+    "joins": "linear",
 }  # fmt: skip
 QUICK = Settings(
     seed=0, num_cases=3, tokens_per_case=100, components=2, neighbours=4, approximation_steps=2,
@@ -22,13 +23,19 @@ QUICK = Settings(
 EPOCHS = 6
 
 
+def chosen(**options: Any) -> dict[str, Any]:
+    """Give the options of a small network; keywords change them, those without a parameter of their own too."""
+    parameters = {name: value for name, value in options.items() if name in CrossModalNetParams.model_fields}
+    return CrossModalNetParams(**{**SMALL, **parameters}).options() | options
+
+
 def make_subject(
     balancing: Any = "paper", objectives: tuple[str, ...] = ("dice", "ce"), size: int = 16, **options: Any
 ) -> Subject:
     """Make an untrained two-level network of six channels as if it were trained; keywords change its options."""
-    chosen = CrossModalNetParams(**{**SMALL, **options}).options()
+    values = chosen(**options)
     patch = (size, size, size)
-    networks = [make_network(chosen, patch, seed) for seed in (0, 1)]
+    networks = [make_network(values, patch, seed) for seed in (0, 1)]
     cases = [make_case(patch, seed) for seed in range(6)]
     falling = torch.linspace(1, 0.1, EPOCHS).tolist()
     first = [{"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]] * EPOCHS
@@ -38,7 +45,7 @@ def make_subject(
         "weight_dice": first,
         "weight_ce": [1 - x for x in first],
     }
-    config = CrossModalNetConfig.from_mapping(chosen)
+    config = CrossModalNetConfig.from_mapping(values)
     return Subject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
 
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
 from crossmodalnet.theory.approximation import Darkening, check, darken, judge, overfit
@@ -16,21 +17,36 @@ from crossmodalnet.theory.functions import (
 CPU = torch.device("cpu")
 
 
-def test_instance_normalisation_hides_the_brightness(make_subject, settings):
-    outcome = check(make_subject(stem="conv"), settings)
+def scale_stems(network, factor):
+    """Multiply what the stems' first maps are before they are normalised."""
+    with torch.no_grad():
+        for stem in network.stems:
+            for convolution in (stem.blocks[0].conv1, stem.blocks[0].project):
+                convolution.weight.mul_(factor)
+
+
+@pytest.mark.parametrize("joins", ["linear", "conv"])
+def test_instance_normalisation_hides_the_brightness(make_subject, settings, joins):
+    subject = make_subject(stem="conv", joins=joins)
+    scale_stems(subject.network, 100)  # far above the norm's epsilon
+    outcome = check(subject, settings)
     assert outcome.findings[0].verdict is Verdict.FAILS
     assert {row["function"] for row in outcome.tables["approximation"]} == set(FUNCTIONS)
 
 
+def test_features_as_small_as_the_epsilon_show_the_brightness(make_subject):
+    subject = make_subject(stem="conv")
+    scale_stems(subject.network, 0.01)
+    assert darken(subject).output > 0.05
+
+
 def test_the_papers_stem_sees_the_brightness(make_subject):
-    blind, seeing = make_subject(stem="conv"), make_subject(stem="linear")
+    subject = make_subject(stem="linear")
     with torch.no_grad():
-        for embedding in (*blind.network.embeddings, *seeing.network.embeddings):
-            embedding.proj.bias.normal_(
-                std=0.2
-            )  # as training does; without it, layer norm hides the scale too
-    assert darken(seeing).output > 0.05
-    assert darken(blind).output < 0.01
+        for embedding in subject.network.embeddings:
+            # as training does; without it, layer norm hides the scale too
+            embedding.proj.bias.normal_(std=0.2)
+    assert darken(subject).output > 0.05
 
 
 def test_verdicts_follow_from_the_change_of_output():
@@ -50,18 +66,27 @@ def test_random_images_are_standardised_and_targets_too():
     torch.testing.assert_close(found[:, 0], (product - product.mean()) / product.std())
 
 
-def test_training_brings_the_errors_down(make_subject):
-    config = small_config(make_subject().config, 6, 1)
+@pytest.mark.parametrize(
+    "options", [{}, {"stem": "linear"}, {"joins": "conv", "deep_supervision": True}], ids=str
+)
+def test_training_brings_the_errors_down(make_subject, options):
+    config = small_config(make_subject(**options).config, 6, 1)
     before, after = (errors_after_training(config, steps, 0, CPU) for steps in (1, 60))
     assert before == errors_after_training(config, 1, 0, CPU)
     assert after["maximum"] < 0.9 * before["maximum"]
 
 
-def test_one_case_is_overfitted(make_subject, settings):
-    subject = make_subject(channels=24, head_channels=16, stem_channels=8)
+@pytest.mark.parametrize("options", [{}, {"joins": "conv", "deep_supervision": True}], ids=str)
+def test_one_case_is_overfitted(make_subject, settings, options):
+    subject = make_subject(channels=24, head_channels=16, stem_channels=(8,), **options)
     curve = overfit(subject.config, subject.training[0], replace(settings, overfit_steps=200), CPU)
     assert curve[0][1] < 0.5
     assert curve[-1][1] > 0.99
+
+
+def test_what_is_studied_is_the_function_and_not_what_helps_to_train_it(make_subject):
+    config = small_config(make_subject(deep_supervision=True, missing_token=True, drop_path=0.5).config, 6, 1)
+    assert (config.deep_supervision, config.missing_token, config.drop_path) == (False, False, 0.0)
 
 
 def test_without_streams_it_does_not_apply(make_subject, settings):

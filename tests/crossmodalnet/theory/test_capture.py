@@ -5,8 +5,9 @@ from crossmodalnet.networks.attention import CrossAttention
 from crossmodalnet.theory.capture import capture_inputs, own_generator, readable, relative_deviation
 
 
-def test_every_attention_is_caught_once_with_a_readable_name(make_subject):
-    subject = make_subject()
+@pytest.mark.parametrize("options", [{}, {"joins": "conv"}, {"stem": "linear"}], ids=str)
+def test_every_attention_is_caught_once_with_a_readable_name(make_subject, options):
+    subject = make_subject(**options)
     found = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
     assert list(found)[:2] == ["encoder 1.1 CT cross attention", "encoder 1.1 MR cross attention"]
     assert len(found) == 6

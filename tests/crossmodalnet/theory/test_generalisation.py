@@ -16,6 +16,7 @@ from crossmodalnet.theory.generalisation import (
     judge,
     margins,
     ramp_loss,
+    take_sample,
 )
 
 
@@ -49,6 +50,19 @@ def test_losses_by_hand():
     torch.testing.assert_close(margins(sample, torch.eye(2)), torch.tensor([[2.0, 0.5, -1.0]]))
     assert error_rate(sample, torch.eye(2)) == pytest.approx(1 / 3)
     assert ramp_loss(sample, torch.eye(2)) == pytest.approx((0 + 0.5 + 1) / 3)
+
+
+@pytest.mark.parametrize("stem", ["linear", "conv"])
+def test_the_last_layer_is_the_one_that_gives_the_logits(make_subject, stem):
+    subject = make_subject(stem=stem, joins="conv", deep_supervision=True)
+    sample = take_sample(subject.network, subject, subject.test[:1], seed=0)
+    layer = subject.network.head.classify
+    weights = torch.cat([layer.weight.flatten(1), layer.bias[:, None]], dim=1)
+    logits = sample.features[0] @ weights.T
+    places = torch.randperm(16**3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = subject.network(subject.images(subject.test[:1]))[0].flatten(1).T[places]
+    torch.testing.assert_close(logits, expected)
 
 
 def test_a_network_is_measured(make_subject, settings):

@@ -21,9 +21,10 @@ def findings(subject: Subject) -> dict[str, Finding]:
     return {finding.key: finding for finding in check(subject, QUICK).findings}
 
 
+@pytest.mark.parametrize("joins", ["linear", "conv"])
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_trained_attention_is_bounded_on_bounded_sets_only(similarity):
-    found = findings(make_subject(size=8, similarity=similarity))
+def test_trained_attention_is_bounded_on_bounded_sets_only(similarity, joins):
+    found = findings(make_subject(size=8, similarity=similarity, joins=joins))
     assert {key: finding.verdict for key, finding in found.items()} == {
         "definition_6": Verdict.CONDITIONAL,
         "equation_30": Verdict.CONDITIONAL,
@@ -74,6 +75,15 @@ def test_a_stretch_beyond_the_bound_refutes_the_theorem():
     assert judge_theorem_2_6(2.0, 2.1, {"attention": GROWING}).verdict == Verdict.FAILS
     assert judge_theorem_2_6(2.0, 1.9, {"attention": GROWING}).verdict == Verdict.CONDITIONAL
     assert judge_theorem_2_6(2.0, 1.9, {"attention": STEADY}).verdict == Verdict.HOLDS
+
+
+def test_a_token_for_a_missing_image_is_a_condition_of_the_bound():
+    for growth in (GROWING, STEADY):
+        why = [
+            judge_theorem_2_6(2.0, 1.9, {"attention": growth}, missing_token=token).why
+            for token in (False, True)
+        ]
+        assert ["goes missing" in text for text in why] == [False, True]
 
 
 def test_one_growing_attention_is_enough_for_a_condition():

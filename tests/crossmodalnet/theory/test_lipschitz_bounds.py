@@ -10,17 +10,28 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.build import build_network
+from crossmodalnet.networks.convolution import ResidualConvBlock
 from crossmodalnet.networks.cross import CrossTransformerBlock
-from crossmodalnet.networks.crossmodalnet import SkipConnection
+from crossmodalnet.networks.crossmodalnet import ConvSkip, SkipConnection
 from crossmodalnet.networks.deformable import DeformableOperator
-from crossmodalnet.networks.embedding import PatchEmbedding, PatchExpanding, PatchMerging
-from crossmodalnet.networks.head import ConvStem, FusedHead
+from crossmodalnet.networks.embedding import (
+    ConvEmbedding,
+    ConvMerging,
+    PatchEmbedding,
+    PatchExpanding,
+    PatchMerging,
+)
+from crossmodalnet.networks.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.swin import SwinBlock, WindowAttention
-from crossmodalnet.theory import bound_attention, bound_blocks, bound_network, lipschitz_bounds
+from crossmodalnet.theory import (
+    bound_attention,
+    bound_blocks,
+    bound_convolution,
+    bound_network,
+    lipschitz_bounds,
+)
 from crossmodalnet.theory.sensitivity import power_iteration
-from pipeline.params.network import CrossModalNetParams
-from tests.crossmodalnet.theory.subjects import SMALL
+from tests.crossmodalnet.theory.subjects import chosen, make_network
 
 
 def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0) -> float:
@@ -72,9 +83,66 @@ def test_convolution_that_shifts_is_exact():
     assert math.exp(lipschitz_bounds.convolution(layer)) == pytest.approx(3)
 
 
+STRIDED = [
+    ((3, 3, 3), (2, 2, 2), 1),
+    ((3, 3, 3), (1, 2, 3), 1),
+    ((2, 3, 1), (2, 1, 2), 0),
+    ((3, 3, 3), (4, 2, 1), 1),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), STRIDED)
+def test_strided_convolution(kernel, stride, padding):
+    layer = nn.Conv3d(2, 3, kernel, stride, padding)
+    for _ in range(3):
+        vary(layer)
+        bound = math.exp(lipschitz_bounds.convolution(layer))
+        assert stretch(layer, torch.randn(1, 2, 4, 6, 5)) <= bound * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 3)])
+def test_convolution_of_blocks_of_their_own_is_exact(stride):
+    down, up = nn.Conv3d(2, 3, stride, stride), nn.ConvTranspose3d(2, 3, stride, stride)
+    truth = stretch(down, torch.randn(1, 2, 4, 4, 6))
+    assert math.exp(lipschitz_bounds.convolution(down)) == pytest.approx(truth, rel=1e-5)
+    truth = stretch(up, torch.randn(1, 2, 2, 1, 2))
+    assert math.exp(lipschitz_bounds.transposed_convolution(up)) == pytest.approx(truth, rel=1e-5)
+
+
+def test_offsets_that_pick_different_voxels_are_joined_and_others_added():
+    layer = nn.Conv3d(1, 1, (3, 1, 1), (2, 1, 1), (1, 0, 0), bias=False)
+    layer.weight.data = torch.tensor([3.0, 20.0, 4.0]).view(1, 1, 3, 1, 1)
+    # Odd voxels are seen by two neighbours, with 3 and 4; even ones by one, with 20.
+    assert stretch(layer, torch.randn(1, 1, 64, 1, 1)) == pytest.approx(math.hypot(7, 20), rel=1e-3)
+    assert math.exp(lipschitz_bounds.convolution(layer)) == pytest.approx(math.hypot(7, 20), rel=1e-5)
+
+
+def test_a_voxel_counts_by_the_patches_that_hold_it():
+    # An output for each offset: all 27 of the kernel's patches hold a voxel, with orthogonal results.
+    layer = nn.Conv3d(1, 27, 3, padding=1, bias=False)
+    layer.weight.data = torch.eye(27).view(27, 1, 3, 3, 3)
+    assert stretch(layer, torch.randn(1, 1, 3, 3, 3)) == pytest.approx(math.sqrt(27))
+    assert math.exp(lipschitz_bounds.convolution(layer)) == pytest.approx(math.sqrt(27))
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 3), (1, 1, 1)])
+def test_average_pooling_is_exact(stride):
+    truth = stretch(nn.AvgPool3d(stride), torch.randn(1, 2, 2, 4, 3))
+    assert math.exp(lipschitz_bounds.average_pooling(stride)) == pytest.approx(truth)
+
+
+@pytest.mark.parametrize("slope", [0.01, -2.0])
+def test_leaky_relu_is_exact(slope):
+    act = nn.LeakyReLU(slope)
+    truth = stretch(act, torch.tensor([-1.0, 1.0]))
+    assert math.exp(bound_convolution.leaky_relu(act)) == pytest.approx(truth)
+
+
 @pytest.mark.parametrize(
-    ("norm", "shape"), [(nn.LayerNorm(6), (2, 6)), (nn.GroupNorm(2, 2), (1, 2, 2, 2, 2))]
-)
+    ("norm", "shape"),
+    [(nn.LayerNorm(6), (2, 6)), (nn.GroupNorm(2, 2), (1, 2, 2, 2, 2)),
+     (nn.InstanceNorm3d(2, affine=True), (2, 2, 2, 1, 2))],
+)  # fmt: skip
 def test_normalisation(norm, shape):
     vary(norm)
     bound = math.exp(lipschitz_bounds.normalisation(norm))
@@ -245,7 +313,11 @@ def test_a_block_without_branch_is_the_identity():
 
 
 PARTS = [
-    (ConvStem(2), bound_blocks.conv_stem, (1, 1, 2, 3, 2)),
+    (ResidualConvBlock(2, 2), bound_convolution.residual_conv_block, (1, 2, 2, 3, 2)),
+    (ResidualConvBlock(2, 3), bound_convolution.residual_conv_block, (1, 2, 2, 3, 2)),
+    (ResidualConvBlock(2, 2, (2, 1, 2)), bound_convolution.residual_conv_block, (1, 2, 4, 2, 4)),
+    (ConvEmbedding(2, 6, (1, 2, 2), sincos=True), bound_blocks.embedding, (1, 2, 2, 2, 4)),
+    (ConvMerging(2), bound_blocks.merging, (1, 4, 2, 2, 2)),
     (PatchEmbedding(2, 6, (2, 1, 2), sincos=True), bound_blocks.embedding, (1, 2, 2, 2, 2)),
     (PatchMerging(2), bound_blocks.merging, (1, 2, 2, 4, 2)),
     (PatchExpanding(4, 2), bound_blocks.expanding, (1, 2, 1, 2, 4)),
@@ -254,43 +326,94 @@ PARTS = [
 
 @pytest.mark.parametrize(("module", "bound", "shape"), PARTS)
 def test_parts_of_one_input(module, bound, shape):
-    vary(module)
-    assert all(stretch(module, x) <= math.exp(bound(module)) for x in points(*shape))
+    for _ in range(3):
+        vary(module)
+        assert all(stretch(module, x) <= math.exp(bound(module)) for x in points(*shape))
 
 
-def test_skip_connection():
-    module = vary(SkipConnection(2))
-    x = torch.randn(1 * 4 + 8 * 2)
+def test_a_convolution_block_without_branch_is_its_short_cut():
+    kept, block = ResidualConvBlock(2, 2), ResidualConvBlock(1, 1, (2, 2, 2))
+    for module in (kept, block):
+        nn.init.zeros_(module.norm2.weight)
+    assert bound_convolution.residual_conv_block(kept) == pytest.approx(0)
+    nn.init.ones_(block.project.weight)
+    # Nearly constant blocks of eight voxels: their mean stretches by 1 / sqrt(8), its norm by 1 / sqrt(eps).
+    truth = stretch(block, torch.ones(1, 1, 4, 2, 2) + 1e-6 * torch.randn(1, 1, 4, 2, 2))
+    bound = math.exp(bound_convolution.residual_conv_block(block))
+    assert truth <= bound == pytest.approx((8 * block.norm1.eps) ** -0.5, rel=1e-5)
+    assert truth > 0.3 * bound
 
-    def joined(x: Tensor) -> Tensor:
-        return module(x[:4].view(1, 1, 1, 1, 4), x[4:].view(1, 2, 2, 2, 2))
 
-    assert stretch(joined, x) <= math.exp(bound_blocks.skip_connection(module, 0.0, 0.0))
+def test_every_map_of_a_stem_has_its_own_constant():
+    stem = vary(ConvStem((2, 3), [(2, 1, 2)]))
+    alphas = bound_convolution.conv_stem(stem)
+    assert len(alphas) == 2
+    for x in points(1, 1, 4, 2, 4):
+        for number, alpha in enumerate(alphas):
+            assert stretch(lambda x, n=number: stem(x)[n], x) <= math.exp(alpha)
 
 
-@pytest.mark.parametrize("stem_channels", [0, 2])
-def test_head(stem_channels):
-    module = vary(FusedHead(4, (2, 2, 2), channels=3, stem_channels=stem_channels, num_classes=3))
-    stems = (0.0,) if stem_channels else ()
+def cut(x: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Cut a vector into tensors."""
+    return [
+        part.view(shape) for part, shape in zip(x.split([math.prod(s) for s in shapes]), shapes, strict=True)
+    ]
 
-    def joined(x: Tensor) -> Tensor:
-        streams = [x[:2].view(1, 1, 1, 1, 2), x[2:4].view(1, 1, 1, 1, 2)]
-        return module(streams, [x[4:].view(1, 2, 2, 2, 2)] if stem_channels else [])
 
-    x = torch.randn(4 + 8 * stem_channels)
-    assert stretch(joined, x) <= math.exp(bound_blocks.head(module, (0.0, 0.0), stems))
+COARSE_AND_SKIP = (1, 2, 1, 1, 4), (1, 4, 2, 2, 2)
+
+
+@pytest.mark.parametrize("module", [SkipConnection(2), ConvSkip(2)])
+def test_skip_connection(module):
+    for _ in range(3):
+        vary(module)
+        bound = math.exp(bound_blocks.skip_connection(module, 0.0, 0.0))
+        assert all(stretch(lambda x: module(*cut(x, *COARSE_AND_SKIP)), x) <= bound for x in points(40))
+
+
+def test_a_constant_input_of_a_skip_connection_adds_nothing():
+    for module in (SkipConnection(2), ConvSkip(2)):
+        both, fine = (bound_blocks.skip_connection(vary(module), coarse, 0.0) for coarse in (0.0, -math.inf))
+        assert fine < both
+
+
+def test_linear_head():
+    module = vary(FusedHead(4, (2, 2, 2), channels=3, num_classes=3))
+    bound = math.exp(bound_blocks.head(module, (0.0, 0.0), []))
+    assert stretch(lambda x: module(cut(x, *[(1, 1, 1, 1, 2)] * 2), [])[0], torch.randn(4)) <= bound
+
+
+def test_conv_head():
+    module = ConvHead(
+        4,
+        channels=[2, 3],
+        skip_channels=[2, 4],
+        strides=[(1, 2, 2), (2, 1, 2)],
+        num_classes=3,
+    )
+    streams, middle, fine = [(1, 1, 1, 1, 2)] * 2, [(1, 2, 2, 1, 2)] * 2, [(1, 1, 2, 2, 4)] * 2
+
+    def logits(x: Tensor) -> Tensor:
+        a, b, *maps = cut(x, *streams, *middle, *fine)
+        return module([a, b], [maps[2:], maps[:2]])[0]
+
+    for _ in range(3):
+        vary(module)
+        bound = math.exp(bound_blocks.head(module, (0.0, 0.0), [(0.0, 0.0), (0.0, 0.0)]))
+        assert all(stretch(logits, x) <= bound for x in points(4 + 16 + 32))
 
 
 OPTIONS: list[dict[str, Any]] = [
     {}, {"stem": "linear"}, {"residual": "standard", "refines": "queries", "values": "a"}, {"depths": (2, 1)},
     {"similarity": "cosine"}, {"offsets": "predicted"}, {"deformable": False}, {"cross": False}, {"streams": "mr"},
+    {"joins": "conv"}, {"stem": "linear", "joins": "conv"}, {"joins": "conv", "missing_token": True},
+    {"joins": "conv", "patch_embedding": (4, 1, 2)}, {"patch_embedding": (1, 1, 1)}, {"streams": "ct", "joins": "conv"},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_whole_networks(options):
-    params = CrossModalNetParams(**{**SMALL, **options})
-    network = build_network("crossmodalnet", params.options(), patch_size=(8, 8, 8)).eval()
+    network = make_network(chosen(**options), (8, 8, 8), 0)
     x = torch.rand(1, 2, 8, 8, 8)
     random = torch.Generator().manual_seed(0)
     found = max(power_iteration(network, x, iterations=6, step=1e-2, generator=random))
@@ -298,10 +421,31 @@ def test_whole_networks(options):
 
 
 def test_parts_come_in_the_order_of_the_computation():
-    params = CrossModalNetParams(**SMALL)
-    network = build_network("crossmodalnet", params.options(), patch_size=(8, 8, 8))
+    network = make_network(chosen(), (8, 8, 8), 0)
     names = [name for name, _ in bound_network.cumulative_bounds(network, (8, 8, 8))]
     assert names == ["stem", "embedding", "encoder 1", "encoder 2", "decoder 1", "head"]
     paper = bound_network.paper_bound(network, (8, 8, 8))
     assert paper["depth"] == 3
     assert paper["formula"] == pytest.approx(3 * (paper["l_s"] + paper["l_c"] + paper["l_d"]))
+
+
+@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("stem", ["linear", "conv"])
+@pytest.mark.parametrize("stride", [(4, 1, 2), (1, 1, 1), (2, 2, 2)])
+def test_sizes_are_those_of_the_features(stem, joins, stride):
+    network = make_network(chosen(stem=stem, joins=joins, patch_embedding=stride), (8, 8, 8), 0)
+    first, _, deepest, _ = (a.shape[2:] for a, _ in network.features(torch.rand(1, 2, 8, 8, 8)))
+    assert [tuple(first), tuple(deepest)] == bound_network.map_sizes(network, (8, 8, 8))
+
+
+@pytest.mark.parametrize("stem", ["linear", "conv"])
+def test_constants_grow_from_part_to_part_and_of_deep_supervision_not_at_all(stem):
+    plain, deep = (
+        make_network(chosen(stem=stem, joins="conv", deep_supervision=value), (8, 8, 8), 0)
+        for value in (False, True)
+    )
+    plain.load_state_dict(deep.state_dict(), strict=False)
+    bounds = bound_network.cumulative_bounds(plain, (8, 8, 8))
+    assert bounds == bound_network.cumulative_bounds(deep, (8, 8, 8))
+    values = [value for _, value in bounds]
+    assert values == sorted(values)

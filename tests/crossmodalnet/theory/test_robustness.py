@@ -38,7 +38,16 @@ def test_a_change_beyond_the_bound_refutes_it():
     assert "blur at level 3 on x" in finding.counterexample
 
 
-@pytest.mark.parametrize("options", [{}, {"cross": False}, {"streams": "ct"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cross": False},
+        {"streams": "ct"},
+        {"joins": "conv", "deep_supervision": True, "missing_token": True},
+    ],
+    ids=str,
+)
 def test_untrained_networks_keep_the_bound(options):
     outcome = check(make_subject(size=8, **options), SETTINGS)
     assert [finding.verdict for finding in outcome.findings] == [Verdict.HOLDS]

@@ -13,12 +13,11 @@ from crossmodalnet.theory.tokens import (
     sample_tokens,
     shuffled_pairs,
 )
-from pipeline.params.network import CrossModalNetParams
-from tests.crossmodalnet.theory.subjects import SMALL
+from tests.crossmodalnet.theory.subjects import SMALL, chosen
 
 
 def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:
-    values = CrossModalNetParams(**{**SMALL, **options}).options()
+    values = chosen(**options)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_crossmodalnet(values, (16, 16, 16), 8).eval()
@@ -46,7 +45,14 @@ def test_names_of_layers(depths, expected):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stem": "linear", "position": "none"}, {"offsets": "predicted", "depths": (1, 2)}]
+    "options",
+    [
+        {},
+        {"stem": "linear", "position": "none"},
+        {"offsets": "predicted", "depths": (1, 2)},
+        {"joins": "conv"},
+    ],
+    ids=str,
 )
 def test_tokens_are_as_many_as_asked_for(options):
     network, config = _network(**options)
