@@ -55,7 +55,10 @@ def _least(losses: pd.DataFrame, over: str, reference: str) -> Statement:
     first, lead = rows[0], f"{LOSS.title} ({over})"
     if len(rows) == 1:
         return _statement("note", f"{lead}: {_loses(first)}.")
-    text = f"{lead}: {title(str(first['method']))} loses least of {len(rows)} networks, {_amount(first)}"
+    gain = "it " if first["loss"] < 0 else ""
+    text = (
+        f"{lead}: {title(str(first['method']))} loses least of {len(rows)} networks, {gain}{_amount(first)}"
+    )
     if first["method"] == reference:
         return _statement("first", f"{text}.")
     own = [f"; {_loses(row)}" for row in rows if row["method"] == reference]
@@ -70,11 +73,16 @@ def _far(shifts_mm: Sequence[float]) -> str:
 
 
 def _loses(row: Mapping[Any, Any]) -> str:
-    return f"{title(str(row['method']))} loses {_amount(row)}"
+    verb = "" if row["loss"] < 0 else "loses "
+    return f"{title(str(row['method']))} {verb}{_amount(row)}"
 
 
 def _amount(row: Mapping[Any, Any]) -> str:
-    return f"{row['loss']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    """Print a loss with its interval; one below 0 as the gain that it is, with the verb."""
+    loss, low, high = (float(row[key]) for key in ("loss", "low", "high"))
+    if loss < 0:
+        return f"gains {-loss:.3f} [{-high:.3f}, {-low:.3f}]"
+    return f"{loss:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _statement(kind: str, text: str) -> Statement:

@@ -112,6 +112,17 @@ def test_a_method_that_loses_least_is_named_first_and_a_single_one_has_its_loss(
     assert "against 0 mm): MedNeXt loses 0.251 [0.25" in alone[0]["text"]
 
 
+def test_a_loss_below_nothing_is_told_as_a_gain() -> None:
+    gains = measured("mednext", (0, 0.0, -0.02, -0.04), wobble=0.0)
+    alone = compare_misregistration(gains, "mednext", FEW).statements
+    assert alone[0]["text"].endswith(": MedNeXt gains 0.030 [0.030, 0.030].")
+    both = pd.concat([gains, measured("crossmodalnet", (0, 0.0, 0.1, 0.2), wobble=0.0)])
+    text = compare_misregistration(both, "crossmodalnet", FEW).statements[0]["text"]
+    assert (
+        "MedNeXt loses least of 2 networks, it gains 0.030 [0.030, 0.030]; CrossModalNet loses 0.150" in text
+    )
+
+
 def test_too_few_pairs_are_said_to_be_too_few() -> None:
     few = methods().query("pair < 'p05'")
     said = compare_misregistration(few, "crossmodalnet", FEW, folds=2).statements
