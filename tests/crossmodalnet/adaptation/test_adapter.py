@@ -120,12 +120,15 @@ def test_the_cap_bounds_what_the_terms_add():
     capped = _gradients(module, 1.0, terms_only=False)
     module.zero_grad()
     run(module)[0].sum().backward()
+    # Of a scale before a norm the gradient is zero but for the rounding of what it is summed from.
+    largest = max(float(parameter.grad.abs().max()) for parameter in module.network.parameters())
+    rounding = torch.finfo(torch.float32).eps * largest
     for name, parameter in module.network.named_parameters():
         torch.testing.assert_close(
             capped[f"network.{name}"],
             parameter.grad,
             rtol=1e-3,
-            atol=1e-4 * float(parameter.grad.abs().max()),
+            atol=1e-4 * float(parameter.grad.abs().max()) + rounding,
         )
 
 

@@ -23,15 +23,17 @@ def test_patch_size_must_fit_the_strides(patch_size, message):
 
 
 def test_each_axis_has_its_own_multiple():
-    options = CrossModalNetParams(patch_embedding=(1, 2, 4)).options()
+    options = CrossModalNetParams(
+        patch_embedding=(1, 2, 4), depths=(1, 1, 1), heads=(2, 4, 8), num_points=(1, 1, 1)
+    ).options()
     with pytest.raises(ValueError, match=r"width must be a multiple of 16 .*got 24"):
         build_network("crossmodalnet", options, patch_size=(4, 8, 24))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"heads": (2, 4)}, "heads must have one entry per level .*3.* got 2"),
-     ({"heads": (2, 5, 8)}, r"heads\[1\] must divide the 48 .* got 5"),
+    [({"heads": (2, 4, 8)}, "heads must have one entry per level .*2.* got 3"),
+     ({"heads": (2, 5)}, r"heads\[1\] must divide the 96 .* got 5"),
      ({"channels": 20, "position": "sincos"}, "multiple of 6 .* got 20"),
      ({"num_points": (1,)}, "num_points must have"), ({"cross_window": (None,)}, "cross_window must have")],
 )  # fmt: skip
