@@ -100,3 +100,25 @@ def test_doctor_warns_of_patches_too_large_for_the_cpu(folder: Path, monkeypatch
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     (folder / "params.yaml").write_text("train: {patch_size: [96, 96, 96]}")
     assert "a GPU" in remedies("fit", folder)[0]
+
+
+def test_a_window_that_wastes_tokens_is_named_by_params_and_doctor(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = presets.load("default").model_dump()
+    values["network"]["crossmodalnet"] |= {"window": (4, 4, 4), "cross_window": ((5, 5, 5), None)}
+    (folder / "params.yaml").write_text(render(Params.model_validate(values)))
+    run("params", "show")
+    wasteful = "network.crossmodalnet.window [4, 4, 4] adds 73% to the [10, 10, 10] tokens of level 1"
+    assert any(record.message.startswith(wasteful) for record in caplog.records)
+    found, coarse = [f for f in doctor.examine(folder) if "crossmodalnet.window" in f.text]
+    assert found.text.startswith(wasteful)
+    assert found.remedy == "null chooses a window that divides the map"
+    assert "level 2" in coarse.text
+
+
+@pytest.mark.parametrize("preset", presets.names())
+def test_no_preset_wastes_tokens(preset: str) -> None:
+    from pipeline.wasteful_windows import wasteful_windows
+
+    assert wasteful_windows(presets.load(preset)) == []
