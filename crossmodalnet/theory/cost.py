@@ -93,7 +93,7 @@ def judge(tokens: float, channels: float, windowed: float) -> Finding:
     numbers = {"tokens_exponent": tokens, "channels_exponent": channels, "windowed_tokens_exponent": windowed}
     said = f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
     if abs(tokens - 2) <= TOLERANCE and abs(channels - 1) <= TOLERANCE:
-        why = f"{said}; in windows of {WINDOW_TOKENS} tokens, as most levels have them, only {windowed:.2f}."
+        why = f"{said}; in windows, here of {WINDOW_TOKENS} tokens, only {windowed:.2f}."
         return Finding("lemma_1", Verdict.HOLDS, why, numbers)
     broken = "The count of Eq. 11 does not describe this attention."
     return Finding("lemma_1", Verdict.FAILS, f"{said}, not 2 and 1.", numbers, broken, said + ".")
