@@ -87,11 +87,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; the settings stay those the optimizer was made with."""
+    """Put back what `optimizer_tensors` gave; the settings stay those the optimizer was made with.
+
+    What is shaped like its parameter gets the parameter's order in memory, which a file does not keep: fused
+    optimizers go through both as they lie there, whatever their strides.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, entry = name.partition(".")
-        state.setdefault(int(number), {})[entry] = tensor
+        parameter = parameters[int(number)]
+        alike = tensor.shape == parameter.shape
+        laid = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor) if alike else tensor
+        state.setdefault(int(number), {})[entry] = laid
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -97,3 +97,20 @@ def test_the_second_waits_for_the_first(tmp_path):
     lock.__exit__(None, None, None)
     waiter.join(5)
     assert not waiter.is_alive()
+
+
+def test_an_optimizer_goes_on_whatever_the_order_of_its_weights_in_memory(tmp_path):
+    found = []
+    for stopped in (False, True):
+        weight = torch.nn.Parameter(
+            torch.arange(48.0).view(2, 3, 2, 2, 2).to(memory_format=torch.channels_last_3d)
+        )
+        optimizer = _optimizer(weight)
+        _steps(weight, optimizer, 2)
+        if stopped:
+            write_checkpoint(tmp_path / "c", Checkpoint(optimizer_tensors(optimizer), {}))
+            optimizer = _optimizer(weight)
+            restore_optimizer(optimizer, read_checkpoint(tmp_path / "c").tensors)
+        _steps(weight, optimizer, 2)
+        found.append(weight.detach())
+    assert torch.equal(*found)
