@@ -49,7 +49,7 @@ def test_what_the_card_says(card):
     assert card.size == card.patch_size == (16, 16, 16)
     assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
     assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
-    assert set(card.network) == set(CrossModalNetParams().options())
+    assert set(card.network) == set(CrossModalNetParams().options()) | {"deep_supervision"}
     assert not {"devices", "num_threads", "checkpoint_every"} & set(card.train)
 
 
