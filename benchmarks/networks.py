@@ -72,7 +72,7 @@ def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
     train = {"patch_size": tuple(options.patch), "batch_size": options.batch}
     return Workload(
         model=name,
-        options=params.options | network.model_dump(exclude={"lr"}),
+        options=params.options | network.options(),
         train=load_section(TrainParams, "train").model_copy(update=train),
         losses=load_section(LossesParams, "losses"),
         case_size=tuple(options.case or options.patch),
