@@ -38,3 +38,15 @@ def test_the_paper_preset_is_the_paper() -> None:
     net = paper.network.crossmodalnet
     assert (net.residual, net.values, net.similarity, net.offsets) == ("paper", "b", "dot", "static")
     assert paper.losses.balancing == "paper"
+
+
+def test_misregistration_is_the_comparison_but_for_what_it_is_about() -> None:
+    """Both presets write out cohort, rates and budget; where they differ, it must be meant."""
+    compare, displaced = (presets.load(name).model_dump() for name in ("compare", "misregistration"))
+    assert displaced["augment"].pop("displacement_probability") > 0
+    assert compare["augment"].pop("displacement_probability") == 0
+    for params in (compare, displaced):
+        params["network"] = {name: params["network"][name] for name in displaced["models"]}
+    assert set(displaced.pop("models")) < set(compare.pop("models"))
+    assert set(displaced.pop("ablations")) < set(compare.pop("ablations"))
+    assert displaced == compare
