@@ -30,6 +30,30 @@ class InstanceNorm(nn.InstanceNorm3d):
         return samples[0] if len(samples) == 1 else torch.cat(samples)
 
 
+class Conv3x3(nn.Conv3d):
+    """A convolution of 3x3x3 voxels, zero padding and no bias, as fast for one sample as for each of two.
+
+    On the CPU PyTorch gives a batch of one with few channels to a method that is up to ten times slower and copies
+    each voxel's surroundings (`docs/benchmarks.md`). Without gradients, oneDNN is called for it by name instead.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
+        super().__init__(in_channels, channels, 3, stride, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, in_channels, D, H, W)` to `(b, channels, D / stride, H / stride, W / stride)`, rounded up."""
+        if self._takes_onednn(x):
+            out: Tensor = torch.mkldnn_convolution(x, self.weight, None, (1, 1, 1), self.stride, (1, 1, 1), 1)
+            return out
+        return super().forward(x)
+
+    def _takes_onednn(self, x: Tensor) -> bool:
+        single = len(x) == 1 and x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not single or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return False
+        return bool(torch.backends.mkldnn.enabled) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
 class ResidualConvBlock(nn.Module):
     """Two convolutions with instance norm and a short cut, as in residual-encoder U-Nets (Isensee et al. 2024).
 
@@ -45,9 +69,9 @@ class ResidualConvBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(in_channels, channels, 3, stride, 1, bias=False)
+        self.conv1 = Conv3x3(in_channels, channels, stride)
         self.norm1 = InstanceNorm(channels)
-        self.conv2 = nn.Conv3d(channels, channels, 3, 1, 1, bias=False)
+        self.conv2 = Conv3x3(channels, channels)
         self.norm2 = InstanceNorm(channels)
         self.act = nn.LeakyReLU(SLOPE)
         same = in_channels == channels and stride == (1, 1, 1)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.convolution import (
+    Conv3x3,
     InstanceNorm,
     ResidualConvBlock,
     UpConvolution,
@@ -92,3 +93,35 @@ def test_going_up_each_voxel_becomes_a_block_that_is_joined_with_finer_maps():
     coarse, fine, finer = torch.randn(1, 2, 2, 3, 2), torch.randn(1, 3, 4, 3, 4), torch.randn(1, 1, 4, 3, 4)
     expanded = torch.einsum("bidhw,iojkl->bodjhkwl", coarse, up.expand.weight).reshape(1, 3, 4, 3, 4)
     torch.testing.assert_close(up(coarse, fine, finer), up.block(torch.cat([expanded, fine, finer], dim=1)))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 1, 2)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_a_convolution_is_that_of_torch_with_and_without_gradients(batch, stride, memory_format):
+    convolution = Conv3x3(3, 5, stride).to(memory_format=memory_format)
+    x = torch.randn(batch, 3, 8, 7, 6).to(memory_format=memory_format)
+    expected = nn.functional.conv3d(x, convolution.weight, None, stride, 1)
+    torch.testing.assert_close(convolution(x), expected)
+    with torch.inference_mode():
+        alone = convolution(x)
+    torch.testing.assert_close(alone, expected.detach())
+    assert alone.is_contiguous(memory_format=memory_format)
+
+
+def test_a_convolution_of_one_sample_takes_the_fast_way_only_where_there_is_one():
+    convolution = Conv3x3(2, 2)
+    x = torch.randn(1, 2, 4, 4, 4)
+    with torch.no_grad():
+        assert convolution._takes_onednn(x)
+        assert not convolution._takes_onednn(torch.cat([x, x]))
+        assert not convolution._takes_onednn(x.double())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not convolution._takes_onednn(x)
+    assert not convolution._takes_onednn(x)
+
+
+def test_a_convolution_in_double_precision_keeps_it():
+    convolution = Conv3x3(2, 2).double()
+    with torch.no_grad():
+        assert convolution(torch.randn(1, 2, 4, 4, 4).double()).dtype == torch.float64
