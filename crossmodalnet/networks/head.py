@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.convolution import ResidualConvBlock, UpConvolution, to_map
+from crossmodalnet.networks.convolution import Conv1x1, ResidualConvBlock, UpConvolution, to_map
 from crossmodalnet.networks.embedding import PatchExpanding
 from crossmodalnet.networks.windows import Triple
 
@@ -96,7 +96,7 @@ class ConvHead(nn.Module):
                 [*channels[1:], dim], channels, skip_channels, strides, strict=True
             )
         )
-        self.classify = nn.Conv3d(channels[0], num_classes, 1)
+        self.classify = Conv1x1(channels[0], num_classes)
 
     def forward(
         self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]
@@ -129,7 +129,7 @@ class AuxiliaryHeads(nn.Module):
 
     def __init__(self, channels: Sequence[int], num_classes: int) -> None:
         super().__init__()
-        self.classify = nn.ModuleList(nn.Conv3d(c, num_classes, 1) for c in channels)
+        self.classify = nn.ModuleList(Conv1x1(c, num_classes) for c in channels)
 
     def forward(self, fused: Sequence[Tensor], streams: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Map fused maps `(b, c, d, h, w)` and levels of streams `(b, d, h, w, c)` to logits, finest first."""
