@@ -1,9 +1,11 @@
 """What a network, or a part of one, costs on paper: parameters and floating-point operations."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -25,10 +27,18 @@ def count_flops(network: nn.Module, *inputs: Tensor) -> int:
     before = network.training
     network.eval()
     # Fused attention pads heads on some devices; plain products are the same everywhere.
-    counter = FlopCounterMode(display=False)
+    # oneDNN's convolution, which a batch of one takes (`crossmodalnet.networks.convolution`), has no formula of its own.
+    onednn = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+    counter = FlopCounterMode(display=False, custom_mapping=onednn)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             network(*inputs)
     finally:
         network.train(before)
     return int(counter.get_total_flops())
+
+
+def _convolution_flops(
+    x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object
+) -> int:
+    return int(conv_flop_count(list(x), list(weight), list(out_shape)))

@@ -88,7 +88,7 @@ class CrossModalNet(nn.Module):
     Example with patches of 40x40x40, tokens of 4 voxels with 48 channels and two levels; each stream:
 
         image    (1, 1, 40, 40, 40)
-        stem     (1, 8, 40, 40, 40) -> (1, 16, 20, 20, 20)
+        stem     (1, 8, 40, 40, 40) -> (1, 24, 20, 20, 20)
         encoder  (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96)
         decoder  (1, 10, 10, 10, 48)
         head     (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together

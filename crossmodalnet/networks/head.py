@@ -13,7 +13,7 @@ from crossmodalnet.networks.windows import Triple
 class ConvStem(nn.Module):
     """Maps of one image finer than its tokens (not in the paper), by residual convolutions.
 
-    Example: (1, 1, 40, 40, 40), channels 8 and 16 -> (1, 8, 40, 40, 40), (1, 16, 20, 20, 20).
+    Example: (1, 1, 40, 40, 40), channels 8 and 24 -> (1, 8, 40, 40, 40), (1, 24, 20, 20, 20).
 
     Args:
         channels: of each map, finest first.
@@ -69,7 +69,7 @@ class FusedHead(nn.Module):
 class ConvHead(nn.Module):
     """Fuse the streams' decoder outputs, then go up with both streams' finer maps to class logits (not in the paper).
 
-    Example: two (1, 10, 10, 10, 48), finer maps of two streams (1, 16, 20, 20, 20) and (1, 8, 40, 40, 40)
+    Example: two (1, 10, 10, 10, 48), finer maps of two streams (1, 24, 20, 20, 20) and (1, 8, 40, 40, 40)
     -> (1, 96, 10, 10, 10) -> (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
 
     Args:

@@ -100,7 +100,7 @@ class CrossModalNetParams(NetworkSection):
         "conv: residual convolutions from full resolution down to the tokens, joined again on the way up",
     )
     stem_channels: Levels = Field(
-        (8, 16),
+        (8, 24),
         description="channels per stream of the maps finer than the tokens, for stem: conv, finest first; the last "
         "entry serves further ones",
     )

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.convolution import (
+    Conv1x1,
     Conv3x3,
     InstanceNorm,
     ResidualConvBlock,
@@ -11,6 +12,7 @@ from crossmodalnet.networks.convolution import (
     to_map,
     to_tokens,
 )
+from crossmodalnet.networks.counts import count_flops
 
 
 def without_branch(block: ResidualConvBlock) -> ResidualConvBlock:
@@ -125,3 +127,22 @@ def test_a_convolution_in_double_precision_keeps_it():
     convolution = Conv3x3(2, 2).double()
     with torch.no_grad():
         assert convolution(torch.randn(1, 2, 4, 4, 4).double()).dtype == torch.float64
+
+
+def test_the_operations_of_a_convolution_are_counted_however_it_is_made():
+    one, two = (torch.zeros(batch, 3, 4, 5, 6) for batch in (1, 2))
+    assert count_flops(Conv3x3(3, 2), one) == 2 * (4 * 5 * 6) * (3 * 2) * 27
+    assert count_flops(Conv3x3(3, 2), two) == 2 * count_flops(Conv3x3(3, 2), one)
+
+
+def test_a_linear_map_of_channels_is_that_of_torch_with_its_gradients():
+    ours, theirs = Conv1x1(3, 5), nn.Conv3d(3, 5, 1)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 4, 5, 6).to(memory_format=torch.channels_last_3d)
+    out = ours(x)
+    torch.testing.assert_close(out, theirs(x))
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    out.square().sum().backward()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad, rtol=1e-4, atol=1e-4)
