@@ -27,7 +27,7 @@ def count_flops(network: nn.Module, *inputs: Tensor) -> int:
     before = network.training
     network.eval()
     # Fused attention pads heads on some devices; plain products are the same everywhere.
-    # oneDNN's convolution, which a batch of one takes (`crossmodalnet.networks.convolution`), has no formula of its own.
+    # oneDNN's convolution, which a batch of one takes (`crossmodalnet.networks.convolution`), has no formula.
     onednn = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
     counter = FlopCounterMode(display=False, custom_mapping=onednn)
     try:
