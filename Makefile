@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check format deps picture install constraints
+.PHONY: repro test check format picture install constraints
 
 repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	$(BIN)/dvc repro
@@ -25,9 +25,6 @@ check: $(STAMP)  ## format, lint, types, tests
 format: $(STAMP)  ## format and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-deps: $(STAMP)  ## write the code each stage imports into dvc.yaml
-	$(BIN)/python -m tools.update_deps
 
 picture: $(STAMP)  ## draw the README's picture from the last run
 	$(BIN)/python -m tools.result_picture

@@ -17,14 +17,14 @@ import torch
 
 from crossmodalnet.data.dataset import Batch
 from crossmodalnet.labels import NUM_CLASSES
-from crossmodalnet.networks.build import build_network
-from pipeline.adaptation_objective import AdaptationObjective
-from pipeline.distributed import Processes
-from pipeline.extra_objective import ExtraObjective, TargetTurn
-from pipeline.learner import Learner
-from pipeline.params.adapt import AdaptParams
+from crossmodalnet.networks.common.build import build_network
+from pipeline.adaptation.params import AdaptParams
+from pipeline.compute.distributed import Processes
 from pipeline.params.base import load_section
-from pipeline.train_model import ModelParams, read_params
+from pipeline.training.adaptation_objective import AdaptationObjective
+from pipeline.training.extra_objective import ExtraObjective, TargetTurn
+from pipeline.training.learner import Learner
+from pipeline.training.train_model import ModelParams, read_params
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 TURNS = 2  # of `adapt.every` steps, before those that are timed

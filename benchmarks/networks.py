@@ -4,23 +4,23 @@
 
 Run it from the top of the repository: what the options leave open is as in params.yaml, networks without named sizes
 included. Times are medians, with ratios to the steps and cases of a small U-Net of MONAI that were timed in turn with
-them (`pipeline/profiling.py`). A network that cannot be measured has the reason in its row.
+them (`pipeline/profiling/profile_network.py`). A network that cannot be measured has the reason in its row.
 """
 
 import argparse
 
-from pipeline.devices import find_device
+from pipeline.compute.devices import find_device
 from pipeline.errors import PipelineError
-from pipeline.parallel import run_parallel
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.params.base import load_section, validate
-from pipeline.params.evaluate import EvaluateParams
-from pipeline.params.losses import LossesParams
-from pipeline.params.networks import NETWORKS
-from pipeline.params.train import TrainParams
-from pipeline.profile_times import Rounds
-from pipeline.profile_work import Workload
-from pipeline.profiling import Profile, profile_network
-from pipeline.train_model import read_params
+from pipeline.profiling.profile_network import Profile, profile_network
+from pipeline.profiling.times import Rounds
+from pipeline.profiling.workload import Workload
+from pipeline.runtime.parallel import run_parallel
+from pipeline.training.losses import LossesParams
+from pipeline.training.networks import NETWORKS
+from pipeline.training.params import TrainParams
+from pipeline.training.train_model import read_params
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.params.base import read_raw, validate
-from pipeline.params.schema import Params
 from pipeline.paths import MANIFEST, PARAMS
-from pipeline.wasteful_windows import wasteful_windows
+from pipeline.schema.schema import Params
+from pipeline.schema.wasteful_windows import wasteful_windows
 
 # Release series the project is tested with; constraints.txt has the exact versions.
 TESTED = {

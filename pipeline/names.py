@@ -1,84 +1,14 @@
-"""How methods and metrics are called in print: networks, variants of CrossModalNet, the atlas baseline; scores."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+"""How methods and metrics are called in files and parameters; what they are called in print: `comparison/titles.py`."""
 
 ATLAS = "atlas"
 OURS = "crossmodalnet"
-
-# Headings of the ablations, each read after the network's name, as `compare` words its statements.
-ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "no_cross": "without cross attention",
-    "no_deformable": "without deformable operator",
-    "conv_only": "without attention",
-    "ct_only": "CT only",
-    "mr_only": "MR only",
-    "standard_residual": "standard residual",
-    "values_a": "values of the keys",
-    "cosine": "cosine similarity",
-})  # fmt: skip
-# What the full network has and the ablation has not, as the subject of a sentence.
-PARTS: Mapping[str, str] = MappingProxyType({
-    "no_cross": "Cross attention",
-    "no_deformable": "The deformable operator",
-    "conv_only": "Attention, within streams and across,",
-    "ct_only": "The MR stream",
-    "mr_only": "The CT stream",
-    "standard_residual": "The paper's residual (Eq. 2) in place of the standard one",
-    "values_a": "Taking values from the queries' stream (b), not the keys' (a),",
-    "cosine": "Dot-product similarity in place of cosine",
-})  # fmt: skip
-# What an adaptation is called, and what it is compared with; an adapted network keeps its name outside such tables.
-JADA = "JADA"
-ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "source_only": "source only",
-    "supervised": "supervised on the target",
-    "no_appearance": "JADA without matched intensities",
-    "no_marginal": "JADA without marginal alignment",
-    "no_conditional": "JADA without conditional alignment",
-    "no_output": "JADA without output alignment",
-    "no_self_training": "JADA without self-training",
-    "no_topology": "JADA without spanning trees",
-    "marginal_only": "marginal alignment alone",
-    "kernel": "JADA with a kernel (JMMD)",
-    "volumes": "JADA with relative volumes",
-    "betti": "JADA with Betti numbers",
-})  # fmt: skip
-TITLES: Mapping[str, str] = MappingProxyType({
-    OURS: "CrossModalNet",
-    "vtunet": "VT-UNet",
-    "swin_unet": "Swin-Unet",
-    "swin_unetr": "Swin UNETR",
-    "nnformer": "nnFormer",
-    "mednext": "MedNeXt",
-    "resenc_unet": "Residual-encoder U-Net (nnU-Net)",
-    ATLAS: "Atlas baseline",
-    **{
-        f"{OURS}-{key}": f"CrossModalNet ({title})"
-        for key, title in {**ABLATION_TITLES, **ADAPTATION_TITLES}.items()
-    },
-})  # fmt: skip
-# For axes and legends, where room is short.
-SHORT_TITLES: Mapping[str, str] = MappingProxyType({
-    "resenc_unet": "ResEnc U-Net",
-    **{f"{OURS}-{key}": title[0].upper() + title[1:] for key, title in ADAPTATION_TITLES.items()},
-})  # fmt: skip
-
-
-def title_of(name: str) -> str:
-    """Name a method in print; one that is not known keeps its own name."""
-    return TITLES.get(name, name)
-
-
-def short_title_of(name: str) -> str:
-    """Name a method where room is short."""
-    return SHORT_TITLES.get(name, title_of(name))
-
-
-def adapted_title_of(name: str) -> str:
-    """Name a method among those of an adaptation, where the network itself is the adapted one."""
-    return JADA if name == OURS else short_title_of(name)
+# What an adaptation is compared with, as `adaptations` of params.yaml lists them.
+ADAPTATION_KEYS = (
+    "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
+    "no_topology", "marginal_only", "kernel", "volumes", "betti",
+)  # fmt: skip
+# Columns of cases.csv.
+METRIC_KEYS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 
 
 def method_of(variant: str) -> str:
@@ -88,38 +18,9 @@ def method_of(variant: str) -> str:
 
 def is_adaptation(name: str) -> bool:
     """Tell whether a method is what an adaptation is compared with."""
-    return name.removeprefix(f"{OURS}-") in ADAPTATION_TITLES and name.startswith(f"{OURS}-")
+    return name.removeprefix(f"{OURS}-") in ADAPTATION_KEYS and name.startswith(f"{OURS}-")
 
 
 def is_ablation(name: str) -> bool:
     """Tell whether a method is an ablation of our network."""
     return name.startswith(f"{OURS}-") and not is_adaptation(name)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quality measure.
-
-    Attributes:
-        key: its column in cases.csv and bars.csv.
-        title: as printed.
-        unit: `mm`, or empty for shares between 0 and 1 and for counts.
-        digits: decimals printed.
-        higher_is_better: which way is up.
-    """
-
-    key: str
-    title: str
-    unit: str
-    digits: int
-    higher_is_better: bool
-
-
-METRICS = (
-    Metric("dice", "Dice", "", 3, True),
-    Metric("iou", "IoU", "", 3, True),
-    Metric("hd95_mm", "HD95", "mm", 1, False),
-    Metric("assd_mm", "ASSD", "mm", 2, False),
-    Metric("nsd", "NSD", "", 3, True),
-    Metric("betti_error", "Betti error", "", 2, False),
-)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import DataError
+from pipeline.evaluation.tables import MEAN
 from pipeline.paths import COMPARISON, METRICS, REPORT
 from pipeline.report.records import ATLAS, TITLES
-from pipeline.tables import MEAN
 
 SCORES = "scores.csv"
 
@@ -65,4 +65,4 @@ def _missed(name: str, top: Path) -> str:
     """Count the structures missed, over all seeds."""
     folder = top / METRICS / name
     files = [folder.with_suffix(".json")] if name == ATLAS else sorted(folder.glob("seed*.json"))
-    return str(sum(int(json.loads(file.read_text())["n_missed"]) for file in files))
+    return str(sum(int(json.loads(file.read_text())["missed"]) for file in files))

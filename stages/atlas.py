@@ -9,14 +9,14 @@ def main() -> None:
     """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
     import shutil
 
-    from pipeline.console import track
+    from pipeline.cases.split_file import read_split
     from pipeline.errors import DataError
-    from pipeline.evaluation import prediction_file, score_pair, write_tables
-    from pipeline.outputs import whole_folder, write_json
+    from pipeline.evaluation.evaluate_cases import prediction_file, score_pair, write_tables
+    from pipeline.evaluation.params import EvaluateParams
     from pipeline.params.base import load_section
-    from pipeline.params.evaluate import EvaluateParams
     from pipeline.paths import EVALUATION, METRICS, REGISTERED, SPLIT
-    from pipeline.split_file import read_split
+    from pipeline.runtime.console import track
+    from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")
     pairs = read_split(SPLIT)["test"]

@@ -15,19 +15,19 @@ def main(
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-    from pipeline.auditing import audit, write_audit
-    from pipeline.console import track
-    from pipeline.outputs import whole_folder
-    from pipeline.params.audit import AuditParams
+    from pipeline.auditing.params import AuditParams
+    from pipeline.auditing.run_audit import audit, write_audit
     from pipeline.params.base import load_section
-    from pipeline.paths import AUDIT, METRICS
+    from pipeline.paths import AUDIT
+    from pipeline.runtime.console import track
+    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(AuditParams, "audit")
     outcomes = {}
     with whole_folder(AUDIT / model) as folder:
         for task, outcome in track(audit(model, seed, params), "audit", len(GROUPS)):
             outcomes[task.name] = outcome
-        found = write_audit(folder, METRICS / "audit" / f"{model}.json", model, seed, outcomes)
+        found = write_audit(folder, model, seed, outcomes)
     for key, finding in found.items():
         logger.info("%-14s %s", STATEMENTS[key].number, finding.verdict)
     counts = Counter(str(finding.verdict) for finding in found.values())

@@ -6,13 +6,13 @@ def main() -> None:
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
-    from pipeline.cases import make_pairs, read_manifest
-    from pipeline.cropping import crop_pairs
-    from pipeline.outputs import whole_folder
+    from pipeline.cases.pairs import make_pairs, read_manifest
+    from pipeline.cases.params import SplitParams
+    from pipeline.cropping.crop_pairs import crop_pairs
+    from pipeline.cropping.params import CropParams
     from pipeline.params.base import load_section
-    from pipeline.params.crop import CropParams
-    from pipeline.params.split import SplitParams
     from pipeline.paths import CROPPED, MANIFEST, REGISTERED
+    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(CropParams, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))

@@ -11,12 +11,12 @@ def main() -> None:
     Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
     """
-    from pipeline.cases import write_manifest
-    from pipeline.outputs import whole_folder
+    from pipeline.cases.pairs import write_manifest
     from pipeline.params.base import load_section
-    from pipeline.params.data import DataParams
     from pipeline.paths import MANIFEST, RAW
+    from pipeline.runtime.outputs import whole_folder
     from pipeline.sources.cohort import gather_cohort
+    from pipeline.sources.params import DataParams
 
     params = load_section(DataParams, "data")
     with whole_folder(RAW) as folder:

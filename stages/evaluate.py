@@ -17,17 +17,17 @@ def main(
     Of a model trained with modality dropout those from one modality alone too; of an adapted model those of the target
     domain, as far as they have labels.
     """
-    from pipeline.case_sets import PAIRS, TARGET_CASES, source_of
-    from pipeline.devices import find_device
-    from pipeline.evaluation import evaluate_cases
-    from pipeline.model_card import load_model
-    from pipeline.outputs import whole_folder, write_json
-    from pipeline.pair_evaluation import evaluate_pairs
+    from pipeline.case_sets.domain import read_domain
+    from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
+    from pipeline.compute.devices import find_device
+    from pipeline.evaluation.evaluate_cases import evaluate_cases
+    from pipeline.evaluation.evaluate_pairs import evaluate_pairs
+    from pipeline.evaluation.evaluate_target import write_choices
+    from pipeline.evaluation.params import EvaluateParams
+    from pipeline.models.model_card import load_model
     from pipeline.params.base import load_section
-    from pipeline.params.evaluate import EvaluateParams
     from pipeline.paths import EVALUATION, METRICS, MODELS, of_run
-    from pipeline.target.domain import read_domain
-    from pipeline.target_evaluation import write_choices
+    from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")
     trained = of_run(MODELS, model, seed)
@@ -47,7 +47,7 @@ def main(
             target = folder / "target"
             adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params)
             write_choices(target, trained, tests, params)
-            metrics["target"] = adapted.metrics
+            metrics |= {f"target_{key}": adapted.metrics[key] for key in ("dice", "hd95_mm")}
             logger.info("%s, seed %d, target domain: %s", model, seed, adapted.summary)
         elif domain:
             logger.warning("the target domain has no labelled test case: nothing to score there")

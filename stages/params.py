@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.params.schema import Params
+    from pipeline.schema.schema import Params
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +17,8 @@ app = typer.Typer(help="Show, explain and choose the parameters of params.yaml."
 def show() -> None:
     """Show the values in params.yaml that differ from the defaults, after checking all of them."""
     from pipeline.params.base import read_raw, validate
-    from pipeline.params.render import keys, to_yaml
-    from pipeline.params.schema import Params
+    from pipeline.schema.render import keys, to_yaml
+    from pipeline.schema.schema import Params
 
     default = {key.name: key.value for key in keys(Params())}
     params = validate(Params, read_raw(), "")
@@ -37,8 +37,8 @@ def explain(
 ) -> None:
     """Explain keys: what they mean, what they may be, and their defaults."""
     from pipeline.errors import UsageError
-    from pipeline.params.render import keys, to_yaml
-    from pipeline.params.schema import Params
+    from pipeline.schema.render import keys, to_yaml
+    from pipeline.schema.schema import Params
 
     rows = [k for k in keys(Params()) if not key or k.name == key or k.name.startswith(f"{key}.")]
     if not rows:
@@ -61,11 +61,11 @@ def use(
 ) -> None:
     """Write a preset into params.yaml and show what changed."""
     from pipeline.errors import UsageError
-    from pipeline.params import presets
     from pipeline.params.base import read_raw, validate
-    from pipeline.params.render import keys, render, to_yaml
-    from pipeline.params.schema import Params
     from pipeline.paths import PARAMS
+    from pipeline.schema import presets
+    from pipeline.schema.render import keys, render, to_yaml
+    from pipeline.schema.schema import Params
 
     new = presets.load(preset)
     try:
@@ -87,7 +87,7 @@ def use(
 
 def _warn(params: "Params") -> None:
     """Name windows that waste tokens."""
-    from pipeline.wasteful_windows import wasteful_windows
+    from pipeline.schema.wasteful_windows import wasteful_windows
 
     for text in wasteful_windows(params):
         logger.warning("%s; null chooses a window that divides the map", text)

@@ -23,9 +23,9 @@ def main(
     """
     from pipeline.comparison.compare import write_comparison
     from pipeline.comparison.pooling import pool, read_revision
-    from pipeline.console import track
     from pipeline.errors import UsageError
-    from pipeline.outputs import whole_folder
+    from pipeline.runtime.console import track
+    from pipeline.runtime.outputs import whole_folder
 
     if out.exists() and not (out / "statements.json").is_file():
         raise UsageError(f"--out {out} exists and is not a comparison: it would be replaced")

@@ -14,10 +14,10 @@ def main(
 ) -> None:
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.params.base import load_section
-    from pipeline.params.profile import ProfileParams
     from pipeline.paths import PROFILE
-    from pipeline.profile_times import Rounds
-    from pipeline.profiling import profile_network, read_workload, write_profile
+    from pipeline.profiling.params import ProfileParams
+    from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
+    from pipeline.profiling.times import Rounds
 
     params = load_section(ProfileParams, "profile")
     name, work = read_workload(model, ablation, params)

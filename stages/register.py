@@ -7,12 +7,12 @@ def main() -> None:
     Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
     data/registration_qc.
     """
-    from pipeline.cases import make_pairs, read_manifest
+    from pipeline.cases.pairs import make_pairs, read_manifest
+    from pipeline.cases.params import SplitParams
     from pipeline.params.base import load_section
-    from pipeline.params.register import RegisterParams
-    from pipeline.params.split import SplitParams
     from pipeline.paths import MANIFEST, REGISTERED, REGISTRATION_QC
-    from pipeline.registering import register_pairs, write_quality, write_registered
+    from pipeline.registration.params import RegisterParams
+    from pipeline.registration.register_pairs import register_pairs, write_quality, write_registered
 
     params = load_section(RegisterParams, "register")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))

@@ -8,10 +8,11 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Write report/index.html: results, pictures, curves, quality control and parameters in one file."""
     from pipeline.params.base import load_section
-    from pipeline.params.report import ReportParams
     from pipeline.paths import REPORT
     from pipeline.report.gather import gather_run
+    from pipeline.report.params import ReportParams
     from pipeline.report.render import write_page
+    from pipeline.schema.presets import rendered
 
-    page = write_page(REPORT, gather_run(), load_section(ReportParams, "report"))
+    page = write_page(REPORT, gather_run(rendered()), load_section(ReportParams, "report"))
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

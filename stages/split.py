@@ -7,11 +7,11 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write data/split.json: the pairs of each role, split by subject of both modalities."""
-    from pipeline.cases import make_pairs, read_manifest, select
+    from pipeline.cases.pairs import make_pairs, read_manifest, select
+    from pipeline.cases.params import SplitParams
+    from pipeline.cases.split_file import ROLES, write_split
     from pipeline.params.base import load_section
-    from pipeline.params.split import SplitParams
     from pipeline.paths import MANIFEST, SPLIT
-    from pipeline.split_file import ROLES, write_split
 
     params = load_section(SplitParams, "split")
     pairs = make_pairs(read_manifest(MANIFEST), params)

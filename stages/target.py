@@ -11,12 +11,12 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
-    from pipeline.outputs import whole_folder
-    from pipeline.params.adapt import AdaptParams
+    from pipeline.adaptation.params import AdaptParams
+    from pipeline.case_sets.domain import write_domain
+    from pipeline.case_sets.label_list import write_labelled_names
     from pipeline.params.base import load_section
     from pipeline.paths import TARGET, TARGET_LABELS
-    from pipeline.target.domain import write_domain
-    from pipeline.target.label_list import write_labelled_names
+    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(AdaptParams, "adapt")
     with whole_folder(TARGET) as images, whole_folder(TARGET_LABELS) as labels:
@@ -24,13 +24,14 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.params.crop import CropParams
-        from pipeline.params.register import RegisterParams
-        from pipeline.params.split import SplitParams
-        from pipeline.target.cohort import prepare_cohort
-        from pipeline.target.labels import write_target_labels
-        from pipeline.target.modality import prepare_modality
-        from pipeline.target.prepared import TARGET_CASES, Sections
+        from pipeline.case_sets.domain import TARGET_CASES
+        from pipeline.case_sets.target_labels import write_target_labels
+        from pipeline.cases.params import SplitParams
+        from pipeline.cropping.params import CropParams
+        from pipeline.registration.params import RegisterParams
+        from pipeline.target_domain.cohort import prepare_cohort
+        from pipeline.target_domain.modality import prepare_modality
+        from pipeline.target_domain.prepared import Sections
 
         sections = Sections(
             load_section(RegisterParams, "register"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.imports import TOP
+from pipeline.runtime.imports import TOP
 
 PAGES = [*sorted((TOP / "docs").glob("*.md")), TOP / "README.md"]
 FOLDERS = ("crossmodalnet/", "pipeline/", "stages/", "tests/", "docs/", "benchmarks/", "tools/")

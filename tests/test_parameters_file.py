@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline.imports import TOP
-from pipeline.params import presets
 from pipeline.params.base import SECTIONS
-from pipeline.params.render import keys, render
-from pipeline.params.schema import Params
+from pipeline.runtime.imports import TOP
+from pipeline.schema import presets
+from pipeline.schema.render import keys, render
+from pipeline.schema.schema import Params
 
 
 def test_the_committed_file_is_the_default_preset() -> None:

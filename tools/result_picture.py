@@ -5,10 +5,10 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.imports import TOP
-from pipeline.params.report import ReportParams
 from pipeline.report.gather import gather_run
 from pipeline.report.overlays import Panel, case_overlay, rank_cases
+from pipeline.report.params import ReportParams
+from pipeline.runtime.imports import TOP
 
 PLANES = ("axial", "coronal")
 GAP, TITLE = 6, 22

@@ -24,7 +24,7 @@ from crossmodalnet.adaptation.spanning_tree import topology_loss
 from crossmodalnet.adaptation.taps import Streams, tapped
 from crossmodalnet.adaptation.volumes import VolumePrior
 from crossmodalnet.adaptation.voxels import Drawn, draw_voxels, rows
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
 # mean features are between the domains (1: as far as different classes of the source).
@@ -53,7 +53,7 @@ class AdaptationNetwork(nn.Module):
         ValueError: the network has no such decoder level.
     """
 
-    def __init__(self, network: CrossModalNet, settings: AdaptationSettings, num_classes: int) -> None:
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
         super().__init__()
         levels, streams = len(network.decoder), len(network.inputs)
         if not 0 <= settings.decoder_level < levels:
@@ -227,7 +227,7 @@ class AdaptationNetwork(nn.Module):
         return torch.stack([betti_loss(one[1:], STRUCTURE_PRIORS) for one in probabilities]).mean()
 
 
-def decoder_features(network: CrossModalNet, image: Tensor, level: int) -> Tensor:
+def decoder_features(network: LayeredNetwork, image: Tensor, level: int) -> Tensor:
     """Give the features of a decoder level, all streams together, `(b, c, d, h, w)`, without gradient."""
     found: Maps = []
 
@@ -256,7 +256,7 @@ def _pick(maps: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
     )
 
 
-def _dim(network: CrossModalNet, level: int) -> int:
+def _dim(network: LayeredNetwork, level: int) -> int:
     """Channels of a stream at a decoder level: those that its layers normalise, token by token."""
     norms = (module for module in network.decoder[level].modules() if isinstance(module, nn.LayerNorm))
     return next(norms).normalized_shape[0]

@@ -9,9 +9,9 @@ from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.losses.segmentation import evaluate_objectives
-from crossmodalnet.networks.assembly import build_crossmodalnet
-from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.capture import own_generator, relative_deviation
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, small_config

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crossmodalnet.networks.attention import CrossAttention, Similarity, Values, cross_attention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, Similarity, Values, cross_attention
 from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet import CrossModalNet, DualLayer
-from crossmodalnet.networks.swin import SwinBlock, WindowAttention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
+from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.sensitivity import power_iteration
 

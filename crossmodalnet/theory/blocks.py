@@ -9,8 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from crossmodalnet.networks.deformable import DeformableOperator
-from crossmodalnet.networks.swin import SwinBlock
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
+from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
 from crossmodalnet.theory.findings import Finding, Outcome, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.deformable import DeformableOperator, _corners
-from crossmodalnet.networks.swin import WindowAttention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
+from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
 from crossmodalnet.theory.lipschitz_bounds import (
     added,
     convolution,

@@ -10,18 +10,18 @@ from math import prod
 
 from torch import nn
 
-from crossmodalnet.networks.cross import CrossTransformerBlock
-from crossmodalnet.networks.crossmodalnet import ConvSkip, SkipConnection
-from crossmodalnet.networks.embedding import (
+from crossmodalnet.networks.common.windows import Triple, effective_window
+from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
     ConvMerging,
     PatchEmbedding,
     PatchExpanding,
     PatchMerging,
 )
-from crossmodalnet.networks.head import ConvHead, FusedHead
-from crossmodalnet.networks.swin import Residual, SwinBlock
-from crossmodalnet.networks.windows import Triple, effective_window
+from crossmodalnet.networks.crossmodalnet.head import ConvHead, FusedHead
+from crossmodalnet.networks.crossmodalnet.network import ConvSkip, SkipConnection
+from crossmodalnet.networks.crossmodalnet.swin import Residual, SwinBlock
 from crossmodalnet.theory.bound_attention import cross_attention, deformable, sampled_radius, self_attention
 from crossmodalnet.theory.bound_convolution import conv_head, residual_conv_block, up_convolution
 from crossmodalnet.theory.lipschitz_bounds import (

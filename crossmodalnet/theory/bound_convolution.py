@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from crossmodalnet.networks.convolution import ResidualConvBlock, UpConvolution
-from crossmodalnet.networks.head import ConvHead, ConvStem
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
+from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem
 from crossmodalnet.theory.lipschitz_bounds import (
     added,
     average_pooling,

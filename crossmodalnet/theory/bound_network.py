@@ -10,10 +10,10 @@ from math import prod
 
 from torch import nn
 
-from crossmodalnet.networks.crossmodalnet import CrossModalNet, DualLayer
-from crossmodalnet.networks.embedding import ConvEmbedding, PatchEmbedding
-from crossmodalnet.networks.head import ConvStem
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.crossmodalnet.embedding import ConvEmbedding, PatchEmbedding
+from crossmodalnet.networks.crossmodalnet.head import ConvStem
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
 from crossmodalnet.theory.bound_blocks import (
     cross_block,
     embedding,

@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.counts import count_flops
+from crossmodalnet.networks.common.counts import count_flops
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import own_generator
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject

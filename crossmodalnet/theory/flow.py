@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.entropy_bound import Bound, bound, judge_corollary_1
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.flow_verdicts import (

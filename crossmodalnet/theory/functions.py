@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossmodalnet.networks.assembly import build_crossmodalnet
-from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.capture import own_generator
 
 # Of standardised images a (CT) and b (MR), (n, 1, d, h, w) each.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject

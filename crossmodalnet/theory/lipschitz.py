@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.crossmodalnet import CrossModalNet, DualLayer
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
 from crossmodalnet.theory.attention_growth import (
     Growth,
     cross_growth,

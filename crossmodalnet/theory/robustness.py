@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.bound_network import upper_bound
 from crossmodalnet.theory.disturbances import DISTURBANCES, attack
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable

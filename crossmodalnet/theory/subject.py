@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.losses.balancing import Balancing
-from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
 
 @dataclass(frozen=True)

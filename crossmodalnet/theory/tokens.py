@@ -9,9 +9,9 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.networks.config import CrossModalNetConfig
-from crossmodalnet.networks.crossmodalnet import CrossModalNet
-from crossmodalnet.networks.windows import Triple
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 
 Tokens = NDArray[np.float64]
 

@@ -10,11 +10,12 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.adaptation_statements import adaptation_statements
 from pipeline.comparison.domains import LOWER, DomainScores
 from pipeline.comparison.gap import gap_by_seed, gap_table
+from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import interval, paired_values, resampled_means
 from pipeline.comparison.scores import MEANS, score
 from pipeline.comparison.statements import Statement
-from pipeline.names import METRICS, OURS
-from pipeline.params.compare import CompareParams
+from pipeline.comparison.titles import METRICS
+from pipeline.names import OURS
 
 DOMAINS = ("source", "target")
 SHOWN = tuple(metric for metric in METRICS if metric.key in ("dice", "hd95_mm", "assd_mm", "betti_error"))

@@ -8,9 +8,10 @@ import pandas as pd
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.statements import Statement
-from pipeline.names import JADA, OURS
-from pipeline.names import adapted_title_of as title
-from pipeline.tables import MEAN
+from pipeline.comparison.titles import JADA
+from pipeline.comparison.titles import adapted_title_of as title
+from pipeline.evaluation.tables import MEAN
+from pipeline.names import OURS
 
 Row = Mapping[Any, Any]
 

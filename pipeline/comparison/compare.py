@@ -15,12 +15,12 @@ from pipeline.comparison.misregistration import (
 )
 from pipeline.comparison.modalities import Modalities, compare_modalities, write_modalities
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
+from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
 from pipeline.errors import DataError
 from pipeline.names import OURS
-from pipeline.params.compare import CompareParams
 
 CASES = "cases.csv"
 NOTHING_MEASURED = Conditions()

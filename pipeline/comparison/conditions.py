@@ -8,8 +8,8 @@ import pandas as pd
 
 from pipeline.comparison.methods import Runs, read_cases
 from pipeline.errors import DataError
-from pipeline.tables import MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
-from pipeline.views import ALONE
+from pipeline.evaluation.tables import MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
+from pipeline.evaluation.views import ALONE
 
 # What a comparison keeps of them, so that the folds of a cross-validation can be pooled.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.adaptation.variants import SOURCE_ONLY, SUPERVISED
 from pipeline.comparison.methods import Methods, check_methods, read_runs
 from pipeline.names import OURS, method_of
-from pipeline.params.adaptations import SOURCE_ONLY, SUPERVISED
 from pipeline.paths import of_run
 
 LOWER, UPPER = method_of(SOURCE_ONLY), method_of(SUPERVISED)

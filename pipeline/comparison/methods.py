@@ -7,8 +7,9 @@ from typing import Literal
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.comparison.titles import METRICS
 from pipeline.errors import DataError
-from pipeline.names import ATLAS, METRICS, is_ablation, method_of
+from pipeline.names import ATLAS, is_ablation, method_of
 from pipeline.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]

@@ -7,8 +7,8 @@ import pandas as pd
 
 from pipeline.comparison.methods import group_of
 from pipeline.comparison.statements import Statement, Wording, difference, note, power
-from pipeline.names import Metric
-from pipeline.names import short_title_of as title
+from pipeline.comparison.titles import Metric
+from pipeline.comparison.titles import short_title_of as title
 
 # Shifts of this and more are far: beyond what a registration that has worked leaves over.
 FAR_MM = 5.0

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.methods import Methods
+from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import interval, paired_values, resampled_means
 from pipeline.comparison.scores import score
 from pipeline.comparison.statements import Statement
-from pipeline.names import METRICS
-from pipeline.names import short_title_of as title
-from pipeline.params.compare import CompareParams
-from pipeline.tables import MEAN
-from pipeline.views import ALONE, VIEW_TITLES, View
+from pipeline.comparison.titles import METRICS
+from pipeline.comparison.titles import short_title_of as title
+from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.views import ALONE, VIEW_TITLES, View
 
 COLUMNS = (
     "method", "view", "metric", "mean", "low", "high", "difference", "difference_low", "difference_high",

@@ -14,9 +14,9 @@ import pandas as pd
 from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
 from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
+from pipeline.comparison.params import CompareParams
 from pipeline.errors import DataError, UsageError
 from pipeline.params.base import read_raw, validate
-from pipeline.params.compare import CompareParams
 from pipeline.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)

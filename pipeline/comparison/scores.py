@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
-from crossmodalnet.metrics.statistics import bootstrap_interval_seeds
+from crossmodalnet.statistics.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
-from pipeline.names import METRICS, Metric
-from pipeline.params.compare import CompareParams
-from pipeline.tables import MEAN
+from pipeline.comparison.params import CompareParams
+from pipeline.comparison.titles import METRICS, Metric
+from pipeline.evaluation.tables import MEAN
 
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")
 # The four structures that adaptation between modalities is scored on elsewhere (SIFA, Chen 2020, IEEE TMI 39:2494).

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import smallest_p
-from pipeline.names import METRICS, Metric
-from pipeline.names import short_title_of as title
+from crossmodalnet.statistics.significance import smallest_p
+from pipeline.comparison.titles import METRICS, Metric
+from pipeline.comparison.titles import short_title_of as title
 
 Statement = dict[str, str]
 # The metric of a statement about all of them.

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline.names import METRICS, Metric
-from pipeline.names import short_title_of as title
-from pipeline.tables import MEAN
+from pipeline.comparison.titles import METRICS, Metric
+from pipeline.comparison.titles import short_title_of as title
+from pipeline.evaluation.tables import MEAN
 
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

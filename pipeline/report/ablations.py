@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.names import ABLATION_TITLES, OURS, PARTS, is_ablation, method_of
+from pipeline.comparison.titles import ABLATION_TITLES, PARTS
+from pipeline.evaluation.tables import MEAN
+from pipeline.names import OURS, is_ablation, method_of
 from pipeline.report.comparison_figures import ablation_chart
 from pipeline.report.comparison_records import Difference
 from pipeline.report.comparison_section import (
@@ -19,7 +21,6 @@ from pipeline.report.drawing import metric_of
 from pipeline.report.records import Artefacts, Estimates
 from pipeline.report.standing import VERDICTS, not_first
 from pipeline.report.tables import DASH, Table, format_value
-from pipeline.tables import MEAN
 
 HEADINGS = (
     "CrossModalNet", "Dice", "Full − this: Dice", "p (Holm)", "Full − this: HD95, mm", "Step, full / this",

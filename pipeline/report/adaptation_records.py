@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cases import Role
+from pipeline.case_sets.domain import Scenario
+from pipeline.cases.pairs import Role
 from pipeline.report.records import Estimates, TestCase
-from pipeline.target.domain import Scenario
 
 Roles = Mapping[Role, Sequence[str]]
 

@@ -10,16 +10,17 @@ import pandas as pd
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
-from pipeline.names import OURS, adapted_title_of
-from pipeline.params.report import ReportParams
+from pipeline.comparison.titles import adapted_title_of
+from pipeline.evaluation.tables import MEAN
+from pipeline.names import OURS
 from pipeline.report.adaptation_figures import TERMS, adaptation_chart
 from pipeline.report.adaptation_records import AdaptationRecord, Roles
 from pipeline.report.comparison_section import signed
 from pipeline.report.drawing import metric_of
 from pipeline.report.overlays import CaseOverlay, target_overlay
+from pipeline.report.params import ReportParams
 from pipeline.report.records import Artefacts, Estimate, Estimates
 from pipeline.report.tables import DASH, Table, enumerate_words, format_interval, format_value, frame_table
-from pipeline.tables import MEAN
 
 PUBLISHED = Path(__file__).with_name("adaptation_literature.csv")
 TARGETS = {

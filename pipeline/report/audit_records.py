@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from crossmodalnet.theory.findings import Finding, Verdict
-from pipeline.names import title_of
+from pipeline.comparison.titles import title_of
 
 TEXT, NUMBER = ("text",), ("number",)
 ESTIMATORS, STATES, MODES = ("copula", "knn"), ("trained", "initial"), ("paper", "harder", "uniform")

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.names import ABLATION_TITLES
+from pipeline.comparison.titles import ABLATION_TITLES
+from pipeline.evaluation.tables import MEAN
 from pipeline.report.comparison_records import Difference, Profile
 from pipeline.report.drawing import (
     LINES,
@@ -21,7 +22,6 @@ from pipeline.report.drawing import (
     svg,
 )
 from pipeline.report.records import Estimate, Result
-from pipeline.tables import MEAN
 
 RANK_KEYS = ("dice", "iou", "hd95_mm")
 

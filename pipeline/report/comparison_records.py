@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import Verdict
-from pipeline.spread import Spread
+from crossmodalnet.statistics.significance import Verdict
+from pipeline.profiling.spread import Spread
 
 
 @dataclass(frozen=True)

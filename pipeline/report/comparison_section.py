@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.names import is_ablation, title_of
+from pipeline.comparison.titles import title_of
+from pipeline.names import is_ablation
 from pipeline.report.comparison_figures import rank_chart
 from pipeline.report.comparison_records import Difference, Differences, Statement
 from pipeline.report.policy import departures, policy

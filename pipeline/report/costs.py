@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.profiling.spread import Spread
 from pipeline.report.comparison_figures import cost_chart
 from pipeline.report.comparison_records import Profile
 from pipeline.report.records import Artefacts
 from pipeline.report.tables import Table
-from pipeline.spread import Spread
 
 HEADINGS = (
     "Network", "Parameters, M", "GFLOPs", "Step, s", "Step, × U-Net", "Step memory, MB", "Inference, s",

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.evaluation.tables import MEAN
 from pipeline.report.drawing import INK, LINES, MUTED, axis_title, colour_of, metric_of, patch_legend, svg
 from pipeline.report.records import ROWS, Metric, Result
-from pipeline.tables import MEAN
 
 
 def bar_chart(results: Sequence[Result], keys: Sequence[str]) -> str:

@@ -1,33 +1,37 @@
 """Reading the artefacts of the other stages into typed records; what is missing is named with its remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline import paths
+from pipeline.adaptation.params import AdaptParams
+from pipeline.case_sets.domain import Domain, read_domain
+from pipeline.cases.split_file import read_split
 from pipeline.errors import DataError, UsageError
+from pipeline.evaluation.tables import CASE_COLUMNS
 from pipeline.names import ATLAS, OURS, method_of
-from pipeline.params.adapt import AdaptParams
 from pipeline.params.base import load_section, read_raw
-from pipeline.params.data import DataParams
 from pipeline.report.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.gather_audit import read_audit
 from pipeline.report.gather_comparison import read_comparison, read_profile, read_scores, read_trials
 from pipeline.report.reading import existing, read_object, read_table
 from pipeline.report.recorded_rates import recorded_trials
 from pipeline.report.records import METRICS, ROWS, Artefacts, Estimate, Estimates, Result, TestCase, Training
-from pipeline.split_file import read_split
-from pipeline.tables import CASE_COLUMNS
-from pipeline.target.domain import Domain, read_domain
+from pipeline.sources.params import DataParams
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
 
-def gather_run() -> Artefacts:
+def gather_run(presets: Mapping[str, Mapping[str, Any]]) -> Artefacts:
     """Read everything that the present params.yaml names, from the current folder.
+
+    Args:
+        presets: parameters of each preset, by its name; learning rates are recorded for some.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
@@ -36,7 +40,14 @@ def gather_run() -> Artefacts:
     raw = read_raw()
     source = load_section(DataParams, "data").source
     adapt = load_section(AdaptParams, "adapt")
-    return gather(raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0], source, adapt=adapt)
+    return gather(
+        raw["models"],
+        raw.get("ablations") or [],
+        raw.get("seeds") or [0],
+        source,
+        adapt=adapt,
+        presets=presets,
+    )
 
 
 def gather(
@@ -47,6 +58,7 @@ def gather(
     top: Path = Path(),
     *,
     adapt: AdaptParams | None = None,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Artefacts:
     """Read everything the report shows.
 
@@ -60,6 +72,7 @@ def gather(
         source: `data.source`.
         top: folder that `pipeline.paths` are relative to.
         adapt: section `adapt`; None as where it is off.
+        presets: parameters of each preset, by its name; None where no recorded learning rate is to be shown.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
@@ -85,7 +98,9 @@ def gather(
         ablations={key: _estimates(name, scores, top) for key, name in zip(ablations, variants, strict=True)},
         comparison=read_comparison(top),
         profiles={name: read_profile(name, top) for name in (*models, *variants)},
-        trials={name: read_trials(name, top) or recorded_trials(name, params) for name in models},
+        trials={
+            name: read_trials(name, top) or recorded_trials(name, params, presets or {}) for name in models
+        },
         audits={name: read_audit(name, top) for name in models},
         cases={
             pair: read_source_case(pair, top) if images else _find_case(pair, top) for pair in split["test"]
@@ -116,15 +131,15 @@ def _read_result(
     """Read scores, cases and predictions of one method; every test pair must be there for every seed."""
     stage = ATLAS if name == ATLAS else "evaluate"
     runs = [Path(name)] if name == ATLAS else [paths.of_run(Path(), name, seed) for seed in seeds]
-    counts = [read_object(top / paths.METRICS / f"{run}.json", stage) for run in runs]
     folders = [top / paths.EVALUATION / run for run in runs]
+    cases = [_read_cases(folder / "cases.csv", stage, pairs) for folder in folders]
     predictions = {pair: existing(folders[0] / "predictions" / f"{pair}.nii.gz", stage) for pair in pairs}
     return Result(
         name,
         _estimates(name, scores, top),
-        _average([_read_cases(folder / "cases.csv", stage, pairs) for folder in folders]),
-        sum(int(count.get("n_missed", 0)) for count in counts),
-        sum(int(count.get("n_undefined", 0)) for count in counts),
+        _average(cases),
+        sum(int(table["missed"].sum()) for table in cases),
+        sum(int(table["undefined"].sum()) for table in cases),
         predictions,
     )
 

@@ -7,17 +7,16 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
+from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain
+from pipeline.case_sets.target_labels import NATIVE, WORKING
 from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
 from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
+from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.names import OURS, is_adaptation
 from pipeline.report.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.reading import existing, read_object, read_objects, read_table
 from pipeline.report.records import Estimate, Estimates, TestCase
-from pipeline.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.target.domain import Domain
-from pipeline.target.labels import NATIVE, WORKING
-from pipeline.target.prepared import SOURCE_CASES, TARGET_CASES
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")

@@ -6,11 +6,12 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import Verdict
+from crossmodalnet.statistics.significance import Verdict
 from pipeline import paths
 from pipeline.comparison import misregistration, modalities
 from pipeline.errors import DataError
 from pipeline.names import is_ablation
+from pipeline.profiling.spread import Spread
 from pipeline.report.comparison_records import (
     Comparison,
     Difference,
@@ -21,7 +22,6 @@ from pipeline.report.comparison_records import (
     Trial,
 )
 from pipeline.report.reading import read_object, read_objects, read_table
-from pipeline.spread import Spread
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")

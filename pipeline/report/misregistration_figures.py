@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.names import ABLATION_TITLES, OURS, method_of
+from pipeline.comparison.titles import ABLATION_TITLES
+from pipeline.names import OURS, method_of
 from pipeline.report.drawing import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 from pipeline.report.records import Result
 

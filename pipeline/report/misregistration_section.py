@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.misregistration_statements import FAR_MM
-from pipeline.names import OURS, is_ablation, title_of
+from pipeline.comparison.titles import title_of
+from pipeline.names import OURS, is_ablation
 from pipeline.report.comparison_records import Misregistration
 from pipeline.report.comparison_section import ABLATIONS, Said, entries
 from pipeline.report.drawing import metric_of

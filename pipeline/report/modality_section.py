@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.names import title_of
+from pipeline.comparison.titles import title_of
+from pipeline.evaluation.views import VIEW_TITLES, View
 from pipeline.report.comparison_section import signed
 from pipeline.report.drawing import metric_of
 from pipeline.report.records import Artefacts, Estimate, Metric
 from pipeline.report.standing import MEAN_TITLES
 from pipeline.report.tables import DASH, Table, format_interval, format_value
-from pipeline.views import VIEW_TITLES, View
 
 SHOWN = ("dice", "iou", "hd95_mm", "nsd")
 

@@ -19,9 +19,9 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
-from pipeline.names import adapted_title_of
-from pipeline.params.report import ReportParams
+from pipeline.comparison.titles import adapted_title_of
 from pipeline.report.adaptation_records import TargetCase
+from pipeline.report.params import ReportParams
 from pipeline.report.records import Artefacts, Result, TestCase
 from pipeline.report.slices import best_slices, cut, heart_box, slice_grid
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.names import OURS, title_of
+from pipeline.comparison.titles import title_of
+from pipeline.names import OURS
 from pipeline.report.curves import OBJECTIVES
 from pipeline.report.records import Artefacts, Training
 from pipeline.report.tables import enumerate_words, flatten

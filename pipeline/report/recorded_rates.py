@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.params import presets
 from pipeline.report.comparison_records import Trial
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
@@ -18,12 +17,15 @@ SECTIONS = ("data", "register", "crop", "split", "augment", "losses")
 FREE = ("lr", "budget", "epochs", "seconds", "validate_every", "devices", "num_threads", "checkpoint_every")
 
 
-def recorded_trials(name: str, params: Mapping[str, Any]) -> Sequence[Trial]:
+def recorded_trials(
+    name: str, params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]
+) -> Sequence[Trial]:
     """Look up the trials recorded for a network, lowest rate first.
 
     Args:
         name: of the model.
         params: of this run, as read from params.yaml.
+        presets: parameters of each preset, by its name.
 
     Returns:
         None where none were recorded under the settings of this run.
@@ -31,7 +33,7 @@ def recorded_trials(name: str, params: Mapping[str, Any]) -> Sequence[Trial]:
     recorded = pd.read_csv(FILE)
     recorded = recorded[recorded["model"] == name]
     for preset, rows in recorded.groupby("preset"):
-        if _settings(name, presets.load(str(preset)).model_dump(mode="json")) == _settings(name, params):
+        if preset in presets and _settings(name, presets[str(preset)]) == _settings(name, params):
             found = [
                 Trial(float(row["lr"]), float(row["validation_dice"]), int(row["epochs"]), recorded=True)
                 for row in rows.to_dict("records")

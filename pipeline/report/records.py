@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline.cases import Role
+from pipeline.cases.pairs import Role
+from pipeline.comparison.titles import METRICS as METRICS
+from pipeline.comparison.titles import TITLES as TITLES
+from pipeline.comparison.titles import Metric as Metric
+from pipeline.comparison.titles import short_title_of, title_of
+from pipeline.evaluation.tables import MEAN
 from pipeline.names import ATLAS as ATLAS
-from pipeline.names import METRICS as METRICS
-from pipeline.names import TITLES as TITLES
-from pipeline.names import Metric as Metric
-from pipeline.names import short_title_of, title_of
 from pipeline.report.audit_records import AuditRecord
 from pipeline.report.comparison_records import Comparison, Profile, Trial
-from pipeline.tables import MEAN
 
 if TYPE_CHECKING:
     from pipeline.report.adaptation_records import AdaptationRecord

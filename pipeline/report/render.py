@@ -8,9 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.labels import STRUCTURES
-from crossmodalnet.metrics.significance import smallest_p
-from pipeline.outputs import whole_folder
-from pipeline.params.report import ReportParams
+from crossmodalnet.statistics.significance import smallest_p
 from pipeline.report.ablations import ablation_section
 from pipeline.report.adaptation_section import adaptation_section
 from pipeline.report.audit_section import claims_section
@@ -22,9 +20,11 @@ from pipeline.report.literature import literature_table
 from pipeline.report.misregistration_section import misregistration_section
 from pipeline.report.modality_section import modality_tables
 from pipeline.report.overlays import CaseOverlay, case_overlay, rank_cases, thumbnail
+from pipeline.report.params import ReportParams
 from pipeline.report.records import METRICS, Artefacts, Training
 from pipeline.report.results_section import result_groups, summaries, verdicts
 from pipeline.report.tables import case_table, flatten, frame_table, total_cut_voxels
+from pipeline.runtime.outputs import whole_folder
 
 FOLDER = Path(__file__).parent
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES
+from pipeline.evaluation.tables import MEAN
 from pipeline.report.drawing import colour_of
 from pipeline.report.records import ATLAS, METRICS, Artefacts, Result
 from pipeline.report.standing import ranked, summary
 from pipeline.report.tables import Cell, metric_cells
-from pipeline.tables import MEAN
 
 # More methods than these have no card each, or nobody sees the first.
 MOST_CARDS = 3

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pipeline.evaluation.tables import MEAN
 from pipeline.report.records import METRICS, Artefacts, Metric, Result
 from pipeline.report.tables import enumerate_words
-from pipeline.tables import MEAN
 
 # The paper's measures.
 KEYS = ("dice", "iou", "hd95_mm")

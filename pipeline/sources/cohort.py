@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.cases import Subject
-from pipeline.findings import require_sound
-from pipeline.integrity import check_cohort, subjects
-from pipeline.params.data import DataParams
+from pipeline.cases.pairs import Subject
+from pipeline.sources.findings import require_sound
+from pipeline.sources.integrity import check_cohort, subjects
 from pipeline.sources.mmwhs import LaidOut, lay_out_mmwhs
+from pipeline.sources.params import DataParams
 from pipeline.sources.phantom import make_phantom_cohort
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.console import is_terminal
 from pipeline.errors import DataError, ResourceError
-from pipeline.params.data import Archive
-from pipeline.work import file_digest, work_folder
+from pipeline.runtime.console import is_terminal
+from pipeline.runtime.work import file_digest, work_folder
+from pipeline.sources.params import Archive
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
-from pipeline.console import track
 from pipeline.errors import DataError
-from pipeline.findings import Finding
-from pipeline.params.data import DataParams
+from pipeline.runtime.console import track
 from pipeline.sources.archive import Budget, extract
 from pipeline.sources.fetch import fetch
+from pipeline.sources.findings import Finding
 from pipeline.sources.names import CaseFile, parse
+from pipeline.sources.params import DataParams
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.imaging.phantom.generate import make_subject
-from crossmodalnet.imaging.phantom.protocols import Scanner
 from crossmodalnet.labels import Modality, to_codes
-from pipeline.parallel import num_workers, run_parallel
-from pipeline.params.data import PhantomParams
+from crossmodalnet.phantom.generate import make_subject
+from crossmodalnet.phantom.protocols import Scanner
+from pipeline.runtime.parallel import num_workers, run_parallel
+from pipeline.sources.params import PhantomParams
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.imports import TOP
+from pipeline.runtime.imports import TOP
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline.params.report import ReportParams
 from pipeline.report.gather import gather
+from pipeline.report.params import ReportParams
 from pipeline.report.render import write_page
 
 FAKE = Path(__file__).parents[1] / "pipeline/report/fake_artefacts.py"

@@ -1,20 +1,18 @@
 import pytest
 
-from pipeline.names import (
+from pipeline.adaptation.variants import ADAPTATIONS
+from pipeline.comparison.titles import (
     ABLATION_TITLES,
     ADAPTATION_TITLES,
     PARTS,
     TITLES,
     adapted_title_of,
-    is_ablation,
-    is_adaptation,
-    method_of,
     short_title_of,
     title_of,
 )
-from pipeline.params.ablations import ABLATIONS
-from pipeline.params.adaptations import ADAPTATIONS
-from pipeline.params.networks import NETWORKS
+from pipeline.names import is_ablation, is_adaptation, method_of
+from pipeline.training.ablations import ABLATIONS
+from pipeline.training.networks import NETWORKS
 
 
 def test_every_network_and_ablation_has_its_title() -> None:

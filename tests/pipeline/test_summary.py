@@ -25,7 +25,7 @@ def add(top: Path, method: str, dice: float, seeds: int = 2) -> None:
     names = ["atlas"] if method == "atlas" else [f"{method}/seed{seed}" for seed in range(seeds)]
     for name in names:
         (top / "metrics" / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / "metrics" / f"{name}.json").write_text(json.dumps({"n_missed": 2}))
+        (top / "metrics" / f"{name}.json").write_text(json.dumps({"missed": 2}))
 
 
 def printed(top: Path) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.errors import DataError, UsageError
-from pipeline.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
+from pipeline.evaluation.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
 from stages import compare, pool
 
 

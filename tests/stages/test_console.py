@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import doctor
-from pipeline.params import presets
-from pipeline.params.render import render
-from pipeline.params.schema import Params
+from pipeline.schema import presets
+from pipeline.schema.render import render
+from pipeline.schema.schema import Params
 from stages import app as console
 
 
@@ -119,6 +119,6 @@ def test_a_window_that_wastes_tokens_is_named_by_params_and_doctor(
 
 @pytest.mark.parametrize("preset", presets.names())
 def test_no_preset_wastes_tokens(preset: str) -> None:
-    from pipeline.wasteful_windows import wasteful_windows
+    from pipeline.schema.wasteful_windows import wasteful_windows
 
     assert wasteful_windows(presets.load(preset)) == []

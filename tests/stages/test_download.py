@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.labels import unknown_codes
-from pipeline.cases import read_manifest
+from pipeline.cases.pairs import read_manifest
 from pipeline.errors import DataError
 from stages.download import main
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from crossmodalnet.labels import unknown_codes
-from pipeline.cases import make_pairs, write_manifest
-from pipeline.cropped import read_cropped
+from pipeline.case_sets.cropped import read_cropped
+from pipeline.case_sets.domain import read_domain
+from pipeline.case_sets.label_list import read_labelled_names
+from pipeline.cases.pairs import make_pairs, write_manifest
+from pipeline.cases.params import SplitParams
 from pipeline.errors import DataError, UsageError
-from pipeline.params.data import DataParams, PhantomParams
-from pipeline.params.split import SplitParams
 from pipeline.sources.cohort import gather_cohort
-from pipeline.target.domain import read_domain
-from pipeline.target.label_list import read_labelled_names
+from pipeline.sources.params import DataParams, PhantomParams
 from stages.target import main
 
 QUICK = """

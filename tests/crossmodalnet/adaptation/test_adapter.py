@@ -8,8 +8,8 @@ import torch
 from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
 from crossmodalnet.adaptation.conditional import ConditionalMap
 from crossmodalnet.adaptation.settings import TERMS, AdaptationSettings
-from crossmodalnet.networks.build import build_network
-from pipeline.params.network import CrossModalNetParams
+from crossmodalnet.networks.common.build import build_network
+from pipeline.training.network import CrossModalNetParams
 
 SETTINGS = AdaptationSettings(
     volumes=1.0, betti=1.0, confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, width=4

@@ -4,9 +4,9 @@ import torch
 from torch.nn import functional
 
 from crossmodalnet.adaptation.betti import STRUCTURE_PRIORS, betti_loss
-from crossmodalnet.imaging.phantom.generate import make_subject
 from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.metrics.topology import betti_numbers
+from crossmodalnet.phantom.generate import make_subject
 
 GRID = np.indices((20, 18, 16)).astype(float)
 PRIORS = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 2, 1))

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.networks.build import build_network
-from pipeline.params.network import CrossModalNetParams
+from crossmodalnet.networks.common.build import build_network
+from pipeline.training.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from crossmodalnet.data.missing import without
-from crossmodalnet.networks.build import build_network
-from pipeline.params.network import CrossModalNetParams
+from crossmodalnet.networks.common.build import build_network
+from pipeline.training.network import CrossModalNetParams
 
 OPTIONS = CrossModalNetParams(
     channels=6, heads=(1, 2), patch_embedding=(4, 4, 4), stem_channels=(2, 4), head_channels=4

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.networks.build import build_network
-from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.subject import Settings, Subject
-from pipeline.params.network import CrossModalNetParams
+from pipeline.training.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),

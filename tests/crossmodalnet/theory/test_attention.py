@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.networks.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.attention import (
     check,
     equation_4,

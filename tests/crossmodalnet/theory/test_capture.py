@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.networks.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import capture_inputs, own_generator, readable, relative_deviation
 
 

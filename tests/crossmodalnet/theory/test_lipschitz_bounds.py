@@ -9,20 +9,20 @@ import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from crossmodalnet.networks.attention import CrossAttention
-from crossmodalnet.networks.convolution import ResidualConvBlock
-from crossmodalnet.networks.cross import CrossTransformerBlock
-from crossmodalnet.networks.crossmodalnet import ConvSkip, SkipConnection
-from crossmodalnet.networks.deformable import DeformableOperator
-from crossmodalnet.networks.embedding import (
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock
+from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
+from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
     ConvMerging,
     PatchEmbedding,
     PatchExpanding,
     PatchMerging,
 )
-from crossmodalnet.networks.head import ConvHead, ConvStem, FusedHead
-from crossmodalnet.networks.swin import SwinBlock, WindowAttention
+from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
+from crossmodalnet.networks.crossmodalnet.network import ConvSkip, SkipConnection
+from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory import (
     bound_attention,
     bound_blocks,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.networks.assembly import build_crossmodalnet
-from crossmodalnet.networks.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
     pooled,

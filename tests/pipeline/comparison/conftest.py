@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline.tables import CASE_COLUMNS
+from pipeline.evaluation.tables import CASE_COLUMNS
 
 Cases = Callable[..., pd.DataFrame]
 

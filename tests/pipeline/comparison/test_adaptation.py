@@ -14,7 +14,7 @@ from pipeline.comparison.adaptation import (
     write_adaptation,
 )
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.params.compare import CompareParams
+from pipeline.comparison.params import CompareParams
 
 PARAMS = CompareParams(bootstrap_samples=200)
 OURS = "crossmodalnet"

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.compare import compare, write_comparison
+from pipeline.comparison.params import CompareParams
 from pipeline.errors import DataError
-from pipeline.params.compare import CompareParams
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareParams(bootstrap_samples=200)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cases.params import SplitParams
+from pipeline.cropping.params import CropParams
 from pipeline.errors import UsageError
 from pipeline.params.base import load_section, read_raw
-from pipeline.params.crop import CropParams
-from pipeline.params.split import SplitParams
 
 
 def written(tmp_path: Path, text: str) -> Path:

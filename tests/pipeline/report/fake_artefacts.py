@@ -15,7 +15,7 @@ from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.methods import runs_of
-from pipeline.params.compare import CompareParams
+from pipeline.comparison.params import CompareParams
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (
@@ -154,12 +154,13 @@ def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
             dice = float(np.clip(quality - 0.01 * number + rng.normal(0, 0.015), 0, 1))
             betti = int(10 * (1 - dice))
             scores = (dice, dice / (2 - dice), 40 * (1 - dice), 9 * (1 - dice), min(1, dice + 0.03), betti)
-            rows.append((pair, structure, *scores, False, False, 0))
+            missed = (number, structure) == (0, "PA")
+            rows.append((pair, structure, *scores, missed, False, 0))
     cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined", "stray"])
     folder = top / "evaluation" / run
     folder.mkdir(parents=True, exist_ok=True)
     cases.to_csv(folder / "cases.csv", index=False)
-    _write_json(top / f"metrics/{run}.json", {"n_missed": 1, "n_undefined": 0})
+    _write_json(top / f"metrics/{run}.json", {"missed": 1})
     return cases
 
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.profiling.spread import Spread
 from pipeline.report.ablations import ablation_section, step_ratio
 from pipeline.report.comparison_records import Difference
 from pipeline.report.records import Artefacts, Estimate
-from pipeline.spread import Spread
 
 
 @pytest.fixture

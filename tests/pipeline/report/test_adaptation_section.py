@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.adaptation.settings import TERMS
+from pipeline.adaptation.params import AdaptParams
 from pipeline.errors import DataError
-from pipeline.params.adapt import AdaptParams
-from pipeline.params.report import ReportParams
 from pipeline.report import adaptation_figures
 from pipeline.report.adaptation_figures import adaptation_chart
 from pipeline.report.adaptation_section import adaptation_section, oracle_sentence
 from pipeline.report.gather import gather
+from pipeline.report.params import ReportParams
 from pipeline.report.records import Artefacts, Training
 from pipeline.report.render import render
 

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
+from pipeline.profiling.spread import Spread
 from pipeline.report.costs import cost_section
 from pipeline.report.records import Artefacts
-from pipeline.spread import Spread
 
 
 def test_costs_are_printed_with_their_units(artefacts: Artefacts) -> None:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.params.report import ReportParams
 from pipeline.report import overlays
 from pipeline.report.overlays import Panel, rank_cases
+from pipeline.report.params import ReportParams
 from pipeline.report.records import Artefacts, Result, TestCase
 
 PARAMS = ReportParams(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))

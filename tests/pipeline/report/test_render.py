@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from crossmodalnet.theory.findings import Finding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.params.report import ReportParams
 from pipeline.report.audit_records import AuditRecord
 from pipeline.report.comparison_records import Statement
 from pipeline.report.gather import gather
+from pipeline.report.params import ReportParams
 from pipeline.report.records import Artefacts, Estimate, Training
 from pipeline.report.render import render, write_page
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, ResourceError
-from pipeline.params.data import Archive
 from pipeline.sources import fetch as module
 from pipeline.sources.fetch import fetch
+from pipeline.sources.params import Archive
 
 CONTENT = bytes(range(256)) * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.params.data import Archive, DataParams
+from pipeline.runtime.work import file_digest
 from pipeline.sources.mmwhs import lay_out_mmwhs
-from pipeline.work import file_digest
+from pipeline.sources.params import Archive, DataParams
 
 Zipped = Callable[[str, dict[str, bytes]], Path]
 

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.params.data import PhantomParams
+from pipeline.sources.params import PhantomParams
 from pipeline.sources.phantom import make_phantom_cohort
 
 PARAMS = PhantomParams(num_labelled=3, num_unlabelled=1, ct_spacing_mm=6.0, mr_spacing_mm=5.0)

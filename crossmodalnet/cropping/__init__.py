@@ -1,0 +1,1 @@
+"""Finding the heart by atlases."""

@@ -1,0 +1,137 @@
+"""The heart box, found with or without the subject's own label, and the working grid around it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.registration.syn import Initialisation, Settings, estimate, prepare, warp
+
+_ATLAS = Settings("affine", affine_iterations=(100, 50, 0))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box along the world axes (RAS), mm."""
+
+    low_mm: tuple[float, float, float]
+    high_mm: tuple[float, float, float]
+
+    def grown(self, margin_mm: float) -> "Box":
+        """The box with a margin on every side."""
+        return _box(np.array(self.low_mm) - margin_mm, np.array(self.high_mm) + margin_mm)
+
+    @property
+    def size_mm(self) -> tuple[float, float, float]:
+        """Edge lengths along x, y, z."""
+        x, y, z = (float(b - a) for a, b in zip(self.low_mm, self.high_mm, strict=True))
+        return x, y, z
+
+
+def box_of(mask: Volume) -> Box:
+    """Find the smallest box that holds every non-zero voxel whole.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    indices = np.array(np.nonzero(mask.data))
+    if not indices.size:
+        raise ValueError("the mask of the heart is empty, so it has no box")
+    centres = mask.grid.to_world(indices)
+    half = np.abs(mask.affine[:3, :3]).sum(axis=1) / 2
+    return _box(centres.min(axis=1) - half, centres.max(axis=1) + half)
+
+
+def find_heart_box(
+    image: Volume,
+    atlases: Sequence[tuple[Volume, Volume]],
+    spacing_mm: float,
+    *,
+    modality: Modality = Modality.CT,
+    atlas_modality: Modality = Modality.CT,
+    initialisation: Initialisation = "centre_of_mass",
+) -> Box:
+    """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
+
+    Deterministic in a process whose environment is as `registration` asks.
+
+    Args:
+        image: CT in HU or MR of any patient.
+        atlases: image and label map of other subjects.
+        spacing_mm: of the registration and of the vote.
+        modality: of the image.
+        atlas_modality: of the atlases; mutual information copes with another one.
+        initialisation: where the registrations start.
+
+    Returns:
+        Box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
+
+    Raises:
+        ValueError: no atlas, or the atlases agree on no voxel.
+        RuntimeError: ANTs failed.
+    """
+    if not atlases:
+        raise ValueError("atlases must hold at least one image with its label map, got none")
+    fixed = prepare(image, modality, spacing_mm)
+    votes = np.zeros(fixed.data.shape, np.float32)
+    for atlas_image, atlas_label in atlases:
+        moving = prepare(atlas_image, atlas_modality, spacing_mm)
+        heart = coarsen(Volume((atlas_label.data > 0).astype(np.float32), atlas_label.affine), spacing_mm)
+        with TemporaryDirectory(prefix="atlas_") as folder:
+            transform = estimate(fixed, moving, _ATLAS, initialisation, Path(folder))
+            votes += warp(heart, fixed.grid, transform.files, "linear").data
+    try:
+        return box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
+    except ValueError as error:
+        raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
+
+
+def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """Lay the network's grid around the centre of a box: along the world axes (RAS), isotropic.
+
+    Args:
+        box: of the heart.
+        size: voxels along world x, y, z.
+        spacing_mm: between voxel centres.
+    """
+    centre = (np.array(box.low_mm) + np.array(box.high_mm)) / 2
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = centre - spacing_mm * (np.array(size) - 1) / 2
+    return Grid(size, affine)
+
+
+def overflow_mm(box: Box, grid: Grid) -> float:
+    """How much longer the box is than the grid along the worst axis; 0 where it fits."""
+    spare = [edge - n * s for edge, n, s in zip(box.size_mm, grid.shape, grid.spacing_mm, strict=True)]
+    return max(0.0, *spare)
+
+
+def cut_voxels(labels: Volume, grid: Grid) -> dict[str, int]:
+    """Count each structure's native voxels whose centres lie outside the voxels of `grid`.
+
+    Args:
+        labels: class indices on the native grid.
+        grid: of the network.
+
+    Returns:
+        Count by abbreviation, all structures.
+    """
+    indices = np.array(np.nonzero(labels.data))
+    position = grid.to_index(labels.grid.to_world(indices))
+    outside = ((position < -0.5) | (position > np.array(grid.shape)[:, None] - 0.5)).any(axis=0)
+    counts = np.bincount(labels.data[tuple(indices)][outside], minlength=len(STRUCTURES) + 1)
+    return {structure.abbreviation: int(counts[structure.index]) for structure in STRUCTURES}
+
+
+def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
+    (a, b, c), (x, y, z) = low.tolist(), high.tolist()
+    if not all(math.isfinite(edge) for edge in (a, b, c, x, y, z)):
+        raise ValueError(f"a box must be finite, got {low} to {high}")
+    return Box((a, b, c), (x, y, z))

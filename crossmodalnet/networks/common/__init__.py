@@ -1,0 +1,1 @@
+"""What networks share: building by name, windows, padding, counting, sliding windows."""

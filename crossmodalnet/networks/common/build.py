@@ -1,0 +1,59 @@
+"""Networks by name: a plain dict of builders."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.common.windows import Triple
+
+Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
+
+
+# Where each is built: module and function. A module is imported when its network is built, and `dvc.yaml` names the
+# folder by the network, so that a change to one retrains no other.
+PLACES: dict[str, tuple[str, str]] = {
+    "crossmodalnet": ("crossmodalnet.networks.crossmodalnet.assembly", "build_crossmodalnet"),
+    "vtunet": ("crossmodalnet.networks.vtunet.network", "build_vtunet"),
+    "swin_unet": ("crossmodalnet.networks.swin_unet.network", "build_swin_unet"),
+    "swin_unetr": ("crossmodalnet.networks.swin_unetr.network", "build_swin_unetr"),
+    "nnformer": ("crossmodalnet.networks.nnformer.network", "build_nnformer"),
+    "mednext": ("crossmodalnet.networks.mednext.network", "build_mednext"),
+    "resenc_unet": ("crossmodalnet.networks.resenc_unet.network", "build_resenc_unet"),
+}
+
+
+def _at(module: str, function: str) -> Builder:
+    def build(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
+        network: nn.Module = getattr(import_module(module), function)(config, patch_size, num_classes)
+        return network
+
+    return build
+
+
+BUILDERS: dict[str, Builder] = {name: _at(*place) for name, place in PLACES.items()}
+# Published with losses on coarser outputs too, or ours; their option `deep_supervision` says whether they have them.
+DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
+
+
+def build_network(
+    name: str, config: Mapping[str, Any], *, patch_size: Triple, num_classes: int = NUM_CLASSES
+) -> nn.Module:
+    """Build a network whose forward maps CT and MR `(b, 2, D, H, W)` to logits `(b, num_classes, D, H, W)`.
+
+    With deep supervision it gives in training mode a list of logits, finest first.
+
+    Args:
+        name: a key of `BUILDERS`.
+        config: that network's options.
+        patch_size: voxels per axis of the inputs to come.
+        num_classes: with background.
+
+    Raises:
+        ValueError: no such network, or options or a patch size it cannot take.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"network must be one of {', '.join(sorted(BUILDERS))}, got {name!r}")
+    return BUILDERS[name](config, patch_size, num_classes)

@@ -1,0 +1,144 @@
+"""Cutting a token map into windows and back, with padding, cyclic shift and the masks these need."""
+
+from functools import lru_cache
+from math import ceil, prod
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+
+
+# Tokens per axis: a window of 7^3 costs as much attention as is common (Swin transformers have 7).
+LARGEST_WINDOW = 7
+
+
+def dividing_window(size: Triple) -> Triple:
+    """Choose the window that pads a map least, of at most `LARGEST_WINDOW` and at least half as many tokens per axis.
+
+    Of equally good ones the larger is taken; a short axis becomes one window.
+
+    Example: (20, 10, 5) -> (5, 5, 5); (24, 12, 6) -> (6, 6, 6); (11, 13, 3) -> (6, 7, 3).
+    """
+
+    def choose(n: int) -> int:
+        if n <= LARGEST_WINDOW:
+            return n
+        return min(range(LARGEST_WINDOW, LARGEST_WINDOW // 2, -1), key=lambda w: -n % w)
+
+    return choose(size[0]), choose(size[1]), choose(size[2])
+
+
+def padding_share(size: Triple, window: Triple) -> float:
+    """Tokens that windows add to a map, over its own: 0 where they divide it."""
+    return prod(padded_size(size, effective_window(size, window))) / prod(size) - 1
+
+
+def effective_window(size: Triple, window: Triple) -> Triple:
+    """Shrink `window` to the map: an axis shorter than the window becomes one window."""
+    return min(size[0], window[0]), min(size[1], window[1]), min(size[2], window[2])
+
+
+def effective_shift(size: Triple, window: Triple, shift: Triple) -> Triple:
+    """Drop the shift on axes that a single window covers, where it would only cut that window in two."""
+    d, h, w = (0 if n <= m else s for n, m, s in zip(size, window, shift, strict=True))
+    return d, h, w
+
+
+def padded_size(size: Triple, window: Triple) -> Triple:
+    """Round every axis up to a multiple of its window."""
+    d, h, w = (ceil(n / m) * m for n, m in zip(size, window, strict=True))
+    return d, h, w
+
+
+def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
+    """Cut a map into windows, padding it with zeros at its far end where the window does not divide it.
+
+    Args:
+        x: (b, d, h, w, c).
+        window: tokens per window and axis.
+        shift: the window grid is moved by this many tokens per axis, cyclically (a roll).
+
+    Returns:
+        (b * num_windows, tokens per window, c).
+    """
+    size: Triple = (x.shape[1], x.shape[2], x.shape[3])
+    padded = padded_size(size, window)
+    if padded != size:
+        far = [extra for n, p in zip(reversed(size), reversed(padded), strict=True) for extra in (0, p - n)]
+        x = nn.functional.pad(x, (0, 0, *far))
+    if any(shift):
+        x = torch.roll(x, (-shift[0], -shift[1], -shift[2]), dims=(1, 2, 3))
+    wd, wh, ww = window
+    windows: Tensor = rearrange(x, "b (d wd) (h wh) (w ww) c -> (b d h w) (wd wh ww) c", wd=wd, wh=wh, ww=ww)
+    return windows
+
+
+def reverse(windows: Tensor, size: Triple, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
+    """Put windows back into the map `(b, d, h, w, c)` of `size`, cropping the padding: undoes `partition`."""
+    padded = padded_size(size, window)
+    d, h, w = (n // m for n, m in zip(padded, window, strict=True))
+    wd, wh, ww = window
+    x: Tensor = rearrange(
+        windows, "(b d h w) (wd wh ww) c -> b (d wd) (h wh) (w ww) c", d=d, h=h, w=w, wd=wd, wh=wh, ww=ww
+    )
+    if any(shift):
+        x = torch.roll(x, shift, dims=(1, 2, 3))
+    if padded != size:
+        x = x[:, : size[0], : size[1], : size[2]]
+    return x
+
+
+@lru_cache(maxsize=64)
+def attention_mask(size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor | None:
+    """Say which tokens of a window may attend to each other.
+
+    Cyclic shift brings tokens from opposite ends of the map into one window, and padding adds tokens that are
+    not there; neither may be attended to. A token may always attend to itself, so that no row is empty.
+
+    Args:
+        size: of the map, tokens per axis.
+        window: tokens per window and axis.
+        shift: as for `partition`.
+        device: where the mask lies; it is computed once per set of arguments.
+
+    Returns:
+        (num_windows, n, n) float32 to be added to the scores, 0 or -inf; None when nothing is forbidden.
+    """
+    if padded_size(size, window) == size and not any(shift):
+        return None
+    # A mask made during inference must also serve training afterwards.
+    with torch.inference_mode(False):
+        pieces = _pieces(size, window, shift, device)
+        ids = partition(pieces, window, shift).squeeze(-1)  # (num_windows, n), 0 = padding
+        allowed = (ids[:, :, None] == ids[:, None, :]) & (ids[:, None, :] > 0)
+        allowed |= torch.eye(prod(window), dtype=torch.bool, device=device)
+        return torch.zeros(allowed.shape, device=device).masked_fill_(~allowed, -torch.inf)
+
+
+def _pieces(size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor:
+    """Number from 1 the pieces `(1, d, h, w, 1)` into which the shifted window grid cuts the real map."""
+    axes = [
+        torch.div(torch.arange(n, device=device) - s, m, rounding_mode="floor") + 1
+        for n, m, s in zip(size, window, shift, strict=True)
+    ]
+    d, h, w = torch.meshgrid(*axes, indexing="ij")
+    per_axis = max(size) + 2
+    return (1 + w + per_axis * (h + per_axis * d))[None, ..., None]
+
+
+def over_batch(mask: Tensor | None, num_windows: int) -> Tensor | None:
+    """Repeat a mask `(windows of one case, n, m)` for all cases of a batch: `(num_windows, 1, n, m)`."""
+    if mask is None:
+        return None
+    repeated: Tensor = repeat(mask, "w n m -> (b w) 1 n m", b=num_windows // mask.shape[0])
+    return repeated
+
+
+def relative_index(window: Triple) -> Tensor:
+    """Number the 3-D displacements between the tokens of a window: `(n, n)`, 0 to prod(2 w - 1) - 1."""
+    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
+    d, h, w = grid[:, :, None] - grid[:, None, :] + torch.tensor(window)[:, None, None] - 1
+    index: Tensor = (d * (2 * window[1] - 1) + h) * (2 * window[2] - 1) + w
+    return index

@@ -1,0 +1,1 @@
+"""CrossModalNet, the paper's network, and its parts."""

@@ -1,0 +1,229 @@
+"""CrossModalNet (Eq. 1): two streams side by side through an encoder and a decoder, fused in the head."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossmodalnet.data.missing import is_missing
+from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams, channels_first
+from crossmodalnet.networks.crossmodalnet.convolution import UpConvolution, to_map, to_tokens
+from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
+from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, FusedHead
+
+Size = tuple[int, ...]
+
+
+class DualLayer(nn.Module):
+    """A layer of Eq. 1: `F_a^l = T_a^l(F_a, F_b)` and `F_b^l = T_b^l(F_b, F_a)`, at once.
+
+    Swin blocks in each stream, then a Cross Transformer block each. Both cross blocks read the same, old
+    features: neither sees what the other has made.
+
+    Args:
+        swin: the Swin blocks of streams a and b, or of the only stream.
+        cross: the Cross Transformer blocks that refine a and b, or None.
+        checkpointing: recompute the activations in the backward pass.
+    """
+
+    def __init__(
+        self, swin: Sequence[nn.Module], cross: Sequence[nn.Module] | None, *, checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self.swin = nn.ModuleList(swin)
+        self.cross = None if cross is None else nn.ModuleList(cross)
+        self.checkpointing = checkpointing
+
+    def forward(self, *streams: Tensor) -> Streams:
+        """Map the streams `(b, d, h, w, c)` to the same shapes."""
+        if self.checkpointing and torch.is_grad_enabled():
+            out: Streams = checkpoint(self._layer, *streams, use_reentrant=False)
+            return out
+        return self._layer(*streams)
+
+    def _layer(self, *streams: Tensor) -> Streams:
+        refined = tuple(swin(stream) for swin, stream in zip(self.swin, streams, strict=True))
+        if self.cross is None:
+            return refined
+        a, b = refined
+        return self.cross[0](a, b), self.cross[1](b, a)
+
+
+class SkipConnection(nn.Module):
+    """Go up a level in one stream: expand the coarse features and join those of the encoder.
+
+    Example: (1, 12, 12, 12, 48) and skip (1, 24, 24, 24, 24) -> (1, 24, 24, 24, 48) -> (1, 24, 24, 24, 24).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.expand = PatchExpanding(2 * dim, dim)
+        self.fuse = nn.Linear(2 * dim, dim)
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
+        out: Tensor = self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
+        return out
+
+
+class ConvSkip(nn.Module):
+    """Go up a level in one stream by convolutions (not in the paper): expand, join, a residual block.
+
+    Example: (1, 5, 5, 5, 96) and skip (1, 10, 10, 10, 48) -> (1, 10, 10, 10, 48).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.up = UpConvolution(2 * dim, dim, dim, (2, 2, 2))
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
+        return to_tokens(self.up(to_map(coarse), to_map(skip)))
+
+
+class CrossModalNet(LayeredNetwork):
+    """The U-shaped parallel feature network, composed of the parts that `build_crossmodalnet` makes.
+
+    Example with patches of 40x40x40, tokens of 4 voxels with 48 channels and two levels; each stream:
+
+        image    (1, 1, 40, 40, 40)
+        stem     (1, 8, 40, 40, 40) -> (1, 24, 20, 20, 20)
+        encoder  (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96)
+        decoder  (1, 10, 10, 10, 48)
+        head     (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together
+        logits   (1, 8, 40, 40, 40)
+
+    In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has
+    lists of one in their place. A modality that is missing (`crossmodalnet.data.missing`) is replaced by a learned
+    token at every place, where the network was built for that; its finer maps are zero.
+
+    Args:
+        inputs: input channel of each stream.
+        check_size: called with the spatial size of an input, raises ValueError if the network cannot take it.
+        stems: a pair of convolutional stems, or nothing.
+        embeddings: a pair of embeddings, of the images or of what the stems make of them.
+        missing: a pair of tokens that stand for a missing image, or nothing.
+        encoder: the layers of each level, finest first.
+        mergings: a pair of patch mergings from each level but the deepest to the next.
+        skips: a pair of skip connections for each level but the deepest.
+        decoder: the layers of each level but the deepest.
+        head: fuses both streams.
+        auxiliary: gives logits of coarser maps in training mode (deep supervision), or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: Sequence[int],
+        check_size: Callable[[Size], None],
+        stems: nn.ModuleList,
+        embeddings: nn.ModuleList,
+        missing: nn.ParameterList,
+        encoder: nn.ModuleList,
+        mergings: nn.ModuleList,
+        skips: nn.ModuleList,
+        decoder: nn.ModuleList,
+        head: FusedHead | ConvHead,
+        auxiliary: AuxiliaryHeads | None,
+    ) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.check_size = check_size
+        self.stems = stems
+        self.embeddings = embeddings
+        self.missing = missing
+        self.encoder = encoder
+        self.mergings = mergings
+        self.skips = skips
+        self.decoder = decoder
+        self.head = head
+        self.auxiliary = auxiliary
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.
+
+        Returns:
+            the logits; with deep supervision, in training mode, a list of them, finest first.
+
+        Raises:
+            ValueError: not two channels, or a size that the network cannot take.
+        """
+        return self.logits_and_layers(x)[0]
+
+    def logits_and_layers(self, x: Tensor) -> tuple[Tensor | list[Tensor], list[Streams]]:
+        """Segment as `forward`, and give the features of every layer too, `(b, d, h, w, c)`, from one pass."""
+        streams, finer = self._embedded(x)
+        layers = self._layers(streams)
+        logits, fused = self.head(layers[-1], finer)
+        if self.auxiliary is None or not self.training:
+            return logits, layers
+        return [logits, *self.auxiliary(fused, self._supervised(layers))], layers
+
+    def features(self, x: Tensor) -> list[Streams]:
+        """Give the features `F^l` of the streams (Eq. 1): embedded, then after each layer.
+
+        Args:
+            x: (b, 2, D, H, W).
+
+        Returns:
+            per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
+        """
+        return channels_first(self._layers(self._embedded(x)[0]))
+
+    def _embedded(self, x: Tensor) -> tuple[Streams, list[Streams]]:
+        """Give the streams' first tokens, and their finer maps per resolution, finest first."""
+        if x.ndim != 5 or x.shape[1] != 2:
+            raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
+        self.check_size(tuple(x.shape[2:]))
+        images = [x[:, channel : channel + 1] for channel in self.inputs]
+        pyramids = [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else []
+        deepest = [maps[-1] for maps in pyramids] if pyramids else images
+        streams: Streams = tuple(embed(m) for embed, m in zip(self.embeddings, deepest, strict=True))
+        finer = list(zip(*pyramids, strict=True))
+        if not self.missing:
+            return streams, finer
+        absent = is_missing(x)[:, list(self.inputs)].T  # per stream (b,)
+        gone = [here.view(-1, 1, 1, 1, 1) for here in absent]
+        replaced = zip(gone, self.missing, streams, strict=True)
+        return (
+            tuple(torch.where(here, token, stream) for here, token, stream in replaced),
+            [tuple(m.masked_fill(here, 0.0) for here, m in zip(gone, maps, strict=True)) for maps in finer],
+        )
+
+    def _layers(self, streams: Streams) -> list[Streams]:
+        out: list[Streams] = [streams]
+        skips: list[Streams] = []
+        for level, layers in enumerate(self.encoder):
+            if level:
+                skips.append(out[-1])
+                streams = _each(self.mergings[level - 1], streams)
+            out += _run(layers, streams)
+        for level in reversed(range(len(skips))):
+            streams = _each(self.skips[level], out[-1], skips[level])
+            out += _run(self.decoder[level], streams)
+        return out
+
+    def _supervised(self, layers: Sequence[Streams]) -> list[Streams]:
+        """Pick the last layer of each level of the decoder, finest first, and of the encoder's deepest level."""
+        ends = [len(layers) - 1]
+        for level in self.decoder:
+            assert isinstance(level, nn.ModuleList)
+            ends.append(ends[-1] - len(level))
+        return [layers[end] for end in ends]
+
+
+def _each(modules: nn.Module, *features: Streams) -> Streams:
+    """Apply the first module to what is of stream a and the second to what is of stream b."""
+    assert isinstance(modules, nn.ModuleList)
+    return tuple(module(*own) for module, own in zip(modules, zip(*features, strict=True), strict=True))
+
+
+def _run(layers: nn.Module, streams: Streams) -> list[Streams]:
+    """Run the layers of a level one after the other and keep the outcome of each."""
+    assert isinstance(layers, nn.ModuleList)
+    out = []
+    for layer in layers:
+        streams = layer(*streams)
+        out.append(streams)
+    return out

@@ -1,0 +1,1 @@
+"""MedNeXt (Roy et al. 2023)."""

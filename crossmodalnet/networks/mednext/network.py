@@ -1,0 +1,102 @@
+"""MedNeXt (Roy et al., MICCAI 2023, arXiv 2303.09975): a U-shaped network of ConvNeXt blocks, from MONAI.
+
+MONAI's network is made the published one: there a down block expands as the blocks of the level below it
+do, in MONAI as those of its own level. Counts of parameters are the published ones less 1, a dummy that
+served the original's checkpointing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monai.networks.blocks.mednext_block import MedNeXtBlock, MedNeXtDownBlock
+from monai.networks.nets.mednext import MedNeXt
+from torch import nn
+
+from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
+from crossmodalnet.networks.common.padding import PaddedNetwork
+from crossmodalnet.networks.common.windows import Triple
+
+IN_CHANNELS = 2
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class MedNeXtConfig:
+    """A named size of MedNeXt; lists go down the encoder, through the bottleneck and up the decoder.
+
+    Attributes:
+        channels: at the finest level, doubled at each next one.
+        expansion: hidden channels of the blocks over their channels.
+        blocks: per level, down, up and bottleneck blocks not counted.
+    """
+
+    channels: int
+    expansion: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+    @property
+    def num_halvings(self) -> int:
+        """How often the encoder halves the resolution."""
+        return len(self.blocks) // 2
+
+
+_B = (2, 3, 4, 4, 4, 4, 4, 3, 2)
+SIZES: dict[str, MedNeXtConfig] = {
+    "s": MedNeXtConfig(32, (2,) * 9, (2,) * 9),
+    "b": MedNeXtConfig(32, _B, (2,) * 9),
+    "m": MedNeXtConfig(32, _B, (3, 4, 4, 4, 4, 4, 4, 4, 3)),
+    "l": MedNeXtConfig(32, (3, 4, 8, 8, 8, 8, 8, 4, 3), (3, 4, 8, 8, 8, 8, 8, 4, 3)),
+    # B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, and need no padding.
+    "small": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1)),
+}
+
+
+def build_mednext(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
+    """Build MedNeXt with freshly drawn weights (from torch's global generator).
+
+    Args:
+        config: `size`, a key of `SIZES`; `deep_supervision`, to give in training mode a list of logits, the
+            finest first, with strides 1, 2, 4 to the bottleneck's; `checkpointing`, to recompute the blocks'
+            activations in the backward pass.
+        patch_size: not needed; inputs of any size are padded to what the halvings want.
+        num_classes: with background.
+
+    Raises:
+        ValueError: an unknown or missing option, or no such size.
+    """
+    known = {"size", "deep_supervision", "checkpointing"}
+    if wrong := sorted(known ^ set(config)):
+        raise ValueError(f"options of mednext: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
+    if config["size"] not in SIZES:
+        raise ValueError(f"size of mednext must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    size = SIZES[config["size"]]
+    network = _mednext(size, num_classes, deep_supervision=config["deep_supervision"])
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (MedNeXtBlock,))
+    multiple = 2**size.num_halvings
+    return PaddedNetwork(network, (multiple, multiple, multiple), minimum=(1, 1, 2 * multiple))
+
+
+def _mednext(size: MedNeXtConfig, num_classes: int, *, deep_supervision: bool) -> MedNeXt:
+    middle = size.num_halvings
+    network = MedNeXt(
+        init_filters=size.channels,
+        in_channels=IN_CHANNELS,
+        out_channels=num_classes,
+        encoder_expansion_ratio=size.expansion[:middle],
+        bottleneck_expansion_ratio=size.expansion[middle],
+        decoder_expansion_ratio=size.expansion[middle + 1 :],
+        kernel_size=KERNEL,
+        deep_supervision=deep_supervision,
+        use_residual_connection=True,
+        blocks_down=size.blocks[:middle],
+        blocks_bottleneck=size.blocks[middle],
+        blocks_up=size.blocks[middle + 1 :],
+    )
+    for level in range(middle):
+        dim = size.channels << level
+        network.down_blocks[level] = MedNeXtDownBlock(
+            dim, 2 * dim, size.expansion[level + 1], KERNEL, use_residual_connection=True
+        )
+    return network

@@ -1,0 +1,1 @@
+"""nnFormer (Zhou et al. 2023)."""

@@ -1,0 +1,196 @@
+"""nnFormer's attention within windows, and the blocks around it (Zhou et al., arXiv:2109.03201).
+
+Attribute names follow the published weights, so that these can be loaded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import torch
+from einops import rearrange
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from crossmodalnet.networks.common.windows import (
+    Triple,
+    attention_mask,
+    effective_shift,
+    effective_window,
+    over_batch,
+    padded_size,
+    partition,
+    reverse,
+)
+
+
+@dataclass(frozen=True)
+class WindowRule:
+    """How a level's maps are cut into windows.
+
+    Attributes:
+        window: tokens per window and axis, the extent of the table of relative positions.
+        legacy: as published: a cubic window shrinks to the shortest axis of a map not longer than it, and then
+            loses its shift on all axes, another window never shrinks; padding is attended to; offsets share
+            rows of the table (`legacy_index`).
+        shift_mask: legacy only: whether tokens that a shift brings together are kept apart.
+    """
+
+    window: Triple
+    legacy: bool
+    shift_mask: bool
+
+    def cut(self, size: Triple, *, shifted: bool) -> tuple[Triple, Triple]:
+        """Give the window and the shift for a map of `size` tokens per axis."""
+        d, h, w = self.window
+        half: Triple = (d // 2, h // 2, w // 2) if shifted else (0, 0, 0)
+        if not self.legacy:
+            return effective_window(size, self.window), effective_shift(size, self.window, half)
+        if d == h == w and min(size) <= d:
+            return (min(size),) * 3, (0, 0, 0)
+        return self.window, (0, 0, 0) if size == self.window else half
+
+    def mask(self, size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor | None:
+        """Give what is added to the scores, `(num_windows, n, n)`, or None; see `attention_mask`."""
+        if not self.legacy:
+            return attention_mask(size, window, shift, device)
+        # Declaring the padded map to be the map makes padding as good as any other token.
+        return attention_mask(padded_size(size, window), window, shift, device) if self.shift_mask else None
+
+    def index(self, window: Triple, device: torch.device) -> Tensor:
+        """Give the row of the table for each pair of tokens of an effective `window`, flattened."""
+        return _index(window, self.window, self.legacy, device)
+
+
+def relative_index(window: Triple, table: Triple) -> Tensor:
+    """Number the displacements within `window` as a table for windows of `table` does: `(n, n)`.
+
+    A window that shrank to a small map uses the rows of the displacements that remain.
+    """
+    d, h, w = _displacements(window) + torch.tensor(table)[:, None, None] - 1
+    index: Tensor = (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
+    return index
+
+
+def legacy_index(window: Triple) -> Tensor:
+    """Number the displacements as published: `(n, n)`.
+
+    The strides are (3 h - 1, 2 h - 1, 1) for a window (d, h, w), where (2 h - 1)(2 w - 1) and 2 w - 1 would
+    tell all displacements apart: with 4^3 tokens, 343 displacements share 115 rows.
+    """
+    d, h, w = _displacements(window) + torch.tensor(window)[:, None, None] - 1
+    index: Tensor = d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
+    return index
+
+
+def _displacements(window: Triple) -> Tensor:
+    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
+    return grid[:, :, None] - grid[:, None, :]
+
+
+@lru_cache(maxsize=64)
+def _index(window: Triple, table: Triple, legacy: bool, device: torch.device) -> Tensor:
+    # An index made during inference must also serve training afterwards.
+    with torch.inference_mode(False), torch.device("cpu"):
+        index = legacy_index(window) if legacy else relative_index(window, table)
+        return index.flatten().to(device)
+
+
+def _drop_published_index(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Mapping[str, Any] | bool | list[str]
+) -> None:
+    """Published weights hold the index of positions, which here follows from the window."""
+    state_dict.pop(f"{prefix}relative_position_index", None)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention within windows, with a learned bias per head and relative position.
+
+    Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        rule: of the windows to come.
+        from_skip: keys and values come from a skip connection, and queries are the input itself, without a
+            projection (the paper's skip attention); otherwise all three are projections of the input.
+    """
+
+    def __init__(self, dim: int, num_heads: int, rule: WindowRule, *, from_skip: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.rule = rule
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros(prod(2 * n - 1 for n in rule.window), num_heads)
+        )
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+        if from_skip:
+            self.kv = nn.Linear(dim, 2 * dim)
+        else:
+            self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.register_load_state_dict_pre_hook(_drop_published_index)  # type: ignore[no-untyped-call]
+
+    def forward(self, x: Tensor, skip: Tensor | None, window: Triple, mask: Tensor | None) -> Tensor:
+        """Attend within windows `(b * num_windows, n, c)`, of `x` or from `x` to `skip`."""
+        if skip is None:
+            q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        else:
+            k, v = rearrange(self.kv(skip), "b n (two h d) -> two b h n d", two=2, h=self.num_heads)
+            q = rearrange(x, "b n (h d) -> b h n d", h=self.num_heads).to(k.dtype)
+        index = self.rule.index(window, x.device)
+        bias = self.relative_position_bias_table.index_select(0, index)
+        scores = rearrange(bias, "(n m) h -> 1 h n m", n=prod(window))
+        forbidden = over_batch(mask, x.shape[0])
+        scores = scores if forbidden is None else scores + forbidden
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))
+        projected: Tensor = self.proj(rearrange(out, "b h n d -> b n (h d)"))
+        return projected
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block with attention within windows: of a map, or of a map to a skip connection.
+
+    Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        rule: how maps are cut into windows.
+        shifted: move the window grid by half a window.
+        from_skip: attend to a skip connection, see `WindowAttention`; the residual is then the sum of both.
+        drop_path: probability of skipping a branch in training.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        rule: WindowRule,
+        *,
+        shifted: bool,
+        from_skip: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.rule = rule
+        self.shifted = shifted
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, rule, from_skip=from_skip)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, 4 * dim)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Map `(b, d, h, w, c)`, and a skip connection of the same shape, to that shape."""
+        size: Triple = (x.shape[1], x.shape[2], x.shape[3])
+        window, shift = self.rule.cut(size, shifted=self.shifted)
+        mask = self.rule.mask(size, window, shift, x.device)
+        keys = None if skip is None else partition(self.norm1(skip), window, shift)
+        attended = self.attn(partition(self.norm1(x), window, shift), keys, window, mask)
+        x = x if skip is None else x + skip
+        x = x + self.drop_path(reverse(attended, size, window, shift))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out

@@ -1,0 +1,177 @@
+"""nnFormer's convolutional embedding, resampling and heads, and its encoder and decoder stages.
+
+Attribute names follow the published weights, so that these can be loaded. Maps are `(b, d, h, w, c)`.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.nnformer.attention import Block
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Move channels to the end: `(b, c, d, h, w)` to `(b, d, h, w, c)`."""
+    moved: Tensor = rearrange(x, "b c d h w -> b d h w c")
+    return moved
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """Move channels to the front: `(b, d, h, w, c)` to `(b, c, d, h, w)`."""
+    moved: Tensor = rearrange(x, "b d h w c -> b c d h w").contiguous()
+    return moved
+
+
+class Projection(nn.Module):
+    """A strided convolution and another, each followed by GELU and LN, the last one by none of these if `last`."""
+
+    def __init__(self, in_channels: int, channels: int, stride: Triple, *, last: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, channels, 3, stride, padding=1)
+        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm2 = None if last else nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, in_channels, D, H, W)` to `(b, channels, d, h, w)`."""
+        x = self.norm1(channels_last(nn.functional.gelu(self.conv1(x))))
+        x = self.conv2(channels_first(x))
+        if self.norm2 is not None:
+            x = channels_first(self.norm2(channels_last(nn.functional.gelu(x))))
+        return x
+
+
+class Embedding(nn.Module):
+    """Convolutional embedding of voxels as tokens, whose size is the product of both strides.
+
+    Example: strides (2, 2, 2), (1, 2, 2): x (1, 2, 64, 128, 128) -> (1, 96, 32, 64, 64) -> (1, 32, 32, 32, 192).
+    """
+
+    def __init__(self, in_channels: int, channels: int, strides: tuple[Triple, Triple]) -> None:
+        super().__init__()
+        self.proj1 = Projection(in_channels, channels // 2, strides[0], last=False)
+        self.proj2 = Projection(channels // 2, channels, strides[1], last=True)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, in_channels, D, H, W)`, multiples of a token's voxels, to `(b, d, h, w, channels)`."""
+        out: Tensor = self.norm(channels_last(self.proj2(self.proj1(x))))
+        return out
+
+
+class Downsample(nn.Module):
+    """GELU, LN and a strided convolution that doubles the channels.
+
+    An axis without padding needs an odd number of tokens, for its last one to be seen: a zero is added to an
+    even number. Both ways of padding give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
+
+    Args:
+        dim: channels.
+        stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
+        padding: of the convolution, 0 or 1 token per axis.
+    """
+
+    def __init__(self, dim: int, stride: Triple, padding: Triple) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = padding
+        d, h, w = (3 if s > 1 else 1 for s in stride)
+        self.reduction = nn.Conv3d(dim, 2 * dim, (d, h, w), stride, padding)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, d, h, w, dim)` to about half of it per strided axis, with `2 * dim` channels."""
+        x = channels_first(self.norm(nn.functional.gelu(x)))
+        extra = [
+            max(3, n + 1 - n % 2) - n if s > 1 and not p else 0
+            for n, s, p in zip(x.shape[2:], self.stride, self.padding, strict=True)
+        ]
+        if any(extra):
+            x = nn.functional.pad(x, [e for far in reversed(extra) for e in (0, far)])
+        return channels_last(self.reduction(x))
+
+
+class Upsample(nn.Module):
+    """LN and a transposed convolution that halves the channels, to the size of a given map."""
+
+    def __init__(self, dim: int, stride: Triple) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.up = nn.ConvTranspose3d(dim, dim // 2, stride, stride)
+
+    def forward(self, x: Tensor, size: Triple) -> Tensor:
+        """Map `(b, d, h, w, dim)` to `(b, *size, dim // 2)`, by cropping or by tokens that are the bias alone."""
+        x = channels_first(self.norm(x))
+        strides = self.up.stride
+        least = [max(n, m * s) for n, m, s in zip(size, x.shape[2:], strides, strict=True)]
+        d, h, w = size
+        return channels_last(self.up(x, output_size=least))[:, :d, :h, :w]
+
+
+class Head(nn.Module):
+    """Tokens to the logits of their voxels, by a transposed convolution."""
+
+    def __init__(self, dim: int, num_classes: int, patch: Triple) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose3d(dim, num_classes, patch, patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, d, h, w, dim)` to `(b, num_classes, D, H, W)`."""
+        out: Tensor = self.up(channels_first(x))
+        return out
+
+
+class EncoderStage(nn.Module):
+    """Blocks of one level, and the way down to the next.
+
+    Args:
+        blocks: in the order of their use.
+        downsample: to the next level; None at the deepest.
+        checkpointing: recompute the blocks' activations in the backward pass.
+    """
+
+    def __init__(
+        self, blocks: Iterable[Block], downsample: Downsample | None, *, checkpointing: bool
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, d, h, w, c)` to the same shape; the caller goes down."""
+        for block in self.blocks:
+            x = run(block, x, checkpointing=self.checkpointing)
+        return x
+
+
+class DecoderStage(nn.Module):
+    """The way up to one level, a block that attends to its skip connection, and blocks of self-attention."""
+
+    def __init__(self, upsample: Upsample, blocks: Iterable[Block], *, checkpointing: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.Upsample = upsample
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map a coarser map and the skip connection `(b, d, h, w, c)` to the shape of the latter."""
+        x = self.Upsample(x, (skip.shape[1], skip.shape[2], skip.shape[3]))
+        first, *others = self.blocks
+        x = run(first, x, skip, checkpointing=self.checkpointing)
+        for block in others:
+            x = run(block, x, checkpointing=self.checkpointing)
+        return x
+
+
+def run(module: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
+    """Call `module`, without keeping its activations for the backward pass if `checkpointing`."""
+    if checkpointing and torch.is_grad_enabled():
+        out: Tensor = checkpoint(module, *inputs, use_reentrant=False)
+    else:
+        out = module(*inputs)
+    return out

@@ -1,0 +1,193 @@
+"""nnFormer (Zhou et al., arXiv:2109.03201), its three published networks in one, for any input size."""
+
+from collections.abc import Mapping
+from itertools import accumulate
+from math import ceil
+from typing import Any
+
+from torch import Tensor, nn
+
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.nnformer.attention import Block, WindowRule
+from crossmodalnet.networks.nnformer.config import SIZES, NNFormerConfig
+from crossmodalnet.networks.nnformer.layers import (
+    DecoderStage,
+    Downsample,
+    Embedding,
+    EncoderStage,
+    Head,
+    Upsample,
+)
+
+__all__ = ["SIZES", "NNFormer", "NNFormerConfig", "build_nnformer"]
+
+IN_CHANNELS = 2
+DROP_PATH = 0.2
+
+
+class Encoder(nn.Module):
+    """Embedding, and blocks of self-attention at each level; every level's output is normalised."""
+
+    def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
+        super().__init__()
+        self.patch_embed = Embedding(IN_CHANNELS, config.channels, config.stem_strides)
+        rates = iter(_drop_paths(sum(config.depths)))
+        self.layers = nn.ModuleList()
+        for level, (depth, num_heads, rule) in enumerate(
+            zip(config.depths, config.heads, rules, strict=True)
+        ):
+            dim = config.channels << level
+            blocks = [
+                Block(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
+            ]
+            last = level == config.num_levels - 1
+            down = None if last else Downsample(dim, config.strides[level], config.paddings[level])
+            self.layers.append(EncoderStage(blocks, down, checkpointing=checkpointing))
+            self.add_module(f"norm{level}", nn.LayerNorm(dim))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map `(b, 2, D, H, W)` to the maps `(b, d, h, w, c)` of all levels, finest first."""
+        x = self.patch_embed(x)
+        maps: list[Tensor] = []
+        for level, stage in enumerate(self.layers):
+            x = stage(x)
+            maps.append(self.get_submodule(f"norm{level}")(x))
+            if isinstance(stage.downsample, Downsample):
+                x = stage.downsample(x)
+        return maps
+
+
+class Decoder(nn.Module):
+    """The way back up, with skip attention at each level."""
+
+    def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
+        super().__init__()
+        depths = config.depths[:-1]
+        rates = _drop_paths(sum(depths))
+        self.layers = nn.ModuleList()
+        for level, (depth, num_heads, rule) in enumerate(
+            zip(depths, config.decoder_heads, rules[:-1], strict=True)
+        ):
+            dim = config.channels << level
+            # Rates rise from the deepest level to the finest, in the order of use.
+            of_level = rates[sum(depths[level + 1 :]) :][:depth]
+            blocks = [
+                Block(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
+                for i, rate in enumerate(of_level)
+            ]
+            up = Upsample(2 * dim, config.strides[level])
+            self.layers.append(DecoderStage(up, blocks, checkpointing=checkpointing))
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Map the encoder's levels to the decoder's, one less, both finest first."""
+        x = maps[-1]
+        outs: list[Tensor] = []
+        for stage, skip in zip(reversed(self.layers), reversed(maps[:-1]), strict=True):
+            x = stage(x, skip)
+            outs.append(x)
+        return outs[::-1]
+
+
+class NNFormer(nn.Module):
+    """Convolutional embedding, a U of transformer blocks with skip attention, and heads of deep supervision.
+
+    Inputs are padded to whole tokens; windows, shifts and masks follow from the maps that come. Padding and
+    tokens brought together by a shift are masked, and a window that shrank to a small map keeps the biases of
+    its relative positions.
+
+    Example (synapse): x (1, 2, 64, 128, 128) -> tokens (1, 32, 32, 32, 192) -> 16^3 x 384 -> 8^3 x 768
+    -> 4^3 x 1536 -> up again to 32^3 x 192 -> logits (1, 8, 64, 128, 128), and in training also
+    (1, 8, 32, 64, 64) and (1, 8, 16, 32, 32).
+
+    Args:
+        config: the network's size.
+        num_classes: with background.
+        crop: voxels per axis that a legacy network is made for, as its windows are cut for them.
+        legacy: reproduce the published networks, see `WindowRule`.
+        deep_supervision: with heads at all levels of the decoder, where the published network has them.
+        checkpointing: recompute the blocks' activations in the backward pass.
+    """
+
+    def __init__(
+        self,
+        config: NNFormerConfig,
+        num_classes: int,
+        crop: Triple,
+        *,
+        legacy: bool = False,
+        deep_supervision: bool = True,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        rules = [WindowRule(window, legacy, config.shift_mask) for window in config.windows]
+        if legacy:
+            # The published tables of positions are as large as the windows of the crop.
+            cuts = [
+                rule.cut(size, shifted=False)[0] for rule, size in zip(rules, config.maps(crop), strict=True)
+            ]
+            rules = [WindowRule(window, legacy, config.shift_mask) for window in cuts]
+        self.model_down = Encoder(config, rules, checkpointing=checkpointing)
+        self.decoder = Decoder(config, rules, checkpointing=checkpointing)
+        self.deep_supervision = deep_supervision and config.deep_supervision
+        num_heads = config.num_levels - 1 if self.deep_supervision else 1
+        self.final = nn.ModuleList(
+            Head(config.channels << level, num_classes, config.patch) for level in range(num_heads)
+        )
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Map `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`.
+
+        In training with deep supervision it is a list, finest first: that of level l has `ceil(n / s)` voxels
+        on an axis with n, where s is the product of the strides down to l.
+        """
+        size = tuple(x.shape[2:])
+        extra = [-n % p for n, p in zip(size, self.config.patch, strict=True)]
+        if any(extra):
+            x = nn.functional.pad(x, [e for far in reversed(extra) for e in (0, far)])
+        maps = self.decoder(self.model_down(x))
+        if not (self.training and self.deep_supervision):
+            return _crop(self.final[0](maps[0]), size, (1, 1, 1))
+        totals = accumulate(self.config.strides[:-1], _product, initial=(1, 1, 1))
+        return [_crop(h(m), size, s) for h, m, s in zip(self.final, maps, totals, strict=True)]
+
+
+def _product(a: Triple, b: Triple) -> Triple:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
+
+
+def _crop(logits: Tensor, size: tuple[int, ...], stride: Triple) -> Tensor:
+    d, h, w = (ceil(n / s) for n, s in zip(size, stride, strict=True))
+    return logits[:, :, :d, :h, :w]
+
+
+def _drop_paths(num_blocks: int) -> list[float]:
+    return [DROP_PATH * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
+
+
+def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> NNFormer:
+    """Build an nnFormer.
+
+    Args:
+        config: `size`, a key of `SIZES`; `legacy`, to reproduce the published network (`WindowRule`);
+            `deep_supervision`, which has an effect only for sizes published with it: synapse, and small, but not
+            tumor and acdc; `checkpointing`, to recompute activations in the backward pass.
+        patch_size: voxels per axis; legacy only, whose tables of positions depend on it.
+        num_classes: with background.
+
+    Raises:
+        ValueError: an unknown or missing option, or no such size.
+    """
+    known = {"size", "legacy", "deep_supervision", "checkpointing"}
+    if wrong := sorted(known ^ set(config)):
+        raise ValueError(f"options of nnformer: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
+    if config["size"] not in SIZES:
+        raise ValueError(f"size of nnformer must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    return NNFormer(
+        SIZES[config["size"]],
+        num_classes,
+        patch_size,
+        legacy=config["legacy"],
+        deep_supervision=config["deep_supervision"],
+        checkpointing=config["checkpointing"],
+    )

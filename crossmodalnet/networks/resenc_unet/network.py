@@ -1,0 +1,163 @@
+"""The residual-encoder U-Net as nnU-Net plans it (Isensee et al., MICCAI 2024, arXiv 2404.09556).
+
+The network is `ResidualEncoderUNet` of nnU-Net's own library; here are the plan (ResEnc M: layout of stages,
+features and blocks for a patch) and nnU-Net's initial weights. What differs from nnU-Net: all outputs of deep
+supervision serve the loss (there the coarsest has weight 0), and modules are registered once (there some
+have several names), so that weights are stored once, and residual branches begin at a thousandth (there at zero), so
+that every parameter gets a gradient from the first step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+from dynamic_network_architectures.building_blocks.residual import BasicBlockD
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import (
+    ConvDropoutNormReLU,
+    StackedConvBlocks,
+)
+from torch import Tensor, nn
+
+from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
+from crossmodalnet.networks.common.padding import PaddedNetwork
+from crossmodalnet.networks.common.windows import Triple
+
+IN_CHANNELS = 2
+MIN_EDGE = 4  # voxels per axis of the coarsest map, as nnU-Net's UNet_featuremap_min_edge_length
+
+
+@dataclass(frozen=True)
+class ResEncUNetConfig:
+    """A named size; how many stages there are follows from the patch.
+
+    Attributes:
+        channels: at the finest stage, doubled at each next one.
+        max_channels: bound on the channels.
+        blocks: residual blocks of the encoder's stages, finest first; the last entry serves further stages.
+    """
+
+    channels: int
+    max_channels: int
+    blocks: tuple[int, ...]
+
+    def channels_at(self, stage: int) -> int:
+        """Channels of `stage`."""
+        return min(self.channels << stage, self.max_channels)
+
+
+SIZES: dict[str, ResEncUNetConfig] = {
+    "m": ResEncUNetConfig(channels=32, max_channels=320, blocks=(1, 3, 4, 6)),
+    "small": ResEncUNetConfig(channels=16, max_channels=320, blocks=(1, 2, 2, 2)),
+}
+
+
+def plan_strides(patch_size: Triple) -> list[Triple]:
+    """Lay out the stages for a patch of isotropic voxels, as nnU-Net does.
+
+    Each stage halves the axes that have at least 8 voxels left; where that is one axis, it must have 12. The
+    first stage has stride 1. (nnU-Net's rules about spacing do nothing for isotropic voxels.)
+
+    Example: (128, 128, 128) -> 6 stages, coarsest map 4^3; (40, 40, 40) -> 4 stages, coarsest map 5^3.
+
+    Raises:
+        ValueError: the patch is too small for two stages.
+    """
+    size = list(patch_size)
+    strides: list[Triple] = [(1, 1, 1)]
+    while long := [n for n in size if n >= 2 * MIN_EDGE]:
+        if len(long) == 1 and long[0] < 3 * MIN_EDGE:
+            break
+        d, h, w = (2 if n >= 2 * MIN_EDGE else 1 for n in size)
+        strides.append((d, h, w))
+        size = [ceil(n / s) for n, s in zip(size, strides[-1], strict=True)]
+    if len(strides) == 1:
+        raise ValueError(
+            f"patch size must have two axes of {2 * MIN_EDGE} voxels or one of {3 * MIN_EDGE}, got {patch_size}"
+        )
+    return strides
+
+
+class ResEncUNet(ResidualEncoderUNet):  # type: ignore[misc]
+    """nnU-Net's network, with outputs of deep supervision in training mode only.
+
+    Args:
+        size: channels and blocks.
+        strides: of the stages, see `plan_strides`.
+        num_classes: with background.
+        deep_supervision: with heads at all stages of the decoder.
+    """
+
+    def __init__(
+        self, size: ResEncUNetConfig, strides: list[Triple], num_classes: int, *, deep_supervision: bool
+    ) -> None:
+        stages = range(len(strides))
+        super().__init__(
+            IN_CHANNELS,
+            len(strides),
+            [size.channels_at(stage) for stage in stages],
+            nn.Conv3d,
+            [(3, 3, 3) for _ in stages],
+            strides,
+            [size.blocks[min(stage, len(size.blocks) - 1)] for stage in stages],
+            num_classes,
+            1,
+            conv_bias=True,
+            norm_op=nn.InstanceNorm3d,
+            norm_op_kwargs={"eps": 1e-5, "affine": True},
+            nonlin=nn.LeakyReLU,
+            nonlin_kwargs={"inplace": True},
+            deep_supervision=deep_supervision,
+        )
+        self.apply(self.initialize)
+        for module in self.modules():
+            if isinstance(module, BasicBlockD):
+                nn.init.constant_(module.conv2.norm.weight, 1e-3)
+        if not deep_supervision:
+            self.decoder.seg_layers = self.decoder.seg_layers[-1:]
+        _register_once(self)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Map `(b, 2, d, h, w)` to logits of that size, or a list of them, finest first."""
+        out: Tensor | list[Tensor] = super().forward(x)
+        return out[0] if isinstance(out, list) and not self.training else out
+
+
+def _register_once(network: ResEncUNet) -> None:
+    """Drop the second names under which the library holds the encoder and parts of convolution blocks."""
+    del network.decoder.encoder
+    for module in network.modules():
+        if isinstance(module, ConvDropoutNormReLU):
+            for name in [name for name, _ in module.named_children() if name != "all_modules"]:
+                delattr(module, name)
+
+
+def build_resenc_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
+    """Build the network that nnU-Net plans for a patch, with freshly drawn weights.
+
+    Args:
+        config: `size`, a key of `SIZES`; `deep_supervision`, to give in training mode a list of logits, the
+            finest first, one per stage of the decoder; `checkpointing`, to recompute the blocks' activations
+            in the backward pass.
+        patch_size: voxels per axis of the inputs to come; sets the stages. Inputs of any size are taken.
+        num_classes: with background.
+
+    Raises:
+        ValueError: an unknown or missing option, no such size, or a patch too small for two stages.
+    """
+    known = {"size", "deep_supervision", "checkpointing"}
+    if wrong := sorted(known ^ set(config)):
+        raise ValueError(
+            f"options of resenc_unet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
+        )
+    if config["size"] not in SIZES:
+        raise ValueError(f"size of resenc_unet must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    strides = plan_strides(patch_size)
+    network = ResEncUNet(
+        SIZES[config["size"]], strides, num_classes, deep_supervision=config["deep_supervision"]
+    )
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (BasicBlockD, StackedConvBlocks))
+    d, h, w = (prod(stride[axis] for stride in strides) for axis in range(3))
+    return PaddedNetwork(network, (d, h, w), minimum=(1, 1, 2 * w))

@@ -1,0 +1,1 @@
+"""Swin-Unet (Cao et al. 2022)."""

@@ -1,0 +1,189 @@
+"""Parts of Swin-Unet in 2-D: Swin blocks, patch embedding, merging and expanding, for maps of any size.
+
+Swin: Liu et al., arXiv 2103.14030; patch expanding: Cao et al., arXiv 2105.05537, section 3.4. Parameters are
+named as in the checkpoints of Swin, which therefore load into the encoder.
+"""
+
+import torch
+from einops import rearrange
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossmodalnet.networks.common.windows import (
+    Triple,
+    attention_mask,
+    effective_shift,
+    effective_window,
+    over_batch,
+    partition,
+    relative_index,
+    reverse,
+)
+
+
+class WindowAttention2d(nn.Module):
+    """Multi-head self-attention within square windows, or within smaller ones where the map is smaller.
+
+    Example: windows of 7x7 tokens (1536, 49, 96), 3 heads -> q, k, v (1536, 3, 49, 32) -> (1536, 49, 96).
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        window: tokens per axis of the largest window; the bias table has `(2 window - 1)^2` rows.
+    """
+
+    index: Tensor
+
+    def __init__(self, dim: int, num_heads: int, window: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, num_heads))
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        index = relative_index((1, window, window)).view(window, window, window, window)
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, x: Tensor, window: tuple[int, int], mask: Tensor | None = None) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            x: (b * num_windows, n, c).
+            window: tokens per axis of the windows in `x`, with product n, not above those of the table.
+            mask: (num_windows, n, n), added to the scores.
+        """
+        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        bias, forbidden = self.position_bias(window), over_batch(mask, len(x))
+        scores_bias = bias if forbidden is None else bias + forbidden
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores_bias.to(q.dtype))
+        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
+        return projected
+
+    def position_bias(self, window: tuple[int, int]) -> Tensor:
+        """Bias `(1, heads, n, n)` of the scores in a window of this many tokens per axis.
+
+        Its tokens are the first ones of the full window on either axis, so that the row of the table follows
+        from the true displacement, whatever the window is clipped to.
+        """
+        h, w = window
+        rows = self.index[:h, :w, :h, :w].reshape(-1)
+        bias = self.relative_position_bias_table.index_select(0, rows)
+        return bias.T.reshape(1, self.num_heads, h * w, h * w)
+
+
+class SwinBlock2d(nn.Module):
+    """The Swin block: `x = x + MSA(LN(x)); x + MLP(LN(x))`, in plain or shifted windows.
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        window: tokens per axis; clipped to smaller maps, which are then not shifted either.
+        shifted: move the window grid by half a window.
+        mlp_ratio: hidden width of the MLP over `dim`.
+        drop_path: probability of skipping a branch in training.
+        checkpointing: recompute the activations in the backward pass.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: int,
+        *,
+        shifted: bool,
+        mlp_ratio: float,
+        drop_path: float,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = window // 2 if shifted else 0
+        self.checkpointing = checkpointing
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention2d(dim, num_heads, window)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, round(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, h, w, c)` to the same shape."""
+        if self.checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(self._block, x, use_reentrant=False)
+            return out
+        return self._block(x)
+
+    def _block(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self._attend(self.norm1(x)))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
+
+    def _attend(self, x: Tensor) -> Tensor:
+        size: Triple = (1, x.shape[1], x.shape[2])
+        window = effective_window(size, (1, self.window, self.window))
+        shift = effective_shift(size, window, (0, self.shift, self.shift))
+        mask = attention_mask(size, window, shift, x.device)
+        attended = self.attn(partition(x.unsqueeze(1), window, shift), window[1:], mask)
+        return reverse(attended, size, window, shift).squeeze(1)
+
+
+class PatchEmbed(nn.Module):
+    """One token per square patch, normalised; images are padded with zeros at the far end to whole patches.
+
+    Example: patch 4; (24, 2, 224, 224) -> (24, 56, 56, 96).
+    """
+
+    def __init__(self, in_channels: int, dim: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, c, h, w)` to tokens `(n, ceil(h / patch), ceil(w / patch), dim)`."""
+        far_h, far_w = (-n % self.patch for n in x.shape[2:])
+        x = self.proj(nn.functional.pad(x, (0, far_w, 0, far_h)))
+        tokens: Tensor = self.norm(x.permute(0, 2, 3, 1))
+        return tokens
+
+
+class PatchMerging2d(nn.Module):
+    """Four neighbouring tokens become one of twice the channels; an odd axis is padded with a zero token.
+
+    Example: (24, 56, 56, 96) -> (24, 28, 28, 384) -> (24, 28, 28, 192).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, h, w, c)` to `(n, ceil(h / 2), ceil(w / 2), 2 c)`."""
+        odd_h, odd_w = x.shape[1] % 2, x.shape[2] % 2
+        if odd_h or odd_w:
+            x = nn.functional.pad(x, (0, 0, 0, odd_w, 0, odd_h))
+        # Swin's order of the four: down the first axis before the second.
+        x = rearrange(x, "n (h p) (w q) c -> n h w (q p c)", p=2, q=2)
+        merged: Tensor = self.reduction(self.norm(x))
+        return merged
+
+
+class PatchExpand2d(nn.Module):
+    """Each token becomes `scale` x `scale` tokens: a linear layer, a pixel shuffle and a norm.
+
+    Example: scale 2, channels 768 -> 384; (24, 7, 7, 768) -> (24, 7, 7, 1536) -> (24, 14, 14, 384).
+    """
+
+    def __init__(self, dim: int, out_dim: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.expand = nn.Linear(dim, scale * scale * out_dim, bias=False)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, h, w, dim)` to `(n, scale h, scale w, out_dim)`."""
+        s = self.scale
+        x = rearrange(self.expand(x), "n h w (p q c) -> n (h p) (w q) c", p=s, q=s)
+        expanded: Tensor = self.norm(x)
+        return expanded

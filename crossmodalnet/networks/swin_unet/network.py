@@ -1,0 +1,208 @@
+"""Swin-Unet (Cao et al., arXiv 2105.05537): a 2-D U-shaped network of Swin blocks, run slice by slice.
+
+Written from the paper and from Swin's (arXiv 2103.14030). It differs from the published network in taking
+images of any size; at 224x224 its arithmetic is the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from timm.layers import trunc_normal_
+from torch import Tensor, nn
+
+from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.swin_unet.layers import (
+    PatchEmbed,
+    PatchExpand2d,
+    PatchMerging2d,
+    SwinBlock2d,
+)
+
+IN_CHANNELS = 2
+
+
+@dataclass(frozen=True)
+class SwinUnetConfig:
+    """A named size of Swin-Unet; lists have one entry per level, finest first.
+
+    Attributes:
+        channels: at the finest level, doubled at each next one.
+        depths: Swin blocks per level, of the encoder and of the decoder.
+        heads: of the attention, per level.
+        patch: pixels per token and axis.
+        window: tokens per axis.
+        mlp_ratio: hidden width of the MLPs over their channels.
+        drop_path: probability of skipping a branch, rising linearly from 0 over the encoder's blocks to this
+            value; a level of the decoder has the probabilities of the encoder's.
+        skip: what a level of the encoder hands to the decoder: the input of its blocks, as in VT-UNet, or their
+            output before merging, as figure 1 of the paper draws it. Both have the same number of parameters.
+    """
+
+    channels: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    patch: int
+    window: int
+    mlp_ratio: float
+    drop_path: float
+    skip: Literal["output", "input"] = "input"
+
+
+SIZES: dict[str, SwinUnetConfig] = {
+    "published": SwinUnetConfig(
+        channels=96,
+        depths=(2, 2, 2, 2),
+        heads=(3, 6, 12, 24),
+        patch=4,
+        window=7,
+        mlp_ratio=4.0,
+        drop_path=0.2,
+    ),
+    # Slices of 40x40 pixels give maps of 20, 10 and 5 tokens: windows of 5 need no padding.
+    "small": SwinUnetConfig(
+        channels=24, depths=(2, 2, 2), heads=(2, 4, 8), patch=2, window=5, mlp_ratio=4.0, drop_path=0.1
+    ),
+}
+
+
+def build_swin_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
+    """Build Swin-Unet with freshly drawn weights (from torch's global generator).
+
+    Args:
+        config: `size`, a key of `SIZES`, and `checkpointing`, whether to recompute the activations in the
+            backward pass.
+        patch_size: ignored, it takes inputs of any size.
+        num_classes: with background.
+
+    Raises:
+        ValueError: an unknown or missing option, or no such size.
+    """
+    known = {"size", "checkpointing"}
+    if wrong := sorted(known ^ set(config)):
+        raise ValueError(f"options of swin_unet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
+    if config["size"] not in SIZES:
+        raise ValueError(f"size of swin_unet must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    return SwinUnet(SIZES[config["size"]], num_classes, checkpointing=config["checkpointing"])
+
+
+class SwinUnet(nn.Module):
+    """Swin-Unet on the axial slices of a volume: its last axis is folded into the batch.
+
+    Example (published): (1, 2, 224, 224, 24) -> slices (24, 2, 224, 224) -> tokens (24, 56, 56, 96) -> encoder
+    (24, 28, 28, 192), (24, 14, 14, 384), (24, 7, 7, 768) -> decoder, back to (24, 56, 56, 96) -> expanded
+    (24, 224, 224, 96) -> (24, 8, 224, 224) -> (1, 8, 224, 224, 24).
+    """
+
+    def __init__(self, config: SwinUnetConfig, num_classes: int, *, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.skip = config.skip
+        levels = range(len(config.depths))
+        self.patch_embed = PatchEmbed(IN_CHANNELS, config.channels, config.patch)
+        self.layers = nn.ModuleList(
+            EncoderLevel(
+                _blocks(config, level, checkpointing),
+                PatchMerging2d(config.channels << level) if level < levels[-1] else nn.Identity(),
+            )
+            for level in levels
+        )
+        self.norm = nn.LayerNorm(config.channels << levels[-1])
+        self.decoder = nn.ModuleList(
+            DecoderLevel(config.channels << level, _blocks(config, level, checkpointing))
+            for level in reversed(levels[:-1])
+        )
+        self.decoder_norm = nn.LayerNorm(config.channels)
+        self.expand = PatchExpand2d(config.channels, config.channels, config.patch)
+        self.output = nn.Conv2d(config.channels, num_classes, kernel_size=1, bias=False)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map volumes `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`, each slice `[..., k]` alone."""
+        slices = rearrange(x, "b c d h w -> (b w) c d h")
+        logits: Tensor = rearrange(self.forward_slices(slices), "(b w) c d h -> b c d h w", b=len(x))
+        return logits
+
+    def forward_slices(self, x: Tensor) -> Tensor:
+        """Map images `(n, 2, h, w)` to logits `(n, num_classes, h, w)`."""
+        *_, height, width = x.shape
+        x, skips = self.encode(x)
+        for level, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
+            x = level(x, skip)
+        x = self.expand(self.decoder_norm(x))
+        logits: Tensor = self.output(x.permute(0, 3, 1, 2))
+        return logits[:, :, :height, :width]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map images to the normalised deepest map `(n, h, w, c)` and each level's skip, finest first."""
+        x = self.patch_embed(x)
+        skips = []
+        for level in self.layers:
+            out, merged = level(x)
+            skips.append(out if self.skip == "output" else x)
+            x = merged
+        return self.norm(x), skips
+
+
+class EncoderLevel(nn.Module):
+    """Swin blocks, and the merging that leads to the next level."""
+
+    def __init__(self, blocks: nn.Sequential, downsample: nn.Module) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map `(n, h, w, c)` to the blocks' output of that shape, and to the next level's input."""
+        x = self.blocks(x)
+        return x, self.downsample(x)
+
+
+class DecoderLevel(nn.Module):
+    """Expand the deeper map, fuse it with the encoder's, refine it with Swin blocks.
+
+    Example: dim 384; x (24, 7, 7, 768) -> (24, 14, 14, 384), with the skip (24, 14, 14, 768) -> (24, 14, 14, 384).
+    """
+
+    def __init__(self, dim: int, blocks: nn.Sequential) -> None:
+        super().__init__()
+        self.expand = PatchExpand2d(2 * dim, dim, 2)
+        self.fuse = nn.Linear(2 * dim, dim)
+        self.blocks = blocks
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map `(n, ceil(h / 2), ceil(w / 2), 2 dim)` and the skip `(n, h, w, dim)` to `(n, h, w, dim)`."""
+        _, h, w, _ = skip.shape
+        x = self.expand(x)[:, :h, :w]
+        fused: Tensor = self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
+        return fused
+
+
+def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Sequential:
+    """Make the blocks of one level, of the encoder or the decoder; every second one is shifted."""
+    ends = list(accumulate(config.depths))
+    rates = torch.linspace(0, config.drop_path, ends[-1], device="cpu").tolist()
+    return nn.Sequential(
+        *(
+            SwinBlock2d(
+                config.channels << level,
+                config.heads[level],
+                config.window,
+                shifted=number % 2 == 1,
+                mlp_ratio=config.mlp_ratio,
+                drop_path=rates[ends[level] - config.depths[level] + number],
+                checkpointing=checkpointing,
+            )
+            for number in range(config.depths[level])
+        )
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw linear weights as Swin does; norms and convolutions keep PyTorch's start."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

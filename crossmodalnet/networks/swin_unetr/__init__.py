@@ -1,0 +1,1 @@
+"""Swin UNETR (Hatamizadeh et al. 2022)."""

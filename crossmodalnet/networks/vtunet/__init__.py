@@ -1,0 +1,1 @@
+"""VT-UNet (Peiris et al. 2022)."""

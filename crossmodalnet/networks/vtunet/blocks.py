@@ -1,0 +1,187 @@
+"""The block of VT-UNet (Peiris et al., MICCAI 2022): window self-attention, and in the decoder cross attention."""
+
+from math import ceil, prod
+
+import torch
+from einops import rearrange
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from crossmodalnet.networks.common.windows import (
+    Triple,
+    attention_mask,
+    effective_shift,
+    effective_window,
+    over_batch,
+    padded_size,
+    partition,
+    relative_index,
+    reverse,
+)
+
+Memory = tuple[Tensor, Tensor]
+
+
+def position_encoding(size: Triple, channels: int, device: torch.device) -> Tensor:
+    """Encode positions by sines and cosines: the "Fourier" term of the decoder, without parameters.
+
+    Each axis has `2 ceil(channels / 6)` of the channels, first sines, then cosines, with wavelengths from
+    2 pi to 10000 * 2 pi tokens; what exceeds `channels` is cut off.
+
+    Args:
+        size: of the map, tokens per axis.
+        channels: of the map.
+        device: where the encoding lies.
+
+    Returns:
+        (1, d, h, w, channels) float32 in [-1, 1].
+    """
+    per_axis = 2 * ceil(channels / 6)
+    frequencies = 10000.0 ** -(torch.arange(0, per_axis, 2, device=device) / per_axis)
+    waves = []
+    for axis, n in enumerate(size):
+        angles = torch.arange(n, device=device, dtype=torch.float32)[:, None] * frequencies
+        shape = [n if other == axis else 1 for other in range(3)]
+        waves.append(torch.cat((angles.sin(), angles.cos()), dim=-1).view(*shape, per_axis).expand(*size, -1))
+    return torch.cat(waves, dim=-1)[None, ..., :channels]
+
+
+class VTAttention(nn.Module):
+    """Attention within windows: of the tokens to themselves, and to keys and values handed in.
+
+    Both share the query, the relative position bias, the mask and the output projection, as published.
+
+    Example: (125, 343, 48), 3 heads -> q, k, v (125, 3, 343, 16) -> (125, 343, 48) once or twice.
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        window: tokens per window and axis; the bias table spans it.
+        legacy: scale the query of the cross attention twice, and give a window that is clipped to its map
+            the bias of the first tokens of a whole one, as the published code does.
+    """
+
+    index: Tensor
+
+    def __init__(self, dim: int, num_heads: int, window: Triple, *, legacy: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.legacy = legacy
+        self.scale = (dim // num_heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros(prod(2 * n - 1 for n in window), num_heads)
+        )
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer("index", relative_index(window), persistent=False)
+
+    def forward(
+        self, x: Tensor, window: Triple, mask: Tensor | None, memory: Memory | None
+    ) -> tuple[Tensor, Tensor | None, Memory]:
+        """Attend within windows.
+
+        Args:
+            x: (b * num_windows, n, c).
+            window: its tokens per axis, at most the window given to the constructor.
+            mask: (num_windows, n, n), added to the scores.
+            memory: keys and values of the encoder, (b * num_windows, heads, n, c / heads) each.
+
+        Returns:
+            self-attention and, with a memory, cross attention, each shaped like `x`; own keys and values.
+        """
+        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        bias, forbidden = self.bias(window), over_batch(mask, len(x))
+        bias = (bias if forbidden is None else bias + forbidden).to(q.dtype)
+        attended = self._attend(q, k, v, bias, self.scale)
+        if memory is None:
+            return attended, None, (k, v)
+        scale = self.scale**2 if self.legacy else self.scale
+        return attended, self._attend(q, *memory, bias, scale), (k, v)
+
+    def bias(self, window: Triple) -> Tensor:
+        """Look up the bias `(1, heads, n, n)` between the tokens of a window clipped to `window`."""
+        n = prod(window)
+        if self.legacy:
+            index = self.index[:n, :n]
+        else:
+            d, h, w = window
+            index = self.index.view(*self.window, *self.window)[:d, :h, :w, :d, :h, :w]
+        table = self.relative_position_bias_table.index_select(0, index.flatten())
+        return table.T.reshape(1, self.num_heads, n, n)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
+        return projected
+
+
+class VTBlock(nn.Module):
+    """One block of VT-UNet, `x = A + F; MLP(LN(x)) + x`, in the decoder for two kinds of attention A.
+
+    There the encoder's keys and values (the memory) are attended to by the decoder's query, and
+    `out = (1 - alpha) SA + alpha CA + MLP(LN(PE))`, PE the encoded positions of the whole map.
+
+    Example: F (1, 32, 16, 16, 96), window 7 -> windows (45, 343, 96) -> attention -> (1, 32, 16, 16, 96).
+
+    Args:
+        dim: channels.
+        num_heads: divides `dim`.
+        window: tokens per window and axis, clipped to the maps to come.
+        shifted: move the window grid by half a window.
+        mlp_ratio: hidden width of the MLP over `dim`.
+        drop_path: probability of skipping a branch in training.
+        alpha: weight of the cross attention, 0 to 1.
+        legacy: see `VTAttention`; and let tokens attend to the padding of their window.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: Triple,
+        *,
+        shifted: bool,
+        mlp_ratio: float,
+        drop_path: float,
+        alpha: float,
+        legacy: bool,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.shift: Triple = (window[0] // 2, window[1] // 2, window[2] // 2) if shifted else (0, 0, 0)
+        self.alpha = alpha
+        self.legacy = legacy
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = VTAttention(dim, num_heads, window, legacy=legacy)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, f: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        """Map `(b, d, h, w, c)` to the same shape; also returns the keys and values of its windows.
+
+        Args:
+            f: the map.
+            memory: what an encoder block on a map of this size, with this shift, returned: makes this a
+                decoder block.
+        """
+        size: Triple = (f.shape[1], f.shape[2], f.shape[3])
+        window = effective_window(size, self.window)
+        shift = effective_shift(size, window, self.shift)
+        mask = attention_mask(padded_size(size, window) if self.legacy else size, window, shift, f.device)
+        windows = partition(self.norm1(f), window, shift)
+        own, cross, own_memory = self.attn(windows, window, mask, memory)
+        out = self._close(f, reverse(own, size, window, shift))
+        if cross is not None:
+            crossed = self._close(f, reverse(cross, size, window, shift))
+            # The positions are those of every case, so they pass through the MLP once.
+            encoded = self.mlp(self.norm2(position_encoding(size, f.shape[-1], f.device).to(f.dtype)))
+            out = torch.lerp(out, crossed, self.alpha) + encoded
+        return out, own_memory
+
+    def _close(self, f: Tensor, attended: Tensor) -> Tensor:
+        x: Tensor = f + self.drop_path(attended)
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out

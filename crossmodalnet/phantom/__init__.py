@@ -1,0 +1,1 @@
+"""The whole-heart phantom: anatomy, scanners, protocols."""

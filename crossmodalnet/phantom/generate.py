@@ -1,0 +1,53 @@
+"""Making one person's CT or MR with its label map: the phantom's public function."""
+
+import numpy as np
+
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import Modality
+from crossmodalnet.phantom.appearance_ct import image_ct
+from crossmodalnet.phantom.appearance_mr import image_mr
+from crossmodalnet.phantom.body import body_at
+from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
+from crossmodalnet.phantom.scanner import draw_scan
+from crossmodalnet.phantom.shape import draw_shape
+
+# Parts of a slice at which an MR is sampled; the middle one gives the label map.
+SUB_SLICES = (-1 / 3, 0.0, 1 / 3)
+
+
+def make_subject(
+    modality: Modality, spacing_mm: float, seed: int, number: int, scanner: Scanner = "reference"
+) -> tuple[Volume, Volume]:
+    """Make one person and scan him or her once.
+
+    Args:
+        modality: CT or MR; the same seed and number give different people in CT and MR.
+        spacing_mm: in-plane voxel spacing, mm.
+        seed: of the cohort.
+        number: of the subject.
+        scanner: scanner and protocol; the same person lies in each.
+
+    Returns:
+        Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.
+
+    Raises:
+        ValueError: `spacing_mm` is not between 0.3 and 10.
+    """
+    if not 0.3 <= spacing_mm <= 10:
+        raise ValueError(f"spacing_mm must be between 0.3 and 10, got {spacing_mm}")
+    person, geometry, looks = (
+        np.random.default_rng([seed, list(Modality).index(modality), number, part]) for part in range(3)
+    )
+    shape = draw_shape(person)
+    scan = draw_scan(geometry, modality, spacing_mm, scanner)
+    steps = scan.grid.spacing_mm
+    if modality is Modality.CT:
+        body = body_at(scan.patient_points(), shape)
+        image = image_ct(looks, body, steps, scan.slice_axis, CT_PROTOCOLS[scanner])
+        labels = body.label_map()
+    else:
+        bodies = [body_at(scan.patient_points(offset), shape) for offset in SUB_SLICES]
+        image = image_mr(looks, bodies, steps, min(steps), MR_PROTOCOLS[scanner])
+        labels = bodies[1].label_map()
+    affine = scan.grid.affine
+    return Volume(image.astype(np.float32), affine), Volume(labels, affine)

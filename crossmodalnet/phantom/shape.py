@@ -1,0 +1,181 @@
+"""What differs between subjects: pose, sizes, and a smooth invertible change of shape."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.phantom.primitives import Field
+
+# The mean heart is drawn at full adult size; this brings the box of its seven structures to about 105 mm.
+MEAN_SCALE = 0.85
+
+# Sum of amplitude times wave number in one layer of waves; below 1 `u` is a contraction and `p + u(p)`
+# one-to-one.
+MAX_LIPSCHITZ = 0.6
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Factors on the sizes of the mean heart and thorax (1 = mean), and shifts in mm."""
+
+    lv_radius: float = 1.0
+    lv_length: float = 1.0
+    wall: float = 1.0
+    rv: float = 1.0
+    rv_length: float = 1.0
+    la: float = 1.0
+    ra: float = 1.0
+    aorta: float = 1.0
+    pulmonary: float = 1.0
+    appendages: float = 1.0
+    veins: float = 1.0
+    fat: float = 1.0
+    pericardial_fat: float = 1.0
+    chest: float = 1.0
+    arch_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    trunk_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    la_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ra_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    diaphragm_mm: float = 0.0
+
+
+# Half-widths of the uniform draws, by field of Sizes.
+SPREAD = {
+    "lv_radius": 0.16, "lv_length": 0.11, "wall": 0.20, "rv": 0.11, "rv_length": 0.11, "la": 0.16, "ra": 0.15,
+    "aorta": 0.15, "pulmonary": 0.15, "appendages": 0.25, "veins": 0.15, "fat": 0.6, "pericardial_fat": 0.6,
+    "chest": 0.06, "arch_mm": 4.0, "trunk_mm": 3.0, "la_mm": 3.5, "ra_mm": 3.5, "diaphragm_mm": 7.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A displacement made of plane waves: `u(p) = sum_k a_k sin(k_k . p + phase_k)`.
+
+    Attributes:
+        amplitudes: `(n, 3)`, mm.
+        wave_vectors: `(n, 3)`, radians per mm.
+        phases: `(n,)`, radians.
+    """
+
+    amplitudes: NDArray[np.float64]
+    wave_vectors: NDArray[np.float64]
+    phases: NDArray[np.float64]
+
+    @property
+    def lipschitz(self) -> float:
+        """Bound of the displacement's Jacobian norm, anywhere."""
+        lengths = np.linalg.norm(self.amplitudes, axis=1) * np.linalg.norm(self.wave_vectors, axis=1)
+        return float(lengths.sum())
+
+    def __call__(self, points: Field) -> Field:
+        """Move `points` `(3, ...)`."""
+        moved = points.copy()
+        for amplitude, (x, y, z), phase in zip(
+            self.amplitudes.astype(np.float32), self.wave_vectors.astype(np.float32), self.phases, strict=True
+        ):
+            wave = np.sin(points[0] * x + points[1] * y + points[2] * z + np.float32(phase))
+            for axis in range(3):
+                moved[axis] += wave * amplitude[axis]
+        return moved
+
+
+@dataclass(frozen=True)
+class SubjectShape:
+    """One person's anatomy: the map from the patient (RAS mm, heart at 0) to the mean, and the sizes there.
+
+    The map is a rotation and anisotropic scaling, a turn of the heart in its thorax that fades with distance
+    (each sphere about the heart is rotated as a whole, hence one-to-one), and two layers of waves.
+    """
+
+    rotation: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    scale: tuple[float, float, float] = (MEAN_SCALE, MEAN_SCALE, MEAN_SCALE)
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    layers: tuple[Waves, ...] = ()
+    sizes: Sizes = Sizes()
+
+    def to_mean(self, points: Field) -> Field:
+        """Map patient coordinates `(3, ...)` in mm to those of the mean anatomy."""
+        matrix = (np.diag(1 / np.asarray(self.scale)) @ self.rotation.T).astype(np.float32)
+        moved: Field = np.tensordot(matrix, points, 1)
+        moved = _turn(moved, np.asarray(self.turn))
+        for layer in self.layers:
+            moved = layer(moved)
+        return moved
+
+
+def draw_shape(rng: np.random.Generator) -> SubjectShape:
+    """Draw one person."""
+    scale = MEAN_SCALE * np.exp(rng.uniform(-0.04, 0.04) + rng.uniform(-0.06, 0.06, 3))
+    return SubjectShape(
+        rotation=rotation_matrix(np.deg2rad(rng.uniform(-6, 6, 3))),
+        scale=(float(scale[0]), float(scale[1]), float(scale[2])),
+        turn=_triple(np.deg2rad(rng.uniform(-10, 10, 3))),
+        layers=(
+            _draw_waves(rng, num_waves=5, wavelengths_mm=(110, 220), amplitudes_mm=(2.0, 4.5)),
+            _draw_waves(rng, num_waves=6, wavelengths_mm=(50, 95), amplitudes_mm=(0.8, 1.6)),
+        ),
+        sizes=_draw_sizes(rng),
+    )
+
+
+def rotation_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation about `vector` by its length in radians (Rodrigues)."""
+    x, y, z = vector
+    angle = float(np.linalg.norm(vector))
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(
+        np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / 2 / np.pi) ** 2 * cross @ cross
+    )
+
+
+def _turn(points: Field, vector: NDArray[np.float64], inner_mm: float = 60, outer_mm: float = 130) -> Field:
+    """Rotate about `vector`, fully within `inner_mm` of the origin and not at all beyond `outer_mm`."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0:
+        return points
+    x, y, z = (vector / angle).astype(np.float32)
+    radius = np.sqrt(np.einsum("i...,i...->...", points, points))
+    fade = np.clip((np.float32(outer_mm) - radius) * np.float32(1 / (outer_mm - inner_mm)), 0, 1)
+    angles = np.float32(angle) * fade * fade * (3 - 2 * fade)
+    cos, sin = np.cos(angles), np.sin(angles)
+    along = (points[0] * x + points[1] * y + points[2] * z) * (1 - cos)
+    return np.stack(
+        [
+            points[0] * cos + (y * points[2] - z * points[1]) * sin + x * along,
+            points[1] * cos + (z * points[0] - x * points[2]) * sin + y * along,
+            points[2] * cos + (x * points[1] - y * points[0]) * sin + z * along,
+        ]
+    )
+
+
+def _draw_waves(
+    rng: np.random.Generator,
+    num_waves: int,
+    wavelengths_mm: tuple[float, float],
+    amplitudes_mm: tuple[float, float],
+) -> Waves:
+    directions, ways = (_unit(rng.normal(size=(num_waves, 3))) for _ in range(2))
+    amplitudes = ways * rng.uniform(*amplitudes_mm, (num_waves, 1))
+    wave_vectors = directions * 2 * np.pi / rng.uniform(*wavelengths_mm, (num_waves, 1))
+    waves = Waves(amplitudes, wave_vectors, rng.uniform(0, 2 * np.pi, num_waves))
+    return Waves(amplitudes * min(1.0, MAX_LIPSCHITZ / waves.lipschitz), wave_vectors, waves.phases)
+
+
+def _draw_sizes(rng: np.random.Generator) -> Sizes:
+    values: dict[str, float | tuple[float, float, float]] = {}
+    for entry in fields(Sizes):
+        spread = SPREAD[entry.name]
+        if entry.name.endswith("_mm") and entry.name != "diaphragm_mm":
+            values[entry.name] = _triple(rng.uniform(-spread, spread, 3))
+        else:
+            values[entry.name] = float(entry.default + rng.uniform(-spread, spread))  # type: ignore[operator]
+    return Sizes(**values)  # type: ignore[arg-type]
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])

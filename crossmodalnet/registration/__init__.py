@@ -1,0 +1,1 @@
+"""Registration of MR to CT by ANTs SyN, and how well it went."""

@@ -1,0 +1,1 @@
+"""Parameters of an adaptation and the variants that it is compared with."""

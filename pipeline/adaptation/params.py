@@ -1,0 +1,147 @@
+"""Parameters of the domain adaptation: where the target domain comes from, and how strongly JADA pulls."""
+
+from dataclasses import fields
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from crossmodalnet.adaptation.settings import AdaptationSettings
+from pipeline.params.base import Section
+from pipeline.sources.params import Archive, DataParams, PhantomParams
+
+
+class TargetParams(Section):
+    """Where the images of the target domain come from, in the scenario `cohort`."""
+
+    source: Literal["phantom", "unlabelled", "mmwhs"] = Field(
+        "phantom",
+        description="phantom: a second phantom cohort; unlabelled: the subjects of the cohort that have no labels "
+        "(MM-WHS 2001 to 2040); mmwhs: another cohort laid out like MM-WHS, whose labels only evaluate sees",
+    )
+    path: str | list[str] | None = Field(
+        None, description="mmwhs: a folder, or one or more zip archives; null when urls are given"
+    )
+    urls: list[Archive] = Field([], description="mmwhs: archives to download, each {url, sha256}")
+    max_unpacked_gb: float = Field(60.0, gt=0, description="archives that unpack to more are refused")
+    phantom: PhantomParams = Field(
+        PhantomParams(seed=1, num_unlabelled=0, ct_spacing_mm=2.4, mr_spacing_mm=2.8, scanner="other"),
+        description="the second phantom cohort",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> "TargetParams":
+        if self.source == "mmwhs" and not self.path and not self.urls:
+            raise ValueError("source mmwhs needs a path or urls, got neither")
+        return self
+
+    def as_data(self) -> DataParams:
+        """The same as a section `data`, for the code that lays out a cohort.
+
+        Raises:
+            ValueError: the source is `unlabelled`, which is no cohort of its own.
+        """
+        if self.source == "unlabelled":
+            raise ValueError("source must be phantom or mmwhs to be laid out, got unlabelled")
+        return DataParams(
+            source=self.source,
+            path=self.path,
+            urls=self.urls,
+            max_unpacked_gb=self.max_unpacked_gb,
+            phantom=self.phantom,
+        )
+
+
+class AdaptParams(Section):
+    """Section `adapt`."""
+
+    enabled: bool = Field(False, description="adapt to a target domain whose labels training never sees")
+    scenario: Literal["cohort", "ct_to_mr", "mr_to_ct"] = Field(
+        "cohort",
+        description="cohort: from the pairs of the cohort to those of `target`; ct_to_mr, mr_to_ct: from the "
+        "cohort's labelled images of one modality to its images of the other, unpaired",
+    )
+    target: TargetParams = Field(TargetParams(), description="the target domain of the scenario cohort")
+    start: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the training that is of the source alone; from there on the terms' strengths rise "
+        "from 0 (Ganin's ramp), when the network has something to align",
+    )
+    every: int = Field(
+        2,
+        ge=1,
+        description="every how many steps, from `start` on, target samples are seen beside the source's",
+    )
+    appearance: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the source samples beside them that take on the intensities of a target image "
+        "(histogram matching)",
+    )
+    marginal: float = Field(
+        0.5, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
+    )
+    conditional: float = Field(
+        0.1, ge=0, description="strength of the alignment of features given classes (CDAN); 0: off"
+    )
+    conditional_by: Literal["discriminator", "kernel"] = Field(
+        "discriminator", description="of the conditional term: a discriminator, or a kernel (JMMD)"
+    )
+    output: float = Field(
+        1.0, ge=0, description="strength of the discriminator on the output's entropy maps; 0: off"
+    )
+    self_training: float = Field(
+        1.0,
+        ge=0,
+        description="strength of the network's own labels of the target where it is sure of them; 0: off",
+    )
+    confidence: float = Field(
+        0.9, ge=0, lt=1, description="probability from which the network's own labels count"
+    )
+    topology: float = Field(
+        1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
+    )
+    topology_every: int = Field(
+        4, ge=1, description="every how many of the steps that see the target have spanning trees"
+    )
+    teacher_decay: float = Field(
+        0.95, ge=0, lt=1, description="of the slowly moving source encoder, whose spanning trees are kept"
+    )
+    volumes: float = Field(
+        0.0,
+        ge=0,
+        description="strength that gives left blood, right blood and myocardium of the target the source's shares, "
+        "on average; 0: off",
+    )
+    betti: float = Field(
+        0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
+    )
+    betti_every: int = Field(4, ge=1, description="every how many of them look at Betti numbers")
+    cap: float = Field(
+        1.0,
+        gt=0,
+        description="largest norm of a term's gradient on features, over that of the supervised objectives there",
+    )
+    decoder_level: int = Field(0, ge=0, description="decoder level that is aligned; 0 is the finest")
+    voxels_per_class: int = Field(
+        64, ge=1, description="voxels drawn per step, domain and class for the conditional term, at most"
+    )
+    tree_voxels_per_class: int = Field(16, ge=2, description="of them in the spanning trees, at most")
+    map_dim: int = Field(
+        4096, ge=1, description="the map of feature and class is randomised where it has more dimensions"
+    )
+    width: int = Field(32, ge=1, description="channels of the discriminators")
+    discriminator_lr: float = Field(1e-3, gt=0, description="learning rate of the discriminators (Adam)")
+    entropy_weight: float = Field(
+        1.0,
+        ge=0,
+        description="the weights kept are those with the best validation Dice of the source minus this times the "
+        "entropy of the target (0 to 1)",
+    )
+
+    def settings(self) -> AdaptationSettings:
+        """The same for the library."""
+        names = [field.name for field in fields(AdaptationSettings)]
+        return AdaptationSettings(**{name: getattr(self, name) for name in names})

@@ -1,0 +1,113 @@
+"""The audit of a trained model: all groups of checks, several at once, and what they leave on disk."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from crossmodalnet.theory.checks import CHECKS
+from crossmodalnet.theory.findings import Finding, Outcome
+from crossmodalnet.theory.statements import STATEMENTS
+from crossmodalnet.theory.subject import Subject
+from pipeline.auditing.params import AuditParams
+from pipeline.auditing.subject import read_subject, settings_of
+from pipeline.compute.determinism import reproducible
+from pipeline.compute.devices import find_device
+from pipeline.compute.distributed import Processes
+from pipeline.runtime.outputs import write_json
+from pipeline.runtime.parallel import num_workers, run_parallel
+
+logger = logging.getLogger(__name__)
+FINDINGS = "findings.json"
+FIGURES = "figures.json"
+# Digits that are kept: more would differ between machines and make every comparison long.
+SIGNIFICANT_DIGITS = 4
+# Deviations by rounding are 0 to so many decimals; else every comparison would list them.
+DECIMALS = 6
+# Longest first, so that no worker is left with a long one at the end.
+ORDER = (
+    "flow", "robustness", "approximation", "lipschitz", "generalisation", "balancing", "cost", "attention", "blocks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group of checks on a trained model; can be sent to another process."""
+
+    name: str
+    model: str
+    seed: int
+    params: AuditParams
+
+
+def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[Task, Outcome]]:
+    """Run all groups of checks on one model.
+
+    On the CPU each group runs single-threaded in one of several processes, so that the results do not depend on the
+    number of cores; on a GPU one after the other.
+
+    Yields:
+        each group with its outcome, as they finish.
+
+    Raises:
+        DataError: the model, a pair or the curves are missing or damaged.
+        ResourceError: a GPU is asked for and there is none.
+    """
+    tasks = [Task(name, model, seed, params) for name in ORDER]
+    if find_device(params.device, "audit.device").type == "cuda":
+        yield from ((task, run_group(task)) for task in tasks)
+    else:
+        yield from run_parallel(run_group, tasks, workers=num_workers(params.workers))
+
+
+def run_group(task: Task) -> Outcome:
+    """Run one group of checks, in this process."""
+    device = find_device(task.params.device, "audit.device")
+    with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
+        subject = _subject(task.model, task.seed, task.params)
+        return CHECKS[task.name](subject, settings_of(task.params))
+
+
+@cache
+def _subject(model: str, seed: int, params: AuditParams) -> Subject:
+    """Read the model once per process."""
+    return read_subject(model, seed, params, find_device(params.device, "audit.device"))
+
+
+def write_audit(folder: Path, model: str, seed: int, outcomes: Mapping[str, Outcome]) -> dict[str, Finding]:
+    """Write findings.json, a CSV file per table, and figures.json: verdict and numbers of each statement.
+
+    Args:
+        folder: of the audit.
+        model: name of the model.
+        seed: of its training.
+        outcomes: by group.
+
+    Returns:
+        the findings in the order of the statements.
+
+    Raises:
+        ValueError: a statement has no finding, or a finding no statement.
+    """
+    found = {finding.key: finding for outcome in outcomes.values() for finding in outcome.findings}
+    if wrong := sorted(set(found) ^ set(STATEMENTS)):
+        raise ValueError(f"findings and statements must be the same, they differ in {', '.join(wrong)}")
+    ordered = {key: found[key] for key in STATEMENTS}
+    for outcome in outcomes.values():
+        for name, rows in outcome.tables.items():
+            pd.DataFrame(list(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    entries = [asdict(finding) for finding in ordered.values()]
+    write_json(folder / FINDINGS, {"model": model, "seed": seed, "findings": entries})
+    write_json(folder / FIGURES, {key: _row(finding) for key, finding in ordered.items()})
+    return ordered
+
+
+def _row(finding: Finding) -> dict[str, str | float]:
+    numbers = {
+        name: round(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), DECIMALS) + 0.0  # no minus zero
+        for name, value in finding.numbers.items()
+    }
+    return {"verdict": str(finding.verdict), **numbers}

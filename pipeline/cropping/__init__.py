@@ -1,0 +1,1 @@
+"""The heart box of many pairs."""

@@ -1,0 +1,130 @@
+"""Every pair cropped to its heart box on the working grid; atlases come from training subjects alone."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crossmodalnet.cropping.heart_box import box_of, cut_voxels, overflow_mm, working_grid
+from crossmodalnet.imaging.downsample import sample_image, sample_labels
+from crossmodalnet.imaging.nifti import read_image, read_label_map
+from pipeline.case_sets.cropped import CroppedCase, write_cropped
+from pipeline.cases.pairs import Pair, Role, select
+from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
+from pipeline.cropping.params import CropParams
+from pipeline.errors import DataError
+from pipeline.runtime.console import track
+from pipeline.runtime.parallel import num_workers, run_parallel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pair to crop.
+
+    Attributes:
+        name: of the pair.
+        role: of the pair.
+        registered: its folder of the register stage.
+        target: folder to write.
+        atlases: registered folders of other, training pairs; empty where its own label gives the box.
+        params: section `crop`.
+    """
+
+    name: str
+    role: Role
+    registered: Path
+    target: Path
+    atlases: tuple[Path, ...]
+    params: CropParams
+
+
+Row = dict[str, str | int | float]
+
+
+def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: Path) -> pd.DataFrame:
+    """Crop every pair into a folder of `target`.
+
+    Returns:
+        Table ordered by pair: pair, role, box_mm, overflow_mm, and `cut_<structure>`, the labelled native
+        voxels outside the working grid.
+
+    Raises:
+        DataError: a case without a heart.
+    """
+    tasks = [
+        Task(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
+        for pair in pairs
+        for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
+    ]
+    results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
+    rows = [row for _, row in track(results, "crop", len(tasks))]
+    table = pd.DataFrame(rows).sort_values("pair", ignore_index=True)
+    _warn(table, params)
+    return table
+
+
+def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[str]:
+    """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself.
+
+    None for a lone training subject: its own label, which training sees anyway, gives its box.
+    """
+    if params.roi == "labels":
+        return []
+    others = sorted(p.name for p in select(pairs, "train") if p.ct.name != pair.ct.name)
+    if not others:
+        logger.warning("%s: the only training pair, its box is that of its own label", pair.name)
+    return others[: params.num_atlases]
+
+
+def crop_pair(task: Task) -> Row:
+    """Crop one pair, in a worker process, and give its row of the table.
+
+    The MR's own label is cut along, and influences nothing else.
+
+    Raises:
+        DataError: its images or its heart cannot be used.
+    """
+    try:
+        ct, label = (
+            read_image(task.registered / "ct.nii.gz"),
+            read_label_map(task.registered / "ct_label.nii.gz"),
+        )
+        mr, mr_label = (
+            read_image(task.registered / "mr.nii.gz"),
+            read_label_map(task.registered / "mr_label.nii.gz"),
+        )
+        atlases = [Atlas(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
+        box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{task.name}: {error}") from error
+    grid = working_grid(box, task.params.size, task.params.spacing_mm)
+    ct_here, mr_here = (sample_image(volume, grid, float(volume.data.min())) for volume in (ct, mr))
+    label_here, mr_label_here = (sample_labels(volume, grid) for volume in (label, mr_label))
+    case = CroppedCase(task.name, ct_here, mr_here, label_here, ct.grid, mr_label_here)
+    write_cropped(task.target, case)
+    return {
+        "pair": task.name,
+        "role": task.role,
+        "box_mm": " : ".join(
+            " ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)
+        ),
+        "overflow_mm": round(overflow_mm(box.grown(task.params.margin_mm), grid), 3),
+        **{f"cut_{name}": count for name, count in cut_voxels(label, grid).items()},
+    }
+
+
+def _warn(table: pd.DataFrame, params: CropParams) -> None:
+    for row in table[table["overflow_mm"] > 0].itertuples():
+        logger.warning(
+            "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
+            "the grid stays centred on the box", row.pair, row.overflow_mm,
+        )  # fmt: skip
+    counts = table.filter(like="cut_").sum()
+    if cut := {str(name).removeprefix("cut_"): int(count) for name, count in counts.items() if count}:
+        logger.warning(
+            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them",
+            cut,
+        )

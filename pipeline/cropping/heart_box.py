@@ -1,0 +1,59 @@
+"""The heart box of one image by atlases: work that is kept and reused."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from crossmodalnet.cropping.heart_box import Box, find_heart_box
+from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.labels import Modality
+from crossmodalnet.registration.syn import Initialisation
+from pipeline.cropping.params import CropParams
+from pipeline.runtime.outputs import write_json
+from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
+
+# Of the sampling of ANTs' metric.
+ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Files of a labelled subject that tells where the heart lies in others."""
+
+    image: Path
+    label: Path
+
+
+def heart_box(
+    image: Path,
+    atlases: Sequence[Atlas],
+    params: CropParams,
+    modality: Modality = Modality.CT,
+    atlas_modality: Modality = Modality.CT,
+    initialisation: Initialisation = "centre_of_mass",
+) -> Box:
+    """Find the heart box of an image, or the box that an earlier run found, in a process with `ENVIRONMENT`.
+
+    Work is keyed by the images, the atlases' labels, the spacing, the modalities and the code.
+
+    Raises:
+        ValueError: no atlas, an unreadable file, or the atlases agree on no voxel.
+        RuntimeError: ANTs failed.
+    """
+    key = fingerprint(
+        image, [[atlas.image, atlas.label] for atlas in atlases], params.atlas_spacing_mm,
+        [modality, atlas_modality, initialisation], code_fingerprint("crossmodalnet.cropping.heart_box"),
+        version("antspyx"),
+    )  # fmt: skip
+    done = work_folder("crop", key) / "box.json"
+    if not done.is_file():
+        volumes = [(read_image(atlas.image), read_label_map(atlas.label)) for atlas in atlases]
+        box = find_heart_box(
+            read_image(image), volumes, params.atlas_spacing_mm,
+            modality=modality, atlas_modality=atlas_modality, initialisation=initialisation,
+        )  # fmt: skip
+        write_json(done, asdict(box))
+    found = json.loads(done.read_text())
+    return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))

@@ -1,0 +1,1 @@
+"""From a trained model and cases to predictions, scores and tables."""

@@ -1,0 +1,91 @@
+"""How much a model of pairs depends on registration: its Dice while the MR is moved away from where it belongs."""
+
+from collections.abc import Iterator, Sequence
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from crossmodalnet.data.displacement import displace, draw_displacement
+from crossmodalnet.metrics.mean_dice import mean_dice
+from pipeline.case_sets.sets import CaseSet
+from pipeline.errors import DataError
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.prediction import network_input, predict_input
+from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
+from pipeline.models.model_card import LoadedModel
+from pipeline.runtime.console import track
+
+
+def measure_misregistration(
+    model: LoadedModel, cases: CaseSet, names: Sequence[str], params: EvaluateParams
+) -> pd.DataFrame:
+    """Segment every pair with its MR displaced by each amount, on the working grid alone.
+
+    The CT and its label stay where they are. Every pair has one direction and one axis, drawn from `params.seed` and
+    its name, so that all amounts, all models and all folds move it the same way.
+
+    Args:
+        model: with its network on the device it shall run on.
+        cases: pairs.
+        names: of those to measure.
+        params: amounts, overlap of the windows, seed.
+
+    Returns:
+        `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
+        the CT's label or the prediction has, 0 to 1.
+
+    Raises:
+        DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
+    """
+    rows = []
+    for name in track(names, "misregister", len(names)):
+        case = cases.read(name)
+        if case.label is None:
+            raise DataError(f"{name}: the crop has no label map to measure misregistration with")
+        image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
+        for moved_mm, degrees in _amounts(params):
+            # The working grid is isotropic: crop.spacing_mm is one number.
+            moved = misregister(image, name, moved_mm / case.grid.spacing_mm[0], degrees, params.seed)
+            probabilities = predict_input(model, moved, name, params)
+            rows.append(
+                (name, moved_mm, degrees, mean_dice(probabilities.argmax(0), truth, len(probabilities)))
+            )
+    return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
+
+
+def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, seed: int) -> Tensor:
+    """Move the MR of an input and leave its CT, in the direction and about the axis that belong to the pair.
+
+    Args:
+        image: `(2, d, h, w)`, CT then MR, on a grid of isotropic voxels.
+        name: of the pair.
+        shift_voxels: length of the shift, voxels.
+        degrees: angle of the rotation.
+        seed: of directions and axes.
+
+    Returns:
+        The same shape; where nothing moves, the input itself.
+    """
+    if not (shift_voxels or degrees):
+        return image
+    # Not `hash`, which differs from process to process.
+    state = np.random.SeedSequence([seed, crc32(name.encode())])
+    random = np.random.RandomState(np.random.MT19937(state))
+    displacement = draw_displacement(shift_voxels, degrees, random)
+    return torch.cat([image[:1], displace(image[1:], displacement)])
+
+
+def misregistration_means(table: pd.DataFrame) -> dict[str, float]:
+    """Average Dice over pairs for every amount, keyed as `5mm`: finite numbers only."""
+    means = table.groupby("moved_mm")["dice"].mean().dropna()
+    return {f"{moved:g}mm": round(float(dice), DECIMALS) for moved, dice in means.items()}
+
+
+def _amounts(params: EvaluateParams) -> Iterator[tuple[float, float]]:
+    """Give shifts in mm, each with its rotation in degrees: in proportion, up to that of the largest."""
+    largest = max(params.misregistration_mm)
+    for moved in params.misregistration_mm:
+        yield moved, params.misregistration_degrees * moved / largest if largest else 0.0

@@ -1,0 +1,82 @@
+"""A trained model's label map of a case, on the original CT grid."""
+
+import torch
+from torch import Tensor
+
+from crossmodalnet.data.missing import without
+from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.networks.common.sliding_window import predict_probabilities
+from crossmodalnet.prediction.components import keep_largest_component
+from crossmodalnet.prediction.restore import restore_labels
+from pipeline.case_sets.cropped import CroppedCase
+from pipeline.errors import DataError
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.views import View
+from pipeline.models.model_card import LoadedModel
+
+
+def predict_labels(
+    model: LoadedModel, case: CroppedCase, params: EvaluateParams, view: View = View.PAIR
+) -> Volume:
+    """Segment one case.
+
+    Args:
+        model: network, on the device it shall run on, and its card.
+        case: CT and registered MR on the working grid.
+        params: overlap of the windows.
+        view: what of the case the network is shown.
+
+    Returns:
+        Class indices (uint8) on the original grid, as the network gives them.
+
+    Raises:
+        DataError: an image has no contrast or is not finite, or the network's output is not finite.
+    """
+    image = network_input(case, model.card.intensity)
+    if view.missing_channel is not None:
+        image = without(image, view.missing_channel)
+    probabilities = predict_input(model, image, case.name, params)
+    return restore_labels(probabilities.numpy(), case.grid, case.native)
+
+
+def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
+    """Bring the images of a case to [0, 1], `(2, d, h, w)`; its label is not looked at.
+
+    Raises:
+        DataError: an image has no contrast or is not finite.
+    """
+    try:
+        return torch.from_numpy(stack_input(case.ct, case.mr, intensity))
+    except ValueError as error:
+        raise DataError(f"{case.name}: {error}") from error
+
+
+def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateParams) -> Tensor:
+    """Give the class probabilities of an input on the working grid.
+
+    Args:
+        model: network, on the device it shall run on, and its card.
+        image: `(2, d, h, w)`.
+        name: of the case, for messages.
+        params: overlap of the windows.
+
+    Returns:
+        `(num_classes, d, h, w)`, on the CPU.
+
+    Raises:
+        DataError: the network's output is not finite.
+    """
+    probabilities = predict_probabilities(
+        model.network, image, patch_size=model.card.patch_size, overlap=params.overlap
+    ).cpu()
+    if not probabilities.isfinite().all():
+        raise DataError(f"{name}: the network's output is not finite; train again with a smaller train.lr")
+    return probabilities
+
+
+def cleaned(labels: Volume, params: EvaluateParams) -> Volume:
+    """Keep the largest component of each structure, where the parameters say so."""
+    if params.keep_largest_component:
+        return Volume(keep_largest_component(labels.data), labels.affine)
+    return labels

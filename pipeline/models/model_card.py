@@ -1,0 +1,201 @@
+"""A trained model on disk: weights as safetensors, and the card that says all that prediction needs."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import crossmodalnet
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
+from crossmodalnet.networks.common.build import build_network
+from pipeline.errors import DataError
+from pipeline.models.checkpoint import save_tensors
+from pipeline.names import is_adaptation
+from pipeline.runtime.outputs import whole_folder
+
+BEST = "weights.safetensors"
+LAST = "last.safetensors"
+CARD = "card.json"
+
+
+class LabelEntry(BaseModel):
+    """A class of the network's output and its code in label maps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: int
+    abbreviation: str
+    code: int
+
+
+class ModelCard(BaseModel):
+    """All that is needed to use a model, and where it came from; nothing in it varies from run to run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(description="of the model: its network, and what an ablation changes")
+    builder: str = Field(description="key of the network's builder")
+    seed: int = Field(description="of the first weights, the order of samples and their augmentation")
+    network: dict[str, Any] = Field(description="its options")
+    patch_size: tuple[int, int, int] = Field(description="voxels that it sees at once")
+    spacing_mm: tuple[float, float, float] = Field(description="of the working grid")
+    size: tuple[int, int, int] = Field(description="of the working grid, voxels")
+    ct_window_hu: tuple[float, float] = Field(description="Hounsfield units that become 0 and 1")
+    mr_percentiles: tuple[float, float] = Field(description="percentiles of each MR that become 0 and 1")
+    labels: tuple[LabelEntry, ...] = Field(description="classes but background, which is 0")
+    num_classes: int = Field(description="background included")
+    train: dict[str, Any] = Field(description="parameters of the training")
+    losses: dict[str, Any] = Field(description="parameters of the objectives")
+    augment: dict[str, Any] = Field(description="parameters of the augmentation")
+    versions: dict[str, str] = Field(description="of the packages that matter")
+    adaptation: dict[str, Any] | None = Field(
+        None, description="parameters of the adaptation and its variant, if there was one"
+    )
+    data_fingerprint: str = Field(description="of the training and validation pairs' files")
+    training_pairs: tuple[str, ...]
+    validation_pairs: tuple[str, ...]
+    best_epoch: int = Field(description="whose weights are kept, counted from 1")
+    validation_dice: float = Field(
+        description="of these weights, mean over validation pairs, on the working grid"
+    )
+
+    @property
+    def intensity(self) -> Intensity:
+        """How images become the network's input."""
+        return Intensity(self.ct_window_hu, self.mr_percentiles)
+
+    def options(self) -> dict[str, Any]:
+        """The network's options as its builder takes them."""
+        return {key: _tuples(value) for key, value in self.network.items()}
+
+    def build(self) -> nn.Module:
+        """Build the network, with random weights."""
+        return build_network(
+            self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes
+        )
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained network, on the CPU and in evaluation mode, and its card."""
+
+    network: nn.Module
+    card: ModelCard
+
+
+def label_entries() -> tuple[LabelEntry, ...]:
+    """The classes as the card lists them."""
+    return tuple(
+        LabelEntry(index=structure.index, abbreviation=structure.abbreviation, code=structure.code)
+        for structure in STRUCTURES
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what shapes the weights."""
+    return {
+        "crossmodalnet": crossmodalnet.__version__,
+        **{name: version(name) for name in ("monai", "torch")},
+    }
+
+
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    best: Mapping[str, Tensor],
+    last: Mapping[str, Tensor],
+    others: Iterable[Path] = (),
+) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: replaced if it exists.
+        card: of the best weights.
+        best: weights with the best validation Dice.
+        last: weights at the end of the training.
+        others: files of further weights; their names stay.
+    """
+    with whole_folder(folder) as new:
+        for file in others:
+            shutil.copyfile(file, new / file.name)
+        save_tensors(new / BEST, best, {"format": "pt"})
+        save_tensors(new / LAST, last, {"format": "pt"})
+        (new / CARD).write_text(card.model_dump_json(indent=2) + "\n")
+
+
+def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
+    """Rebuild a trained network from its folder alone.
+
+    Args:
+        folder: as `save_model` wrote it.
+        weights: `BEST` or `LAST`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the weights are not those of the network on the card.
+    """
+    card = read_card(folder)
+    path = folder / weights
+    try:
+        network = card.build()
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} not found: {_remedy(folder)}") from error
+    except SafetensorError as error:
+        raise DataError(f"{path} is damaged ({error}): {_remedy(folder)}") from error
+    except ValueError as error:
+        raise DataError(f"{folder / CARD} describes no network of this version: {error}") from error
+    if problems := _misfits(network.state_dict(), tensors):
+        raise DataError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
+    network.load_state_dict(tensors)
+    return LoadedModel(network.eval(), card)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read a model's card.
+
+    Raises:
+        DataError: there is none, it is not one, or its classes are not ours.
+    """
+    path = folder / CARD
+    try:
+        card = ModelCard.model_validate_json(path.read_text())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} not found: {_remedy(folder)}") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a model card: {error}") from error
+    if card.labels != label_entries() or card.num_classes != NUM_CLASSES:
+        raise DataError(
+            f"{path}: its classes differ from those of this version of crossmodalnet: {card.labels}"
+        )
+    return card
+
+
+def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
+    """Say in what two sets of weights differ, the first few of each kind."""
+    shapes = [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    missing = [f"{name} is missing" for name in wanted if name not in found]
+    surplus = [f"{name} is unknown" for name in found if name not in wanted]
+    return [*shapes[:3], *missing[:3], *surplus[:3]]
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only; networks take tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _remedy(folder: Path) -> str:
+    model, _, variant = folder.parent.name.partition("-")
+    kind = "adapt" if is_adaptation(folder.parent.name) else "ablate" if variant else "train"
+    return f"run `dvc repro {kind}@{variant or model}-{folder.name.removeprefix('seed')}`, or `dvc pull`"

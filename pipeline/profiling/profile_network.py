@@ -1,0 +1,162 @@
+"""The profile of a network: its size, and what a training step and the inference of a case take of a machine."""
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossmodalnet.networks.common.counts import count_flops, count_parameters
+from pipeline.compute.determinism import reproducible
+from pipeline.compute.devices import find_device
+from pipeline.cropping.params import CropParams
+from pipeline.errors import ResourceError
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.params.base import load_section
+from pipeline.profiling.memory import measure_memory
+from pipeline.profiling.params import ProfileParams
+from pipeline.profiling.spread import Spread, spread
+from pipeline.profiling.times import Rounds, time_in_turn
+from pipeline.profiling.workload import Workload
+from pipeline.runtime.outputs import write_json
+from pipeline.training.train_model import read_params
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs.
+
+    Attributes:
+        parameters: trained weights.
+        flops: of one forward pass of one patch; see `count_flops`.
+        step_seconds: a training step of the whole batch in one process with all threads.
+        step_ratio: `step_seconds` over the reference network's, of pairs of steps timed one after the other.
+        step_memory_mb: peak of a training step, MiB; see `profile_memory`.
+        inference_seconds: one case on the working grid, all windows and their blending; not its return to the
+            original CT grid, which is the same for all networks.
+        inference_ratio: as `step_ratio`, of inference.
+        inference_memory_mb: peak of inference, MiB.
+        reference_seconds: median step of the reference network, MONAI's U-Net of `REFERENCE_CHANNELS`.
+        reference_inference_seconds: its median inference.
+        repetitions: timed steps.
+        device: GPU or processor.
+        threads: of the CPU.
+        batch_size: of a step.
+        patch_size: voxels.
+        case_size: voxels.
+    """
+
+    parameters: int
+    flops: int
+    step_seconds: Spread
+    step_ratio: Spread
+    step_memory_mb: float
+    inference_seconds: Spread
+    inference_ratio: Spread
+    inference_memory_mb: float
+    reference_seconds: float
+    reference_inference_seconds: float
+    repetitions: int
+    device: str
+    threads: int
+    batch_size: int
+    patch_size: tuple[int, int, int]
+    case_size: tuple[int, int, int]
+
+
+def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tuple[str, Workload]:
+    """Give the name of a model, or of an ablation of it, and what it has to do with the present parameters.
+
+    Raises:
+        UsageError: no such model or ablation, or a bad value.
+        ResourceError: no such device.
+    """
+    trained = read_params(model, ablation)
+    work = Workload(
+        model=trained.builder,
+        options=trained.options,
+        train=trained.train,
+        losses=trained.losses,
+        case_size=load_section(CropParams, "crop").size,
+        overlap=load_section(EvaluateParams, "evaluate").overlap,
+        device=find_device(params.device, "profile.device"),
+        num_threads=params.num_threads,
+        seed=params.seed,
+    )
+    return trained.name, work
+
+
+def profile_network(work: Workload, rounds: Rounds) -> Profile:
+    """Measure a network beside the reference network.
+
+    Args:
+        work: the network and what it does.
+        rounds: how many steps, and how many cases, of each of the two.
+
+    Raises:
+        UsageError: the network cannot be built.
+        ResourceError: it needs more memory than there is.
+    """
+    try:
+        return _profile(work, rounds)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{work.model}: a batch of {work.train.batch_size} patches of {work.train.patch_size} does not fit "
+            f"into the memory of {describe(work.device)}"
+        ) from error
+
+
+def _profile(work: Workload, rounds: Rounds) -> Profile:
+    with reproducible(work.processes, work.num_threads):
+        memory = measure_memory(work)  # first: holes that other work leaves in the heap would blur it
+        parameters, flops = _count(work)
+        steps, cases = _time(work, rounds)
+        threads = torch.get_num_threads()
+    return Profile(
+        parameters=parameters,
+        flops=flops,
+        step_seconds=spread(steps[0]),
+        step_ratio=spread(steps[0] / steps[1]),
+        step_memory_mb=memory.step_mb,
+        inference_seconds=spread(cases[0]),
+        inference_ratio=spread(cases[0] / cases[1]),
+        inference_memory_mb=memory.inference_mb,
+        reference_seconds=spread(steps[1]).median,
+        reference_inference_seconds=spread(cases[1]).median,
+        repetitions=steps.shape[1],
+        device=describe(work.device),
+        threads=threads,
+        batch_size=work.train.batch_size,
+        patch_size=work.train.patch_size,
+        case_size=work.case_size,
+    )
+
+
+def _count(work: Workload) -> tuple[int, int]:
+    network = work.build()
+    return count_parameters(network), count_flops(network, work.patch())
+
+
+def _time(work: Workload, rounds: Rounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds of steps and of cases, of the network and of the reference, `(2, n)` each."""
+    networks = work.build(), work.build_reference()
+    steps = time_in_turn([work.step(network) for network in networks], rounds, work.device)
+    cases = time_in_turn([work.inference(network) for network in networks], rounds, work.device)
+    return steps, cases
+
+
+def write_profile(path: Path, profile: Profile) -> None:
+    """Write a profile as JSON."""
+    write_json(path, asdict(profile))
+
+
+def describe(device: torch.device) -> str:
+    """Name a GPU or this machine's processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

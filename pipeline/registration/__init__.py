@@ -1,0 +1,1 @@
+"""MR to CT, many pairs, resumable."""

@@ -1,0 +1,1 @@
+"""Console, outputs, parallel work and resumable work: what every stage runs on."""

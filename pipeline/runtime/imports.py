@@ -1,0 +1,52 @@
+"""Which files of this project a module imports, directly or not, found without running anything."""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("crossmodalnet", "pipeline", "stages")
+TOP = Path(__file__).resolve().parents[2]
+
+
+def closure(*modules: str) -> list[Path]:
+    """List the project's source files that `modules` need, imports inside functions included.
+
+    Returns:
+        Paths relative to the top of the project, sorted.
+    """
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += _imported(module)
+    return sorted(_source(module).relative_to(TOP) for module in found)
+
+
+def imported(module: str) -> list[Path]:
+    """List the project's source files that one module imports itself, relative to the top, sorted."""
+    parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
+    return sorted(_source(name).relative_to(TOP) for name in {*_imported(module)} - parents)
+
+
+@cache
+def _source(module: str) -> Path:
+    base = TOP.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+@cache
+def _imported(module: str) -> tuple[str, ...]:
+    parents = tuple(module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
+    names: list[str] = []
+    package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(_source(module).read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    ours = (name for name in names if name.split(".")[0] in PACKAGES and _source(name).is_file())
+    return (*parents, *ours)

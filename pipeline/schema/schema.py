@@ -1,0 +1,83 @@
+"""The whole of params.yaml, for the console; a stage reads its own sections only."""
+
+import warnings
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.adaptation.params import AdaptParams
+from pipeline.adaptation.variants import Adaptation
+from pipeline.auditing.params import AuditParams
+from pipeline.cases.params import SplitParams
+from pipeline.comparison.params import CompareParams
+from pipeline.cropping.params import CropParams
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.params.base import Section
+from pipeline.profiling.params import ProfileParams
+from pipeline.registration.params import RegisterParams
+from pipeline.report.params import ReportParams
+from pipeline.sources.params import DataParams
+from pipeline.training.ablations import Ablation
+from pipeline.training.augment import AugmentParams
+from pipeline.training.losses import LossesParams
+from pipeline.training.networks import NetworkParams
+from pipeline.training.params import TrainParams
+from pipeline.tuning.params import TuneParams
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+with warnings.catch_warnings():
+    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
+    warnings.filterwarnings("ignore", message='Field name "register"')
+
+    class Params(Section):
+        """All sections."""
+
+        models: list[str] = Field(
+            ["crossmodalnet"],
+            min_length=1,
+            description="networks to train and evaluate, each a key of `network`; the first is the reference",
+        )
+        ablations: list[Ablation] = Field(
+            [],
+            description="variants of crossmodalnet that show what its parts bring, each trained with every seed",
+        )
+        adaptations: list[Adaptation] = Field(
+            [],
+            description="what the adaptation is compared with, each trained with every seed; needs adapt.enabled",
+        )
+        seeds: list[Seed] = Field(
+            [0],
+            min_length=1,
+            description="each network is trained once per seed, of its first weights and its samples",
+        )
+        data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
+        register: RegisterParams = Field(
+            RegisterParams(), description="MR to CT by ANTs SyN (stage register)"
+        )
+        split: SplitParams = Field(
+            SplitParams(), description="which subjects train and which test (stage split)"
+        )
+        crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
+        network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")
+        losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
+        augment: AugmentParams = Field(
+            AugmentParams(), description="random changes of training cases (stage train)"
+        )
+        adapt: AdaptParams = Field(
+            AdaptParams(), description="adaptation to a second, unlabelled domain (stages target and train)"
+        )
+        train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
+        tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")
+        evaluate: EvaluateParams = Field(
+            EvaluateParams(), description="inference and metrics (stage evaluate)"
+        )
+        profile: ProfileParams = Field(ProfileParams(), description="what a network costs (stage profile)")
+        audit: AuditParams = Field(
+            AuditParams(), description="checks of the paper's claims on the trained network (stage audit)"
+        )
+        compare: CompareParams = Field(
+            CompareParams(), description="statistics of the comparison (stage compare)"
+        )
+        report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")

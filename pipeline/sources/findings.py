@@ -1,0 +1,69 @@
+"""What is wrong with a cohort: findings, shown all at once in one table."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from io import StringIO
+
+from crossmodalnet.imaging.inspect import Severity
+from pipeline.errors import DataError
+from pipeline.runtime.console import is_terminal
+
+logger = logging.getLogger(__name__)
+
+# Where there is no terminal, lines are as long as they need to be, so that they can be searched.
+UNLIMITED_WIDTH = 1000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table.
+
+    Attributes:
+        severity: an error stops the stage, a warning does not.
+        case: subject, or `all`.
+        file: as the user knows it, empty where it concerns none.
+        what: the fault.
+        remedy: what to do about it.
+    """
+
+    severity: Severity
+    case: str
+    file: str
+    what: str
+    remedy: str
+
+
+def require_sound(findings: list[Finding]) -> None:
+    """Log warnings, stop on errors; either way all findings are shown in one table.
+
+    Raises:
+        DataError: at least one finding is an error; the message is the table.
+    """
+    num_errors = sum(finding.severity == "error" for finding in findings)
+    summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
+    if num_errors:
+        raise DataError(
+            f"{summary}\n{table(findings)}\nnothing was written: correct the files and run the stage again"
+        )
+    if findings:
+        logger.warning("%s\n%s", summary, table(findings))
+    else:
+        logger.info("%s", summary)
+
+
+def table(findings: list[Finding]) -> str:
+    """Render findings as plain text, errors first, then by case; as wide as the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for header in ("severity", "case", "file", "what", "remedy"):
+        rows.add_column(header, overflow="fold")
+    for f in sorted(findings, key=lambda f: (f.severity, f.case, f.file, f.what)):
+        rows.add_row(f.severity, f.case, f.file, f.what, f.remedy)
+    width = shutil.get_terminal_size().columns if is_terminal() else UNLIMITED_WIDTH
+    text = StringIO()
+    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(rows)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())

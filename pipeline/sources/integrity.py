@@ -1,0 +1,145 @@
+"""The integrity check: everything that is wrong with a cohort, in one table, before anything uses it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodalnet.imaging.inspect import Inspection, Problem, grid_problems, inspect_file
+from crossmodalnet.labels import Modality
+from pipeline.cases.pairs import Subject
+from pipeline.runtime.console import track
+from pipeline.runtime.parallel import num_workers, run_parallel
+from pipeline.sources.findings import Finding
+from pipeline.sources.names import Part, parse
+
+# Less than this is read faster than worker processes start.
+SEQUENTIAL_BYTES = 2**26
+MIN_LABELLED = 3
+
+# Case, the file it concerns if any, and what is wrong.
+CaseProblem = tuple[str, Path | None, Problem]
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one subject.
+
+    Attributes:
+        name: for instance `ct_1001`.
+        modality: CT or MR.
+        part: training subjects must have labels, test subjects need none.
+        image: None where only a label map is there.
+        label: None where there is none.
+    """
+
+    name: str
+    modality: Modality
+    part: Part
+    image: Path | None
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What reading one subject's files told: problems with the file each concerns, and the image's digest."""
+
+    problems: tuple[tuple[Path, Problem], ...]
+    digest: str
+
+
+def scan(folder: Path) -> list[CaseFiles]:
+    """List the subjects in a folder of published file names, in order; other files are not looked at."""
+    files: dict[tuple[Modality, Part, str], dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if case := parse(path.name):
+            files.setdefault((case.modality, case.part, case.number), {})[case.kind] = path
+    return [
+        CaseFiles(f"{modality.value}_{number}", modality, part, kinds.get("image"), kinds.get("label"))
+        for (modality, part, number), kinds in sorted(files.items())
+    ]
+
+
+def subjects(folder: Path) -> list[Subject]:
+    """The subjects of a cohort that passed the check, for the manifest."""
+    return [Subject(case.name, case.modality, case.image, case.label) for case in scan(folder) if case.image]
+
+
+def check_cohort(
+    folder: Path, origins: Mapping[str, str] | None = None, *, needs_labels: bool = True
+) -> list[Finding]:
+    """Read all files of a cohort to their ends and list all that is wrong with it.
+
+    Args:
+        folder: files under their published names.
+        origins: per file name, how the user knows the file.
+        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
+    """
+    cases, names = scan(folder), origins or {}
+    found = list(_set_problems(cases, needs_labels))
+    same: dict[str, list[CaseFiles]] = {}
+    for case, report in _reports(cases):
+        found += [(case.name, path, problem) for path, problem in report.problems]
+        if report.digest:
+            same.setdefault(report.digest, []).append(case)
+    found += _twin_problems(same.values())
+    return [
+        Finding(p.severity, case, names.get(path.name, path.name) if path else "", p.what, p.remedy)
+        for case, path, p in found
+    ]
+
+
+def inspect_case(case: CaseFiles) -> CaseReport:
+    """Read the files of one subject; runs in worker processes."""
+    image = inspect_file(case.image, "image") if case.image else Inspection(())
+    label = inspect_file(case.label, "label") if case.label else Inspection(())
+    problems = [(case.image, problem) for problem in image.problems if case.image]
+    problems += [(case.label, problem) for problem in label.problems if case.label]
+    if case.label and image.grid and label.grid:
+        problems += [(case.label, problem) for problem in grid_problems(image.grid, label.grid)]
+    return CaseReport(tuple((path, problem) for path, problem in problems if path), image.digest)
+
+
+def _reports(cases: list[CaseFiles]) -> Iterator[tuple[CaseFiles, CaseReport]]:
+    num_bytes = sum(path.stat().st_size for case in cases for path in (case.image, case.label) if path)
+    if num_bytes < SEQUENTIAL_BYTES:
+        reports: Iterator[tuple[CaseFiles, CaseReport]] = ((case, inspect_case(case)) for case in cases)
+    else:
+        reports = run_parallel(inspect_case, cases, workers=num_workers(0))
+    return track(reports, "check", len(cases))
+
+
+def _set_problems(cases: list[CaseFiles], needs_labels: bool) -> Iterator[CaseProblem]:
+    """What is wrong with the set of files, whatever they hold."""
+    for case in cases:
+        if needs_labels and case.part == "train" and case.label is None:
+            remedy = "add the label map, or take the image out"
+            yield case.name, case.image, Problem("error", "training image without label map", remedy)
+        if case.image is None:
+            remedy = "add the image, or take the label map out"
+            yield case.name, case.label, Problem("error", "label map without image", remedy)
+    names = [case.name for case in cases]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        what = f"duplicate subject {name}: both a training and a test case"
+        yield name, None, Problem("error", what, "keep one of the two, or give one another number")
+    if needs_labels:
+        yield from _count_problems(cases)
+
+
+def _count_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:
+    ct, mr = (sum(c.modality is m and bool(c.image and c.label) for c in cases) for m in Modality)
+    what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
+    if min(ct, mr) < MIN_LABELLED:
+        remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
+        yield "all", None, Problem("error", what, remedy)
+    elif ct != mr:
+        remedy = "check that no case is lacking; CTs are paired with MRs in turn"
+        yield "all", None, Problem("warning", what, remedy)
+
+
+def _twin_problems(groups: Iterable[list[CaseFiles]]) -> Iterator[CaseProblem]:
+    """One scan under several names would bring a test subject into training."""
+    for group in groups:
+        first, *others = sorted(group, key=lambda case: case.name)
+        for case in others:
+            what = f"duplicate subject: the same voxels as the image of {first.name}"
+            yield case.name, case.image, Problem("error", what, "keep one of the two")

@@ -1,1 +1,0 @@
-"""The target domain of the adaptation: its images without labels, and its labels apart from them."""

@@ -1,0 +1,1 @@
+"""Preparing the domain that an adaptation adapts to."""

@@ -1,0 +1,91 @@
+"""Scenario `cohort`: pairs of a second cohort, registered and cropped without a look at their labels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from crossmodalnet.labels import Modality
+from pipeline.adaptation.params import TargetParams
+from pipeline.case_sets.domain import ROLES, TARGET_CASES, Domain
+from pipeline.cases.pairs import (
+    Pair,
+    Subject,
+    make_pairs,
+    make_unlabelled_pairs,
+    read_manifest,
+    select,
+)
+from pipeline.cases.params import SplitParams
+from pipeline.cropping.heart_box import Atlas
+from pipeline.errors import DataError
+from pipeline.paths import MANIFEST, REGISTERED
+from pipeline.registration.register_pairs import register_pairs
+from pipeline.sources.cohort import gather_cohort
+from pipeline.sources.integrity import MIN_LABELLED
+from pipeline.target_domain.crop_cases import Task, crop_cases
+from pipeline.target_domain.prepared import Prepared, Sections
+
+
+def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scratch: Path) -> Prepared:
+    """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
+
+    Args:
+        target: where the cohort comes from.
+        sections: how to pair, register and crop.
+        folder: receives the cases.
+        scratch: receives the raw cohort, for as long as the labels are to be read.
+
+    Raises:
+        DataError: the cohort is unsound, has no pair, or a pair cannot be registered or cropped.
+    """
+    source = read_manifest(MANIFEST)
+    if target.source == "unlabelled":
+        pairs = _pair_all([subject for subject in source if subject.label is None], sections.split)
+    else:
+        pairs = pair_target(gather_cohort(scratch, target.as_data(), needs_labels=False), sections.split)
+    atlases = choose_atlases(make_pairs(source, sections.split), sections.crop.num_atlases)
+    write_cases(pairs, atlases, sections, folder / TARGET_CASES)
+    roles = {role: [pair.name for pair in select(pairs, role)] for role in ROLES}
+    labels = {pair.name: pair.ct.label for pair in pairs if pair.ct.label}
+    return Prepared(Domain("cohort", None, roles), labels)
+
+
+def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:
+    """Pair labelled subjects by role as in the source domain; where there are too few, all subjects, to train."""
+    counts = [sum(s.modality is modality and s.label is not None for s in subjects) for modality in Modality]
+    if min(counts) >= MIN_LABELLED:
+        return make_pairs(subjects, split)
+    return _pair_all(subjects, split)
+
+
+def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[Atlas, ...]:
+    """The first training pairs of the source domain, whose CT and label find the hearts of the target."""
+    names = sorted(pair.name for pair in select(pairs, "train"))[:num_atlases]
+    return tuple(Atlas(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
+
+
+def write_cases(pairs: list[Pair], atlases: tuple[Atlas, ...], sections: Sections, folder: Path) -> None:
+    """Register and crop the pairs; their labels are taken off before, so nothing written depends on them."""
+    blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
+    registered = register_pairs(blind, sections.register)
+    tasks = [
+        Task(
+            name=pair.name,
+            images={Modality.CT: pair.ct.image, Modality.MR: registered[pair.name] / "mr.nii.gz"},
+            label=None,
+            atlases=atlases,
+            atlas_modality=Modality.CT,
+            params=sections.crop,
+            target=folder / pair.name,
+        )
+        for pair in blind
+    ]
+    crop_cases(tasks, sections.crop)
+
+
+def _pair_all(subjects: list[Subject], split: SplitParams) -> list[Pair]:
+    try:
+        return make_unlabelled_pairs(subjects, split)
+    except DataError as error:
+        raise DataError(
+            f"adapt.target: {error}; the target needs other images, see adapt.target.source"
+        ) from error

@@ -1,0 +1,100 @@
+"""Cases of the target scenario cropped to the heart box that atlases of the source domain find."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodalnet.cropping.heart_box import box_of, overflow_mm, working_grid
+from crossmodalnet.imaging.downsample import sample_image, sample_labels
+from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import Modality
+from crossmodalnet.registration.syn import Initialisation
+from pipeline.case_sets.cropped import CroppedCase, write_cropped
+from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
+from pipeline.cropping.params import CropParams
+from pipeline.errors import DataError
+from pipeline.runtime.console import track
+from pipeline.runtime.parallel import num_workers, run_parallel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One case to crop.
+
+    Attributes:
+        name: of the case.
+        images: files by modality, on one grid; the heart is found in the CT where there is one.
+        label: label map on that grid, for a case of the source domain alone.
+        atlases: labelled training subjects of the source domain; empty where the case's own label gives its box.
+        atlas_modality: of the atlases.
+        params: section `crop`, whose `roi` is not looked at.
+        target: folder to write.
+    """
+
+    name: str
+    images: dict[Modality, Path]
+    label: Path | None
+    atlases: tuple[Atlas, ...]
+    atlas_modality: Modality
+    params: CropParams
+    target: Path
+
+
+def crop_cases(tasks: Sequence[Task], params: CropParams) -> None:
+    """Crop all cases by parallel workers.
+
+    Raises:
+        DataError: an image cannot be used, or no heart is found in it.
+    """
+    results = run_parallel(crop_case, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
+    for task, over_mm in track(results, "crop", len(tasks)):
+        if over_mm > 0:
+            logger.warning(
+                "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
+                "the grid stays centred on the box", task.name, over_mm,
+            )  # fmt: skip
+
+
+def crop_case(task: Task) -> float:
+    """Crop one case, in a worker process; gives the millimetres by which its box is longer than the grid.
+
+    Raises:
+        DataError: an image cannot be used, or no heart is found in it.
+    """
+    found_in = Modality.CT if Modality.CT in task.images else Modality.MR
+    try:
+        images = {modality: read_image(path) for modality, path in task.images.items()}
+        label = read_label_map(task.label) if task.label else None
+        if task.atlases:
+            path = task.images[found_in]
+            start = initialisation(found_in, task.atlas_modality)
+            box = heart_box(path, task.atlases, task.params, found_in, task.atlas_modality, start)
+        elif label:
+            box = box_of(label)
+        else:
+            raise ValueError("no atlas and no label map, so no heart box")
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{task.name}: {error}") from error
+    grid = working_grid(box, task.params.size, task.params.spacing_mm)
+    case = CroppedCase(
+        task.name,
+        _sampled(images.get(Modality.CT), grid),
+        _sampled(images.get(Modality.MR), grid),
+        sample_labels(label, grid) if label else None,
+        images[found_in].grid,
+    )
+    write_cropped(task.target, case)
+    return overflow_mm(box.grown(task.params.margin_mm), grid)
+
+
+def initialisation(image: Modality, atlas: Modality) -> Initialisation:
+    """Where the registration of an atlas starts: CT to CT as in the stage `crop`, all else by a search."""
+    return "centre_of_mass" if image is atlas is Modality.CT else "search"
+
+
+def _sampled(image: Volume | None, grid: Grid) -> Volume | None:
+    return None if image is None else sample_image(image, grid, float(image.data.min()))

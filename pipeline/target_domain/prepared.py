@@ -1,0 +1,32 @@
+"""What a scenario hands over once its images are written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.case_sets.domain import Domain
+from pipeline.cases.params import SplitParams
+from pipeline.cropping.params import CropParams
+from pipeline.registration.params import RegisterParams
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The sections of params.yaml by which a domain is prepared."""
+
+    register: RegisterParams
+    split: SplitParams
+    crop: CropParams
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A domain whose images are written.
+
+    Attributes:
+        domain: its record.
+        labels: native label map of each target case that has one, by case name; only `write_target_labels` reads
+            them.
+    """
+
+    domain: Domain
+    labels: dict[str, Path]

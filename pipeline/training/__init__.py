@@ -1,0 +1,1 @@
+"""Training a network: parameters, cohort, learner, objectives, curves."""

@@ -1,0 +1,131 @@
+"""Training with JADA (`adapt`): discriminators, their optimizer, and the slowly moving source encoder."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.appearance import match_histogram
+from crossmodalnet.adaptation.schedule import ganin_ramp
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
+from pipeline.adaptation.params import AdaptParams
+from pipeline.errors import UsageError
+from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from pipeline.training.extra_objective import ExtraObjective, Found, Step
+
+# Momentum as usual for adversaries: less memory of gradients that have turned since.
+BETAS = (0.5, 0.99)
+
+
+class AdaptationObjective(ExtraObjective):
+    """All terms of JADA.
+
+    Args:
+        network: on the device of the process.
+        params: section `adapt`.
+
+    Raises:
+        UsageError: the network is no CrossModalNet, or has no such decoder level.
+    """
+
+    measures = MEASURES
+    rests = True  # the discriminators, in steps that see no target
+
+    def __init__(self, network: nn.Module, params: AdaptParams) -> None:
+        if not isinstance(network, LayeredNetwork):
+            raise UsageError(
+                "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
+            )
+        settings = params.settings()
+        try:
+            adapter = AdaptationNetwork(network, settings, NUM_CLASSES)
+        except ValueError as error:
+            raise UsageError(f"adapt.{error}") from error
+        device = next(network.parameters()).device
+        super().__init__(adapter.to(device))
+        self.names = adapter.terms
+        self._params = params
+        self._network = network
+        self._adapter = adapter
+        self._level = settings.decoder_level
+        keeps = "topology" in self.names
+        self._teacher = copy.deepcopy(network).requires_grad_(False) if keeps else None
+        parameters = adapter.discriminator_parameters()
+        self._optimizers: list[torch.optim.Optimizer] = (
+            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
+            if parameters
+            else []
+        )
+
+    def target_turn(self, number: int, progress: float) -> int | None:
+        """Count the steps that are a multiple of `every`, from `start` on."""
+        turn, rest = divmod(number, self._params.every)
+        return None if rest or progress < self._params.start else turn
+
+    def forward(self, module: nn.Module, step: Step) -> Found:
+        """Run both domains through the network, or in a step without a target the source alone."""
+        target = step.target
+        if target is None:
+            logits, terms, measures = module(step.image)
+            return Found(logits, terms, measures, absent=frozenset(self.names))
+        image, start = self._dressed(step.image, target.image), self._params.start
+        rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
+        absent = frozenset(name for name, every in rare.items() if target.number % every)
+        reference = None
+        if self._teacher is not None and "topology" not in absent:
+            reference = decoder_features(self._teacher, image, self._level)
+        logits, terms, measures = module(
+            image,
+            target.image,
+            step.label,
+            ramp=ganin_ramp((step.progress - start) / (1 - start)),
+            reference=reference,
+            betti="betti" not in absent,
+        )
+        return Found(logits, terms, measures, absent)
+
+    def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
+        """Give some source images the intensities of a target image; which ones, torch's generator decides."""
+        drawn = (torch.rand(len(image)) < self._params.appearance).tolist()
+        return torch.stack([
+            match_histogram(own, target[number % len(target)]) if take else own
+            for number, (own, take) in enumerate(zip(image, drawn, strict=True))
+        ])  # fmt: skip
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """That of the discriminators."""
+        return self._optimizers
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Let the slow encoder follow."""
+        if self._teacher is None:
+            return
+        for slow, weight in zip(self._teacher.parameters(), self._network.parameters(), strict=True):
+            slow.lerp_(weight, 1 - self._params.teacher_decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Discriminators, their optimizer, the slow encoder."""
+        state = self._adapter.state_dict()
+        tensors = {name: t for name, t in state.items() if not name.startswith("network.")}
+        for optimizer in self._optimizers:
+            tensors |= prefixed("optimizer", optimizer_tensors(optimizer))
+        if self._teacher is not None:
+            tensors |= prefixed("teacher", self._teacher.state_dict())
+        return prefixed("adaptation", tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` gave."""
+        kept = Checkpoint(checkpoint.part("adaptation"), {})
+        for optimizer in self._optimizers:
+            restore_optimizer(optimizer, kept.part("optimizer"))
+        if self._teacher is not None:
+            self._teacher.load_state_dict(kept.part("teacher"))
+        own = {
+            name: tensor
+            for name, tensor in kept.tensors.items()
+            if not name.startswith(("optimizer.", "teacher."))
+        }
+        self._adapter.load_state_dict({**self._adapter.state_dict(), **own})

@@ -1,0 +1,288 @@
+"""From cropped cases to a model folder: what the train stage does, in each of its processes."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED, PLACES, build_network
+from pipeline.adaptation.params import AdaptParams
+from pipeline.adaptation.variants import ADAPTATIONS
+from pipeline.compute.distributed import Processes
+from pipeline.errors import UsageError
+from pipeline.models.model_card import ModelCard, label_entries, package_versions, save_model
+from pipeline.names import OURS, method_of
+from pipeline.params.base import load_section
+from pipeline.paths import CURVES, MODELS, of_run
+from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
+from pipeline.training.ablations import ABLATIONS
+from pipeline.training.adaptation_objective import AdaptationObjective
+from pipeline.training.augment import AugmentParams
+from pipeline.training.cohort import Cohort, read_cohort
+from pipeline.training.curves import write_curves
+from pipeline.training.extra_objective import ExtraObjective
+from pipeline.training.flow_objective import make_flow_objective
+from pipeline.training.learner import Learner
+from pipeline.training.losses import LossesParams
+from pipeline.training.network import NetworkSection
+from pipeline.training.networks import NETWORKS
+from pipeline.training.params import TrainParams
+from pipeline.training.trainer import Course, Target, Trainer
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The sections that a training depends on.
+
+    Attributes:
+        name: of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
+        builder: key of the network's builder.
+        network: its section, an ablation's changes included.
+        losses: objectives.
+        augment: augmentation.
+        train: training; `lr` is the network's own where it has one.
+        adapt: the adaptation; None where there is none.
+        variant: a key of `ADAPTATIONS`; None for the adaptation itself.
+    """
+
+    name: str
+    builder: str
+    network: NetworkSection
+    losses: LossesParams
+    augment: AugmentParams
+    train: TrainParams
+    adapt: AdaptParams | None = None
+    variant: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the builder takes."""
+        options = self.network.options()
+        if self.builder in DEEPLY_SUPERVISED:
+            options["deep_supervision"] = self.losses.deep_supervision
+        if self.builder == OURS and self.modality_dropout:
+            options["missing_token"] = True
+        return options
+
+    @property
+    def intensity(self) -> Intensity:
+        """How images become the network's input."""
+        return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
+
+    @property
+    def sees_pairs(self) -> bool:
+        """Whether the network looks at both images of a pair."""
+        return bool(self.network.options().get("streams", "both") == "both")
+
+    @property
+    def modality_dropout(self) -> float:
+        """How often a training sample loses a modality: never where that would do harm.
+
+        A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
+        complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
+        compared with is trained like it.
+        """
+        return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
+
+    @property
+    def augmentation(self) -> AugmentationSettings | None:
+        """The augmentation, if there is one; a network of one stream has its image and label left together.
+
+        In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
+        """
+        if not self.augment.enabled:
+            return None
+        settings = AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
+        return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
+
+
+def read_params(model: str, ablation: str | None = None) -> ModelParams:
+    """Read the sections that the training of `model` depends on.
+
+    Args:
+        model: a key of `network`.
+        ablation: a key of `ABLATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such model or ablation, or a bad value.
+    """
+    if model not in NETWORKS:
+        raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
+    network, train = load_section(NETWORKS[model], "network", model), load_section(TrainParams, "train")
+    if ablation is not None:
+        if model != "crossmodalnet" or ablation not in ABLATIONS:
+            raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
+        network = network.model_copy(update=dict(ABLATIONS[ablation]))
+    return ModelParams(
+        model if ablation is None else f"{model}-{ablation}",
+        model,
+        network,
+        load_section(LossesParams, "losses"),
+        load_section(AugmentParams, "augment"),
+        train if network.lr is None else train.model_copy(update={"lr": network.lr}),
+    )
+
+
+def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
+    """Add the adaptation of section `adapt`, where it is on.
+
+    Args:
+        params: of a training without.
+        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such variant, or one of an adaptation that is off.
+    """
+    adapt = load_section(AdaptParams, "adapt")
+    if not adapt.enabled:
+        if variant is not None:
+            raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
+        return params
+    if params.losses.cmif:
+        raise UsageError(
+            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
+        )
+    if variant is None:
+        return replace(params, adapt=adapt)
+    if variant not in ADAPTATIONS or params.name != OURS:
+        raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    return replace(params, name=method_of(variant), adapt=changed, variant=variant)
+
+
+def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
+    """Train, and write the model folder and its curves; every process calls this, the main one writes.
+
+    Raises:
+        PipelineError: as `run_training`.
+    """
+    cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
+    trainer, course = run_training(params, cohort, seed, processes)
+    if processes.is_main:
+        card = make_card(params, seed, cohort, course)
+        folder = of_run(MODELS, params.name, seed)
+        save_model(folder, card, course.best, trainer.last_weights(), trainer.candidates())
+        write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), course.rows)
+
+
+def run_training(
+    params: ModelParams, cohort: Cohort, seed: int, processes: Processes
+) -> tuple[Trainer, Course]:
+    """Train one network to the end of its budget; every process calls this.
+
+    Args:
+        params: of the training.
+        cohort: pairs to train on.
+        seed: of the first weights, the order of samples and their augmentation.
+        processes: which train together.
+
+    Raises:
+        UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.
+        DataError: a pair is missing or unfit, or the training diverges.
+        InterruptedRunError: stopped by a signal, after writing a checkpoint.
+    """
+    train = params.train
+    if train.batch_size % processes.world_size:
+        raise UsageError(
+            f"train.batch_size = {train.batch_size} cannot be shared equally "
+            f"by {processes.world_size} processes"
+        )
+    torch.manual_seed(seed)
+    try:
+        network = build_network(
+            params.builder, params.options, patch_size=train.patch_size, num_classes=NUM_CLASSES
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"network.{params.builder} with train.patch_size {train.patch_size}: {error}"
+        ) from error
+    samples = _samples(params, cohort.training, seed)
+    learner = Learner(
+        network, params.losses, train, processes, _extra(params, cohort), params.network.offset_rate
+    )
+    work = find_work(params, cohort, seed)
+    target = _target(params, cohort, seed)
+    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target)
+    return trainer, trainer.run()
+
+
+def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
+    """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
+    code = code_fingerprint("pipeline.training.train_model", PLACES[params.builder][0])
+    parts = [params.options, params.losses, params.augment, params.train.essential(), params.adapt, seed]
+    return work_folder(
+        "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
+    )
+
+
+def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> TrainingSet:
+    return TrainingSet(
+        cases,
+        settings=params.augmentation,
+        patch_size=params.train.patch_size,
+        samples_per_case=params.train.samples_per_case,
+        foreground_share=params.train.foreground_share,
+        seed=seed,
+        batch_size=params.train.batch_size,
+        modality_dropout=params.modality_dropout,
+    )
+
+
+def _target(params: ModelParams, cohort: Cohort, seed: int) -> Target | None:
+    """Give the domain that a training adapts to; its samples are drawn apart from the source's."""
+    if params.adapt is None or not cohort.target:
+        return None
+    samples = _samples(params, cohort.target, sample_seed(seed, 2))
+    return Target(samples, cohort.target, params.adapt.entropy_weight)
+
+
+def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraObjective]:
+    adapt, weight = params.adapt, params.losses.cmif
+    if adapt is not None and cohort.target:
+        return lambda network: AdaptationObjective(network, adapt)
+    return lambda network: make_flow_objective(network, weight) if weight else ExtraObjective(network)
+
+
+def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) -> ModelCard:
+    """Write down what the model is."""
+    return ModelCard(
+        name=params.name,
+        builder=params.builder,
+        seed=seed,
+        network=json.loads(json.dumps(params.options)),  # lists for tuples, as a card has them
+        patch_size=params.train.patch_size,
+        spacing_mm=cohort.spacing_mm,
+        size=cohort.size,
+        ct_window_hu=params.train.ct_window_hu,
+        mr_percentiles=params.train.mr_percentiles,
+        labels=label_entries(),
+        num_classes=NUM_CLASSES,
+        train=params.train.essential(),
+        losses=params.losses.model_dump(mode="json"),
+        augment=params.augment.model_dump(mode="json"),
+        versions=package_versions(),
+        adaptation=_adaptation_entry(params),
+        data_fingerprint=cohort.fingerprint,
+        training_pairs=_names(cohort.training),
+        validation_pairs=_names(cohort.validation),
+        best_epoch=course.best_epoch,
+        validation_dice=course.best_dice,
+    )
+
+
+def _adaptation_entry(params: ModelParams) -> dict[str, Any] | None:
+    if params.adapt is None:
+        return None
+    return {"variant": params.variant, **params.adapt.model_dump(mode="json", exclude={"enabled", "target"})}
+
+
+def _names(cases: Sequence[LabelledCase]) -> tuple[str, ...]:
+    return tuple(case.name for case in cases)

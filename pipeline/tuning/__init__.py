@@ -1,0 +1,1 @@
+"""Short trainings that find a learning rate."""

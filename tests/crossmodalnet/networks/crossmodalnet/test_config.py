@@ -1,0 +1,66 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from pipeline.training.network import CrossModalNetParams
+
+
+def config(**changes: Any) -> CrossModalNetConfig:
+    return replace(CrossModalNetConfig.from_mapping(CrossModalNetParams().options()), **changes)
+
+
+def test_windows_are_chosen_where_the_options_do_not_say():
+    found = config(window=None, cross_window=None)
+    assert found.window_at((10, 10, 5)) == (5, 5, 5)
+    assert found.cross_window_at(0, (10, 12, 10)) == (5, 6, 5)
+    assert found.cross_window_at(1, (5, 5, 5)) is None
+    assert found.wasteful_windows((40, 40, 40)) == []
+
+
+def test_given_windows_stay_and_wasteful_ones_are_named_with_what_would_divide():
+    found = config(window=(4, 4, 4), cross_window=((5, 5, 5), None))
+    assert found.window_at((10, 10, 10)) == (4, 4, 4)
+    fine, coarse = found.wasteful_windows((40, 40, 40))
+    assert fine == "window [4, 4, 4] adds 73% to the [10, 10, 10] tokens of level 1; [5, 5, 5] adds 0%"
+    assert coarse == "window [4, 4, 4] adds 310% to the [5, 5, 5] tokens of level 2; [5, 5, 5] adds 0%"
+
+
+def test_windows_of_the_cross_attention_are_named_too():
+    found = config(cross_window=((4, 4, 4), None))
+    assert [text.split()[0] for text in found.wasteful_windows((40, 40, 40))] == ["cross_window"]
+    assert replace(found, cross=False).wasteful_windows((40, 40, 40)) == []
+
+
+@pytest.mark.parametrize(
+    ("stride", "channels", "expected"),
+    [((4, 4, 4), (8, 24), (8, 24)), ((8, 8, 8), (8, 24), (8, 24, 24)), ((1, 1, 1), (8,), ())],
+)
+def test_finer_maps_have_the_channels_given_and_the_last_serves_further_ones(stride, channels, expected):
+    assert config(patch_embedding=stride, stem_channels=channels).finer_channels == expected
+
+
+def test_a_linear_stem_has_no_finer_maps():
+    assert config(stem="linear").finer_channels == ()
+
+
+def test_only_options_with_a_default_may_be_missing():
+    options = CrossModalNetParams().options()
+    assert not CrossModalNetConfig.from_mapping(options).deep_supervision
+    assert CrossModalNetConfig.from_mapping({**options, "deep_supervision": True}).deep_supervision
+    del options["heads"]
+    with pytest.raises(ValueError, match="heads unknown or missing"):
+        CrossModalNetConfig.from_mapping(options)
+
+
+def test_a_stem_needs_channels():
+    with pytest.raises(ValueError, match="stem_channels must have an entry"):
+        config(stem_channels=())
+
+
+def test_a_single_token_at_the_deepest_level_is_refused_where_it_would_be_normalised():
+    with pytest.raises(ValueError, match="joins: conv needs two tokens at the deepest level"):
+        config().check_size((8, 8, 8))
+    config().check_size((8, 8, 16))
+    config(joins="linear").check_size((8, 8, 8))

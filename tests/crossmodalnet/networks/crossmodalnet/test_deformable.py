@@ -1,0 +1,129 @@
+import pytest
+import torch
+
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, deformable_sample
+
+
+def by_grid_sample(features, offsets, weights):
+    """Eq. 7 by torch's own trilinear sampler."""
+    _, d, h, w, _ = features.shape
+    size = torch.tensor([d, h, w])
+    here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in (d, h, w)), indexing="ij"), dim=-1).to(
+        features.dtype
+    )
+    out = torch.zeros_like(features)
+    for k, weight in enumerate(weights):
+        position = here + offsets[..., k, :]
+        grid = (2 * position / (size - 1).clamp(min=1) - 1).flip(-1).expand(len(features), -1, -1, -1, -1)
+        sampled = torch.nn.functional.grid_sample(
+            features.movedim(-1, 1), grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
+        out = out + weight * sampled.movedim(1, -1)
+    return out
+
+
+@pytest.mark.parametrize("size", [(4, 5, 6), (2, 3, 2)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_agrees_with_grid_sample(size, shared):
+    features = torch.randn(2, *size, 3, dtype=torch.float64)
+    offsets = 3 * torch.randn(1 if shared else 2, *size, 4, 3, dtype=torch.float64)
+    weights = torch.randn(4, dtype=torch.float64)
+    torch.testing.assert_close(
+        deformable_sample(features, offsets, weights),
+        by_grid_sample(features, offsets, weights),
+    )
+
+
+def test_gradients_agree_with_finite_differences():
+    features = torch.randn(1, 3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    offsets = (0.3 * torch.rand(1, 3, 4, 2, 2, 3, dtype=torch.float64) + 0.1).requires_grad_()
+    weights = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(deformable_sample, (features, offsets, weights))
+
+
+def test_zero_offsets_and_one_hot_weights_are_the_identity():
+    features = torch.randn(2, 3, 4, 5, 6)
+    offsets = torch.zeros(1, 3, 4, 5, 3, 3)
+    assert torch.equal(deformable_sample(features, offsets, torch.tensor([1.0, 0.0, 0.0])), features)
+
+
+def test_whole_offsets_shift_the_map():
+    features = torch.randn(1, 4, 3, 3, 2)
+    offsets = torch.zeros(1, 4, 3, 3, 1, 3)
+    offsets[..., 0] = 1
+    out = deformable_sample(features, offsets, torch.ones(1))
+    assert torch.equal(out[:, :-1], features[:, 1:])
+    assert torch.equal(out[:, -1], features[:, -1])
+
+
+def test_weighted_sum_of_a_linear_map_by_hand():
+    d, h, w = torch.meshgrid(*(torch.arange(8.0),) * 3, indexing="ij")
+    ramp = (100 * d + 10 * h + w)[None, ..., None]
+    offsets = torch.tensor([[0.5, -0.25, 1.0], [-1.0, 0.0, 0.5]]).expand(1, 8, 8, 8, 2, 3)
+    out = deformable_sample(ramp, offsets, torch.tensor([2.0, 3.0]))[0, 2:-2, 2:-2, 2:-2, 0]
+    expected = 5 * ramp[0, 2:-2, 2:-2, 2:-2, 0] + 2 * (50 - 2.5 + 1) + 3 * (-100 + 0.5)
+    torch.testing.assert_close(out, expected)
+
+
+def test_static_offsets_count_3kdhw():
+    operator = DeformableOperator(6, (4, 5, 6), num_points=3)
+    counts = {name: p.numel() for name, p in operator.named_parameters()}
+    assert counts == {"raw_offsets": 3 * 3 * 4 * 5 * 6, "weights": 3}
+
+
+@pytest.mark.parametrize("kind", ["static", "predicted"])
+def test_offsets_are_bounded(kind):
+    operator = DeformableOperator(2, (3, 4, 5), num_points=2, max_offset=1.5, offsets=kind)
+    with torch.no_grad():
+        for parameter in operator.parameters():
+            parameter.mul_(1e4)
+    offsets = operator.offsets(torch.randn(1, 3, 4, 5, 2))
+    assert offsets.shape == (1, 3, 4, 5, 2, 3)
+    assert 1.4 < offsets.abs().max() <= 1.5
+
+
+@pytest.mark.parametrize("kind", ["static", "predicted"])
+def test_starts_near_the_identity(kind):
+    operator = DeformableOperator(3, (6, 6, 6), num_points=4, offsets=kind)
+    features = torch.randn(1, 6, 6, 6, 3)
+    assert operator.offsets(features).abs().max() < 1
+    assert (operator(features) - features).abs().mean() < 0.35 * features.abs().mean()
+
+
+@pytest.mark.parametrize("kind", ["static", "predicted"])
+def test_module_samples_at_its_offsets(kind):
+    operator = DeformableOperator(3, (3, 4, 5), num_points=2, offsets=kind)
+    features = torch.randn(2, 3, 4, 5, 3)
+    expected = by_grid_sample(features, operator.offsets(features), operator.weights)
+    torch.testing.assert_close(operator(features), expected)
+
+
+def test_predicted_offsets_take_any_size_and_differ_by_case():
+    operator = DeformableOperator(3, (3, 4, 5), offsets="predicted")
+    features = torch.randn(2, 6, 2, 3, 3)
+    offsets = operator.offsets(features)
+    assert offsets.shape == (2, 6, 2, 3, 4, 3)
+    assert not torch.allclose(offsets[0], offsets[1])
+    assert operator(features).shape == features.shape
+
+
+def test_static_offsets_are_tied_to_their_size():
+    with pytest.raises(ValueError, match=r"static .* \(3, 4, 5\), got \(3, 4, 6\)"):
+        DeformableOperator(2, (3, 4, 5))(torch.zeros(1, 3, 4, 6, 2))
+
+
+@pytest.mark.parametrize("kind", ["static", "predicted"])
+def test_all_of_it_learns(kind):
+    operator = DeformableOperator(3, (3, 4, 5), num_points=3, offsets=kind)
+    operator(torch.randn(1, 3, 4, 5, 3)).square().sum().backward()
+    for name, parameter in operator.named_parameters():
+        assert parameter.grad is not None, name
+        # Only at the border can an offset point out of the map and have no effect.
+        assert (parameter.grad != 0).float().mean() > 0.7, name
+
+
+def test_positions_outside_take_the_border_value():
+    features = torch.arange(4.0).view(1, 4, 1, 1, 1)
+    offsets = torch.zeros(1, 4, 1, 1, 1, 3)
+    offsets[..., 0] = 2.5
+    assert deformable_sample(features, offsets, torch.ones(1)).flatten().tolist() == [2.5, 3.0, 3.0, 3.0]

@@ -1,0 +1,91 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from crossmodalnet.networks.resenc_unet.network import build_resenc_unet, plan_strides
+
+OPTIONS = {"size": "small", "deep_supervision": True, "checkpointing": False}
+
+
+def make(patch_size=(40, 40, 40), **options):
+    return build_resenc_unet(OPTIONS | options, patch_size, 8)
+
+
+def count_parameters(channels: tuple[int, ...], blocks: tuple[int, ...]) -> int:
+    """Count by hand: convolutions have a bias, but for those of shortcuts; norms have scale and shift."""
+    total, last = 27 * 2 * channels[0] + 3 * channels[0], channels[0]
+    for c, num in zip(channels, blocks, strict=True):
+        total += 27 * last * c + 3 * c + (2 * num - 1) * (27 * c * c + 3 * c)
+        total += (last * c + 2 * c) * (last != c)
+        last = c
+    for skip, below in pairwise(channels):
+        total += 8 * below * skip + skip + 27 * 2 * skip * skip + 3 * skip + 8 * skip + 8
+    return total
+
+
+def test_parameters_are_those_of_the_plan():
+    with torch.device("meta"):
+        network = make((128, 128, 128), size="m")
+    expected = count_parameters((32, 64, 128, 256, 320, 320), (1, 3, 4, 6, 6, 6))
+    assert sum(p.numel() for p in network.parameters()) == expected == 102_355_464
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "halvings"),
+    [((128, 128, 128), [(2, 2, 2)] * 5),
+     ((40, 56, 40), [(2, 2, 2)] * 3),  # nnU-Net's plan for the hippocampus
+     ((64, 64, 8), [(2, 2, 2), (2, 2, 1), (2, 2, 1), (2, 2, 1)]),
+     ((32, 4, 4), [(2, 1, 1), (2, 1, 1)]), ((7, 8, 9), [(1, 2, 2)])],
+)  # fmt: skip
+def test_strides_are_those_of_nnunet(patch_size, halvings):
+    assert plan_strides(patch_size) == [(1, 1, 1), *halvings]
+
+
+def test_a_patch_too_small():
+    with pytest.raises(ValueError, match=r"two axes of 8 voxels or one of 12, got \(7, 11, 4\)"):
+        make((7, 11, 4))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_deep_supervision_in_training(batch):
+    network = make()
+    outputs = network(torch.randn(batch, 2, 40, 56, 48))
+    sizes = [(40, 56, 48), (20, 28, 24), (10, 14, 12)]
+    assert [tuple(o.shape) for o in outputs] == [(batch, 8, *size) for size in sizes]
+    assert all(o.isfinite().all() for o in outputs)
+    sum(o.square().mean() for o in outputs).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_weight_learns(deep):
+    network = make(deep_supervision=deep)
+    x = torch.randn(1, 2, 16, 24, 16)
+    out = network(x)
+    sum(o.square().mean() for o in (out if deep else [out])).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_residual_branches_begin_near_zero():
+    names = [n for n, p in make().named_parameters() if n.endswith("weight") and p.abs().max() < 2e-3]
+    assert len(names) == 1 + 2 + 2 + 2
+    assert all(".conv2.all_modules.1.weight" in name for name in names)
+
+
+@torch.inference_mode()
+def test_a_flat_patch_keeps_its_short_axis():
+    assert make((64, 64, 8)).eval()(torch.randn(1, 2, 30, 16, 6)).shape == (1, 8, 30, 16, 6)
+
+
+def test_weights_are_stored_once():
+    network = make()
+    tensors = network.state_dict().values()
+    assert len({t.data_ptr() for t in tensors}) == len(tensors) == len(list(network.parameters()))
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match="legacy unknown or missing"):
+        make(legacy=True)
+    with pytest.raises(ValueError, match="size of resenc_unet must be one of m, small, got 'l'"):
+        make(size="l")

@@ -1,0 +1,204 @@
+import itertools
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from timm.layers import DropPath
+from timm.models.swin_transformer import SwinTransformer
+from torch import nn
+
+from crossmodalnet.networks.swin_unet.layers import PatchExpand2d, SwinBlock2d
+from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, SwinUnetConfig, build_swin_unet
+
+PUBLISHED = SIZES["published"]
+# The published network with a quarter of its channels, without stochastic depth.
+NARROW = replace(PUBLISHED, channels=24, drop_path=0.0)
+TINY = SwinUnetConfig(
+    channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0, drop_path=0.0
+)
+
+
+def randomised(network):
+    """Large random parameters: those that start at 0 or near it count too."""
+    for name, parameter in network.named_parameters():
+        nn.init.normal_(parameter, std=1.0 if "table" in name else 0.2)
+    return network.eval()
+
+
+def make(size="small", *, checkpointing=False):
+    return build_swin_unet({"size": size, "checkpointing": checkpointing}, (40, 40, 40), 8)
+
+
+def test_published_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        network = make("published")
+    assert sum(p.numel() for p in network.parameters()) == 27_167_268
+
+
+def block_by_loops(block, f, shift):
+    """A block on a map (h, w, c), one pair of tokens and one head at a time, with Swin's full bias table."""
+    attn, window = block.attn, block.window
+    heads, c = attn.num_heads, f.shape[-1]
+    tokens = list(itertools.product(*map(range, f.shape[:2])))
+    clipped = [min(n, window) for n in f.shape[:2]]
+    group = {p: tuple((i - s) // n for i, s, n in zip(p, shift, clipped, strict=True)) for p in tokens}
+    qkv = attn.qkv(block.norm1(f)).unflatten(-1, (3, heads, c // heads))
+    table = attn.relative_position_bias_table.view(2 * window - 1, 2 * window - 1, heads)
+    out = torch.zeros_like(f)
+    for p, h in itertools.product(tokens, range(heads)):
+        keys = [q for q in tokens if group[q] == group[p]]
+        scores = [
+            (qkv[p][0, h] @ qkv[q][1, h]) / math.sqrt(c // heads)
+            + table[p[0] - q[0] + window - 1, p[1] - q[1] + window - 1, h]
+            for q in keys
+        ]
+        values = torch.stack([qkv[q][2, h] for q in keys])
+        out[p].view(heads, -1)[h] = torch.softmax(torch.stack(scores), 0) @ values
+    x = f + attn.proj(out)
+    return x + block.mlp(block.norm2(x))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (3, 4), (5, 2), (2, 7)])
+@pytest.mark.parametrize("shifted", [False, True])
+@torch.no_grad()
+def test_block_agrees_with_loops_over_tokens(size, shifted):
+    block = randomised(
+        SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0, checkpointing=False)
+    )
+    f = torch.randn(2, *size, 4)
+    # An axis that one window covers is not shifted.
+    shift = tuple(1 if shifted and n > 3 else 0 for n in size)
+    torch.testing.assert_close(block(f)[1], block_by_loops(block, f[1], shift))
+
+
+@torch.no_grad()
+def test_encoder_is_swin_and_takes_its_weights():
+    network = randomised(SwinUnet(replace(NARROW, skip="output"), 8))
+    swin = SwinTransformer(in_chans=2, embed_dim=24, depths=(2, 2, 2, 2), num_classes=0).eval()
+    encoder = {
+        k: v for k, v in network.state_dict().items() if k.startswith(("patch_embed", "layers", "norm"))
+    }
+    # timm counts a merging to the level after it; Swin's own checkpoints, to the level before.
+    renamed = {re.sub(r"(\d)\.down", lambda m: f"{int(m[1]) + 1}.down", k): v for k, v in encoder.items()}
+    swin.load_state_dict(renamed, strict=True)
+    x = torch.randn(1, 2, 224, 224)
+    deepest, skips = network.encode(x)
+    expected, levels = swin.forward_intermediates(x)
+    torch.testing.assert_close(deepest, expected, atol=1e-4, rtol=1e-4)
+    for skip, level in zip(skips, levels, strict=True):
+        torch.testing.assert_close(skip.permute(0, 3, 1, 2), level, atol=1e-4, rtol=1e-4)
+
+
+def expand_by_pixel_shuffle(part, x):
+    """Patch expanding of (n, h, w, c) with PyTorch's shuffle, which wants channels ordered (c p q)."""
+    wide = part.expand(x).unflatten(-1, (part.scale**2, -1)).transpose(-1, -2).flatten(-2)
+    return part.norm(nn.functional.pixel_shuffle(wide.permute(0, 3, 1, 2), part.scale).permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("skip", ["output", "input"])
+@torch.no_grad()
+def test_decoder_is_wired_as_published(skip):
+    network = randomised(SwinUnet(replace(NARROW, depths=(1, 1, 1), heads=(1, 2, 4), skip=skip), 8))
+    images = torch.randn(1, 2, 64, 112)
+    before = [network.patch_embed(images)]
+    after = []
+    for level in network.layers:
+        after.append(level.blocks(before[-1]))
+        before.append(level.downsample(after[-1]))
+    zero, one = (after if skip == "output" else before)[:2]
+    x = network.norm(after[2])
+    for level, other in zip(network.decoder, (one, zero), strict=True):
+        first, second = level.fuse.weight.chunk(2, dim=1)
+        x = level.blocks(
+            expand_by_pixel_shuffle(level.expand, x) @ first.T + other @ second.T + level.fuse.bias
+        )
+    x = expand_by_pixel_shuffle(network.expand, network.decoder_norm(x))
+    expected = torch.einsum("nhwc,kc->nkhw", x, network.output.weight[:, :, 0, 0])
+    torch.testing.assert_close(network.forward_slices(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_patch_expanding_by_hand():
+    part = PatchExpand2d(1, 2, 2)
+    with torch.no_grad():
+        # Channels 2 r and 2 r + 1 belong to the pixel r = 2 p + q; the norm makes (a, b) +-1 by their order.
+        part.expand.weight.copy_(torch.tensor([[1.0], [9.0], [9.0], [1.0], [9.0], [1.0], [1.0], [9.0]]))
+    first = part(torch.ones(1, 1, 1, 1))[0, ..., 0].sign()
+    assert first.tolist() == [[-1, 1], [1, -1]]
+
+
+def test_axial_slices_are_segmented_one_by_one():
+    network = randomised(SwinUnet(TINY, 3))
+    x = torch.randn(2, 2, 11, 14, 3)
+    with torch.no_grad():
+        out = network(x)
+        assert out.shape == (2, 3, 11, 14, 3)
+        torch.testing.assert_close(out[1, ..., 2], network.forward_slices(x[1:2, ..., 2])[0])
+        x[:, ..., 0] += 1.0
+        torch.testing.assert_close(network(x)[..., 1:], out[..., 1:])
+
+
+def test_stochastic_depth_rises_along_the_encoder_and_falls_along_the_decoder():
+    with torch.device("meta"):
+        network = make("published")
+    rates = [m.drop_prob for m in network.modules() if isinstance(m, DropPath)]
+    # The encoder's first block has none, nor has the decoder's last but one.
+    encoder, decoder = [1, 2, 3, 4, 5, 6, 7], [4, 5, 2, 3, 1]
+    assert rates == pytest.approx([0.2 * n / 7 for n in encoder + decoder])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_small_has_finite_outputs_and_gradients_everywhere(batch):
+    network = make()
+    out = network(torch.randn(batch, 2, 40, 56, 48))
+    assert out.shape == (batch, 8, 40, 56, 48)
+    assert out.isfinite().all()
+    out.square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("size", ["small", "published"])
+@torch.no_grad()
+def test_any_size_goes_in_and_comes_out(size):
+    network = make(size).eval()
+    for shape in ((16, 16, 2), (37, 50, 1)):
+        out = network(torch.randn(1, 2, *shape))
+        assert out.shape == (1, 8, *shape)
+        assert out.isfinite().all()
+
+
+def test_checkpointing_keeps_less_for_the_backward_pass():
+    kept = []
+    for checkpointing in (False, True):
+        sizes = {}
+        network, x = make(checkpointing=checkpointing), torch.randn(1, 2, 20, 24, 4)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: sizes.__setitem__(t.data_ptr(), t.nbytes) or t, lambda t: t
+        ):
+            network(x)
+        kept.append(sum(sizes.values()))
+    assert kept[1] < kept[0] / 2
+
+
+@torch.no_grad()
+def test_autocast_stays_close():
+    network = make().eval()
+    x = torch.randn(1, 2, 24, 20, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = network(x)
+    full = network(x)
+    assert (low - full).abs().mean() < 0.05 * full.abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"size": "small"}, "checkpointing unknown or missing"),
+     ({"size": "small", "checkpointing": False, "legacy": True}, "legacy unknown or missing"),
+     ({"size": "huge", "checkpointing": False}, "size .* one of published, small, got 'huge'")],
+)  # fmt: skip
+def test_wrong_options_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        build_swin_unet(config, (40, 40, 40), 8)

@@ -1,0 +1,54 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from crossmodalnet.registration.initialise import write_translation
+from crossmodalnet.registration.quality import deformation, measure
+from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr
+
+
+def _field(path: Path, matrix: NDArray[np.float64], affine: NDArray[np.float64]) -> Path:
+    """Write the displacement `matrix @ x` (RAS) of a 7x6x5 grid as ANTs does: LPS vectors, five axes."""
+    index = np.indices((7, 6, 5)).reshape(3, -1)
+    x = affine[:3, :3] @ index + affine[:3, 3:]
+    vectors = (matrix @ x * np.array([[-1], [-1], [1]])).T.reshape(7, 6, 5, 1, 3)
+    nib.save(nib.Nifti1Image(vectors.astype(np.float32), affine), path)
+    return path
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("diagonal", "folded"), [((0, 0, 0), 0), ((0.3, -0.5, 0), 0), ((-1.2, 0, 0), 1), ((-1.2, -1.3, 0.2), 0)]
+)
+def test_a_linear_field_folds_where_its_determinant_is_negative(
+    diagonal: tuple[float, ...], folded: float, turned: bool, tmp_path: Path
+) -> None:
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    if turned:
+        affine[:3, :3] = Rotation.from_euler("xyz", [30, 20, 10], degrees=True).as_matrix() @ affine[:3, :3]
+    assert deformation(_field(tmp_path / "f.nii.gz", np.diag(diagonal), affine))[0] == folded
+
+
+def test_the_largest_displacement_is_the_longest_vector(tmp_path: Path) -> None:
+    path = _field(tmp_path / "f.nii.gz", np.diag([0.5, 0, 0.25]), np.diag([2.0, 3.0, 4.0, 1.0]))
+    assert deformation(path)[1] == pytest.approx(np.hypot(0.5 * 12, 0.25 * 16))
+
+
+def test_before_is_with_centres_aligned_whatever_the_start(
+    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path
+) -> None:
+    fixed = prepare_ct(scan("ct", centred(6.5))[0], 6.5)
+    moving = prepare_mr(scan("mr", centred(6.5), shift_mm=(20, 10, 0))[0], 6.5)
+    write_translation(fixed, moving, "geometric_centre", tmp_path / "bad.mat")
+    write_translation(fixed, moving, "centre_of_mass", tmp_path / "good.mat")
+    bad, good = (
+        measure(fixed, moving, Transform(tmp_path / f, None), tmp_path) for f in ("bad.mat", "good.mat")
+    )
+    assert bad.mi_before == good.mi_before == good.mi_after > bad.mi_after
+    assert (good.negative_jacobian_share, good.largest_displacement_mm) == (0, 0)

@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from crossmodalnet.labels import Modality
+from pipeline.cases.pairs import Pair, Role, Subject
+from pipeline.cases.params import SplitParams
+from pipeline.cases.split_file import read_split, write_split
+from pipeline.errors import DataError
+
+
+def _pair(number: int, role: Role) -> Pair:
+    ct, mr = (Subject(f"{m.value}_{number}", m, Path("i"), Path("l")) for m in Modality)
+    return Pair(ct, mr, role)
+
+
+def test_the_split_is_written_by_role_and_read_back(tmp_path: Path) -> None:
+    pairs = [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation"), _pair(4, "train")]
+    write_split(tmp_path / "split.json", pairs, SplitParams(folds=3, fold=1))
+    content = json.loads((tmp_path / "split.json").read_text())
+    assert content["test"] == [{"pair": "ct_2+mr_2", "ct": "ct_2", "mr": "mr_2"}]
+    assert (content["folds"], content["fold"]) == (3, 1)
+    assert read_split(tmp_path / "split.json") == {
+        "train": ["ct_1+mr_1", "ct_4+mr_4"], "validation": ["ct_3+mr_3"], "test": ["ct_2+mr_2"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", "[]", '{"train": []}', '{"train": [1], "validation": [], "test": []}']
+)
+def test_what_is_no_split_names_the_stage(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "split.json").write_text(content)
+    with pytest.raises(DataError, match="dvc repro split"):
+        read_split(tmp_path / "split.json")

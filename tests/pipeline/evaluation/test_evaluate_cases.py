@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crossmodalnet.imaging.nifti import write_label_map
+from crossmodalnet.imaging.volume import Volume
+from pipeline.errors import DataError
+from pipeline.evaluation.evaluate_cases import score_pair, write_tables
+from pipeline.evaluation.params import EvaluateParams
+
+AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
+
+
+def write(path: Path, start: int, affine: np.ndarray = AFFINE) -> Path:
+    """A label map with an LV of 4 x 4 x 4 voxels that begins at `start`."""
+    labels = np.zeros((12, 10, 8), np.uint8)
+    labels[start : start + 4, 3:7, 2:6] = 1
+    write_label_map(path, Volume(labels, affine))
+    return path
+
+
+def test_files_are_scored_with_the_spacing_of_their_affine(tmp_path: Path) -> None:
+    prediction, truth = write(tmp_path / "p.nii.gz", 4), write(tmp_path / "t.nii.gz", 5)
+    table = score_pair("ct_1+mr_2", prediction, truth, 2.0).set_index("structure")
+    assert table.loc["LV", ["pair", "dice", "missed", "undefined"]].tolist() == ["ct_1+mr_2", 0.75, 0, 0]
+    assert table.loc["LV", ["hd95_mm", "betti_error"]].tolist() == pytest.approx([1.5, 0])
+    assert table["undefined"].sum() == 6
+
+
+def test_stray_pieces_are_counted(tmp_path: Path) -> None:
+    labels = np.zeros((12, 10, 8), np.uint8)
+    labels[1:4, 1:4, 1:4] = 1
+    labels[8, 8, 6] = labels[10, 1, 1] = 1
+    write_label_map(tmp_path / "p.nii.gz", Volume(labels, AFFINE))
+    table = score_pair("a", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 1), 2.0).set_index(
+        "structure"
+    )
+    assert table["stray"].tolist() == [2, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_missing_prediction_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: .*p.nii.gz not found"):
+        score_pair("ct_1+mr_2", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 5), 2.0)
+
+
+def test_a_damaged_prediction_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "p.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"p\.nii\.gz: cannot be read"):
+        score_pair("a", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 5), 2.0)
+
+
+def test_another_grid_is_an_error(tmp_path: Path) -> None:
+    prediction = write(tmp_path / "p.nii.gz", 4, np.diag([1.5, 2.0, 3.0, 1.0]))
+    with pytest.raises(DataError, match="not on the grid"):
+        score_pair("a", prediction, write(tmp_path / "t.nii.gz", 4), 2.0)
+
+
+def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
+    files = {start: write(tmp_path / f"{start}.nii.gz", start) for start in (2, 4, 5)}
+    tables = [score_pair("b", files[4], files[4], 2.0), score_pair("a", files[5], files[4], 2.0)]
+    found = write_tables(tmp_path, tables, EvaluateParams(bootstrap_samples=500))
+    # Resampling two subjects, the interval is that of the two values themselves.
+    assert found.summary == "mean Dice 0.875 [0.750, 1.000], MIoU 0.800, HD95 0.8 mm over 2 cases"
+    cases = pd.read_csv(tmp_path / "cases.csv")
+    assert cases["pair"].tolist() == ["a"] * 7 + ["b"] * 7
+    assert cases["dice"].isna().sum() == 12
+    assert (found.metrics["dice"], found.metrics["LV"]) == (0.875, 0.875)
+    intervals = pd.read_csv(tmp_path / "intervals.csv").set_index(["metric", "structure"])
+    assert intervals.loc[("iou", "mean"), ["mean", "low", "high"]].tolist() == [0.8, 0.6, 1.0]
+    assert pd.read_csv(tmp_path / "bars.csv")["structure"].tolist() == ["LV"]

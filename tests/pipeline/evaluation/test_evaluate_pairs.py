@@ -1,0 +1,20 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.evaluation.evaluate_pairs import knows_missing, takes_both
+
+
+@pytest.mark.parametrize(
+    ("network", "both"), [({}, True), ({"streams": "both"}, True), ({"streams": "mr"}, False)]
+)
+def test_networks_of_one_stream_do_not_take_both(network: dict[str, Any], both: bool) -> None:
+    assert takes_both(SimpleNamespace(network=network)) == both
+
+
+@pytest.mark.parametrize(
+    ("train", "knows"), [({}, False), ({"modality_dropout": 0.0}, False), ({"modality_dropout": 0.2}, True)]
+)
+def test_cards_from_before_modality_dropout_do_not_say_so(train: dict[str, Any], knows: bool) -> None:
+    assert knows_missing(SimpleNamespace(train=train)) == knows

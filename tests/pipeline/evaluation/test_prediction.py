@@ -1,0 +1,79 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.volume import Grid, Volume
+from pipeline.case_sets.cropped import CroppedCase
+from pipeline.errors import DataError
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.prediction import cleaned, predict_labels
+
+WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))
+NATIVE = Grid((50, 40, 30), np.array([[-1.4, 0, 0, 35], [0, 0, 2.0, -30], [0, -1.7, 0, 34], [0, 0, 0, 1]]))
+
+
+class Threshold(nn.Module):
+    """Calls RV what is bright on CT."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = torch.full((len(image), 8, *image.shape[2:]), -20.0)
+        logits[:, 0] = 0
+        logits[:, 2] = 20 * (image[:, 0] - 0.5)
+        return logits
+
+
+def loaded(network: nn.Module) -> Any:
+    card = SimpleNamespace(patch_size=(16, 16, 16), intensity=Intensity((0.0, 100.0), (0.0, 100.0)))
+    return SimpleNamespace(network=network, card=card)
+
+
+def case(ct: np.ndarray) -> CroppedCase:
+    mr = np.random.default_rng(0).random(WORKING.shape, np.float32)
+    label = np.zeros(WORKING.shape, np.uint8)
+    volumes = (Volume(data, WORKING.affine) for data in (ct.astype(np.float32), mr, label))
+    return CroppedCase("ct_1+mr_2", *volumes, NATIVE)
+
+
+def ball(radius_mm: float, centre_mm: tuple[float, ...], grid: Grid) -> np.ndarray:
+    points = grid.to_world(np.indices(grid.shape).reshape(3, -1)).T - centre_mm
+    return (np.linalg.norm(points, axis=1) <= radius_mm).reshape(grid.shape)
+
+
+def test_bright_balls_are_found_on_the_native_grid_and_only_the_largest_is_kept() -> None:
+    large, small = ((9, (-5.0, 3.0, 2.0)), (4, (15.0, -15.0, -12.0)))
+    ct = 100.0 * (ball(*large, WORKING) | ball(*small, WORKING))
+    for keep in (True, False):
+        params = EvaluateParams(keep_largest_component=keep)
+        found = cleaned(predict_labels(loaded(Threshold()), case(ct), params), params)
+        assert found.grid.same_as(NATIVE)
+        assert set(np.unique(found.data)) == {0, 2}
+        expected = ball(*large, NATIVE) if keep else ball(*large, NATIVE) | ball(*small, NATIVE)
+        mask = found.data == 2
+        assert 2 * (mask & expected).sum() / (mask.sum() + expected.sum()) > 0.9
+        assert mask[ball(2.5, small[1], NATIVE)].all() != keep
+
+
+def test_network_on_the_native_grid_needs_no_interpolation() -> None:
+    ct = 100.0 * ball(9, (0.0, 0.0, 0.0), WORKING)
+    same = CroppedCase("a", *(getattr(case(ct), name) for name in ("ct", "mr", "label")), WORKING)
+    found = predict_labels(loaded(Threshold()), same, EvaluateParams())
+    np.testing.assert_array_equal(found.data == 2, ct > 0)
+
+
+def test_output_that_is_not_finite_is_an_error() -> None:
+    class Broken(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.full((len(image), 8, *image.shape[2:]), float("nan"))
+
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: the network's output"):
+        predict_labels(loaded(Broken()), case(np.zeros(WORKING.shape)), EvaluateParams())
+
+
+def test_image_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: .*finite"):
+        predict_labels(loaded(Threshold()), case(np.full(WORKING.shape, np.nan)), EvaluateParams())

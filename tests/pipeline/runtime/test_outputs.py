@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.runtime.outputs import whole_folder, write_json
+
+
+def test_comes_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "new" / "a.json", {"dice": {"mean": 0.5}})
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"dice": {"mean": 0.5}}
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_must_be_finite_and_the_old_file_stays(tmp_path: Path, value: float) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": value})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+def test_a_folder_replaces_the_old_one_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for name in ("a", "b"):
+        with whole_folder(target) as new:
+            (new / name).touch()
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/b"]
+
+
+def fill_half(target: Path) -> None:
+    with whole_folder(target) as new:
+        (new / "half").touch()
+        raise RuntimeError
+
+
+def test_a_folder_that_fails_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError):
+        fill_half(target)
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/old"]

@@ -1,0 +1,88 @@
+"""Scenario `cohort`: pairing, and that no target label reaches anything but the pairing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.pipeline.target.quick import SECTIONS, WriteCohort
+
+from crossmodalnet.imaging.nifti import read_label_map, write_label_map
+from crossmodalnet.imaging.volume import Volume
+from pipeline.adaptation.params import TargetParams
+from pipeline.cases.pairs import Pair, Subject
+from pipeline.errors import DataError
+from pipeline.target_domain.cohort import choose_atlases, pair_target, prepare_cohort, write_cases
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _without_labels(pair: Pair) -> Pair:
+    return Pair(replace(pair.ct, label=None), replace(pair.mr, label=None), pair.role)
+
+
+def test_labelled_subjects_have_roles_and_others_train(write_cohort: WriteCohort, tmp_path: Path) -> None:
+    subjects = write_cohort(tmp_path)
+    assert {pair.role for pair in pair_target(subjects, SECTIONS.split)} == {"train", "validation", "test"}
+    few = [replace(s, label=None) if int(s.name[-1]) > 2 else s for s in subjects]
+    pairs = pair_target(few, SECTIONS.split)
+    assert {pair.role for pair in pairs} == {"train"}
+    assert len(pairs) == 4
+
+
+@pytest.mark.slow
+def test_no_byte_of_the_cases_depends_on_a_label(
+    project: Path, write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = pair_target(write_cohort(tmp_path / "other", extra_mm=9.0), SECTIONS.split)[:1]
+    atlases = choose_atlases(pair_target(_source(project, write_cohort), SECTIONS.split), 1)
+    found = []
+    for number, change in enumerate((None, _roll, _remove)):
+        if change:
+            for pair in pairs:
+                change(pair)
+        given = [_without_labels(pair) for pair in pairs] if change is _remove else pairs
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"work{number}"))  # so that nothing is reused
+        write_cases(given, atlases, SECTIONS, tmp_path / f"cases{number}")
+        found.append(_bytes(tmp_path / f"cases{number}"))
+    assert set(found[0]) == {
+        f"{p.name}/{name}" for p in pairs for name in ("ct.nii.gz", "mr.nii.gz", "crop.json")
+    }
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Path) -> None:
+    manifest = project / "data/raw/manifest.csv"
+    bare = [line.rsplit(",", 1)[0] + "," for line in manifest.read_text().splitlines()[1:] if "1001" in line]
+    extra = [line.replace("_1001,", "_2001,") for line in bare]
+    manifest.write_text(manifest.read_text() + "\n".join(extra) + "\n")
+    prepared = prepare_cohort(
+        TargetParams(source="unlabelled"), SECTIONS, tmp_path / "out", tmp_path / "scratch"
+    )
+    assert prepared.domain.target == {"train": ["ct_2001+mr_2001"], "validation": [], "test": []}
+    assert prepared.labels == {}
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_cohort_without_unlabelled_subjects_says_what_to_do(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"0 CT and 0 MR subjects(.|\n)*adapt\.target\.source"):
+        prepare_cohort(TargetParams(source="unlabelled"), SECTIONS, tmp_path, tmp_path / "scratch")
+
+
+def _source(project: Path, write_cohort: WriteCohort) -> list[Subject]:
+    return write_cohort(project / "data/raw")
+
+
+def _roll(pair: Pair) -> None:
+    for subject in (pair.ct, pair.mr):
+        assert subject.label is not None
+        label = read_label_map(subject.label)
+        write_label_map(subject.label, Volume(np.roll(label.data, 3, 1), label.affine))
+
+
+def _remove(pair: Pair) -> None:
+    for subject in (pair.ct, pair.mr):
+        assert subject.label is not None
+        subject.label.unlink()

@@ -1,0 +1,216 @@
+"""Training with JADA: it resumes, it looks at no label of the target, and its variants are what they say."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.adaptation.params import AdaptParams
+from pipeline.adaptation.variants import ADAPTATIONS
+from pipeline.compute.distributed import Processes
+from pipeline.errors import DataError, InterruptedRunError, UsageError
+from pipeline.models.model_card import load_model
+from pipeline.training.cohort import read_cohort
+from pipeline.training.learner import Learner
+from pipeline.training.train_model import read_params, train_model, with_adaptation
+
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+ON = {
+    "enabled": True,
+    "start": 0.0,
+    "every": 1,
+    "confidence": 0.1,
+    "voxels_per_class": 8,
+    "tree_voxels_per_class": 4,
+    "width": 4,
+    "topology_every": 2,
+}
+
+
+@pytest.fixture
+def adapted(target, set_params):
+    """Parameters with every term on, Betti numbers included."""
+    set_params(adapt={**ON, "volumes": 0.1, "betti": 0.1, "betti_every": 2}, validate_every=1)
+    return target
+
+
+def _train(variant=None, model="crossmodalnet"):
+    params = with_adaptation(read_params(model), variant)
+    train_model(params, 0, ALONE)
+    return Path("models") / params.name / "seed0"
+
+
+def _digest(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_terms_and_figures_are_in_the_curves(adapted):
+    folder = _train()
+    rows = pd.read_csv("curves/crossmodalnet/seed0.csv")
+    terms = ["marginal", "conditional", "output", "self_training", "topology", "volumes", "betti"]
+    assert [name for name in rows if name.startswith("loss_")] == [
+        f"loss_{name}" for name in ["dice", "ce", *terms]
+    ]
+    assert (rows[[f"loss_{name}" for name in terms]] > 0).all().all()
+    assert rows["marginal_accuracy"].between(0, 1).all()
+    assert rows["conditional_accuracy"].between(0, 1).all()
+    assert (rows["prototype_distance"] > 0).all()
+    assert rows["target_entropy"].between(0, 1).all()
+    assert rows["score"].to_numpy() == pytest.approx(rows["val_dice"] - rows["target_entropy"])
+    card = load_model(folder).card
+    assert card.best_epoch == int(rows["epoch"].iloc[rows["score"].to_numpy()[::-1].argmax() * -1 - 1])
+    assert card.adaptation is not None
+    assert card.adaptation["variant"] is None
+    assert sorted(f.name for f in folder.glob("epoch*")) == [f"epoch000{n}.safetensors" for n in (1, 2, 3)]
+
+
+def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
+    set_params(adapt={**ON, "start": 0.5}, validate_every=1, epochs=4)
+    _train()
+    rows = pd.read_csv("curves/crossmodalnet/seed0.csv")
+    assert rows["loss_marginal"].isna().tolist() == [True, True, False, False]
+    assert rows["loss"].notna().all()
+    assert rows["prototype_distance"].isna().tolist() == [True, True, False, False]
+    alone = pd.read_csv(_train("source_only").parent / "../../curves/crossmodalnet-source_only/seed0.csv")
+    names = ["loss_dice", "loss_ce"]
+    assert rows[names].iloc[:2].equals(alone[names].iloc[:2])
+
+
+def test_target_samples_are_seen_every_few_steps_each_once(adapted, set_params, monkeypatch):
+    step, seen = Learner.step, []
+
+    def watching(self, *arguments, target, **keywords):
+        seen.append(target and (target.number, target.image.numpy().tobytes()))
+        return step(self, *arguments, target=target, **keywords)
+
+    monkeypatch.setattr(Learner, "step", watching)
+    _train()
+    every_step = seen.copy()
+    seen.clear()
+    set_params(adapt={**ON, "every": 2})
+    _train()
+    assert seen[1::2] == [None] * 4
+    assert seen[0::2] == every_step[:5]
+
+
+def test_source_images_take_on_the_targets_intensities(adapted, set_params):
+    first = []
+    for share in (0.0, 1.0):
+        set_params(adapt={**ON, "appearance": share}, epochs=1)
+        _train()
+        first.append(pd.read_csv("curves/crossmodalnet/seed0.csv")["loss_ce"].iloc[0])
+    assert first[0] != first[1]
+
+
+def test_labels_of_the_target_can_be_deleted(adapted, cohort):
+    before = _digest(_train())
+    shutil.rmtree(cohort / "data/target_labels")
+    shutil.rmtree(cohort / ".work")
+    assert _digest(_train()) == before
+
+
+def test_images_of_the_target_matter(adapted, cohort):
+    before = _digest(_train())["weights.safetensors"]
+    shutil.rmtree(cohort / "data/target/target/p")
+    shutil.copytree(cohort / "data/target/target/q", cohort / "data/target/target/p")
+    assert _digest(_train())["weights.safetensors"] != before
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_resumed_in_the_middle_of_an_epoch_it_gives_the_same_bytes(
+    adapted, cohort, monkeypatch, set_params, every
+):
+    set_params(adapt={**ON, "every": every}, validate_every=1)
+    whole = _digest(_train())
+    shutil.rmtree(cohort / ".work")
+    step, taken = Learner.step, []
+
+    def stopping(self, *arguments, **keywords):
+        taken.append(step(self, *arguments, **keywords))
+        if len(taken) == 5:  # of three steps per epoch
+            signal.raise_signal(signal.SIGTERM)
+        return taken[-1]
+
+    monkeypatch.setattr(Learner, "step", stopping)
+    with pytest.raises(InterruptedRunError, match="epoch 2 of 3, step 2 of 3"):
+        _train()
+    assert _digest(_train()) == whole
+    assert len(taken) == 9
+
+
+def test_source_only_is_training_without_adaptation(adapted, set_params):
+    alone = load_model(_train("source_only"))
+    assert "loss_marginal" not in pd.read_csv("curves/crossmodalnet-source_only/seed0.csv")
+    set_params(validate_every=1)
+    plain = load_model(_train())
+    assert plain.card.adaptation is None
+    for name, tensor in plain.network.state_dict().items():
+        assert torch.equal(tensor, alone.network.state_dict()[name])
+
+
+def test_supervised_trains_on_the_targets_labels(adapted, cohort):
+    folder = _train("supervised")
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["training_pairs"], card["validation_pairs"]) == (["p", "q", "r"], ["s"])
+    (cohort / "data/target_labels/cases.json").write_text('["t"]')
+    with pytest.raises(UsageError, match=r"supervised trains on labels .* does not have"):
+        _train("supervised")
+
+
+def test_other_variants_change_what_they_say(adapted):
+    whole = AdaptParams(**ON)
+    for name in set(ADAPTATIONS) - {"source_only", "supervised"}:
+        params = with_adaptation(read_params("crossmodalnet"), name)
+        assert params.name == f"crossmodalnet-{name}"
+        assert params.adapt is not None
+        for key, value in ADAPTATIONS[name].items():
+            assert getattr(params.adapt, key) == value
+        assert any(getattr(whole, key) != value for key, value in ADAPTATIONS[name].items())
+    folder = _train("kernel")
+    assert "loss_conditional" in pd.read_csv("curves/crossmodalnet-kernel/seed0.csv")
+    assert load_model(folder).card.name == "crossmodalnet-kernel"
+
+
+def test_what_cannot_be_adapted(adapted, set_params):
+    with pytest.raises(UsageError, match="only crossmodalnet has the features"):
+        _train(model="mednext")
+    with pytest.raises(
+        UsageError, match="no adaptation 'nothing' of crossmodalnet; crossmodalnet has source_only"
+    ):
+        _train("nothing")
+    set_params(adapt={**ON, "decoder_level": 1})
+    with pytest.raises(UsageError, match=r"adapt\.decoder_level must be from 0 to 0"):
+        _train()
+    set_params(adapt=ON, losses={"cmif": 0.1})
+    with pytest.raises(UsageError, match=r"losses\.cmif and adapt\.enabled cannot be had together"):
+        _train()
+    set_params()
+    with pytest.raises(UsageError, match=r"adaptation kernel: adapt\.enabled is false"):
+        _train("kernel")
+
+
+def test_a_target_that_was_not_made(adapted, cohort):
+    intensity = read_params("crossmodalnet").intensity
+    (adapted / "domain.json").write_text('{"scenario": null}')
+    with pytest.raises(DataError, match="made without it: run `dvc repro target`"):
+        read_cohort(intensity, adapts=True)
+    (adapted / "domain.json").unlink()
+    with pytest.raises(DataError, match="dvc repro target"):
+        read_cohort(intensity, adapts=True)
+
+
+def test_a_target_on_another_grid(adapted, cohort):
+    from crossmodalnet.imaging.volume import Volume
+    from pipeline.case_sets.cropped import CroppedCase, read_cropped, write_cropped
+
+    case = read_cropped(adapted / "target/p")
+    assert case.ct
+    thin = Volume(case.ct.data[:8], case.ct.affine)
+    shutil.rmtree(adapted / "target/p")
+    write_cropped(adapted / "target/p", CroppedCase("p", thin, None, None, native=case.native))
+    with pytest.raises(DataError, match=r"p: \(8, 16, 16\) voxels"):
+        read_cohort(read_params("crossmodalnet").intensity, adapts=True)

@@ -1,0 +1,48 @@
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.metrics.mean_dice import mean_dice
+from pipeline.compute.distributed import Processes
+from pipeline.training.validation import Where, target_entropy, validate
+
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+
+
+def test_mean_dice_by_hand():
+    truth = torch.tensor([0, 1, 1, 2, 2, 0])
+    guess = torch.tensor([0, 1, 0, 2, 2, 3])
+    # class 1: 2 / 3; class 2: 1; class 3, absent from the truth: 0; class 4 occurs in neither
+    assert mean_dice(guess, truth, 5) == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_no_structure_at_all():
+    assert mean_dice(torch.zeros(4), torch.zeros(4), 3) == 0
+
+
+class Reader(nn.Module):
+    """Predicts the class that the CT channel holds."""
+
+    def forward(self, image):
+        return 50.0 * nn.functional.one_hot(image[:, 0].long(), 8).movedim(-1, 1).float()
+
+
+def test_mean_over_cases_of_any_size():
+    label = torch.randint(0, 8, (9, 10, 11), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    right = torch.stack([label.float(), label.float()])
+    cases = [LabelledCase("right", right, label), LabelledCase("wrong", torch.zeros_like(right), label)]
+    where = Where((6, 6, 6), nullcontext, ALONE)
+    assert validate(Reader(), cases, where) == pytest.approx(0.5)
+
+
+def test_the_entropy_of_the_target_looks_at_no_label():
+    label = torch.randint(0, 8, (8, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    sure = torch.stack([label.float(), label.float()])
+    where = Where((8, 8, 8), nullcontext, ALONE)
+    # All classes occur and none is in doubt; where only one occurs, the seven others count as wholly unsure.
+    assert target_entropy(Reader(), [LabelledCase("a", sure, label)], where) == pytest.approx(0, abs=1e-6)
+    blank = LabelledCase("b", torch.zeros_like(sure), label)
+    assert target_entropy(Reader(), [blank], where) == pytest.approx(7 / 8, abs=1e-6)
