@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.comparison.titles import TITLES
 from pipeline.errors import DataError
 from pipeline.evaluation.tables import MEAN
+from pipeline.names import ATLAS
 from pipeline.paths import COMPARISON, METRICS, REPORT
-from pipeline.report.records import ATLAS, TITLES
 
 SCORES = "scores.csv"
 

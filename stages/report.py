@@ -9,9 +9,9 @@ def main() -> None:
     """Write report/index.html: results, pictures, curves, quality control and parameters in one file."""
     from pipeline.params.base import load_section
     from pipeline.paths import REPORT
-    from pipeline.report.gather import gather_run
+    from pipeline.report.artefacts.gather import gather_run
+    from pipeline.report.page.render import write_page
     from pipeline.report.params import ReportParams
-    from pipeline.report.render import write_page
     from pipeline.schema.presets import rendered
 
     page = write_page(REPORT, gather_run(rendered()), load_section(ReportParams, "report"))

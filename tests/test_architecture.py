@@ -124,7 +124,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
     ("edited", "model", "stages"),
     [
         ("pipeline/comparison/titles.py", "mednext", {"compare", "report"}),
-        ("pipeline/report/template.html.jinja", "mednext", {"report"}),
+        ("pipeline/report/page/template.html.jinja", "mednext", {"report"}),
         (
             "crossmodalnet/scoring/surface.py",
             "mednext",

@@ -5,8 +5,8 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.report.gather import gather_run
-from pipeline.report.overlays import Panel, case_overlay, rank_cases
+from pipeline.report.artefacts.gather import gather_run
+from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
 from pipeline.report.params import ReportParams
 from pipeline.runtime.imports import TOP
 

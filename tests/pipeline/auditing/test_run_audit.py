@@ -9,8 +9,8 @@ import torch
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import Finding, Outcome, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+from pipeline.auditing import run_audit as auditing
 from pipeline.auditing.params import AuditParams
-from pipeline.auditing.run_audit import run_audit as auditing
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.compute.distributed import Processes
 from pipeline.errors import DataError

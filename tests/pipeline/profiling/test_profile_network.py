@@ -13,11 +13,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from pipeline.errors import ResourceError, UsageError
+from pipeline.profiling import profile_network as profiling
+from pipeline.profiling import times as profile_times
 from pipeline.profiling.memory import Gauge, measure_memory
 from pipeline.profiling.params import ProfileParams
 from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
-from pipeline.profiling.profile_network import profile_network as profiling
-from pipeline.profiling.profile_network import times as profile_times
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload

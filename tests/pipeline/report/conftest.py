@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.gather import gather
-from pipeline.report.records import Artefacts
+from pipeline.report.artefacts.gather import gather
+from pipeline.report.artefacts.records import Artefacts
 
 MODELS, ABLATIONS, SEEDS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only"), (0, 3)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.target.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
@@ -13,6 +12,7 @@ from pipeline.adaptation.params import TargetParams
 from pipeline.cases.pairs import Pair, Subject
 from pipeline.errors import DataError
 from pipeline.target_domain.cohort import choose_atlases, pair_target, prepare_cohort, write_cases
+from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.target.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
@@ -14,6 +13,7 @@ from pipeline.cases.pairs import make_pairs, read_manifest, subjects_by_role
 from pipeline.paths import MANIFEST
 from pipeline.target_domain.modality import MODALITIES, prepare_modality, source_task, target_task
 from pipeline.target_domain.prepared import Prepared
+from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

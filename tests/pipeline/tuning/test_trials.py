@@ -5,8 +5,8 @@ import torch
 
 from pipeline.compute.distributed import Processes
 from pipeline.errors import DataError, DivergenceError, UsageError
+from pipeline.tuning import trials as tuning
 from pipeline.tuning.trials import read_trial, run_trial
-from pipeline.tuning.trials import trials as tuning
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

@@ -1,0 +1,1 @@
+"""Section: adaptation to another domain."""

@@ -1,0 +1,74 @@
+"""All that the report is made of, as one typed record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.cases.pairs import Role
+from pipeline.names import ATLAS
+from pipeline.report.artefacts.adaptation_records import AdaptationRecord
+from pipeline.report.artefacts.audit_records import AuditRecord
+from pipeline.report.artefacts.comparison_records import Comparison, Profile, Trial
+from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """All that the report is made of.
+
+    Attributes:
+        results: models in the order of params.yaml, the atlas baseline last; without it where the cases are single
+            images, which registration does not label.
+        trainings: models in the same order.
+        ablations: estimates of the variants of CrossModalNet, by their keys, in the order of params.yaml.
+        comparison: what stage `compare` found.
+        profiles: costs by the name of the model, or of an ablation's runs.
+        trials: learning rates tried, by model; none where no search was made.
+        audits: what the paper claims, checked on each model, in the same order.
+        cases: test cases by pair name.
+        registration: registration_qc/pairs.csv.
+        checkerboards: picture per pair name.
+        crop: crop_qc.csv.
+        split: pair names by role.
+        source: `data.source`, phantom or mmwhs.
+        params: the text of params.yaml.
+        adaptation: to another domain; None without one.
+    """
+
+    results: Sequence[Result]
+    trainings: Sequence[Training]
+    ablations: Mapping[str, Estimates]
+    comparison: Comparison
+    profiles: Mapping[str, Profile]
+    trials: Mapping[str, Sequence[Trial]]
+    audits: Mapping[str, AuditRecord]
+    cases: Mapping[str, TestCase]
+    registration: pd.DataFrame
+    checkerboards: Mapping[str, Path]
+    crop: pd.DataFrame
+    split: Mapping[Role, Sequence[str]]
+    source: str
+    params: str
+    adaptation: AdaptationRecord | None = None
+
+    @property
+    def models(self) -> list[Result]:
+        """The results of trained models."""
+        return [result for result in self.results if result.name != ATLAS]
+
+    @property
+    def atlas(self) -> Result | None:
+        """The result of registration alone; None where the cases are single images."""
+        return next((result for result in self.results if result.name == ATLAS), None)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every model was trained with."""
+        return list(self.trainings[0].curves)
+
+    @property
+    def reference(self) -> Result:
+        """The first model of params.yaml, with which the others are compared."""
+        return self.results[0]

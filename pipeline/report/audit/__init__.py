@@ -1,0 +1,1 @@
+"""Section: the paper's statements."""

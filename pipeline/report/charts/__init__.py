@@ -1,0 +1,1 @@
+"""What the sections' figures and tables share."""

@@ -1,0 +1,1 @@
+"""The page: all sections in one file."""

@@ -1,0 +1,1 @@
+"""Section: one modality missing, and misregistration."""
