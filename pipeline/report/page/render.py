@@ -1,6 +1,6 @@
 """From artefacts to one self-contained page: no script, no address outside the file, no date."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.audit.section import claims_section
 from pipeline.report.charts.curves import curve_chart, overview_chart
+from pipeline.report.charts.mosaics import mosaic
 from pipeline.report.charts.overlays import CaseOverlay, case_overlay, rank_cases, thumbnail
 from pipeline.report.charts.tables import case_table, flatten, frame_table, total_cut_voxels
 from pipeline.report.comparison.ablations import ablation_section
@@ -29,6 +30,7 @@ from pipeline.report.robustness.modality_section import modality_tables
 from pipeline.runtime.outputs import whole_folder
 
 FOLDER = Path(__file__).parent
+OVERLAYS = "overlays"
 
 COMMANDS = (
     ("dvc exp run -S train.lr=1e-5", "try another value; only what depends on it runs again"),
@@ -45,15 +47,33 @@ COMMANDS = (
 
 
 def write_page(folder: Path, artefacts: Artefacts, params: ReportParams) -> Path:
-    """Write `index.html` into a folder of its own, whole or not at all; returns the file."""
-    page = render(artefacts, params)
+    """Write the page, and the overlays as picture files, into a folder of their own, whole or not at all.
+
+    The overlays are named by rank, not by case: `dvc plots diff` lays those of two revisions side by side.
+
+    Returns:
+        the page, `index.html`.
+    """
+    overlays = draw_overlays(artefacts, params)
+    page = render(artefacts, params, overlays)
     with whole_folder(folder) as new:
         (new / "index.html").write_text(page, encoding="utf-8")
+        (new / OVERLAYS).mkdir()
+        for overlay in overlays:
+            for rank in overlay.rank.split(" and "):
+                mosaic(overlay).save(new / OVERLAYS / f"{rank}.png")
     return folder / "index.html"
 
 
-def render(artefacts: Artefacts, params: ReportParams) -> str:
-    """Make the page's HTML; every text that comes from data is escaped."""
+def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay] | None = None) -> str:
+    """Make the page's HTML; every text that comes from data is escaped.
+
+    Args:
+        artefacts: all that is shown.
+        params: section `report`.
+        overlays: of `draw_overlays`; drawn here where None.
+    """
+    drawn = draw_overlays(artefacts, params) if overlays is None else overlays
     environment = Environment(
         loader=PackageLoader("pipeline.report", "."),
         autoescape=True,
@@ -63,11 +83,10 @@ def render(artefacts: Artefacts, params: ReportParams) -> str:
     )
     template = environment.get_template("page/template.html.jinja")
     style = Markup((FOLDER / "style.css").read_text())
-    return template.render(style=style, **_context(artefacts, params))
+    return template.render(style=style, **_context(artefacts, params, drawn))
 
 
-def _context(artefacts: Artefacts, params: ReportParams) -> dict[str, Any]:
-    overlays = _overlays(artefacts, params)
+def _context(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay]) -> dict[str, Any]:
     return {
         "artefacts": artefacts,
         "num_cases": len(artefacts.cases),
@@ -114,7 +133,7 @@ def _charts(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
-def _overlays(artefacts: Artefacts, params: ReportParams) -> list[CaseOverlay]:
+def draw_overlays(artefacts: Artefacts, params: ReportParams) -> list[CaseOverlay]:
     """Draw best, median and worst case of the first model in params.yaml."""
     ranks = rank_cases(artefacts.reference)
     return [case_overlay(artefacts, pair, rank, params) for pair, rank in ranks.items()]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from crossmodalnet.theory.findings import Finding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
@@ -189,4 +190,9 @@ def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Pat
     artefacts = gather(["crossmodalnet"], [], [0], "phantom", made)
     page = render(artefacts, PARAMS)
     assert write_page(tmp_path / "report", artefacts, PARAMS).read_text() == page
+    pictures = sorted((tmp_path / "report/overlays").iterdir())
+    assert [file.stem for file in pictures] == ["best", "median", "worst"]
+    for file in pictures:
+        with Image.open(file) as image:
+            assert min(image.size) > 3 * 64  # three planes below each other
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
