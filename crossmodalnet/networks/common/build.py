@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from crossmodalnet.labels import NUM_CLASSES
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
