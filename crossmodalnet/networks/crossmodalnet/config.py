@@ -33,13 +33,6 @@ class CrossModalNetConfig:
 
     `CrossModalNetConfig()` is the network of the default params.yaml, which takes its values from here.
 
-    >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
-    >>> config.dim(2), config.multiples()
-    (192, (16, 16, 16))
-    >>> CrossModalNetConfig(heads=(4,))
-    Traceback (most recent call last):
-    ValueError: heads must have one entry per level as depths has (2), got 1
-
     Attributes:
         streams: both (the paper), or one alone, which then has nothing to attend to across: an ablation.
         channels: of each stream at the finest level, doubled at each next one.
@@ -74,6 +67,13 @@ class CrossModalNetConfig:
         checkpointing: recompute activations in the backward pass to save memory.
         deep_supervision: logits of coarser maps in training mode, too.
         missing_token: a learned token in place of a stream whose image is missing.
+
+    >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
+    >>> config.dim(2), config.multiples()
+    (192, (16, 16, 16))
+    >>> CrossModalNetConfig(heads=(4,))
+    Traceback (most recent call last):
+    ValueError: heads must have one entry per level as depths has (2), got 1
     """
 
     streams: StreamNames = "both"
