@@ -23,7 +23,7 @@ def test_every_name_is_that_of_its_module(name: str) -> None:
 
 def test_names_places_and_types_are_the_same() -> None:
     tree = ast.parse((TOP / "crossmodalnet/__init__.py").read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     typed = {
         alias.name: node.module
         for node in block.body
