@@ -1,6 +1,7 @@
 """The arrows of the house: stages -> pipeline -> crossmodalnet, rooms without circles; dvc.yaml names the rooms."""
 
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def modules(package: str) -> list[str]:
 def test_imports_go_one_way(package: str) -> None:
     used = {path.parts[0] for path in closure(*modules(package))}
     assert used <= MAY_IMPORT[package]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_for_types_alone_go_the_same_way(package: str) -> None:
+    """The closure leaves them out."""
+    texts = [file.read_text() for file in (TOP / package).rglob("*.py")]
+    used = {name for text in texts for name in re.findall(r"^ +(?:from|import) (\w+)", text, re.MULTILINE)}
+    assert used & set(MAY_IMPORT) <= MAY_IMPORT[package]
 
 
 def room_of(file: Path) -> Path:

@@ -40,6 +40,11 @@ def box_of(mask: Volume) -> Box:
 
     Raises:
         ValueError: the mask is empty.
+
+    >>> mask = np.zeros((8, 8, 8), np.uint8)
+    >>> mask[2:6, 3, 3] = 1
+    >>> box_of(Volume(mask, np.diag([2.0, 2.0, 2.0, 1.0]))).size_mm
+    (8.0, 2.0, 2.0)
     """
     indices = np.array(np.nonzero(mask.data))
     if not indices.size:
@@ -100,6 +105,10 @@ def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Gri
         box: of the heart.
         size: voxels along world x, y, z.
         spacing_mm: between voxel centres.
+
+    >>> grid = working_grid(Box((0.0, 0.0, 0.0), (80.0, 90.0, 100.0)), (40, 40, 40), spacing_mm=3.0)
+    >>> grid.affine[:3, 3].tolist()
+    [-18.5, -13.5, -8.5]
     """
     centre = (np.array(box.low_mm) + np.array(box.high_mm)) / 2
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])

@@ -59,6 +59,11 @@ def stack_input(ct: Volume | None, mr: Volume | None, intensity: Intensity) -> N
 
     Raises:
         ValueError: no image, the grids differ, a value is not finite, or the MR has no contrast.
+
+    >>> ct = Volume(np.array([[[-1000.0, 50.0, 300.0, 2000.0]]]), np.eye(4))
+    >>> mr = Volume(np.array([[[0.0, 10.0, 20.0, 30.0]]]), np.eye(4))
+    >>> stack_input(ct, mr, Intensity(ct_window_hu=(-200.0, 600.0), mr_percentiles=(0.0, 100.0))).tolist()
+    [[[[0.0, 0.3125, 0.625, 1.0]]], [[[0.0, 0.0, 0.5, 1.0]]]]
     """
     if ct is not None and mr is not None and not ct.grid.same_as(mr.grid):
         raise ValueError(f"CT and MR must lie on one grid, got shapes {ct.data.shape} and {mr.data.shape}")

@@ -21,6 +21,13 @@ def read_image(path: Path) -> Volume:
 
     Raises:
         ValueError: the file cannot be read or is not 3-D; the message names the file.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "ct.nii.gz"
+    ...     write_image(file, Volume(np.full((4, 5, 6), -1000.0), np.eye(4)))
+    ...     ct = read_image(file)
+    >>> ct.data.shape, float(ct.data.max())
+    ((4, 5, 6), -1000.0)
     """
     data, affine = _load(path)
     return Volume(np.asarray(data, np.float32), affine)
@@ -31,6 +38,13 @@ def read_label_map(path: Path) -> Volume:
 
     Raises:
         ValueError: unreadable, not 3-D, or a value that is not an MM-WHS code; the message names the file.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "labels.nii.gz"
+    ...     write_label_map(file, Volume(np.full((4, 5, 6), 3, np.uint8), np.eye(4)))
+    ...     codes, labels = read_image(file), read_label_map(file)
+    >>> int(codes.data.max()), int(labels.data.max())
+    (420, 3)
     """
     data, affine = _load(path)
     for stray, meant in STRAY_CODES.items():

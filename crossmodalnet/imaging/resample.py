@@ -39,6 +39,11 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
 
     Returns:
         `(i, j, k)` of the grid, type of the volume's data.
+
+    >>> fine = Volume(np.arange(8, dtype=np.float32).reshape(1, 1, 8), np.eye(4))
+    >>> coarse = Grid((1, 1, 4), np.diag([1.0, 1.0, 2.0, 1.0]))
+    >>> resample(fine, coarse, "linear").data.ravel().tolist()
+    [0.0, 2.0, 4.0, 6.0]
     """
     if volume.grid.same_as(grid, tolerance_mm=1e-6):
         return Volume(volume.data, grid.affine)

@@ -14,6 +14,12 @@ class Grid:
     Attributes:
         shape: voxels per axis, in array order `(i, j, k)`.
         affine: 4x4, voxel index to world RAS+ in mm, as nibabel has it.
+
+    >>> grid = Grid((100, 100, 50), np.diag([1.0, 1.0, 2.0, 1.0]))
+    >>> grid.spacing_mm
+    (1.0, 1.0, 2.0)
+    >>> grid.to_world(np.array([[10], [0], [5]])).ravel().tolist()
+    [10.0, 0.0, 10.0]
     """
 
     shape: tuple[int, int, int]
@@ -43,7 +49,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels `(i, j, k)` on a grid; an image (float32) or a label map (class indices, uint8)."""
+    """Voxels `(i, j, k)` on a grid; an image (float32) or a label map (class indices, uint8).
+
+    >>> ct = Volume(np.zeros((100, 100, 50), np.float32), np.diag([1.0, 1.0, 2.0, 1.0]))
+    >>> ct.grid.shape, ct.spacing_mm
+    ((100, 100, 50), (1.0, 1.0, 2.0))
+    """
 
     data: NDArray[Any]
     affine: NDArray[np.float64]

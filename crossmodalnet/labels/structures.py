@@ -24,6 +24,9 @@ class Structure:
         abbreviation: name in tables and metric files.
         name: name in text.
         colour: sRGB hex colour in every picture.
+
+    >>> [(structure.index, structure.abbreviation) for structure in STRUCTURES[:3]]
+    [(1, 'LV'), (2, 'RV'), (3, 'LA')]
     """
 
     index: int
@@ -60,6 +63,9 @@ def to_indices(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: a value is not an MM-WHS code.
+
+    >>> to_indices(np.array([0, 500, 205, 421])).tolist()
+    [0, 1, 5, 3]
     """
     if unknown := unknown_codes(codes):
         raise ValueError(f"unknown label codes {unknown}; MM-WHS uses 0, 205, 420, 500, 550, 600, 820, 850")

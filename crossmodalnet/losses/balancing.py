@@ -35,6 +35,13 @@ class AdaptiveBalancer:
         names: the objectives, in the order in which losses are given.
         mode: see `balancing_weights`.
         alpha: see `balancing_weights`.
+
+    >>> balancer = AdaptiveBalancer(["dice", "ce"], mode="paper", alpha=0.5)
+    >>> balancer.weights
+    [0.5, 0.5]
+    >>> balancer.update([0.8, 2.0])
+    >>> [round(weight, 3) for weight in balancer.weights]
+    [0.646, 0.354]
     """
 
     def __init__(self, names: Sequence[str], mode: Balancing, alpha: float) -> None:

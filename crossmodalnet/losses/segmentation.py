@@ -59,6 +59,10 @@ def evaluate_objectives(names: tuple[str, ...], logits: Tensor | Sequence[Tensor
 
     Returns:
         `(m,)`; with deep supervision each is the weighted mean over the levels.
+
+    >>> logits, target = torch.zeros(1, 8, 4, 4, 4), torch.ones(1, 4, 4, 4)
+    >>> [round(loss, 3) for loss in evaluate_objectives(("dice", "ce"), logits, target).tolist()]
+    [0.778, 2.079]
     """
     if isinstance(logits, Tensor):
         logits = logits.float()

@@ -18,6 +18,9 @@ def dice(prediction: Mask, truth: Mask) -> float:
 
     Raises:
         ValueError: the shapes differ.
+
+    >>> dice(np.array([True, True, False]), np.array([True, False, False]))
+    0.6666666666666666
     """
     common, total = _counts(prediction, truth)
     return 2 * common / total if total else float("nan")

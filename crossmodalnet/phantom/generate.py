@@ -32,6 +32,10 @@ def make_subject(
 
     Raises:
         ValueError: `spacing_mm` is not between 0.3 and 10.
+
+    >>> ct, labels = make_subject(Modality.CT, spacing_mm=6.0, seed=0, number=1)
+    >>> ct.data.shape == labels.data.shape, np.unique(labels.data).tolist()
+    (True, [0, 1, 2, 3, 4, 5, 6, 7])
     """
     if not 0.3 <= spacing_mm <= 10:
         raise ValueError(f"spacing_mm must be between 0.3 and 10, got {spacing_mm}")

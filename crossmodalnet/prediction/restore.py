@@ -28,6 +28,13 @@ def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Gr
 
     Raises:
         ValueError: the probabilities are not on the working grid.
+
+    >>> probabilities = np.zeros((8, 2, 2, 2), np.float32)
+    >>> probabilities[5] = 1
+    >>> working = Grid((2, 2, 2), np.diag([4.0, 4.0, 4.0, 1.0]))
+    >>> native = Grid((3, 3, 3), np.diag([2.0, 2.0, 2.0, 1.0]))
+    >>> np.unique(restore_labels(probabilities, working, native).data).tolist()
+    [5]
     """
     if probabilities.shape[1:] != working.shape:
         raise ValueError(f"probabilities must lie on {working.shape}, got shape {probabilities.shape}")

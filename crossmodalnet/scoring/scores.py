@@ -90,6 +90,12 @@ def score_label_map(
 
     Raises:
         ValueError: the shapes differ.
+
+    >>> truth = np.zeros((8, 8, 8), np.uint8)
+    >>> truth[2:6, 2:6, 2:6] = 1
+    >>> scores = score_label_map(np.roll(truth, 1, axis=0), truth, (1.0, 1.0, 1.0), nsd_tolerance_mm=3.0)
+    >>> scores["LV"].dice, scores["LV"].hd95_mm, scores["RV"].undefined
+    (0.75, 1.0, True)
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"label maps must have one shape, got {prediction.shape} and {truth.shape}")

@@ -9,7 +9,7 @@ from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.losses.segmentation import evaluate_objectives
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.capture import own_generator, relative_deviation

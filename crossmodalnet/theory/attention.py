@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, Similarity, Values, cross_attention
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
+from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
 from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
 from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.subject import Settings, Subject

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem
 from crossmodalnet.theory.lipschitz_bounds import (

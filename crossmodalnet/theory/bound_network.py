@@ -10,7 +10,7 @@ from math import prod
 
 from torch import nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.embedding import ConvEmbedding, PatchEmbedding
 from crossmodalnet.networks.crossmodalnet.head import ConvStem
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 # Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
 _SMALLEST = 1e-300

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.losses.balancing import Balancing
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
 

@@ -9,7 +9,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 

@@ -1,9 +1,15 @@
-"""Which files of this project a module imports, directly or not, found without running anything."""
+"""Which files of this project a module imports, directly or not, found without running anything.
+
+What is imported for types alone, beneath `if TYPE_CHECKING:`, is left out: it never runs, so that no result depends
+on it.
+"""
 
 import ast
 import importlib.util
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 PACKAGES = ("crossmodalnet", "pipeline", "stages")
 TOP = Path(__file__).resolve().parents[2]
@@ -42,7 +48,7 @@ def _imported(module: str) -> tuple[str, ...]:
     parents = tuple(module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
     names: list[str] = []
     package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(_source(module).read_text())):
+    for node in _running(ast.parse(_source(module).read_text())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -50,3 +56,14 @@ def _imported(module: str) -> tuple[str, ...]:
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     ours = (name for name in names if name.split(".")[0] in PACKAGES and _source(name).is_file())
     return (*parents, *ours)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a tree without what only a type checker reads; the `else` of such a block runs."""
+    yield node
+    for child in node.orelse if _for_types(node) else ast.iter_child_nodes(node):
+        yield from _running(child)
+
+
+def _for_types(node: ast.AST) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")

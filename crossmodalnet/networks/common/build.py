@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from crossmodalnet.labels import NUM_CLASSES
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
@@ -47,12 +47,17 @@ def build_network(
 
     Args:
         name: a key of `BUILDERS`.
-        config: that network's options.
+        config: that network's options; of crossmodalnet only what differs from `CrossModalNetConfig()`.
         patch_size: voxels per axis of the inputs to come.
         num_classes: with background.
 
     Raises:
         ValueError: no such network, or options or a patch size it cannot take.
+
+    >>> import torch
+    >>> network = build_network("crossmodalnet", {"channels": 12, "heads": (2, 2)}, patch_size=(16, 16, 16))
+    >>> tuple(network(torch.rand(1, 2, 16, 16, 16)).shape)
+    (1, 8, 16, 16, 16)
     """
     if name not in BUILDERS:
         raise ValueError(f"network must be one of {', '.join(sorted(BUILDERS))}, got {name!r}")

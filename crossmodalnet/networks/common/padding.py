@@ -4,7 +4,7 @@ from math import ceil
 
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 Outputs = Tensor | list[Tensor]
 

@@ -31,6 +31,10 @@ def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[Param
     Args:
         network: any.
         offset_rate: learning rate of offsets over that of all else.
+
+    >>> groups = parameter_groups(nn.Linear(3, 2))
+    >>> [(len(group.parameters), group.rate, group.decays) for group in groups]
+    [(1, 1.0, True), (1, 1.0, False)]
     """
     operators = [module for module in network.modules() if isinstance(module, HasOffsets)]
     offsets = [parameter for operator in operators for parameter in operator.offset_parameters()]

@@ -27,6 +27,11 @@ def predict_probabilities(
 
     Raises:
         ValueError: the image does not have four axes, or the overlap is out of range.
+
+    >>> network = nn.Conv3d(2, 8, 1)
+    >>> probabilities = predict_probabilities(network, torch.rand(2, 20, 16, 12), patch_size=(16, 16, 16))
+    >>> tuple(probabilities.shape)
+    (8, 20, 16, 12)
     """
     if image.ndim != 4:
         raise ValueError(f"image must have shape (2, d, h, w), got {tuple(image.shape)}")

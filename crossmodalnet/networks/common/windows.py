@@ -1,55 +1,13 @@
 """Cutting a token map into windows and back, with padding, cyclic shift and the masks these need."""
 
 from functools import lru_cache
-from math import ceil, prod
+from math import prod
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-Triple = tuple[int, int, int]
-
-
-# Tokens per axis: a window of 7^3 costs as much attention as is common (Swin transformers have 7).
-LARGEST_WINDOW = 7
-
-
-def dividing_window(size: Triple) -> Triple:
-    """Choose the window that pads a map least, of at most `LARGEST_WINDOW` and at least half as many tokens per axis.
-
-    Of equally good ones the larger is taken; a short axis becomes one window.
-
-    Example: (20, 10, 5) -> (5, 5, 5); (24, 12, 6) -> (6, 6, 6); (11, 13, 3) -> (6, 7, 3).
-    """
-
-    def choose(n: int) -> int:
-        if n <= LARGEST_WINDOW:
-            return n
-        return min(range(LARGEST_WINDOW, LARGEST_WINDOW // 2, -1), key=lambda w: -n % w)
-
-    return choose(size[0]), choose(size[1]), choose(size[2])
-
-
-def padding_share(size: Triple, window: Triple) -> float:
-    """Tokens that windows add to a map, over its own: 0 where they divide it."""
-    return prod(padded_size(size, effective_window(size, window))) / prod(size) - 1
-
-
-def effective_window(size: Triple, window: Triple) -> Triple:
-    """Shrink `window` to the map: an axis shorter than the window becomes one window."""
-    return min(size[0], window[0]), min(size[1], window[1]), min(size[2], window[2])
-
-
-def effective_shift(size: Triple, window: Triple, shift: Triple) -> Triple:
-    """Drop the shift on axes that a single window covers, where it would only cut that window in two."""
-    d, h, w = (0 if n <= m else s for n, m, s in zip(size, window, shift, strict=True))
-    return d, h, w
-
-
-def padded_size(size: Triple, window: Triple) -> Triple:
-    """Round every axis up to a multiple of its window."""
-    d, h, w = (ceil(n / m) * m for n, m in zip(size, window, strict=True))
-    return d, h, w
+from crossmodalnet.networks.common.sizes import Triple, padded_size
 
 
 def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from timm.layers import trunc_normal_
 from torch import nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.convolution import SLOPE, ResidualConvBlock

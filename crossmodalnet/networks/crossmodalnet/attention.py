@@ -1,14 +1,12 @@
 """Attention of queries to keys: Eq. 4 of the paper, and its projections."""
 
 import math
-from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-Values = Literal["a", "b"]
-Similarity = Literal["dot", "cosine"]
+from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
 
 
 def cross_attention(

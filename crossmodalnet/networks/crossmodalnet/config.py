@@ -1,19 +1,26 @@
 """What CrossModalNet is built from: its options, and the rules that they and the patch size obey."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any
 
-from crossmodalnet.networks.common.windows import Triple, dividing_window, effective_window, padding_share
-from crossmodalnet.networks.crossmodalnet.attention import Similarity, Values
-from crossmodalnet.networks.crossmodalnet.convolution import strides_to
-from crossmodalnet.networks.crossmodalnet.cross import Refines
-from crossmodalnet.networks.crossmodalnet.deformable import Offsets
-from crossmodalnet.networks.crossmodalnet.swin import Residual
-
-Position = Literal["none", "sincos"]
-Transition = Literal["linear", "conv"]
-StreamNames = Literal["both", "ct", "mr"]
+from crossmodalnet.networks.common.sizes import (
+    Triple,
+    dividing_window,
+    effective_window,
+    padding_share,
+    strides_to,
+)
+from crossmodalnet.networks.crossmodalnet.choices import (
+    Offsets,
+    Position,
+    Refines,
+    Residual,
+    Similarity,
+    StreamNames,
+    Transition,
+    Values,
+)
 
 # Share of padded tokens from which a window is called wasteful.
 WASTE = 0.1
@@ -23,6 +30,8 @@ AXES = ("depth", "height", "width")
 @dataclass(frozen=True)
 class CrossModalNetConfig:
     """Options of CrossModalNet; lists have one entry per level, finest first.
+
+    `CrossModalNetConfig()` is the network of the default params.yaml, which takes its values from here.
 
     Attributes:
         streams: both (the paper), or one alone, which then has nothing to attend to across: an ablation.
@@ -58,50 +67,54 @@ class CrossModalNetConfig:
         checkpointing: recompute activations in the backward pass to save memory.
         deep_supervision: logits of coarser maps in training mode, too.
         missing_token: a learned token in place of a stream whose image is missing.
+
+    >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
+    >>> config.dim(2), config.multiples()
+    (192, (16, 16, 16))
+    >>> CrossModalNetConfig(heads=(4,))
+    Traceback (most recent call last):
+    ValueError: heads must have one entry per level as depths has (2), got 1
     """
 
-    streams: StreamNames
-    channels: int
-    depths: tuple[int, ...]
-    heads: tuple[int, ...]
-    patch_embedding: Triple
-    window: Triple | None
-    swin: bool
-    cross: bool
-    cross_window: tuple[Triple | None, ...] | None
-    values: Values
-    similarity: Similarity
-    refines: Refines
-    residual: Residual
-    deformable: bool
-    offsets: Offsets
-    num_points: tuple[int, ...]
-    max_offset: float
-    mlp_ratio: float
-    drop_path: float
-    position: Position
-    stem: Transition
-    stem_channels: tuple[int, ...]
-    joins: Transition
-    head_channels: int
-    cross_scale: float
-    checkpointing: bool
+    streams: StreamNames = "both"
+    channels: int = 48
+    depths: tuple[int, ...] = (1, 1)
+    heads: tuple[int, ...] = (4, 8)
+    patch_embedding: Triple = (4, 4, 4)
+    window: Triple | None = None
+    swin: bool = True
+    cross: bool = True
+    cross_window: tuple[Triple | None, ...] | None = None
+    values: Values = "b"
+    similarity: Similarity = "dot"
+    refines: Refines = "keys"
+    residual: Residual = "paper"
+    deformable: bool = True
+    offsets: Offsets = "static"
+    num_points: tuple[int, ...] = (2, 4)
+    max_offset: float = 2.0
+    mlp_ratio: float = 2.0
+    drop_path: float = 0.0
+    position: Position = "sincos"
+    stem: Transition = "conv"
+    stem_channels: tuple[int, ...] = (8, 24)
+    joins: Transition = "conv"
+    head_channels: int = 16
+    cross_scale: float = 0.1
+    checkpointing: bool = False
     deep_supervision: bool = False
     missing_token: bool = False
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "CrossModalNetConfig":
-        """Read the options from `values`, which must hold each of them that has no default.
+        """Read the options from `values`; an option that is not there has its default.
 
         Raises:
-            ValueError: an unknown or missing option, or one that breaks a rule.
+            ValueError: an unknown option, or one that breaks a rule.
         """
         known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if wrong := sorted((set(values) - known) | (needed - set(values))):
-            raise ValueError(
-                f"options of crossmodalnet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
-            )
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"options of crossmodalnet: {', '.join(unknown)} unknown; all: {sorted(known)}")
         return cls(**values)
 
     def __post_init__(self) -> None:

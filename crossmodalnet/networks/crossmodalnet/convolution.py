@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 SLOPE = 0.01
 
@@ -131,19 +131,6 @@ class UpConvolution(nn.Module):
         """Map coarse `(b, in_channels, d, h, w)` and skips `(b, s, D, H, W)` to `(b, channels, D, H, W)`."""
         out: Tensor = self.block(torch.cat([self.expand(coarse), *skips], dim=1))
         return out
-
-
-def strides_to(total: Triple) -> list[Triple]:
-    """Reach a stride in steps that halve every axis as long as its stride is even.
-
-    Example: (4, 4, 4) -> two steps of (2, 2, 2); (1, 2, 4) -> (1, 2, 2), (1, 1, 2); (1, 1, 1) -> none.
-    """
-    steps = []
-    while max(total) > 1:
-        d, h, w = (2 if n % 2 == 0 else n for n in total)
-        steps.append((d, h, w))
-        total = total[0] // d, total[1] // h, total[2] // w
-    return steps
 
 
 def to_tokens(x: Tensor) -> Tensor:

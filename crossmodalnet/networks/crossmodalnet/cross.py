@@ -1,16 +1,14 @@
 """The Cross Transformer block (Eq. 3): Eq. 2 with cross attention in place of self-attention."""
 
-from typing import Literal
-
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple, attention_mask, over_batch, partition, reverse
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, reverse
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.choices import Refines, Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.swin import Residual, residual_block
-
-Refines = Literal["keys", "queries"]
+from crossmodalnet.networks.crossmodalnet.swin import residual_block
 
 
 class CrossTransformerBlock(nn.Module):

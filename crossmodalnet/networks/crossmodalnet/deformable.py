@@ -1,13 +1,10 @@
 """The deformable operator (Def. 3, Eq. 7): weighted samples at learned offsets from each location."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
-
-Offsets = Literal["static", "predicted"]
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.choices import Offsets
 
 # Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
 INITIAL_OFFSET = 0.1

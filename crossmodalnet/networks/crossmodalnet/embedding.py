@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, to_map, to_tokens
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.convolution import Conv1x1, ResidualConvBlock, UpConvolution, to_map
 from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
 

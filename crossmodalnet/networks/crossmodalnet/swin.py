@@ -2,24 +2,21 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Literal
 
 import torch
 from einops import rearrange
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.sizes import Triple, effective_shift
 from crossmodalnet.networks.common.windows import (
-    Triple,
     attention_mask,
-    effective_shift,
     over_batch,
     partition,
     relative_index,
     reverse,
 )
-
-Residual = Literal["paper", "standard"]
+from crossmodalnet.networks.crossmodalnet.choices import Residual
 
 
 def residual_block(

@@ -15,7 +15,7 @@ from torch import nn
 
 from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
 from crossmodalnet.networks.common.padding import PaddedNetwork
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 IN_CHANNELS = 2
 KERNEL = 3

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 
 CUBE: Triple = (2, 2, 2)
 ONES: Triple = (1, 1, 1)

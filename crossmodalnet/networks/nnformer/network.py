@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.nnformer.attention import Block, WindowRule
 from crossmodalnet.networks.nnformer.config import SIZES, NNFormerConfig
 from crossmodalnet.networks.nnformer.layers import (

@@ -10,11 +10,9 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window
 from crossmodalnet.networks.common.windows import (
-    Triple,
     attention_mask,
-    effective_shift,
-    effective_window,
     over_batch,
     partition,
     relative_index,

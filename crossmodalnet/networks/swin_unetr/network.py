@@ -18,7 +18,7 @@ from monai.networks.nets.swin_unetr import SwinUNETR
 from torch import nn
 
 from crossmodalnet.networks.common.padding import PaddedNetwork
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.swin_unetr.shallow import ShallowSwinUNETR
 
 IN_CHANNELS = 2

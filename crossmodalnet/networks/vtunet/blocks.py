@@ -7,13 +7,10 @@ from einops import rearrange
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window, padded_size
 from crossmodalnet.networks.common.windows import (
-    Triple,
     attention_mask,
-    effective_shift,
-    effective_window,
     over_batch,
-    padded_size,
     partition,
     relative_index,
     reverse,

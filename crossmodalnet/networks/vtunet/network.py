@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.vtunet.blocks import VTBlock
 from crossmodalnet.networks.vtunet.resampling import FinalExpand, PatchEmbed, PatchExpand, PatchMerge
 from crossmodalnet.networks.vtunet.stage import VTStage

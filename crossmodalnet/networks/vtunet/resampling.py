@@ -3,7 +3,7 @@
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple, padded_size
+from crossmodalnet.networks.common.sizes import Triple, padded_size
 
 
 class PatchEmbed(nn.Module):

@@ -42,11 +42,14 @@ def test_options_that_do_not_fit_together(change, message):
         CrossModalNetConfig.from_mapping(CrossModalNetParams().options() | change)
 
 
-def test_unknown_and_missing_options_are_named():
-    options = CrossModalNetParams().options() | {"chanels": 1}
-    del options["depths"]
-    with pytest.raises(ValueError, match="chanels, depths unknown or missing"):
-        CrossModalNetConfig.from_mapping(options)
+def test_unknown_options_are_named():
+    with pytest.raises(ValueError, match=r"chanels unknown; all: .*channels"):
+        CrossModalNetConfig.from_mapping({"chanels": 1})
+
+
+def test_a_network_is_built_from_what_differs_from_the_defaults():
+    network = build_network("crossmodalnet", {"channels": 12, "heads": (1, 2)}, patch_size=(16, 16, 16))
+    assert network(torch.zeros(1, 2, 16, 16, 16)).shape == (1, 8, 16, 16, 16)
 
 
 def test_defaults_are_the_letter_of_the_paper():

@@ -3,15 +3,13 @@ import itertools
 import pytest
 import torch
 
-from crossmodalnet.networks.common.windows import (
-    attention_mask,
+from crossmodalnet.networks.common.sizes import (
     dividing_window,
     effective_shift,
     effective_window,
     padding_share,
-    partition,
-    reverse,
 )
+from crossmodalnet.networks.common.windows import attention_mask, partition, reverse
 
 CPU = torch.device("cpu")
 

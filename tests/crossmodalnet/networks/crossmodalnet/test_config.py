@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from pipeline.training.network import CrossModalNetParams
 
 
 def config(**changes: Any) -> CrossModalNetConfig:
-    return replace(CrossModalNetConfig.from_mapping(CrossModalNetParams().options()), **changes)
+    return replace(CrossModalNetConfig(), **changes)
 
 
 def test_windows_are_chosen_where_the_options_do_not_say():
@@ -45,13 +45,15 @@ def test_a_linear_stem_has_no_finer_maps():
     assert config(stem="linear").finer_channels == ()
 
 
-def test_only_options_with_a_default_may_be_missing():
-    options = CrossModalNetParams().options()
-    assert not CrossModalNetConfig.from_mapping(options).deep_supervision
-    assert CrossModalNetConfig.from_mapping({**options, "deep_supervision": True}).deep_supervision
-    del options["heads"]
-    with pytest.raises(ValueError, match="heads unknown or missing"):
-        CrossModalNetConfig.from_mapping(options)
+def test_options_that_are_not_given_have_their_defaults():
+    assert CrossModalNetConfig.from_mapping({}) == CrossModalNetConfig()
+    assert CrossModalNetConfig.from_mapping({"joins": "linear"}) == CrossModalNetConfig(joins="linear")
+
+
+def test_the_section_of_the_parameters_has_the_same_options_and_defaults():
+    ours = asdict(CrossModalNetConfig())
+    of_the_training = {"deep_supervision", "missing_token"}
+    assert CrossModalNetParams().options() == {k: v for k, v in ours.items() if k not in of_the_training}
 
 
 def test_a_stem_needs_channels():

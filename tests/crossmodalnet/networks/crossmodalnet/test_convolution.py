@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.common.counts import count_flops
+from crossmodalnet.networks.common.sizes import strides_to
 from crossmodalnet.networks.crossmodalnet.convolution import (
     Conv1x1,
     Conv3x3,
     InstanceNorm,
     ResidualConvBlock,
     UpConvolution,
-    strides_to,
     to_map,
     to_tokens,
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.windows import Triple
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.nnformer.attention import Block, WindowRule, legacy_index, relative_index
 from crossmodalnet.networks.nnformer.layers import Downsample, Upsample
 from crossmodalnet.networks.nnformer.network import SIZES, NNFormer, NNFormerConfig, build_nnformer

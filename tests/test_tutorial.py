@@ -1,0 +1,41 @@
+"""The notebook runs, with the library alone."""
+
+import ast
+import json
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from pipeline.runtime.imports import TOP
+
+NOTEBOOK = json.loads((TOP / "docs/tutorial.ipynb").read_text())
+CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+def test_it_is_small_and_committed_without_outputs() -> None:
+    assert len(NOTEBOOK["cells"]) < 15
+    assert [cell for cell in NOTEBOOK["cells"] if cell.get("outputs")] == []
+
+
+def test_it_imports_the_library_by_its_front_door() -> None:
+    nodes = list(ast.walk(ast.parse("\n".join(CODE))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert {name for name in names if name.split(".")[0] not in {"numpy", "torch", "matplotlib"}} == {
+        "crossmodalnet"
+    }
+
+
+@pytest.mark.slow
+def test_it_runs_and_finds_the_heart_of_a_subject_that_it_has_not_seen() -> None:
+    mpl.use("Agg")
+    space: dict[str, Any] = {}
+    try:
+        for number, code in enumerate(CODE):
+            exec(compile(code, f"docs/tutorial.ipynb, code cell {number}", "exec"), space)
+    finally:
+        plt.close("all")
+    assert all(last < first for first, last in zip(space["curves"][0], space["curves"][-1], strict=True))
+    assert sum(score.dice for score in space["scores"].values()) / 7 > 0.5
