@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import crossmodalnet
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
-from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.common.build import build_network, check_complete
 from pipeline.errors import DataError
 from pipeline.models.checkpoint import save_tensors
 from pipeline.names import is_adaptation
@@ -77,7 +77,12 @@ class ModelCard(BaseModel):
         return {key: _tuples(value) for key, value in self.network.items()}
 
     def build(self) -> nn.Module:
-        """Build the network, with random weights."""
+        """Build the network, with random weights.
+
+        Raises:
+            ValueError: an option is unknown, impossible or missing.
+        """
+        check_complete(self.builder, self.network)
         return build_network(
             self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes
         )

@@ -34,6 +34,23 @@ def _at(module: str, function: str) -> Builder:
 
 
 BUILDERS: dict[str, Builder] = {name: _at(*place) for name, place in PLACES.items()}
+
+
+def check_complete(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse the options of a trained network that leave one to its default, which may have been another then.
+
+    Args:
+        name: a key of `BUILDERS`.
+        config: options as the network's card has them.
+
+    Raises:
+        ValueError: an option is not there; names all such.
+    """
+    needed = getattr(import_module(PLACES[name][0]), "NEEDED", frozenset()) if name in PLACES else frozenset()
+    if missing := sorted(needed - set(config)):
+        raise ValueError(f"options of {name}: {', '.join(missing)} missing")
+
+
 # Published with losses on coarser outputs too, or ours; their option `deep_supervision` says whether they have them.
 DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
 

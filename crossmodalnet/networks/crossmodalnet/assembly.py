@@ -1,6 +1,7 @@
 """Making the parts of CrossModalNet from its options and putting them together."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,11 @@ from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, 
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 
+# Options that a trained network's card must name: weights do not tell what they were.
+NEEDED = frozenset(field.name for field in fields(CrossModalNetConfig)) - {
+    "deep_supervision",
+    "missing_token",
+}
 # Standard deviation of a missing stream's first token.
 TOKEN_SCALE = 0.02
 

@@ -83,6 +83,16 @@ def test_cards_that_do_not_fit(model, changes, message):
         load_model(model)
 
 
+def test_a_card_that_leaves_an_option_to_its_default_is_refused(model):
+    network = json.loads((model / "card.json").read_text())["network"]
+    del network["values"]
+    _change_card(model, network=network)
+    with pytest.raises(
+        DataError, match=r"describes no network of this version: options of crossmodalnet: values m"
+    ):
+        load_model(model)
+
+
 def test_files_that_are_missing_or_damaged(model):
     path = model / "weights.safetensors"
     weights = load_file(path)
