@@ -46,7 +46,9 @@ def check_complete(name: str, config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an option is not there; names all such.
     """
-    needed = getattr(import_module(PLACES[name][0]), "NEEDED", frozenset()) if name in PLACES else frozenset()
+    needed: frozenset[str] = frozenset()
+    if name in PLACES:
+        needed = getattr(import_module(PLACES[name][0]), "NEEDED", needed)
     if missing := sorted(needed - set(config)):
         raise ValueError(f"options of {name}: {', '.join(missing)} missing")
 
