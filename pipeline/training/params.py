@@ -18,7 +18,7 @@ class TrainParams(Section):
         description="what all networks get the same of; epochs: training steps; seconds: training time on this "
         "machine, whose results vary with its speed",
     )
-    epochs: int = Field(30, ge=1, description="budget epochs: passes over the training pairs")
+    epochs: int = Field(20, ge=1, description="budget epochs: passes over the training pairs")
     seconds: float = Field(240.0, gt=0, description="budget seconds: training time, validation not counted")
     samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
     batch_size: int = Field(
@@ -60,7 +60,7 @@ class TrainParams(Section):
     ct_window_hu: FloatPair = Field((-200.0, 600.0), description="Hounsfield units that become 0 and 1")
     mr_percentiles: FloatPair = Field((0.5, 99.5), description="percentiles of each MR that become 0 and 1")
     validate_every: int = Field(
-        6, ge=1, description="epochs between validations; the first and last always are"
+        4, ge=1, description="epochs between validations; the first and last always are"
     )
     mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
     devices: Literal["auto"] | int = Field(
