@@ -9,7 +9,10 @@ import pytest
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.runtime.imports import TOP
 
-PAGES = [*sorted((TOP / "docs").glob("*.md")), TOP / "README.md"]
+PAGES = [
+    *sorted((TOP / "docs").glob("*.md")),
+    *(TOP / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
 FOLDERS = ("crossmodalnet/", "pipeline/", "stages/", "tests/", "docs/", "benchmarks/", "tools/")
 
 
