@@ -25,7 +25,7 @@ GB = 1024**3
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One line of the doctor; `remedy` says what to do, or is empty."""
 
     subject: str
@@ -34,19 +34,19 @@ class Finding:
     remedy: str = ""
 
 
-def examine(top: Path | None = None) -> list[Finding]:
+def examine(top: Path | None = None) -> list[DoctorFinding]:
     """Look at everything; nothing is changed and nothing is raised."""
     top = top or Path.cwd()
     return [*_programs(top), *_packages(), *_machine(top), *_parameters(top)]
 
 
-def _programs(top: Path) -> Iterator[Finding]:
+def _programs(top: Path) -> Iterator[DoctorFinding]:
     git = shutil.which("git")
-    yield Finding(
+    yield DoctorFinding(
         "git", bool(git), git or "not found", "" if git else "install git, for instance `apt install git`"
     )
     inside = bool(git) and _succeeds(["git", "-C", str(top), "rev-parse", "--git-dir"])
-    yield Finding(
+    yield DoctorFinding(
         "repository",
         inside,
         str(top),
@@ -55,30 +55,30 @@ def _programs(top: Path) -> Iterator[Finding]:
     # The dvc of this very environment, whether or not it is on the PATH.
     dvc = Path(sys.executable).with_name("dvc")
     found = str(dvc) if dvc.exists() else shutil.which("dvc")
-    yield Finding(
+    yield DoctorFinding(
         "dvc", bool(found), found or "not found", "" if found else "pip install -c constraints.txt dvc"
     )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[DoctorFinding]:
     for name, series in TESTED.items():
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Finding("package", False, f"{name} is not installed", "make install")
+            yield DoctorFinding("package", False, f"{name} is not installed", "make install")
             continue
         tested = version.startswith(series)
         remedy = "" if tested else f"tested with {series}*; `make install` gives that version"
-        yield Finding("package", True, f"{name} {version}", remedy)
+        yield DoctorFinding("package", True, f"{name} {version}", remedy)
 
 
-def _machine(top: Path) -> Iterator[Finding]:
+def _machine(top: Path) -> Iterator[DoctorFinding]:
     import psutil
     import torch
 
     free_gb = shutil.disk_usage(top).free / GB
     enough = free_gb >= MIN_FREE_DISK_GB
-    yield Finding(
+    yield DoctorFinding(
         "disk",
         enough,
         f"{free_gb:.0f} GB free",
@@ -86,7 +86,7 @@ def _machine(top: Path) -> Iterator[Finding]:
     )
     available_gb = psutil.virtual_memory().available / GB
     roomy = available_gb >= 4
-    yield Finding(
+    yield DoctorFinding(
         "memory",
         roomy,
         f"{available_gb:.0f} GB available, {len(os.sched_getaffinity(0))} cores",
@@ -96,53 +96,53 @@ def _machine(top: Path) -> Iterator[Finding]:
     )
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     for gpu in gpus:
-        yield Finding("gpu", True, f"{gpu.name}, {gpu.total_memory / GB:.0f} GB")
+        yield DoctorFinding("gpu", True, f"{gpu.name}, {gpu.total_memory / GB:.0f} GB")
     if not gpus:
-        yield Finding("gpu", True, "none: training runs on the CPU")
+        yield DoctorFinding("gpu", True, "none: training runs on the CPU")
 
 
-def _parameters(top: Path) -> Iterator[Finding]:
+def _parameters(top: Path) -> Iterator[DoctorFinding]:
     try:
         params = validate(Params, read_raw(top / PARAMS), "")
     except UsageError as error:
-        yield Finding(
+        yield DoctorFinding(
             "params", False, str(error), "correct params.yaml, or `crossmodalnet params use default`"
         )
         return
-    yield Finding("params", True, f"{PARAMS} is valid")
+    yield DoctorFinding("params", True, f"{PARAMS} is valid")
     yield from _data(top, params)
     yield from _fit(params)
 
 
-def _data(top: Path, params: Params) -> Iterator[Finding]:
+def _data(top: Path, params: Params) -> Iterator[DoctorFinding]:
     data = params.data
     if data.source == "phantom":
-        yield Finding("data", True, "phantom: made here by the download stage")
+        yield DoctorFinding("data", True, "phantom: made here by the download stage")
         return
     paths = [data.path] if isinstance(data.path, str) else data.path or []
     missing = [path for path in paths if not (top / path).exists()]
     if missing:
-        yield Finding(
+        yield DoctorFinding(
             "data", False, f"data.path not found: {', '.join(missing)}", "set data.path to your MM-WHS copy"
         )
     elif not paths and not data.urls:
         remedy = "register at https://zmiclab.github.io/zxh/0/mmwhs/ and set data.path"
-        yield Finding(
+        yield DoctorFinding(
             "data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy
         )
     else:
         state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
-        yield Finding("data", True, f"mmwhs, {state}")
+        yield DoctorFinding("data", True, f"mmwhs, {state}")
 
 
-def _fit(params: Params) -> Iterator[Finding]:
+def _fit(params: Params) -> Iterator[DoctorFinding]:
     import torch
 
     devices, batch = params.train.devices, params.train.batch_size
     num_gpus = torch.cuda.device_count()
     processes = (num_gpus or 1) if devices == "auto" else int(devices)
     divides = batch % processes == 0
-    yield Finding(
+    yield DoctorFinding(
         "fit",
         divides,
         f"global batch of {batch} over {processes} process(es)",
@@ -150,16 +150,16 @@ def _fit(params: Params) -> Iterator[Finding]:
     )
     if 0 < num_gpus < processes:
         remedy = "set train.devices=auto, or launch over several nodes with torchrun or srun"
-        yield Finding("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
+        yield DoctorFinding("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
     per_gpu = batch // processes
     if num_gpus == 0 and max(params.train.patch_size) > 64:
         remedy = "a GPU, or `crossmodalnet params use default`"
-        yield Finding(
+        yield DoctorFinding(
             "fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy
         )
 
     for text in wasteful_windows(params):
-        yield Finding("fit", True, text, "null chooses a window that divides the map")
+        yield DoctorFinding("fit", True, text, "null chooses a window that divides the map")
 
 
 def _succeeds(command: list[str]) -> bool:

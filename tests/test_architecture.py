@@ -1,5 +1,6 @@
 """The arrows of the house: stages -> pipeline -> crossmodalnet, rooms without circles; dvc.yaml names the rooms."""
 
+import ast
 import graphlib
 import re
 from pathlib import Path
@@ -156,3 +157,13 @@ def test_an_edit_reruns_the_stages_that_the_docs_name(edited: str, model: str, s
     file = Path(edited)
     assert (TOP / file).is_file()
     assert {stage for stage in STAGES if declared(stage, model) & {file, *file.parents}} == stages
+
+
+def test_class_names_are_unique_in_the_tree() -> None:
+    places: dict[str, list[str]] = {}
+    for module in (name for package in MAY_IMPORT for name in modules(package)):
+        file = TOP.joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.parse(file.read_text()).body if file.is_file() else []:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

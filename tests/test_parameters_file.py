@@ -1,6 +1,10 @@
 """params.yaml as committed is what the schema writes, and the presets say what they promise."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
+from pydantic import BaseModel
 
 from pipeline.params.base import SECTIONS
 from pipeline.runtime.imports import TOP
@@ -50,3 +54,22 @@ def test_misregistration_is_the_comparison_but_for_what_it_is_about() -> None:
     assert set(displaced.pop("models")) < set(compare.pop("models"))
     assert set(displaced.pop("ablations")) < set(compare.pop("ablations"))
     assert displaced == compare
+
+
+DEPENDS_ON_ANOTHER_LINE = re.compile(
+    r"(of|its|their|theirs|these|those|the same|it|every how many|how many|also|and|or|as|what)\b",
+    re.IGNORECASE,
+)
+
+
+def described(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in section.model_fields.items():
+        yield prefix + name, field.description or ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from described(field.annotation, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(("key", "description"), list(described(Params)))
+def test_every_key_is_described_in_words_that_stand_by_themselves(key: str, description: str) -> None:
+    assert description
+    assert not DEPENDS_ON_ANOTHER_LINE.match(description), f"{key}: begin with the noun"

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.downsample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import STRUCTURES, Modality
-from crossmodalnet.registration.syn import Initialisation, Settings, estimate, prepare, warp
+from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, warp
 
-_ATLAS = Settings("affine", affine_iterations=(100, 50, 0))
+_ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
-class Problem:
+class ImageProblem:
     """One thing that is wrong with a file, and what to do about it; a warning does not stop the pipeline."""
 
     severity: Severity
@@ -44,7 +44,7 @@ class Inspection:
         digest: of the voxel values, empty for a constant image; equal digests are the same scan.
     """
 
-    problems: tuple[Problem, ...]
+    problems: tuple[ImageProblem, ...]
     grid: Grid | None = None
     digest: str = ""
 
@@ -58,25 +58,25 @@ def inspect_file(path: Path, kind: Kind) -> Inspection:
         problems += _label_problems(untrusted.image) if kind == "label" else _image_problems(untrusted.image)
         digest = "" if kind == "label" else _digest(untrusted.image)
     except ValueError as error:
-        return Inspection((Problem("error", f"unreadable: {error}", "copy or download the file again"),))
+        return Inspection((ImageProblem("error", f"unreadable: {error}", "copy or download the file again"),))
     affine = np.asarray(untrusted.image.affine, np.float64)
     if len(shape) != 3 or not np.isfinite(affine).all():
         return Inspection(tuple(problems), None, digest)
     return Inspection(tuple(problems), Grid((shape[0], shape[1], shape[2]), affine), digest)
 
 
-def grid_problems(image: Grid, label: Grid) -> list[Problem]:
+def grid_problems(image: Grid, label: Grid) -> list[ImageProblem]:
     """Compare the grids of an image and its label map: shapes, and corners to a tenth of a voxel."""
     remedy = "resample the label map to the grid of its image, or find the right file"
     if image.shape != label.shape:
         what = f"label map has shape {label.shape}, its image {image.shape}: different grids"
-        return [Problem("error", what, remedy)]
+        return [ImageProblem("error", what, remedy)]
     if image.same_as(label, max(1e-2, GRID_TOLERANCE_VOXELS * min(image.spacing_mm))):
         return []
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape])).reshape(3, -1)
     apart = float(np.linalg.norm(image.to_world(corners) - label.to_world(corners), axis=0).max())
     what = f"label map and image lie on different grids: affines differ by up to {apart:.2f} mm"
-    return [Problem("error", what, remedy)]
+    return [ImageProblem("error", what, remedy)]
 
 
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -84,30 +84,32 @@ def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
 
 
-def _shape_problems(shape: tuple[int, ...]) -> list[Problem]:
+def _shape_problems(shape: tuple[int, ...]) -> list[ImageProblem]:
     if len(shape) == 3 and min(shape) > 1:
         return []
-    return [Problem("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
+    return [ImageProblem("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
 
 
-def _geometry_problems(untrusted: UntrustedImage) -> list[Problem]:
+def _geometry_problems(untrusted: UntrustedImage) -> list[ImageProblem]:
     remedy = "export the file again with its true geometry"
     matrix = np.asarray(untrusted.image.affine, np.float64)[:3]
     if not np.isfinite(matrix).all():
-        return [Problem("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
+        return [ImageProblem("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
     problems = []
     spacing = np.linalg.norm(matrix[:, :3], axis=0)
     for name, values in (("affine", spacing), ("pixdim", untrusted.pixdim_mm)):
         if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
             listed = " x ".join(f"{value:g}" for value in values)
             rule = f"0 < spacing <= {MAX_SPACING_MM:g} mm"
-            problems.append(Problem("error", f"degenerate spacing ({name}): {listed} mm, not {rule}", remedy))
+            problems.append(
+                ImageProblem("error", f"degenerate spacing ({name}): {listed} mm, not {rule}", remedy)
+            )
     if abs(np.linalg.det(matrix[:, :3])) < MIN_AXES_VOLUME * spacing.prod() or not spacing.all():
-        problems.append(Problem("error", "singular affine: its axes are not independent", remedy))
+        problems.append(ImageProblem("error", "singular affine: its axes are not independent", remedy))
     return problems
 
 
-def _image_problems(image: Any) -> list[Problem]:
+def _image_problems(image: Any) -> list[ImageProblem]:
     num_bad, low, high = 0, np.inf, -np.inf
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
@@ -117,11 +119,11 @@ def _image_problems(image: Any) -> list[Problem]:
     problems = _nonfinite_problems(num_bad)
     if low == high:
         what = f"constant image: every voxel is {low:g}"
-        problems.append(Problem("warning", what, "look at the scan: it shows nothing"))
+        problems.append(ImageProblem("warning", what, "look at the scan: it shows nothing"))
     return problems
 
 
-def _label_problems(image: Any) -> list[Problem]:
+def _label_problems(image: Any) -> list[ImageProblem]:
     num_bad, codes = 0, np.zeros(0)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
@@ -133,23 +135,25 @@ def _label_problems(image: Any) -> list[Problem]:
         listed = ", ".join(f"{code:g}" for code in unknown[:MAX_LISTED])
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         what = f"unknown label codes {listed}{more}"
-        problems.append(Problem("error", what, f"MM-WHS uses 0, {known}; correct the label map"))
+        problems.append(ImageProblem("error", what, f"MM-WHS uses 0, {known}; correct the label map"))
     present = {STRAY_CODES.get(int(code), int(code)) for code in codes if code}
     if not present:
         return [
             *problems,
-            Problem("error", "empty label map: no voxel is labelled", "export the label map again"),
+            ImageProblem("error", "empty label map: no voxel is labelled", "export the label map again"),
         ]
     if missing := [f"{s.abbreviation} ({s.code})" for s in STRUCTURES if s.code not in present]:
         what = f"missing structures: {', '.join(missing)}"
-        problems.append(Problem("warning", what, "look at the label map; what it lacks is scored as absent"))
+        problems.append(
+            ImageProblem("warning", what, "look at the label map; what it lacks is scored as absent")
+        )
     return problems
 
 
-def _nonfinite_problems(num_bad: int) -> list[Problem]:
+def _nonfinite_problems(num_bad: int) -> list[ImageProblem]:
     if not num_bad:
         return []
-    return [Problem("error", f"{num_bad} voxels are NaN or infinite", "export the file again")]
+    return [ImageProblem("error", f"{num_bad} voxels are NaN or infinite", "export the file again")]
 
 
 def _digest(image: Any) -> str:

@@ -34,7 +34,7 @@ _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 
 
 @dataclass(frozen=True)
-class Settings:
+class SynSettings:
     """How to register.
 
     Attributes:
@@ -87,7 +87,7 @@ def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
 
 
 def estimate(
-    fixed: Volume, moving: Volume, settings: Settings, initialisation: Initialisation, folder: Path
+    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
 ) -> Transform:
     """Estimate the transform that aligns `moving` with `fixed`, by intensities alone.
 

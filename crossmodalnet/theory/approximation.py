@@ -13,10 +13,10 @@ from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.capture import own_generator, relative_deviation
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, small_config
 from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 # Channels and layers per level; the middle one is in both series.
 WIDTHS = (6, 12, 24)
@@ -47,10 +47,10 @@ class Darkening:
     after: float
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Look for inputs that the network cannot tell apart; study approximation and overfitting."""
     if not subject.crosses or subject.config is None:
-        return Outcome(
+        return CheckOutcome(
             [not_applicable("theorem_2_3", "The claim is about networks of two attending streams.")]
         )
     darkening = darken(subject)
@@ -68,10 +68,10 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         curve[-1][1],
     )
     overfitting: list[Row] = [{"step": step, "dice": dice} for step, dice in curve]
-    return Outcome([finding], {"approximation": rows, "overfitting": overfitting})
+    return CheckOutcome([finding], {"approximation": rows, "overfitting": overfitting})
 
 
-def darken(subject: Subject) -> Darkening:
+def darken(subject: AuditSubject) -> Darkening:
     """Compare the trained network's outputs for a test case and for the same images at half their intensity."""
     images = subject.images(subject.test[:1])
     with torch.no_grad():
@@ -81,7 +81,7 @@ def darken(subject: Subject) -> Darkening:
 
 
 def overfit(
-    config: CrossModalNetConfig, case: LabelledCase, settings: Settings, device: torch.device
+    config: CrossModalNetConfig, case: LabelledCase, settings: AuditSettings, device: torch.device
 ) -> list[tuple[int, float]]:
     """Train a fresh network of these options on the middle of one case until it fits.
 
@@ -121,7 +121,9 @@ def overfit(
     return curve
 
 
-def judge(darkening: Darkening, narrow: float, wide: float, deep: float, overfitted: float) -> Finding:
+def judge(
+    darkening: Darkening, narrow: float, wide: float, deep: float, overfitted: float
+) -> StatementFinding:
     """Give the verdict on Theorem 2.3.
 
     Args:
@@ -144,9 +146,9 @@ def judge(darkening: Darkening, narrow: float, wide: float, deep: float, overfit
     )
     if darkening.output > SAME_OUTPUT:
         why = f"No run can prove it. {study}."
-        return Finding("theorem_2_3", Verdict.UNDECIDED, why, numbers)
+        return StatementFinding("theorem_2_3", Verdict.UNDECIDED, why, numbers)
     lost = (darkening.before - darkening.after) / 2
-    return Finding(
+    return StatementFinding(
         "theorem_2_3",
         Verdict.FAILS,
         "The network cannot see how bright the images are as a whole: at half their intensity its output stays the "

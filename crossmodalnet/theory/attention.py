@@ -10,8 +10,15 @@ from torch import Tensor
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
 from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
 from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.findings import (
+    CheckOutcome,
+    Row,
+    StatementFinding,
+    Verdict,
+    judge_equation,
+    not_applicable,
+)
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
 COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
@@ -29,10 +36,10 @@ PROPERTY_TOLERANCE = 1e-5
 ASYMMETRY = 1e-3
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Check Definition 2 and Theorem 2.1 on the trained attentions, and on random ones of every kind."""
     if not subject.crosses:
-        return Outcome([not_applicable(key, "This network has no cross attention.") for key in KEYS])
+        return CheckOutcome([not_applicable(key, "This network has no cross attention.") for key in KEYS])
     found = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
     parts = {name: _in_double(module, *inputs[:2]) for name, (module, inputs) in found.items()}
     rows: list[Row] = [
@@ -51,7 +58,7 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         judge_scaling(trained(rows, "scaling")),
         judge_permutation(trained(rows, "permutation"), windowed),
     ]
-    return Outcome(findings, {"attention_properties": rows})
+    return CheckOutcome(findings, {"attention_properties": rows})
 
 
 def departures(module: CrossAttention) -> list[str]:
@@ -99,7 +106,7 @@ def trained(rows: Sequence[Row], name: str) -> list[float]:
     return [float(row["deviation"]) for row in rows if (row["network"], row["property"]) == ("trained", name)]
 
 
-def judge_asymmetry(differences: Sequence[float]) -> Finding:
+def judge_asymmetry(differences: Sequence[float]) -> StatementFinding:
     """Give the verdict on Theorem 2.1.1 from the relative differences of the two orders of the streams."""
     smallest = min(differences)
     numbers = {"smallest_difference": smallest}
@@ -108,8 +115,8 @@ def judge_asymmetry(differences: Sequence[float]) -> Finding:
             f"Swapping CT and MR changes the result by at least {smallest:.0%} of its size in every attention of "
             "the trained network. Only equal features of both images would be an exception."
         )
-        return Finding("theorem_2_1_1", Verdict.HOLDS, why, numbers)
-    return Finding(
+        return StatementFinding("theorem_2_1_1", Verdict.HOLDS, why, numbers)
+    return StatementFinding(
         "theorem_2_1_1",
         Verdict.FAILS,
         f"An attention of the trained network gives the same result for both orders, to {smallest:.1e}.",
@@ -119,15 +126,15 @@ def judge_asymmetry(differences: Sequence[float]) -> Finding:
     )
 
 
-def judge_scaling(deviations: Sequence[float]) -> Finding:
+def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
     """Give the verdict on Theorem 2.1.2 from the relative deviations from proportionality."""
     largest = max(deviations)
     numbers = {"largest_deviation": largest}
     if largest <= PROPERTY_TOLERANCE:
         why = f"Scaled features give the scaled result, to {largest:.1e}: cosine similarity ignores their strength."
-        return Finding("theorem_2_1_2", Verdict.HOLDS, why, numbers)
+        return StatementFinding("theorem_2_1_2", Verdict.HOLDS, why, numbers)
     once, twice = _two_tokens(1.0), _two_tokens(2.0)
-    return Finding(
+    return StatementFinding(
         "theorem_2_1_2",
         Verdict.FAILS,
         f"Scaling the trained network's features misses proportionality by up to {largest:.0%}: stronger features "
@@ -140,7 +147,7 @@ def judge_scaling(deviations: Sequence[float]) -> Finding:
     )
 
 
-def judge_permutation(deviations: Sequence[float], windowed: float) -> Finding:
+def judge_permutation(deviations: Sequence[float], windowed: float) -> StatementFinding:
     """Give the verdict on Theorem 2.1.3 from the relative deviations after a common permutation.
 
     Args:
@@ -156,8 +163,8 @@ def judge_permutation(deviations: Sequence[float], windowed: float) -> Finding:
             if windowed > 1e-3
             else "."
         )
-        return Finding("theorem_2_1_3", Verdict.HOLDS, why, numbers)
-    return Finding(
+        return StatementFinding("theorem_2_1_3", Verdict.HOLDS, why, numbers)
+    return StatementFinding(
         "theorem_2_1_3",
         Verdict.FAILS,
         f"The same reordering of both streams changes the result by up to {largest:.1e} of its size.",

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing, balancing_weights
 from crossmodalnet.losses.segmentation import evaluate_objectives
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, judge_equation, not_applicable
+from crossmodalnet.theory.findings import (
+    CheckOutcome,
+    Row,
+    StatementFinding,
+    Verdict,
+    judge_equation,
+    not_applicable,
+)
 from crossmodalnet.theory.pareto import (
     convex_problem,
     deeper_valley,
@@ -20,7 +27,7 @@ from crossmodalnet.theory.pareto import (
     stationarity,
     two_valleys,
 )
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)
@@ -32,10 +39,10 @@ GRADIENT_CASES = 2
 SHOWN_STEPS = 60
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Check the balancing of the trained network's losses."""
     if len(subject.objectives) < 2:
-        return Outcome(
+        return CheckOutcome(
             [not_applicable(key, "One objective alone has nothing to be balanced with.") for key in KEYS]
         )
     losses = np.array([subject.curves[f"loss_{name}"] for name in subject.objectives]).T  # epochs, objectives
@@ -60,7 +67,7 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         "balancing_weights": weight_rows(losses, subject.objectives, subject.alpha),
         "balancing_gradients": gradient_rows,
     }
-    return Outcome(findings, tables)
+    return CheckOutcome(findings, tables)
 
 
 def equation_23(losses: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
@@ -127,22 +134,22 @@ def dominated(mode: Balancing, alpha: float) -> tuple[float, NDArray[np.float64]
 
 def judge_attention(
     names: Sequence[str], losses: NDArray[np.float64], weights: NDArray[np.float64]
-) -> Finding:
+) -> StatementFinding:
     """Give the verdict on the text beneath Eq. 23 from losses and weights per epoch, `(epochs, objectives)`."""
     ordered = np.sort(losses, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] >= CLEAR * ordered[:, -1]
     if not clear.any():
         why = "In no epoch was one loss clearly larger than the others."
-        return Finding("equation_23", Verdict.UNDECIDED, why, {"share_of_epochs": 0.0})
+        return StatementFinding("equation_23", Verdict.UNDECIDED, why, {"share_of_epochs": 0.0})
     right = (losses.argmax(1) == weights.argmax(1)) & (np.ptp(weights, axis=1) > WEIGHT_TOLERANCE)
     share = float(right[clear].mean())
     numbers = {"share_of_epochs": share}
     if share == 1:
         why = "In every epoch with a clear difference the larger loss had the larger weight."
-        return Finding("equation_23", Verdict.HOLDS, why, numbers)
+        return StatementFinding("equation_23", Verdict.HOLDS, why, numbers)
     epoch = int(np.flatnonzero(clear & ~right)[0])
     larger = int(losses[epoch].argmax())
-    return Finding(
+    return StatementFinding(
         "equation_23",
         Verdict.FAILS,
         f"The larger, more challenging loss had the larger weight in {share:.0%} of the epochs.",
@@ -159,7 +166,7 @@ def judge_convergence(
     convex: tuple[float, float],
     valleys: tuple[float, NDArray[np.float64], NDArray[np.float64]],
     gradients: Mapping[str, float],
-) -> Finding:
+) -> StatementFinding:
     """Give the verdict on Theorem 2.5.
 
     Args:
@@ -192,8 +199,8 @@ def judge_convergence(
         )
     else:
         why = "The balancing ended at Pareto-optimal points of both test problems."
-        return Finding("theorem_2_5", Verdict.HOLDS, why, numbers)
-    return Finding(
+        return StatementFinding("theorem_2_5", Verdict.HOLDS, why, numbers)
+    return StatementFinding(
         "theorem_2_5",
         verdict,
         why,
@@ -206,7 +213,7 @@ def judge_convergence(
 
 
 def _gradients(
-    subject: Subject, cases: Sequence[LabelledCase], losses: NDArray[np.float64]
+    subject: AuditSubject, cases: Sequence[LabelledCase], losses: NDArray[np.float64]
 ) -> tuple[dict[str, float], list[Row]]:
     """Compare the gradients of the objectives at the trained weights with the shortest vector of their hull.
 

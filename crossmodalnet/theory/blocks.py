@@ -12,8 +12,14 @@ from torch import Tensor
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
-from crossmodalnet.theory.findings import Finding, Outcome, Verdict, judge_equation, not_applicable
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.findings import (
+    CheckOutcome,
+    StatementFinding,
+    Verdict,
+    judge_equation,
+    not_applicable,
+)
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 NUM_TOKENS = 24
 NUM_CHANNELS = 4
@@ -21,11 +27,11 @@ TOLERANCE = 1e-4
 OPERATOR_KEYS = ("definition_3", "theorem_2_2")
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Check Swin blocks and deformable operators of the trained network on a test case."""
     if subject.config is None:
         keys = ("definition_1", *OPERATOR_KEYS)
-        return Outcome([not_applicable(key, "This network has other blocks.") for key in keys])
+        return CheckOutcome([not_applicable(key, "This network has other blocks.") for key in keys])
     image, draw = subject.images(subject.test[:1]), np.random.default_rng(settings.seed)
     blocks = capture_inputs(subject.network, image, SwinBlock)
     deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
@@ -36,12 +42,12 @@ def check(subject: Subject, settings: Settings) -> Outcome:
     operators = capture_inputs(subject.network, image, DeformableOperator)
     if not operators:
         why = "This network has no deformable operator."
-        return Outcome([*findings, *(not_applicable(key, why) for key in OPERATOR_KEYS)])
+        return CheckOutcome([*findings, *(not_applicable(key, why) for key in OPERATOR_KEYS)])
     measured = [operator_deviation(operator, inputs[0], draw) for operator, inputs in operators.values()]
     largest = max(float(operator.offsets(i[0]).detach().abs().max()) for operator, i in operators.values())
     findings.append(judge_operator(max(measured), largest, subject.config.max_offset))
     findings.append(judge_capacity([count_offsets(operator) for operator, _ in operators.values()]))
-    return Outcome(findings)
+    return CheckOutcome(findings)
 
 
 def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> float:
@@ -140,7 +146,7 @@ def count_offsets(operator: DeformableOperator) -> tuple[int, int]:
     return counted, 3 * operator.num_points * prod(operator.size)
 
 
-def judge_operator(deviation: float, largest_offset: float, max_offset: float) -> Finding:
+def judge_operator(deviation: float, largest_offset: float, max_offset: float) -> StatementFinding:
     """Give the verdict on Definition 3 from the largest relative deviation from Eq. 7 and the largest offset."""
     numbers = {"deviation": deviation, "largest_offset": largest_offset}
     if deviation <= TOLERANCE and largest_offset <= max_offset:
@@ -148,22 +154,22 @@ def judge_operator(deviation: float, largest_offset: float, max_offset: float) -
             f"The trained network's operators are Eq. 7 to {deviation:.1e}; their offsets reach "
             f"{largest_offset:.2f} tokens of at most {max_offset:g}."
         )
-        return Finding("definition_3", Verdict.HOLDS, why, numbers)
+        return StatementFinding("definition_3", Verdict.HOLDS, why, numbers)
     why = f"An operator differs from Eq. 7 by {deviation:.1e}, its offsets reach {largest_offset:.2f} tokens: a defect."
     example = f"Deviation {deviation:.3g}, largest offset {largest_offset:.3g} of {max_offset:g}."
-    return Finding("definition_3", Verdict.FAILS, why, numbers, "The code, not the paper.", example)
+    return StatementFinding("definition_3", Verdict.FAILS, why, numbers, "The code, not the paper.", example)
 
 
-def judge_capacity(counts: list[tuple[int, int]]) -> Finding:
+def judge_capacity(counts: list[tuple[int, int]]) -> StatementFinding:
     """Give the verdict on Theorem 2.2 from the parameters of each operator, counted and asked for."""
     counted, asked = (sum(column) for column in zip(*counts, strict=True))
     numbers = {"counted": float(counted), "expected": float(asked)}
     if all(found == expected for found, expected in counts):
         why = f"The {len(counts)} operators have {counted:,} offset parameters: three per sampling point and location."
-        return Finding("theorem_2_2", Verdict.HOLDS, why, numbers)
+        return StatementFinding("theorem_2_2", Verdict.HOLDS, why, numbers)
     if counted == 0:
         why = f"With offsets: predicted no location has parameters of its own; the paper asks for {asked:,}."
-        return Finding("theorem_2_2", Verdict.DEPARTS, why, numbers)
+        return StatementFinding("theorem_2_2", Verdict.DEPARTS, why, numbers)
     why = f"The operators have {counted} offset parameters; the paper asks for {asked}."
     broken = "The count of Eq. 8 is not that of the operators."
-    return Finding("theorem_2_2", Verdict.FAILS, why, numbers, broken, f"{counted} against {asked}.")
+    return StatementFinding("theorem_2_2", Verdict.FAILS, why, numbers, broken, f"{counted} against {asked}.")

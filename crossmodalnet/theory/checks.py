@@ -14,10 +14,10 @@ from crossmodalnet.theory import (
     lipschitz,
     robustness,
 )
-from crossmodalnet.theory.findings import Outcome
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.findings import CheckOutcome
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
-Check = Callable[[Subject, Settings], Outcome]
+Check = Callable[[AuditSubject, AuditSettings], CheckOutcome]
 
 CHECKS: Mapping[str, Check] = MappingProxyType({
     "attention": attention.check,

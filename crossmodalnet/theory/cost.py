@@ -12,8 +12,8 @@ from torch import Tensor
 from crossmodalnet.networks.common.counts import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import own_generator
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 TOKENS = (512, 1024, 2048, 4096)
 CHANNELS = (16, 32, 64, 128)
@@ -33,10 +33,10 @@ class Fit:
     high: float
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Count and time cross attention as this network has it, over all tokens and in windows."""
     if not subject.crosses or subject.config is None:
-        return Outcome([not_applicable("lemma_1", "This network has no cross attention.")])
+        return CheckOutcome([not_applicable("lemma_1", "This network has no cross attention.")])
     rows: list[Row] = []
     with own_generator(settings.seed):
         for kind in ("full", "windowed"):
@@ -55,7 +55,7 @@ def check(subject: Subject, settings: Settings) -> Outcome:
     finding = judge(
         exponents["full", "tokens"], exponents["full", "channels"], exponents["windowed", "tokens"]
     )
-    return Outcome([finding], {"attention_cost": rows, "attention_cost_fits": fits})
+    return CheckOutcome([finding], {"attention_cost": rows, "attention_cost_fits": fits})
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> Fit:
@@ -82,7 +82,7 @@ def fit_rows(rows: Sequence[Row]) -> list[Row]:
     return fits
 
 
-def judge(tokens: float, channels: float, windowed: float) -> Finding:
+def judge(tokens: float, channels: float, windowed: float) -> StatementFinding:
     """Give the verdict on Lemma 1 from exponents of the counted operations.
 
     Args:
@@ -94,9 +94,9 @@ def judge(tokens: float, channels: float, windowed: float) -> Finding:
     said = f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
     if abs(tokens - 2) <= TOLERANCE and abs(channels - 1) <= TOLERANCE:
         why = f"{said}; in windows, here of {WINDOW_TOKENS} tokens, only {windowed:.2f}."
-        return Finding("lemma_1", Verdict.HOLDS, why, numbers)
+        return StatementFinding("lemma_1", Verdict.HOLDS, why, numbers)
     broken = "The count of Eq. 11 does not describe this attention."
-    return Finding("lemma_1", Verdict.FAILS, f"{said}, not 2 and 1.", numbers, broken, said + ".")
+    return StatementFinding("lemma_1", Verdict.FAILS, f"{said}, not 2 and 1.", numbers, broken, said + ".")
 
 
 def _row(kind: str, attention: CrossAttention, num_tokens: int, channels: int) -> Row:

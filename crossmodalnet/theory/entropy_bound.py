@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.information import copula_information
 from crossmodalnet.theory.quantised import (
     gaussian_entropy,
@@ -67,7 +67,7 @@ def bound(layer: LayerTokens) -> Bound:
     )
 
 
-def judge_corollary_1(bounds: Sequence[Bound]) -> Finding:
+def judge_corollary_1(bounds: Sequence[Bound]) -> StatementFinding:
     """Judge whether features share at most what the poorer stream contains.
 
     Args:
@@ -91,7 +91,7 @@ def judge_corollary_1(bounds: Sequence[Bound]) -> Finding:
         f"{min(tightest.entropy_ct, tightest.entropy_mr):.2f}"
     )
     if tightest.excess > TOLERANCE:
-        return Finding(
+        return StatementFinding(
             "corollary_1",
             Verdict.FAILS,
             f"The bound is broken even where it is a theorem: {quantised}.",
@@ -100,8 +100,10 @@ def judge_corollary_1(bounds: Sequence[Bound]) -> Finding:
             counterexample=f"{tightest.name}: {quantised}.",
         )
     if not broken:
-        return Finding("corollary_1", Verdict.HOLDS, f"At every layer, {quantised} at least.", numbers)
-    return Finding(
+        return StatementFinding(
+            "corollary_1", Verdict.HOLDS, f"At every layer, {quantised} at least.", numbers
+        )
+    return StatementFinding(
         "corollary_1",
         Verdict.CONDITIONAL,
         f"It holds for features of finitely many values ({quantised}), but features are continuous, and their "

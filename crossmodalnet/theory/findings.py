@@ -24,7 +24,7 @@ AGAINST_THE_PAPER = frozenset({Verdict.CONDITIONAL, Verdict.FAILS})
 
 
 @dataclass(frozen=True)
-class Finding:
+class StatementFinding:
     """The outcome of one statement's check.
 
     Attributes:
@@ -53,7 +53,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """What a group of checks found.
 
     Attributes:
@@ -61,13 +61,13 @@ class Outcome:
         tables: rows for figures, by table name; all rows of a table have the same columns. Times may be here.
     """
 
-    findings: Sequence[Finding]
+    findings: Sequence[StatementFinding]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
 def judge_equation(
     key: str, what: str, equation: str, deviation: float, tolerance: float, options: Sequence[str]
-) -> Finding:
+) -> StatementFinding:
     """Say whether a part of the network is what an equation of the paper prints.
 
     Args:
@@ -81,16 +81,16 @@ def judge_equation(
     """
     numbers = {"deviation": deviation}
     if deviation <= tolerance:
-        return Finding(key, Verdict.HOLDS, f"{what} are {equation}, to {deviation:.0e}.", numbers)
+        return StatementFinding(key, Verdict.HOLDS, f"{what} are {equation}, to {deviation:.0e}.", numbers)
     if options:
         why = f"With {' and '.join(options)}, {what[0].lower()}{what[1:]} differ from {equation} by {deviation:.0%}."
-        return Finding(key, Verdict.DEPARTS, why, numbers)
+        return StatementFinding(key, Verdict.DEPARTS, why, numbers)
     why = f"{what} differ from {equation} by {deviation:.0e}, and no option says so: a defect."
-    return Finding(
+    return StatementFinding(
         key, Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}."
     )
 
 
-def not_applicable(key: str, why: str) -> Finding:
+def not_applicable(key: str, why: str) -> StatementFinding:
     """Say that the network lacks what the statement is about."""
-    return Finding(key, Verdict.NOT_APPLICABLE, why)
+    return StatementFinding(key, Verdict.NOT_APPLICABLE, why)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.entropy_bound import Bound, bound, judge_corollary_1
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.flow_verdicts import (
     judge_definition_7,
     judge_theorem_2_4,
@@ -20,7 +20,7 @@ from crossmodalnet.theory.flow_verdicts import (
 )
 from crossmodalnet.theory.information import copula_information, knn_information
 from crossmodalnet.theory.jackknife import Jackknifed, leave_one_out
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 from crossmodalnet.theory.tokens import LayerTokens, pooled, sample_tokens, shuffled_pairs
 
 Estimator = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
@@ -45,18 +45,18 @@ class Information:
     by_estimator: Mapping[str, Jackknifed]
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Check what the paper says of the information that CT and MR features share, layer by layer."""
     if subject.config is None or not subject.crosses:
         why = "No two streams attend to each other in this network."
-        return Outcome([not_applicable(key, why) for key in KEYS])
+        return CheckOutcome([not_applicable(key, why) for key in KEYS])
     images = subject.images(subject.test[: settings.num_cases])
     registered = _tokens(subject.network, subject.config, images, settings)
     # Without a case, as the intervals need.
     samples = max(len(images) - 1, 1) * _fewest(registered)
     if samples <= max(4 * settings.components, settings.neighbours):
         why = f"The deepest layer has {samples} tokens to estimate from, too few for {settings.components} components."
-        return Outcome([Finding(key, Verdict.UNDECIDED, why) for key in KEYS])
+        return CheckOutcome([StatementFinding(key, Verdict.UNDECIDED, why) for key in KEYS])
     trained = measure(registered, settings.neighbours, "trained", "registered")
     others = list(_others(subject, subject.config, images, settings))
     by_kind = {(item.state, item.pairs): item for item in others}
@@ -64,7 +64,7 @@ def check(subject: Subject, settings: Settings) -> Outcome:
     bounds = [bound(layer) for layer in registered]
     estimates = trained.by_estimator
     permuted = max(_permuted(layer, settings) for layer in registered)
-    return Outcome(
+    return CheckOutcome(
         [
             judge_definition_7(estimates, None if shuffled is None else shuffled.by_estimator, permuted),
             of_either(
@@ -113,7 +113,7 @@ def measure(layers: Sequence[LayerTokens], neighbours: int, state: str, pairs: s
 
 
 def _others(
-    subject: Subject, config: CrossModalNetConfig, images: Tensor, settings: Settings
+    subject: AuditSubject, config: CrossModalNetConfig, images: Tensor, settings: AuditSettings
 ) -> Iterator[Information]:
     """Measure what no verdict but that of Definition 7 rests on: before training, and shuffled pairs."""
 
@@ -128,7 +128,7 @@ def _others(
 
 
 def _tokens(
-    network: nn.Module, config: CrossModalNetConfig, images: Tensor, settings: Settings
+    network: nn.Module, config: CrossModalNetConfig, images: Tensor, settings: AuditSettings
 ) -> list[LayerTokens]:
     assert isinstance(network, CrossModalNet)
     return sample_tokens(
@@ -151,7 +151,7 @@ def _over_groups(layer: LayerTokens, cases: list[int], size: int, estimate: Esti
     return float(np.mean([estimate(pooled(layer.ct[cases, g]), pooled(layer.mr[cases, g])) for g in groups]))
 
 
-def _permuted(layer: LayerTokens, settings: Settings) -> float:
+def _permuted(layer: LayerTokens, settings: AuditSettings) -> float:
     """Information left when each MR token meets a random CT token: none, whatever the larger estimate says."""
     ct, mr = pooled(layer.ct), pooled(layer.mr)
     mr = mr[np.random.default_rng(settings.seed).permutation(len(mr))]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.jackknife import Jackknifed
 
 Estimates = Mapping[str, Jackknifed]
@@ -17,7 +17,9 @@ NO_INTERVAL = "With a single test pair there is no interval, so nothing can be s
 DEPENDENT = "The base case is false too: CT and MR of a registered pair are not independent."
 
 
-def judge_definition_7(registered: Estimates, shuffled: Estimates | None, permuted: float) -> Finding:
+def judge_definition_7(
+    registered: Estimates, shuffled: Estimates | None, permuted: float
+) -> StatementFinding:
     """Judge whether what is measured is information between registered images, and adds up.
 
     Args:
@@ -29,7 +31,7 @@ def judge_definition_7(registered: Estimates, shuffled: Estimates | None, permut
     numbers = {f"information_image_{key}": float(item.pooled[0]) for key, item in registered.items()}
     numbers |= {"flow_sum_deviation": deviation, "information_permuted": permuted}
     if shuffled is None:
-        return Finding("definition_7", Verdict.UNDECIDED, NO_INTERVAL, numbers)
+        return StatementFinding("definition_7", Verdict.UNDECIDED, NO_INTERVAL, numbers)
     excess = {key: item.minus(shuffled[key]) for key, item in registered.items()}
     numbers |= {f"excess_image_low_{key}": float(item.interval[0][0]) for key, item in excess.items()}
     clear = all(bool(item.above()[0]) for item in excess.values())
@@ -39,10 +41,12 @@ def judge_definition_7(registered: Estimates, shuffled: Estimates | None, permut
         f"in random order share {permuted:.3f} at most."
     )
     holds = clear and deviation <= TOLERANCE
-    return Finding("definition_7", Verdict.HOLDS if holds else Verdict.UNDECIDED, why, numbers)
+    return StatementFinding("definition_7", Verdict.HOLDS if holds else Verdict.UNDECIDED, why, numbers)
 
 
-def judge_theorem_2_4(registered: Estimates, names: Sequence[str], network: str = "trained") -> Finding:
+def judge_theorem_2_4(
+    registered: Estimates, names: Sequence[str], network: str = "trained"
+) -> StatementFinding:
     """Judge whether information falls at no layer.
 
     Args:
@@ -59,7 +63,7 @@ def judge_theorem_2_4(registered: Estimates, names: Sequence[str], network: str 
         return _not_falling("theorem_2_4", flows, numbers, "shared information falls from layer to layer")
     worst = _worst(flows, lost)
     step = f"from {names[worst]} to {names[worst + 1]}"
-    return Finding(
+    return StatementFinding(
         "theorem_2_4",
         Verdict.FAILS,
         f"By both estimators the shared information falls {step}: it changes by {_changes(flows, worst)} nats per "
@@ -72,7 +76,9 @@ def judge_theorem_2_4(registered: Estimates, names: Sequence[str], network: str 
     )
 
 
-def judge_theorem_2_7(registered: Estimates, names: Sequence[str], network: str = "trained") -> Finding:
+def judge_theorem_2_7(
+    registered: Estimates, names: Sequence[str], network: str = "trained"
+) -> StatementFinding:
     """Judge whether every layer adds information, and each more than the one before.
 
     Args:
@@ -91,7 +97,7 @@ def judge_theorem_2_7(registered: Estimates, names: Sequence[str], network: str 
         return _not_falling("theorem_2_7", both, numbers, "flow is negative or falls")
     worst = _worst(growths, slower) if slower.any() else max(_worst(flows, lost) - 1, 0)
     before, after = names[worst + 1], names[worst + 2]
-    return Finding(
+    return StatementFinding(
         "theorem_2_7",
         Verdict.FAILS,
         f"By both estimators, {int(lost.sum())} of {len(lost)} layers add less than nothing and "
@@ -105,7 +111,7 @@ def judge_theorem_2_7(registered: Estimates, names: Sequence[str], network: str 
     )
 
 
-def of_either(trained: Finding, initial: Finding) -> Finding:
+def of_either(trained: StatementFinding, initial: StatementFinding) -> StatementFinding:
     """Take the finding on the trained network, or that before training where only it refutes the theorem.
 
     The theorems speak of all networks of this kind, whatever their weights: any one of them can refute them.
@@ -116,15 +122,15 @@ def of_either(trained: Finding, initial: Finding) -> Finding:
     return replace(initial, numbers=numbers, why=f"Before training. {initial.why}")
 
 
-def _not_falling(key: str, changes: Estimates, numbers: Mapping[str, float], what: str) -> Finding:
+def _not_falling(key: str, changes: Estimates, numbers: Mapping[str, float], what: str) -> StatementFinding:
     """Give the verdict where no fall is certain by both estimators: it holds where no estimate falls either."""
     if not all(item.certain for item in changes.values()):
-        return Finding(key, Verdict.UNDECIDED, NO_INTERVAL, numbers)
+        return StatementFinding(key, Verdict.UNDECIDED, NO_INTERVAL, numbers)
     smallest = min(float(item.pooled.min()) for item in changes.values())
     if smallest >= 0:
-        return Finding(key, Verdict.HOLDS, f"By no estimate it is so that {what}.", numbers)
+        return StatementFinding(key, Verdict.HOLDS, f"By no estimate it is so that {what}.", numbers)
     why = f"Not both estimators say with confidence that {what}; the smallest difference is {smallest:.3f} nats."
-    return Finding(key, Verdict.UNDECIDED, why, numbers)
+    return StatementFinding(key, Verdict.UNDECIDED, why, numbers)
 
 
 def _changed(estimates: Estimates) -> dict[str, Jackknifed]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.capture import capture_inputs
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 # Voxels of a case that its loss is the mean over; more would change nothing but the time.
 MOST_VOXELS = 10_000
@@ -51,11 +51,11 @@ class Complexity:
     smallest: float
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Estimate the complexity of the trained network's last layer on the training pairs."""
     network = subject.network
     if not isinstance(network, CrossModalNet):
-        return Outcome([not_applicable("definition_5", "Only CrossModalNet's last layer is examined.")])
+        return CheckOutcome([not_applicable("definition_5", "Only CrossModalNet's last layer is examined.")])
     layer = network.head.classify
     weights = torch.cat([layer.weight.flatten(1), _bias(layer)[:, None]], dim=1).detach()  # (C, p + 1)
     train = take_sample(network, subject, subject.training, settings.seed)
@@ -71,10 +71,14 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         {"term": term, "value": value}
         for term, value in (("complexity", rademacher), ("bound", bound), ("gap", gap))
     ]
-    return Outcome([judge(complexity, rademacher, relative_error, bound, gap, n)], {"generalisation": rows})
+    return CheckOutcome(
+        [judge(complexity, rademacher, relative_error, bound, gap, n)], {"generalisation": rows}
+    )
 
 
-def take_sample(network: CrossModalNet, subject: Subject, cases: Sequence[LabelledCase], seed: int) -> Sample:
+def take_sample(
+    network: CrossModalNet, subject: AuditSubject, cases: Sequence[LabelledCase], seed: int
+) -> Sample:
     """Collect the inputs of the last layer at random voxels, the same for every case."""
     generator = torch.Generator().manual_seed(seed)
     places = torch.randperm(cases[0].label.numel(), generator=generator)[:MOST_VOXELS]
@@ -156,7 +160,7 @@ def error_rate(sample: Sample, weights: Tensor) -> float:
 
 def judge(
     complexity: Complexity, rademacher: float, relative_error: float, bound: float, gap: float, num_cases: int
-) -> Finding:
+) -> StatementFinding:
     """Give the verdict on Definition 5."""
     numbers = {
         "complexity": rademacher,
@@ -170,14 +174,16 @@ def judge(
             f"Estimate {complexity.mean:.4g}, bounds {complexity.smallest:.4g} and {complexity.largest:.4g}."
         )
         why = "The estimate lies outside of what theory allows for any sample: a defect."
-        return Finding("definition_5", Verdict.FAILS, why, numbers, "The code, not the paper.", example)
+        return StatementFinding(
+            "definition_5", Verdict.FAILS, why, numbers, "The code, not the paper.", example
+        )
     says = "says something" if bound < 1 else "says nothing, since errors are never above 1"
     why = (
         f"The complexity can be estimated ({rademacher:.3g}, to {relative_error:.1%}); the bound that follows for "
         f"{num_cases} training pairs is {bound:.3g} and {says}, while the gap that was measured is {gap:.1g}. The "
         "paper calls its bounds tight but prints none."
     )
-    return Finding("definition_5", Verdict.HOLDS, why, numbers)
+    return StatementFinding("definition_5", Verdict.HOLDS, why, numbers)
 
 
 def _bias(layer: nn.Conv3d) -> Tensor:

@@ -15,11 +15,11 @@ from crossmodalnet.theory.attention_growth import (
     self_growth,
 )
 from crossmodalnet.theory.bound_network import cumulative_bounds, paper_bound
-from crossmodalnet.theory.findings import Finding, Outcome, Row, not_applicable
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, not_applicable
 from crossmodalnet.theory.lipschitz_bounds import log
 from crossmodalnet.theory.lipschitz_verdicts import judge_definition_6, judge_equation_30, judge_theorem_2_6
 from crossmodalnet.theory.sensitivity import power_iteration
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 _MOST_CASES = 2  # each direction costs two forward passes and a backward pass
 _STEP = 0.02  # l2 norm over both images: far below the image, far above the rounding of logits
@@ -27,12 +27,14 @@ _TOLERANCE = 1e-3
 _ONE_STREAM = "This network has no cross attention."
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Bound the trained network's sensitivity from above and below, and find where attention has none."""
     network = subject.network
     if not isinstance(network, CrossModalNet):
         why = "Only the parts of CrossModalNet have known constants."
-        return Outcome([not_applicable(key, why) for key in ("definition_6", "equation_30", "theorem_2_6")])
+        return CheckOutcome(
+            [not_applicable(key, why) for key in ("definition_6", "equation_30", "theorem_2_6")]
+        )
     bounds = cumulative_bounds(network, subject.patch_size)
     ratios = _ratios(subject, settings)
     log10_bound, log10_ratio = bounds[-1][1], log(max(float(row["ratio"]) for row in ratios)) / math.log(10)
@@ -47,10 +49,10 @@ def check(subject: Subject, settings: Settings) -> Outcome:
         findings = [not_applicable(key, _ONE_STREAM) for key in ("definition_6", "equation_30")]
         growths = {"self-attention": own_growth}
         findings.append(judge_theorem_2_6(log10_bound, log10_ratio, growths, missing_token=missing_token))
-        return Outcome(findings, tables)
+        return CheckOutcome(findings, tables)
     growth = _cross_growth(network, image, settings.seed)
     tables["attention_growth"] = [{"scale": scale, "sensitivity": value} for scale, value in growth]
-    return Outcome(
+    return CheckOutcome(
         [
             judge_definition_6(growth, deepest_cross(network).similarity),
             _equation_30(network, subject, log10_bound, log10_ratio),
@@ -96,13 +98,15 @@ def two_identical_streams(depth: int) -> tuple[float, float]:
     return float(torch.linalg.matrix_norm(true, 2)), float(torch.linalg.matrix_norm(alone, 2)) ** depth
 
 
-def _equation_30(network: CrossModalNet, subject: Subject, log10_bound: float, log10_ratio: float) -> Finding:
+def _equation_30(
+    network: CrossModalNet, subject: AuditSubject, log10_bound: float, log10_ratio: float
+) -> StatementFinding:
     paper = paper_bound(network, subject.patch_size)
     depth = round(paper["depth"])
     return judge_equation_30(paper, log10_bound, log10_ratio, two_identical_streams(depth))
 
 
-def _ratios(subject: Subject, settings: Settings) -> list[Row]:
+def _ratios(subject: AuditSubject, settings: AuditSettings) -> list[Row]:
     """Search for the direction of largest output change around test pairs."""
     rows: list[Row] = []
     for case in subject.test[: min(settings.num_cases, _MOST_CASES)]:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from crossmodalnet.networks.crossmodalnet.choices import Similarity
 from crossmodalnet.theory.attention_growth import Growth, growth_factor
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.lipschitz_bounds import log
 
 _MOST_GROWTH = 10.0
 
 
-def judge_definition_6(growth: Growth, similarity: Similarity) -> Finding:
+def judge_definition_6(growth: Growth, similarity: Similarity) -> StatementFinding:
     """Say whether one constant can bound the cross attention.
 
     Args:
@@ -23,7 +23,7 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> Finding:
     numbers = {"sensitivity_first": first, "sensitivity_last": last, "growth": factor}
     if factor <= _MOST_GROWTH:
         why = f"The cross attention's sensitivity stays within {factor:.2g} times its first value of {first:.3g}."
-        return Finding("definition_6", Verdict.HOLDS, why, numbers)
+        return StatementFinding("definition_6", Verdict.HOLDS, why, numbers)
     if similarity == "dot":
         change = f"when its inputs grow {last_scale:,.0f}-fold"
         reason = "the inputs stay within a bound"
@@ -33,7 +33,7 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> Finding:
         change = f"when one key shrinks to {last_scale:g} of its size"
         reason = "keys and queries stay away from zero, where their direction is lost"
         example = f"One key token shrinks to {last_scale:g} of its size"
-    return Finding(
+    return StatementFinding(
         "definition_6",
         Verdict.CONDITIONAL,
         f"The sensitivity of the trained cross attention rises from {first:.3g} to {last:.3g} {change}, so one "
@@ -50,7 +50,7 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> Finding:
 
 def judge_equation_30(
     paper: Mapping[str, float], log10_bound: float, log10_ratio: float, example: tuple[float, float]
-) -> Finding:
+) -> StatementFinding:
     """Say whether the paper's formula bounds a known example and the trained network.
 
     Args:
@@ -76,10 +76,10 @@ def judge_equation_30(
     )
     exceeded = log10_ratio > formula
     if not exceeded and true <= claimed * (1 + 1e-6):
-        return Finding("equation_30", Verdict.HOLDS, found[0].upper() + found[1:] + ".", numbers)
+        return StatementFinding("equation_30", Verdict.HOLDS, found[0].upper() + found[1:] + ".", numbers)
     why = f"Two identical streams of {paper['depth']:.0f} layers have the constant {true:.3g} where the formula allows "
     why += f"{claimed:.3g}"
-    return Finding(
+    return StatementFinding(
         "equation_30",
         Verdict.FAILS if exceeded else Verdict.CONDITIONAL,
         f"{why}; {found}.",
@@ -95,7 +95,7 @@ def judge_equation_30(
 
 def judge_theorem_2_6(
     log10_bound: float, log10_ratio: float, growths: Mapping[str, Growth], *, missing_token: bool = False
-) -> Finding:
+) -> StatementFinding:
     """Say whether the network has a Lipschitz constant, and what for.
 
     Args:
@@ -112,7 +112,7 @@ def judge_theorem_2_6(
     bound += " as long as none goes missing" * missing_token
     found = f"the most that was found is {10**log10_ratio:.3g}"
     if log10_ratio > log10_bound:
-        return Finding(
+        return StatementFinding(
             "theorem_2_6",
             Verdict.FAILS,
             f"A change of the images was multiplied by {10**log10_ratio:.3g}, above the bound {10**log10_bound:.3g}.",
@@ -122,9 +122,9 @@ def judge_theorem_2_6(
         )
     if factor <= _MOST_GROWTH:
         why = f"By its weights {bound}; {found}. Each attention has a constant by itself."
-        return Finding("theorem_2_6", Verdict.HOLDS, why, numbers)
+        return StatementFinding("theorem_2_6", Verdict.HOLDS, why, numbers)
     (_, first), (scale, last) = growth[0], growth[-1]
-    return Finding(
+    return StatementFinding(
         "theorem_2_6",
         Verdict.CONDITIONAL,
         f"By its weights {bound}, and {found}; but only because layer norm bounds what attention "

@@ -19,7 +19,7 @@ NUM_STEPS = 2000
 
 
 @dataclass(frozen=True)
-class Problem:
+class ParetoProblem:
     """Several losses of one vector.
 
     Attributes:
@@ -59,7 +59,7 @@ def smallest_norm(gram: Array) -> tuple[float, Array]:
     return float(np.sqrt(max(best, 0.0))), weights
 
 
-def descend(problem: Problem, mode: Balancing, alpha: float) -> list[Array]:
+def descend(problem: ParetoProblem, mode: Balancing, alpha: float) -> list[Array]:
     """Follow the balanced gradient, with the training's own balancer, in plain steps; gives every point."""
     point = problem.start.copy()
     balancer = AdaptiveBalancer([str(i) for i in range(len(problem.values(point)))], mode, alpha)
@@ -72,15 +72,15 @@ def descend(problem: Problem, mode: Balancing, alpha: float) -> list[Array]:
     return points
 
 
-def stationarity(problem: Problem, point: Array) -> float:
+def stationarity(problem: ParetoProblem, point: Array) -> float:
     """Distance of a point to Pareto stationarity: the smallest norm in the hull of its gradients."""
     gradients = problem.gradients(point)
     return smallest_norm(gradients @ gradients.T)[0]
 
 
-def convex_problem() -> Problem:
+def convex_problem() -> ParetoProblem:
     """Two quadratic bowls in the plane; their Pareto front is known, see `distance_to_front`."""
-    return Problem(
+    return ParetoProblem(
         lambda x: 0.5 * (CURVATURES * (x - MINIMA) ** 2).sum(1),
         lambda x: CURVATURES * (x - MINIMA),
         START,
@@ -99,17 +99,17 @@ def distance_to_front(point: Array, num_points: int = 20_001) -> float:
     return float(np.linalg.norm(front - point, axis=1).min())
 
 
-def two_valleys() -> Problem:
+def two_valleys() -> ParetoProblem:
     """Two losses with a shallow valley near 1, where descent starts, and for both a deeper one near -1."""
     slopes, walls = np.array([0.3, 0.25]), np.array([1.0, 1.2])
-    return Problem(
+    return ParetoProblem(
         lambda x: walls * (x[0] ** 2 - 1) ** 2 + slopes * x[0],
         lambda x: (walls * 4 * x[0] * (x[0] ** 2 - 1) + slopes)[:, None],
         np.array([1.3]),
     )
 
 
-def deeper_valley(problem: Problem) -> Array:
+def deeper_valley(problem: ParetoProblem) -> Array:
     """Find the point of `two_valleys` that is best for the sum of both losses, on a grid over [-2, 2]."""
     grid = np.linspace(-2, 2, 4001)
     best: Sequence[float] = [float(problem.values(np.array([x])).sum()) for x in grid]

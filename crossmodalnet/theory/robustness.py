@@ -12,10 +12,10 @@ from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.bound_network import upper_bound
 from crossmodalnet.theory.disturbances import DISTURBANCES, attack
-from crossmodalnet.theory.findings import Finding, Outcome, Row, Verdict, not_applicable
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.lipschitz_bounds import log
 from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 
 # Levels 1 to 3. Noise is in units of the attack's size, so that level 1 is as large as the attack.
 STRENGTHS: Mapping[str, tuple[float, float, float]] = MappingProxyType({
@@ -29,22 +29,22 @@ _ROUNDING = -8.0  # decimal logarithm of a change that is lost in the rounding o
 _MOST_ATTACKED = 2  # a step costs as much as a training step
 
 
-def check(subject: Subject, settings: Settings) -> Outcome:
+def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     """Disturb test pairs at random and on purpose, and compare changes of the logits with the bound."""
     network = subject.network
     if not isinstance(network, CrossModalNet):
         why = "Only the parts of CrossModalNet have known constants."
-        return Outcome([not_applicable("corollary_2", why)])
+        return CheckOutcome([not_applicable("corollary_2", why)])
     rows = [
         row
         for i, case in enumerate(subject.test[: settings.num_cases])
         for row in _measure(network, case, settings, attacked=i < _MOST_ATTACKED)
     ]
     finding = judge(rows, upper_bound(network, subject.patch_size), settings.attack_radius * NOISE_STD)
-    return Outcome([finding], {"robustness": rows})
+    return CheckOutcome([finding], {"robustness": rows})
 
 
-def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> Finding:
+def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> StatementFinding:
     """Say whether any change exceeds the bound.
 
     Args:
@@ -74,7 +74,7 @@ def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> Finding
     )
     where = f"{worst['disturbance']} at level {worst['level']:.0f} on {worst['case']}"
     if log10_ratio > log10_bound:
-        return Finding(
+        return StatementFinding(
             "corollary_2",
             Verdict.FAILS,
             f"The output changed by {ratio:.3g} times the input under {where}, beyond the bound 10^{log10_bound:.1f}.",
@@ -83,7 +83,7 @@ def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> Finding
             counterexample=f"The images under {where}: input changed by {worst['input_change']:.3g}, output by "
             f"{worst['output_change']:.3g}.",
         )
-    return Finding(
+    return StatementFinding(
         "corollary_2",
         Verdict.HOLDS,
         f"No disturbance changed the output by more than {ratio:.3g} times the input, {log10_bound - log10_ratio:.0f} "
@@ -94,7 +94,9 @@ def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> Finding
     )
 
 
-def _measure(network: nn.Module, case: LabelledCase, settings: Settings, *, attacked: bool) -> Iterator[Row]:
+def _measure(
+    network: nn.Module, case: LabelledCase, settings: AuditSettings, *, attacked: bool
+) -> Iterator[Row]:
     """Disturb one case in every way, and yield a row of the table for each."""
     device = next(network.parameters()).device
     before = _logits(network, case.image.to(device))

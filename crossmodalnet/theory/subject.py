@@ -13,7 +13,7 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
 
 @dataclass(frozen=True)
-class Settings:
+class AuditSettings:
     """How thoroughly the claims are checked.
 
     Attributes:
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditSubject:
     """A trained network with what its checks need.
 
     Attributes:

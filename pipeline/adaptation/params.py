@@ -71,7 +71,7 @@ class AdaptParams(Section):
     every: int = Field(
         2,
         ge=1,
-        description="every how many steps, from `start` on, target samples are seen beside the source's",
+        description="steps from `start` on of which one sees target samples beside the source's; 1: all do",
     )
     appearance: float = Field(
         1.0,
@@ -87,7 +87,7 @@ class AdaptParams(Section):
         0.1, ge=0, description="strength of the alignment of features given classes (CDAN); 0: off"
     )
     conditional_by: Literal["discriminator", "kernel"] = Field(
-        "discriminator", description="of the conditional term: a discriminator, or a kernel (JMMD)"
+        "discriminator", description="form of the conditional term: a discriminator, or a kernel (JMMD)"
     )
     output: float = Field(
         1.0, ge=0, description="strength of the discriminator on the output's entropy maps; 0: off"
@@ -104,10 +104,13 @@ class AdaptParams(Section):
         1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
     )
     topology_every: int = Field(
-        4, ge=1, description="every how many of the steps that see the target have spanning trees"
+        4, ge=1, description="steps that see the target of which one has spanning trees; 1: all do"
     )
     teacher_decay: float = Field(
-        0.95, ge=0, lt=1, description="of the slowly moving source encoder, whose spanning trees are kept"
+        0.95,
+        ge=0,
+        lt=1,
+        description="decay of the slowly moving source encoder, whose spanning trees are kept",
     )
     volumes: float = Field(
         0.0,
@@ -118,7 +121,9 @@ class AdaptParams(Section):
     betti: float = Field(
         0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
-    betti_every: int = Field(4, ge=1, description="every how many of them look at Betti numbers")
+    betti_every: int = Field(
+        4, ge=1, description="steps that see the target of which one looks at Betti numbers; 1: all do"
+    )
     cap: float = Field(
         1.0,
         gt=0,
@@ -128,7 +133,9 @@ class AdaptParams(Section):
     voxels_per_class: int = Field(
         64, ge=1, description="voxels drawn per step, domain and class for the conditional term, at most"
     )
-    tree_voxels_per_class: int = Field(16, ge=2, description="of them in the spanning trees, at most")
+    tree_voxels_per_class: int = Field(
+        16, ge=2, description="voxels of each class in the spanning trees, at most"
+    )
     map_dim: int = Field(
         4096, ge=1, description="the map of feature and class is randomised where it has more dimensions"
     )

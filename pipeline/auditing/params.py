@@ -10,7 +10,7 @@ from pipeline.params.base import Section
 class AuditParams(Section):
     """Section `audit`."""
 
-    seed: int = Field(0, ge=0, description="of every draw")
+    seed: int = Field(0, ge=0, description="seed of every draw of the audit")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network runs; auto: a GPU if there is one"
     )
@@ -30,11 +30,11 @@ class AuditParams(Section):
         100, ge=1, description="training steps per network of the approximation study"
     )
     overfit_steps: int = Field(200, ge=10, description="training steps, at most, to overfit one case")
-    rademacher_draws: int = Field(60, ge=2, description="of random signs")
+    rademacher_draws: int = Field(60, ge=2, description="draws of random signs for the Rademacher complexity")
     power_iterations: int = Field(
         6, ge=1, description="towards the largest singular value of the network's Jacobian"
     )
-    attack_steps: int = Field(6, ge=1, description="of projected gradient ascent")
+    attack_steps: int = Field(6, ge=1, description="steps of projected gradient ascent in an attack")
     attack_radius: float = Field(
         1.0,
         gt=0,

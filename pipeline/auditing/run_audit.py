@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodalnet.theory.checks import CHECKS
-from crossmodalnet.theory.findings import Finding, Outcome
+from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import STATEMENTS
-from crossmodalnet.theory.subject import Subject
+from crossmodalnet.theory.subject import AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.compute.determinism import reproducible
@@ -34,7 +34,7 @@ ORDER = (
 
 
 @dataclass(frozen=True)
-class Task:
+class AuditTask:
     """A group of checks on a trained model; can be sent to another process."""
 
     name: str
@@ -43,7 +43,7 @@ class Task:
     params: AuditParams
 
 
-def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[Task, Outcome]]:
+def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[AuditTask, CheckOutcome]]:
     """Run all groups of checks on one model.
 
     On the CPU each group runs single-threaded in one of several processes, so that the results do not depend on the
@@ -56,14 +56,14 @@ def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[Task, Ou
         DataError: the model, a pair or the curves are missing or damaged.
         ResourceError: a GPU is asked for and there is none.
     """
-    tasks = [Task(name, model, seed, params) for name in ORDER]
+    tasks = [AuditTask(name, model, seed, params) for name in ORDER]
     if find_device(params.device, "audit.device").type == "cuda":
         yield from ((task, run_group(task)) for task in tasks)
     else:
         yield from run_parallel(run_group, tasks, workers=num_workers(params.workers))
 
 
-def run_group(task: Task) -> Outcome:
+def run_group(task: AuditTask) -> CheckOutcome:
     """Run one group of checks, in this process."""
     device = find_device(task.params.device, "audit.device")
     with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
@@ -72,12 +72,14 @@ def run_group(task: Task) -> Outcome:
 
 
 @cache
-def _subject(model: str, seed: int, params: AuditParams) -> Subject:
+def _subject(model: str, seed: int, params: AuditParams) -> AuditSubject:
     """Read the model once per process."""
     return read_subject(model, seed, params, find_device(params.device, "audit.device"))
 
 
-def write_audit(folder: Path, model: str, seed: int, outcomes: Mapping[str, Outcome]) -> dict[str, Finding]:
+def write_audit(
+    folder: Path, model: str, seed: int, outcomes: Mapping[str, CheckOutcome]
+) -> dict[str, StatementFinding]:
     """Write findings.json, a CSV file per table, and figures.json: verdict and numbers of each statement.
 
     Args:
@@ -105,7 +107,7 @@ def write_audit(folder: Path, model: str, seed: int, outcomes: Mapping[str, Outc
     return ordered
 
 
-def _row(finding: Finding) -> dict[str, str | float]:
+def _row(finding: StatementFinding) -> dict[str, str | float]:
     numbers = {
         name: round(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), DECIMALS) + 0.0  # no minus zero
         for name, value in finding.numbers.items()

@@ -10,7 +10,7 @@ from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.data.patches import pad_to
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.labelled import labelled
@@ -20,7 +20,7 @@ from pipeline.models.model_card import ModelCard, load_model
 from pipeline.paths import CURVES, MODELS, SPLIT, of_run
 
 
-def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> Subject:
+def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> AuditSubject:
     """Read a trained model with its training and test cases.
 
     Args:
@@ -43,7 +43,7 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
     if not names:
         raise DataError(f"{SPLIT} lists no test pair: raise split.test_fraction")
     config = CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None
-    return Subject(
+    return AuditSubject(
         network=loaded.network.to(device),
         initial=initial.to(device).eval(),
         config=config,
@@ -57,9 +57,9 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
     )
 
 
-def settings_of(params: AuditParams) -> Settings:
+def settings_of(params: AuditParams) -> AuditSettings:
     """Take from the parameters what concerns the checks themselves."""
-    return Settings(**params.model_dump(exclude={"device", "workers"}))
+    return AuditSettings(**params.model_dump(exclude={"device", "workers"}))
 
 
 def _cases(cases: CaseSet, names: Sequence[str], card: ModelCard) -> list[LabelledCase]:

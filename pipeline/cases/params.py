@@ -8,7 +8,7 @@ from pipeline.params.base import Section
 class SplitParams(Section):
     """Section `split`."""
 
-    seed: int = Field(0, ge=0, description="of the shuffle of subjects")
+    seed: int = Field(0, ge=0, description="seed of the shuffle of subjects")
     test_fraction: float = Field(
         0.25,
         gt=0,

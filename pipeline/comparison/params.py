@@ -17,4 +17,4 @@ class CompareParams(Section):
         le=1_000_000,
         description="resamplings of subjects and seeds for 95 % intervals and ranks",
     )
-    seed: int = Field(0, ge=0, description="of the resampling")
+    seed: int = Field(0, ge=0, description="seed of the resampling")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Task:
+class CropTask:
     """One pair to crop.
 
     Attributes:
@@ -55,7 +55,7 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
         DataError: a case without a heart.
     """
     tasks = [
-        Task(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
+        CropTask(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
         for pair in pairs
         for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
     ]
@@ -79,7 +79,7 @@ def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[st
     return others[: params.num_atlases]
 
 
-def crop_pair(task: Task) -> Row:
+def crop_pair(task: CropTask) -> Row:
     """Crop one pair, in a worker process, and give its row of the table.
 
     The MR's own label is cut along, and influences nothing else.

@@ -22,7 +22,7 @@ class ProfileParams(Section):
         gt=0,
         description="on steps and on cases; then no further one is timed, once there are three",
     )
-    seed: int = Field(0, ge=0, description="of the weights and of the random images and labels")
+    seed: int = Field(0, ge=0, description="seed of the weights and of the random images and labels")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where it is measured; auto: a GPU if there is one"
     )

@@ -31,7 +31,7 @@ class RegisterParams(Section):
         min_length=1,
         description="where the registration starts; the next is tried when one fails or makes the pair worse",
     )
-    seed: int = Field(1, ge=1, description="of the metric's sampling")
+    seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
     workers: int = Field(0, ge=0, description="pairs registered at once; 0: one per core")
     min_gain: float = Field(
         0.0,

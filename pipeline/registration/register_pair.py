@@ -16,7 +16,7 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image,
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice, measure
-from crossmodalnet.registration.syn import Settings, Transform, estimate, prepare_ct, prepare_mr, warp
+from crossmodalnet.registration.syn import SynSettings, Transform, estimate, prepare_ct, prepare_mr, warp
 from pipeline.registration.params import RegisterParams
 from pipeline.runtime.outputs import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
@@ -29,7 +29,7 @@ _PICTURE_MM = 2.0
 
 
 @dataclass(frozen=True)
-class Task:
+class RegisterTask:
     """One pair to register; nothing in it tells a training from a test pair. Label maps may be lacking."""
 
     name: str
@@ -41,7 +41,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RegisterOutcome:
     """What became of a pair.
 
     Attributes:
@@ -57,7 +57,7 @@ class Outcome:
     success: bool
 
 
-def register_pair(task: Task) -> Outcome:
+def register_pair(task: RegisterTask) -> RegisterOutcome:
     """Register a pair, or find it registered; runs in a process of its own (`run_parallel`).
 
     The work folder is keyed by the content of the files, the parameters, the code and ANTs' version.
@@ -65,7 +65,7 @@ def register_pair(task: Task) -> Outcome:
     """
     folder = work_folder("register", _key(task))
     if (folder / DONE).is_file():
-        return Outcome(folder, True, [], True)
+        return RegisterOutcome(folder, True, [], True)
     problems: list[str] = []
     start = time.monotonic()
     ct, mr = read_image(task.ct), read_image(task.mr)
@@ -86,8 +86,8 @@ def register_pair(task: Task) -> Outcome:
             agreement = _write_warped(task, ct, mr, transform, folder)
             _write_picture(ct, mr, transform, folder / PICTURE)
         _finish(folder, attempt, initialisation, quality, agreement, time.monotonic() - start)
-        return Outcome(folder, False, problems, True)
-    return Outcome(folder, False, problems, False)
+        return RegisterOutcome(folder, False, problems, True)
+    return RegisterOutcome(folder, False, problems, False)
 
 
 def read_record(folder: Path) -> dict[str, float | int | str]:
@@ -96,7 +96,7 @@ def read_record(folder: Path) -> dict[str, float | int | str]:
     return record
 
 
-def _key(task: Task) -> str:
+def _key(task: RegisterTask) -> str:
     params = task.params.model_dump(exclude={"workers"})
     files = [task.ct, task.ct_label, task.mr, task.mr_label]
     return fingerprint(
@@ -104,11 +104,13 @@ def _key(task: Task) -> str:
     )
 
 
-def _settings(params: RegisterParams) -> Settings:
-    return Settings(params.transform, params.affine_iterations, tuple(params.iterations))
+def _settings(params: RegisterParams) -> SynSettings:
+    return SynSettings(params.transform, params.affine_iterations, tuple(params.iterations))
 
 
-def _write_warped(task: Task, ct: Volume, mr: Volume, transform: Transform, folder: Path) -> float | None:
+def _write_warped(
+    task: RegisterTask, ct: Volume, mr: Volume, transform: Transform, folder: Path
+) -> float | None:
     """Write the warped MR and the label maps; returns the mean Dice of the two, None where one is lacking."""
     write_image(folder / "mr.nii.gz", warp(mr, ct.grid, transform.files, "linear", fill=float(mr.data.min())))
     ct_label = read_label_map(task.ct_label) if task.ct_label else None

@@ -10,7 +10,14 @@ import pandas as pd
 from pipeline.cases.pairs import Pair
 from pipeline.errors import DataError, ResourceError
 from pipeline.registration.params import RegisterParams
-from pipeline.registration.register_pair import PICTURE, RESULTS, Outcome, Task, read_record, register_pair
+from pipeline.registration.register_pair import (
+    PICTURE,
+    RESULTS,
+    RegisterOutcome,
+    RegisterTask,
+    read_record,
+    register_pair,
+)
 from pipeline.runtime.console import track
 from pipeline.runtime.outputs import whole_folder
 from pipeline.runtime.parallel import num_workers, run_parallel
@@ -37,7 +44,7 @@ def register_pairs(pairs: list[Pair], params: RegisterParams) -> dict[str, Path]
     # ANTs reads its seed from the environment, once, when it is imported.
     environment = {"ANTS_RANDOM_SEED": str(params.seed)}
     results = run_parallel(register_pair, tasks, workers=num_workers(params.workers), environment=environment)
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, RegisterOutcome] = {}
     try:
         for task, outcome in track(results, "register", len(tasks)):
             outcomes[task.name] = outcome
@@ -80,11 +87,11 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> 
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(new / "pairs.csv", index=False)
 
 
-def _task(pair: Pair, params: RegisterParams) -> Task:
-    return Task(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, params)
+def _task(pair: Pair, params: RegisterParams) -> RegisterTask:
+    return RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, params)
 
 
-def _explain(failed: list[str], outcomes: dict[str, Outcome]) -> str:
+def _explain(failed: list[str], outcomes: dict[str, RegisterOutcome]) -> str:
     lines = [f"  {name}: {'; '.join(outcomes[name].problems)}" for name in failed]
     return "\n".join([
         f"{len(failed)} of {len(outcomes)} pairs could not be registered:",

@@ -14,7 +14,7 @@ class ReportParams(Section):
     )
     margin_mm: float = Field(12.0, ge=0, le=100, description="shown around the heart in the overlays, mm")
     ct_window_hu: FloatPair = Field((-160.0, 440.0), description="CT values shown as black and white, HU")
-    jpeg_quality: int = Field(82, ge=30, le=95, description="of overlays and checkerboards")
+    jpeg_quality: int = Field(82, ge=30, le=95, description="JPEG quality of overlays and checkerboards")
 
     @model_validator(mode="after")
     def _window_is_ascending(self) -> "ReportParams":

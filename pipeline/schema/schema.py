@@ -45,7 +45,7 @@ with warnings.catch_warnings():
         )
         adaptations: list[Adaptation] = Field(
             [],
-            description="what the adaptation is compared with, each trained with every seed; needs adapt.enabled",
+            description="comparisons of the adaptation, each trained with every seed; need adapt.enabled",
         )
         seeds: list[Seed] = Field(
             [0],
@@ -73,7 +73,7 @@ with warnings.catch_warnings():
         evaluate: EvaluateParams = Field(
             EvaluateParams(), description="inference and metrics (stage evaluate)"
         )
-        profile: ProfileParams = Field(ProfileParams(), description="what a network costs (stage profile)")
+        profile: ProfileParams = Field(ProfileParams(), description="cost of a network (stage profile)")
         audit: AuditParams = Field(
             AuditParams(), description="checks of the paper's claims on the trained network (stage audit)"
         )

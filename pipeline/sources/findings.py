@@ -16,7 +16,7 @@ UNLIMITED_WIDTH = 1000
 
 
 @dataclass(frozen=True)
-class Finding:
+class CohortFinding:
     """One line of the table.
 
     Attributes:
@@ -34,7 +34,7 @@ class Finding:
     remedy: str
 
 
-def require_sound(findings: list[Finding]) -> None:
+def require_sound(findings: list[CohortFinding]) -> None:
     """Log warnings, stop on errors; either way all findings are shown in one table.
 
     Raises:
@@ -52,7 +52,7 @@ def require_sound(findings: list[Finding]) -> None:
         logger.info("%s", summary)
 
 
-def table(findings: list[Finding]) -> str:
+def table(findings: list[CohortFinding]) -> str:
     """Render findings as plain text, errors first, then by case; as wide as the terminal."""
     from rich import box
     from rich.console import Console

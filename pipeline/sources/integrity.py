@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodalnet.imaging.inspect import Inspection, Problem, grid_problems, inspect_file
+from crossmodalnet.imaging.inspect import ImageProblem, Inspection, grid_problems, inspect_file
 from crossmodalnet.labels import Modality
 from pipeline.cases.pairs import Subject
 from pipeline.runtime.console import track
 from pipeline.runtime.parallel import num_workers, run_parallel
-from pipeline.sources.findings import Finding
+from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import Part, parse
 
 # Less than this is read faster than worker processes start.
@@ -17,7 +17,7 @@ SEQUENTIAL_BYTES = 2**26
 MIN_LABELLED = 3
 
 # Case, the file it concerns if any, and what is wrong.
-CaseProblem = tuple[str, Path | None, Problem]
+CaseProblem = tuple[str, Path | None, ImageProblem]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CaseFiles:
 class CaseReport:
     """What reading one subject's files told: problems with the file each concerns, and the image's digest."""
 
-    problems: tuple[tuple[Path, Problem], ...]
+    problems: tuple[tuple[Path, ImageProblem], ...]
     digest: str
 
 
@@ -66,7 +66,7 @@ def subjects(folder: Path) -> list[Subject]:
 
 def check_cohort(
     folder: Path, origins: Mapping[str, str] | None = None, *, needs_labels: bool = True
-) -> list[Finding]:
+) -> list[CohortFinding]:
     """Read all files of a cohort to their ends and list all that is wrong with it.
 
     Args:
@@ -83,7 +83,7 @@ def check_cohort(
             same.setdefault(report.digest, []).append(case)
     found += _twin_problems(same.values())
     return [
-        Finding(p.severity, case, names.get(path.name, path.name) if path else "", p.what, p.remedy)
+        CohortFinding(p.severity, case, names.get(path.name, path.name) if path else "", p.what, p.remedy)
         for case, path, p in found
     ]
 
@@ -113,14 +113,14 @@ def _set_problems(cases: list[CaseFiles], needs_labels: bool) -> Iterator[CasePr
     for case in cases:
         if needs_labels and case.part == "train" and case.label is None:
             remedy = "add the label map, or take the image out"
-            yield case.name, case.image, Problem("error", "training image without label map", remedy)
+            yield case.name, case.image, ImageProblem("error", "training image without label map", remedy)
         if case.image is None:
             remedy = "add the image, or take the label map out"
-            yield case.name, case.label, Problem("error", "label map without image", remedy)
+            yield case.name, case.label, ImageProblem("error", "label map without image", remedy)
     names = [case.name for case in cases]
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
-        yield name, None, Problem("error", what, "keep one of the two, or give one another number")
+        yield name, None, ImageProblem("error", what, "keep one of the two, or give one another number")
     if needs_labels:
         yield from _count_problems(cases)
 
@@ -130,10 +130,10 @@ def _count_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:
     what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
     if min(ct, mr) < MIN_LABELLED:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
-        yield "all", None, Problem("error", what, remedy)
+        yield "all", None, ImageProblem("error", what, remedy)
     elif ct != mr:
         remedy = "check that no case is lacking; CTs are paired with MRs in turn"
-        yield "all", None, Problem("warning", what, remedy)
+        yield "all", None, ImageProblem("warning", what, remedy)
 
 
 def _twin_problems(groups: Iterable[list[CaseFiles]]) -> Iterator[CaseProblem]:
@@ -142,4 +142,4 @@ def _twin_problems(groups: Iterable[list[CaseFiles]]) -> Iterator[CaseProblem]:
         first, *others = sorted(group, key=lambda case: case.name)
         for case in others:
             what = f"duplicate subject: the same voxels as the image of {first.name}"
-            yield case.name, case.image, Problem("error", what, "keep one of the two")
+            yield case.name, case.image, ImageProblem("error", what, "keep one of the two")

@@ -14,7 +14,7 @@ from pipeline.errors import DataError
 from pipeline.runtime.console import track
 from pipeline.sources.archive import Budget, extract
 from pipeline.sources.fetch import fetch
-from pipeline.sources.findings import Finding
+from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import CaseFile, parse
 from pipeline.sources.params import DataParams
 
@@ -27,7 +27,7 @@ COMPRESS_LEVEL = 1
 
 
 @dataclass(frozen=True)
-class Found:
+class CohortFiles:
     """A file of the cohort where it was found.
 
     Attributes:
@@ -58,7 +58,7 @@ class LaidOut:
     """
 
     origins: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CohortFinding] = field(default_factory=list)
 
 
 def lay_out_mmwhs(folder: Path, params: DataParams) -> LaidOut:
@@ -89,7 +89,7 @@ def lay_out_mmwhs(folder: Path, params: DataParams) -> LaidOut:
     return laid_out
 
 
-def lay_out(found: list[Found], folder: Path) -> LaidOut:
+def lay_out(found: list[CohortFiles], folder: Path) -> LaidOut:
     """Copy or move files to their published names; a name twice is a finding unless the content is equal."""
     result = LaidOut()
     ordered = sorted(found, key=lambda file: (file.case, file.origin))
@@ -104,7 +104,7 @@ def lay_out(found: list[Found], folder: Path) -> LaidOut:
         else:
             what = f"duplicate subject {file.case.subject}: differs from {result.origins[name]}"
             remedy = "keep one of the two, or give the subject another number"
-            result.findings.append(Finding("error", file.case.subject, file.origin, what, remedy))
+            result.findings.append(CohortFinding("error", file.case.subject, file.origin, what, remedy))
     return result
 
 
@@ -130,7 +130,7 @@ def _existing(text: str) -> Path:
     raise DataError(f"data.path = {text} does not exist (seen from {Path.cwd()})")
 
 
-def _find(source: Path, scratch: Path, budget: Budget) -> Iterator[Found]:
+def _find(source: Path, scratch: Path, budget: Budget) -> Iterator[CohortFiles]:
     if source.is_dir():
         for path in _walk(source):
             name = path.relative_to(source).as_posix()
@@ -153,14 +153,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _look_at(
     path: Path, name: str, origin: str, scratch: Path, budget: Budget, depth: int
-) -> Iterator[Found]:
+) -> Iterator[CohortFiles]:
     if case := parse(name):
-        yield Found(case, path, origin, ours=depth > 0)
+        yield CohortFiles(case, path, origin, ours=depth > 0)
     elif _is_archive(name) and depth < MAX_DEPTH:
         yield from _unpack(path, origin, scratch, budget, depth + 1)
 
 
-def _unpack(path: Path, origin: str, scratch: Path, budget: Budget, depth: int) -> Iterator[Found]:
+def _unpack(path: Path, origin: str, scratch: Path, budget: Budget, depth: int) -> Iterator[CohortFiles]:
     scratch.mkdir(exist_ok=True)
     target = scratch / f"{len(list(scratch.iterdir())):05d}"
     for member in extract(path, target, lambda name: parse(name) is not None or _is_archive(name), budget):
@@ -172,7 +172,7 @@ def _is_archive(name: str) -> bool:
     return name.lower().endswith(".zip") and "__MACOSX" not in parts and not parts[-1].startswith("._")
 
 
-def _place(file: Found, target: Path) -> None:
+def _place(file: CohortFiles, target: Path) -> None:
     if not is_gzip(file.path):
         # No name and no time in the header: the same bytes on every run.
         with file.path.open("rb") as source, target.open("wb") as packed, gzip.GzipFile(

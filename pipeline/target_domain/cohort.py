@@ -21,7 +21,7 @@ from pipeline.paths import MANIFEST, REGISTERED
 from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED
-from pipeline.target_domain.crop_cases import Task, crop_cases
+from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
 from pipeline.target_domain.prepared import Prepared, Sections
 
 
@@ -68,7 +68,7 @@ def write_cases(pairs: list[Pair], atlases: tuple[Atlas, ...], sections: Section
     blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
     registered = register_pairs(blind, sections.register)
     tasks = [
-        Task(
+        TargetCropTask(
             name=pair.name,
             images={Modality.CT: pair.ct.image, Modality.MR: registered[pair.name] / "mr.nii.gz"},
             label=None,

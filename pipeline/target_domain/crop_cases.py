@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Task:
+class TargetCropTask:
     """One case to crop.
 
     Attributes:
@@ -44,7 +44,7 @@ class Task:
     target: Path
 
 
-def crop_cases(tasks: Sequence[Task], params: CropParams) -> None:
+def crop_cases(tasks: Sequence[TargetCropTask], params: CropParams) -> None:
     """Crop all cases by parallel workers.
 
     Raises:
@@ -59,7 +59,7 @@ def crop_cases(tasks: Sequence[Task], params: CropParams) -> None:
             )  # fmt: skip
 
 
-def crop_case(task: Task) -> float:
+def crop_case(task: TargetCropTask) -> float:
     """Crop one case, in a worker process; gives the millimetres by which its box is longer than the grid.
 
     Raises:

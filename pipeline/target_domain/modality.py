@@ -13,7 +13,7 @@ from pipeline.cases.pairs import Role, Subject, make_pairs, read_manifest, subje
 from pipeline.cropping.heart_box import Atlas
 from pipeline.cropping.params import CropParams
 from pipeline.paths import MANIFEST
-from pipeline.target_domain.crop_cases import Task, crop_cases
+from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
 from pipeline.target_domain.prepared import Prepared, Sections
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Pr
     return Prepared(Domain(scenario, _names(source), _names(target)), labels)
 
 
-def source_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> Task:
+def source_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> TargetCropTask:
     """How to crop a labelled subject of the source modality."""
     others = [other for other in train if other.name != subject.name]
     if not others:
         logger.warning("%s: the only training subject, its box is that of its own label", subject.name)
-    return Task(
+    return TargetCropTask(
         name=subject.name,
         images={subject.modality: subject.image},
         label=subject.label,
@@ -66,9 +66,9 @@ def source_task(subject: Subject, train: list[Subject], params: CropParams, fold
     )
 
 
-def target_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> Task:
+def target_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> TargetCropTask:
     """How to crop a subject of the target modality: by `train`, labelled source subjects; its label is left out."""
-    return Task(
+    return TargetCropTask(
         name=subject.name,
         images={subject.modality: subject.image},
         label=None,

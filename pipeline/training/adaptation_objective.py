@@ -13,7 +13,7 @@ from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from pipeline.adaptation.params import AdaptParams
 from pipeline.errors import UsageError
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.extra_objective import ExtraObjective, Found, Step
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, Step
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)
@@ -64,12 +64,12 @@ class AdaptationObjective(ExtraObjective):
         turn, rest = divmod(number, self._params.every)
         return None if rest or progress < self._params.start else turn
 
-    def forward(self, module: nn.Module, step: Step) -> Found:
+    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
         """Run both domains through the network, or in a step without a target the source alone."""
         target = step.target
         if target is None:
             logits, terms, measures = module(step.image)
-            return Found(logits, terms, measures, absent=frozenset(self.names))
+            return ObjectiveTerms(logits, terms, measures, absent=frozenset(self.names))
         image, start = self._dressed(step.image, target.image), self._params.start
         rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
         absent = frozenset(name for name, every in rare.items() if target.number % every)
@@ -84,7 +84,7 @@ class AdaptationObjective(ExtraObjective):
             reference=reference,
             betti="betti" not in absent,
         )
-        return Found(logits, terms, measures, absent)
+        return ObjectiveTerms(logits, terms, measures, absent)
 
     def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
         """Give some source images the intensities of a target image; which ones, torch's generator decides."""

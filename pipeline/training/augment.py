@@ -9,19 +9,23 @@ class AugmentParams(Section):
     """Section `augment`."""
 
     enabled: bool = Field(True, description="false: samples are left as they are")
-    affine_probability: float = Field(0.4, ge=0, le=1, description="of rotation, scaling and shift")
+    affine_probability: float = Field(
+        0.4, ge=0, le=1, description="probability of a rotation, scaling and shift"
+    )
     rotation_degrees: float = Field(
         8.0, ge=0, le=180, description="largest rotation about each axis, degrees"
     )
     scale: float = Field(0.1, ge=0, lt=1, description="largest relative change of size per axis")
     shift_voxels: float = Field(2.0, ge=0, description="largest shift per axis, voxels of the working grid")
-    elastic_probability: float = Field(0.1, ge=0, le=1, description="of a smooth free-form deformation")
+    elastic_probability: float = Field(
+        0.1, ge=0, le=1, description="probability of a smooth free-form deformation"
+    )
     elastic_spacing_voxels: float = Field(12.0, ge=2, description="spacing of its control points, voxels")
     elastic_voxels: float = Field(
         2.5, ge=0, description="largest displacement of a control point per axis, voxels"
     )
     intensity_probability: float = Field(
-        0.15, ge=0, le=1, description="of each change of intensity below, for each modality on its own"
+        0.15, ge=0, le=1, description="probability of each change of intensity, for each modality on its own"
     )
     gamma: FloatPair = Field((0.7, 1.5), description="range of the exponent on intensities")
     contrast: float = Field(0.15, ge=0, lt=1, description="largest relative change of the intensity scale")

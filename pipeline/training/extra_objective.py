@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Found:
+class ObjectiveTerms:
     """What one forward pass gives.
 
     Attributes:
@@ -99,10 +99,10 @@ class ExtraObjective:
         """
         return None
 
-    def forward(self, module: nn.Module, step: Step) -> Found:
+    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
         """Run the forward pass on `module`, which is the own one or a wrapper around it."""
         nothing = torch.zeros(0, device=step.image.device)
-        return Found(module(step.image), nothing, nothing)
+        return ObjectiveTerms(module(step.image), nothing, nothing)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Of parameters that are not the network's; stepped with the network's."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
-from pipeline.training.extra_objective import ExtraObjective, Found, Step
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, Step
 
 
 class FlowNetwork(nn.Module):
@@ -41,10 +41,10 @@ class FlowObjective(ExtraObjective):
         """That of the parameters."""
         return [self._weight]
 
-    def forward(self, module: nn.Module, step: Step) -> Found:
+    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
         """Give logits and penalty."""
         logits, penalty = module(step.image, step.number)
-        return Found(logits, penalty[None], torch.zeros(0, device=step.image.device))
+        return ObjectiveTerms(logits, penalty[None], torch.zeros(0, device=step.image.device))
 
 
 def make_flow_objective(network: nn.Module, weight: float) -> ExtraObjective:

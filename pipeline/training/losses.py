@@ -11,7 +11,7 @@ class LossesParams(Section):
     """Section `losses`."""
 
     objectives: list[Literal["dice", "ce"]] = Field(
-        ["dice", "ce"], min_length=1, description="what is minimised: soft Dice, cross-entropy"
+        ["dice", "ce"], min_length=1, description="losses that are minimised: soft Dice, cross-entropy"
     )
     balancing: Literal["paper", "harder", "uniform"] = Field(
         "paper",

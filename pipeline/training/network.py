@@ -70,15 +70,15 @@ class CrossModalNetParams(NetworkSection):
     )
     values: Literal["b", "a"] = Field(
         DEFAULTS.values,
-        description="of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream, as usual",
+        description="values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream, as usual",
     )
     similarity: Literal["dot", "cosine"] = Field(
         DEFAULTS.similarity,
-        description="of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 (scaling) true",
+        description="similarity of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 (scaling) true",
     )
     refines: Literal["keys", "queries"] = Field(
         DEFAULTS.refines,
-        description="which stream a cross block refines; keys: the first argument of Eq. 3, as printed; "
+        description="stream that a cross block refines; keys: the first argument of Eq. 3, as printed; "
         "queries: the one that asks, as is usual",
     )
     residual: Literal["paper", "standard"] = Field(
@@ -108,7 +108,7 @@ class CrossModalNetParams(NetworkSection):
     )
     position: Literal["none", "sincos"] = Field(
         DEFAULTS.position,
-        description="added after patch embedding; sincos: absolute 3-D position, without parameters",
+        description="position added to the embedded tokens; sincos: absolute 3-D position, without parameters",
     )
     stem: Literal["linear", "conv"] = Field(
         DEFAULTS.stem,

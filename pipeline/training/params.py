@@ -15,7 +15,7 @@ class TrainParams(Section):
 
     budget: Literal["epochs", "seconds"] = Field(
         "epochs",
-        description="what all networks get the same of; epochs: training steps; seconds: training time on this "
+        description="budget that all networks get alike; epochs: training steps; seconds: training time on this "
         "machine, whose results vary with its speed",
     )
     epochs: int = Field(20, ge=1, description="budget epochs: passes over the training pairs")
@@ -35,7 +35,7 @@ class TrainParams(Section):
     warmup_fraction: float = Field(
         0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0"
     )
-    weight_decay: float = Field(0.0, ge=0, description="of Adam (L2)")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of Adam (L2)")
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
     ema_decay: float = Field(
         0.0,

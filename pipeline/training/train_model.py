@@ -35,7 +35,7 @@ from pipeline.training.losses import LossesParams
 from pipeline.training.network import NetworkSection
 from pipeline.training.networks import NETWORKS
 from pipeline.training.params import TrainParams
-from pipeline.training.trainer import Course, Target, Trainer
+from pipeline.training.trainer import Target, Trainer, TrainingState
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
 
 def run_training(
     params: ModelParams, cohort: Cohort, seed: int, processes: Processes
-) -> tuple[Trainer, Course]:
+) -> tuple[Trainer, TrainingState]:
     """Train one network to the end of its budget; every process calls this.
 
     Args:
@@ -251,7 +251,7 @@ def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraOb
     return lambda network: make_flow_objective(network, weight) if weight else ExtraObjective(network)
 
 
-def make_card(params: ModelParams, seed: int, cohort: Cohort, course: Course) -> ModelCard:
+def make_card(params: ModelParams, seed: int, cohort: Cohort, course: TrainingState) -> ModelCard:
     """Write down what the model is."""
     return ModelCard(
         name=params.name,

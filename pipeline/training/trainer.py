@@ -58,7 +58,7 @@ class Target:
 
 
 @dataclass
-class Course:
+class TrainingState:
     """How far a training is.
 
     Attributes:
@@ -125,7 +125,7 @@ class Trainer:
         self._processes = processes
         self._work = work
         self._checkpoint = work / CHECKPOINT
-        self._course = Course(EpochSums.start(learner.names, learner.measures))
+        self._course = TrainingState(EpochSums.start(learner.names, learner.measures))
 
     @property
     def num_steps(self) -> int | None:
@@ -142,7 +142,7 @@ class Trainer:
         course, params = self._course, self._params
         return course.epoch >= params.epochs if self._counts_epochs else course.seconds >= params.seconds
 
-    def run(self) -> Course:
+    def run(self) -> TrainingState:
         """Train to the end, from where an earlier run with the same parameters stopped.
 
         Raises:
@@ -312,7 +312,7 @@ class Trainer:
         sums = EpochSums(
             **values.pop("sums"), names=self._learner.names, measure_names=self._learner.measures
         )
-        self._course = Course(sums, **values, best=found.part("best"))
+        self._course = TrainingState(sums, **values, best=found.part("best"))
         if self._processes.is_main:
             logger.info(
                 "%s (%s)",

@@ -97,7 +97,7 @@ def _drop_published_index(
     state_dict.pop(f"{prefix}relative_position_index", None)
 
 
-class WindowAttention(nn.Module):
+class NNFormerAttention(nn.Module):
     """Multi-head attention within windows, with a learned bias per head and relative position.
 
     Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
@@ -170,7 +170,7 @@ class Block(nn.Module):
         self.rule = rule
         self.shifted = shifted
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, rule, from_skip=from_skip)
+        self.attn = NNFormerAttention(dim, num_heads, rule, from_skip=from_skip)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()

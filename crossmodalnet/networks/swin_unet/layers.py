@@ -125,7 +125,7 @@ class SwinBlock2d(nn.Module):
         return reverse(attended, size, window, shift).squeeze(1)
 
 
-class PatchEmbed(nn.Module):
+class SwinUnetPatchEmbed(nn.Module):
     """One token per square patch, normalised; images are padded with zeros at the far end to whole patches.
 
     Example: patch 4; (24, 2, 224, 224) -> (24, 56, 56, 96).

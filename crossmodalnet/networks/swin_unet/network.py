@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.swin_unet.layers import (
-    PatchEmbed,
     PatchExpand2d,
     PatchMerging2d,
     SwinBlock2d,
+    SwinUnetPatchEmbed,
 )
 
 IN_CHANNELS = 2
@@ -101,7 +101,7 @@ class SwinUnet(nn.Module):
         super().__init__()
         self.skip = config.skip
         levels = range(len(config.depths))
-        self.patch_embed = PatchEmbed(IN_CHANNELS, config.channels, config.patch)
+        self.patch_embed = SwinUnetPatchEmbed(IN_CHANNELS, config.channels, config.patch)
         self.layers = nn.ModuleList(
             EncoderLevel(
                 _blocks(config, level, checkpointing),

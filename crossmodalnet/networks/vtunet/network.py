@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.vtunet.blocks import VTBlock
-from crossmodalnet.networks.vtunet.resampling import FinalExpand, PatchEmbed, PatchExpand, PatchMerge
+from crossmodalnet.networks.vtunet.resampling import FinalExpand, PatchExpand, PatchMerge, VTPatchEmbed
 from crossmodalnet.networks.vtunet.stage import VTStage
 
 IN_CHANNELS = 2
@@ -112,7 +112,7 @@ class VTUNet(nn.Module):
     def __init__(self, config: VTUNetConfig, num_classes: int, *, checkpointing: bool, legacy: bool) -> None:
         super().__init__()
         last = len(config.depths) - 1
-        self.patch_embed = PatchEmbed(IN_CHANNELS, config.channels, config.patch_embedding)
+        self.patch_embed = VTPatchEmbed(IN_CHANNELS, config.channels, config.patch_embedding)
         self.layers = nn.ModuleList(
             VTStage(
                 _blocks(config, level, legacy=legacy),

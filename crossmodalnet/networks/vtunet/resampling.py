@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from crossmodalnet.networks.common.sizes import Triple, padded_size
 
 
-class PatchEmbed(nn.Module):
+class VTPatchEmbed(nn.Module):
     """Voxels to tokens: one linear map per patch, then layer norm.
 
     Example: patch 4, x (1, 2, 128, 128, 128) -> (1, 32, 32, 32, 48).

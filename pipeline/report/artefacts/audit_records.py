@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from pipeline.comparison.titles import title_of
 
 TEXT, NUMBER = ("text",), ("number",)
@@ -69,7 +69,7 @@ class AuditRecord:
 
     model: str
     seed: int
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, StatementFinding]
     tables: Tables
 
     @property

@@ -41,7 +41,7 @@ Differences = Mapping[tuple[str, str, str], Difference]
 
 
 @dataclass(frozen=True)
-class Statement:
+class StatementRecord:
     """A sentence of the comparison.
 
     Attributes:
@@ -58,7 +58,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Misregistration:
+class MisregistrationRecord:
     """What networks lose where the MR lies wrongly.
 
     Attributes:
@@ -69,11 +69,11 @@ class Misregistration:
 
     table: pd.DataFrame
     losses: pd.DataFrame
-    statements: Sequence[Statement]
+    statements: Sequence[StatementRecord]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonRecord:
     """What stage `compare` found.
 
     Attributes:
@@ -90,8 +90,8 @@ class Comparison:
     differences: Differences
     all_pairs: Differences
     ranks: pd.DataFrame
-    statements: Sequence[Statement]
-    misregistration: Misregistration | None = None
+    statements: Sequence[StatementRecord]
+    misregistration: MisregistrationRecord | None = None
     modalities: pd.DataFrame | None = None
 
     def difference(self, metric: str, a: str, b: str) -> Difference | None:
@@ -103,7 +103,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Profile:
+class ProfileRecord:
     """What a network costs: profile/<name>.json.
 
     Attributes:
@@ -134,7 +134,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRecord:
     """A learning rate that was tried: tuning/<name>/<lr>.json, or a row of recorded_rates.csv.
 
     Attributes:

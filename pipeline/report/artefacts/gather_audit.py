@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline import paths
 from pipeline.errors import DataError
@@ -38,7 +38,7 @@ def read_audit(model: str, top: Path) -> AuditRecord:
         raise DataError(f"{path} {problem}: {_again()}") from error
 
 
-def _finding(entry: Mapping[str, Any]) -> Finding:
+def _finding(entry: Mapping[str, Any]) -> StatementFinding:
     key, verdict = str(entry["key"]), str(entry["verdict"])
     if key not in STATEMENTS:
         raise ValueError(f"has an unknown statement {key}")
@@ -46,7 +46,7 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
         raise ValueError(f"has an unknown verdict {verdict} of {key}")
     numbers = {str(name): float(value) for name, value in entry.get("numbers", {}).items()}
     breaks, counterexample = (str(entry.get(part, "")) for part in ("breaks", "counterexample"))
-    return Finding(key, Verdict(verdict), str(entry["why"]), numbers, breaks, counterexample)
+    return StatementFinding(key, Verdict(verdict), str(entry["why"]), numbers, breaks, counterexample)
 
 
 def _read_tables(folder: Path) -> Tables:

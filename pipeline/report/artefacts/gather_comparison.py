@@ -13,13 +13,13 @@ from pipeline.errors import DataError
 from pipeline.names import is_ablation
 from pipeline.profiling.spread import Spread
 from pipeline.report.artefacts.comparison_records import (
-    Comparison,
+    ComparisonRecord,
     Difference,
     Differences,
-    Misregistration,
-    Profile,
-    Statement,
-    Trial,
+    MisregistrationRecord,
+    ProfileRecord,
+    StatementRecord,
+    TrialRecord,
 )
 from pipeline.report.artefacts.reading import read_object, read_objects, read_table
 
@@ -38,7 +38,7 @@ def read_scores(top: Path) -> pd.DataFrame:
     return read_table(top / paths.COMPARISON / "scores.csv", "compare", SCORE_COLUMNS)
 
 
-def read_comparison(top: Path) -> Comparison:
+def read_comparison(top: Path) -> ComparisonRecord:
     """Read differences, ranks and statements; what was measured under other conditions as far as it is there.
 
     Raises:
@@ -48,7 +48,7 @@ def read_comparison(top: Path) -> Comparison:
     differences, all_pairs = (_read_differences(folder / f"{name}.csv") for name in ("pairwise", "all_pairs"))
     ranks = read_table(folder / "ranks.csv", "compare", RANK_COLUMNS, may_be_empty=True)
     alone = folder / modalities.TABLE
-    return Comparison(
+    return ComparisonRecord(
         differences,
         all_pairs,
         ranks,
@@ -58,7 +58,7 @@ def read_comparison(top: Path) -> Comparison:
     )
 
 
-def read_profile(name: str, top: Path) -> Profile:
+def read_profile(name: str, top: Path) -> ProfileRecord:
     """Read the costs of a model or of an ablation's runs.
 
     Raises:
@@ -74,7 +74,7 @@ def read_profile(name: str, top: Path) -> Profile:
         raise DataError(f"{path}: {problem}: run `dvc repro --force {stage}`") from error
 
 
-def read_trials(name: str, top: Path) -> Sequence[Trial]:
+def read_trials(name: str, top: Path) -> Sequence[TrialRecord]:
     """Read the learning rates that were tried on a model, lowest first; none where there was no search.
 
     Raises:
@@ -85,20 +85,23 @@ def read_trials(name: str, top: Path) -> Sequence[Trial]:
         content = read_object(path, "tune")
         if missing := {"lr", "validation_dice", "epochs"} - set(content):
             raise DataError(f"{path} lacks {', '.join(sorted(missing))}: run `dvc repro --force tune`")
-        trials.append(Trial(float(content["lr"]), float(content["validation_dice"]), int(content["epochs"])))
+        trials.append(
+            TrialRecord(float(content["lr"]), float(content["validation_dice"]), int(content["epochs"]))
+        )
     return sorted(trials, key=lambda trial: trial.lr)
 
 
-def _read_statements(path: Path) -> list[Statement]:
+def _read_statements(path: Path) -> list[StatementRecord]:
     entries = read_objects(path, "compare", ("metric", "text", "kind"))
     return [
-        Statement(str(e["metric"]), str(e["text"]), str(e["kind"]), str(e.get("family", ""))) for e in entries
+        StatementRecord(str(e["metric"]), str(e["text"]), str(e["kind"]), str(e.get("family", "")))
+        for e in entries
     ]
 
 
-def _read_misregistration(folder: Path) -> Misregistration:
+def _read_misregistration(folder: Path) -> MisregistrationRecord:
     losses = folder / misregistration.LOSSES
-    return Misregistration(
+    return MisregistrationRecord(
         read_table(folder / misregistration.TABLE, "compare", misregistration.COLUMNS),
         read_table(losses, "compare", misregistration.LOSS_COLUMNS, may_be_empty=True),
         _read_statements(folder / misregistration.STATEMENTS),
@@ -117,12 +120,12 @@ def _read_differences(path: Path) -> Differences:
     }
 
 
-def _profile(content: Mapping[str, Any]) -> Profile:
+def _profile(content: Mapping[str, Any]) -> ProfileRecord:
     spreads = {
         key: Spread(*(float(content[key][part]) for part in ("median", "low", "high")))
         for key in ("step_seconds", "step_ratio", "inference_seconds")
     }
-    return Profile(
+    return ProfileRecord(
         parameters=int(content["parameters"]),
         flops=int(content["flops"]),
         step_memory_mb=float(content["step_memory_mb"]),

@@ -10,7 +10,7 @@ from pipeline.cases.pairs import Role
 from pipeline.names import ATLAS
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
-from pipeline.report.artefacts.comparison_records import Comparison, Profile, Trial
+from pipeline.report.artefacts.comparison_records import ComparisonRecord, ProfileRecord, TrialRecord
 from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
 
 
@@ -40,9 +40,9 @@ class Artefacts:
     results: Sequence[Result]
     trainings: Sequence[Training]
     ablations: Mapping[str, Estimates]
-    comparison: Comparison
-    profiles: Mapping[str, Profile]
-    trials: Mapping[str, Sequence[Trial]]
+    comparison: ComparisonRecord
+    profiles: Mapping[str, ProfileRecord]
+    trials: Mapping[str, Sequence[TrialRecord]]
     audits: Mapping[str, AuditRecord]
     cases: Mapping[str, TestCase]
     registration: pd.DataFrame

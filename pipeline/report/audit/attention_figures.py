@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.report.artefacts.audit_records import Tables
-from pipeline.report.audit.panels import BLUE, HOLDS, ORANGE, Panel, log_axis, row_chart
+from pipeline.report.audit.panels import BLUE, HOLDS, ORANGE, AuditPanel, log_axis, row_chart
 from pipeline.report.charts.drawing import svg
 
 # By property, how it is printed and the deviation at which its verdict turns, with the side that holds.
@@ -60,12 +60,12 @@ def cost_chart(tables: Tables) -> str:
     """Draw operations and seconds over tokens, and operations over channels, with fitted exponents."""
     fits = tables.get("attention_cost_fits")
 
-    def panel(variable: str, column: str, quantity: str, label: str, title: str) -> Panel:
+    def panel(variable: str, column: str, quantity: str, label: str, title: str) -> AuditPanel:
         def draw(axes: Axes, rows: pd.DataFrame) -> None:
             _costs(axes, rows, variable, column, _exponents(fits, variable, quantity))
             axes.set_ylabel(label)
 
-        return Panel("attention_cost", title, draw)
+        return AuditPanel("attention_cost", title, draw)
 
     panels = (
         panel("tokens", "flops", "operations", "floating-point operations", "Operations over tokens"),

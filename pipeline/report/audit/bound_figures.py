@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.artefacts.audit_records import Tables
-from pipeline.report.audit.panels import BLUE, ORANGE, Panel, log_axis, row_chart, threshold
+from pipeline.report.audit.panels import BLUE, ORANGE, AuditPanel, log_axis, row_chart, threshold
 from pipeline.report.charts.drawing import MODEL_COLOURS
 
 # Of Definition 6: a sensitivity that grows beyond this many times its first value is not bounded.
@@ -29,8 +29,8 @@ def lipschitz_chart(tables: Tables) -> str:
         _bounds(axes, rows, largest)
 
     panels = (
-        Panel("sensitivity_bounds", "Largest change of output over change of input", bounds, 1.7),
-        Panel("attention_growth", "Sensitivity of one cross attention", _growth),
+        AuditPanel("sensitivity_bounds", "Largest change of output over change of input", bounds, 1.7),
+        AuditPanel("attention_growth", "Sensitivity of one cross attention", _growth),
     )
     return row_chart(tables, panels, 3.5)
 
@@ -38,8 +38,8 @@ def lipschitz_chart(tables: Tables) -> str:
 def robustness_chart(tables: Tables) -> str:
     """Draw Dice over the level of each disturbance, and over the size of the change of the images."""
     panels = (
-        Panel("robustness", "Dice over strength of the disturbance", _levels),
-        Panel("robustness", "Dice over size of the change of the images", _sizes),
+        AuditPanel("robustness", "Dice over strength of the disturbance", _levels),
+        AuditPanel("robustness", "Dice over size of the change of the images", _sizes),
     )
     return row_chart(tables, panels, 3.3)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pipeline.report.artefacts.audit_records import MODES, Tables
-from pipeline.report.audit.panels import BLUE, DASHES, GREEN, ORANGE, Panel, row_chart, threshold
+from pipeline.report.audit.panels import BLUE, DASHES, GREEN, ORANGE, AuditPanel, row_chart, threshold
 from pipeline.report.charts.curves import OBJECTIVES
 from pipeline.report.charts.drawing import INK, MODEL_COLOURS, MUTED
 
@@ -26,29 +26,29 @@ def approximation_chart(tables: Tables) -> str:
     """Draw the error on every known function over width and depth, and Dice while one case is learned."""
     functions = [] if (table := tables.get("approximation")) is None else sorted(set(table["function"]))
 
-    def panel(function: str) -> Panel:
+    def panel(function: str) -> AuditPanel:
         def draw(axes: Axes, rows: pd.DataFrame) -> None:
             _errors(axes, rows[rows["function"] == function])
 
-        return Panel("approximation", fill(function[:1].upper() + function[1:], TITLE_WIDTH), draw)
+        return AuditPanel("approximation", fill(function[:1].upper() + function[1:], TITLE_WIDTH), draw)
 
-    overfit = Panel("overfitting", "Overfitting one case", _overfitting)
+    overfit = AuditPanel("overfitting", "Overfitting one case", _overfitting)
     return row_chart(tables, [*map(panel, functions), overfit], 2.9)
 
 
 def balancing_chart(tables: Tables) -> str:
     """Draw convergence on the convex problem, weights over the training, and gradients of the trained network."""
     panels = (
-        Panel("balancing_convex", "Convex problem", _convergence),
-        Panel("balancing_weights", "Weights in training", _weights),
-        Panel("balancing_gradients", "Trained network's gradients", _gradients),
+        AuditPanel("balancing_convex", "Convex problem", _convergence),
+        AuditPanel("balancing_weights", "Weights in training", _weights),
+        AuditPanel("balancing_gradients", "Trained network's gradients", _gradients),
     )
     return row_chart(tables, panels, 3.2)
 
 
 def generalisation_chart(tables: Tables) -> str:
     """Draw complexity, bound and measured gap as bars of a logarithmic axis; 1 is where a bound says nothing."""
-    return row_chart(tables, [Panel("generalisation", "Bound and measurement", _terms)], 1.9)
+    return row_chart(tables, [AuditPanel("generalisation", "Bound and measurement", _terms)], 1.9)
 
 
 def _errors(axes: Axes, rows: pd.DataFrame) -> None:

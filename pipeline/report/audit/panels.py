@@ -21,7 +21,7 @@ HOLDS = "#e3f3ea"  # behind values that a statement allows
 
 
 @dataclass(frozen=True)
-class Panel:
+class AuditPanel:
     """One of a chart's panels.
 
     Attributes:
@@ -37,7 +37,7 @@ class Panel:
     width: float = 1.0
 
 
-def row_chart(tables: Tables, panels: Sequence[Panel], height_inches: float) -> str:
+def row_chart(tables: Tables, panels: Sequence[AuditPanel], height_inches: float) -> str:
     """Draw panels side by side; empty where all their tables are missing."""
     shown = [panel for panel in panels if panel.table in tables]
     if not shown:

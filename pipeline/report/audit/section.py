@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS, Statement
 from pipeline.names import OURS
 from pipeline.report.artefacts.audit_records import AuditRecord
@@ -179,7 +179,7 @@ def _group(audit: AuditRecord, group: str, *, everything: bool) -> ClaimGroup:
     return ClaimGroup(group, GROUPS[group], claims, group_charts(group, audit.tables) if claims else [])
 
 
-def _claim(key: str, finding: Finding) -> Claim:
+def _claim(key: str, finding: StatementFinding) -> Claim:
     statement = STATEMENTS[key]
     details = {
         "Found": finding.why,

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES
 from pipeline.evaluation.tables import MEAN
-from pipeline.report.artefacts.comparison_records import Difference, Profile
+from pipeline.report.artefacts.comparison_records import Difference, ProfileRecord
 from pipeline.report.artefacts.results import Estimate, Result
 from pipeline.report.charts.drawing import (
     LINES,
@@ -54,7 +54,7 @@ def rank_chart(results: Sequence[Result], ranks: pd.DataFrame) -> str:
     return svg(draw, (10, 1.1 + 0.32 * len(results)))
 
 
-def cost_chart(models: Sequence[Result], profiles: Mapping[str, Profile]) -> str:
+def cost_chart(models: Sequence[Result], profiles: Mapping[str, ProfileRecord]) -> str:
     """Draw mean Dice with its interval against the time of a training step, relative to the reference network."""
 
     def draw(figure: Figure) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from pipeline.report.artefacts.comparison_records import Trial
+from pipeline.report.artefacts.comparison_records import TrialRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
 
@@ -30,7 +30,7 @@ def rate_table(artefacts: Artefacts) -> tuple[Table, list[str]]:
     return Table(HEADINGS, [False, True, False, True, False], rows), warnings
 
 
-def judge(used: float, trials: Sequence[Trial]) -> tuple[bool, str]:
+def judge(used: float, trials: Sequence[TrialRecord]) -> tuple[bool, str]:
     """Say how the rate that a network ran at stands among those tried.
 
     Returns:

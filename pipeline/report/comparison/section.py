@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.comparison.titles import METRICS, Metric, title_of
 from pipeline.names import is_ablation
-from pipeline.report.artefacts.comparison_records import Difference, Differences, Statement
+from pipeline.report.artefacts.comparison_records import Difference, Differences, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.standing import KEYS, MEAN_TITLES
 from pipeline.report.charts.tables import DASH, Table
@@ -85,24 +85,24 @@ def comparison_section(artefacts: Artefacts) -> ComparisonSection | None:
     )
 
 
-def entries(statements: Sequence[Statement]) -> list[tuple[str, str, str]]:
+def entries(statements: Sequence[StatementRecord]) -> list[tuple[str, str, str]]:
     """Print statements: label, kind, text."""
     return [(KINDS.get(s.kind, s.kind.replace("_", " ")), s.kind, s.text) for s in statements]
 
 
-def _is_standing(statement: Statement) -> bool:
+def _is_standing(statement: StatementRecord) -> bool:
     """Tell what belongs on top: who is first by the paper's measures, and what holds for all tests."""
     if statement.kind in ("first", "not_first"):
         return statement.metric in KEYS
     return is_general(statement)
 
 
-def is_general(statement: Statement) -> bool:
+def is_general(statement: StatementRecord) -> bool:
     """Tell whether a statement is about no measure in particular."""
     return statement.metric not in [metric.key for metric in METRICS]
 
 
-def _said(statements: Sequence[Statement]) -> list[Said]:
+def _said(statements: Sequence[StatementRecord]) -> list[Said]:
     """Group statements by metric, in the order in which the metrics are printed."""
     groups = []
     for metric in METRICS:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.comparison.misregistration_statements import FAR_MM
 from pipeline.comparison.titles import title_of
 from pipeline.names import OURS, is_ablation
-from pipeline.report.artefacts.comparison_records import Misregistration
+from pipeline.report.artefacts.comparison_records import MisregistrationRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate
 from pipeline.report.charts.drawing import metric_of
@@ -51,7 +51,7 @@ def misregistration_section(artefacts: Artefacts) -> MisregistrationSection | No
     )
 
 
-def _table(found: Misregistration, measured: Sequence[str]) -> Table:
+def _table(found: MisregistrationRecord, measured: Sequence[str]) -> Table:
     """Print Dice at every displacement, and the mean loss at the far ones where there are any."""
     shifts = sorted(found.table["moved_mm"].unique())
     dice = found.table.set_index(["method", "moved_mm"])["dice"]

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.registration.syn import (
     Initialisation,
-    Settings,
+    SynSettings,
     Transform,
     estimate,
     prepare_ct,
@@ -20,8 +20,8 @@ from crossmodalnet.registration.syn import (
     warp,
 )
 
-AFFINE = Settings("affine", (100, 50, 10))
-SYN = Settings("SyN", (100, 50, 10), (20, 10))
+AFFINE = SynSettings("affine", (100, 50, 10))
+SYN = SynSettings("SyN", (100, 50, 10), (20, 10))
 MR_SHIFT = (14.0, -9.0, 6.0)
 # A tilt, and then the axes swapped and two of them turned round: an oblique coronal scan.
 OBLIQUE = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix() @ np.array(
@@ -43,7 +43,7 @@ def _overlap(pair: Pair, transform: Transform) -> float:
     return float(np.mean([dice(moved == i, ct_label.data == i) for i in (1, 2, 5, 6)]))
 
 
-def _estimate(pair: Pair, settings: Settings, start: Initialisation, folder: Path) -> Transform:
+def _estimate(pair: Pair, settings: SynSettings, start: Initialisation, folder: Path) -> Transform:
     return estimate(prepare_ct(pair[0], 6.5), prepare_mr(pair[2], 6.5), settings, start, folder)
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 from tests.crossmodalnet.theory import subjects
 
 
@@ -15,12 +15,12 @@ def _seeded() -> Iterator[None]:
 
 
 @pytest.fixture
-def settings() -> Settings:
+def settings() -> AuditSettings:
     """As quick as can be."""
     return subjects.QUICK
 
 
 @pytest.fixture
-def make_subject() -> Callable[..., Subject]:
+def make_subject() -> Callable[..., AuditSubject]:
     """Make a small subject; see `subjects.make_subject`."""
     return subjects.make_subject

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.subject import Settings, Subject
+from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 from pipeline.training.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
@@ -16,7 +16,7 @@ SMALL: dict[str, Any] = {
     "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
     "joins": "linear",
 }  # fmt: skip
-QUICK = Settings(
+QUICK = AuditSettings(
     seed=0, num_cases=3, tokens_per_case=100, components=2, neighbours=4, approximation_steps=2,
     overfit_steps=10, rademacher_draws=20, power_iterations=3, attack_steps=2, attack_radius=1.0,
 )  # fmt: skip
@@ -31,7 +31,7 @@ def chosen(**options: Any) -> dict[str, Any]:
 
 def make_subject(
     balancing: Any = "paper", objectives: tuple[str, ...] = ("dice", "ce"), size: int = 16, **options: Any
-) -> Subject:
+) -> AuditSubject:
     """Make an untrained two-level network of six channels as if it were trained; keywords change its options."""
     values = chosen(**options)
     patch = (size, size, size)
@@ -46,7 +46,7 @@ def make_subject(
         "weight_ce": [1 - x for x in first],
     }
     config = CrossModalNetConfig.from_mapping(values)
-    return Subject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
+    return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
 
 
 def make_network(options: dict[str, Any], patch: tuple[int, int, int], seed: int) -> nn.Module:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crossmodalnet.theory.findings import AGAINST_THE_PAPER, Finding, Verdict, judge_equation
+from crossmodalnet.theory.findings import AGAINST_THE_PAPER, StatementFinding, Verdict, judge_equation
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 
 # As the paper numbers them; Theorem 2.1 has three parts.
@@ -30,15 +30,15 @@ def test_every_group_has_statements():
 @pytest.mark.parametrize("verdict", sorted(AGAINST_THE_PAPER))
 def test_a_verdict_against_the_paper_needs_its_reasons(verdict):
     with pytest.raises(ValueError, match="broken step and a counterexample"):
-        Finding("theorem_2_4", verdict, "why")
+        StatementFinding("theorem_2_4", verdict, "why")
     with pytest.raises(ValueError, match="broken step and a counterexample"):
-        Finding("theorem_2_4", verdict, "why", breaks="here")
-    assert Finding("theorem_2_4", verdict, "why", breaks="here", counterexample="this")
+        StatementFinding("theorem_2_4", verdict, "why", breaks="here")
+    assert StatementFinding("theorem_2_4", verdict, "why", breaks="here", counterexample="this")
 
 
 def test_numbers_are_finite():
     with pytest.raises(ValueError, match="rate"):
-        Finding("lemma_1", Verdict.HOLDS, "why", {"rate": math.nan})
+        StatementFinding("lemma_1", Verdict.HOLDS, "why", {"rate": math.nan})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.flow import KEYS, check, measure
 from crossmodalnet.theory.information import knn_information
-from crossmodalnet.theory.subject import Subject
+from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.theory.tokens import LayerTokens
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
@@ -27,7 +27,7 @@ def _case(number: int) -> LabelledCase:
     return LabelledCase(str(number), tensor, torch.zeros(16, 16, 16, dtype=torch.uint8))
 
 
-def _subject(num_cases: int = 4, **options: Any) -> Subject:
+def _subject(num_cases: int = 4, **options: Any) -> AuditSubject:
     return replace(make_subject(**options), test=[_case(n) for n in range(num_cases)])
 
 

@@ -7,17 +7,17 @@ from torch import nn
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
 from crossmodalnet.theory.attention_growth import cross_growth, growth_factor, own_inputs, self_growth
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.lipschitz import check, two_identical_streams
 from crossmodalnet.theory.lipschitz_verdicts import judge_definition_6, judge_equation_30, judge_theorem_2_6
-from crossmodalnet.theory.subject import Subject
+from crossmodalnet.theory.subject import AuditSubject
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
 GROWING, STEADY = [(1.0, 2.0), (10.0, 200.0), (100.0, 20000.0)], [(1.0, 2.0), (10.0, 5.0), (100.0, 4.0)]
 PAPER = {"l_s": 1.0, "l_c": 0.5, "l_d": 0.0, "formula": 3.0, "depth": 2.0}
 
 
-def findings(subject: Subject) -> dict[str, Finding]:
+def findings(subject: AuditSubject) -> dict[str, StatementFinding]:
     return {finding.key: finding for finding in check(subject, QUICK).findings}
 
 
@@ -56,7 +56,7 @@ def test_without_cross_attention(options):
 
 def test_other_networks_have_no_known_constants():
     subject = make_subject(size=8)
-    other = Subject(
+    other = AuditSubject(
         nn.Conv3d(2, 8, 1), nn.Conv3d(2, 8, 1), None, (8, 8, 8), [], subject.test, ("ce",), "paper", 1.0, {}
     )
     assert {finding.verdict for finding in check(other, QUICK).findings} == {Verdict.NOT_APPLICABLE}

@@ -7,7 +7,7 @@ from torch import nn
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.robustness import check, judge
 from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import Subject
+from crossmodalnet.theory.subject import AuditSubject
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
 SETTINGS = replace(QUICK, num_cases=1, attack_radius=2.0)
@@ -71,7 +71,7 @@ def test_the_same_bits_again():
 
 def test_other_networks_have_no_known_bound():
     network = nn.Conv3d(2, 8, 1)
-    other = Subject(
+    other = AuditSubject(
         network, network, None, (8, 8, 8), [], make_subject(size=8).test, ("ce",), "paper", 1.0, {}
     )
     assert [finding.verdict for finding in check(other, SETTINGS).findings] == [Verdict.NOT_APPLICABLE]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crossmodalnet.theory.checks import CHECKS
-from crossmodalnet.theory.findings import Finding, Outcome, Verdict
+from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.auditing import run_audit as auditing
 from pipeline.auditing.params import AuditParams
@@ -20,15 +20,17 @@ from pipeline.training.train_model import read_params, train_model
 CPU = torch.device("cpu")
 
 
-def outcomes() -> dict[str, Outcome]:
+def outcomes() -> dict[str, CheckOutcome]:
     """A finding per statement, all holding with one number, and one table."""
-    found: dict[str, list[Finding]] = {group: [] for group in GROUPS}
+    found: dict[str, list[StatementFinding]] = {group: [] for group in GROUPS}
     for key, statement in STATEMENTS.items():
         found[statement.group].append(
-            Finding(key, Verdict.HOLDS, "why", {"deviation": 0.0123456, "rounding": -1.2e-16})
+            StatementFinding(key, Verdict.HOLDS, "why", {"deviation": 0.0123456, "rounding": -1.2e-16})
         )
     tables = {"cost": [{"x": 1.0, "y": "a"}, {"x": 2.5, "y": "b"}]}
-    return {group: Outcome(findings, tables if group == "cost" else {}) for group, findings in found.items()}
+    return {
+        group: CheckOutcome(findings, tables if group == "cost" else {}) for group, findings in found.items()
+    }
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import read_cropped
-from pipeline.cropping.crop_pairs import Task, crop_pair
+from pipeline.cropping.crop_pairs import CropTask, crop_pair
 from pipeline.cropping.params import CropParams
 from pipeline.errors import DataError
 
@@ -14,7 +14,7 @@ PARAMS = CropParams(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8),
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
+def task(tmp_path: Path) -> CropTask:
     """A registered pair of 2 mm voxels: the CT's heart fills voxels 4 to 7, the MR's 1 to 9, 3 to 5 and 6 to 8."""
     affine, shape = np.diag([2.0, 2.0, 2.0, 1.0]), (12, 12, 12)
     ct_label, mr_label = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
@@ -25,10 +25,10 @@ def task(tmp_path: Path) -> Task:
         write_image(folder / f"{name}.nii.gz", Volume(np.ones(shape, np.float32), affine))
     write_label_map(folder / "ct_label.nii.gz", Volume(ct_label, affine))
     write_label_map(folder / "mr_label.nii.gz", Volume(mr_label, affine))
-    return Task("p", "test", folder, tmp_path / "cropped", (), PARAMS)
+    return CropTask("p", "test", folder, tmp_path / "cropped", (), PARAMS)
 
 
-def test_the_label_of_the_mr_is_cut_along_and_does_not_move_the_box(task: Task) -> None:
+def test_the_label_of_the_mr_is_cut_along_and_does_not_move_the_box(task: CropTask) -> None:
     crop_pair(task)
     case = read_cropped(task.target)
     assert case.label is not None
@@ -41,7 +41,7 @@ def test_the_label_of_the_mr_is_cut_along_and_does_not_move_the_box(task: Task) 
     assert np.argwhere(case.label.data).min(axis=0).tolist() == [2, 2, 2]
 
 
-def test_a_pair_without_the_label_of_its_mr_is_an_error(task: Task) -> None:
+def test_a_pair_without_the_label_of_its_mr_is_an_error(task: CropTask) -> None:
     (task.registered / "mr_label.nii.gz").unlink()
     with pytest.raises(DataError, match=r"p: .*mr_label\.nii\.gz"):
         crop_pair(task)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.sources import integrity
-from pipeline.sources.findings import Finding, require_sound, table
+from pipeline.sources.findings import CohortFinding, require_sound, table
 from pipeline.sources.integrity import check_cohort, scan, subjects
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
@@ -110,8 +110,8 @@ def test_worker_processes_find_the_same(folder: Path, monkeypatch: pytest.Monkey
     assert sorted(found(folder)) == sorted(expected)
 
 
-def finding(severity: str, case: str, what: str = "what") -> Finding:
-    return Finding("error" if severity == "error" else "warning", case, "[file]", what, "remedy")
+def finding(severity: str, case: str, what: str = "what") -> CohortFinding:
+    return CohortFinding("error" if severity == "error" else "warning", case, "[file]", what, "remedy")
 
 
 def test_warnings_do_not_stop(caplog: pytest.LogCaptureFixture) -> None:

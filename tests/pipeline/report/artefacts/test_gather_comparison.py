@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.report.artefacts.comparison_records import Comparison, Difference, Trial
+from pipeline.report.artefacts.comparison_records import ComparisonRecord, Difference, TrialRecord
 from pipeline.report.artefacts.gather_comparison import read_comparison, read_profile, read_trials
 
 
 def test_difference_is_found_in_either_order() -> None:
     known = Difference(0.1, -0.2, 0.4, 0.03, 0.06, 0.5, "not_supported")
-    comparison = Comparison({("dice", "a", "b"): known}, {}, pd.DataFrame(), [])
+    comparison = ComparisonRecord({("dice", "a", "b"): known}, {}, pd.DataFrame(), [])
     assert comparison.difference("dice", "a", "b") == known
     turned = comparison.difference("dice", "b", "a")
     assert turned == Difference(-0.1, -0.4, 0.2, 0.03, 0.06, -0.5, "not_supported")
@@ -37,7 +37,8 @@ def test_profile_of_another_form_is_refused(project: Path, change: dict[str, obj
 def test_trials_are_ordered_by_rate_and_none_without_a_search(made: Path) -> None:
     rates = [0.0005, 0.001, 0.002]
     assert read_trials("mednext", made) == [
-        Trial(rate, pytest.approx(dice), 10) for rate, dice in zip(rates, (0.79, 0.8, 0.78), strict=True)
+        TrialRecord(rate, pytest.approx(dice), 10)
+        for rate, dice in zip(rates, (0.79, 0.8, 0.78), strict=True)
     ]
     assert read_trials("nnformer", made) == []
 

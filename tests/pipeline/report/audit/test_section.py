@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.theory.findings import Finding, Verdict
+from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.records import Artefacts
@@ -23,7 +23,9 @@ STYLE = Path(__file__).parents[4] / "pipeline/report/page/style.css"
 def audit(model: str, **verdicts: Verdict) -> AuditRecord:
     """An audit without tables, in which nothing applies but what is given."""
     findings = {
-        key: Finding(key, verdicts.get(key, Verdict.NOT_APPLICABLE), f"why {key}", {}, "step", "example")
+        key: StatementFinding(
+            key, verdicts.get(key, Verdict.NOT_APPLICABLE), f"why {key}", {}, "step", "example"
+        )
         for key in STATEMENTS
     }
     return AuditRecord(model, 3, findings, {})

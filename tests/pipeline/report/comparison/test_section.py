@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.artefacts.comparison_records import Difference, Statement
+from pipeline.report.artefacts.comparison_records import Difference, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.drawing import metric_of
 from pipeline.report.comparison.section import comparison_section, interval, signed
@@ -15,13 +15,13 @@ def test_one_network_is_not_compared(artefacts: Artefacts) -> None:
 
 def test_statements_are_grouped_by_measure_under_who_is_first(artefacts: Artefacts) -> None:
     said = [
-        Statement("all", "weak", "underpowered", "models"),
-        Statement("all", "weak", "underpowered", "ablations"),
-        Statement("nsd", "n1", "first"),
-        Statement("hd95_mm", "h", "not_supported", "models"),
-        Statement("dice", "d1", "not_first"),
-        Statement("dice", "d2", "supported", "models"),
-        Statement("dice", "a1", "supported", "ablations"),
+        StatementRecord("all", "weak", "underpowered", "models"),
+        StatementRecord("all", "weak", "underpowered", "ablations"),
+        StatementRecord("nsd", "n1", "first"),
+        StatementRecord("hd95_mm", "h", "not_supported", "models"),
+        StatementRecord("dice", "d1", "not_first"),
+        StatementRecord("dice", "d2", "supported", "models"),
+        StatementRecord("dice", "a1", "supported", "ablations"),
     ]
     changed = replace(artefacts.comparison, statements=said)
     section = comparison_section(replace(artefacts, comparison=changed))

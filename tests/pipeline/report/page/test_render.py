@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from crossmodalnet.theory.findings import Finding, Verdict, not_applicable
+from crossmodalnet.theory.findings import StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.report.artefacts.audit_records import AuditRecord
-from pipeline.report.artefacts.comparison_records import Statement
+from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate, Training
@@ -44,7 +44,7 @@ def other_page(artefacts: Artefacts) -> str:
     better = dict.fromkeys(first.estimates, Estimate(0.99, None, None))
     trainings = [artefacts.trainings[0], with_cards(artefacts.trainings[1], augment={"enabled": False})]
     split = {**artefacts.split, "train": [*artefacts.split["train"], "ct_1001+mr_1099"]}
-    comparison = replace(artefacts.comparison, statements=[Statement("dice", "a<i>b", "supported")])
+    comparison = replace(artefacts.comparison, statements=[StatementRecord("dice", "a<i>b", "supported")])
     changed = replace(
         artefacts,
         results=[first, replace(second, estimates=better), atlas],
@@ -60,7 +60,9 @@ def other_page(artefacts: Artefacts) -> str:
 
 def hostile(audit: AuditRecord) -> AuditRecord:
     """An audit whose texts and numbers are called like elements."""
-    finding = Finding("definition_1", Verdict.FAILS, "why<u>", {"n<u>": 1.0}, "breaks<u>", "example<u>")
+    finding = StatementFinding(
+        "definition_1", Verdict.FAILS, "why<u>", {"n<u>": 1.0}, "breaks<u>", "example<u>"
+    )
     return replace(audit, findings={**audit.findings, "definition_1": finding})
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from pipeline.report.artefacts.comparison_records import Misregistration, Statement
+from pipeline.report.artefacts.comparison_records import MisregistrationRecord, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.robustness.misregistration_section import misregistration_section
 
@@ -20,17 +20,19 @@ LOSSES = pd.DataFrame(
     columns=["method", "loss", "low", "high"],
 )
 SAID = [
-    Statement("misregistration_loss", "least", "first"),
-    Statement("misregistration_loss", "part", "supported", "ablations"),
+    StatementRecord("misregistration_loss", "least", "first"),
+    StatementRecord("misregistration_loss", "part", "supported", "ablations"),
 ]
 
 
-def with_misregistration(artefacts: Artefacts, found: Misregistration | None) -> Artefacts:
+def with_misregistration(artefacts: Artefacts, found: MisregistrationRecord | None) -> Artefacts:
     return replace(artefacts, comparison=replace(artefacts.comparison, misregistration=found))
 
 
 def test_table_has_a_column_per_shift_and_what_is_lost(artefacts: Artefacts) -> None:
-    section = misregistration_section(with_misregistration(artefacts, Misregistration(TABLE, LOSSES, SAID)))
+    section = misregistration_section(
+        with_misregistration(artefacts, MisregistrationRecord(TABLE, LOSSES, SAID))
+    )
     assert section is not None
     assert section.table.headings == ["Method", "0 mm", "5 mm", "Lost from 5 mm on", "95 % interval"]
     assert section.table.rows == [
@@ -42,14 +44,16 @@ def test_table_has_a_column_per_shift_and_what_is_lost(artefacts: Artefacts) -> 
 
 
 def test_statements_on_ablations_are_apart(artefacts: Artefacts) -> None:
-    section = misregistration_section(with_misregistration(artefacts, Misregistration(TABLE, LOSSES, SAID)))
+    section = misregistration_section(
+        with_misregistration(artefacts, MisregistrationRecord(TABLE, LOSSES, SAID))
+    )
     assert section is not None
     assert section.said.entries == [("first", "first", "least")]
     assert section.ablations.entries == [("supported", "supported", "part")]
 
 
 def test_without_a_far_shift_no_loss_is_printed(artefacts: Artefacts) -> None:
-    found = Misregistration(TABLE, LOSSES.iloc[:0], [])
+    found = MisregistrationRecord(TABLE, LOSSES.iloc[:0], [])
     section = misregistration_section(with_misregistration(artefacts, found))
     assert section is not None
     assert section.table.headings == ["Method", "0 mm", "5 mm"]
