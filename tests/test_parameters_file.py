@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -57,7 +58,8 @@ def test_misregistration_is_the_comparison_but_for_what_it_is_about() -> None:
 
 
 DEPENDS_ON_ANOTHER_LINE = re.compile(
-    r"(of|its|their|theirs|these|those|the same|it|every how many|how many|also|and|or|as|what)\b",
+    r"(of|its?|theirs?|them|these|those|the same|(every )?how (many|often)|also|and|or|as|by|what|where|which|each"
+    r"|on|towards)\b|\w+(, \w+)*( or \w+)?: ",  # the last: a choice before the noun that it is a choice of
     re.IGNORECASE,
 )
 
@@ -65,11 +67,19 @@ DEPENDS_ON_ANOTHER_LINE = re.compile(
 def described(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, field in section.model_fields.items():
         yield prefix + name, field.description or ""
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from described(field.annotation, f"{prefix}{name}.")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from described(kind, f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize(("key", "description"), list(described(Params)))
 def test_every_key_is_described_in_words_that_stand_by_themselves(key: str, description: str) -> None:
     assert description
     assert not DEPENDS_ON_ANOTHER_LINE.match(description), f"{key}: begin with the noun"
+
+
+@pytest.mark.parametrize(
+    "start", ["of them", "theirs, at most", "every how many steps", "both: the paper", "its lr"]
+)
+def test_a_description_that_depends_on_another_line_is_seen(start: str) -> None:
+    assert DEPENDS_ON_ANOTHER_LINE.match(start)

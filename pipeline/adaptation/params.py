@@ -15,14 +15,18 @@ class TargetParams(Section):
 
     source: Literal["phantom", "unlabelled", "mmwhs"] = Field(
         "phantom",
-        description="phantom: a second phantom cohort; unlabelled: the subjects of the cohort that have no labels "
+        description="source of the target domain; phantom: a second phantom cohort; unlabelled: the "
+        "subjects of the cohort that have no labels "
         "(MM-WHS 2001 to 2040); mmwhs: another cohort laid out like MM-WHS, whose labels only evaluate sees",
     )
     path: str | list[str] | None = Field(
-        None, description="mmwhs: a folder, or one or more zip archives; null when urls are given"
+        None,
+        description="path of a folder, or of one or more zip archives, for source mmwhs; null when urls are given",
     )
-    urls: list[Archive] = Field([], description="mmwhs: archives to download, each {url, sha256}")
-    max_unpacked_gb: float = Field(60.0, gt=0, description="archives that unpack to more are refused")
+    urls: list[Archive] = Field([], description="archives to download for source mmwhs, each {url, sha256}")
+    max_unpacked_gb: float = Field(
+        60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
+    )
     phantom: PhantomParams = Field(
         PhantomParams(seed=1, num_unlabelled=0, ct_spacing_mm=2.4, mr_spacing_mm=2.8, scanner="other"),
         description="the second phantom cohort",
@@ -54,10 +58,13 @@ class TargetParams(Section):
 class AdaptParams(Section):
     """Section `adapt`."""
 
-    enabled: bool = Field(False, description="adapt to a target domain whose labels training never sees")
+    enabled: bool = Field(
+        False, description="switch of the adaptation to a target domain, whose labels training never sees"
+    )
     scenario: Literal["cohort", "ct_to_mr", "mr_to_ct"] = Field(
         "cohort",
-        description="cohort: from the pairs of the cohort to those of `target`; ct_to_mr, mr_to_ct: from the "
+        description="scenario of the adaptation; cohort: from the pairs of the cohort to those of "
+        "`target`; ct_to_mr, mr_to_ct: from the "
         "cohort's labelled images of one modality to its images of the other, unpaired",
     )
     target: TargetParams = Field(TargetParams(), description="the target domain of the scenario cohort")
@@ -71,13 +78,15 @@ class AdaptParams(Section):
     every: int = Field(
         2,
         ge=1,
-        description="steps from `start` on of which one sees target samples beside the source's; 1: all do",
+        description="interval of steps, from `start` on, at which target samples are seen beside the "
+        "source's; 1: in each",
     )
     appearance: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="share of the source samples beside them that take on the intensities of a target image "
+        description="share of the source samples, in steps that see the target, that take on the "
+        "intensities of a target image "
         "(histogram matching)",
     )
     marginal: float = Field(
@@ -104,7 +113,7 @@ class AdaptParams(Section):
         1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
     )
     topology_every: int = Field(
-        4, ge=1, description="steps that see the target of which one has spanning trees; 1: all do"
+        4, ge=1, description="interval, in steps that see the target, between spanning trees; 1: in each"
     )
     teacher_decay: float = Field(
         0.95,
@@ -122,12 +131,15 @@ class AdaptParams(Section):
         0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
     betti_every: int = Field(
-        4, ge=1, description="steps that see the target of which one looks at Betti numbers; 1: all do"
+        4,
+        ge=1,
+        description="interval, in steps that see the target, between looks at Betti numbers; 1: in each",
     )
     cap: float = Field(
         1.0,
         gt=0,
-        description="largest norm of a term's gradient on features, over that of the supervised objectives there",
+        description="largest norm of a term's gradient on features, over the norm of the supervised "
+        "objectives' gradient there",
     )
     decoder_level: int = Field(0, ge=0, description="decoder level that is aligned; 0 is the finest")
     voxels_per_class: int = Field(
@@ -137,15 +149,17 @@ class AdaptParams(Section):
         16, ge=2, description="voxels of each class in the spanning trees, at most"
     )
     map_dim: int = Field(
-        4096, ge=1, description="the map of feature and class is randomised where it has more dimensions"
+        4096,
+        ge=1,
+        description="largest dimension of the map of feature and class; a larger one is randomised to it",
     )
     width: int = Field(32, ge=1, description="channels of the discriminators")
     discriminator_lr: float = Field(1e-3, gt=0, description="learning rate of the discriminators (Adam)")
     entropy_weight: float = Field(
         1.0,
         ge=0,
-        description="the weights kept are those with the best validation Dice of the source minus this times the "
-        "entropy of the target (0 to 1)",
+        description="weight of the target's entropy (0 to 1) in the choice of the weights to keep: those with the "
+        "best validation Dice of the source minus this times the entropy",
     )
 
     def settings(self) -> AdaptationSettings:

@@ -12,7 +12,7 @@ class AuditParams(Section):
 
     seed: int = Field(0, ge=0, description="seed of every draw of the audit")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the network runs; auto: a GPU if there is one"
+        "auto", description="device that the network runs on; auto: a GPU if there is one"
     )
     workers: int = Field(0, ge=0, description="groups of checks at once on the CPU; 0: one per core")
     num_cases: int = Field(5, ge=1, le=100, description="test pairs that are measured, at most")
@@ -32,7 +32,7 @@ class AuditParams(Section):
     overfit_steps: int = Field(200, ge=10, description="training steps, at most, to overfit one case")
     rademacher_draws: int = Field(60, ge=2, description="draws of random signs for the Rademacher complexity")
     power_iterations: int = Field(
-        6, ge=1, description="towards the largest singular value of the network's Jacobian"
+        6, ge=1, description="power iterations towards the largest singular value of the network's Jacobian"
     )
     attack_steps: int = Field(6, ge=1, description="steps of projected gradient ascent in an attack")
     attack_radius: float = Field(

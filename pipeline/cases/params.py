@@ -18,8 +18,12 @@ class SplitParams(Section):
     validation_fraction: float = Field(
         0.15, gt=0, lt=1, description="share of the training pairs held out to choose the checkpoint"
     )
-    folds: int = Field(1, ge=1, description="1: one split by test_fraction; k > 1: k-fold cross-validation")
-    fold: int = Field(0, ge=0, description="which fold tests, 0 to folds - 1")
+    folds: int = Field(
+        1,
+        ge=1,
+        description="folds of the split; 1: one split by test_fraction; k > 1: k-fold cross-validation",
+    )
+    fold: int = Field(0, ge=0, description="number of the fold that tests, 0 to folds - 1")
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitParams":

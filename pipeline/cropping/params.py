@@ -12,10 +12,10 @@ class CropParams(Section):
 
     roi: Literal["atlas", "labels"] = Field(
         "atlas",
-        description="atlas: the box is found by propagating labels of training subjects, as on a new "
-        "patient; labels: from the subject's own label, as the paper does",
+        description="origin of the heart box; atlas: labels of training subjects, propagated as to a new patient; "
+        "labels: the subject's own label, as in the paper",
     )
-    margin_mm: float = Field(5.0, ge=0, le=100, description="added to the heart box on every side, mm")
+    margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the heart box on every side, mm")
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
     size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
     workers: int = Field(0, ge=0, description="cases cropped at once; 0: one per core")

@@ -20,13 +20,13 @@ class EvaluateParams(Section):
     )
     keep_largest_component: bool = Field(
         True,
-        description="keep the largest connected piece of each predicted structure; the atlas stays as it is",
+        description="only the largest connected piece of each predicted structure is kept; the atlas stays as it is",
     )
     nsd_tolerance_mm: float = Field(
         3.0,
         gt=0,
         le=50,
-        description="normalised surface Dice: surfaces closer than this agree; above the voxel size, mm",
+        description="distance up to which surfaces agree in normalised surface Dice, mm; above the voxel size",
     )
     misregistration_mm: list[Shift] = Field(
         [0.0, 5.0, 10.0, 15.0],
@@ -36,7 +36,8 @@ class EvaluateParams(Section):
         10.0,
         ge=0,
         le=180,
-        description="rotation of the MR at the largest of these shifts, in proportion less at the others, degrees",
+        description="rotation of the MR at the largest shift of misregistration_mm, in proportion less at "
+        "others, degrees",
     )
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of the test pairs for the 95 % intervals"
@@ -47,7 +48,7 @@ class EvaluateParams(Section):
         description="seed of the resampling, and of the directions in which MRs are shifted and rotated",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the network runs; auto: a GPU if there is one"
+        "auto", description="device that the network runs on; auto: a GPU if there is one"
     )
 
     @field_validator("misregistration_mm")

@@ -41,30 +41,30 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(description="of the model: its network, and what an ablation changes")
+    name: str = Field(description="name of the model: its network, and what an ablation changes")
     builder: str = Field(description="key of the network's builder")
-    seed: int = Field(description="of the first weights, the order of samples and their augmentation")
-    network: dict[str, Any] = Field(description="its options")
-    patch_size: tuple[int, int, int] = Field(description="voxels that it sees at once")
-    spacing_mm: tuple[float, float, float] = Field(description="of the working grid")
-    size: tuple[int, int, int] = Field(description="of the working grid, voxels")
+    seed: int = Field(description="seed of the first weights, the order of samples and their augmentation")
+    network: dict[str, Any] = Field(description="options of the network")
+    patch_size: tuple[int, int, int] = Field(description="voxels that the network sees at once")
+    spacing_mm: tuple[float, float, float] = Field(description="spacing of the working grid, mm")
+    size: tuple[int, int, int] = Field(description="size of the working grid, voxels")
     ct_window_hu: tuple[float, float] = Field(description="Hounsfield units that become 0 and 1")
     mr_percentiles: tuple[float, float] = Field(description="percentiles of each MR that become 0 and 1")
     labels: tuple[LabelEntry, ...] = Field(description="classes but background, which is 0")
-    num_classes: int = Field(description="background included")
+    num_classes: int = Field(description="number of classes, background included")
     train: dict[str, Any] = Field(description="parameters of the training")
     losses: dict[str, Any] = Field(description="parameters of the objectives")
     augment: dict[str, Any] = Field(description="parameters of the augmentation")
-    versions: dict[str, str] = Field(description="of the packages that matter")
+    versions: dict[str, str] = Field(description="versions of the packages that matter")
     adaptation: dict[str, Any] | None = Field(
         None, description="parameters of the adaptation and its variant, if there was one"
     )
-    data_fingerprint: str = Field(description="of the training and validation pairs' files")
+    data_fingerprint: str = Field(description="fingerprint of the training and validation pairs' files")
     training_pairs: tuple[str, ...]
     validation_pairs: tuple[str, ...]
-    best_epoch: int = Field(description="whose weights are kept, counted from 1")
+    best_epoch: int = Field(description="epoch whose weights are kept, counted from 1")
     validation_dice: float = Field(
-        description="of these weights, mean over validation pairs, on the working grid"
+        description="Dice of the weights that are kept, mean over validation pairs, on the working grid"
     )
 
     @property

@@ -16,14 +16,15 @@ class ProfileParams(Section):
         le=1000,
         description="timed steps and timed cases, each beside one of the reference network",
     )
-    warmup: int = Field(2, ge=1, le=100, description="steps and cases before them that are not timed")
+    warmup: int = Field(2, ge=1, le=100, description="untimed steps and cases before the timed ones")
     max_seconds: float = Field(
         30.0,
         gt=0,
-        description="on steps and on cases; then no further one is timed, once there are three",
+        description="time spent on steps, and again on cases, s; after it no further one is timed, once "
+        "there are three",
     )
     seed: int = Field(0, ge=0, description="seed of the weights and of the random images and labels")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where it is measured; auto: a GPU if there is one"
+        "auto", description="device that the network is measured on; auto: a GPU if there is one"
     )
-    num_threads: int = Field(0, ge=0, description="CPU threads of the one process; 0: one per core")
+    num_threads: int = Field(0, ge=0, description="CPU threads of the measuring process; 0: one per core")

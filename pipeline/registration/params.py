@@ -12,13 +12,13 @@ class RegisterParams(Section):
 
     transform: Literal["SyN", "SyNCC"] = Field(
         "SyN",
-        description="SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
+        description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
     )
     working_spacing_mm: float = Field(
         5.0,
         gt=0,
         le=10,
-        description="transforms are estimated at this spacing, images warped at the CT's own",
+        description="spacing at which transforms are estimated, mm; images are warped at the CT's own",
     )
     affine_iterations: IntTriple = Field(
         (100, 50, 10), description="affine iterations at a quarter, half and the full working resolution"
@@ -29,11 +29,12 @@ class RegisterParams(Section):
     initialisations: list[Literal["search", "centre_of_mass", "geometric_centre"]] = Field(
         ["search", "geometric_centre", "centre_of_mass"],
         min_length=1,
-        description="where the registration starts; the next is tried when one fails or makes the pair worse",
+        description="starts of the registration; the next is tried when one fails or makes the pair worse",
     )
     seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
     workers: int = Field(0, ge=0, description="pairs registered at once; 0: one per core")
     min_gain: float = Field(
         0.0,
-        description="a pair whose mutual information rises by less (nats) is retried, then stops the stage",
+        description="least rise of a pair's mutual information, nats; a pair with less is retried, then "
+        "stops the stage",
     )

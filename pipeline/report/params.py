@@ -12,7 +12,9 @@ class ReportParams(Section):
     checkerboard_px: int = Field(
         440, ge=64, le=1600, description="longest side of a registration checkerboard, pixels"
     )
-    margin_mm: float = Field(12.0, ge=0, le=100, description="shown around the heart in the overlays, mm")
+    margin_mm: float = Field(
+        12.0, ge=0, le=100, description="margin shown around the heart in the overlays, mm"
+    )
     ct_window_hu: FloatPair = Field((-160.0, 440.0), description="CT values shown as black and white, HU")
     jpeg_quality: int = Field(82, ge=30, le=95, description="JPEG quality of overlays and checkerboards")
 

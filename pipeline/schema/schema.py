@@ -50,14 +50,14 @@ with warnings.catch_warnings():
         seeds: list[Seed] = Field(
             [0],
             min_length=1,
-            description="each network is trained once per seed, of its first weights and its samples",
+            description="seeds of first weights and of samples; each network is trained once per seed",
         )
-        data: DataParams = Field(DataParams(), description="where the cohort comes from (stage download)")
+        data: DataParams = Field(DataParams(), description="origin of the cohort (stage download)")
         register: RegisterParams = Field(
-            RegisterParams(), description="MR to CT by ANTs SyN (stage register)"
+            RegisterParams(), description="registration of MR to CT by ANTs SyN (stage register)"
         )
         split: SplitParams = Field(
-            SplitParams(), description="which subjects train and which test (stage split)"
+            SplitParams(), description="subjects that train, validate and test (stage split)"
         )
         crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
         network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")

@@ -11,13 +11,15 @@ class Archive(Section):
     """An archive to download."""
 
     url: str = Field(description="address of a zip archive", pattern=r"^(https?|file)://")
-    sha256: str = Field(description="its checksum, 64 hexadecimal digits", pattern=r"^[0-9a-fA-F]{64}$")
+    sha256: str = Field(
+        description="SHA-256 checksum of the archive, 64 hexadecimal digits", pattern=r"^[0-9a-fA-F]{64}$"
+    )
 
 
 class PhantomParams(Section):
     """The embedded whole-heart phantom."""
 
-    seed: int = Field(0, ge=0, description="every subject is drawn from it")
+    seed: int = Field(0, ge=0, description="seed from which every subject is drawn")
     num_labelled: int = Field(20, ge=3, le=999, description="labelled subjects per modality")
     num_unlabelled: int = Field(2, ge=0, le=999, description="unlabelled subjects per modality")
     ct_spacing_mm: float = Field(2.0, ge=0.4, le=6, description="CT in-plane spacing, mm")
@@ -34,11 +36,15 @@ class DataParams(Section):
 
     source: Literal["phantom", "mmwhs"] = Field(
         "phantom",
-        description="phantom: made here, no download; mmwhs: the real data or anything laid out like it",
+        description="source of the cohort; phantom: made here, no download; mmwhs: the real data or "
+        "anything laid out like it",
     )
     path: str | list[str] | None = Field(
-        None, description="mmwhs: a folder, or one or more zip archives; null when urls are given"
+        None,
+        description="path of a folder, or of one or more zip archives, for source mmwhs; null when urls are given",
     )
-    urls: list[Archive] = Field([], description="mmwhs: archives to download, each {url, sha256}")
-    max_unpacked_gb: float = Field(60.0, gt=0, description="archives that unpack to more are refused")
+    urls: list[Archive] = Field([], description="archives to download for source mmwhs, each {url, sha256}")
+    max_unpacked_gb: float = Field(
+        60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
+    )
     phantom: PhantomParams = Field(PhantomParams(), description="the embedded whole-heart phantom")

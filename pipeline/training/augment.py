@@ -8,7 +8,7 @@ from pipeline.params.base import FloatPair, Section
 class AugmentParams(Section):
     """Section `augment`."""
 
-    enabled: bool = Field(True, description="false: samples are left as they are")
+    enabled: bool = Field(True, description="switch of the augmentation; false: samples are left as they are")
     affine_probability: float = Field(
         0.4, ge=0, le=1, description="probability of a rotation, scaling and shift"
     )
@@ -20,9 +20,13 @@ class AugmentParams(Section):
     elastic_probability: float = Field(
         0.1, ge=0, le=1, description="probability of a smooth free-form deformation"
     )
-    elastic_spacing_voxels: float = Field(12.0, ge=2, description="spacing of its control points, voxels")
+    elastic_spacing_voxels: float = Field(
+        12.0, ge=2, description="spacing of the control points of the free-form deformation, voxels"
+    )
     elastic_voxels: float = Field(
-        2.5, ge=0, description="largest displacement of a control point per axis, voxels"
+        2.5,
+        ge=0,
+        description="largest displacement of a control point of the free-form deformation per axis, voxels",
     )
     intensity_probability: float = Field(
         0.15, ge=0, le=1, description="probability of each change of intensity, for each modality on its own"

@@ -6,16 +6,17 @@ from pydantic import Field
 
 from pipeline.training.network import NetworkSection
 
-CHECKPOINTING = "recompute activations in the backward pass: less memory, slower"
+CHECKPOINTING = "activations are computed anew in the backward pass: less memory, slower"
 
 
 class VTUNetParams(NetworkSection):
     """Section `network.vtunet`."""
 
     size: Literal["small", "c48", "c72", "c96"] = Field(
-        "small", description="c48, c72, c96: as published, by channels; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; c48, c72, c96: as published, by channels; small: for the phantom on a CPU",
     )
-    legacy: bool = Field(False, description="reproduce the published code's quirks")
+    legacy: bool = Field(False, description="quirks of the published code are reproduced")
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
@@ -23,7 +24,8 @@ class SwinUnetParams(NetworkSection):
     """Section `network.swin_unet`."""
 
     size: Literal["small", "published"] = Field(
-        "small", description="published: as published, slice by slice; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; published: as published, slice by slice; small: for the phantom on a CPU",
     )
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
@@ -32,7 +34,8 @@ class SwinUNETRParams(NetworkSection):
     """Section `network.swin_unetr`."""
 
     size: Literal["small", "f24", "f48"] = Field(
-        "small", description="f24, f48: as published, by features; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; f24, f48: as published, by features; small: for the phantom on a CPU",
     )
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
@@ -41,9 +44,10 @@ class NNFormerParams(NetworkSection):
     """Section `network.nnformer`."""
 
     size: Literal["small", "synapse", "tumor", "acdc"] = Field(
-        "small", description="synapse, tumor, acdc: as published; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; synapse, tumor, acdc: as published; small: for the phantom on a CPU",
     )
-    legacy: bool = Field(False, description="reproduce the published code's quirks")
+    legacy: bool = Field(False, description="quirks of the published code are reproduced")
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
@@ -51,7 +55,8 @@ class MedNeXtParams(NetworkSection):
     """Section `network.mednext`."""
 
     size: Literal["small", "s", "b", "m", "l"] = Field(
-        "small", description="s, b, m, l: as published, kernel 3; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; s, b, m, l: as published, kernel 3; small: for the phantom on a CPU",
     )
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
@@ -60,6 +65,7 @@ class ResEncUNetParams(NetworkSection):
     """Section `network.resenc_unet`."""
 
     size: Literal["small", "m"] = Field(
-        "small", description="m: as nnU-Net plans it for 128^3; small: for the phantom on a CPU"
+        "small",
+        description="size of the network; m: as nnU-Net plans it for 128^3; small: for the phantom on a CPU",
     )
     checkpointing: bool = Field(False, description=CHECKPOINTING)

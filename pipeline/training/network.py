@@ -37,7 +37,8 @@ class CrossModalNetParams(NetworkSection):
     """Section `network.crossmodalnet`; lists have one entry per level, finest first."""
 
     streams: Literal["both", "ct", "mr"] = Field(
-        DEFAULTS.streams, description="both: the paper; ct or mr: one stream alone, without cross attention"
+        DEFAULTS.streams,
+        description="streams of the network; both: the paper; ct or mr: one stream alone, without cross attention",
     )
     channels: int = Field(
         DEFAULTS.channels,
@@ -61,7 +62,8 @@ class CrossModalNetParams(NetworkSection):
     )
     swin: bool = Field(DEFAULTS.swin, description="Swin blocks in every layer; false: an ablation")
     cross: bool = Field(
-        DEFAULTS.cross, description="false: no Cross Transformer blocks, the streams meet in the head alone"
+        DEFAULTS.cross,
+        description="Cross Transformer blocks in every layer; false: the streams meet in the head alone",
     )
     cross_window: Windows | None = Field(
         DEFAULTS.cross_window,
@@ -83,14 +85,15 @@ class CrossModalNetParams(NetworkSection):
     )
     residual: Literal["paper", "standard"] = Field(
         DEFAULTS.residual,
-        description="paper: MLP(LN(A + F)) + F, as printed in Eq. 2; standard: the usual pre-norm block",
+        description="residual form of the blocks; paper: MLP(LN(A + F)) + F, as printed in Eq. 2; "
+        "standard: the usual pre-norm block",
     )
     deformable: bool = Field(
         DEFAULTS.deformable, description="deformable operator (Eq. 7) on what the queries attend to"
     )
     offsets: Literal["static", "predicted"] = Field(
         DEFAULTS.offsets,
-        description="static: 3 K D H W parameters, tied to the patch size, as in the paper; "
+        description="origin of the offsets; static: 3 K D H W parameters, tied to the patch size, as in the paper; "
         "predicted: from the features, any size",
     )
     num_points: Levels = Field(DEFAULTS.num_points, description="K of Eq. 7 per level: samples per location")
@@ -136,7 +139,8 @@ class CrossModalNetParams(NetworkSection):
         description="first scale of the residual branch of Cross Transformer blocks; small, the streams meet slowly",
     )
     checkpointing: bool = Field(
-        DEFAULTS.checkpointing, description="recompute activations in the backward pass: less memory, slower"
+        DEFAULTS.checkpointing,
+        description="activations are computed anew in the backward pass: less memory, slower",
     )
 
     @property

@@ -18,9 +18,13 @@ class TrainParams(Section):
         description="budget that all networks get alike; epochs: training steps; seconds: training time on this "
         "machine, whose results vary with its speed",
     )
-    epochs: int = Field(20, ge=1, description="budget epochs: passes over the training pairs")
-    seconds: float = Field(240.0, gt=0, description="budget seconds: training time, validation not counted")
-    samples_per_case: int = Field(2, ge=1, description="how often an epoch visits each pair, augmented anew")
+    epochs: int = Field(20, ge=1, description="passes over the training pairs, with budget epochs")
+    seconds: float = Field(
+        240.0, gt=0, description="training time without validation, s, with budget seconds"
+    )
+    samples_per_case: int = Field(
+        2, ge=1, description="visits of an epoch to each pair, augmented anew each time"
+    )
     batch_size: int = Field(
         2, ge=1, description="samples per step over all processes, which share them equally"
     )
@@ -30,7 +34,7 @@ class TrainParams(Section):
         description="learning rate of Adam, for networks that have none of their own; the paper's is 1e-5",
     )
     schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="constant, or cosine down to 1 % of lr"
+        "cosine", description="schedule of the learning rate: constant, or cosine down to 1 % of lr"
     )
     warmup_fraction: float = Field(
         0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0"
@@ -41,7 +45,7 @@ class TrainParams(Section):
         0.0,
         ge=0,
         lt=1,
-        description="use a running mean of the weights with this decay; 0: the weights themselves",
+        description="decay of a running mean of the weights, used in their stead; 0: the weights themselves",
     )
     patch_size: IntTriple = Field(
         (40, 40, 40),
@@ -62,7 +66,9 @@ class TrainParams(Section):
     validate_every: int = Field(
         4, ge=1, description="epochs between validations; the first and last always are"
     )
-    mixed_precision: Literal["auto", "off"] = Field("auto", description="auto: bf16 or fp16 on a GPU only")
+    mixed_precision: Literal["auto", "off"] = Field(
+        "auto", description="precision of computation; auto: bf16 or fp16 on a GPU only; off: float32"
+    )
     devices: Literal["auto"] | int = Field(
         "auto",
         description="processes of this machine, without influence on results but rounding; auto: one per GPU, "

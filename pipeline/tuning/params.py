@@ -14,7 +14,7 @@ class TuneParams(Section):
 
     models: list[str] = Field([], description="networks to try learning rates on; [] : no search")
     learning_rates: list[Rate] = Field(
-        [2e-3, 4e-3, 8e-3], min_length=1, description="each is tried on each of them"
+        [2e-3, 4e-3, 8e-3], min_length=1, description="learning rates to try on each network of tune.models"
     )
     epochs: int = Field(8, ge=1, description="passes over the training pairs of each trial")
 
