@@ -22,7 +22,7 @@ def print_summary(console: Console, top: Path = Path()) -> None:
     """Print the mean results of every method, and where the report is.
 
     Args:
-        console: to print on.
+        console: console to print on.
         top: folder that `pipeline.paths` are relative to.
 
     Raises:

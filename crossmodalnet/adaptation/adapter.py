@@ -45,8 +45,8 @@ class AdaptationNetwork(nn.Module):
     little from those of one.
 
     Args:
-        network: of one or two streams.
-        settings: what is computed.
+        network: network of one or two streams.
+        settings: strengths of the terms and sizes of their parts.
         num_classes: background included.
 
     Raises:
@@ -106,9 +106,9 @@ class AdaptationNetwork(nn.Module):
         Args:
             source: labelled images `(s, 2, D, H, W)`.
             target: unlabelled images `(t, 2, D, H, W)`; None: the source alone, terms are 0 and measures NaN.
-            label: of the source, class indices `(s, D, H, W)`; None without a target.
+            label: labels of the source, class indices `(s, D, H, W)`; None without a target.
             ramp: multiplies all strengths, 0 to 1.
-            reference: what `decoder_features` gives for `source` with a slowly moving network; None leaves the
+            reference: features that `decoder_features` gives for `source` with a slowly moving network; None leaves the
                 topology out of this step.
             betti: whether the Betti numbers are looked at in this step.
 
@@ -217,7 +217,7 @@ class AdaptationNetwork(nn.Module):
         return topology_loss(now, rows(reference)[drawn.source[few]])
 
     def _few(self, classes: Tensor) -> Tensor:
-        """Of voxels ordered by class, the first few of each: spanning trees take the square of their number."""
+        """The first few of voxels ordered by class, from each class: trees take the square of their number."""
         first = torch.searchsorted(classes, classes)
         rank = torch.arange(len(classes), device=classes.device) - first
         return (rank < self.settings.tree_voxels_per_class).nonzero()[:, 0]

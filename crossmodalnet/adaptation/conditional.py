@@ -38,7 +38,7 @@ class ConditionalMap(nn.Module):
             feature_dim: c.
             num_classes: k, background included.
             max_dim: largest dimension of the outer product, and that of the map in its place.
-            seed: of the matrices alone; torch's own generator is left as it is.
+            seed: seed of the matrices alone; torch's own generator is left as it is.
 
         Raises:
             ValueError: a dimension below 1.

@@ -26,7 +26,7 @@ class PatchDiscriminator(nn.Module):
             channels: c.
             width: channels of the hidden layers.
             num_layers: hidden layers, at least 1; each sees one voxel further to every side.
-            stride: of the first convolution: 1 for maps from 1^3 on, 2 for large ones.
+            stride: stride of the first convolution: 1 for maps from 1^3 on, 2 for large ones.
 
         Raises:
             ValueError: `num_layers` or `stride` below 1.
@@ -78,8 +78,9 @@ def domain_loss(
     Args:
         source_logits: any shape, also empty.
         target_logits: any shape, also empty.
-        source_weights: of the shape of their logits, not negative; equal ones where None.
-        target_weights: as those of the source.
+        source_weights: weights of the source samples, of the shape of their logits, not negative; equal ones where
+            None.
+        target_weights: weights of the target samples, likewise.
 
     Returns:
         Scalar, at least 0; log 2 where all logits are 0.

@@ -27,7 +27,7 @@ def balanced_entropy(probabilities: Tensor) -> float:
     not a structure that is sure.
 
     Args:
-        probabilities: of one image, `(k, d, h, w)`, summing to 1 over axis 0.
+        probabilities: probabilities of one image, `(k, d, h, w)`, summing to 1 over axis 0.
 
     Returns:
         0 (sure of everything) to 1.

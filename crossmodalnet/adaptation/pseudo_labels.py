@@ -15,7 +15,7 @@ def pseudo_label_loss(logits: Tensor, confidence: float) -> Tensor:
     what classes look like, not only features. Labels carry no gradient.
 
     Args:
-        logits: of unlabelled images, `(b, k, d, h, w)`.
+        logits: logits of unlabelled images, `(b, k, d, h, w)`.
         confidence: 0 to below 1.
 
     Returns:

@@ -64,8 +64,8 @@ def branch(x: Tensor, num_source: int, strengths: Sequence[float], cap: float) -
 
     Args:
         x: features of a batch, the source samples first, `(b, ...)`.
-        num_source: how many are source samples.
-        strengths: one per side branch.
+        num_source: number of source samples, which come first.
+        strengths: strengths, one per side branch.
         cap: largest norm of a side's gradient, over that of the supervised one.
 
     Returns:

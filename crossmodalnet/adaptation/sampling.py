@@ -12,9 +12,9 @@ def draw_balanced(classes: Tensor, per_class: int, num_classes: int, generator: 
     Args:
         classes: class of each position, `(n,)`, integers from 0 (background, a class as any other) to
             `num_classes - 1`; n may be 0.
-        per_class: at least 1.
+        per_class: number of voxels of each class, at least 1.
         num_classes: background included.
-        generator: on the CPU; the same state gives the same positions on every device.
+        generator: generator on the CPU; the same state gives the same positions on every device.
 
     Returns:
         Positions `(m,)`, int64, on the device of `classes`, ascending by class, in random order within one.

@@ -10,7 +10,7 @@ def ganin_ramp(progress: float, gamma: float = 10.0) -> float:
 
     Args:
         progress: share of the training that is done, 0 to 1.
-        gamma: how early it rises; half of the way at `progress = 1.1 / gamma`.
+        gamma: steepness of the rise; half of the way at `progress = 1.1 / gamma`.
 
     Raises:
         ValueError: `progress` outside its range.

@@ -15,19 +15,20 @@ class AdaptationSettings:
     probabilities; discriminators always learn at full strength.
 
     Attributes:
-        marginal: of the patch discriminators on the bottleneck and the decoder level.
-        conditional: of the alignment of features given classes.
-        output: of the discriminator on the entropy maps of the output.
-        self_training: of the network's own labels, where it is sure of them.
-        topology: of the spanning trees of source features.
-        volumes: of the mean shares of left blood, right blood and myocardium in the target, against the source's.
-        betti: of the Betti numbers of the target's structures.
+        marginal: strength of the patch discriminators on the bottleneck and the decoder level.
+        conditional: strength of the alignment of features given classes.
+        output: strength of the discriminator on the entropy maps of the output.
+        self_training: strength of the network's own labels, where it is sure of them.
+        topology: strength of the spanning trees of source features.
+        volumes: strength of the mean shares of left blood, right blood and myocardium in the target, against the
+            source's.
+        betti: strength of the Betti numbers of the target's structures.
         cap: largest norm of a term's gradient where it branches off, over the supervised one's there.
         confidence: probability from which the network's own labels count, 0 to below 1.
         conditional_by: a discriminator (CDAN), or a kernel (joint maximum mean discrepancy).
-        decoder_level: whose features are aligned beside the bottleneck's; 0 is the finest.
-        voxels_per_class: drawn per step, domain and class for the conditional term, at most.
-        tree_voxels_per_class: drawn per class for the spanning trees, at most.
+        decoder_level: decoder level that is aligned beside the bottleneck; 0 is the finest.
+        voxels_per_class: voxels drawn per step, domain and class for the conditional term, at most.
+        tree_voxels_per_class: voxels drawn per class for the spanning trees, at most.
         map_dim: largest dimension of the map of feature and class before it is randomised.
         width: channels of the discriminators.
     """

@@ -42,8 +42,8 @@ class VolumePrior(nn.Module):
 
         Args:
             groups: class indices that count together; classes of none count nowhere.
-            tolerance: of the logarithm of the ratio of two shares; at least 0.
-            decay: of the running means, after as many batches as make it matter; 0 to below 1.
+            tolerance: tolerance of the logarithm of the ratio of two shares; at least 0.
+            decay: decay of the running means, after as many batches as make it matter; 0 to below 1.
 
         Raises:
             ValueError: fewer than two groups, an empty one, or another value out of range.
@@ -66,8 +66,8 @@ class VolumePrior(nn.Module):
         """Take a batch of each domain into the means, and compare them.
 
         Args:
-            label: of the source, class indices `(s, d, h, w)`.
-            logits: of the target, `(t, k, d, h, w)`, k above every index of the groups.
+            label: labels of the source, class indices `(s, d, h, w)`.
+            logits: logits of the target, `(t, k, d, h, w)`, k above every index of the groups.
 
         Returns:
             Scalar: of the logarithms of the ratios of the shares what exceeds the tolerance, squared, mean over the

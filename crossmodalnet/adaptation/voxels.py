@@ -43,8 +43,8 @@ def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> Drawn:
 
     Args:
         posteriors: class probabilities of a batch on the coarser grid, the source samples first, `(b, k, d, h, w)`.
-        label: of the source samples at full resolution, `(s, D, H, W)`, s less than b.
-        per_class: of each domain, at most.
+        label: labels of the source samples at full resolution, `(s, D, H, W)`, s less than b.
+        per_class: largest number of voxels of each class and domain.
     """
     num_source, num_classes = len(label), posteriors.shape[1]
     coarse = functional.interpolate(label[:, None].float(), posteriors.shape[2:], mode="nearest")

@@ -70,10 +70,10 @@ def find_heart_box(
     Args:
         image: CT in HU or MR of any patient.
         atlases: image and label map of other subjects.
-        spacing_mm: of the registration and of the vote.
-        modality: of the image.
-        atlas_modality: of the atlases; mutual information copes with another one.
-        initialisation: where the registrations start.
+        spacing_mm: spacing of the registration and of the vote.
+        modality: modality of the image.
+        atlas_modality: modality of the atlases; mutual information copes with another one.
+        initialisation: start of the registrations.
 
     Returns:
         Box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
@@ -102,7 +102,7 @@ def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Gri
     """Lay the network's grid around the centre of a box: along the world axes (RAS), isotropic.
 
     Args:
-        box: of the heart.
+        box: box of the heart.
         size: voxels along world x, y, z.
         spacing_mm: between voxel centres.
 
@@ -127,7 +127,7 @@ def cut_voxels(labels: Volume, grid: Grid) -> dict[str, int]:
 
     Args:
         labels: class indices on the native grid.
-        grid: of the network.
+        grid: grid of the network.
 
     Returns:
         Count by abbreviation, all structures.

@@ -32,21 +32,21 @@ class AugmentationSettings:
     """How much is changed, and how often.
 
     Attributes:
-        affine_probability: of rotation, scaling and shift together, 0 to 1.
+        affine_probability: probability of rotation, scaling and shift together, 0 to 1.
         rotation_degrees: largest rotation about each axis.
         scale: largest relative change of size per axis.
         shift_voxels: largest shift per axis.
-        elastic_probability: of a free-form deformation, 0 to 1.
+        elastic_probability: probability of a free-form deformation, 0 to 1.
         elastic_spacing_voxels: spacing of its control points.
         elastic_voxels: largest displacement of a control point per axis.
-        intensity_probability: of each of the changes of intensity, for each modality on its own, 0 to 1.
+        intensity_probability: probability of each of the changes of intensity, for each modality on its own, 0 to 1.
         gamma: range of exponents.
         contrast: largest relative change of the intensity scale.
         brightness: largest change of intensity; the images range from 0 to 1.
         noise: largest standard deviation of added noise.
         smoothing_voxels: largest standard deviation of the blur.
         bias_field: largest coefficient of the MR's multiplicative field (its logarithm).
-        displacement_probability: of a rigid displacement of the MR of a pair against its CT, 0 to 1.
+        displacement_probability: probability of a rigid displacement of the MR of a pair against its CT, 0 to 1.
         displacement_voxels: largest shift of it; the length is drawn uniformly.
         displacement_degrees: largest rotation of it; the angle is drawn uniformly.
     """
@@ -100,7 +100,8 @@ class Augmenter:
             label: class indices `(d, h, w)`.
             size: voxels of the result, no larger than `(d, h, w)`.
             random: source of every draw.
-            displacement: of the MR against CT and label, about the centre; it takes part in the one interpolation.
+            displacement: displacement of the MR against CT and label, about the centre; it takes part in the one
+                interpolation.
 
         Returns:
             Image `(2, *size)` and label map `size` with its input's type; the inputs are left as they are.
@@ -173,7 +174,7 @@ def free_form_shifts(
 
     Args:
         size: voxels.
-        spacing: of the control points, voxels.
+        spacing: spacing of the control points, voxels.
         magnitude: largest displacement of a control point per axis, voxels; the spline stays within it.
         random: source of the draw.
 

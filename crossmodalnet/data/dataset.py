@@ -33,7 +33,7 @@ class LabelledCase:
     """A pair of images, or one image alone, with its truth.
 
     Attributes:
-        name: of the pair, or of the subject.
+        name: name of the pair, or of the subject.
         image: CT and MR in [0, 1], `(2, d, h, w)`.
         label: class indices of the CT, or of the image alone, uint8, `(d, h, w)`.
         mr_label: class indices of the MR, which shows another heart, like `label`; None where there are none.
@@ -71,11 +71,11 @@ class TrainingSet:
     """Cases in memory, from which augmented patches are drawn.
 
     Args:
-        cases: at least one.
-        settings: of the augmentation; None leaves samples as they are. The MR of a pair is displaced where the sample
-            keeps both images: the label of a sample without CT is the MR's.
+        cases: cases to draw from, at least one.
+        settings: settings of the augmentation; None leaves samples as they are. The MR of a pair is displaced where the
+            sample keeps both images: the label of a sample without CT is the MR's.
         patch_size: voxels; smaller cases are padded by repeating their border.
-        samples_per_case: how often an epoch visits each case.
+        samples_per_case: visits of an epoch to each case.
         foreground_share: share of patches centred on a structure.
         seed: source of every draw.
         batch_size: global, over all processes.
@@ -125,8 +125,8 @@ class TrainingSet:
 
         Args:
             epoch: counted from 0.
-            first_step: where to begin in the epoch.
-            rank: this process; it gets the `rank`-th share of every global batch.
+            first_step: step of the epoch to begin at.
+            rank: number of this process; it gets the `rank`-th share of every global batch.
             world_size: number of processes, a divisor of the batch size.
             threads: samples made at once; has no influence on what they are.
         """

@@ -17,7 +17,7 @@ class Displacement:
     """A rotation about the centre of the image, then a shift; both along d, h, w.
 
     Attributes:
-        shift_voxels: by which the content moves, voxels of an isotropic grid.
+        shift_voxels: shift of the content, voxels of an isotropic grid.
         rotation_degrees: axis times angle, degrees.
     """
 

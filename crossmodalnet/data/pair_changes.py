@@ -11,7 +11,7 @@ def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
     """Draw the channel that a sample is to lose, `CT` or `MR` with equal chance; None where it keeps both.
 
     Args:
-        probability: of losing one of them, 0 to 1.
+        probability: probability that a sample loses one of its images, 0 to 1.
         random: source of the draw.
     """
     return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
@@ -23,7 +23,8 @@ def draw_misregistration(
     """Draw how far the MR of a sample is displaced against its CT; None where it stays.
 
     Args:
-        settings: how often, and how far at most; shift and angle are drawn uniformly from 0 to there.
+        settings: probability and largest amounts of the displacement; shift and angle are drawn uniformly from 0 to
+            there.
         random: source of every draw.
     """
     if random.uniform() >= settings.displacement_probability:

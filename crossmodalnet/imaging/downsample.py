@@ -33,7 +33,7 @@ def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
 
     Args:
         volume: image.
-        grid: where to sample, isotropic.
+        grid: grid to sample at, isotropic.
         fill: value outside the volume's field of view.
 
     Returns:
@@ -49,7 +49,7 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
 
     Args:
         labels: class indices.
-        grid: where to sample, isotropic.
+        grid: grid to sample at, isotropic.
 
     Returns:
         uint8 `(i, j, k)` of the grid; background outside the field of view.

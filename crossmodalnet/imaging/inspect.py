@@ -39,9 +39,9 @@ class Inspection:
     """What was found in one file.
 
     Attributes:
-        problems: in the order of the checks.
+        problems: problems in the order of the checks.
         grid: None where the file gives no usable 3-D grid.
-        digest: of the voxel values, empty for a constant image; equal digests are the same scan.
+        digest: digest of the voxel values, empty for a constant image; equal digests are the same scan.
     """
 
     problems: tuple[ImageProblem, ...]

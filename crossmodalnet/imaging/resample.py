@@ -33,7 +33,7 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
 
     Args:
         volume: image or label map, `(i, j, k)`.
-        grid: where to sample.
+        grid: grid to sample at.
         interpolation: linear for images and probabilities, nearest for label maps.
         fill: value outside the volume's field of view.
 

@@ -33,8 +33,8 @@ class AdaptiveBalancer:
 
     Args:
         names: the objectives, in the order in which losses are given.
-        mode: see `balancing_weights`.
-        alpha: see `balancing_weights`.
+        mode: mode of `balancing_weights`.
+        alpha: alpha of `balancing_weights`.
 
     >>> balancer = AdaptiveBalancer(["dice", "ce"], mode="paper", alpha=0.5)
     >>> balancer.weights

@@ -28,7 +28,7 @@ def cmif_penalty(
     Args:
         features: per layer a pair of `(b, c, d, h, w)`, CT and MR, of equal size, as `CrossModalNet.features`
             gives; the batch is that of all layers.
-        seed: of positions and projections.
+        seed: seed of positions and projections.
         num_tokens: positions per layer, at most.
         components: random directions of each stream, at most; fewer where channels or tokens are few.
 
@@ -60,9 +60,9 @@ def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, compo
     Args:
         a: `(b, c, d, h, w)`, any precision.
         b: `(b, c', d, h, w)`.
-        seed: of positions and directions.
-        num_tokens: at most.
-        components: at most.
+        seed: seed of positions and directions.
+        num_tokens: largest number of tokens.
+        components: largest number of components.
 
     Raises:
         ValueError: fewer than 6 tokens.

@@ -10,7 +10,7 @@ def level_weights(num_levels: int) -> list[float]:
     """Weigh the levels, finest first: each next one half as much, together 1 (as in nnU-Net).
 
     Args:
-        num_levels: at least 1.
+        num_levels: number of levels, at least 1.
     """
     weights = [0.5**level for level in range(num_levels)]
     return [weight / sum(weights) for weight in weights]
@@ -23,7 +23,7 @@ def at_size(labels: Tensor, size: Sequence[int]) -> Tensor:
 
     Args:
         labels: (b, d, h, w).
-        size: of the output, three axes.
+        size: size of the output, three axes.
 
     Returns:
         (b, *size).

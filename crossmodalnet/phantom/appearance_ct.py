@@ -28,7 +28,7 @@ def image_ct(
     Args:
         rng: source of all choices.
         body: the person.
-        spacing_mm: of the grid, per array axis.
+        spacing_mm: spacing of the grid, per array axis.
         slice_axis: array axis across the slices.
         protocol: contrast phase, noise and sharpness.
 

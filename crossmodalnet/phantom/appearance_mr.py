@@ -39,7 +39,7 @@ def image_mr(
     Args:
         rng: source of all choices.
         bodies: the person at equally spaced offsets across a slice; their mean is the thick slice.
-        spacing_mm: of the grid.
+        spacing_mm: spacing of the grid.
         in_plane_mm: in-plane spacing.
         protocol: contrast, coil, noise and sharpness.
 

@@ -19,7 +19,7 @@ class Body:
     """Signed distances at the points of a grid.
 
     Attributes:
-        shape: of the grid.
+        shape: shape of the grid.
         mean_points: `(3, n)` the points in mean coordinates, mm.
         thorax: `(n,)` each, mm.
         vessels: `(n,)` each, mm.

@@ -23,8 +23,8 @@ def make_subject(
     Args:
         modality: CT or MR; the same seed and number give different people in CT and MR.
         spacing_mm: in-plane voxel spacing, mm.
-        seed: of the cohort.
-        number: of the subject.
+        seed: seed of the cohort.
+        number: number of the subject.
         scanner: scanner and protocol; the same person lies in each.
 
     Returns:

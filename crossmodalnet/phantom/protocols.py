@@ -21,7 +21,7 @@ class CtProtocol:
         slice_factor: slice distance per in-plane spacing.
         left_hu: blood of the left heart.
         bright_right_share: share of people whose right heart is a ratio `right_of_left` of the left one.
-        right_of_left: that ratio.
+        right_of_left: ratio of the right heart's blood to the left heart's, in `bright_right_share` of the people.
         right_hu: blood of the right heart in the others; its end is the most that any right heart has.
         mixing: unmixed blood in the right atrium, share of the right heart's HU.
         svc_of_right: blood of the superior vena cava per that of the right heart.
@@ -54,7 +54,7 @@ class MrProtocol:
     Attributes:
         field_of_view_mm: along world x, y, z, before its variation.
         slice_factor: slice distance per in-plane spacing.
-        blood: of the left heart.
+        blood: intensity of the left heart.
         tissue: intensity of all that is not blood, in the order in which it is drawn.
         cartilage: intensity.
         coil: strength of the coil's bias, 1 as in the reference.

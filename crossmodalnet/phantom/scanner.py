@@ -53,7 +53,7 @@ def draw_scan(
     Args:
         rng: source of all choices.
         modality: CT or MR.
-        spacing_mm: in-plane, before its variation.
+        spacing_mm: in-plane spacing, before its variation.
         scanner: gives slice distance and field of view.
     """
     protocol = CT_PROTOCOLS[scanner] if modality is Modality.CT else MR_PROTOCOLS[scanner]

@@ -19,7 +19,7 @@ def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path,
     Args:
         fixed: prepared image, background 0.
         moving: prepared image, background 0.
-        centre: of mass, or of the grid.
+        centre: centre of mass, or of the grid.
         path: `.mat` file.
         up_mm: added towards the head.
     """

@@ -39,8 +39,8 @@ class SynSettings:
 
     Attributes:
         transform: affine alone, SyN with mutual information, or SyN with local cross-correlation (slower).
-        affine_iterations: at a quarter, half and full resolution of the working grid.
-        iterations: of SyN, coarse to fine, the last at the working resolution.
+        affine_iterations: affine iterations at a quarter, half and full resolution of the working grid.
+        iterations: iterations of SyN, coarse to fine, the last at the working resolution.
     """
 
     transform: Literal["affine", "SyN", "SyNCC"]
@@ -94,8 +94,8 @@ def estimate(
     Args:
         fixed: prepared image, background 0.
         moving: prepared image, background 0.
-        settings: how to register.
-        initialisation: where to start.
+        settings: transform and iterations of the registration.
+        initialisation: start of the registration.
         folder: fresh, receives the transform; whoever made it deletes it.
 
     Raises:
@@ -139,8 +139,8 @@ def warp(
 
     Args:
         moving: image or label map.
-        grid: where to sample, at any spacing.
-        files: of the transform, in ANTs' order.
+        grid: grid to sample at, at any spacing.
+        files: files of the transform, in ANTs' order.
         interpolation: linear for images, nearest for label maps.
         fill: value outside the moving field of view.
 

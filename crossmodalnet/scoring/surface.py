@@ -19,8 +19,8 @@ class SurfaceDistances:
     """Distance of every surface voxel of one mask to the nearest surface voxel of the other.
 
     Attributes:
-        forward_mm: from the prediction's surface to the truth's, `(num_prediction,)`.
-        backward_mm: from the truth's surface to the prediction's, `(num_truth,)`.
+        forward_mm: distances from the prediction's surface to the truth's, `(num_prediction,)`.
+        backward_mm: distances from the truth's surface to the prediction's, `(num_truth,)`.
     """
 
     forward_mm: NDArray[np.float64]

@@ -14,7 +14,7 @@ class Interval:
         mean: over the subjects.
         low: lower end.
         high: upper end.
-        num_subjects: how many subjects had a value.
+        num_subjects: number of subjects that had a value.
     """
 
     mean: float
@@ -33,9 +33,9 @@ def bootstrap_interval(
     and 92 % for values crowded at an upper limit as good Dice scores are (beta distribution, 9 and 1).
 
     Args:
-        values: one per subject, `(num_subjects,)`; NaN marks an undefined value, which is left out.
+        values: values, one per subject, `(num_subjects,)`; NaN marks an undefined value, which is left out.
         num_samples: bootstrap samples.
-        seed: of the resampling; one seed resamples the same subjects for every metric.
+        seed: seed of the resampling; one seed resamples the same subjects for every metric.
         level: share of the bootstrap means inside the interval.
 
     Raises:
@@ -64,7 +64,7 @@ def bootstrap_interval_seeds(
     Args:
         values: `(num_subjects, num_seeds)`; NaN marks an undefined value, which is left out.
         num_samples: bootstrap samples.
-        seed: of the resampling; the same subjects are drawn as in `bootstrap_interval`.
+        seed: seed of the resampling; the same subjects are drawn as in `bootstrap_interval`.
         level: share of the bootstrap means inside the interval.
 
     Raises:

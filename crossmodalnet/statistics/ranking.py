@@ -14,7 +14,7 @@ class RankStability:
     """Rank of one method and what becomes of it under resampling.
 
     Attributes:
-        rank: of the mean over all subjects, 1 is best; methods that tie share their average rank.
+        rank: rank of the mean over all subjects, 1 is best; methods that tie share their average rank.
         low: lower (better) end of the bootstrap interval of the rank.
         high: upper end.
         share_first: share of the bootstrap samples in which the method is first; a shared first place is
@@ -43,7 +43,7 @@ def rank_stability(
         values: `(num_methods, num_subjects)`; a subject that is NaN for any method is left out for all.
         higher_is_better: rank 1 has the highest mean.
         num_samples: bootstrap samples.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of the bootstrap ranks inside the interval.
 
     Returns:

@@ -23,7 +23,7 @@ class PairedComparison:
         difference: mean of a - b, in the unit of the scores.
         low: lower end of the bootstrap interval of the difference.
         high: upper end.
-        p_value: of the two-sided Wilcoxon signed-rank test, before any correction.
+        p_value: p-value of the two-sided Wilcoxon signed-rank test, before any correction.
         effect_size: matched-pairs rank-biserial correlation, -1 (a is lower throughout) to 1 (a is higher).
         num_pairs: subjects for which both have a value.
     """
@@ -55,8 +55,8 @@ def compare_paired(
             pair is left out.
         b: scores of the other on the same subjects, `(num_subjects,)`.
         num_samples: bootstrap samples.
-        seed: of the bootstrap.
-        level: of the interval.
+        seed: seed of the bootstrap.
+        level: level of the interval.
 
     Raises:
         ValueError: the shapes differ or are not one-dimensional, or no pair is defined.
@@ -80,7 +80,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of a family of tests so that any false finding is as rare as alpha (Holm 1979).
 
     Args:
-        p_values: of every test that was made in the family, in any order.
+        p_values: p-values of every test that was made in the family, in any order.
 
     Returns:
         Adjusted p-values in the same order, at most 1: a test is significant when its own is at most alpha.

@@ -39,7 +39,7 @@ class Darkening:
     Attributes:
         output: relative change of the logits.
         before: mean CT intensity, a continuous function of the images.
-        after: the same of the darker images.
+        after: mean CT intensity of the darker images.
     """
 
     output: float
@@ -86,10 +86,10 @@ def overfit(
     """Train a fresh network of these options on the middle of one case until it fits.
 
     Args:
-        config: of the network; its stochastic depth and deep supervision, which help other cases, are left out.
+        config: options of the network; its stochastic depth and deep supervision, which help other cases, are left out.
         case: at least `OVERFIT_MULTIPLE` times the smallest patch on every axis, else all of it is used.
         settings: seed and largest number of steps.
-        device: where it is trained.
+        device: device of the training.
 
     Returns:
         steps and mean Dice of the structures that are there, on the case itself; ends above `OVERFITTED`.
@@ -129,8 +129,8 @@ def judge(
     Args:
         darkening: change of output by darker images.
         narrow: error of the narrowest network, mean of the functions.
-        wide: of the widest.
-        deep: of the deepest.
+        wide: error of the widest network, mean of the functions.
+        deep: error of the deepest network, mean of the functions.
         overfitted: Dice on the one case it was trained on.
     """
     numbers = {

@@ -151,7 +151,7 @@ def judge_permutation(deviations: Sequence[float], windowed: float) -> Statement
     """Give the verdict on Theorem 2.1.3 from the relative deviations after a common permutation.
 
     Args:
-        deviations: of attention over the tokens that attend to each other.
+        deviations: deviations of attention over the tokens that attend to each other.
         windowed: largest deviation when tokens change windows; reported beside it.
     """
     largest = max(deviations)

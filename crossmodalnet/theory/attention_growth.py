@@ -31,10 +31,10 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
     shrinks towards zero, where its direction turns with ever smaller changes.
 
     Args:
-        attention: with its trained weights.
+        attention: attention with its trained weights.
         f_a: tokens (n, c) of the stream that is asked.
         f_b: tokens (n, c) of the stream that asks.
-        seed: of the first direction of each power iteration.
+        seed: seed of the first direction of each power iteration.
 
     Returns:
         factor and sensitivity.
@@ -82,8 +82,8 @@ def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[
     """Run the network and catch what one of its attentions gets: up to eight tokens (n, c) of its first window.
 
     Args:
-        network: in evaluation mode.
-        attention: one of its modules.
+        network: network in evaluation mode.
+        attention: attention among the modules of the network.
         image: (1, 2, d, h, w).
 
     Returns:

@@ -75,7 +75,7 @@ def equation_23(losses: NDArray[np.float64], alpha: float) -> NDArray[np.float64
 
     Args:
         losses: (steps, objectives).
-        alpha: of Eq. 23.
+        alpha: alpha of Eq. 23.
 
     Returns:
         (steps - 1, objectives).
@@ -170,9 +170,9 @@ def judge_convergence(
     """Give the verdict on Theorem 2.5.
 
     Args:
-        mode: of the balancing.
+        mode: mode of the balancing.
         convex: distances to stationarity and to the front at the end of the convex problem.
-        valleys: as `dominated` gives it.
+        valleys: valleys as `dominated` gives them.
         gradients: figures of the trained network, reported beside them.
     """
     end, here, there = valleys

@@ -54,9 +54,9 @@ def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> f
     """Compare a block's output with Eq. 2, computed token by token, at random places.
 
     Args:
-        block: with plain or shifted windows.
+        block: block with plain or shifted windows.
         f: (1, d, h, w, c).
-        draw: of the places.
+        draw: generator of the places.
 
     Returns:
         Relative deviation over those tokens.
@@ -79,7 +79,7 @@ def equation_2(block: SwinBlock, f: Tensor, place: tuple[int, ...]) -> Tensor:
     Args:
         block: gives window, shift and weights.
         f: (d, h, w, c).
-        place: of the token.
+        place: position of the token.
 
     Returns:
         (c,).
@@ -119,7 +119,7 @@ def operator_deviation(operator: DeformableOperator, f: Tensor, draw: np.random.
     Args:
         operator: the deformable operator.
         f: (1, d, h, w, c).
-        draw: of the channels.
+        draw: generator of the channels.
 
     Returns:
         Relative deviation over the whole map.

@@ -46,9 +46,9 @@ def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -
     """Self-attention, in which one token is query, key and value, and the projection after it.
 
     Args:
-        attention: of a Swin block.
+        attention: attention of a Swin block.
         radius: largest norm of a token.
-        num_tokens: in a window.
+        num_tokens: number of tokens in a window.
     """
     query, key, value = attention.qkv.weight.chunk(3)
     bound = dot_product(query, key, value, attention.num_heads, (radius, radius, radius), num_tokens)
@@ -63,8 +63,8 @@ def cross_attention(
     Args:
         attention: Eq. 4.
         radius_a: largest norm of a token of stream a.
-        radius_b: likewise of stream b.
-        num_tokens: in a window, of either stream.
+        radius_b: largest norm of a token of stream b.
+        num_tokens: number of tokens in a window, of either stream.
     """
     weights = attention.query.weight, attention.key.weight, attention.value.weight
     values_from_b = attention.values == "b"
@@ -90,9 +90,9 @@ def dot_product(
 
     Args:
         query: weights (c, c) of the projection.
-        key: likewise.
-        value: likewise.
-        num_heads: whose outputs lie side by side.
+        key: weights (c, c) of the projection of keys.
+        value: weights (c, c) of the projection of values.
+        num_heads: number of heads, whose outputs lie side by side.
         radii: largest norms of the tokens that become queries, keys and values.
         num_tokens: n.
     """
@@ -128,7 +128,7 @@ def deformable(operator: DeformableOperator, radius: float) -> float:
     interpolated features change by at most the distance of two tokens per axis and voxel.
 
     Args:
-        operator: whose constant is wanted.
+        operator: operator whose constant is wanted.
         radius: largest norm of a token of F.
     """
     weights = operator.weights.detach().double().abs()

@@ -56,7 +56,7 @@ def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) ->
 
     Args:
         block: Cross Transformer block.
-        size: of the maps, tokens per axis.
+        size: size of the maps, tokens per axis.
         with_sampler: without, the deformable operator is left out, as if its constant were 1.
     """
     assert isinstance(block, CrossTransformerBlock)
@@ -83,7 +83,7 @@ def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[f
 
     Args:
         own: constant of the attention in the stream that is refined.
-        other: in the other stream.
+        other: constant of the attention in the other stream.
         branch: constant of `MLP(LN(.))`.
         kind: paper, `branch(attended + f) + f`; standard, `x = attended + f; branch(x) + x`.
 

@@ -54,7 +54,7 @@ def conv_head(head: ConvHead, streams: Sequence[float], finer: Sequence[Sequence
     """Go up with the finer maps of all streams to the logits.
 
     Args:
-        head: whose constant is wanted.
+        head: head whose constant is wanted.
         streams: constants of the streams.
         finer: per resolution, finest first, those of the maps of each stream.
     """
@@ -65,7 +65,7 @@ def conv_head(head: ConvHead, streams: Sequence[float], finer: Sequence[Sequence
 
 
 def leaky_relu(act: nn.LeakyReLU) -> float:
-    """Its steeper slope."""
+    """Steeper slope of the activation."""
     return log(max(1.0, abs(act.negative_slope)))
 
 

@@ -36,7 +36,7 @@ def upper_bound(network: CrossModalNet, patch_size: Triple) -> float:
     where one goes missing.
 
     Args:
-        network: in evaluation mode.
+        network: network in evaluation mode.
         patch_size: voxels per axis of the images.
     """
     return cumulative_bounds(network, patch_size)[-1][1]

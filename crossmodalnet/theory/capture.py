@@ -15,7 +15,7 @@ def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str
     """Run a forward pass without gradients and keep the arguments of every module of one kind.
 
     Args:
-        network: in evaluation mode.
+        network: network in evaluation mode.
         image: (b, 2, d, h, w), on the network's device.
         kind: class of the modules.
 

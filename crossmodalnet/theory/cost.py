@@ -86,9 +86,9 @@ def judge(tokens: float, channels: float, windowed: float) -> StatementFinding:
     """Give the verdict on Lemma 1 from exponents of the counted operations.
 
     Args:
-        tokens: of the number of tokens, full attention.
-        channels: of the channels, full attention.
-        windowed: of the number of tokens, attention in windows; reported beside them.
+        tokens: exponent of the number of tokens, full attention.
+        channels: exponent of the channels, full attention.
+        windowed: exponent of the number of tokens, attention in windows; reported beside the others.
     """
     numbers = {"tokens_exponent": tokens, "channels_exponent": channels, "windowed_tokens_exponent": windowed}
     said = f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"

@@ -27,8 +27,8 @@ def noise(image: Tensor, std: float, seed: int) -> Tensor:
 
     Args:
         image: (2, d, h, w).
-        std: of the noise.
-        seed: of the noise.
+        std: standard deviation of the noise.
+        seed: seed of the noise.
     """
     transform = RandGaussianNoise(prob=1.0, std=std, sample_std=False)
     transform.set_random_state(seed)
@@ -41,7 +41,7 @@ def bias_field(image: Tensor, strength: float, seed: int) -> Tensor:
     Args:
         image: (2, d, h, w).
         strength: largest coefficient of the polynomial.
-        seed: of the coefficients.
+        seed: seed of the coefficients.
     """
     transform = RandBiasField(coeff_range=(-strength, strength), prob=1.0)
     transform.set_random_state(seed)
@@ -62,8 +62,8 @@ def motion(image: Tensor, share: float, seed: int) -> Tensor:
 
     Args:
         image: (2, d, h, w), not negative.
-        share: of the lines that are replaced, 0 to 1; the same lines in both images.
-        seed: of which lines.
+        share: share of the lines that are replaced, 0 to 1; the same lines in both images.
+        seed: seed of the choice of lines.
     """
     num_lines = image.shape[2]
     chosen = np.random.default_rng(seed).permutation(num_lines)[: round(share * num_lines)]
@@ -89,7 +89,7 @@ def attack(network: nn.Module, image: Tensor, label: Tensor, *, radius: float, s
         image: (1, 2, d, h, w).
         label: class indices (1, d, h, w).
         radius: l2 norm over both images.
-        steps: of gradient ascent from no change at all.
+        steps: steps of gradient ascent from no change at all.
 
     Returns:
         the attacked image, shaped like `image`.

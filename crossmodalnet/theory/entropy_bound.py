@@ -25,14 +25,14 @@ class Bound:
     """Both sides of Corollary 1 at one layer, in nats.
 
     Attributes:
-        name: of the layer.
-        information: of quantised features.
-        entropy_ct: of the same.
-        entropy_mr: of the same.
-        continuous_information: of the features as they are.
+        name: name of the layer.
+        information: mutual information of quantised features.
+        entropy_ct: entropy of the quantised CT features.
+        entropy_mr: entropy of the quantised MR features.
+        continuous_information: mutual information of the features as they are.
         continuous_entropy: differential entropy of the poorer stream, at most.
-        rescaled_information: of the features times a constant.
-        rescaled_entropy: likewise.
+        rescaled_information: mutual information of the features times a constant.
+        rescaled_entropy: differential entropy of the poorer stream, at most, of the features times a constant.
     """
 
     name: str

@@ -28,7 +28,7 @@ class StatementFinding:
     """The outcome of one statement's check.
 
     Attributes:
-        key: of the statement, as in `STATEMENTS`.
+        key: key of the statement, as in `STATEMENTS`.
         verdict: follows from `numbers` by the statement's rule.
         why: one sentence for readers who have not read the paper, with the figures that decide.
         numbers: finite figures that are the same on every run; no times.
@@ -57,7 +57,7 @@ class CheckOutcome:
     """What a group of checks found.
 
     Attributes:
-        findings: one per statement of the group.
+        findings: findings, one per statement of the group.
         tables: rows for figures, by table name; all rows of a table have the same columns. Times may be here.
     """
 
@@ -71,12 +71,12 @@ def judge_equation(
     """Say whether a part of the network is what an equation of the paper prints.
 
     Args:
-        key: of the definition.
+        key: key of the definition.
         what: the part, in the plural.
-        equation: for instance `Eq. 4`.
+        equation: name of the equation, for instance `Eq. 4`.
         deviation: relative, from the equation written out.
         tolerance: largest one that is rounding.
-        options: of the network or its training that replace the equation, as `name: value`; without any, a
+        options: options of the network or its training that replace the equation, as `name: value`; without any, a
             deviation is a defect of the code.
     """
     numbers = {"deviation": deviation}

@@ -33,9 +33,9 @@ class Information:
     """Mutual information over the layers of one network on one set of pairs.
 
     Attributes:
-        state: of the network, initial or trained.
+        state: state of the network, initial or trained.
         pairs: registered or shuffled.
-        names: of the layers.
+        names: names of the layers.
         by_estimator: `(num_layers,)` each.
     """
 

@@ -24,7 +24,7 @@ def judge_definition_7(
 
     Args:
         registered: information at each layer, by estimator.
-        shuffled: the same for pairs of different subjects, from as many cases; None where there is one case.
+        shuffled: information for pairs of different subjects, from as many cases; None where there is one case.
         permuted: largest information found between tokens in random order, which have none.
     """
     deviation = max(_sum_deviation(item) for item in registered.values())
@@ -51,8 +51,8 @@ def judge_theorem_2_4(
 
     Args:
         registered: information at each layer, by estimator.
-        names: of the layers.
-        network: which one, in a word.
+        names: names of the layers.
+        network: name of the network in a word.
     """
     flows = _changed(registered)
     lost = _agreed(flows)
@@ -83,8 +83,8 @@ def judge_theorem_2_7(
 
     Args:
         registered: information at each layer, by estimator.
-        names: of the layers.
-        network: which one, in a word.
+        names: names of the layers.
+        network: name of the network in a word.
     """
     flows = _changed(registered)
     growths = _changed(flows)

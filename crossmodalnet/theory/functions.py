@@ -72,10 +72,10 @@ def errors_after_training(
     """Train one network on all functions at once and measure its errors on new images.
 
     Args:
-        config: as `small_config` gives it.
-        steps: of Adam.
-        seed: of weights and images.
-        device: where it is trained.
+        config: config as `small_config` gives it.
+        steps: steps of Adam.
+        seed: seed of weights and images.
+        device: device of the training.
 
     Returns:
         root mean square error by function, over the function's standard deviation: 1 is what a constant achieves.

@@ -39,10 +39,10 @@ class Complexity:
     """Monte Carlo estimate of `E_sigma ||sum sigma phi||`, and its bounds.
 
     Attributes:
-        mean: of the draws.
+        mean: mean of the draws.
         error: standard error of the mean.
-        largest: by Jensen, `sqrt(C sum ||phi||^2)`.
-        smallest: by Khintchine with the best constant (Szarek 1976), `largest / sqrt(2)`.
+        largest: upper bound by Jensen, `sqrt(C sum ||phi||^2)`.
+        smallest: lower bound by Khintchine with the best constant (Szarek 1976), `largest / sqrt(2)`.
     """
 
     mean: float
@@ -101,8 +101,8 @@ def estimate(features: Tensor, num_classes: int, draws: int, generator: torch.Ge
     Args:
         features: (n, v, p).
         num_classes: C, outputs of the layer.
-        draws: of the signs, at least 2.
-        generator: of the signs, on the CPU.
+        draws: draws of the signs, at least 2.
+        generator: generator of the signs, on the CPU.
     """
     flat = features.flatten(0, 1)
     norms = []

@@ -17,7 +17,7 @@ class Jackknifed:
     Differences are taken case by case left out, so that their intervals are paired.
 
     Attributes:
-        pooled: from all cases, `(m,)`.
+        pooled: estimate from all cases together, `(m,)`.
         left_out: `(num_cases, m)`, row i without case i; no rows where there is one case alone.
     """
 
@@ -62,7 +62,7 @@ def leave_one_out(estimate: Callable[[list[int]], Values], num_cases: int) -> Ja
 
     Args:
         estimate: gives `(m,)` for the cases of these indices.
-        num_cases: at least 1.
+        num_cases: number of cases, at least 1.
     """
     cases = list(range(num_cases))
     pooled = estimate(cases)

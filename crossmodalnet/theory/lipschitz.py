@@ -81,7 +81,7 @@ def two_identical_streams(depth: int) -> tuple[float, float]:
         depth: layers `F_a = F_a + F_b`, `F_b = F_b + F_a`.
 
     Returns:
-        its Lipschitz constant, the largest singular value of its Jacobian; and Eq. 30 for it, in which the
+        The network's Lipschitz constant, the largest singular value of its Jacobian; and Eq. 30 for it, in which the
         constant of a block is that of the block by itself and other parts are the identity.
     """
     layer, block = DualLayer([nn.Identity(), nn.Identity()], [_Sum(), _Sum()]), _Sum()

@@ -15,8 +15,8 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> StatementFindi
     """Say whether one constant can bound the cross attention.
 
     Args:
-        growth: of its sensitivity, see `cross_growth`.
-        similarity: of its queries and keys.
+        growth: growth of the attention's sensitivity, see `cross_growth`.
+        similarity: similarity of queries and keys in the attention.
     """
     (_, first), (last_scale, last) = growth[0], growth[-1]
     factor = growth_factor(growth)
@@ -55,8 +55,8 @@ def judge_equation_30(
 
     Args:
         paper: decimal logarithms of the formula and what it is made of, see `paper_bound`.
-        log10_bound: of the bound that holds.
-        log10_ratio: of the largest ratio of output change to input change found.
+        log10_bound: base-10 logarithm of the bound that holds.
+        log10_ratio: base-10 logarithm of the largest ratio of output change to input change found.
         example: the true constant of two identical streams, and the formula for them.
     """
     true, claimed = example
@@ -100,8 +100,8 @@ def judge_theorem_2_6(
 
     Args:
         log10_bound: decimal logarithm of the upper bound.
-        log10_ratio: of the largest ratio of output change to input change found.
-        growths: of the sensitivity of attentions by themselves, by their name.
+        log10_ratio: base-10 logarithm of the largest ratio of output change to input change found.
+        growths: growths of the sensitivity of attentions by themselves, by the attention's name.
         missing_token: whether a missing image is replaced by a token, which is a jump: the bound is for images of
             which none, or the same, is missing.
     """

@@ -42,7 +42,7 @@ def smallest_norm(gram: Array) -> tuple[float, Array]:
         gram: (m, m), inner products of the gradients.
 
     Returns:
-        its length, and the weights (m,) that give it, from 0 to 1 with sum 1.
+        Length of the shortest vector, and the weights (m,) that give it, from 0 to 1 with sum 1.
     """
     best, weights = np.inf, np.zeros(len(gram))
     for size in range(1, len(gram) + 1):

@@ -48,7 +48,7 @@ def judge(rows: Sequence[Row], log10_bound: float, attack_std: float) -> Stateme
     """Say whether any change exceeds the bound.
 
     Args:
-        rows: of the table `robustness`.
+        rows: rows of the table `robustness`.
         log10_bound: decimal logarithm of the upper bound on the Lipschitz constant.
         attack_std: standard deviation of noise that is as large as the attack.
     """

@@ -25,10 +25,10 @@ def power_iteration(
 
     Args:
         function: F, from shape of x to any shape.
-        x: where.
+        x: point around which F is stretched.
         iterations: directions tried, at most; the first is drawn.
         step: h, for directions of norm 1.
-        generator: on the CPU.
+        generator: generator on the CPU.
         tolerance: stop where a direction stretches more than the one before, but by less than this part.
 
     Yields:
@@ -52,7 +52,7 @@ def pull_back(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Ten
 
     Args:
         function: F.
-        x: where, any shape.
+        x: point at which the Jacobian is taken, any shape.
         u: shaped like F(x).
     """
     at = x.detach().requires_grad_()

@@ -10,11 +10,11 @@ class Statement:
     """A statement of the paper.
 
     Attributes:
-        number: as the paper prints it.
-        claim: what it says, in one sentence for readers who have not read the paper.
-        check: what is computed, in one sentence.
-        rule: how the verdict follows from the numbers.
-        group: of checks that it belongs to.
+        number: number as the paper prints it.
+        claim: content in one sentence, for readers who have not read the paper.
+        check: computation that checks the statement, in one sentence.
+        rule: rule by which the verdict follows from the numbers.
+        group: group of checks that the statement belongs to.
     """
 
     number: str

@@ -17,16 +17,16 @@ class AuditSettings:
     """How thoroughly the claims are checked.
 
     Attributes:
-        seed: of every draw.
+        seed: seed of every draw.
         num_cases: test pairs that are measured, at most; as many training pairs where those are needed.
         tokens_per_case: positions drawn per case and layer for estimates of mutual information, at most.
         components: principal components of each stream that such estimates see.
         neighbours: k of the k-nearest-neighbour estimator.
         approximation_steps: training steps per network and function of the approximation study.
         overfit_steps: training steps, at most, to overfit one case.
-        rademacher_draws: of random signs.
+        rademacher_draws: draws of random signs.
         power_iterations: towards the largest singular value of a Jacobian.
-        attack_steps: of projected gradient ascent.
+        attack_steps: steps of projected gradient ascent.
         attack_radius: largest l2 norm of an attack, over that of Gaussian noise with standard deviation 0.01.
     """
 
@@ -49,12 +49,12 @@ class AuditSubject:
 
     Attributes:
         network: trained, in evaluation mode, on its device.
-        initial: the same network before training.
-        config: its options; None for a network that is not CrossModalNet.
+        initial: network before training.
+        config: options of the network; None for a network that is not CrossModalNet.
         patch_size: voxels of the images below.
         training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
         test: test pairs, likewise.
-        objectives: that it was trained with, keys of `OBJECTIVES`.
+        objectives: objectives of the training, keys of `OBJECTIVES`.
         balancing: mode of their weights.
         alpha: sharpness of the weights.
         curves: per epoch of the training: `loss_<objective>` and `weight_<objective>`, means of its steps.

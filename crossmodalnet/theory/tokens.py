@@ -21,7 +21,7 @@ class LayerTokens:
     """Tokens of both streams after one layer, row by row from the same places.
 
     Attributes:
-        name: of the layer, for readers.
+        name: name of the layer, for readers.
         ct: `(num_cases, n, p)`, in random order.
         mr: `(num_cases, n, q)`, in the same.
     """
@@ -65,15 +65,15 @@ def sample_tokens(
     case and size of the map, so that layers of one size, and the same cases in another network, share them.
 
     Args:
-        network: on the device of `images`.
-        config: its options.
+        network: network on the device of `images`.
+        config: options of the network.
         images: `(num_cases, 2, d, h, w)`.
-        components: at most so many are kept.
-        tokens_per_case: at most so many positions are drawn, without replacement.
-        seed: of the positions.
+        components: number of components that are kept, at most.
+        tokens_per_case: number of positions that are drawn, at most, without replacement.
+        seed: seed of the positions.
 
     Returns:
-        As many as `layer_names`; layer 0 holds the images, cut into the blocks that become tokens.
+        Tokens of each layer of `layer_names`; layer 0 holds the images, cut into the blocks that become tokens.
     """
     cases = [
         _case_tokens(network, config.patch_embedding, image[None], tokens_per_case, [seed, case])
@@ -90,7 +90,7 @@ def principal_components(tokens: Tokens, components: int) -> Tokens:
     """Reduce `(num_cases, n, c)` to `(num_cases, n, p)`, the principal components of all cases together.
 
     Args:
-        tokens: of one layer and stream.
+        tokens: tokens of one layer and stream.
         components: p, less where so many directions do not vary; at least 1.
     """
     centred = pooled(tokens) - pooled(tokens).mean(axis=0)

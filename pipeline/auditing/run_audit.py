@@ -83,10 +83,10 @@ def write_audit(
     """Write findings.json, a CSV file per table, and figures.json: verdict and numbers of each statement.
 
     Args:
-        folder: of the audit.
+        folder: folder of the audit.
         model: name of the model.
-        seed: of its training.
-        outcomes: by group.
+        seed: seed of the model's training.
+        outcomes: outcomes of the checks, by group.
 
     Returns:
         the findings in the order of the statements.

@@ -25,9 +25,9 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
 
     Args:
         model: name of the model.
-        seed: of its training.
-        params: of the audit.
-        device: where its networks go.
+        seed: seed of the model's training.
+        params: parameters of the audit.
+        device: device of the model's networks.
 
     Raises:
         DataError: the model, a pair or the curves are missing or damaged.

@@ -21,7 +21,7 @@ class CroppedCase:
     """One pair, or one image alone, on the working grid.
 
     Attributes:
-        name: of the pair, or of the subject.
+        name: name of the pair, or of the subject.
         ct: HU; None for an MR alone.
         mr: registered to the CT, arbitrary units; None for a CT alone.
         label: class indices of the CT, or of the image alone; None for an unlabelled case.

@@ -25,7 +25,7 @@ class Domain:
     """Which cases a domain adaptation has.
 
     Attributes:
-        scenario: what is adapted to what.
+        scenario: direction of the adaptation, what is adapted to what.
         source: names of the labelled cases in the folder `source`, by role; None where they are data/cropped.
         target: names of the cases in the folder `target`, which hold no label, by role.
     """

@@ -22,8 +22,8 @@ class CaseSet:
     """Cropped cases of one domain.
 
     Attributes:
-        folder: with a folder per case.
-        labels: with a folder per labelled case; None where the cases hold their labels themselves.
+        folder: folder that holds a folder per case.
+        labels: folder that holds a folder per labelled case; None where the cases hold their labels themselves.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ def source_of(domain: Domain | None) -> tuple[CaseSet, Names]:
     """Give the labelled cases of the source domain, and their roles: single images, or the pairs of the cohort.
 
     Args:
-        domain: of the adaptation; None without one.
+        domain: domain of the adaptation; None without one.
 
     Raises:
         DataError: no split.

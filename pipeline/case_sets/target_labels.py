@@ -19,7 +19,7 @@ def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -
     """Write each label map on the working grid of its case and on its native grid, and the list of cases.
 
     Args:
-        folder: to be filled.
+        folder: folder to be filled.
         cases: folder of the cropped target cases.
         labels: native label maps by case name.
 

@@ -39,7 +39,7 @@ class AdaptationComparison:
         gap: `gap.GAP_COLUMNS`; empty where a bound is missing, or labels of the target.
         gap_seeds: `gap.SEED_COLUMNS`; likewise.
         structures: `STRUCTURE_COLUMNS`; empty without source-only training, or labels of the target.
-        statements: in plain words.
+        statements: statements in plain words.
     """
 
     scores: pd.DataFrame

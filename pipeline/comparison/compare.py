@@ -35,12 +35,12 @@ class Comparison:
         scores: means with intervals (`scores.COLUMNS`).
         pairwise: tests in their families (`pairwise.COLUMNS`).
         all_pairs: tests of everyone against everyone by Dice, a family of its own.
-        ranks: with intervals (`pairwise.RANK_COLUMNS`).
-        statements: in plain words.
+        ranks: ranks with intervals (`pairwise.RANK_COLUMNS`).
+        statements: statements in plain words.
         conditions: scores under other conditions than an intact pair.
-        misregistration: how much methods lose by it; None where it was not measured.
-        modalities: how good methods are from one alone; None where none can do without the other.
-        folds: of a cross-validation whose test pairs are pooled; 1: none.
+        misregistration: losses of the methods by misregistration; None where it was not measured.
+        modalities: scores of the methods from one modality alone; None where no method can do without the other.
+        folds: folds of a cross-validation whose test pairs are pooled; 1: none.
     """
 
     cases: pd.DataFrame
@@ -78,11 +78,12 @@ def compare(
     """Compare methods that were scored on the same pairs.
 
     Args:
-        methods: by name, columns seed, pair, structure and the metrics; ablations are named `crossmodalnet-<ablation>`.
+        methods: tables by method name, columns seed, pair, structure and the metrics; ablations are named
+            `crossmodalnet-<ablation>`.
         reference: the method that the others are tested against.
         params: level, bootstrap.
         conditions: scores of these methods, or of some, under other conditions than an intact pair.
-        folds: of a cross-validation whose test pairs are pooled.
+        folds: folds of a cross-validation whose test pairs are pooled.
 
     Raises:
         DataError: the methods were not scored on the same pairs, or what is compared with is not among them.

@@ -23,8 +23,8 @@ class DomainScores:
     supervised training.
 
     Attributes:
-        source: on the test cases of the domain that has labels.
-        target: on the labelled test cases of the domain adapted to; empty where there are none.
+        source: scores on the test cases of the domain that has labels.
+        target: scores on the labelled test cases of the domain adapted to; empty where there are none.
     """
 
     source: Methods
@@ -45,7 +45,7 @@ def read_domain_scores(evaluation: Path, variants: Sequence[str], seeds: Sequenc
     Args:
         evaluation: folder with `<method>/seed<k>/cases.csv` and `<method>/seed<k>/target/cases.csv`.
         variants: `adaptations` of params.yaml.
-        seeds: of params.yaml.
+        seeds: seeds of params.yaml.
 
     Raises:
         DataError: an evaluation is missing or malformed, or not of the cases of the others.

@@ -38,7 +38,7 @@ def runs_of(
     Args:
         evaluation: folder with `<model>/seed<k>` and `atlas`.
         models: networks.
-        ablations: of CrossModalNet, without its name.
+        ablations: ablations of CrossModalNet, without its name.
         seeds: every network and ablation was trained with each.
         atlas: whether the atlas baseline is compared too; it has the one seed 0.
 
@@ -58,7 +58,7 @@ def read_methods(runs: Runs) -> dict[str, pd.DataFrame]:
     """Read the cases of every method.
 
     Returns:
-        By method: the columns of cases.csv with the seed before them.
+        Tables by method: the columns of cases.csv with the seed before them.
 
     Raises:
         DataError: an evaluation is missing or has no such columns.
@@ -73,8 +73,8 @@ def read_runs(paths: Mapping[int, Path], stages: str = "evaluate atlas") -> pd.D
     """Read the cases of one method: the columns of cases.csv with the seed before them.
 
     Args:
-        paths: of cases.csv, by seed.
-        stages: that write them.
+        paths: paths of cases.csv, by seed.
+        stages: stages that write the tables.
 
     Raises:
         DataError: a table is missing or has no such columns.

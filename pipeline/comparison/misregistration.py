@@ -34,7 +34,7 @@ class Misregistration:
         table: `COLUMNS`, Dice of every method at every shift and what it loses against 0 mm.
         losses: `LOSS_COLUMNS`, mean loss from `FAR_MM` on, least first; empty where no shift is as large.
         tests: `pairwise.COLUMNS` of these losses, metric `LOSS.key`.
-        statements: in plain words.
+        statements: statements in plain words.
     """
 
     table: pd.DataFrame
@@ -52,7 +52,7 @@ def compare_misregistration(
         cases: `conditions.Conditions.misregistration`, not empty.
         reference: the method that the others are tested against.
         params: level, bootstrap.
-        folds: of a cross-validation whose test pairs are pooled.
+        folds: folds of a cross-validation whose test pairs are pooled.
     """
     methods = {str(name): own for name, own in cases.groupby("method", sort=False)}
     values = {name: far_losses(own) for name, own in methods.items()}
@@ -68,7 +68,7 @@ def misregistration_table(methods: Mapping[str, pd.DataFrame], params: ComparePa
     """Average Dice at every shift over subjects and seeds, and what is lost against 0 mm.
 
     Args:
-        methods: by name, columns pair, seed, moved_mm, turned_degrees and dice.
+        methods: tables by method name, columns pair, seed, moved_mm, turned_degrees and dice.
         params: bootstrap.
 
     Returns:
@@ -105,7 +105,7 @@ def far_losses(cases: pd.DataFrame) -> pd.DataFrame:
     """Give the Dice that each pair loses: at 0 mm, less the mean over all shifts of `FAR_MM` or more.
 
     Args:
-        cases: of one method, columns pair, seed, moved_mm and dice.
+        cases: table of one method, columns pair, seed, moved_mm and dice.
 
     Returns:
         Row per pair, column per seed; no rows where no shift is as large.

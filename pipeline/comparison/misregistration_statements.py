@@ -32,10 +32,10 @@ def misregistration_statements(
         shifts_mm: all that were measured.
         reference: the method that the others are tested against.
         alpha: level of the tests.
-        folds: of a cross-validation whose test pairs are pooled.
+        folds: folds of a cross-validation whose test pairs are pooled.
 
     Returns:
-        As `statements.statements`, metric `LOSS.key`; none where no shift is far.
+        Statements as of `statements.statements`, metric `LOSS.key`; none where no shift is far.
     """
     if losses.empty:
         return []

@@ -33,7 +33,7 @@ class Modalities:
 
     Attributes:
         table: `COLUMNS`.
-        statements: in plain words, one per method.
+        statements: statements in plain words, one per method.
     """
 
     table: pd.DataFrame

@@ -101,10 +101,11 @@ def paired_tests(
     """Test contrasts with Wilcoxon's test over pairs, corrected by Holm as one family.
 
     Args:
-        family: its name; of `ablations`, the first method of a contrast is taken with the seeds of the second.
-        metric: what the values are.
+        family: name of the family; of `ablations`, the first method of a contrast is taken with the seeds of the
+            second.
+        metric: metric of the values.
         contrasts: methods a and b; those without a pair that both have are left out.
-        values: by method, a row per pair and a column per seed; NaN where undefined.
+        values: values by method, a row per pair and a column per seed; NaN where undefined.
         params: level, bootstrap.
 
     Returns:

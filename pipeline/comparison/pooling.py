@@ -28,10 +28,10 @@ class Fold:
     """One experiment.
 
     Attributes:
-        revision: its name.
+        revision: name of the experiment, a revision.
         params: all of its parameters.
         cases: scores of all of its methods.
-        conditions: their scores under other conditions than an intact pair.
+        conditions: scores of the methods under other conditions than an intact pair.
     """
 
     revision: str

@@ -18,9 +18,9 @@ def paired_values(
     """Lay out one metric of several methods.
 
     Args:
-        tables: of methods that were scored on the same cases with the same seeds.
-        structure: as `scores.by_subject` takes it.
-        metric: its column.
+        tables: tables of methods that were scored on the same cases with the same seeds.
+        structure: structure as `scores.by_subject` takes it.
+        metric: column of the metric.
 
     Returns:
         `(num_methods, num_subjects, num_seeds)`, without the subjects that any method has undefined with any seed.

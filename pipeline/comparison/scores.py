@@ -26,7 +26,7 @@ def by_subject(cases: pd.DataFrame, metric: str, structure: str = MEAN) -> pd.Da
 
     Args:
         cases: columns seed, pair, structure and the metric.
-        metric: its column.
+        metric: column of the metric.
         structure: abbreviation, or a key of `MEANS`: over the defined ones of these structures of a case.
 
     Returns:

@@ -24,11 +24,11 @@ class Wording:
     """How a sentence says which of two methods is ahead.
 
     Attributes:
-        words: for ahead and for behind; they take the place of `{}` in the others.
-        supported: before `than`, where the difference is supported.
-        not_supported: in brackets, where it is not.
-        underpowered: before `than`, where there is no verdict.
-        equal: where there is no difference at all.
+        words: words for ahead and for behind; they take the place of `{}` in the others.
+        supported: words before `than`, where the difference is supported.
+        not_supported: words in brackets, where the difference is not supported.
+        underpowered: words before `than`, where there is no verdict.
+        equal: words where there is no difference at all.
     """
 
     words: tuple[str, str]
@@ -51,7 +51,7 @@ def statements(
         ranks: `pairwise.RANK_COLUMNS`.
         reference: the method that the others are compared with.
         alpha: level of the tests.
-        folds: of a cross-validation whose test pairs are pooled.
+        folds: folds of a cross-validation whose test pairs are pooled.
 
     Returns:
         Each with metric (a key, or empty: all of them), text and kind: first, not_first, supported, not_supported,
@@ -117,9 +117,9 @@ def difference(metric: Metric, row: dict[Any, Any], wording: Wording = SCORES) -
     """Say what one test supports.
 
     Args:
-        metric: that was tested.
-        row: of `pairwise.COLUMNS`.
-        wording: of being ahead and behind.
+        metric: metric that was tested.
+        row: row of `pairwise.COLUMNS`.
+        wording: wording of being ahead and behind.
     """
     a, b, kind = title(row["method_a"]), title(row["method_b"]), str(row["verdict"])
     low, high = float(row["low"]), float(row["high"])

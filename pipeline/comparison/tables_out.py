@@ -78,8 +78,8 @@ def latex_table(table: pd.DataFrame, folds: int = 1) -> str:
     are bold (as printed: all of several equal ones); ablations stand below a line and do not compete.
 
     Args:
-        table: of `wide_table`.
-        folds: of a cross-validation whose test pairs are pooled.
+        table: table of `wide_table`.
+        folds: folds of a cross-validation whose test pairs are pooled.
     """
     structures = [Metric(f"dice_{name}", name, "", METRICS[0].digits, True) for name in ABBREVIATIONS]
     lines = [

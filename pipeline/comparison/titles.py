@@ -85,11 +85,11 @@ class Metric:
     """A quality measure.
 
     Attributes:
-        key: its column in cases.csv and bars.csv.
-        title: as printed.
+        key: column of the metric in cases.csv and bars.csv.
+        title: title as printed.
         unit: `mm`, or empty for shares between 0 and 1 and for counts.
         digits: decimals printed.
-        higher_is_better: which way is up.
+        higher_is_better: whether a larger value is better.
     """
 
     key: str

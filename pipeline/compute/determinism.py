@@ -15,8 +15,8 @@ def reproducible(processes: Processes, num_threads: int) -> Iterator[None]:
     """Compute with this process's share of the cores and, on the CPU, with deterministic algorithms alone.
 
     Args:
-        processes: those that share this machine.
-        num_threads: of all of them together; 0 is one per core.
+        processes: processes that share this machine.
+        num_threads: threads of all processes together; 0 is one per core.
     """
     threads = (num_threads or len(os.sched_getaffinity(0))) // processes.local_world_size
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()

@@ -10,7 +10,7 @@ def find_device(name: str, key: str) -> torch.device:
 
     Args:
         name: auto (a GPU if there is one), cpu or cuda.
-        key: of the parameter, for the message.
+        key: key of the parameter, for the message.
 
     Raises:
         ResourceError: a GPU is asked for and there is none.

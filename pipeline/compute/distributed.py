@@ -95,10 +95,10 @@ class Processes:
     """The processes that train together, seen from one of them.
 
     Attributes:
-        rank: of this process, 0 to `world_size - 1`; 0 writes the files.
-        world_size: their number.
-        local_world_size: how many share this machine.
-        device: where this one computes.
+        rank: rank of this process, 0 to `world_size - 1`; 0 writes the files.
+        world_size: number of the processes.
+        local_world_size: number of the processes on this machine.
+        device: device that this process computes on.
     """
 
     rank: int

@@ -30,7 +30,7 @@ def run_on_devices(
     """Do the work of a stage, in several processes where there are several devices.
 
     Args:
-        work: what each process does.
+        work: work of each process.
         batch_size: `train.batch_size`, which the processes share.
         devices: `train.devices`; does not matter where a launcher has already started several processes.
         command: arguments of `python -m stages` that lead here again.

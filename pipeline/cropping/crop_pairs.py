@@ -25,9 +25,9 @@ class CropTask:
     """One pair to crop.
 
     Attributes:
-        name: of the pair.
-        role: of the pair.
-        registered: its folder of the register stage.
+        name: name of the pair.
+        role: role of the pair.
+        registered: folder of the pair in the outputs of stage register.
         target: folder to write.
         atlases: registered folders of other, training pairs; empty where its own label gives the box.
         params: section `crop`.

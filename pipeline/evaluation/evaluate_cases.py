@@ -45,7 +45,7 @@ def score_pair(
     """Score one label map.
 
     Args:
-        pair: its name.
+        pair: name of the pair.
         prediction: label map with MM-WHS codes, on the CT grid.
         truth: label map of the CT, or of what else the network was shown.
         nsd_tolerance_mm: surfaces closer than this agree.
@@ -77,7 +77,7 @@ class Evaluated:
 
     Attributes:
         cases: `CASE_COLUMNS`, a row per case and structure.
-        intervals: what `interval_table` makes of them.
+        intervals: intervals that `interval_table` makes of the cases.
     """
 
     cases: pd.DataFrame
@@ -108,12 +108,12 @@ def evaluate_cases(
     brought to the grid of the CT; everything else against the label of the case.
 
     Args:
-        folder: of the evaluation; made if need be.
-        model: with its network on the device it shall run on.
-        cases: where they lie.
-        names: of labelled ones among them.
+        folder: folder of the evaluation; made if need be.
+        model: model with its network on the device it shall run on.
+        cases: set that the cases lie in.
+        names: names of labelled cases of the set.
         params: section `evaluate`.
-        view: what of a case the network is shown; of cases that are no pairs always the whole.
+        view: part of a case that the network is shown; of cases that are no pairs always the whole.
 
     Raises:
         DataError: a case or its label map is missing or damaged.
@@ -134,7 +134,7 @@ def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluatePa
     """Write cases.csv, intervals.csv and bars.csv.
 
     Args:
-        folder: of the evaluation.
+        folder: folder of the evaluation.
         cases: tables of `score_pair`.
         params: bootstrap samples and seed.
     """

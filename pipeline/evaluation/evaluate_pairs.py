@@ -23,14 +23,14 @@ def evaluate_pairs(
     A network of one stream has no second image that could be missing or displaced.
 
     Args:
-        folder: of the evaluation; `ct_alone` and `mr_alone` come into it where the model can do without a modality,
-            and misregistration.csv.
-        model: with its network on the device it shall run on.
-        names: of test pairs.
+        folder: folder of the evaluation; `ct_alone` and `mr_alone` come into it where the model can do without a
+            modality, and misregistration.csv.
+        model: model with its network on the device it shall run on.
+        names: names of test pairs.
         params: section `evaluate`.
 
     Returns:
-        What the metrics file holds beside the headline: mean Dice of `ct_alone` and `mr_alone`.
+        Figures that the metrics file holds beside the headline: mean Dice of `ct_alone` and `mr_alone`.
 
     Raises:
         DataError: a pair or one of its label maps is missing or damaged.

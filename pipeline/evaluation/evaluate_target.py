@@ -36,9 +36,9 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
     """Score all weights that were validated in training, and write `choices.csv`: what an oracle would have kept.
 
     Args:
-        folder: to write into.
+        folder: folder to write into.
         model: model folder, with the candidates of an adaptation or without any.
-        names: of labelled target cases.
+        names: names of labelled target cases.
         params: overlap and device.
     """
     device = find_device(params.device, "evaluate.device")

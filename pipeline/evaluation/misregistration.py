@@ -28,9 +28,9 @@ def measure_misregistration(
     its name, so that all amounts, all models and all folds move it the same way.
 
     Args:
-        model: with its network on the device it shall run on.
+        model: model with its network on the device it shall run on.
         cases: pairs.
-        names: of those to measure.
+        names: names of the cases to measure.
         params: amounts, overlap of the windows, seed.
 
     Returns:
@@ -61,10 +61,10 @@ def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, s
 
     Args:
         image: `(2, d, h, w)`, CT then MR, on a grid of isotropic voxels.
-        name: of the pair.
+        name: name of the pair.
         shift_voxels: length of the shift, voxels.
         degrees: angle of the rotation.
-        seed: of directions and axes.
+        seed: seed of directions and axes.
 
     Returns:
         The same shape; where nothing moves, the input itself.

@@ -25,7 +25,7 @@ def predict_labels(
         model: network, on the device it shall run on, and its card.
         case: CT and registered MR on the working grid.
         params: overlap of the windows.
-        view: what of the case the network is shown.
+        view: part of the case that the network is shown.
 
     Returns:
         Class indices (uint8) on the original grid, as the network gives them.
@@ -58,7 +58,7 @@ def predict_input(model: LoadedModel, image: Tensor, name: str, params: Evaluate
     Args:
         model: network, on the device it shall run on, and its card.
         image: `(2, d, h, w)`.
-        name: of the case, for messages.
+        name: name of the case, for messages.
         params: overlap of the windows.
 
     Returns:

@@ -30,7 +30,7 @@ def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.Da
     Args:
         cases: `CASE_COLUMNS`, a row per pair and structure, undefined scores NaN.
         num_samples: bootstrap samples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         Columns metric, structure (or `mean`), mean, low, high, num_subjects; no row without any value.
@@ -62,7 +62,7 @@ def headline(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, float]:
 
     Args:
         cases: `CASE_COLUMNS`.
-        intervals: of `interval_table`.
+        intervals: intervals that `interval_table` gave.
 
     Returns:
         Means over structures and cases of Dice, IoU (MIoU), HD95 and NSD, the mean Dice of each structure, and how many

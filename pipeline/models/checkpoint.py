@@ -26,7 +26,7 @@ class Checkpoint:
     """All that a training needs to go on.
 
     Attributes:
-        tensors: by dotted name.
+        tensors: tensors by dotted name.
         values: plain JSON; floats come back bit for bit.
     """
 

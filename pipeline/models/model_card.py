@@ -123,7 +123,7 @@ def save_model(
 
     Args:
         folder: replaced if it exists.
-        card: of the best weights.
+        card: card of the best weights.
         best: weights with the best validation Dice.
         last: weights at the end of the training.
         others: files of further weights; their names stay.
@@ -140,7 +140,7 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder alone.
 
     Args:
-        folder: as `save_model` wrote it.
+        folder: folder that `save_model` wrote.
         weights: `BEST` or `LAST`.
 
     Raises:

@@ -30,20 +30,20 @@ class Profile:
 
     Attributes:
         parameters: trained weights.
-        flops: of one forward pass of one patch; see `count_flops`.
+        flops: operations of one forward pass of one patch; see `count_flops`.
         step_seconds: a training step of the whole batch in one process with all threads.
         step_ratio: `step_seconds` over the reference network's, of pairs of steps timed one after the other.
         step_memory_mb: peak of a training step, MiB; see `profile_memory`.
         inference_seconds: one case on the working grid, all windows and their blending; not its return to the
             original CT grid, which is the same for all networks.
-        inference_ratio: as `step_ratio`, of inference.
+        inference_ratio: inference time over the reference network's, as `step_ratio`.
         inference_memory_mb: peak of inference, MiB.
         reference_seconds: median step of the reference network, MONAI's U-Net of `REFERENCE_CHANNELS`.
-        reference_inference_seconds: its median inference.
+        reference_inference_seconds: median inference of the reference network.
         repetitions: timed steps.
         device: GPU or processor.
-        threads: of the CPU.
-        batch_size: of a step.
+        threads: threads of the CPU.
+        batch_size: samples of a step.
         patch_size: voxels.
         case_size: voxels.
     """
@@ -93,7 +93,7 @@ def profile_network(work: Workload, rounds: Rounds) -> Profile:
 
     Args:
         work: the network and what it does.
-        rounds: how many steps, and how many cases, of each of the two.
+        rounds: number of steps, and of cases, of each of the two networks.
 
     Raises:
         UsageError: the network cannot be built.

@@ -20,7 +20,7 @@ class Rounds:
     Attributes:
         repetitions: timed rounds.
         warmup: rounds before them, which are not timed.
-        max_seconds: of both together; then no further round begins, once `FEWEST` are timed.
+        max_seconds: seconds for warm-up and timed rounds; then no further round begins, once `FEWEST` are timed.
     """
 
     repetitions: int
@@ -32,9 +32,9 @@ def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device
     """Time each action once per repetition, one after the other.
 
     Args:
-        actions: what is timed.
-        rounds: how often.
-        device: where the actions compute; a GPU is waited for before the clock starts and before it stops.
+        actions: functions that are timed.
+        rounds: number of rounds.
+        device: device on which the actions compute; a GPU is waited for before the clock starts and before it stops.
 
     Returns:
         Seconds, `(len(actions), timed rounds)`.

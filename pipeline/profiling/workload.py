@@ -29,14 +29,14 @@ class Workload:
 
     Attributes:
         model: key of the network's builder.
-        options: of the network.
+        options: options of the network.
         train: batch, patch size and how a step is made (precision, clipping, running mean).
         losses: objectives of a step.
         case_size: voxels of the case that is segmented.
-        overlap: of the sliding window's patches.
-        device: where it runs.
+        overlap: overlap of the sliding window's patches.
+        device: device that the network runs on.
         num_threads: CPU threads; 0 is one per core.
-        seed: of weights and data.
+        seed: seed of weights and data.
     """
 
     model: str

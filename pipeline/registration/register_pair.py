@@ -45,9 +45,9 @@ class RegisterOutcome:
     """What became of a pair.
 
     Attributes:
-        folder: with `RESULTS` (those of labels that there are), `PICTURE` and `DONE`.
+        folder: folder with `RESULTS` (those of labels that there are), `PICTURE` and `DONE`.
         reused: whether an earlier run had registered it.
-        problems: one line per failed attempt.
+        problems: problems, one line per failed attempt.
         success: whether the last attempt was good.
     """
 

@@ -33,8 +33,8 @@ class Member:
     """An extracted file.
 
     Attributes:
-        name: its path inside the archive, for messages; the file system never sees it.
-        path: where it lies.
+        name: path inside the archive, for messages; the file system never sees it.
+        path: path of the extracted file.
     """
 
     name: str

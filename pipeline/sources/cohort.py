@@ -14,8 +14,8 @@ def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True
     """Make the phantom, or collect MM-WHS from a folder, zip archives or URLs, and read every file to its end.
 
     Args:
-        folder: to be filled; made if need be.
-        params: where the cohort comes from.
+        folder: folder to be filled; made if need be.
+        params: parameters of the cohort's origin.
         needs_labels: whether lacking label maps are errors.
 
     Returns:

@@ -22,9 +22,9 @@ class CohortFinding:
     Attributes:
         severity: an error stops the stage, a warning does not.
         case: subject, or `all`.
-        file: as the user knows it, empty where it concerns none.
+        file: file as the user knows it, empty where the finding concerns none.
         what: the fault.
-        remedy: what to do about it.
+        remedy: remedy: what to do about it.
     """
 
     severity: Severity

@@ -25,7 +25,7 @@ class CaseFiles:
     """The files of one subject.
 
     Attributes:
-        name: for instance `ct_1001`.
+        name: name of the case, for instance `ct_1001`.
         modality: CT or MR.
         part: training subjects must have labels, test subjects need none.
         image: None where only a label map is there.

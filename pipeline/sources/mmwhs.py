@@ -31,9 +31,9 @@ class CohortFiles:
     """A file of the cohort where it was found.
 
     Attributes:
-        case: what its name says.
-        path: where it lies.
-        origin: how the user would name it: path below the given folder, `archive.zip:member`.
+        case: modality, part, number and kind that the file's name tells.
+        path: path of the file.
+        origin: origin as the user would name it: path below the given folder, `archive.zip:member`.
         ours: unpacked by us, so that it can be moved instead of copied.
     """
 
@@ -68,7 +68,7 @@ def lay_out_mmwhs(folder: Path, params: DataParams) -> LaidOut:
     cohort, and DVC, which makes its files read-only, does not reach the originals.
 
     Args:
-        folder: to be filled.
+        folder: folder to be filled.
         params: `path` and `urls`.
 
     Raises:

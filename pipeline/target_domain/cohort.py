@@ -29,8 +29,8 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
     """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
     Args:
-        target: where the cohort comes from.
-        sections: how to pair, register and crop.
+        target: parameters of the target cohort.
+        sections: sections on pairing, registering and cropping.
         folder: receives the cases.
         scratch: receives the raw cohort, for as long as the labels are to be read.
 

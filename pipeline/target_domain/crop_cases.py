@@ -26,11 +26,11 @@ class TargetCropTask:
     """One case to crop.
 
     Attributes:
-        name: of the case.
+        name: name of the case.
         images: files by modality, on one grid; the heart is found in the CT where there is one.
         label: label map on that grid, for a case of the source domain alone.
         atlases: labelled training subjects of the source domain; empty where the case's own label gives its box.
-        atlas_modality: of the atlases.
+        atlas_modality: modality of the atlases.
         params: section `crop`, whose `roi` is not looked at.
         target: folder to write.
     """

@@ -32,7 +32,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Pr
 
     Args:
         scenario: `ct_to_mr` or `mr_to_ct`.
-        sections: how to split and crop.
+        sections: sections on splitting and cropping.
         folder: receives `source/<subject>` and `target/<subject>`.
 
     Raises:

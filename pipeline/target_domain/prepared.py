@@ -23,7 +23,7 @@ class Prepared:
     """A domain whose images are written.
 
     Attributes:
-        domain: its record.
+        domain: record of the domain.
         labels: native label map of each target case that has one, by case name; only `write_target_labels` reads
             them.
     """

@@ -23,7 +23,7 @@ class AdaptationObjective(ExtraObjective):
     """All terms of JADA.
 
     Args:
-        network: on the device of the process.
+        network: network on the device of the process.
         params: section `adapt`.
 
     Raises:

@@ -25,10 +25,10 @@ class Cohort:
     Attributes:
         training: labelled.
         validation: labelled.
-        target: of the domain to adapt to; their labels are all background and not looked at.
-        spacing_mm: of the working grid.
-        size: of the working grid, voxels.
-        fingerprint: of all files that were read.
+        target: cases of the domain to adapt to; their labels are all background and not looked at.
+        spacing_mm: spacing of the working grid.
+        size: size of the working grid, voxels.
+        fingerprint: fingerprint of all files that were read.
     """
 
     training: tuple[LabelledCase, ...]
@@ -43,7 +43,7 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
     """Read the cases of a training.
 
     Args:
-        intensity: how images become the network's input.
+        intensity: windows by which images become the network's input.
         adapts: whether `adapt.enabled` is set.
         variant: a key of `ADAPTATIONS`, or None for the adaptation itself.
 

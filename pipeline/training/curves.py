@@ -17,13 +17,13 @@ class EpochSums:
 
     Attributes:
         losses: sum of each raw loss over the steps that had it.
-        counted: how many those were.
+        counted: number of steps that had each loss.
         weights: sum of each balancing weight.
         measures: sum of each figure over the steps that had it.
-        measured: how many those were.
+        measured: number of steps that had each figure.
         total: sum of the balanced loss.
-        steps: how many were taken.
-        seconds: spent on them, over all runs.
+        steps: number of steps taken.
+        seconds: seconds spent on steps, over all runs.
     """
 
     losses: list[float]

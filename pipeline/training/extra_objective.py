@@ -15,7 +15,7 @@ class TargetTurn:
 
     Attributes:
         image: `(t, 2, d, h, w)`; there is no label.
-        number: what `target_turn` gave for the step.
+        number: number that `target_turn` gave for the step.
     """
 
     image: Tensor
@@ -31,10 +31,10 @@ class Step:
     """What an extra objective may look at in a step, on the device of the process.
 
     Attributes:
-        image: of the labelled samples, `(b, 2, d, h, w)`.
-        label: theirs, `(b, d, h, w)`.
-        target: what the step sees of the target domain; None where it is of the source alone.
-        number: of the step in the whole training.
+        image: images of the labelled samples, `(b, 2, d, h, w)`.
+        label: labels of the labelled samples, `(b, d, h, w)`.
+        target: samples of the target domain in this step; None where the step is of the source alone.
+        number: number of the step in the whole training.
         progress: share of the training that is done, 0 to 1.
     """
 
@@ -50,7 +50,7 @@ class ObjectiveTerms:
     """What one forward pass gives.
 
     Attributes:
-        logits: of the labelled samples; a list with deep supervision.
+        logits: logits of the labelled samples; a list with deep supervision.
         terms: losses to be added, `(len(names),)`.
         measures: figures to be written down, `(len(measures),)`, not finite where undefined.
         absent: names of terms that this step left out, the same in all processes; their value is 0.
@@ -69,9 +69,9 @@ class ExtraObjective:
     processes share, so that gradients are averaged once), and keep what they need to resume.
 
     Attributes:
-        names: of the terms.
+        names: names of the terms.
         measures: names of the figures.
-        module: to be called in the forward pass, by way of `forward`.
+        module: module to be called in the forward pass, by way of `forward`.
         rests: whether parts of the module are not used in every step.
     """
 
@@ -84,14 +84,14 @@ class ExtraObjective:
 
     @property
     def weights(self) -> list[float]:
-        """Of the terms, fixed: Eq. 23 balances the supervised objectives only."""
+        """Fixed weights of the terms: Eq. 23 balances the supervised objectives only."""
         return [1.0] * len(self.names)
 
     def target_turn(self, number: int, progress: float) -> int | None:
         """Tell which batch of the target domain a step needs.
 
         Args:
-            number: of the step in the whole training.
+            number: number of the step in the whole training.
             progress: share of the training that is done.
 
         Returns:
@@ -105,7 +105,7 @@ class ExtraObjective:
         return ObjectiveTerms(module(step.image), nothing, nothing)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Of parameters that are not the network's; stepped with the network's."""
+        """Optimizers of parameters that are not the network's; stepped with the network's."""
         return []
 
     def after_step(self) -> None:

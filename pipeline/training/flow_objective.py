@@ -26,7 +26,7 @@ class FlowObjective(ExtraObjective):
     """The penalty on falling information flow.
 
     Args:
-        network: of two streams.
+        network: network of two streams.
         weight: `losses.cmif`.
     """
 

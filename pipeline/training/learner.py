@@ -27,7 +27,7 @@ def learning_rate(step: float, num_steps: int, params: TrainParams) -> float:
 
     Args:
         step: counted from 0 over the whole training.
-        num_steps: of the whole training.
+        num_steps: number of steps of the whole training.
         params: `lr`, `schedule` and `warmup_fraction`.
     """
     warmup = math.ceil(params.warmup_fraction * num_steps)
@@ -43,10 +43,10 @@ class Learner:
     """A network in training.
 
     Args:
-        network: on the CPU; moved to the device of this process.
+        network: network on the CPU; moved to the device of this process.
         losses: objectives and balancing.
-        params: of the training.
-        processes: which train together; gradients are averaged over them.
+        params: parameters of the training.
+        processes: processes that train together; gradients are averaged over them.
         extra: makes what is minimised beside the balanced objectives of the network, which is on its device then.
         offset_rate: learning rate of deformable offsets over the network's.
     """
@@ -131,7 +131,7 @@ class Learner:
         Args:
             batch: the share.
             lr: learning rate.
-            number: of the step in the whole training, for the running mean.
+            number: number of the step in the whole training, for the running mean.
             place: epoch and step in words, for the error.
             target: the share of samples of the target domain; None where the step is of the source alone.
             progress: share of the training that is done, 0 to 1.

@@ -26,10 +26,10 @@ class TrainingProgress:
     """Shows how far a training is; silent in all processes but the main one.
 
     Args:
-        num_epochs: of the whole training, if that is known.
-        num_steps: of the whole training, if that is known.
+        num_epochs: number of epochs of the whole training, if that is known.
+        num_steps: number of steps of the whole training, if that is known.
         done: steps of earlier runs.
-        device: whose memory is shown.
+        device: device whose memory is shown.
         shown: whether this process is the one that shows.
     """
 

@@ -43,9 +43,9 @@ class ModelParams:
     """The sections that a training depends on.
 
     Attributes:
-        name: of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
+        name: name of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
         builder: key of the network's builder.
-        network: its section, an ablation's changes included.
+        network: section of the network, an ablation's changes included.
         losses: objectives.
         augment: augmentation.
         train: training; `lr` is the network's own where it has one.
@@ -135,7 +135,7 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
     """Add the adaptation of section `adapt`, where it is on.
 
     Args:
-        params: of a training without.
+        params: parameters of a training without adaptation.
         variant: a key of `ADAPTATIONS`, of crossmodalnet only.
 
     Raises:
@@ -179,10 +179,10 @@ def run_training(
     """Train one network to the end of its budget; every process calls this.
 
     Args:
-        params: of the training.
+        params: parameters of the training.
         cohort: pairs to train on.
-        seed: of the first weights, the order of samples and their augmentation.
-        processes: which train together.
+        seed: seed of the first weights, the order of samples and their augmentation.
+        processes: processes that train together.
 
     Raises:
         UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.

@@ -47,9 +47,9 @@ class Target:
     """The domain that a training adapts to; nothing here looks at a label of it.
 
     Attributes:
-        samples: where its batches come from.
+        samples: samples that batches of the target domain come from.
         cases: images whose entropy helps to choose the best weights.
-        entropy_weight: of their mean entropy (0 to 1), against the source's Dice.
+        entropy_weight: weight of the cases' mean entropy (0 to 1) against the source's Dice.
     """
 
     samples: TrainingSet
@@ -62,13 +62,13 @@ class TrainingState:
     """How far a training is.
 
     Attributes:
-        sums: of the epoch under way; its `steps` say where in the epoch it is.
+        sums: sums of the epoch under way; its `steps` say where in the epoch it is.
         epoch: the one under way, counted from 0.
-        rows: of the finished epochs.
+        rows: rows of the finished epochs.
         best: weights with the best validation score so far.
-        best_score: theirs; -inf before the first validation.
-        best_dice: their validation Dice.
-        best_epoch: theirs, counted from 1.
+        best_score: validation score of the best weights; -inf before the first validation.
+        best_dice: validation Dice of the best weights.
+        best_epoch: epoch of the best weights, counted from 1.
     """
 
     sums: EpochSums
@@ -95,12 +95,12 @@ class Trainer:
     """Trains a network; every process of a training has one.
 
     Args:
-        learner: what learns.
-        training: where batches come from.
+        learner: learner that takes the steps.
+        training: samples that batches come from.
         validation: cases that choose the best weights.
-        params: of the training.
-        seed: of what is random in a step.
-        processes: which train together.
+        params: parameters of the training.
+        seed: seed of what is random in a step.
+        processes: processes that train together.
         work: folder of the checkpoint, used by the main process alone.
         target: the domain to adapt to, if there is one.
     """

@@ -21,7 +21,7 @@ class Where:
 
     Attributes:
         patch_size: voxels that it sees at once.
-        precision: of its forward passes.
+        precision: precision of the forward passes.
         processes: among which the cases are shared out.
     """
 

@@ -19,9 +19,9 @@ class Trial:
     """One learning rate of one network.
 
     Attributes:
-        params: of the training, with this rate and the epochs of `tune`.
+        params: parameters of the training, with this rate and the epochs of `tune`.
         seed: the first of `seeds`.
-        file: where its result goes.
+        file: file of the result.
     """
 
     params: ModelParams

@@ -66,9 +66,9 @@ def build_network(
 
     Args:
         name: a key of `BUILDERS`.
-        config: that network's options; of crossmodalnet only what differs from `CrossModalNetConfig()`.
+        config: options of that network; of crossmodalnet only what differs from `CrossModalNetConfig()`.
         patch_size: voxels per axis of the inputs to come.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: no such network, or options or a patch size it cannot take.

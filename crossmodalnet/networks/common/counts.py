@@ -21,8 +21,8 @@ def count_flops(network: nn.Module, *inputs: Tensor) -> int:
     softmax and the sampling of `grid_sample`. Outputs of deep supervision are not computed, as in inference.
 
     Args:
-        network: its mode is restored afterwards.
-        inputs: on the network's device; for a network `(b, 2, d, h, w)`.
+        network: network to count in; its mode is restored afterwards.
+        inputs: inputs on the network's device; for a network `(b, 2, d, h, w)`.
     """
     before = network.training
     network.eval()

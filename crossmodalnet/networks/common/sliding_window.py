@@ -19,7 +19,7 @@ def predict_probabilities(
     Args:
         network: `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`; its mode is restored afterwards.
         image: `(2, d, h, w)`, CT then MR, on any device.
-        patch_size: of the window, voxels.
+        patch_size: size of the window, voxels.
         overlap: share of a patch that neighbouring windows have in common, 0 to below 1.
 
     Returns:

@@ -56,10 +56,10 @@ def attention_mask(size: Triple, window: Triple, shift: Triple, device: torch.de
     not there; neither may be attended to. A token may always attend to itself, so that no row is empty.
 
     Args:
-        size: of the map, tokens per axis.
+        size: size of the map, tokens per axis.
         window: tokens per window and axis.
-        shift: as for `partition`.
-        device: where the mask lies; it is computed once per set of arguments.
+        shift: shift of the windows, as for `partition`.
+        device: device of the mask; it is computed once per set of arguments.
 
     Returns:
         (num_windows, n, n) float32 to be added to the scores, 0 or -inf; None when nothing is forbidden.

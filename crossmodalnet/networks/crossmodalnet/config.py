@@ -35,21 +35,21 @@ class CrossModalNetConfig:
 
     Attributes:
         streams: both (the paper), or one alone, which then has nothing to attend to across: an ablation.
-        channels: of each stream at the finest level, doubled at each next one.
+        channels: channels of each stream at the finest level, doubled at each next one.
         depths: layers T^l (plain Swin, shifted Swin, Cross Transformer block) per level.
-        heads: of every attention, per level.
+        heads: heads of every attention, per level.
         patch_embedding: voxels per token and axis.
-        window: of the Swin blocks, tokens per axis; None is the one that pads the map of each level least.
-        swin: with Swin blocks; without, a layer has its Cross Transformer blocks alone.
-        cross: with Cross Transformer blocks; without, the streams meet in the head alone.
-        cross_window: of the cross attention, per level, where None is attention over all tokens; None for all is the
-            window that pads each map least, and all tokens at the deepest level.
+        window: window of the Swin blocks, tokens per axis; None is the one that pads the map of each level least.
+        swin: whether a layer has Swin blocks; without, it has its Cross Transformer blocks alone.
+        cross: whether a layer has Cross Transformer blocks; without, the streams meet in the head alone.
+        cross_window: window of the cross attention, per level, where None is attention over all tokens; None for all is
+            the window that pads each map least, and all tokens at the deepest level.
         values: stream of the values in Eq. 4.
-        similarity: of queries and keys.
-        refines: which of its two streams a Cross Transformer block refines.
+        similarity: similarity of queries and keys.
+        refines: stream that a Cross Transformer block refines, of its two.
         residual: Eq. 2 as printed, or the usual pre-norm block.
-        deformable: with the deformable operator on the keys' stream.
-        offsets: of the deformable operator.
+        deformable: whether the deformable operator works on the keys' stream.
+        offsets: kind of the deformable operator.
         num_points: K of Eq. 7, per level.
         max_offset: bound on the offsets, in tokens of the level.
         mlp_ratio: hidden width of the MLPs over their channels.

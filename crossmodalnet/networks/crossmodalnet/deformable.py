@@ -74,7 +74,7 @@ class DeformableOperator(nn.Module):
 
     Args:
         dim: channels of the features.
-        size: of the map, for static offsets.
+        size: size of the map, for static offsets.
         num_points: K.
         max_offset: bound on the offsets, voxels.
         offsets: static (the paper) or predicted.

@@ -15,9 +15,9 @@ def sincos_position(size: Triple, dim: int, device: torch.device) -> Tensor:
     """Encode absolute 3-D position without parameters: sines and cosines along each axis.
 
     Args:
-        size: of the map, tokens per axis.
+        size: size of the map, tokens per axis.
         dim: channels, a multiple of 6 (three axes, sine and cosine).
-        device: where the encoding lies; it is computed once per set of arguments.
+        device: device of the encoding; it is computed once per set of arguments.
 
     Returns:
         (d, h, w, dim), values in [-1, 1]. The slowest wave of an axis spans half a period over the map, each

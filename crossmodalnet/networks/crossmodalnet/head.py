@@ -16,8 +16,8 @@ class ConvStem(nn.Module):
     Example: (1, 1, 40, 40, 40), channels 8 and 24 -> (1, 8, 40, 40, 40), (1, 24, 20, 20, 20).
 
     Args:
-        channels: of each map, finest first.
-        strides: of each map but the finest, against the one before.
+        channels: channels of each map, finest first.
+        strides: strides of each map but the finest, against the one before.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[Triple]) -> None:
@@ -44,9 +44,9 @@ class FusedHead(nn.Module):
 
     Args:
         dim: channels of all streams together.
-        stride: of the patch embedding, undone here.
+        stride: stride of the patch embedding, undone here.
         channels: features per voxel before the classes.
-        num_classes: with background.
+        num_classes: number of classes, background included.
     """
 
     def __init__(self, dim: int, stride: Triple, *, channels: int, num_classes: int) -> None:
@@ -74,10 +74,10 @@ class ConvHead(nn.Module):
 
     Args:
         dim: channels of all streams together.
-        channels: of the fused maps, finest first.
-        skip_channels: of the finer maps of all streams together, finest first.
-        strides: from each map to the next coarser one, finest first; the last leads to the tokens.
-        num_classes: with background.
+        channels: channels of the fused maps, finest first.
+        skip_channels: channels of the finer maps of all streams together, finest first.
+        strides: strides from each map to the next coarser one, finest first; the last leads to the tokens.
+        num_classes: number of classes, background included.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class AuxiliaryHeads(nn.Module):
     """Class logits of coarser maps, for deep supervision: of fused maps and of the streams together.
 
     Args:
-        channels: of each map, finest first.
-        num_classes: with background.
+        channels: channels of each map, finest first.
+        num_classes: number of classes, background included.
     """
 
     def __init__(self, channels: Sequence[int], num_classes: int) -> None:

@@ -26,7 +26,7 @@ class MedNeXtConfig:
     """A named size of MedNeXt; lists go down the encoder, through the bottleneck and up the decoder.
 
     Attributes:
-        channels: at the finest level, doubled at each next one.
+        channels: channels at the finest level, doubled at each next one.
         expansion: hidden channels of the blocks over their channels.
         blocks: per level, down, up and bottleneck blocks not counted.
     """
@@ -60,7 +60,7 @@ def build_mednext(config: Mapping[str, Any], patch_size: Triple, num_classes: in
             finest first, with strides 1, 2, 4 to the bottleneck's; `checkpointing`, to recompute the blocks'
             activations in the backward pass.
         patch_size: not needed; inputs of any size are padded to what the halvings want.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an unknown or missing option, or no such size.

@@ -24,7 +24,7 @@ class WindowRule:
 
     Attributes:
         window: tokens per window and axis, the extent of the table of relative positions.
-        legacy: as published: a cubic window shrinks to the shortest axis of a map not longer than it, and then
+        legacy: windows as published: a cubic window shrinks to the shortest axis of a map not longer than it, and then
             loses its shift on all axes, another window never shrinks; padding is attended to; offsets share
             rows of the table (`legacy_index`).
         shift_mask: legacy only: whether tokens that a shift brings together are kept apart.
@@ -105,7 +105,7 @@ class NNFormerAttention(nn.Module):
     Args:
         dim: channels.
         num_heads: divides `dim`.
-        rule: of the windows to come.
+        rule: rule of the windows to come.
         from_skip: keys and values come from a skip connection, and queries are the input itself, without a
             projection (the paper's skip attention); otherwise all three are projections of the input.
     """
@@ -150,7 +150,7 @@ class Block(nn.Module):
     Args:
         dim: channels.
         num_heads: divides `dim`.
-        rule: how maps are cut into windows.
+        rule: rule by which maps are cut into windows.
         shifted: move the window grid by half a window.
         from_skip: attend to a skip connection, see `WindowAttention`; the residual is then the sum of both.
         drop_path: probability of skipping a branch in training.

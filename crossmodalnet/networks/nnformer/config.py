@@ -14,14 +14,14 @@ class NNFormerConfig:
     """Size of an nnFormer; lists have one entry per level, finest first.
 
     Attributes:
-        channels: at the finest level, doubled at each next one.
+        channels: channels at the finest level, doubled at each next one.
         depths: blocks per level, of the encoder and of the decoder (whose deepest level is the encoder's).
-        heads: of the encoder's attentions.
-        decoder_heads: of the decoder's, one entry less.
+        heads: heads of the encoder's attentions.
+        decoder_heads: heads of the decoder's attentions, one entry less than the encoder's.
         stem_strides: voxels per token and axis are the product of both.
         windows: tokens per axis.
-        strides: from each level to the next.
-        paddings: of the convolutions with these strides.
+        strides: strides from each level to the next.
+        paddings: paddings of the convolutions with these strides.
         deep_supervision: whether the published network has it; others never have its heads.
         shift_mask: whether the published network keeps tokens apart that a shift brings together; the
             others all do.

@@ -72,7 +72,7 @@ class Downsample(nn.Module):
     Args:
         dim: channels.
         stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
-        padding: of the convolution, 0 or 1 token per axis.
+        padding: padding of the convolution, 0 or 1 token per axis.
     """
 
     def __init__(self, dim: int, stride: Triple, padding: Triple) -> None:
@@ -129,8 +129,8 @@ class EncoderStage(nn.Module):
     """Blocks of one level, and the way down to the next.
 
     Args:
-        blocks: in the order of their use.
-        downsample: to the next level; None at the deepest.
+        blocks: blocks in the order of their use.
+        downsample: way to the next level; None at the deepest.
         checkpointing: recompute the blocks' activations in the backward pass.
     """
 

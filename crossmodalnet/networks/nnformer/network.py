@@ -101,10 +101,10 @@ class NNFormer(nn.Module):
 
     Args:
         config: the network's size.
-        num_classes: with background.
+        num_classes: number of classes, background included.
         crop: voxels per axis that a legacy network is made for, as its windows are cut for them.
         legacy: reproduce the published networks, see `WindowRule`.
-        deep_supervision: with heads at all levels of the decoder, where the published network has them.
+        deep_supervision: whether there are heads at all levels of the decoder, where the published network has them.
         checkpointing: recompute the blocks' activations in the backward pass.
     """
 
@@ -173,7 +173,7 @@ def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: i
             `deep_supervision`, which has an effect only for sizes published with it: synapse, and small, but not
             tumor and acdc; `checkpointing`, to recompute activations in the backward pass.
         patch_size: voxels per axis; legacy only, whose tables of positions depend on it.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an unknown or missing option, or no such size.

@@ -33,7 +33,7 @@ class ResEncUNetConfig:
     """A named size; how many stages there are follows from the patch.
 
     Attributes:
-        channels: at the finest stage, doubled at each next one.
+        channels: channels at the finest stage, doubled at each next one.
         max_channels: bound on the channels.
         blocks: residual blocks of the encoder's stages, finest first; the last entry serves further stages.
     """
@@ -84,9 +84,9 @@ class ResEncUNet(ResidualEncoderUNet):  # type: ignore[misc]
 
     Args:
         size: channels and blocks.
-        strides: of the stages, see `plan_strides`.
-        num_classes: with background.
-        deep_supervision: with heads at all stages of the decoder.
+        strides: strides of the stages, see `plan_strides`.
+        num_classes: number of classes, background included.
+        deep_supervision: whether there are heads at all stages of the decoder.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ def build_resenc_unet(config: Mapping[str, Any], patch_size: Triple, num_classes
             finest first, one per stage of the decoder; `checkpointing`, to recompute the blocks' activations
             in the backward pass.
         patch_size: voxels per axis of the inputs to come; sets the stages. Inputs of any size are taken.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an unknown or missing option, no such size, or a patch too small for two stages.

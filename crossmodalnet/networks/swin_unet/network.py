@@ -30,9 +30,9 @@ class SwinUnetConfig:
     """A named size of Swin-Unet; lists have one entry per level, finest first.
 
     Attributes:
-        channels: at the finest level, doubled at each next one.
+        channels: channels at the finest level, doubled at each next one.
         depths: Swin blocks per level, of the encoder and of the decoder.
-        heads: of the attention, per level.
+        heads: heads of the attention, per level.
         patch: pixels per token and axis.
         window: tokens per axis.
         mlp_ratio: hidden width of the MLPs over their channels.
@@ -76,7 +76,7 @@ def build_swin_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: 
         config: `size`, a key of `SIZES`, and `checkpointing`, whether to recompute the activations in the
             backward pass.
         patch_size: ignored, it takes inputs of any size.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an unknown or missing option, or no such size.

@@ -32,7 +32,7 @@ class SwinUNETRConfig:
     Attributes:
         features: channels after patch embedding and at full resolution, doubled by each stage.
         depths: Swin blocks.
-        heads: of the attention.
+        heads: heads of the attention.
         window: tokens per axis.
     """
 
@@ -56,7 +56,7 @@ def build_swin_unetr(config: Mapping[str, Any], patch_size: Triple, num_classes:
         config: `size`, a key of `SIZES`; `checkpointing`, to recompute the Swin blocks' activations in the
             backward pass.
         patch_size: not needed; inputs of any size are padded to what the halvings want.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an unknown or missing option, or no such size.

@@ -14,11 +14,11 @@ class ShallowSwinUNETR(nn.Module):
     -> stages (1, 32, 10, 10, 10), (1, 64, 5, 5, 5) -> decoders to (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
 
     Args:
-        in_channels: of the input.
-        num_classes: with background.
+        in_channels: channels of the input.
+        num_classes: number of classes, background included.
         features: channels after patch embedding (2 voxels per token and axis), doubled by each stage.
         depths: Swin blocks per stage, finest first.
-        heads: of the attention, per stage.
+        heads: heads of the attention, per stage.
         window: tokens per axis.
         checkpointing: recompute the Swin blocks' activations in the backward pass.
     """

@@ -26,9 +26,9 @@ def position_encoding(size: Triple, channels: int, device: torch.device) -> Tens
     2 pi to 10000 * 2 pi tokens; what exceeds `channels` is cut off.
 
     Args:
-        size: of the map, tokens per axis.
-        channels: of the map.
-        device: where the encoding lies.
+        size: size of the map, tokens per axis.
+        channels: channels of the map.
+        device: device of the encoding.
 
     Returns:
         (1, d, h, w, channels) float32 in [-1, 1].
@@ -81,7 +81,7 @@ class VTAttention(nn.Module):
 
         Args:
             x: (b * num_windows, n, c).
-            window: its tokens per axis, at most the window given to the constructor.
+            window: tokens per axis of the window, at most those of the window given to the constructor.
             mask: (num_windows, n, n), added to the scores.
             memory: keys and values of the encoder, (b * num_windows, heads, n, c / heads) each.
 

@@ -27,10 +27,10 @@ class VTUNetConfig:
     """Size of a VT-UNet; tuples have one entry per level, finest first.
 
     Attributes:
-        channels: at the finest level, doubled at each next one.
+        channels: channels at the finest level, doubled at each next one.
         patch_embedding: voxels per token and axis.
         depths: blocks per level, in the decoder as in the encoder; the last level is the bottleneck.
-        heads: of every attention, per level.
+        heads: heads of every attention, per level.
         window: tokens per axis.
         mlp_ratio: hidden width of the MLPs over their channels.
         drop_path: probability of skipping a branch, rising linearly to this value at the bottleneck.
@@ -80,7 +80,7 @@ def build_vtunet(config: Mapping[str, Any], patch_size: Triple, num_classes: int
         config: `size`, a key of `SIZES`; `checkpointing`, recompute activations in the backward pass;
             `legacy`, see the module.
         patch_size: not needed; inputs may have any size.
-        num_classes: with background.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an option is missing, unknown or not among its choices.
@@ -103,8 +103,8 @@ class VTUNet(nn.Module):
     the encoder's stage there -> (1, 32, 32, 32, 48) -> (1, 128, 128, 128, 48) -> (1, 8, 128, 128, 128).
 
     Args:
-        config: its size.
-        num_classes: with background.
+        config: size of the network.
+        num_classes: number of classes, background included.
         checkpointing: recompute the blocks' activations in the backward pass.
         legacy: compute as the published code does.
     """

@@ -14,8 +14,8 @@ class VTStage(nn.Module):
 
     Args:
         blocks: plain, shifted, plain, ...
-        downsample: to the next level, in the encoder.
-        upsample: to the level before, in the decoder.
+        downsample: way to the next level, in the encoder.
+        upsample: way to the level before, in the decoder.
         checkpointing: recompute the blocks' activations in the backward pass.
     """
 

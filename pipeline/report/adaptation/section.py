@@ -45,17 +45,17 @@ class AdaptationSection:
     """What the template fills in.
 
     Attributes:
-        what: what was adapted to what, and how many cases there are.
-        terms: what the adaptation consists of in this run.
+        what: sentence on what was adapted to what, and how many cases there are.
+        terms: terms that the adaptation consists of in this run.
         said: main statements.
         parts: statements on single parts.
         methods: table of all methods.
         structures: table per structure; None where the target has no labels.
         curves: chart, or empty where nothing was recorded.
-        oracle: what a choice by target labels would have given; empty where that is not known.
+        oracle: sentence on what a choice by target labels would have given; empty where that is not known.
         published: figures of others; None in the scenario cohort.
         overlay: a case; None where the target has no labels.
-        num_seeds: of the trainings.
+        num_seeds: number of seeds of the trainings.
     """
 
     what: str

@@ -18,7 +18,7 @@ class TargetCase:
     """A test case of the target and what was predicted there.
 
     Attributes:
-        images: of the case, on the working grid, with its true label map on the original one.
+        images: images of the case, on the working grid, with its true label map on the original one.
         predictions: label map on the original grid, first seed, by method.
         dice: mean over structures and seeds, by method.
     """
@@ -33,12 +33,12 @@ class AdaptationRecord:
     """What stages `target`, `evaluate` and `compare` found.
 
     Attributes:
-        scenario: what is adapted to what.
+        scenario: direction of the adaptation, what is adapted to what.
         target_source: `adapt.target.source`; of the scenario cohort only.
         source_names: labelled cases by role.
         target_names: cases of the target by role.
         source: estimates on the source's test cases, by method: source-only first, supervised last.
-        target: the same on the target's; empty where it has no labelled test case.
+        target: estimates on the target's test cases, by method; empty where it has no labelled test case.
         gap: gap.csv, or no rows: method, structure, share, low, high and more.
         structures: adaptation_structures.csv, or no rows.
         statements: kind and text.

@@ -61,10 +61,10 @@ class AuditRecord:
     """The audit of one model: audit/<model>/.
 
     Attributes:
-        model: its name.
-        seed: of the training that was audited.
-        findings: by the keys of `STATEMENTS`, in their order.
-        tables: those of `TABLES` that were written.
+        model: name of the model.
+        seed: seed of the training that was audited.
+        findings: findings by the keys of `STATEMENTS`, in their order.
+        tables: tables of `TABLES` that were written.
     """
 
     model: str

@@ -14,13 +14,13 @@ class Difference:
     """Method a minus method b over the test pairs: a row of pairwise.csv.
 
     Attributes:
-        mean: in the unit of the metric.
+        mean: mean difference in the unit of the metric.
         low: lower end of its bootstrap interval; NaN where there is none, as `high`.
         high: upper end.
-        p_value: of the paired Wilcoxon test.
-        p_holm: the same after Holm's correction.
+        p_value: p-value of the paired Wilcoxon test.
+        p_holm: p-value after Holm's correction.
         effect_size: matched-pairs rank-biserial correlation.
-        verdict: what the test supports.
+        verdict: verdict that the test supports.
     """
 
     mean: float
@@ -45,10 +45,10 @@ class StatementRecord:
     """A sentence of the comparison.
 
     Attributes:
-        metric: its key; anything else where it is about all metrics.
-        text: as printed.
+        metric: key of the metric; anything else where the sentence is about all metrics.
+        text: text as printed.
         kind: first, not_first, supported, not_supported, underpowered, note.
-        family: of tests, `models` or `ablations`; empty where it is about all methods.
+        family: family of tests, `models` or `ablations`; empty where the sentence is about all methods.
     """
 
     metric: str
@@ -64,7 +64,7 @@ class MisregistrationRecord:
     Attributes:
         table: misregistration.csv: method, moved_mm, turned_degrees, dice, low, high and more.
         losses: misregistration_losses.csv, least first: method, loss, low, high; no rows without a far shift.
-        statements: in the order of misregistration_statements.json.
+        statements: statements in the order of misregistration_statements.json.
     """
 
     table: pd.DataFrame
@@ -77,11 +77,12 @@ class ComparisonRecord:
     """What stage `compare` found.
 
     Attributes:
-        differences: by metric key, method a and method b: pairwise.csv, in which the reference is compared with the
-            others, and the ablated network with its ablations.
-        all_pairs: by the same, everyone against everyone by Dice, a family of tests of its own: all_pairs.csv.
+        differences: differences by metric key, method a and method b: pairwise.csv, in which the reference is compared
+            with the others, and the ablated network with its ablations.
+        all_pairs: differences of everyone against everyone by Dice, a family of tests of its own, by the same keys:
+            all_pairs.csv.
         ranks: ranks.csv: metric, method, rank, low, high, share_first.
-        statements: in the order of statements.json.
+        statements: statements in the order of statements.json.
         misregistration: None where it was not measured.
         modalities: modalities.csv: method, view, metric, mean, low, high, difference and more; None where no network
             can do without a modality.
@@ -108,15 +109,15 @@ class ProfileRecord:
 
     Attributes:
         parameters: trained weights.
-        flops: of one forward pass of one patch.
-        step_seconds: of a training step.
-        step_ratio: the same, over the step of a fixed reference network in the same process.
+        flops: operations of one forward pass of one patch.
+        step_seconds: seconds of a training step.
+        step_ratio: seconds of a training step over those of a fixed reference network in the same process.
         step_memory_mb: peak of a step.
-        inference_seconds: of a whole case.
+        inference_seconds: seconds of a whole case.
         inference_memory_mb: peak of it.
-        device: what it was measured on.
-        threads: of the CPU.
-        batch_size: of the step.
+        device: device that the network was measured on.
+        threads: threads of the CPU.
+        batch_size: samples of a training step.
         patch_size: voxels.
     """
 
@@ -139,8 +140,8 @@ class TrialRecord:
 
     Attributes:
         lr: the rate.
-        validation_dice: what a short training reached with it.
-        epochs: of that training.
+        validation_dice: validation Dice that a short training reached with the rate.
+        epochs: epochs of the short training.
         recorded: tried beforehand, under the settings of a preset, not in this run.
     """
 

@@ -74,8 +74,8 @@ def gather(
 
     Args:
         models: model names as in params.yaml.
-        ablations: of CrossModalNet, as in params.yaml.
-        seeds: of the trainings of each, as in params.yaml.
+        ablations: ablations of CrossModalNet, as in params.yaml.
+        seeds: seeds of the trainings of each, as in params.yaml.
         source: `data.source`.
         top: folder that `pipeline.paths` are relative to.
         adapt: section `adapt`; None as where it is off.

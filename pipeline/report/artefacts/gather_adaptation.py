@@ -31,7 +31,7 @@ def read_adaptation(
         domain: the record of the target.
         target_source: `adapt.target.source`.
         source_names: labelled cases by role.
-        seeds: of params.yaml.
+        seeds: seeds of params.yaml.
         top: folder that `pipeline.paths` are relative to.
 
     Raises:

@@ -14,8 +14,8 @@ def existing(path: Path, stage: str) -> Path:
     """Check that a file is there.
 
     Args:
-        path: of the file.
-        stage: that makes it; empty for a file of the user's.
+        path: path of the file.
+        stage: stage that makes the file; empty for a file of the user's.
 
     Raises:
         DataError: it is not.

@@ -23,8 +23,8 @@ def recorded_trials(
     """Look up the trials recorded for a network, lowest rate first.
 
     Args:
-        name: of the model.
-        params: of this run, as read from params.yaml.
+        name: name of the model.
+        params: parameters of this run, as read from params.yaml.
         presets: parameters of each preset, by its name.
 
     Returns:

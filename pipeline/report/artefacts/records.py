@@ -23,10 +23,10 @@ class Artefacts:
             images, which registration does not label.
         trainings: models in the same order.
         ablations: estimates of the variants of CrossModalNet, by their keys, in the order of params.yaml.
-        comparison: what stage `compare` found.
+        comparison: results of stage `compare`.
         profiles: costs by the name of the model, or of an ablation's runs.
         trials: learning rates tried, by model; none where no search was made.
-        audits: what the paper claims, checked on each model, in the same order.
+        audits: verdicts on the paper's claims, checked on each model, in the order of the models.
         cases: test cases by pair name.
         registration: registration_qc/pairs.csv.
         checkerboards: picture per pair name.
@@ -34,7 +34,7 @@ class Artefacts:
         split: pair names by role.
         source: `data.source`, phantom or mmwhs.
         params: the text of params.yaml.
-        adaptation: to another domain; None without one.
+        adaptation: adaptation to another domain; None without one.
     """
 
     results: Sequence[Result]

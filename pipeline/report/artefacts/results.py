@@ -49,8 +49,8 @@ class Result(Method):
 
     Attributes:
         name: model name, or `atlas`.
-        estimates: by metric key and structure abbreviation or `mean`; undefined ones are left out.
-        cases: one row per pair and structure, the mean over the seeds of cases.csv.
+        estimates: estimates by metric key and structure abbreviation or `mean`; undefined ones are left out.
+        cases: scores, one row per pair and structure, the mean over the seeds of cases.csv.
         num_missed: structures present in the truth and absent in a prediction, or the reverse, over all seeds.
         num_undefined: structures absent in both, left out of the means, over all seeds.
         predictions: label map of the first seed per pair name, on the CT grid.

@@ -25,7 +25,7 @@ class AuditPanel:
     """One of a chart's panels.
 
     Attributes:
-        table: that it shows.
+        table: table that the panel shows.
         title: above it.
         draw: onto its axes.
         width: relative to the others.

@@ -46,10 +46,10 @@ class Claim:
     """A statement and what was found of it.
 
     Attributes:
-        key: of the statement.
-        statement: as the paper has it.
+        key: key of the statement.
+        statement: statement as the paper has it.
         tag: the verdict.
-        why: in one sentence.
+        why: reasons in one sentence.
         details: headings and texts, what is empty left out.
         numbers: names and values as printed.
     """
@@ -77,10 +77,10 @@ class ModelClaims:
     """The claims of one model.
 
     Attributes:
-        title: of the model.
-        seed: of the training.
-        counts: of the claims with each verdict.
-        summary: the same as words.
+        title: title of the model.
+        seed: seed of the training.
+        counts: counts of the claims with each verdict.
+        summary: counts in words.
         groups: without those in which nothing applies to the model.
         num_left_out: claims of other models that do not apply, which are not listed.
     """

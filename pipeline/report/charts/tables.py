@@ -81,7 +81,7 @@ def metric_cells(results: Sequence[Result], structure: str) -> dict[str, list[Ce
     """Print every metric of one structure for every method.
 
     Returns:
-        By method name, a cell per metric; what is best as printed is marked (all of several equal ones,
+        Cells by method name, one per metric; what is best as printed is marked (all of several equal ones,
         none where there is one method only).
     """
     columns = [_column(results, metric, structure) for metric in METRICS]

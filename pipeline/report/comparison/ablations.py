@@ -37,10 +37,10 @@ class AblationSection:
     Attributes:
         behind: measures in which the reference network is not first.
         better: ablations with a higher mean Dice than the full network.
-        sentences: what each part brings and costs.
-        table: the same as numbers.
-        chart: the same as a picture.
-        said: what holds for all tests of ablations.
+        sentences: sentences on what each part brings and costs.
+        table: table of the ablations in numbers.
+        chart: picture of the ablations.
+        said: sentence on what holds for all tests of ablations.
         pairwise: heading and table of these tests, per metric.
     """
 

@@ -28,7 +28,7 @@ def policy(artefacts: Artefacts) -> list[tuple[str, str]]:
     """Say what was the same for all networks, from the first card.
 
     Returns:
-        What it is about, and a sentence or two.
+        Subject of the policy, and a sentence or two.
     """
     card: Mapping[str, Any] = artefacts.trainings[0].card
     train: Mapping[str, Any] = card["train"]

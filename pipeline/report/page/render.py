@@ -71,7 +71,7 @@ def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOv
     Args:
         artefacts: all that is shown.
         params: section `report`.
-        overlays: of `draw_overlays`; drawn here where None.
+        overlays: overlays that `draw_overlays` gave; drawn here where None.
     """
     drawn = draw_overlays(artefacts, params) if overlays is None else overlays
     environment = Environment(

@@ -22,9 +22,9 @@ class MisregistrationSection:
     Attributes:
         chart: Dice over displacement.
         degrees: rotation at the largest displacement.
-        table: the same as numbers, a row per method.
+        table: table in numbers, a row per method.
         said: who loses least, and what is supported against the other networks.
-        ablations: what is supported against the ablations.
+        ablations: statements that are supported against the ablations.
     """
 
     chart: str
