@@ -22,7 +22,7 @@ from pipeline.adaptation.params import AdaptParams
 from pipeline.compute.distributed import Processes
 from pipeline.params.base import load_section
 from pipeline.training.adaptation_objective import AdaptationObjective
-from pipeline.training.extra_objective import ExtraObjective, TargetTurn
+from pipeline.training.extra_objective import ExtraObjective, TargetBatch
 from pipeline.training.learner import Learner
 from pipeline.training.train_model import ModelParams, read_params
 
@@ -71,8 +71,8 @@ def main() -> None:
         for name, learner in learners.items():
             torch.manual_seed(number)
             start = time.perf_counter()
-            turn = learner.target_turn(number, 1.0)
-            seen = None if turn is None else TargetTurn(target.image, turn)
+            batch_number = learner.target_batch_number(number, 1.0)
+            seen = None if batch_number is None else TargetBatch(target.image, batch_number)
             learner.step(source, 1e-3, number, "the benchmark", target=seen, progress=1.0)
             if number >= warmup:
                 seconds[name].append(time.perf_counter() - start)

@@ -23,7 +23,7 @@ from crossmodalnet.adaptation.settings import AdaptationSettings
 from crossmodalnet.adaptation.spanning_tree import topology_loss
 from crossmodalnet.adaptation.taps import Streams, tapped
 from crossmodalnet.adaptation.volumes import VolumePrior
-from crossmodalnet.adaptation.voxels import Drawn, draw_voxels, rows
+from crossmodalnet.adaptation.voxels import DrawnVoxels, draw_voxels, rows
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
@@ -198,7 +198,7 @@ class AdaptationNetwork(nn.Module):
         loss = torch.stack([domain_loss(s, t) for s, t in pairs]).mean()
         return loss, torch.stack([domain_accuracy(s, t) for s, t in pairs]).mean()
 
-    def _conditional(self, fine: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
+    def _conditional(self, fine: Maps, count: int, drawn: DrawnVoxels) -> tuple[Tensor, Tensor]:
         source, target = (
             torch.cat([functional.layer_norm(own, own.shape[1:]) for own in of_stream], 1)
             for of_stream in zip(*(_pick([maps], count, drawn) for maps in fine), strict=True)
@@ -211,7 +211,7 @@ class AdaptationNetwork(nn.Module):
         weights = entropy_weights(drawn.source_posteriors), entropy_weights(drawn.target_posteriors)
         return domain_loss(s, t, *weights), domain_accuracy(s, t)
 
-    def _topology(self, fine: Maps, reference: Tensor, drawn: Drawn) -> Tensor:
+    def _topology(self, fine: Maps, reference: Tensor, drawn: DrawnVoxels) -> Tensor:
         few = self._few(drawn.source_classes)
         now = torch.cat([rows(maps[: len(reference)])[drawn.source[few]] for maps in fine], 1)
         return topology_loss(now, rows(reference)[drawn.source[few]])
@@ -248,7 +248,7 @@ def _normalised(maps: Tensor) -> Tensor:
     return functional.layer_norm(maps.movedim(1, -1).float(), maps.shape[1:2]).movedim(-1, 1)
 
 
-def _pick(maps: Maps, count: int, drawn: Drawn) -> tuple[Tensor, Tensor]:
+def _pick(maps: Maps, count: int, drawn: DrawnVoxels) -> tuple[Tensor, Tensor]:
     """Give the drawn voxels' features of all streams together, of the source and of the target."""
     return (
         torch.cat([rows(x[:count])[drawn.source] for x in maps], 1).float(),

@@ -10,7 +10,7 @@ from crossmodalnet.adaptation.sampling import draw_balanced
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnVoxels:
     """Rows of `rows(features)` that were drawn, and the classes they were drawn by.
 
     Attributes:
@@ -36,7 +36,7 @@ def rows(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> Drawn:
+def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> DrawnVoxels:
     """Draw voxels of a coarser grid: of the source by its labels, of the target by the predictions.
 
     Uses torch's global generator, which training seeds anew in every step.
@@ -54,4 +54,4 @@ def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> Drawn:
     generator = torch.default_generator
     s = draw_balanced(true_classes, per_class, num_classes, generator)
     t = draw_balanced(predicted, per_class, num_classes, generator)
-    return Drawn(s, t, true_classes[s], predicted[t], source[s], target[t])
+    return DrawnVoxels(s, t, true_classes[s], predicted[t], source[s], target[t])

@@ -62,9 +62,9 @@ def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) ->
     return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
 
 
-def sample_seed(seed: int, *place: int) -> int:
+def sample_seed(seed: int, *position: int) -> int:
     """Mix a seed with where it is used into 32 bits."""
-    return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
 
 
 class TrainingSet:

@@ -56,21 +56,21 @@ def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> f
     Args:
         block: block with plain or shifted windows.
         f: (1, d, h, w, c).
-        draw: generator of the places.
+        draw: generator of the positions.
 
     Returns:
         Relative deviation over those tokens.
     """
     block, f = copy.deepcopy(block).double().requires_grad_(False), f[:1].double()
     size = f.shape[1:4]
-    places = [tuple(int(draw.integers(n)) for n in size) for _ in range(NUM_TOKENS)]
-    expected = torch.stack([equation_2(block, f[0], place) for place in places])
+    positions = [tuple(int(draw.integers(n)) for n in size) for _ in range(NUM_TOKENS)]
+    expected = torch.stack([equation_2(block, f[0], position) for position in positions])
     out = block(f)[0]
-    found = torch.stack([out[place] for place in places])
+    found = torch.stack([out[position] for position in positions])
     return relative_deviation(found, expected)
 
 
-def equation_2(block: SwinBlock, f: Tensor, place: tuple[int, ...]) -> Tensor:
+def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
     """Compute Eq. 2 for one token: `MLP(LN(MSA(LN(F)) + F)) + F`.
 
     A token attends to those that the same cell of a grid holds; shifted windows move the grid by half a window
@@ -79,30 +79,30 @@ def equation_2(block: SwinBlock, f: Tensor, place: tuple[int, ...]) -> Tensor:
     Args:
         block: gives window, shift and weights.
         f: (d, h, w, c).
-        place: position of the token.
+        position: position of the token.
 
     Returns:
         (c,).
     """
     attention = block.attention
     own = [
-        _cell(p, n, w, s) for p, n, w, s in zip(place, f.shape[:3], block.window, block.shift, strict=True)
+        _cell(p, n, w, s) for p, n, w, s in zip(position, f.shape[:3], block.window, block.shift, strict=True)
     ]
     grid = torch.meshgrid(*(torch.arange(a, b, device=f.device) for a, b in own), indexing="ij")
     others = torch.stack(grid, dim=-1).reshape(-1, 3)
     normed = block.norm1(f[tuple(others.T)])
-    q, k, v = attention.qkv(block.norm1(f[place])), attention.qkv(normed), attention.qkv(normed)
+    q, k, v = attention.qkv(block.norm1(f[position])), attention.qkv(normed), attention.qkv(normed)
     c = f.shape[-1]
     q, k, v = q[:c], k[:, c : 2 * c], v[:, 2 * c :]
     window = torch.tensor(block.window, device=f.device)
-    steps = torch.tensor(place, device=f.device) - others + window - 1
+    steps = torch.tensor(position, device=f.device) - others + window - 1
     index = (steps[:, 0] * (2 * window[1] - 1) + steps[:, 1]) * (2 * window[2] - 1) + steps[:, 2]
     heads = []
     for head, rows in enumerate(torch.arange(c, device=f.device).chunk(attention.num_heads)):
         scores = k[:, rows] @ q[rows] / math.sqrt(len(rows)) + attention.position_bias[index, head]
         heads.append(torch.softmax(scores, dim=0) @ v[:, rows])
     attended = attention.proj(torch.cat(heads))
-    out: Tensor = block.mlp(block.norm2(attended + f[place])) + f[place]
+    out: Tensor = block.mlp(block.norm2(attended + f[position])) + f[position]
     return out
 
 

@@ -25,7 +25,7 @@ TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
-class Fit:
+class PowerLaw:
     """A power law `y ~ x^exponent`, fitted in logarithms, with the 95 % interval of its exponent."""
 
     exponent: float
@@ -58,11 +58,11 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     return CheckOutcome([finding], {"attention_cost": rows, "attention_cost_fits": fits})
 
 
-def fit_power(x: Sequence[float], y: Sequence[float]) -> Fit:
+def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     """Fit an exponent by least squares in logarithms; the interval is Student's."""
     line = stats.linregress(np.log(x), np.log(y))
     half = float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
-    return Fit(float(line.slope), float(line.slope) - half, float(line.slope) + half)
+    return PowerLaw(float(line.slope), float(line.slope) - half, float(line.slope) + half)
 
 
 def fit_rows(rows: Sequence[Row]) -> list[Row]:

@@ -21,7 +21,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Bound:
+class EntropyBound:
     """Both sides of Corollary 1 at one layer, in nats.
 
     Attributes:
@@ -50,12 +50,12 @@ class Bound:
         return self.information - min(self.entropy_ct, self.entropy_mr)
 
 
-def bound(layer: LayerTokens) -> Bound:
+def bound(layer: LayerTokens) -> EntropyBound:
     """Compute both sides of Corollary 1 at one layer."""
     ct, mr = pooled(layer.ct), pooled(layer.mr)
     codes_ct, codes_mr = rank_codes(ct[:, 0], NUM_CODES), rank_codes(mr[:, 0], NUM_CODES)
     smaller_ct, smaller_mr = RESCALING * ct, RESCALING * mr
-    return Bound(
+    return EntropyBound(
         name=layer.name,
         information=plug_in_information(codes_ct, codes_mr),
         entropy_ct=plug_in_entropy(codes_ct),
@@ -67,7 +67,7 @@ def bound(layer: LayerTokens) -> Bound:
     )
 
 
-def judge_corollary_1(bounds: Sequence[Bound]) -> StatementFinding:
+def judge_corollary_1(bounds: Sequence[EntropyBound]) -> StatementFinding:
     """Judge whether features share at most what the poorer stream contains.
 
     Args:

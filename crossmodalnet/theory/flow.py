@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
-from crossmodalnet.theory.entropy_bound import Bound, bound, judge_corollary_1
+from crossmodalnet.theory.entropy_bound import EntropyBound, bound, judge_corollary_1
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.flow_verdicts import (
     judge_definition_7,
@@ -19,7 +19,7 @@ from crossmodalnet.theory.flow_verdicts import (
     of_either,
 )
 from crossmodalnet.theory.information import copula_information, knn_information
-from crossmodalnet.theory.jackknife import Jackknifed, leave_one_out
+from crossmodalnet.theory.jackknife import JackknifeEstimate, leave_one_out
 from crossmodalnet.theory.subject import AuditSettings, AuditSubject
 from crossmodalnet.theory.tokens import LayerTokens, pooled, sample_tokens, shuffled_pairs
 
@@ -42,7 +42,7 @@ class Information:
     state: str
     pairs: str
     names: tuple[str, ...]
-    by_estimator: Mapping[str, Jackknifed]
+    by_estimator: Mapping[str, JackknifeEstimate]
 
 
 def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
@@ -95,7 +95,7 @@ def measure(layers: Sequence[LayerTokens], neighbours: int, state: str, pairs: s
     """
     size = _fewest(layers)
 
-    def over_layers(estimate: Estimator) -> Jackknifed:
+    def over_layers(estimate: Estimator) -> JackknifeEstimate:
         return leave_one_out(
             lambda cases: np.array([_over_groups(layer, cases, size, estimate) for layer in layers]),
             len(layers[0].ct),
@@ -193,7 +193,7 @@ def _flow_rows(item: Information) -> list[Row]:
     ]
 
 
-def _entropy_rows(bounds: Sequence[Bound]) -> list[Row]:
+def _entropy_rows(bounds: Sequence[EntropyBound]) -> list[Row]:
     return [
         {
             "layer": layer,

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict
-from crossmodalnet.theory.jackknife import Jackknifed
+from crossmodalnet.theory.jackknife import JackknifeEstimate
 
-Estimates = Mapping[str, Jackknifed]
+Estimates = Mapping[str, JackknifeEstimate]
 
 # Rounding of the sum of all flows.
 TOLERANCE = 1e-9
@@ -133,7 +133,7 @@ def _not_falling(key: str, changes: Estimates, numbers: Mapping[str, float], wha
     return StatementFinding(key, Verdict.UNDECIDED, why, numbers)
 
 
-def _changed(estimates: Estimates) -> dict[str, Jackknifed]:
+def _changed(estimates: Estimates) -> dict[str, JackknifeEstimate]:
     return {key: item.change for key, item in estimates.items()}
 
 
@@ -149,7 +149,7 @@ def _worst(changes: Estimates, among: NDArray[np.bool_]) -> int:
     return int(np.argmin(np.where(among, least, np.inf)))
 
 
-def _sum_deviation(item: Jackknifed) -> float:
+def _sum_deviation(item: JackknifeEstimate) -> float:
     return float(abs(item.change.pooled.sum() - (item.pooled[-1] - item.pooled[0])))
 
 

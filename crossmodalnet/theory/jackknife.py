@@ -11,7 +11,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Jackknifed:
+class JackknifeEstimate:
     """Estimates from all cases, and the same without each of them.
 
     Differences are taken case by case left out, so that their intervals are paired.
@@ -40,13 +40,13 @@ class Jackknifed:
         return self.pooled - half, self.pooled + half
 
     @property
-    def change(self) -> "Jackknifed":
+    def change(self) -> "JackknifeEstimate":
         """From each estimate to the next, `(m - 1,)`: of information, the flow of Eq. 33."""
-        return Jackknifed(np.diff(self.pooled), np.diff(self.left_out, axis=1))
+        return JackknifeEstimate(np.diff(self.pooled), np.diff(self.left_out, axis=1))
 
-    def minus(self, other: "Jackknifed") -> "Jackknifed":
+    def minus(self, other: "JackknifeEstimate") -> "JackknifeEstimate":
         """Difference to estimates from the same cases."""
-        return Jackknifed(self.pooled - other.pooled, self.left_out - other.left_out)
+        return JackknifeEstimate(self.pooled - other.pooled, self.left_out - other.left_out)
 
     def above(self) -> NDArray[np.bool_]:
         """Where the whole interval lies above 0 `(m,)`; nowhere without intervals."""
@@ -57,7 +57,7 @@ class Jackknifed:
         return (self.interval[1] < 0) & self.certain
 
 
-def leave_one_out(estimate: Callable[[list[int]], Values], num_cases: int) -> Jackknifed:
+def leave_one_out(estimate: Callable[[list[int]], Values], num_cases: int) -> JackknifeEstimate:
     """Estimate from all cases and without each.
 
     Args:
@@ -67,6 +67,6 @@ def leave_one_out(estimate: Callable[[list[int]], Values], num_cases: int) -> Ja
     cases = list(range(num_cases))
     pooled = estimate(cases)
     if num_cases == 1:
-        return Jackknifed(pooled, np.empty((0, len(pooled))))
+        return JackknifeEstimate(pooled, np.empty((0, len(pooled))))
     left_out = [estimate([case for case in cases if case != without]) for without in cases]
-    return Jackknifed(pooled, np.stack(left_out))
+    return JackknifeEstimate(pooled, np.stack(left_out))

@@ -20,7 +20,7 @@ SEED_COLUMNS = ("method", "structure", "seed", "source_only", "dice", "supervise
 
 
 @dataclass(frozen=True)
-class Share:
+class GapShare:
     """Share of a gap; NaN where it is not defined.
 
     Attributes:
@@ -36,7 +36,7 @@ class Share:
     num_without_gap: int
 
 
-def share_of_gap(values: NDArray[np.float64], params: CompareParams) -> Share:
+def share_of_gap(values: NDArray[np.float64], params: CompareParams) -> GapShare:
     """Give the share of the gap between two bounds that a method closes, with its interval.
 
     Lower bound, method and upper bound are resampled together, so that the interval is that of a paired share.
@@ -61,7 +61,7 @@ def share_of_gap(values: NDArray[np.float64], params: CompareParams) -> Share:
         _, high = interval(np.append(shares, np.full(missing, shares.max())))
         ends = (low, high)
     share = float((method - lower) / (upper - lower)) if upper > lower else math.nan
-    return Share(share, *ends, missing)
+    return GapShare(share, *ends, missing)
 
 
 def gap_table(scores: DomainScores, params: CompareParams) -> pd.DataFrame:

@@ -155,9 +155,9 @@ def process_group(launch: Launch | None) -> Iterator[Processes]:
         return
     # Gloo passes objects and numbers on the CPU, NCCL the gradients on GPUs.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    place = f"tcp://{launch.address}:{launch.port}"
+    rendezvous = f"tcp://{launch.address}:{launch.port}"
     os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
-    method = "env://" if "RANK" in os.environ else place
+    method = "env://" if "RANK" in os.environ else rendezvous
     dist.init_process_group(backend, init_method=method, rank=launch.rank, world_size=launch.world_size)
     try:
         yield Processes(launch.rank, launch.world_size, local_world, device)

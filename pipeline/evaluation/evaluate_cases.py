@@ -72,7 +72,7 @@ def score_pair(
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """Scores of a model or of the atlas.
 
     Attributes:
@@ -101,7 +101,7 @@ def evaluate_cases(
     names: Sequence[str],
     params: EvaluateParams,
     view: View = View.PAIR,
-) -> Evaluated:
+) -> Evaluation:
     """Segment and score cases on their original grids; write label maps and tables into `folder`.
 
     What was segmented from the MR of a pair alone is scored against the label of that MR, which registration has
@@ -130,7 +130,7 @@ def evaluate_cases(
     return write_tables(folder, tables, params)
 
 
-def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams) -> Evaluated:
+def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams) -> Evaluation:
     """Write cases.csv, intervals.csv and bars.csv.
 
     Args:
@@ -142,7 +142,7 @@ def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluatePa
     intervals = interval_table(table, num_samples=params.bootstrap_samples, seed=params.seed)
     for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
         content.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DECIMALS}f")
-    return Evaluated(table, intervals)
+    return Evaluation(table, intervals)
 
 
 def _truths(cases: CaseSet, view: View) -> Mapping[str, Path]:

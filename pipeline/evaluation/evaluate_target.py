@@ -18,7 +18,7 @@ from pipeline.models.model_card import LoadedModel, load_model
 
 
 @dataclass(frozen=True)
-class Choice:
+class CandidateScore:
     """Weights that could have been kept.
 
     Attributes:
@@ -46,7 +46,7 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
     for epoch, file in find_candidates(model).items():
         candidate = load_model(model, file.name)
         dice = _target_dice(candidate, names, params, device)
-        choices.append(Choice(epoch, epoch == candidate.card.best_epoch, dice))
+        choices.append(CandidateScore(epoch, epoch == candidate.card.best_epoch, dice))
     table = pd.DataFrame([asdict(choice) for choice in choices], columns=list(CHOICE_COLUMNS))
     table.to_csv(folder / CHOICES_FILE, index=False, float_format="%.6f")
 

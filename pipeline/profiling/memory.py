@@ -35,7 +35,7 @@ class Memory:
     inference_mb: float
 
 
-class Gauge:
+class MemoryGauge:
     """Reads the memory in use and its peak, on a GPU or of this process."""
 
     def __init__(self, device: torch.device) -> None:
@@ -84,7 +84,7 @@ def measure_memory(work: Workload) -> Memory:
     Raises:
         UsageError: the network cannot be built.
     """
-    gauge = Gauge(work.device)
+    gauge = MemoryGauge(work.device)
     with _returning_freed():
         work.step(work.build_reference())()  # loads the libraries, starts the threads
         gc.collect()

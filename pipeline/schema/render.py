@@ -23,7 +23,7 @@ HEADER = """\
 
 
 @dataclass(frozen=True)
-class Key:
+class ParameterKey:
     """One leaf of params.yaml."""
 
     name: str
@@ -44,14 +44,14 @@ def render(params: BaseModel) -> str:
     return text
 
 
-def keys(params: BaseModel, prefix: str = "") -> Iterator[Key]:
+def keys(params: BaseModel, prefix: str = "") -> Iterator[ParameterKey]:
     """Walk the leaves, with dotted names."""
     for name, field in type(params).model_fields.items():
         value = getattr(params, name)
         if isinstance(value, BaseModel):
             yield from keys(value, f"{prefix}{name}.")
         else:
-            yield Key(prefix + name, value, allowed(field), field.description or "")
+            yield ParameterKey(prefix + name, value, allowed(field), field.description or "")
 
 
 def to_yaml(value: Any) -> str:

@@ -29,7 +29,7 @@ DAMAGE = (
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """An extracted file.
 
     Attributes:
@@ -62,7 +62,9 @@ class Budget:
             )
 
 
-def extract(archive: Path, target: Path, wanted: Callable[[str], bool], budget: Budget) -> list[Member]:
+def extract(
+    archive: Path, target: Path, wanted: Callable[[str], bool], budget: Budget
+) -> list[ArchiveMember]:
     """Take the wanted members out of a zip archive, into numbered files in `target`, checksums verified.
 
     Sizes are counted while writing, whatever the headers say.
@@ -86,7 +88,7 @@ def extract(archive: Path, target: Path, wanted: Callable[[str], bool], budget: 
         for info, path in zip(chosen, paths, strict=True):
             _write(archive, opened, info, path, budget)
     logger.info("%s: took %d of %d files", archive, len(chosen), len(members))
-    return [Member(info.filename, path) for info, path in zip(chosen, paths, strict=True)]
+    return [ArchiveMember(info.filename, path) for info, path in zip(chosen, paths, strict=True)]
 
 
 def _open(archive: Path) -> zipfile.ZipFile:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.cases.pairs import Subject
 from pipeline.sources.findings import require_sound
 from pipeline.sources.integrity import check_cohort, subjects
-from pipeline.sources.mmwhs import LaidOut, lay_out_mmwhs
+from pipeline.sources.mmwhs import LayoutOutcome, lay_out_mmwhs
 from pipeline.sources.params import DataParams
 from pipeline.sources.phantom import make_phantom_cohort
 
@@ -26,7 +26,7 @@ def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True
         ResourceError: no network or no disk space.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    laid_out = LaidOut()
+    laid_out = LayoutOutcome()
     if params.source == "phantom":
         make_phantom_cohort(folder, params.phantom)
     else:

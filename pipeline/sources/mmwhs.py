@@ -49,7 +49,7 @@ class CohortFiles:
 
 
 @dataclass
-class LaidOut:
+class LayoutOutcome:
     """What became of the files found.
 
     Attributes:
@@ -61,7 +61,7 @@ class LaidOut:
     findings: list[CohortFinding] = field(default_factory=list)
 
 
-def lay_out_mmwhs(folder: Path, params: DataParams) -> LaidOut:
+def lay_out_mmwhs(folder: Path, params: DataParams) -> LayoutOutcome:
     """Fill an empty folder with the cohort that the parameters name, `ct_train_1001_image.nii.gz` and so on.
 
     Files of the user are copied, never linked: what happens to the originals afterwards does not reach the
@@ -89,9 +89,9 @@ def lay_out_mmwhs(folder: Path, params: DataParams) -> LaidOut:
     return laid_out
 
 
-def lay_out(found: list[CohortFiles], folder: Path) -> LaidOut:
+def lay_out(found: list[CohortFiles], folder: Path) -> LayoutOutcome:
     """Copy or move files to their published names; a name twice is a finding unless the content is equal."""
-    result = LaidOut()
+    result = LayoutOutcome()
     ordered = sorted(found, key=lambda file: (file.case, file.origin))
     for file in track(ordered, "collect", len(ordered)):
         name = file.case.file_name

@@ -22,10 +22,10 @@ from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
-from pipeline.target_domain.prepared import Prepared, Sections
+from pipeline.target_domain.prepared import PreparedDomain, Sections
 
 
-def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scratch: Path) -> Prepared:
+def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scratch: Path) -> PreparedDomain:
     """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
     Args:
@@ -46,7 +46,7 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
     write_cases(pairs, atlases, sections, folder / TARGET_CASES)
     roles = {role: [pair.name for pair in select(pairs, role)] for role in ROLES}
     labels = {pair.name: pair.ct.label for pair in pairs if pair.ct.label}
-    return Prepared(Domain("cohort", None, roles), labels)
+    return PreparedDomain(Domain("cohort", None, roles), labels)
 
 
 def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:

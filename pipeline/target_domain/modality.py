@@ -14,7 +14,7 @@ from pipeline.cropping.heart_box import Atlas
 from pipeline.cropping.params import CropParams
 from pipeline.paths import MANIFEST
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
-from pipeline.target_domain.prepared import Prepared, Sections
+from pipeline.target_domain.prepared import PreparedDomain, Sections
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MODALITIES: dict[Scenario, tuple[Modality, Modality]] = {
 }
 
 
-def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Prepared:
+def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> PreparedDomain:
     """Crop the source images with their labels and the target images without, into folders of `folder`.
 
     A subject has the role that its pair has. The heart boxes of both are found by labelled training subjects of the
@@ -47,7 +47,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Pr
     ]
     crop_cases(tasks, sections.crop)
     labels = {subject.name: subject.label for subject in _all(target) if subject.label}
-    return Prepared(Domain(scenario, _names(source), _names(target)), labels)
+    return PreparedDomain(Domain(scenario, _names(source), _names(target)), labels)
 
 
 def source_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> TargetCropTask:

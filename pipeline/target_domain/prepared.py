@@ -19,7 +19,7 @@ class Sections:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDomain:
     """A domain whose images are written.
 
     Attributes:

@@ -13,7 +13,7 @@ from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from pipeline.adaptation.params import AdaptParams
 from pipeline.errors import UsageError
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, Step
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)
@@ -31,7 +31,7 @@ class AdaptationObjective(ExtraObjective):
     """
 
     measures = MEASURES
-    rests = True  # the discriminators, in steps that see no target
+    has_unused_parts = True  # the discriminators, in steps that see no target
 
     def __init__(self, network: nn.Module, params: AdaptParams) -> None:
         if not isinstance(network, LayeredNetwork):
@@ -59,12 +59,12 @@ class AdaptationObjective(ExtraObjective):
             else []
         )
 
-    def target_turn(self, number: int, progress: float) -> int | None:
+    def target_batch_number(self, number: int, progress: float) -> int | None:
         """Count the steps that are a multiple of `every`, from `start` on."""
-        turn, rest = divmod(number, self._params.every)
-        return None if rest or progress < self._params.start else turn
+        batch_number, rest = divmod(number, self._params.every)
+        return None if rest or progress < self._params.start else batch_number
 
-    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
         """Run both domains through the network, or in a step without a target the source alone."""
         target = step.target
         if target is None:

@@ -10,24 +10,24 @@ from pipeline.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
-class TargetTurn:
+class TargetBatch:
     """Samples of the target domain, of a step that sees it.
 
     Attributes:
         image: `(t, 2, d, h, w)`; there is no label.
-        number: number that `target_turn` gave for the step.
+        number: number that `target_batch_number` gave for the step.
     """
 
     image: Tensor
     number: int
 
-    def to(self, device: torch.device) -> "TargetTurn":
+    def to(self, device: torch.device) -> "TargetBatch":
         """The same on a device."""
-        return TargetTurn(self.image.to(device, non_blocking=True), self.number)
+        return TargetBatch(self.image.to(device, non_blocking=True), self.number)
 
 
 @dataclass(frozen=True)
-class Step:
+class StepInput:
     """What an extra objective may look at in a step, on the device of the process.
 
     Attributes:
@@ -40,7 +40,7 @@ class Step:
 
     image: Tensor
     label: Tensor
-    target: TargetTurn | None
+    target: TargetBatch | None
     number: int
     progress: float
 
@@ -72,12 +72,12 @@ class ExtraObjective:
         names: names of the terms.
         measures: names of the figures.
         module: module to be called in the forward pass, by way of `forward`.
-        rests: whether parts of the module are not used in every step.
+        has_unused_parts: whether parts of the module are not used in every step.
     """
 
     names: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
-    rests = False
+    has_unused_parts = False
 
     def __init__(self, network: nn.Module) -> None:
         self.module = network
@@ -87,7 +87,7 @@ class ExtraObjective:
         """Fixed weights of the terms: Eq. 23 balances the supervised objectives only."""
         return [1.0] * len(self.names)
 
-    def target_turn(self, number: int, progress: float) -> int | None:
+    def target_batch_number(self, number: int, progress: float) -> int | None:
         """Tell which batch of the target domain a step needs.
 
         Args:
@@ -99,7 +99,7 @@ class ExtraObjective:
         """
         return None
 
-    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
         """Run the forward pass on `module`, which is the own one or a wrapper around it."""
         nothing = torch.zeros(0, device=step.image.device)
         return ObjectiveTerms(module(step.image), nothing, nothing)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
-from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, Step
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 
 class FlowNetwork(nn.Module):
@@ -41,7 +41,7 @@ class FlowObjective(ExtraObjective):
         """That of the parameters."""
         return [self._weight]
 
-    def forward(self, module: nn.Module, step: Step) -> ObjectiveTerms:
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
         """Give logits and penalty."""
         logits, penalty = module(step.image, step.number)
         return ObjectiveTerms(logits, penalty[None], torch.zeros(0, device=step.image.device))

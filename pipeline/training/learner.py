@@ -17,7 +17,7 @@ from crossmodalnet.networks.common.parameter_groups import parameter_groups
 from pipeline.compute.distributed import Processes
 from pipeline.errors import DivergenceError
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.extra_objective import ExtraObjective, Step, TargetTurn
+from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
 from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams
 
@@ -85,7 +85,7 @@ class Learner:
         if processes.world_size > 1:
             ids = [self._device] if self._device.type == "cuda" else None
             self._parallel = DistributedDataParallel(
-                self._parallel, device_ids=ids, find_unused_parameters=self._extra.rests
+                self._parallel, device_ids=ids, find_unused_parameters=self._extra.has_unused_parts
             )
 
     @property
@@ -103,9 +103,9 @@ class Learner:
         """Figures that a step gives beside its losses."""
         return self._extra.measures
 
-    def target_turn(self, number: int, progress: float) -> int | None:
+    def target_batch_number(self, number: int, progress: float) -> int | None:
         """Tell which batch of the target domain a step needs, if it needs one."""
-        return self._extra.target_turn(number, progress)
+        return self._extra.target_batch_number(number, progress)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -121,9 +121,9 @@ class Learner:
         batch: Batch,
         lr: float,
         number: int,
-        place: str,
+        step_name: str,
         *,
-        target: TargetTurn | None = None,
+        target: TargetBatch | None = None,
         progress: float = 0.0,
     ) -> tuple[list[float], list[float]]:
         """Take one step on this process's share of a global batch.
@@ -132,7 +132,7 @@ class Learner:
             batch: the share.
             lr: learning rate.
             number: number of the step in the whole training, for the running mean.
-            place: epoch and step in words, for the error.
+            step_name: epoch and step in words, for the error.
             target: the share of samples of the target domain; None where the step is of the source alone.
             progress: share of the training that is done, 0 to 1.
 
@@ -146,21 +146,23 @@ class Learner:
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
         label = batch.label.to(self._device, non_blocking=True)
-        turn = None if target is None else target.to(self._device)
+        target_batch = None if target is None else target.to(self._device)
         with self.autocast():
-            found = self._extra.forward(self._parallel, Step(image, label, turn, number, progress))
-        losses = torch.cat([evaluate_objectives(self.balancer.names, found.logits, label), found.terms])
-        means = self._processes.mean([*losses.detach().tolist(), *found.measures.tolist()])
+            outcome = self._extra.forward(
+                self._parallel, StepInput(image, label, target_batch, number, progress)
+            )
+        losses = torch.cat([evaluate_objectives(self.balancer.names, outcome.logits, label), outcome.terms])
+        means = self._processes.mean([*losses.detach().tolist(), *outcome.measures.tolist()])
         values, measures = means[: len(losses)], means[len(losses) :]
         if not all(math.isfinite(value) for value in values):
-            self._fail(values, batch, place)
+            self._fail(values, batch, step_name)
         weights = torch.tensor(self.weights, dtype=losses.dtype, device=self._device)
         self._update((weights * losses).sum(), lr)
         self.balancer.update(values[: len(self.balancer.names)])
         self._average(number)
         self._extra.after_step()
         names = zip(self.names, values, strict=True)
-        return [math.nan if name in found.absent else value for name, value in names], measures
+        return [math.nan if name in outcome.absent else value for name, value in names], measures
 
     def check_finite(self) -> None:
         """Make sure that the weights are numbers.
@@ -225,11 +227,11 @@ class Learner:
             for mean, value in zip(self._averaged.buffers(), self.network.buffers(), strict=True):
                 mean.copy_(value)
 
-    def _fail(self, values: list[float], batch: Batch, place: str) -> None:
+    def _fail(self, values: list[float], batch: Batch, step_name: str) -> None:
         cases = sorted({name for names in self._processes.gather(batch.names) for name in names})
         losses = ", ".join(f"{name} {value}" for name, value in zip(self.names, values, strict=True))
         raise DivergenceError(
-            f"loss is not finite in {place}: {losses}; cases of the batch: {', '.join(cases)}. "
+            f"loss is not finite in {step_name}: {losses}; cases of the batch: {', '.join(cases)}. "
             "Look at these cases, or lower train.lr"
         )
 

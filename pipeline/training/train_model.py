@@ -35,7 +35,7 @@ from pipeline.training.losses import LossesParams
 from pipeline.training.network import NetworkSection
 from pipeline.training.networks import NETWORKS
 from pipeline.training.params import TrainParams
-from pipeline.training.trainer import Target, Trainer, TrainingState
+from pipeline.training.trainer import TargetDomain, Trainer, TrainingState
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
         PipelineError: as `run_training`.
     """
     cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
-    trainer, course = run_training(params, cohort, seed, processes)
+    trainer, state = run_training(params, cohort, seed, processes)
     if processes.is_main:
-        card = make_card(params, seed, cohort, course)
+        card = make_card(params, seed, cohort, state)
         folder = of_run(MODELS, params.name, seed)
-        save_model(folder, card, course.best, trainer.last_weights(), trainer.candidates())
-        write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), course.rows)
+        save_model(folder, card, state.best, trainer.last_weights(), trainer.candidates())
+        write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), state.rows)
 
 
 def run_training(
@@ -236,12 +236,12 @@ def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> T
     )
 
 
-def _target(params: ModelParams, cohort: Cohort, seed: int) -> Target | None:
+def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | None:
     """Give the domain that a training adapts to; its samples are drawn apart from the source's."""
     if params.adapt is None or not cohort.target:
         return None
     samples = _samples(params, cohort.target, sample_seed(seed, 2))
-    return Target(samples, cohort.target, params.adapt.entropy_weight)
+    return TargetDomain(samples, cohort.target, params.adapt.entropy_weight)
 
 
 def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraObjective]:
@@ -251,7 +251,7 @@ def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraOb
     return lambda network: make_flow_objective(network, weight) if weight else ExtraObjective(network)
 
 
-def make_card(params: ModelParams, seed: int, cohort: Cohort, course: TrainingState) -> ModelCard:
+def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingState) -> ModelCard:
     """Write down what the model is."""
     return ModelCard(
         name=params.name,
@@ -273,8 +273,8 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, course: TrainingSt
         data_fingerprint=cohort.fingerprint,
         training_pairs=_names(cohort.training),
         validation_pairs=_names(cohort.validation),
-        best_epoch=course.best_epoch,
-        validation_dice=course.best_dice,
+        best_epoch=state.best_epoch,
+        validation_dice=state.best_dice,
     )
 
 

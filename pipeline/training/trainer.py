@@ -28,11 +28,11 @@ from pipeline.models.checkpoint import (
     write_checkpoint,
 )
 from pipeline.training.curves import EpochSums, Row, balanced_loss
-from pipeline.training.extra_objective import TargetTurn
+from pipeline.training.extra_objective import TargetBatch
 from pipeline.training.learner import Learner, learning_rate
 from pipeline.training.params import TrainParams
 from pipeline.training.progress import TrainingProgress, peak_memory_mb
-from pipeline.training.validation import Where, target_entropy, validate
+from pipeline.training.validation import ValidationSettings, target_entropy, validate
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,7 +43,7 @@ VALIDATION = ("val_dice", "target_entropy", "score")
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetDomain:
     """The domain that a training adapts to; nothing here looks at a label of it.
 
     Attributes:
@@ -114,7 +114,7 @@ class Trainer:
         seed: int,
         processes: Processes,
         work: Path,
-        target: Target | None = None,
+        target: TargetDomain | None = None,
     ) -> None:
         self._target = target
         self._learner = learner
@@ -125,7 +125,7 @@ class Trainer:
         self._processes = processes
         self._work = work
         self._checkpoint = work / CHECKPOINT
-        self._course = TrainingState(EpochSums.start(learner.names, learner.measures))
+        self._state = TrainingState(EpochSums.start(learner.names, learner.measures))
 
     @property
     def num_steps(self) -> int | None:
@@ -139,8 +139,8 @@ class Trainer:
     @property
     def _finished(self) -> bool:
         """Whether the budget is used up."""
-        course, params = self._course, self._params
-        return course.epoch >= params.epochs if self._counts_epochs else course.seconds >= params.seconds
+        state, params = self._state, self._params
+        return state.epoch >= params.epochs if self._counts_epochs else state.seconds >= params.seconds
 
     def run(self) -> TrainingState:
         """Train to the end, from where an earlier run with the same parameters stopped.
@@ -152,8 +152,8 @@ class Trainer:
         lock = exclusive(self._checkpoint.parent) if self._processes.is_main else nullcontext()
         with lock, StopRequest() as stop, reproducible(self._processes, self._params.num_threads):
             self._resume()
-            course = self._course
-            done = course.epoch * self._training.steps_per_epoch + course.sums.steps
+            state = self._state
+            done = state.epoch * self._training.steps_per_epoch + state.sums.steps
             progress = TrainingProgress(
                 num_epochs=self._params.epochs if self._counts_epochs else None,
                 num_steps=self.num_steps,
@@ -165,7 +165,7 @@ class Trainer:
                 while not self._finished:
                     self._run_epoch(progress, stop)
             self._learner.check_finite()
-        return course
+        return state
 
     def last_weights(self) -> dict[str, Tensor]:
         """The weights as they are now."""
@@ -176,40 +176,40 @@ class Trainer:
         return [] if self._target is None else list(find_candidates(self._work).values())
 
     def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
-        course, size, learner = self._course, self._params.batch_size, self._learner
+        state, size, learner = self._state, self._params.batch_size, self._learner
         last = self._clock()
         rank, world_size = self._processes.rank, self._processes.world_size
         threads = _augmenting_threads(self._processes)
         batches = self._training.batches(
-            course.epoch, first_step=course.sums.steps, rank=rank, world_size=world_size, threads=threads
+            state.epoch, first_step=state.sums.steps, rank=rank, world_size=world_size, threads=threads
         )
         targets: Generator[Batch, None, None] | None = None
         for batch in batches:
-            step = course.sums.steps
-            number = course.epoch * self._training.steps_per_epoch + step
+            step = state.sums.steps
+            number = state.epoch * self._training.steps_per_epoch + step
             progress_made = self._progress(number)
-            turn = learner.target_turn(number, progress_made) if self._target else None
-            target: TargetTurn | None = None
-            if self._target and turn is not None:
+            batch_number = learner.target_batch_number(number, progress_made) if self._target else None
+            target: TargetBatch | None = None
+            if self._target and batch_number is not None:
                 targets = targets or self._target.samples.stream(
-                    turn, rank=rank, world_size=world_size, threads=threads
+                    batch_number, rank=rank, world_size=world_size, threads=threads
                 )
-                target = TargetTurn(next(targets).image, turn)
+                target = TargetBatch(next(targets).image, batch_number)
             # Seeded by the step, stochastic depth and the like need no generator's state to resume.
             torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
             weights = learner.weights
-            place = f"epoch {course.epoch + 1}, step {step + 1}"
+            step_name = f"epoch {state.epoch + 1}, step {step + 1}"
             losses, measures = learner.step(
                 batch,
                 self._learning_rate(number),
                 number,
-                place,
+                step_name,
                 target=target,
                 progress=progress_made,
             )
             now = self._clock()
-            course.sums.add(losses, weights, now - last, measures)
-            progress.step(course.epoch, balanced_loss(losses, weights), size / max(now - last, 1e-9))
+            state.sums.add(losses, weights, now - last, measures)
+            progress.step(state.epoch, balanced_loss(losses, weights), size / max(now - last, 1e-9))
             last = now
             self._stop_if_asked(stop)
             if not self._counts_epochs and self._finished:
@@ -230,55 +230,53 @@ class Trainer:
         """Learning rate of a step, by its number or by the share of the time that has gone."""
         if self.num_steps is not None:
             return learning_rate(number, self.num_steps, self._params)
-        return learning_rate(TICKS * self._course.seconds / self._params.seconds, TICKS, self._params)
+        return learning_rate(TICKS * self._state.seconds / self._params.seconds, TICKS, self._params)
 
     def _progress(self, number: int) -> float:
         """Share of the budget that is used up before a step, 0 to 1."""
         if self.num_steps is not None:
             return number / self.num_steps
-        return min(1.0, self._course.seconds / self._params.seconds)
+        return min(1.0, self._state.seconds / self._params.seconds)
 
     def _end_epoch(self, progress: TrainingProgress) -> None:
-        course, params = self._course, self._params
-        is_last = course.epoch + 1 == params.epochs if self._counts_epochs else self._finished
+        state, params = self._state, self._params
+        is_last = state.epoch + 1 == params.epochs if self._counts_epochs else self._finished
         # The first epoch too, so that a curve never starts from a number that was not measured.
-        validated = is_last or course.epoch == 0 or (course.epoch + 1) % params.validate_every == 0
-        validation = self._validate() if validated else _validation_of(course.rows[-1])
+        validated = is_last or state.epoch == 0 or (state.epoch + 1) % params.validate_every == 0
+        validation = self._validate() if validated else _validation_of(state.rows[-1])
         memory = max(self._processes.gather(peak_memory_mb(self._processes.device)))
-        steps = course.sums.steps
-        row = course.sums.row(
-            course.epoch,
-            lr=self._learning_rate(course.epoch * self._training.steps_per_epoch + steps - 1),
+        steps = state.sums.steps
+        row = state.sums.row(
+            state.epoch,
+            lr=self._learning_rate(state.epoch * self._training.steps_per_epoch + steps - 1),
             validation=validation,
             num_samples=steps * params.batch_size,
             peak_memory_mb=memory,
         )
-        course.rows.append(row)
+        state.rows.append(row)
         progress.epoch(row, validated=validated)
-        course.epoch += 1
-        course.sums = EpochSums.start(self._learner.names, self._learner.measures)
-        if is_last or course.epoch % params.checkpoint_every == 0:
+        state.epoch += 1
+        state.sums = EpochSums.start(self._learner.names, self._learner.measures)
+        if is_last or state.epoch % params.checkpoint_every == 0:
             self._save()
 
     def _validate(self) -> dict[str, float]:
         """Score the weights, and keep them if none were better; gives the columns of the curve."""
-        course, learner = self._course, self._learner
-        where = Where(self._params.patch_size, learner.autocast, self._processes)
-        row = {"val_dice": validate(learner.evaluated, self._validation, where)}
+        state, learner = self._state, self._learner
+        settings = ValidationSettings(self._params.patch_size, learner.autocast, self._processes)
+        row = {"val_dice": validate(learner.evaluated, self._validation, settings)}
         score = row["val_dice"]
         if self._target is not None:
-            row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, where)
+            row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, settings)
             score -= self._target.entropy_weight * row["target_entropy"]
             row["score"] = score
             if self._processes.is_main:
                 save_tensors(
-                    candidate_file(self._work, course.epoch + 1), self.last_weights(), {"format": "pt"}
+                    candidate_file(self._work, state.epoch + 1), self.last_weights(), {"format": "pt"}
                 )
-        if score >= course.best_score:  # of equal ones the later: it has seen more
-            course.best_score, course.best_dice, course.best_epoch = score, row["val_dice"], course.epoch + 1
-            course.best = {
-                name: tensor.detach().cpu().clone() for name, tensor in self.last_weights().items()
-            }
+        if score >= state.best_score:  # of equal ones the later: it has seen more
+            state.best_score, state.best_dice, state.best_epoch = score, row["val_dice"], state.epoch + 1
+            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.last_weights().items()}
         return row
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
@@ -286,39 +284,39 @@ class Trainer:
         if not sum(self._processes.sum([float(stop.received)])):
             return
         self._save()
-        steps, course = self._training.steps_per_epoch, self._course
+        steps, state = self._training.steps_per_epoch, self._state
         of = f" of {self._params.epochs}" if self._counts_epochs else ""
         raise InterruptedRunError(
-            f"training stopped in epoch {course.epoch + 1}{of}, "
-            f"step {course.sums.steps} of {steps}; run it again to go on from there"
+            f"training stopped in epoch {state.epoch + 1}{of}, "
+            f"step {state.sums.steps} of {steps}; run it again to go on from there"
         )
 
     def _save(self) -> None:
         if not self._processes.is_main:
             return
-        tensors = self._learner.tensors(finished=self._finished) | prefixed("best", self._course.best)
-        values = {"course": self._course.state(), **self._learner.values()}
+        tensors = self._learner.tensors(finished=self._finished) | prefixed("best", self._state.best)
+        values = {"course": self._state.state(), **self._learner.values()}
         write_checkpoint(self._checkpoint, Checkpoint(tensors, values))
 
     def _resume(self) -> None:
         # The other processes may be on machines that do not see the main one's files.
-        found = self._processes.broadcast(
+        checkpoint = self._processes.broadcast(
             read_checkpoint(self._checkpoint) if self._processes.is_main else None
         )
-        if found is None:
+        if checkpoint is None:
             return
-        self._learner.restore(found)
-        values = dict(found.values["course"])
+        self._learner.restore(checkpoint)
+        values = dict(checkpoint.values["course"])
         sums = EpochSums(
             **values.pop("sums"), names=self._learner.names, measure_names=self._learner.measures
         )
-        self._course = TrainingState(sums, **values, best=found.part("best"))
+        self._state = TrainingState(sums, **values, best=checkpoint.part("best"))
         if self._processes.is_main:
             logger.info(
                 "%s (%s)",
                 "trained before with these parameters, data and code: taking the result"
                 if self._finished
-                else f"going on in epoch {self._course.epoch + 1}, step {sums.steps + 1}",
+                else f"going on in epoch {self._state.epoch + 1}, step {sums.steps + 1}",
                 self._checkpoint,
             )
 

@@ -16,13 +16,13 @@ OVERLAP = 0.25
 
 
 @dataclass(frozen=True)
-class Where:
+class ValidationSettings:
     """How a network sees cases.
 
     Attributes:
-        patch_size: voxels that it sees at once.
+        patch_size: voxels that the network sees at once.
         precision: precision of the forward passes.
-        processes: among which the cases are shared out.
+        processes: processes among which the cases are shared out.
     """
 
     patch_size: tuple[int, int, int]
@@ -30,32 +30,34 @@ class Where:
     processes: Processes
 
 
-def validate(network: nn.Module, cases: Sequence[LabelledCase], where: Where) -> float:
+def validate(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
     """Mean over cases of their mean Dice."""
 
     def dice(case: LabelledCase, probabilities: Tensor) -> float:
         return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
 
-    return _mean_over_cases(dice, network, cases, where)
+    return _mean_over_cases(dice, network, cases, settings)
 
 
-def target_entropy(network: nn.Module, cases: Sequence[LabelledCase], where: Where) -> float:
+def target_entropy(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
     """Mean over images of how unsure the network is of them, 0 to 1; their labels are not looked at."""
-    return _mean_over_cases(lambda _, probabilities: balanced_entropy(probabilities), network, cases, where)
+    return _mean_over_cases(
+        lambda _, probabilities: balanced_entropy(probabilities), network, cases, settings
+    )
 
 
 def _mean_over_cases(
     score: Callable[[LabelledCase, Tensor], float],
     network: nn.Module,
     cases: Sequence[LabelledCase],
-    where: Where,
+    settings: ValidationSettings,
 ) -> float:
-    processes, scores = where.processes, [0.0] * len(cases)
-    with where.precision():
+    processes, scores = settings.processes, [0.0] * len(cases)
+    with settings.precision():
         for number in range(processes.rank, len(cases), processes.world_size):
             image = cases[number].image.to(processes.device)
             probabilities = predict_probabilities(
-                network, image, patch_size=where.patch_size, overlap=OVERLAP
+                network, image, patch_size=settings.patch_size, overlap=OVERLAP
             )
             scores[number] = score(cases[number], probabilities)
     # One process gives a score, the others zeros: the sum does not depend on their number.

@@ -142,7 +142,7 @@ class NNFormerAttention(nn.Module):
         return projected
 
 
-class Block(nn.Module):
+class NNFormerBlock(nn.Module):
     """A pre-norm transformer block with attention within windows: of a map, or of a map to a skip connection.
 
     Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).

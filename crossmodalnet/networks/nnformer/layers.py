@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.nnformer.attention import Block
+from crossmodalnet.networks.nnformer.attention import NNFormerBlock
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Upsample(nn.Module):
         return channels_last(self.up(x, output_size=least))[:, :d, :h, :w]
 
 
-class Head(nn.Module):
+class NNFormerHead(nn.Module):
     """Tokens to the logits of their voxels, by a transposed convolution."""
 
     def __init__(self, dim: int, num_classes: int, patch: Triple) -> None:
@@ -135,7 +135,7 @@ class EncoderStage(nn.Module):
     """
 
     def __init__(
-        self, blocks: Iterable[Block], downsample: Downsample | None, *, checkpointing: bool
+        self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None, *, checkpointing: bool
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
@@ -152,7 +152,7 @@ class EncoderStage(nn.Module):
 class DecoderStage(nn.Module):
     """The way up to one level, a block that attends to its skip connection, and blocks of self-attention."""
 
-    def __init__(self, upsample: Upsample, blocks: Iterable[Block], *, checkpointing: bool) -> None:
+    def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock], *, checkpointing: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.Upsample = upsample

@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.nnformer.attention import Block, WindowRule
+from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule
 from crossmodalnet.networks.nnformer.config import SIZES, NNFormerConfig
 from crossmodalnet.networks.nnformer.layers import (
     DecoderStage,
     Downsample,
     Embedding,
     EncoderStage,
-    Head,
+    NNFormerHead,
     Upsample,
 )
 
@@ -38,7 +38,8 @@ class Encoder(nn.Module):
         ):
             dim = config.channels << level
             blocks = [
-                Block(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
+                NNFormerBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates))
+                for i in range(depth)
             ]
             last = level == config.num_levels - 1
             down = None if last else Downsample(dim, config.strides[level], config.paddings[level])
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
             # Rates rise from the deepest level to the finest, in the order of use.
             of_level = rates[sum(depths[level + 1 :]) :][:depth]
             blocks = [
-                Block(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
+                NNFormerBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
                 for i, rate in enumerate(of_level)
             ]
             up = Upsample(2 * dim, config.strides[level])
@@ -132,7 +133,7 @@ class NNFormer(nn.Module):
         self.deep_supervision = deep_supervision and config.deep_supervision
         num_heads = config.num_levels - 1 if self.deep_supervision else 1
         self.final = nn.ModuleList(
-            Head(config.channels << level, num_classes, config.patch) for level in range(num_heads)
+            NNFormerHead(config.channels << level, num_classes, config.patch) for level in range(num_heads)
         )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

@@ -33,7 +33,7 @@ MINUS, SUPERSCRIPTS = "−", str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶
 
 
 @dataclass(frozen=True)
-class Tag:
+class VerdictTag:
     """A verdict in print: its class in style.css, its sign and its words."""
 
     kind: str
@@ -56,7 +56,7 @@ class Claim:
 
     key: str
     statement: Statement
-    tag: Tag
+    tag: VerdictTag
     why: str
     details: Sequence[tuple[str, str]]
     numbers: Sequence[tuple[str, str]]
@@ -87,7 +87,7 @@ class ModelClaims:
 
     title: str
     seed: int
-    counts: Sequence[tuple[int, Tag]]
+    counts: Sequence[tuple[int, VerdictTag]]
     summary: str
     groups: Sequence[ClaimGroup]
     num_left_out: int
@@ -127,9 +127,9 @@ def claims_section(artefacts: Artefacts) -> ClaimsSection | None:
     )
 
 
-def tag_of(verdict: Verdict) -> Tag:
+def tag_of(verdict: Verdict) -> VerdictTag:
     """Print a verdict."""
-    return Tag(verdict.name.lower(), SIGNS[verdict], verdict.value)
+    return VerdictTag(verdict.name.lower(), SIGNS[verdict], verdict.value)
 
 
 def count_words(counts: Mapping[Verdict, int]) -> str:

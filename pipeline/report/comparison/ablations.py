@@ -15,7 +15,7 @@ from pipeline.report.charts.tables import DASH, Table, format_value
 from pipeline.report.comparison.figures import ablation_chart
 from pipeline.report.comparison.section import (
     ABLATIONS,
-    Said,
+    MetricStatements,
     entries,
     interval,
     is_general,
@@ -49,7 +49,7 @@ class AblationSection:
     sentences: Sequence[str]
     table: Table
     chart: str
-    said: Said
+    said: MetricStatements
     pairwise: Sequence[tuple[str, Table]]
 
 
@@ -69,7 +69,7 @@ def ablation_section(artefacts: Artefacts) -> AblationSection | None:
         sentences=[_sentence(n, gains["dice"][n], gains["hd95_mm"][n], times[n]) for n in names],
         table=_table(artefacts, gains["dice"], gains["hd95_mm"], times),
         chart=ablation_chart(gains, times),
-        said=Said("", True, entries(general)),
+        said=MetricStatements("", True, entries(general)),
         pairwise=pairwise_tables(tested),
     )
 

@@ -25,7 +25,7 @@ ABLATIONS = "ablations"
 
 
 @dataclass(frozen=True)
-class Said:
+class MetricStatements:
     """Statements on one metric: its title, whether it is one of the paper's, and label, kind and text of each."""
 
     title: str
@@ -54,9 +54,9 @@ class ComparisonSection:
     rates: Table
     rate_warnings: Sequence[str]
     untuned: Sequence[str]
-    standings: Said
+    standings: MetricStatements
     ranks: str
-    said: Sequence[Said]
+    said: Sequence[MetricStatements]
     pairwise: Sequence[tuple[str, Table]]
 
 
@@ -75,7 +75,7 @@ def comparison_section(artefacts: Artefacts) -> ComparisonSection | None:
         rates=rates,
         rate_warnings=warnings,
         untuned=[t.title for t in artefacts.trainings if not artefacts.trials[t.name]],
-        standings=Said("", True, entries(sorted(standings, key=is_general))),
+        standings=MetricStatements("", True, entries(sorted(standings, key=is_general))),
         ranks="" if found.ranks.empty else rank_chart(artefacts.results, found.ranks),
         said=_said([statement for statement in spoken if statement not in standings]),
         pairwise=[
@@ -102,12 +102,14 @@ def is_general(statement: StatementRecord) -> bool:
     return statement.metric not in [metric.key for metric in METRICS]
 
 
-def _said(statements: Sequence[StatementRecord]) -> list[Said]:
+def _said(statements: Sequence[StatementRecord]) -> list[MetricStatements]:
     """Group statements by metric, in the order in which the metrics are printed."""
     groups = []
     for metric in METRICS:
         if found := entries([s for s in statements if s.metric == metric.key]):
-            groups.append(Said(MEAN_TITLES.get(metric.key, metric.title), metric.key in KEYS, found))
+            groups.append(
+                MetricStatements(MEAN_TITLES.get(metric.key, metric.title), metric.key in KEYS, found)
+            )
     return groups
 
 

@@ -11,7 +11,7 @@ from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate
 from pipeline.report.charts.drawing import metric_of
 from pipeline.report.charts.tables import DASH, Table, format_interval, format_value
-from pipeline.report.comparison.section import ABLATIONS, Said, entries
+from pipeline.report.comparison.section import ABLATIONS, MetricStatements, entries
 from pipeline.report.robustness.misregistration_figures import misregistration_chart
 
 
@@ -30,8 +30,8 @@ class MisregistrationSection:
     chart: str
     degrees: str
     table: Table
-    said: Said
-    ablations: Said
+    said: MetricStatements
+    ablations: MetricStatements
 
 
 def misregistration_section(artefacts: Artefacts) -> MisregistrationSection | None:
@@ -46,8 +46,10 @@ def misregistration_section(artefacts: Artefacts) -> MisregistrationSection | No
         chart=misregistration_chart(artefacts.models, variants, found.table),
         degrees=f"{found.table['turned_degrees'].max():g}",
         table=_table(found, measured),
-        said=Said("", True, entries([statement for statement in found.statements if statement not in parts])),
-        ablations=Said("", False, entries(parts)),
+        said=MetricStatements(
+            "", True, entries([statement for statement in found.statements if statement not in parts])
+        ),
+        ablations=MetricStatements("", False, entries(parts)),
     )
 
 

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossmodalnet.theory.entropy_bound import Bound, bound, judge_corollary_1
+from crossmodalnet.theory.entropy_bound import EntropyBound, bound, judge_corollary_1
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.tokens import LayerTokens
 
-GIVEN = Bound(
+GIVEN = EntropyBound(
     "embedding",
     information=0.5,
     entropy_ct=2.0,

@@ -8,18 +8,18 @@ from crossmodalnet.theory.flow_verdicts import (
     judge_theorem_2_7,
     of_either,
 )
-from crossmodalnet.theory.jackknife import Jackknifed
+from crossmodalnet.theory.jackknife import JackknifeEstimate
 
 NAMES = ("image", "embedding", "encoder 1", "encoder 2")
 
 
-def _series(*values: float, spread: float = 0.001, num_cases: int = 5) -> Jackknifed:
+def _series(*values: float, spread: float = 0.001, num_cases: int = 5) -> JackknifeEstimate:
     """Information at each layer, with intervals of about 5.6 times the spread either way."""
     signs = np.array([1, -1, 1, -1, 0])[:num_cases, None] * np.array([1, -1, 1, -1])[: len(values)]
-    return Jackknifed(np.array(values), np.array(values) + spread * signs)
+    return JackknifeEstimate(np.array(values), np.array(values) + spread * signs)
 
 
-def _both(first: Jackknifed, second: Jackknifed | None = None) -> dict[str, Jackknifed]:
+def _both(first: JackknifeEstimate, second: JackknifeEstimate | None = None) -> dict[str, JackknifeEstimate]:
     return {"copula": first, "knn": first if second is None else second}
 
 
@@ -48,8 +48,8 @@ def test_theorem_2_4_fails_where_both_find_the_same_loss():
         _both(FALLING, RISING),  # by one estimator alone
         _both(FALLING, _series(0.5, 0.3, 0.4, 0.6)),  # at different layers
         _both(_series(0.5, 0.7, 0.3, 0.4, spread=0.2)),  # within the interval
-        _both(Jackknifed(FALLING.pooled, np.empty((0, 4)))),  # one case
-        _both(Jackknifed(RISING.pooled, np.empty((0, 4)))),
+        _both(JackknifeEstimate(FALLING.pooled, np.empty((0, 4)))),  # one case
+        _both(JackknifeEstimate(RISING.pooled, np.empty((0, 4)))),
     ],
 )
 def test_neither_theorem_is_decided_without_agreement_and_confidence(estimates):

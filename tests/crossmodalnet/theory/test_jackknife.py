@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.theory.jackknife import Jackknifed, leave_one_out
+from crossmodalnet.theory.jackknife import JackknifeEstimate, leave_one_out
 
 VALUES = np.array([[1.0, 10.0], [2.0, 14.0], [6.0, 12.0]])
 
@@ -36,6 +36,8 @@ def test_a_single_case_has_no_interval_and_no_significance():
 
 
 def test_what_lies_above_and_below():
-    found = Jackknifed(np.array([-1.0, 0.0, 1.0]), np.array([[-1.0, 0.0, 1.0], [-1.001, 0.001, 1.001]]))
+    found = JackknifeEstimate(
+        np.array([-1.0, 0.0, 1.0]), np.array([[-1.0, 0.0, 1.0], [-1.001, 0.001, 1.001]])
+    )
     assert found.below().tolist() == [True, False, False]
     assert found.above().tolist() == [False, False, True]

@@ -15,7 +15,7 @@ from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from pipeline.errors import ResourceError, UsageError
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
-from pipeline.profiling.memory import Gauge, measure_memory
+from pipeline.profiling.memory import MemoryGauge, measure_memory
 from pipeline.profiling.params import ProfileParams
 from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
 from pipeline.profiling.spread import spread
@@ -105,7 +105,7 @@ def test_slow_actions_are_timed_three_times():
 
 
 def test_the_peak_is_found_after_the_memory_is_free_again():
-    gauge = Gauge(CPU)
+    gauge = MemoryGauge(CPU)
     before = gauge.now()
     # 64 MiB that cannot come from what the process has already, for as long as a busy machine may need to look.
     with gauge.watching(), mmap.mmap(-1, 2**26) as block:

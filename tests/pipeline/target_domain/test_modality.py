@@ -12,7 +12,7 @@ from pipeline.case_sets.cropped import read_cropped
 from pipeline.cases.pairs import make_pairs, read_manifest, subjects_by_role
 from pipeline.paths import MANIFEST
 from pipeline.target_domain.modality import MODALITIES, prepare_modality, source_task, target_task
-from pipeline.target_domain.prepared import Prepared
+from pipeline.target_domain.prepared import PreparedDomain
 from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 
@@ -21,14 +21,14 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def prepared(project: Path, tmp_path: Path) -> Prepared:
+def prepared(project: Path, tmp_path: Path) -> PreparedDomain:
     """Scenario `ct_to_mr`, written to `out`."""
     return prepare_modality("ct_to_mr", SECTIONS, tmp_path / "out")
 
 
 @pytest.mark.slow
 def test_source_with_labels_target_without_and_no_byte_depends_on_a_target_label(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     domain, out = prepared.domain, tmp_path / "out"
     assert domain.source is not None
@@ -57,7 +57,7 @@ def test_source_with_labels_target_without_and_no_byte_depends_on_a_target_label
     assert _bytes(tmp_path / "again") == _bytes(out)
 
 
-def _hearts_are_in_the_middle(folder: Path, prepared: Prepared) -> None:
+def _hearts_are_in_the_middle(folder: Path, prepared: PreparedDomain) -> None:
     """To one and a half voxels of the working grid, whose atlas is of the other modality."""
     for name, path in prepared.labels.items():
         grid, label = read_cropped(folder / name).grid, read_label_map(path)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.nnformer.attention import Block, WindowRule, legacy_index, relative_index
+from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule, legacy_index, relative_index
 from crossmodalnet.networks.nnformer.layers import Downsample, Upsample
 from crossmodalnet.networks.nnformer.network import SIZES, NNFormer, NNFormerConfig, build_nnformer
 
@@ -116,7 +116,7 @@ def test_legacy_differs_with_equal_weights() -> None:
 
 def reach(rule: WindowRule, size: Triple, token: Triple, *, shifted: bool) -> set[Triple]:
     """Find the tokens whose output a change of one token's input moves."""
-    block = Block(8, 2, rule, shifted=shifted).eval()
+    block = NNFormerBlock(8, 2, rule, shifted=shifted).eval()
     x = torch.randn(1, *size, 8)
     changed = x.clone()
     changed[(0, *token)] += torch.randn(8)
@@ -136,7 +136,7 @@ def test_a_shift_joins_no_opposite_ends_except_in_acdc_legacy() -> None:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_padding_is_attended_to_in_legacy_alone(legacy: bool) -> None:
     # Attention among equal tokens gives what each of them holds, unless padding takes part.
-    block = Block(8, 2, WindowRule((4, 4, 4), legacy, True), shifted=False)
+    block = NNFormerBlock(8, 2, WindowRule((4, 4, 4), legacy, True), shifted=False)
     out = block(torch.randn(8).expand(1, 5, 5, 5, 8))
     inside, beside_padding = out[0, :4, :4, :4], out[0, 4]
     torch.testing.assert_close(inside, out[0, 0, 0, 0].expand_as(inside), atol=1e-5, rtol=1e-5)
