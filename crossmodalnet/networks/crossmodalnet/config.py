@@ -49,7 +49,7 @@ class CrossModalNetConfig:
         refines: stream that a Cross Transformer block refines, of its two.
         residual: Eq. 2 as printed, or the usual pre-norm block.
         deformable: whether the deformable operator works on the keys' stream.
-        offsets: kind of the deformable operator.
+        offsets: kind of offsets of the deformable operator.
         num_points: K of Eq. 7, per level.
         max_offset: bound on the offsets, in tokens of the level.
         mlp_ratio: hidden width of the MLPs over their channels.
