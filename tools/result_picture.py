@@ -16,7 +16,7 @@ GAP, TITLE = 6, 22
 
 def main() -> None:
     """Put the panels of the best test case side by side, one plane a row, their titles above."""
-    artefacts = gather_run()
+    artefacts = gather_run({})
     pair, rank = next(iter(rank_cases(artefacts.results[0]).items()))
     overlay = case_overlay(artefacts, pair, rank, ReportParams())
     rows = [overlay.planes[plane] for plane in PLANES]

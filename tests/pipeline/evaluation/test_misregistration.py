@@ -14,7 +14,7 @@ from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.case_sets.sets import CaseSet
 from pipeline.errors import DataError
-from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_metrics
+from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.evaluation.params import EvaluateParams
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40
@@ -98,7 +98,7 @@ def test_a_case_without_label_is_an_error(model: Any, cases: CaseSet) -> None:
 def test_metrics_are_means_over_pairs_by_shift() -> None:
     rows = [("a", 0.0, 0.0, 0.8), ("b", 0.0, 0.0, 0.9), ("a", 2.5, 5.0, 0.5), ("b", 2.5, 5.0, float("nan"))]
     table = pd.DataFrame(rows, columns=["pair", "moved_mm", "turned_degrees", "dice"])
-    assert misregistration_metrics(table) == {"0mm": 0.85, "2.5mm": 0.5}
+    assert misregistration_means(table) == {"0mm": 0.85, "2.5mm": 0.5}
 
 
 @pytest.mark.parametrize("shifts", [[5.0], [0.0, 5.0, 5.0], [0.0, 10.0, 5.0], [0.0, -1.0]])

@@ -149,6 +149,11 @@ def test_text_from_data_is_escaped(other_page: str) -> None:
     assert all(f"{word}&lt;u&gt;" in other_page for word in ("why", "n", "breaks", "example"))
 
 
+def test_the_results_come_before_the_claims(page: str) -> None:
+    places = [page.index(f'<section id="{name}"') for name in ("summary", "structures", "overlays", "claims")]
+    assert places == sorted(places)
+
+
 def test_claims_lead_to_their_details_and_details_are_of_the_main_model(page: str) -> None:
     elements = Elements(page).found
     links = [attributes.get("href") for tag, attributes in elements if tag == "a"]
