@@ -5,6 +5,8 @@ FROM python:3.11-slim
 RUN apt-get update && apt-get install -y --no-install-recommends git make libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home heart
 USER heart
+# By hand: some builders give a WORKDIR that they make to root, and `make install` could not write there.
+RUN mkdir /home/heart/crossmodalnet
 WORKDIR /home/heart/crossmodalnet
 
 # The environment first: a change of the code does not install it anew.

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from crossmodalnet.networks.common.build import BUILDERS
 from pipeline.runtime.imports import TOP, closure, imported
+from stages.app import app
 
 MAY_IMPORT = {
     "crossmodalnet": {"crossmodalnet"},
@@ -114,6 +115,11 @@ def test_importing_a_package_imports_nothing_else(package: str) -> None:
 @pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))
 def test_stage_modules_stay_small(module: str) -> None:
     assert len((TOP / "stages" / f"{module}.py").read_text().splitlines()) < 80
+
+
+@pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))
+def test_every_stage_is_a_command(module: str) -> None:
+    assert module in {command.name for command in app.registered_commands}
 
 
 @pytest.mark.parametrize("package", ["crossmodalnet", "pipeline", "stages"])

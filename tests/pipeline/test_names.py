@@ -1,6 +1,10 @@
+from typing import get_args
+
 import pytest
 
-from pipeline.adaptation.variants import ADAPTATIONS
+from crossmodalnet.adaptation.settings import TERMS
+from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
+from pipeline.adaptation.variants import ADAPTATIONS, Adaptation
 from pipeline.comparison.titles import (
     ABLATION_TITLES,
     ADAPTATION_TITLES,
@@ -10,8 +14,10 @@ from pipeline.comparison.titles import (
     short_title_of,
     title_of,
 )
-from pipeline.names import is_ablation, is_adaptation, method_of
-from pipeline.training.ablations import ABLATIONS
+from pipeline.names import ADAPTATION_KEYS, OURS, is_ablation, is_adaptation, method_of
+from pipeline.report.adaptation.figures import TERMS as TERMS_IN_WORDS
+from pipeline.report.comparison.policy import DEEPLY_SUPERVISED as DEEPLY_SUPERVISED_IN_WORDS
+from pipeline.training.ablations import ABLATIONS, Ablation
 from pipeline.training.networks import NETWORKS
 
 
@@ -19,6 +25,16 @@ def test_every_network_and_ablation_has_its_title() -> None:
     assert set(TITLES) == {*NETWORKS, "atlas", *map(method_of, (*ABLATIONS, *ADAPTATIONS))}
     assert set(ABLATION_TITLES) == set(PARTS) == set(ABLATIONS)
     assert set(ADAPTATION_TITLES) == set(ADAPTATIONS)
+
+
+def test_what_params_yaml_may_list_is_what_there_is() -> None:
+    assert get_args(Ablation) == tuple(ABLATIONS)
+    assert get_args(Adaptation) == tuple(ADAPTATIONS) == ADAPTATION_KEYS
+
+
+def test_the_report_has_words_for_what_the_library_has() -> None:
+    assert tuple(TERMS_IN_WORDS) == TERMS
+    assert {OURS, *DEEPLY_SUPERVISED_IN_WORDS} == DEEPLY_SUPERVISED
 
 
 @pytest.mark.parametrize(
