@@ -1,24 +1,23 @@
 """How a person looks in contrast-enhanced CT, in Hounsfield units."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from crossmodalnet.phantom.body import Body
+from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.protocols import CtProtocol
+from crossmodalnet.phantom.render import render
+from crossmodalnet.phantom.scanner import Scan
+from crossmodalnet.phantom.shape import SubjectShape
 from crossmodalnet.phantom.texture import smooth_noise
-from crossmodalnet.phantom.tissue import paint_body
 
 OUTSIDE_HU = -1024.0
 
 
 def image_ct(
-    rng: np.random.Generator,
-    body: Body,
-    spacing_mm: tuple[float, float, float],
-    slice_axis: int,
-    protocol: CtProtocol,
-) -> Field:
+    rng: np.random.Generator, shape: SubjectShape, scan: Scan, protocol: CtProtocol
+) -> tuple[Field, NDArray[np.uint8]]:
     """Image a person.
 
     Contrast timing differs, as far as the protocol lets it: in the reference the left heart has 250 to 450 HU,
@@ -27,37 +26,34 @@ def image_ct(
 
     Args:
         rng: source of all choices.
-        body: the person.
-        spacing_mm: spacing of the grid, per array axis.
-        slice_axis: array axis across the slices.
+        shape: the person.
+        scan: the grid, and where the person lies in it.
         protocol: contrast phase, noise and sharpness.
 
     Returns:
-        HU on the grid, whole numbers, -1024 outside the reconstruction circle.
+        HU, whole numbers, -1024 outside the reconstruction circle; class indices.
     """
-    tissue = _tissue(rng, body, spacing_mm, protocol)
-    width_mm = float(np.mean(spacing_mm))
-    image = paint_body(body, tissue, width_mm)
+    grid = scan.grid
+    tissue = _tissue(rng, grid, protocol)
+    image, labels = render(scan, shape, tissue, width_mm=float(np.mean(grid.spacing_mm)))
     image = ndimage.gaussian_filter(image, protocol.blur_voxels)
-    image += _noise(rng, body.shape, protocol)
-    image[_outside(body.shape, slice_axis)] = OUTSIDE_HU
-    return np.clip(np.round(image), OUTSIDE_HU, 3071)
+    image += _noise(rng, grid.shape, protocol)
+    image[_outside(grid.shape, scan.slice_axis)] = OUTSIDE_HU
+    return np.clip(np.round(image), OUTSIDE_HU, 3071), labels
 
 
-def _tissue(
-    rng: np.random.Generator, body: Body, spacing_mm: tuple[float, float, float], protocol: CtProtocol
-) -> dict[str, Field | float]:
+def _tissue(rng: np.random.Generator, grid: Grid, protocol: CtProtocol) -> dict[str, Field | float]:
     left = rng.uniform(*protocol.left_hu)
     if rng.random() < protocol.bright_right_share:
         right = left * rng.uniform(*protocol.right_of_left)
     else:
         right = rng.uniform(*protocol.right_hu)
     right = min(right, protocol.right_hu[1])
-    grain = [smooth_noise(rng, body.shape, spacing_mm, scale).ravel() for scale in (9.0, 9.0, 25.0)]
+    grain = [smooth_noise(rng, grid.shape, grid.spacing_mm, scale) for scale in (9.0, 9.0, 25.0)]
     # Vessels run along the curves on which two random fields are both zero.
-    vessels = np.exp(-(grain[0] ** 2 + grain[1] ** 2) * np.float32(9))
+    vessels = np.exp(-(grain[0] ** 2 + grain[1] ** 2) * 9)
     # Unmixed blood from the venae cavae: the RA is patchy, the RV less.
-    mixing = np.tanh(grain[2]) * np.float32(protocol.mixing * right)
+    mixing = np.tanh(grain[2]) * (protocol.mixing * right)
     fixed = {
         "air": -1000.0, "fat": rng.uniform(-105, -85), "muscle": rng.uniform(45, 62),
         "liver": rng.uniform(75, 120), "stomach": rng.uniform(10, 45), "spleen": rng.uniform(95, 140),
@@ -67,7 +63,7 @@ def _tissue(
         "pulmonary": right + rng.uniform(-10, 10),
         "svc": right * rng.uniform(*protocol.svc_of_right), "ivc": rng.uniform(*protocol.ivc_hu),
     }  # fmt: skip
-    lung = np.float32(rng.uniform(-870, -790)) + 12 * grain[2] + vessels * np.float32(rng.uniform(650, 850))
+    lung = rng.uniform(-870, -790) + 12 * grain[2] + vessels * rng.uniform(650, 850)
     marrow = rng.uniform(150, 230) + 35 * grain[0]
     return {name: float(value) for name, value in fixed.items()} | {
         "lung": lung, "marrow": marrow, "ra": right + mixing, "rv": right + 0.4 * mixing,
@@ -76,12 +72,13 @@ def _tissue(
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], protocol: CtProtocol) -> Field:
     """Noise with the short correlation of a reconstruction kernel."""
-    white = rng.standard_normal(shape, dtype=np.float32)
+    white = rng.standard_normal(shape, np.float32).astype(np.float64)
     coloured: Field = ndimage.gaussian_filter(white, protocol.kernel_voxels)
-    return coloured * np.float32(rng.uniform(*protocol.noise_hu) / coloured.std())
+    coloured *= rng.uniform(*protocol.noise_hu) / coloured.std()
+    return coloured
 
 
-def _outside(shape: tuple[int, ...], slice_axis: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _outside(shape: tuple[int, ...], slice_axis: int) -> NDArray[np.bool_]:
     """Outside of the circle (ellipse where the field is not square) just larger than the field of view."""
     squares = []
     for axis, n in enumerate(shape):

@@ -1,15 +1,19 @@
 """How a person looks in a 3-D gradient-echo MR, in arbitrary units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.phantom.body import Body
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.protocols import MrProtocol
+from crossmodalnet.phantom.render import render
+from crossmodalnet.phantom.scanner import Scan
+from crossmodalnet.phantom.shape import SubjectShape
 from crossmodalnet.phantom.texture import smooth_noise
-from crossmodalnet.phantom.tissue import paint_body
+
+# Parts of a slice at which an MR is sampled; the middle one gives the label map.
+SUB_SLICES = (-1 / 3, 0.0, 1 / 3)
 
 
 def draw_tissue(rng: np.random.Generator, protocol: MrProtocol) -> dict[str, Field | float]:
@@ -28,42 +32,47 @@ def draw_tissue(rng: np.random.Generator, protocol: MrProtocol) -> dict[str, Fie
 
 
 def image_mr(
-    rng: np.random.Generator,
-    bodies: Sequence[Body],
-    spacing_mm: tuple[float, float, float],
-    in_plane_mm: float,
-    protocol: MrProtocol,
-) -> Field:
-    """Image a person.
+    rng: np.random.Generator, shape: SubjectShape, scan: Scan, protocol: MrProtocol
+) -> tuple[Field, NDArray[np.uint8]]:
+    """Image a person; an intensity is the mean over `SUB_SLICES` of a thick slice.
 
     Args:
         rng: source of all choices.
-        bodies: the person at equally spaced offsets across a slice; their mean is the thick slice.
-        spacing_mm: spacing of the grid.
-        in_plane_mm: in-plane spacing.
+        shape: the person.
+        scan: the grid, and where the person lies in it.
         protocol: contrast, coil, noise and sharpness.
 
     Returns:
-        Intensities on the grid, whole numbers from 0, of any scale.
+        Intensities, whole numbers from 0, of any scale; class indices in the middle of the slices.
     """
-    tissue = draw_tissue(rng, protocol)
-    width_mm = protocol.blur * in_plane_mm
-    image = np.mean([paint_body(body, tissue, width_mm) for body in bodies], axis=0, dtype=np.float32)
-    shape = bodies[0].shape
-    image *= 1 + np.float32(0.05) * smooth_noise(rng, shape, spacing_mm, 18.0)
-    image *= _coil(rng, bodies[len(bodies) // 2].mean_points, protocol.coil).reshape(shape)
+    grid, tissue = scan.grid, draw_tissue(rng, protocol)
+    width_mm = protocol.blur * min(grid.spacing_mm)
+    texture = 1 + 0.05 * smooth_noise(rng, grid.shape, grid.spacing_mm, 18.0)
+    image, labels = render(scan, shape, tissue, width_mm, SUB_SLICES, bias=_draw_coil(rng, protocol.coil))
+    image *= texture
     level = rng.uniform(*protocol.noise)
-    real, imaginary = (rng.standard_normal(shape, dtype=np.float32) * np.float32(level) for _ in range(2))
+    real, imaginary = (
+        rng.standard_normal(grid.shape, np.float32).astype(np.float64) * level for _ in range(2)
+    )
     magnitude = np.hypot(image + real, imaginary)
-    return np.asarray(np.round(magnitude * np.float32(10 ** rng.uniform(2.3, 3.2))), np.float32)
+    return np.round(magnitude * 10 ** rng.uniform(2.3, 3.2)), labels
 
 
-def _coil(rng: np.random.Generator, points: NDArray[np.float32], strength: float) -> Field:
-    """Smooth positive bias: brighter towards the surface coil in front, a random slope and curvature."""
-    x, y, z = (points * np.float32(1 / 100)).astype(np.float32)
+def _draw_coil(rng: np.random.Generator, strength: float) -> Callable[[Field], Field]:
+    """Draw a smooth positive bias: brighter towards the surface coil in front, a random slope and curvature."""
     slope = strength * rng.uniform((-0.25, 0.0, -0.25), (0.25, 0.45, 0.25))
     curve = strength * rng.uniform(-0.25, 0.25, 3)
-    field: Field = (
-        slope[0] * x + slope[1] * y + slope[2] * z + curve[0] * x * y + curve[1] * z * z + curve[2] * x * z
-    )
-    return np.exp(np.clip(field, -1.2, 1.2)).astype(np.float32)
+
+    def bias(points: Field) -> Field:
+        x, y, z = points / 100
+        field: Field = (
+            slope[0] * x
+            + slope[1] * y
+            + slope[2] * z
+            + curve[0] * x * y
+            + curve[1] * z * z
+            + curve[2] * x * z
+        )
+        return np.exp(np.clip(field, -1.2, 1.2))
+
+    return bias

@@ -1,10 +1,9 @@
-"""A person on a grid: signed distances of heart and thorax in one place, and the label map."""
+"""A person at points of a grid: signed distances of heart and thorax in one place, and the structures."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.phantom.heart import BOX_MM, heart
@@ -16,10 +15,9 @@ from crossmodalnet.phantom.vessels import long_vessels
 
 @dataclass(frozen=True)
 class Body:
-    """Signed distances at the points of a grid.
+    """Signed distances at some points.
 
     Attributes:
-        shape: shape of the grid.
         mean_points: `(3, n)` the points in mean coordinates, mm.
         thorax: `(n,)` each, mm.
         vessels: `(n,)` each, mm.
@@ -27,43 +25,30 @@ class Body:
         heart: `(m,)` each, mm, at those points.
     """
 
-    shape: tuple[int, ...]
     mean_points: Field
     thorax: dict[str, Field]
     vessels: dict[str, Field]
     near_heart: NDArray[np.intp]
     heart: dict[str, Field]
 
-    def label_map(self) -> NDArray[np.uint8]:
-        """Class indices on the grid, each structure in one piece."""
+    def structures(self) -> NDArray[np.uint8]:
+        """Class indices `(n,)` of the points."""
         values = np.zeros(self.near_heart.shape, np.uint8)
         for structure in STRUCTURES:
             values[self.heart[structure.abbreviation] < 0] = structure.index
-        labels = np.zeros(int(np.prod(self.shape)), np.uint8)
+        labels = np.zeros(self.mean_points.shape[1], np.uint8)
         labels[self.near_heart] = values
-        labels = labels.reshape(self.shape)
-        for index, box in enumerate(ndimage.find_objects(labels), start=1):
-            _drop_islands(labels[box], index)
         return labels
 
 
-def _drop_islands(labels: NDArray[np.uint8], index: int) -> None:
-    """Clear, in place, the single voxels that sampling leaves apart from a structure."""
-    pieces, num_pieces = ndimage.label(labels == index)
-    if num_pieces > 1:
-        largest = np.bincount(pieces.ravel())[1:].argmax() + 1
-        labels[(pieces > 0) & (pieces != largest)] = 0
-
-
 def body_at(points: Field, shape: SubjectShape) -> Body:
-    """Evaluate a person's anatomy at patient coordinates `(3, i, j, k)`, mm."""
+    """Evaluate a person's anatomy at patient coordinates `(3, ...)`, mm; n is the number of the points."""
     mean_points = shape.to_mean(points).reshape(3, -1)
     inside = np.ones(mean_points.shape[1], bool)
     for coordinate, (low, high) in zip(mean_points, BOX_MM, strict=True):
         inside &= (coordinate > low) & (coordinate < high)
     near_heart = np.flatnonzero(inside)
     return Body(
-        shape=points.shape[1:],
         mean_points=mean_points,
         thorax=thorax(mean_points, shape.sizes),
         vessels=long_vessels(mean_points, shape.sizes),

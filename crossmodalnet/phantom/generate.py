@@ -6,13 +6,9 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 from crossmodalnet.phantom.appearance_ct import image_ct
 from crossmodalnet.phantom.appearance_mr import image_mr
-from crossmodalnet.phantom.body import body_at
 from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
 from crossmodalnet.phantom.scanner import draw_scan
 from crossmodalnet.phantom.shape import draw_shape
-
-# Parts of a slice at which an MR is sampled; the middle one gives the label map.
-SUB_SLICES = (-1 / 3, 0.0, 1 / 3)
 
 
 def make_subject(
@@ -44,14 +40,9 @@ def make_subject(
     )
     shape = draw_shape(person)
     scan = draw_scan(geometry, modality, spacing_mm, scanner)
-    steps = scan.grid.spacing_mm
     if modality is Modality.CT:
-        body = body_at(scan.patient_points(), shape)
-        image = image_ct(looks, body, steps, scan.slice_axis, CT_PROTOCOLS[scanner])
-        labels = body.label_map()
+        image, labels = image_ct(looks, shape, scan, CT_PROTOCOLS[scanner])
     else:
-        bodies = [body_at(scan.patient_points(offset), shape) for offset in SUB_SLICES]
-        image = image_mr(looks, bodies, steps, min(steps), MR_PROTOCOLS[scanner])
-        labels = bodies[1].label_map()
+        image, labels = image_mr(looks, shape, scan, MR_PROTOCOLS[scanner])
     affine = scan.grid.affine
     return Volume(image.astype(np.float32), affine), Volume(labels, affine)

@@ -69,7 +69,7 @@ def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, F
 
 def _cut_blunt(body: Field, other: Field, thinnest_mm: float) -> Field:
     """`body` minus `other`, without the thin slivers that are left where their surfaces cross."""
-    cut: Field = np.maximum(without(body, other), np.float32(thinnest_mm) + body - other)
+    cut: Field = np.maximum(without(body, other), thinnest_mm + body - other)
     return cut
 
 
@@ -77,4 +77,4 @@ def _pericardium(epicardium: Field, rv: Field, la: Field, ra: Field, vessels: Fi
     """A sac about all, with fat in its grooves."""
     ventricles = smooth_union(epicardium, rv - 3, 12)
     sac = smooth_union(ventricles, smooth_union(la, ra, 14) - 2, 14)
-    return smooth_union(sac, vessels, 10) - np.float32(fat_mm)
+    return smooth_union(sac, vessels, 10) - fat_mm

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
-Field = NDArray[np.float32]
+Field = NDArray[np.float64]
 
 # A tube's distance is only computed this near to it; farther points get this value.
 FAR_MM = 20.0
@@ -23,16 +23,17 @@ def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field
     Returns:
         `(...)`, mm.
     """
-    first = np.zeros(points.shape[1:], np.float32)
+    first = np.zeros(points.shape[1:])
     second = np.zeros_like(first)
-    for axis, (middle, radius) in enumerate(zip(np.asarray(centre, np.float32), radii, strict=True)):
-        scaled = (points[axis] - middle) * np.float32(1 / radius)
-        first += scaled * scaled
-        scaled *= np.float32(1 / radius)
-        second += scaled * scaled
+    for axis, (middle, radius) in enumerate(zip(np.asarray(centre), radii, strict=True)):
+        square = (points[axis] - middle) * (1 / radius)
+        square *= square
+        first += square
+        square *= 1 / radius**2
+        second += square
     np.sqrt(first, out=first)
     np.sqrt(second, out=second)
-    distance: Field = first * (first - 1) / np.maximum(second, np.float32(1e-6))
+    distance: Field = first * (first - 1) / np.maximum(second, 1e-6)
     return distance
 
 
@@ -40,8 +41,8 @@ def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
     """Distance to the plane through `point`, negative where `normal` (any length) points away from."""
     unit = np.asarray(normal, np.float64)
     unit = unit / np.linalg.norm(unit)
-    offset = np.float32(unit @ np.asarray(point, np.float64))
-    x, y, z = unit.astype(np.float32)
+    offset = unit @ np.asarray(point, np.float64)
+    x, y, z = unit
     distance: Field = points[0] * x + points[1] * y + points[2] * z - offset
     return distance
 
@@ -64,13 +65,13 @@ def tube(points: Field, path: ArrayLike, radii: ArrayLike) -> Field:
     Returns:
         `(n,)`, mm; `FAR_MM` where the tube is farther away than that along an axis.
     """
-    line, widths = np.asarray(path, np.float32), np.asarray(radii, np.float32)
-    reach = widths[:, None] + np.float32(FAR_MM)
+    line, widths = np.asarray(path), np.asarray(radii)
+    reach = widths[:, None] + FAR_MM
     low, high = (line - reach).min(axis=0), (line + reach).max(axis=0)
     near = np.ones(points.shape[1], bool)
     for axis in range(3):
         near &= (points[axis] > low[axis]) & (points[axis] < high[axis])
-    distance = np.full(points.shape[1], np.float32(FAR_MM))
+    distance = np.full(points.shape[1], FAR_MM)
     distance[near] = _cones(points[:, near], line, widths)
     return distance
 
@@ -81,7 +82,7 @@ def _cones(points: Field, line: Field, widths: Field) -> Field:
     middle = line.mean(axis=0)
     points, line = points - middle[:, None], line - middle
     squared = np.einsum("in,in->n", points, points)
-    nearest = np.full(points.shape[1], np.float32(FAR_MM))
+    nearest = np.full(points.shape[1], FAR_MM)
     for start, end, width, end_width in zip(line, line[1:], widths, widths[1:], strict=False):
         axis = end - start
         length2 = axis @ axis
@@ -104,13 +105,13 @@ def _cones(points: Field, line: Field, widths: Field) -> Field:
 
 def smooth_union(a: Field, b: Field, blend_mm: float) -> Field:
     """Union whose crease is rounded over `blend_mm`; at most a quarter of that is added."""
-    weight = np.clip(0.5 + (b - a) * np.float32(0.5 / blend_mm), 0, 1)
-    union: Field = b + (a - b) * weight - np.float32(blend_mm) * weight * (1 - weight)
+    weight = np.clip(0.5 + (b - a) * (0.5 / blend_mm), 0, 1)
+    union: Field = b + (a - b) * weight - blend_mm * weight * (1 - weight)
     return union
 
 
 def without(body: Field, *others: Field, gap_mm: float = 0.0) -> Field:
     """`body` minus `others`, keeping `gap_mm` away from them."""
     for other in others:
-        body = np.maximum(body, np.float32(gap_mm) - other)
+        body = np.maximum(body, gap_mm - other)
     return body

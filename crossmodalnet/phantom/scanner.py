@@ -26,16 +26,22 @@ class Scan:
     heart_mm: NDArray[np.float64]
     slice_axis: int
 
-    def patient_points(self, slice_offset: float = 0.0) -> Field:
-        """Patient coordinates `(3, i, j, k)` of the voxels, moved across the slices by a part of a slice."""
+    def patient_points(self, slice_offset: float = 0.0, rows: slice = slice(None)) -> Field:
+        """Patient coordinates `(3, i, j, k)` of the voxels, mm.
+
+        Args:
+            slice_offset: shift across the slices, slices.
+            rows: part of the first axis.
+        """
         axes = [np.arange(n, dtype=np.float64) for n in self.grid.shape]
         axes[self.slice_axis] = axes[self.slice_axis] + slice_offset
+        axes[0] = axes[0][rows]
         i, j, k = np.meshgrid(*axes, indexing="ij", sparse=True)
         matrix = self.grid.affine[:3, :3]
         start = self.grid.affine[:3, 3] - self.heart_mm
         return np.stack(
             [
-                (row[0] * i + row[1] * j + row[2] * k + offset).astype(np.float32)
+                (row[0] * i + row[1] * j + row[2] * k + offset)
                 for row, offset in zip(matrix, start, strict=True)
             ]
         )

@@ -71,10 +71,8 @@ class Waves:
     def __call__(self, points: Field) -> Field:
         """Move `points` `(3, ...)`."""
         moved = points.copy()
-        for amplitude, (x, y, z), phase in zip(
-            self.amplitudes.astype(np.float32), self.wave_vectors.astype(np.float32), self.phases, strict=True
-        ):
-            wave = np.sin(points[0] * x + points[1] * y + points[2] * z + np.float32(phase))
+        for amplitude, (x, y, z), phase in zip(self.amplitudes, self.wave_vectors, self.phases, strict=True):
+            wave = np.sin(points[0] * x + points[1] * y + points[2] * z + phase)
             for axis in range(3):
                 moved[axis] += wave * amplitude[axis]
         return moved
@@ -96,7 +94,7 @@ class SubjectShape:
 
     def to_mean(self, points: Field) -> Field:
         """Map patient coordinates `(3, ...)` in mm to those of the mean anatomy."""
-        matrix = (np.diag(1 / np.asarray(self.scale)) @ self.rotation.T).astype(np.float32)
+        matrix = self.rotation.T / np.asarray(self.scale)[:, None]
         moved: Field = np.tensordot(matrix, points, 1)
         moved = _turn(moved, np.asarray(self.turn))
         for layer in self.layers:
@@ -134,10 +132,10 @@ def _turn(points: Field, vector: NDArray[np.float64], inner_mm: float = 60, oute
     angle = float(np.linalg.norm(vector))
     if angle == 0:
         return points
-    x, y, z = (vector / angle).astype(np.float32)
+    x, y, z = vector / angle
     radius = np.sqrt(np.einsum("i...,i...->...", points, points))
-    fade = np.clip((np.float32(outer_mm) - radius) * np.float32(1 / (outer_mm - inner_mm)), 0, 1)
-    angles = np.float32(angle) * fade * fade * (3 - 2 * fade)
+    fade = np.clip((outer_mm - radius) * (1 / (outer_mm - inner_mm)), 0, 1)
+    angles = angle * fade * fade * (3 - 2 * fade)
     cos, sin = np.cos(angles), np.sin(angles)
     along = (points[0] * x + points[1] * y + points[2] * z) * (1 - cos)
     return np.stack(

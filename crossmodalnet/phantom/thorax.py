@@ -24,10 +24,10 @@ def thorax(points: Field, sizes: Sizes) -> dict[str, Field]:
     plane = points[:2]
     cage = ellipsoid(plane, (0, -14), (128 * sizes.chest, 95 * sizes.chest))
     fields = {
-        "body": cage - np.float32(16 + 20 * sizes.fat),
+        "body": cage - (16 + 20 * sizes.fat),
         "muscle": np.minimum(cage - 12, _back(plane)),
     }
-    floor = _diaphragm(x, y) + np.float32(sizes.diaphragm_mm)
+    floor = _diaphragm(x, y) + sizes.diaphragm_mm
     inside = cage + 4
     fields["inside"] = inside
     above = np.maximum(inside, floor - z)
@@ -73,10 +73,10 @@ def _bones(points: Field, cage: Field) -> dict[str, Field]:
     _, y, z = points
     # Ribs descend to the front; near the spine they are level.
     along = z + 0.5 * (y + 90)
-    phase = along - RIB_PERIOD_MM * np.round(along * np.float32(1 / RIB_PERIOD_MM))
+    phase = along - RIB_PERIOD_MM * np.round(along * (1 / RIB_PERIOD_MM))
     rib = np.sqrt((cage - 2) ** 2 + (0.72 * phase) ** 2) - 4.6
     bony = np.maximum(rib, y - 58)
-    level = z - RIB_PERIOD_MM * np.round((z + 6) * np.float32(1 / RIB_PERIOD_MM))
+    level = z - RIB_PERIOD_MM * np.round((z + 6) * (1 / RIB_PERIOD_MM))
     plane = points[:2]
     vertebral = np.maximum(ellipsoid(plane, (0, -92), (20, 15.5)), np.abs(level + 6) - 11)
     arch = np.minimum(

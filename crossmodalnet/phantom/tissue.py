@@ -30,14 +30,14 @@ def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float)
     """Render a person.
 
     Args:
-        body: signed distances on a grid.
-        tissue: intensity of each tissue; a number, or a field `(n,)` over all points of the grid.
+        body: signed distances at n points.
+        tissue: intensity of each tissue; a number, or a field `(n,)` over the points.
         width_mm: width over which a boundary is blurred, mm.
 
     Returns:
-        Intensities on the grid.
+        `(n,)` intensities.
     """
-    image = np.full(body.mean_points.shape[1], np.float32(_number(tissue["air"])))
+    image = np.full(body.mean_points.shape[1], _number(tissue["air"]))
     for name, kind in THORAX_ORDER.items():
         paint(image, body.thorax[name], tissue[kind], width_mm)
     for name, kind in VESSELS.items():
@@ -52,7 +52,7 @@ def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float)
     paint(heart, body.thorax["airways"][near] - 1.5, values["muscle"], width_mm)
     paint(heart, body.thorax["airways"][near], values["air"], width_mm)
     image[near] = heart
-    return image.reshape(body.shape)
+    return image
 
 
 def _number(value: Field | float) -> float:
