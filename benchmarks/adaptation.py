@@ -19,8 +19,8 @@ from crossmodalnet.data.dataset import Batch
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from pipeline.adaptation.params import AdaptParams
+from pipeline.common.params import load_section
 from pipeline.compute.distributed import Processes
-from pipeline.params.base import load_section
 from pipeline.training.adaptation_objective import AdaptationObjective
 from pipeline.training.extra_objective import ExtraObjective, TargetBatch
 from pipeline.training.learner import Learner

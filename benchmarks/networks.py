@@ -9,10 +9,10 @@ them (`pipeline/profiling/profile_network.py`). A network that cannot be measure
 
 import argparse
 
+from pipeline.common.errors import PipelineError
+from pipeline.common.params import load_section, validate
 from pipeline.compute.devices import find_device
-from pipeline.errors import PipelineError
 from pipeline.evaluation.params import EvaluateParams
-from pipeline.params.base import load_section, validate
 from pipeline.profiling.profile_network import Profile, profile_network
 from pipeline.profiling.times import Rounds
 from pipeline.profiling.workload import Workload

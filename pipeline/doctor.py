@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.errors import UsageError
-from pipeline.params.base import read_raw, validate
-from pipeline.paths import MANIFEST, PARAMS
+from pipeline.common.errors import UsageError
+from pipeline.common.params import read_raw, validate
+from pipeline.common.paths import MANIFEST, PARAMS
 from pipeline.schema.schema import Params
 from pipeline.schema.wasteful_windows import wasteful_windows
 

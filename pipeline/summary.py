@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.common.errors import DataError
+from pipeline.common.names import ATLAS
+from pipeline.common.paths import COMPARISON, METRICS, REPORT
 from pipeline.comparison.titles import TITLES
-from pipeline.errors import DataError
 from pipeline.evaluation.tables import MEAN
-from pipeline.names import ATLAS
-from pipeline.paths import COMPARISON, METRICS, REPORT
 
 SCORES = "scores.csv"
 
@@ -23,7 +23,7 @@ def print_summary(console: Console, top: Path = Path()) -> None:
 
     Args:
         console: console to print on.
-        top: folder that `pipeline.paths` are relative to.
+        top: folder that `pipeline.common.paths` are relative to.
 
     Raises:
         DataError: nothing has been compared yet.

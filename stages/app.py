@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.common.errors import PipelineError
 from pipeline.runtime.console import setup_logging
 from stages import (
     atlas,

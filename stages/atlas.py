@@ -10,11 +10,11 @@ def main() -> None:
     import shutil
 
     from pipeline.cases.split_file import read_split
-    from pipeline.errors import DataError
+    from pipeline.common.errors import DataError
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import EVALUATION, METRICS, REGISTERED, SPLIT
     from pipeline.evaluation.evaluate_cases import prediction_file, score_pair, write_tables
     from pipeline.evaluation.params import EvaluateParams
-    from pipeline.params.base import load_section
-    from pipeline.paths import EVALUATION, METRICS, REGISTERED, SPLIT
     from pipeline.runtime.console import track
     from pipeline.runtime.outputs import whole_folder, write_json
 

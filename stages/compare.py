@@ -12,14 +12,14 @@ def main() -> None:
     of the atlas and the ablations: then the models are compared alone.
     """
     from pipeline.adaptation.params import AdaptParams
+    from pipeline.common.params import load_section, read_raw
+    from pipeline.common.paths import COMPARISON, EVALUATION
     from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
     from pipeline.comparison.compare import compare, write_comparison
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.domains import read_domain_scores
     from pipeline.comparison.methods import read_methods, runs_of
     from pipeline.comparison.params import CompareParams
-    from pipeline.params.base import load_section, read_raw
-    from pipeline.paths import COMPARISON, EVALUATION
     from pipeline.runtime.outputs import whole_folder
 
     raw = read_raw()

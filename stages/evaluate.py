@@ -19,14 +19,14 @@ def main(
     """
     from pipeline.case_sets.domain import read_domain
     from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import EVALUATION, METRICS, MODELS, of_run
     from pipeline.compute.devices import find_device
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.params import EvaluateParams
     from pipeline.models.model_card import load_model
-    from pipeline.params.base import load_section
-    from pipeline.paths import EVALUATION, METRICS, MODELS, of_run
     from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")

@@ -16,7 +16,7 @@ app = typer.Typer(help="Show, explain and choose the parameters of params.yaml."
 @app.command()
 def show() -> None:
     """Show the values in params.yaml that differ from the defaults, after checking all of them."""
-    from pipeline.params.base import read_raw, validate
+    from pipeline.common.params import read_raw, validate
     from pipeline.schema.render import keys, to_yaml
     from pipeline.schema.schema import Params
 
@@ -36,7 +36,7 @@ def explain(
     key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "",
 ) -> None:
     """Explain keys: what they mean, what they may be, and their defaults."""
-    from pipeline.errors import UsageError
+    from pipeline.common.errors import UsageError
     from pipeline.schema.render import keys, to_yaml
     from pipeline.schema.schema import Params
 
@@ -60,9 +60,9 @@ def use(
     ],
 ) -> None:
     """Write a preset into params.yaml and show what changed."""
-    from pipeline.errors import UsageError
-    from pipeline.params.base import read_raw, validate
-    from pipeline.paths import PARAMS
+    from pipeline.common.errors import UsageError
+    from pipeline.common.params import read_raw, validate
+    from pipeline.common.paths import PARAMS
     from pipeline.schema import presets
     from pipeline.schema.render import keys, render, to_yaml
     from pipeline.schema.schema import Params

@@ -21,9 +21,9 @@ def main(
 
     Make the folds with `dvc exp run --queue -S split.folds=4 -S split.fold=0,1,2,3` and `dvc queue start`.
     """
+    from pipeline.common.errors import UsageError
     from pipeline.comparison.compare import write_comparison
     from pipeline.comparison.pooling import pool, read_revision
-    from pipeline.errors import UsageError
     from pipeline.runtime.console import track
     from pipeline.runtime.outputs import whole_folder
 

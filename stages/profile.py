@@ -13,8 +13,8 @@ def main(
     ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
 ) -> None:
     """Count parameters and operations; measure a training step and a case beside a reference network."""
-    from pipeline.params.base import load_section
-    from pipeline.paths import PROFILE
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import PROFILE
     from pipeline.profiling.params import ProfileParams
     from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
     from pipeline.profiling.times import Rounds

@@ -9,8 +9,8 @@ def main() -> None:
     """
     from pipeline.cases.pairs import make_pairs, read_manifest
     from pipeline.cases.params import SplitParams
-    from pipeline.params.base import load_section
-    from pipeline.paths import MANIFEST, REGISTERED, REGISTRATION_QC
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import MANIFEST, REGISTERED, REGISTRATION_QC
     from pipeline.registration.params import RegisterParams
     from pipeline.registration.register_pairs import register_pairs, write_quality, write_registered
 

@@ -7,8 +7,8 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write report/index.html: results, pictures, curves, quality control and parameters in one file."""
-    from pipeline.params.base import load_section
-    from pipeline.paths import REPORT
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import REPORT
     from pipeline.report.artefacts.gather import gather_run
     from pipeline.report.page.render import write_page
     from pipeline.report.params import ReportParams

@@ -10,8 +10,8 @@ def main() -> None:
     from pipeline.cases.pairs import make_pairs, read_manifest, select
     from pipeline.cases.params import SplitParams
     from pipeline.cases.split_file import ROLES, write_split
-    from pipeline.params.base import load_section
-    from pipeline.paths import MANIFEST, SPLIT
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import MANIFEST, SPLIT
 
     params = load_section(SplitParams, "split")
     pairs = make_pairs(read_manifest(MANIFEST), params)

@@ -14,8 +14,8 @@ def main() -> None:
     from pipeline.adaptation.params import AdaptParams
     from pipeline.case_sets.domain import write_domain
     from pipeline.case_sets.label_list import write_labelled_names
-    from pipeline.params.base import load_section
-    from pipeline.paths import TARGET, TARGET_LABELS
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import TARGET, TARGET_LABELS
     from pipeline.runtime.outputs import whole_folder
 
     params = load_section(AdaptParams, "adapt")

@@ -156,7 +156,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
             {"tune", "train", "ablate", "adapt", "profile", "profile-ablation", "report"},
         ),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target"}),
-        ("pipeline/errors.py", "mednext", set(STAGES)),
+        ("pipeline/common/errors.py", "mednext", set(STAGES)),
     ],
 )
 def test_an_edit_reruns_the_stages_that_the_docs_name(edited: str, model: str, stages: set[str]) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from pipeline.params.base import SECTIONS
+from pipeline.common.params import SECTIONS
 from pipeline.runtime.imports import TOP
 from pipeline.schema import presets
 from pipeline.schema.render import keys, render

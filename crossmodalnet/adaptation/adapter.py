@@ -21,10 +21,10 @@ from crossmodalnet.adaptation.pseudo_labels import pseudo_label_loss
 from crossmodalnet.adaptation.reversal import branch
 from crossmodalnet.adaptation.settings import AdaptationSettings
 from crossmodalnet.adaptation.spanning_tree import topology_loss
-from crossmodalnet.adaptation.taps import Streams, tapped
+from crossmodalnet.adaptation.taps import tapped
 from crossmodalnet.adaptation.volumes import VolumePrior
 from crossmodalnet.adaptation.voxels import DrawnVoxels, draw_voxels, rows
-from crossmodalnet.networks.common.interfaces import LayeredNetwork
+from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
 # mean features are between the domains (1: as far as different classes of the source).

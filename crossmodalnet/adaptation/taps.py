@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import Tensor, nn
+from torch import nn
 
-Streams = tuple[Tensor, ...]
+from crossmodalnet.networks.common.interfaces import Streams
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from crossmodalnet.adaptation.settings import AdaptationSettings
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 from pipeline.sources.params import Archive, DataParams, PhantomParams
 
 

@@ -15,9 +15,9 @@ from pipeline.auditing.params import AuditParams
 from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import CaseSet, source_of
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
+from pipeline.common.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.models.model_card import ModelCard, load_model
-from pipeline.paths import CURVES, MODELS, SPLIT, of_run
 
 
 def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> AuditSubject:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipeline.cases.pairs import Role
-from pipeline.errors import DataError
-from pipeline.paths import TARGET
+from pipeline.common.errors import DataError
+from pipeline.common.paths import TARGET
 from pipeline.runtime.outputs import write_json
 
 RECORD = "domain.json"

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.paths import TARGET_LABELS
+from pipeline.common.errors import DataError
+from pipeline.common.paths import TARGET_LABELS
 
 LIST = "cases.json"
 

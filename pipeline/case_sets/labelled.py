@@ -5,7 +5,7 @@ import torch
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from pipeline.case_sets.cropped import CroppedCase
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 
 def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:

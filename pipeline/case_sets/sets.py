@@ -11,8 +11,8 @@ from pipeline.case_sets.domain import TARGET_CASES as TARGETS
 from pipeline.case_sets.target_labels import NATIVE, WORKING
 from pipeline.cases.pairs import Role, read_manifest
 from pipeline.cases.split_file import read_split
-from pipeline.errors import DataError
-from pipeline.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
+from pipeline.common.errors import DataError
+from pipeline.common.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
 
 Names = Mapping[Role, list[str]]
 

@@ -8,7 +8,7 @@ from crossmodalnet.imaging.downsample import sample_labels
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.case_sets.label_list import write_labelled_names
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 logger = logging.getLogger(__name__)
 

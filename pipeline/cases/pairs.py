@@ -10,7 +10,7 @@ import pandas as pd
 
 from crossmodalnet.labels import Modality
 from pipeline.cases.params import SplitParams
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 Role = Literal["train", "validation", "test"]
 COLUMNS = ["subject", "modality", "image", "label"]

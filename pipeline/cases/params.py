@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 
 
 class SplitParams(Section):

@@ -6,7 +6,7 @@ from typing import get_args
 
 from pipeline.cases.pairs import Pair, Role, select
 from pipeline.cases.params import SplitParams
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.runtime.outputs import write_json
 
 ROLES: tuple[Role, ...] = get_args(Role)

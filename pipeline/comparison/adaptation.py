@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.common.names import OURS
 from pipeline.comparison.adaptation_statements import adaptation_statements
 from pipeline.comparison.domains import LOWER, DomainScores
 from pipeline.comparison.gap import gap_by_seed, gap_table
@@ -15,7 +16,6 @@ from pipeline.comparison.resampling import interval, paired_values, resampled_me
 from pipeline.comparison.scores import MEANS, score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
-from pipeline.names import OURS
 
 DOMAINS = ("source", "target")
 SHOWN = tuple(metric for metric in METRICS if metric.key in ("dice", "hd95_mm", "assd_mm", "betti_error"))

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.common.names import OURS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
 from pipeline.evaluation.tables import MEAN
-from pipeline.names import OURS
 
 Row = Mapping[Any, Any]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.errors import DataError
+from pipeline.common.names import OURS
 from pipeline.comparison.conditions import Conditions, write_kept
 from pipeline.comparison.methods import Methods, check_methods, group_of
 from pipeline.comparison.misregistration import (
@@ -19,8 +21,6 @@ from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
-from pipeline.errors import DataError
-from pipeline.names import OURS
 
 CASES = "cases.csv"
 NOTHING_MEASURED = Conditions()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.errors import DataError
 from pipeline.comparison.methods import Runs, read_cases
-from pipeline.errors import DataError
 from pipeline.evaluation.tables import MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from crossmodalnet.statistics.ranking import rank_stability
 from crossmodalnet.statistics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
+from pipeline.common.names import OURS
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import by_subject, subject_means
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.names import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

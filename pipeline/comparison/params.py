@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 
 
 class CompareParams(Section):

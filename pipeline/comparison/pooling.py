@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.common.errors import DataError, UsageError
+from pipeline.common.params import read_raw, validate
+from pipeline.common.paths import COMPARISON, PARAMS
 from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
 from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
 from pipeline.comparison.params import CompareParams
-from pipeline.errors import DataError, UsageError
-from pipeline.params.base import read_raw, validate
-from pipeline.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)
 FOLD = "split.fold"

@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.errors import ResourceError
+from pipeline.common.errors import ResourceError
 
 
 def find_device(name: str, key: str) -> torch.device:

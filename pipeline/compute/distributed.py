@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from pipeline.errors import ResourceError
+from pipeline.common.errors import ResourceError
 
 T = TypeVar("T")
 

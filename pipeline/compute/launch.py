@@ -13,9 +13,9 @@ from types import FrameType
 
 import psutil
 
-from pipeline import errors
+from pipeline.common import errors
+from pipeline.common.errors import InterruptedRunError, PipelineError, ResourceError
 from pipeline.compute.distributed import Processes, detect_launch, num_processes, process_group
-from pipeline.errors import InterruptedRunError, PipelineError, ResourceError
 
 # Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
 OUTCOME = "CROSSMODALNET_OUTCOME"

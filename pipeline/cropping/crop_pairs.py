@@ -11,9 +11,9 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, select
+from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
 from pipeline.cropping.params import CropParams
-from pipeline.errors import DataError
 from pipeline.runtime.console import track
 from pipeline.runtime.parallel import num_workers, run_parallel
 

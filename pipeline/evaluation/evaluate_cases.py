@@ -12,7 +12,8 @@ from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.topology import stray_components
 from crossmodalnet.scoring.scores import score_label_map
 from pipeline.case_sets.sets import CaseSet
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
+from pipeline.common.paths import REGISTERED
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.evaluation.tables import (
@@ -25,7 +26,6 @@ from pipeline.evaluation.tables import (
 )
 from pipeline.evaluation.views import View
 from pipeline.models.model_card import LoadedModel
-from pipeline.paths import REGISTERED
 from pipeline.runtime.console import track
 
 

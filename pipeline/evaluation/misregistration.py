@@ -11,7 +11,7 @@ from torch import Tensor
 from crossmodalnet.data.displacement import displace, draw_displacement
 from crossmodalnet.metrics.mean_dice import mean_dice
 from pipeline.case_sets.sets import CaseSet
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 
 Shift = Annotated[float, Field(ge=0)]
 

@@ -10,7 +10,7 @@ from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.restore import restore_labels
 from pipeline.case_sets.cropped import CroppedCase
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.views import View
 from pipeline.models.model_card import LoadedModel

@@ -5,15 +5,15 @@ import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
 from crossmodalnet.statistics.paired import Interval, bootstrap_interval
-from pipeline.names import METRIC_KEYS as METRICS
 
+METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined", "stray")
 MEAN = "mean"
 # The mean over structures and cases of the intersection over union is known as MIoU.
 METRICS_KEYS = {"iou": "miou"}
 DECIMALS = 6
 HEADLINE_DECIMALS = 4
-HEADLINE = ("dice", "iou", "hd95_mm", "nsd", *ABBREVIATIONS)
+HEADLINE = ("dice", "iou", "hd95_mm", "nsd")
 # Weights that an adaptation could have kept, and how good each is on the target.
 CHOICES_FILE = "choices.csv"
 CHOICE_COLUMNS = ("epoch", "chosen", "target_dice")
@@ -69,9 +69,8 @@ def headline(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, float]:
         structures were missed; a mean that is undefined is left out.
     """
     means = intervals.set_index(["metric", "structure"])["mean"].round(HEADLINE_DECIMALS)
-    shown = {
-        key: ("dice" if key in ABBREVIATIONS else key, key if key in ABBREVIATIONS else MEAN)
-        for key in HEADLINE
-    }
-    found = {METRICS_KEYS.get(key, key): float(means[at]) for key, at in shown.items() if at in means.index}
+    overall = {METRICS_KEYS.get(metric, metric): (metric, MEAN) for metric in HEADLINE}
+    by_structure = {name: ("dice", name) for name in ABBREVIATIONS}
+    shown = {**overall, **by_structure}
+    found = {name: float(means[row]) for name, row in shown.items() if row in means.index}
     return {**found, "missed": int(cases["missed"].sum())}

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 
 # One key only: the order of several would vary from file to file.
 _KEY = "values"

@@ -16,9 +16,9 @@ import crossmodalnet
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
+from pipeline.common.names import is_adaptation
 from pipeline.models.checkpoint import save_tensors
-from pipeline.names import is_adaptation
 from pipeline.runtime.outputs import whole_folder
 
 BEST = "weights.safetensors"

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
+from pipeline.common.errors import ResourceError
+from pipeline.common.params import load_section
 from pipeline.compute.determinism import reproducible
 from pipeline.compute.devices import find_device
 from pipeline.cropping.params import CropParams
-from pipeline.errors import ResourceError
 from pipeline.evaluation.params import EvaluateParams
-from pipeline.params.base import load_section
 from pipeline.profiling.memory import measure_memory
 from pipeline.profiling.params import ProfileParams
 from pipeline.profiling.spread import Spread, spread

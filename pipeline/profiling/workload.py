@@ -13,8 +13,8 @@ from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
+from pipeline.common.errors import UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import UsageError
 from pipeline.profiling.times import Action
 from pipeline.training.learner import Learner
 from pipeline.training.losses import LossesParams

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import IntTriple, Section
+from pipeline.common.params import IntTriple, Section
 
 
 class RegisterParams(Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.cases.pairs import Pair
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (
     PICTURE,

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import FloatPair, Section
+from pipeline.common.params import FloatPair, Section
 
 
 class ReportParams(Section):

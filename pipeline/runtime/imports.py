@@ -27,14 +27,18 @@ def closure(*modules: str) -> list[Path]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += _imported(module)
+            waiting += [*_parents(module), *_imported(module)]
     return sorted(_source(module).relative_to(TOP) for module in found)
 
 
 def imported(module: str) -> list[Path]:
     """List the project's source files that one module imports itself, relative to the top, sorted."""
-    parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
-    return sorted(_source(name).relative_to(TOP) for name in {*_imported(module)} - parents)
+    return sorted(_source(name).relative_to(TOP) for name in {*_imported(module)} - {*_parents(module)})
+
+
+def _parents(module: str) -> tuple[str, ...]:
+    """The packages that a module lies in, which run before it."""
+    return tuple(module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
 
 
 @cache
@@ -45,7 +49,6 @@ def _source(module: str) -> Path:
 
 @cache
 def _imported(module: str) -> tuple[str, ...]:
-    parents = tuple(module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
     names: list[str] = []
     package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
     for node in _running(ast.parse(_source(module).read_text())):
@@ -54,8 +57,7 @@ def _imported(module: str) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    ours = (name for name in names if name.split(".")[0] in PACKAGES and _source(name).is_file())
-    return (*parents, *ours)
+    return tuple(name for name in names if name.split(".")[0] in PACKAGES and _source(name).is_file())
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:

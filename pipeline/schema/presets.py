@@ -6,8 +6,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.errors import UsageError
-from pipeline.params.base import validate
+from pipeline.common.errors import UsageError
+from pipeline.common.params import validate
 from pipeline.schema.schema import Params
 
 

@@ -9,10 +9,10 @@ from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import Adaptation
 from pipeline.auditing.params import AuditParams
 from pipeline.cases.params import SplitParams
+from pipeline.common.params import Section
 from pipeline.comparison.params import CompareParams
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
-from pipeline.params.base import Section
 from pipeline.profiling.params import ProfileParams
 from pipeline.registration.params import RegisterParams
 from pipeline.report.params import ReportParams

@@ -1,7 +1,7 @@
 """Windows of the parameters that do not fit the patch, for `params` and the doctor."""
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.names import OURS
+from pipeline.common.names import OURS
 from pipeline.schema.schema import Params
 
 

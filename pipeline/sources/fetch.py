@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 from pipeline.runtime.console import is_terminal
 from pipeline.runtime.work import file_digest, work_folder
 from pipeline.sources.params import Archive

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import StringIO
 
 from crossmodalnet.imaging.inspect import Severity
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.runtime.console import is_terminal
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.runtime.console import track
 from pipeline.sources.archive import Budget, extract
 from pipeline.sources.fetch import fetch

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 
 
 class Archive(Section):

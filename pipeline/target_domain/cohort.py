@@ -15,9 +15,9 @@ from pipeline.cases.pairs import (
     select,
 )
 from pipeline.cases.params import SplitParams
+from pipeline.common.errors import DataError
+from pipeline.common.paths import MANIFEST, REGISTERED
 from pipeline.cropping.heart_box import Atlas
-from pipeline.errors import DataError
-from pipeline.paths import MANIFEST, REGISTERED
 from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED

@@ -12,9 +12,9 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import Modality
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
+from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
 from pipeline.cropping.params import CropParams
-from pipeline.errors import DataError
 from pipeline.runtime.console import track
 from pipeline.runtime.parallel import num_workers, run_parallel
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from crossmodalnet.labels import Modality
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
 from pipeline.cases.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
+from pipeline.common.paths import MANIFEST
 from pipeline.cropping.heart_box import Atlas
 from pipeline.cropping.params import CropParams
-from pipeline.paths import MANIFEST
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
 from pipeline.target_domain.prepared import PreparedDomain, Sections
 

@@ -11,7 +11,7 @@ from crossmodalnet.adaptation.schedule import ganin_ramp
 from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from pipeline.adaptation.params import AdaptParams
-from pipeline.errors import UsageError
+from pipeline.common.errors import UsageError
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from pipeline.params.base import FloatPair, Section
+from pipeline.common.params import FloatPair, Section
 
 
 class AugmentParams(Section):

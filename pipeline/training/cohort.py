@@ -13,8 +13,8 @@ from pipeline.case_sets.labelled import blind, labelled
 from pipeline.case_sets.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
 from pipeline.cases.pairs import Role
 from pipeline.cases.split_file import read_split
-from pipeline.errors import DataError, UsageError
-from pipeline.paths import SPLIT
+from pipeline.common.errors import DataError, UsageError
+from pipeline.common.paths import SPLIT
 from pipeline.runtime.work import fingerprint
 
 

@@ -14,8 +14,8 @@ from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.parameter_groups import parameter_groups
+from pipeline.common.errors import DivergenceError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DivergenceError
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
 from pipeline.training.losses import LossesParams

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from crossmodalnet import CrossModalNetConfig
-from pipeline.params.base import IntTriple, Section
+from pipeline.common.params import IntTriple, Section
 
 # The library has the defaults. They come through its front door, by which no stage depends on the network's code: what
 # a stage depends on is the values, and these stand in params.yaml.

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 from pipeline.training.baselines import (
     MedNeXtParams,
     NNFormerParams,

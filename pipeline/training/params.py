@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import FloatPair, IntTriple, Section
+from pipeline.common.params import FloatPair, IntTriple, Section
 
 # How a training is run, not what comes out of it.
 EXECUTION = frozenset({"devices", "num_threads", "checkpoint_every"})

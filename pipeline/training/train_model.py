@@ -16,12 +16,12 @@ from crossmodalnet.labels import NUM_CLASSES
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED, PLACES, build_network
 from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
+from pipeline.common.errors import UsageError
+from pipeline.common.names import OURS, method_of
+from pipeline.common.params import load_section
+from pipeline.common.paths import CURVES, MODELS, of_run
 from pipeline.compute.distributed import Processes
-from pipeline.errors import UsageError
 from pipeline.models.model_card import ModelCard, label_entries, package_versions, save_model
-from pipeline.names import OURS, method_of
-from pipeline.params.base import load_section
-from pipeline.paths import CURVES, MODELS, of_run
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.ablations import ABLATIONS
 from pipeline.training.adaptation_objective import AdaptationObjective

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet, sample_seed
+from pipeline.common.errors import InterruptedRunError
 from pipeline.compute.determinism import reproducible
 from pipeline.compute.distributed import Processes
 from pipeline.compute.launch import StopRequest
-from pipeline.errors import InterruptedRunError
 from pipeline.models.candidates import candidate_file, find_candidates
 from pipeline.models.checkpoint import (
     Checkpoint,

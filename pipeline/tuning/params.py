@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from pipeline.params.base import Section
+from pipeline.common.params import Section
 
 Rate = Annotated[float, Field(gt=0)]
 

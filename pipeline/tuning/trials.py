@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.common.errors import DivergenceError, UsageError
+from pipeline.common.params import load_section, read_raw
+from pipeline.common.paths import TUNING
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DivergenceError, UsageError
-from pipeline.params.base import load_section, read_raw
-from pipeline.paths import TUNING
 from pipeline.runtime.outputs import write_json
 from pipeline.training.cohort import read_cohort
 from pipeline.training.train_model import ModelParams, read_params, run_training

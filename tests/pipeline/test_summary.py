@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.summary import print_summary
 
 HEADER = "method,structure,metric,mean,low,high,num_subjects,num_seeds"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline.errors import DataError, UsageError
+from pipeline.common.errors import DataError, UsageError
 from pipeline.evaluation.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
 from stages import compare, pool
 

@@ -11,7 +11,7 @@ import pytest
 
 from crossmodalnet.labels import unknown_codes
 from pipeline.cases.pairs import read_manifest
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from stages.download import main
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))

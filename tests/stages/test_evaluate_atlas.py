@@ -20,7 +20,7 @@ from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
 from pipeline.cases.split_file import write_split
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.models import model_card
 from pipeline.models.candidates import candidate_file
 from stages import atlas, evaluate

@@ -15,7 +15,7 @@ from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.label_list import read_labelled_names
 from pipeline.cases.pairs import make_pairs, write_manifest
 from pipeline.cases.params import SplitParams
-from pipeline.errors import DataError, UsageError
+from pipeline.common.errors import DataError, UsageError
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.params import DataParams, PhantomParams
 from stages.target import main

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
+from pipeline.common.names import OURS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
 from pipeline.evaluation.tables import MEAN
-from pipeline.names import OURS
 from pipeline.report.adaptation.figures import TERMS, adaptation_chart
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles
 from pipeline.report.artefacts.records import Artefacts

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.labels import ABBREVIATIONS
-from pipeline import paths
 from pipeline.adaptation.params import AdaptParams
 from pipeline.case_sets.domain import Domain, read_domain
 from pipeline.cases.split_file import read_split
+from pipeline.common import paths
+from pipeline.common.errors import DataError, UsageError
+from pipeline.common.names import ATLAS, OURS, method_of
+from pipeline.common.params import load_section, read_raw
 from pipeline.comparison.titles import METRICS
-from pipeline.errors import DataError, UsageError
 from pipeline.evaluation.tables import CASE_COLUMNS
-from pipeline.names import ATLAS, OURS, method_of
-from pipeline.params.base import load_section, read_raw
 from pipeline.report.artefacts.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.artefacts.gather_audit import read_audit
 from pipeline.report.artefacts.gather_comparison import (
@@ -77,7 +77,7 @@ def gather(
         ablations: ablations of CrossModalNet, as in params.yaml.
         seeds: seeds of the trainings of each, as in params.yaml.
         source: `data.source`.
-        top: folder that `pipeline.paths` are relative to.
+        top: folder that `pipeline.common.paths` are relative to.
         adapt: section `adapt`; None as where it is off.
         presets: parameters of each preset, by its name; None where no recorded learning rate is to be shown.
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import paths
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain
 from pipeline.case_sets.target_labels import NATIVE, WORKING
+from pipeline.common import paths
+from pipeline.common.names import OURS, is_adaptation
 from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
 from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.names import OURS, is_adaptation
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.reading import existing, read_object, read_objects, read_table
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
@@ -32,7 +32,7 @@ def read_adaptation(
         target_source: `adapt.target.source`.
         source_names: labelled cases by role.
         seeds: seeds of params.yaml.
-        top: folder that `pipeline.paths` are relative to.
+        top: folder that `pipeline.common.paths` are relative to.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.

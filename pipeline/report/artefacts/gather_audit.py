@@ -8,8 +8,8 @@ import pandas as pd
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline import paths
-from pipeline.errors import DataError
+from pipeline.common import paths
+from pipeline.common.errors import DataError
 from pipeline.report.artefacts.audit_records import NUMBER, TABLES, TEXT, AuditRecord, Tables
 from pipeline.report.artefacts.reading import read_object, read_table
 

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pandas as pd
 
 from crossmodalnet.statistics.significance import Verdict
-from pipeline import paths
+from pipeline.common import paths
+from pipeline.common.errors import DataError
+from pipeline.common.names import is_ablation
 from pipeline.comparison import misregistration, modalities
-from pipeline.errors import DataError
-from pipeline.names import is_ablation
 from pipeline.profiling.spread import Spread
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,

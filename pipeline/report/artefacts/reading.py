@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 
 def existing(path: Path, stage: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.cases.pairs import Role
-from pipeline.names import ATLAS
+from pipeline.common.names import ATLAS
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import ComparisonRecord, ProfileRecord, TrialRecord

@@ -1,11 +1,8 @@
 """All panels of a test case in one picture, for `dvc plots diff` and whoever wants a file."""
 
-import base64
-from io import BytesIO
-
 from PIL import Image, ImageDraw
 
-from pipeline.report.charts.overlays import CaseOverlay, Panel
+from pipeline.report.charts.overlays import CaseOverlay
 
 GAP_PX = 6
 LINE_PX = 16
@@ -37,11 +34,7 @@ def mosaic(overlay: CaseOverlay) -> Image.Image:
         for panel, width in zip(panels, widths, strict=True):
             if row == 0:
                 draw.text((x, top - LINE_PX), panel.title, INK)
-            picture.paste(_decode(panel), (x, y))
+            picture.paste(Image.fromarray(panel.picture), (x, y))
             x += width + GAP_PX
         y += heights[row] + GAP_PX
     return picture
-
-
-def _decode(panel: Panel) -> Image.Image:
-    return Image.open(BytesIO(base64.b64decode(panel.source.partition(",")[2]))).convert("RGB")

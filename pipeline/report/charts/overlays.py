@@ -33,15 +33,29 @@ FILL_OPACITY = 0.55
 Rgb = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
-    """One picture: its column, what it shows in words, and the JPEG as a data address."""
+    """One picture: its column, what it shows in words, its pixels, and their quality as a JPEG."""
 
     title: str
     alt: str
-    source: str
-    width: int
-    height: int
+    picture: Rgb
+    quality: int
+
+    @property
+    def source(self) -> str:
+        """JPEG data address for the page."""
+        return jpeg(self.picture, self.quality)
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.picture.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.picture.shape[1])
 
 
 @dataclass(frozen=True)
@@ -114,15 +128,10 @@ def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportParams) ->
             name: _paint(greys[0], drawn, maps[0]) for name, drawn in zip(labels, maps[1:], strict=True)
         }
         planes[plane] = [
-            _panel(title, f"{title}, {plane} plane, {case.pair}", picture, params.jpeg_quality)
+            Panel(title, f"{title}, {plane} plane, {case.pair}", picture, params.jpeg_quality)
             for title, picture in pictures.items()
         ]
     return planes
-
-
-def _panel(title: str, alt: str, picture: Rgb, quality: int) -> Panel:
-    height, width, _ = picture.shape
-    return Panel(title, alt, jpeg(picture, quality), width, height)
 
 
 def jpeg(picture: Rgb, quality: int) -> str:

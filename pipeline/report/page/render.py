@@ -60,20 +60,20 @@ def write_page(folder: Path, artefacts: Artefacts, params: ReportParams) -> Path
         (new / "index.html").write_text(page, encoding="utf-8")
         (new / OVERLAYS).mkdir()
         for overlay in overlays:
+            picture = mosaic(overlay)
             for rank in overlay.rank.split(" and "):
-                mosaic(overlay).save(new / OVERLAYS / f"{rank}.png")
+                picture.save(new / OVERLAYS / f"{rank}.png")
     return folder / "index.html"
 
 
-def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay] | None = None) -> str:
+def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay]) -> str:
     """Make the page's HTML; every text that comes from data is escaped.
 
     Args:
         artefacts: all that is shown.
         params: section `report`.
-        overlays: overlays that `draw_overlays` gave; drawn here where None.
+        overlays: overlays that `draw_overlays` gave.
     """
-    drawn = draw_overlays(artefacts, params) if overlays is None else overlays
     environment = Environment(
         loader=PackageLoader("pipeline.report", "."),
         autoescape=True,
@@ -83,7 +83,7 @@ def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOv
     )
     template = environment.get_template("page/template.html.jinja")
     style = Markup((FOLDER / "style.css").read_text())
-    return template.render(style=style, **_context(artefacts, params, drawn))
+    return template.render(style=style, **_context(artefacts, params, overlays))
 
 
 def _context(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay]) -> dict[str, Any]:

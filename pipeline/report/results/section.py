@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES
+from pipeline.common.names import ATLAS
 from pipeline.comparison.titles import METRICS
 from pipeline.evaluation.tables import MEAN
-from pipeline.names import ATLAS
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result
 from pipeline.report.charts.drawing import colour_of

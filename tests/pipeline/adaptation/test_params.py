@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline.adaptation.params import AdaptParams, TargetParams
-from pipeline.errors import UsageError
-from pipeline.params.base import validate
+from pipeline.common.errors import UsageError
+from pipeline.common.params import validate
 from pipeline.sources.params import PhantomParams
 
 

@@ -9,7 +9,7 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.case_sets.cropped import CroppedCase, read_cropped, write_cropped
 from pipeline.case_sets.labelled import blind, labelled
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 INTENSITY = Intensity((-3.0, 3.0), (1.0, 99.0))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.case_sets.domain import Domain, Roles, read_domain, write_domain
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.runtime.outputs import write_json
 
 ROLES: Roles = {"train": ["ct_1", "ct_2"], "validation": ["ct_3"], "test": []}

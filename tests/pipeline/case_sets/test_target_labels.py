@@ -9,7 +9,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.case_sets.label_list import read_labelled_names
 from pipeline.case_sets.target_labels import write_target_labels
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 NATIVE = Grid((8, 8, 8), np.diag([1.0, 1, 1, 1]))
 

@@ -15,7 +15,7 @@ from pipeline.cases.pairs import (
     write_manifest,
 )
 from pipeline.cases.params import SplitParams
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 
 def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:

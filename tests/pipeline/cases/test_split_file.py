@@ -7,7 +7,7 @@ from crossmodalnet.labels import Modality
 from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
 from pipeline.cases.split_file import read_split, write_split
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 
 
 def _pair(number: int, role: Role) -> Pair:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from pipeline.common.errors import ResourceError
 from pipeline.compute.devices import find_device
-from pipeline.errors import ResourceError
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import pytest
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import read_cropped
+from pipeline.common.errors import DataError
 from pipeline.cropping.crop_pairs import CropTask, crop_pair
 from pipeline.cropping.params import CropParams
-from pipeline.errors import DataError
 
 PARAMS = CropParams(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8), workers=1)
 

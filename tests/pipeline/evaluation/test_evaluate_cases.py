@@ -6,7 +6,7 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.evaluation.evaluate_cases import score_pair, write_tables
 from pipeline.evaluation.params import EvaluateParams
 

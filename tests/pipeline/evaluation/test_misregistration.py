@@ -13,7 +13,7 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.case_sets.sets import CaseSet
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.evaluation.params import EvaluateParams
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.case_sets.cropped import CroppedCase
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 from pipeline.models.checkpoint import (
     Checkpoint,
     exclusive,

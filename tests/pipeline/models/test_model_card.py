@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.models.model_card import load_model
 from pipeline.training.network import CrossModalNetParams
 from pipeline.training.train_model import read_params

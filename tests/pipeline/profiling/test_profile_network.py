@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
-from pipeline.errors import ResourceError, UsageError
+from pipeline.common.errors import ResourceError, UsageError
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
 from pipeline.profiling.memory import MemoryGauge, measure_memory

@@ -15,9 +15,9 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 from pipeline.cases.pairs import Pair, Subject, make_pairs, select
 from pipeline.cases.params import SplitParams
+from pipeline.common.errors import DataError
 from pipeline.cropping.crop_pairs import choose_atlases, crop_pairs
 from pipeline.cropping.params import CropParams
-from pipeline.errors import DataError
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import read_record
 from pipeline.registration.register_pairs import COLUMNS, register_pairs, write_quality, write_registered

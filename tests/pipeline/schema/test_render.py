@@ -4,8 +4,8 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 from pydantic import Field
 from ruamel.yaml import YAML
 
+from pipeline.common.params import IntTriple, Section
 from pipeline.cropping.params import CropParams
-from pipeline.params.base import IntTriple, Section
 from pipeline.schema.render import keys, render
 from pipeline.schema.schema import Params
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 from pipeline.sources import archive as module
 from pipeline.sources.archive import Budget, extract
 

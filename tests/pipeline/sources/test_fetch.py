@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.common.errors import DataError, ResourceError
 from pipeline.sources import fetch as module
 from pipeline.sources.fetch import fetch
 from pipeline.sources.params import Archive

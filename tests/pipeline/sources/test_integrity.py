@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.sources import integrity
 from pipeline.sources.findings import CohortFinding, require_sound, table
 from pipeline.sources.integrity import check_cohort, scan, subjects

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.cases.pairs import make_pairs, read_manifest, subjects_by_role
-from pipeline.paths import MANIFEST
+from pipeline.common.paths import MANIFEST
 from pipeline.target_domain.modality import MODALITIES, prepare_modality, source_task, target_task
 from pipeline.target_domain.prepared import PreparedDomain
 from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort

@@ -11,8 +11,8 @@ import torch
 
 from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
+from pipeline.common.errors import DataError, InterruptedRunError, UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DataError, InterruptedRunError, UsageError
 from pipeline.models.model_card import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner

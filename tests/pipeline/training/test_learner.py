@@ -9,8 +9,8 @@ from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.build import build_network
+from pipeline.common.errors import DataError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DataError
 from pipeline.models.checkpoint import Checkpoint
 from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.learner import Learner, learning_rate

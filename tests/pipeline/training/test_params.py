@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.errors import UsageError
-from pipeline.params.base import load_section, validate
+from pipeline.common.errors import UsageError
+from pipeline.common.params import load_section, validate
 from pipeline.training.augment import AugmentParams
 from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from crossmodalnet.data.dataset import TrainingSet
+from pipeline.common.errors import DataError, InterruptedRunError, UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DataError, InterruptedRunError, UsageError
 from pipeline.models.model_card import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner

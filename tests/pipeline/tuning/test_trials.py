@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
+from pipeline.common.errors import DataError, DivergenceError, UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.errors import DataError, DivergenceError, UsageError
 from pipeline.tuning import trials as tuning
 from pipeline.tuning.trials import read_trial, run_trial
 

@@ -11,14 +11,14 @@ import pytest
 
 from crossmodalnet.adaptation.settings import TERMS
 from pipeline.adaptation.params import AdaptParams
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
-from pipeline.report.page.render import render
+from pipeline.report.page.render import draw_overlays, render
 from pipeline.report.params import ReportParams
 
 HERE = Path(__file__).parents[1]
@@ -132,7 +132,8 @@ def test_curves_leave_out_what_was_not_recorded(adapted: Artefacts) -> None:
 
 
 def test_a_page_has_the_section_only_with_an_adaptation(adapted: Artefacts) -> None:
-    page, off = render(adapted, PARAMS), render(replace(adapted, adaptation=None), PARAMS)
+    overlays = draw_overlays(adapted, PARAMS)
+    page, off = (render(shown, PARAMS, overlays) for shown in (adapted, replace(adapted, adaptation=None)))
     for piece in ('<section id="adaptation">', '<a href="#adaptation">', "share of the gap"):
         assert piece in page
         assert piece not in off
@@ -151,7 +152,7 @@ def test_between_modalities_there_is_neither_atlas_nor_registration(made: Callab
     assert [row[2] for row in section.published.rows] == ["0.157", "0.634", "0.836"]
     assert section.overlay is not None
     assert [p.title for p in section.overlay.planes["axial"]] == ["MR", "Truth", "Source only", "JADA"]
-    page = render(found, PARAMS)
+    page = render(found, PARAMS, draw_overlays(found, PARAMS))
     assert '<section id="registration">' not in page
     assert "Atlas baseline" not in page
     assert "not comparable with the phantom" in page

@@ -8,7 +8,7 @@ import pytest
 
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.report.artefacts.audit_records import TABLES
 from pipeline.report.artefacts.gather_audit import read_audit
 

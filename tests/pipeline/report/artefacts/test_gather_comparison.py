@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.common.errors import DataError
 from pipeline.report.artefacts.comparison_records import ComparisonRecord, Difference, TrialRecord
 from pipeline.report.artefacts.gather_comparison import read_comparison, read_profile, read_trials
 

@@ -14,7 +14,7 @@ from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate, Training
-from pipeline.report.page.render import render, write_page
+from pipeline.report.page.render import draw_overlays, render, write_page
 from pipeline.report.params import ReportParams
 
 PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
@@ -34,7 +34,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(artefacts: Artefacts) -> str:
-    return render(artefacts, PARAMS)
+    return render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def render_text(artefacts: Artefacts) -> str:
     """A page whose charts are empty, which takes a fraction of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda *_, **__: None)
-        return render(artefacts, PARAMS)
+        return render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
 
 
 def with_cards(training: Training, **changes: object) -> Training:
@@ -195,7 +195,7 @@ def test_shared_subject_is_reported(page: str, other_page: str) -> None:
 
 def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Path) -> None:
     artefacts = gather(["crossmodalnet"], [], [0], "phantom", made)
-    page = render(artefacts, PARAMS)
+    page = render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
     assert write_page(tmp_path / "report", artefacts, PARAMS).read_text() == page
     pictures = sorted((tmp_path / "report/overlays").iterdir())
     assert [file.stem for file in pictures] == ["best", "median", "worst"]

@@ -1,4 +1,4 @@
-"""How methods and metrics are called in files and parameters; what they are called in print: `comparison/titles.py`."""
+"""How methods are called in files and parameters; what they are called in print: `comparison/titles.py`."""
 
 ATLAS = "atlas"
 OURS = "crossmodalnet"
@@ -7,8 +7,6 @@ ADAPTATION_KEYS = (
     "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
     "no_topology", "marginal_only", "kernel", "volumes", "betti",
 )  # fmt: skip
-# Columns of cases.csv.
-METRIC_KEYS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 
 
 def method_of(variant: str) -> str:

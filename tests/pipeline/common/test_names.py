@@ -5,6 +5,7 @@ import pytest
 from crossmodalnet.adaptation.settings import TERMS
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.adaptation.variants import ADAPTATIONS, Adaptation
+from pipeline.common.names import ADAPTATION_KEYS, OURS, is_ablation, is_adaptation, method_of
 from pipeline.comparison.titles import (
     ABLATION_TITLES,
     ADAPTATION_TITLES,
@@ -14,7 +15,6 @@ from pipeline.comparison.titles import (
     short_title_of,
     title_of,
 )
-from pipeline.names import ADAPTATION_KEYS, OURS, is_ablation, is_adaptation, method_of
 from pipeline.report.adaptation.figures import TERMS as TERMS_IN_WORDS
 from pipeline.report.comparison.policy import DEEPLY_SUPERVISED as DEEPLY_SUPERVISED_IN_WORDS
 from pipeline.training.ablations import ABLATIONS, Ablation

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import UsageError
-from pipeline.paths import PARAMS
+from pipeline.common.errors import UsageError
+from pipeline.common.paths import PARAMS
 
 SECTIONS = (
     "models", "ablations", "adaptations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment",

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cases.params import SplitParams
+from pipeline.common.errors import UsageError
+from pipeline.common.params import load_section, read_raw
 from pipeline.cropping.params import CropParams
-from pipeline.errors import UsageError
-from pipeline.params.base import load_section, read_raw
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -1,1 +1,0 @@
-"""The typed sections of params.yaml, one module per stage that reads them."""
