@@ -1,7 +1,7 @@
 """What is wrong with one image or label map file: all of it, not only the first thing."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.labels import STRAY_CODES, STRUCTURES, unknown_codes
+from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.labels.codes import MMWHS, LabelCodes
 
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]
@@ -42,27 +43,46 @@ class Inspection:
         problems: problems in the order of the checks.
         grid: None where the file gives no usable 3-D grid.
         digest: digest of the voxel values, empty for a constant image; equal digests are the same scan.
+        structures: abbreviations of the structures that a label map holds.
     """
 
     problems: tuple[ImageProblem, ...]
     grid: Grid | None = None
     digest: str = ""
+    structures: tuple[str, ...] = ()
 
 
-def inspect_file(path: Path, kind: Kind) -> Inspection:
-    """Read a file to its end and list all that is wrong with it."""
+def inspect_file(
+    path: Path,
+    kind: Kind,
+    codes: LabelCodes = MMWHS,
+    read: Callable[[Path], UntrustedImage] = read_untrusted,
+) -> Inspection:
+    """Read a file to its end and list all that is wrong with it.
+
+    Args:
+        path: path of the file.
+        kind: image or label map.
+        codes: meaning of the values of a label map.
+        read: reader of files that nobody vouches for; raises ValueError where it cannot read one.
+    """
     try:
-        untrusted = read_untrusted(path)
+        untrusted = read(path)
         shape = _spatial_shape(untrusted.image.shape)
         problems = [*_shape_problems(shape), *_geometry_problems(untrusted)]
-        problems += _label_problems(untrusted.image) if kind == "label" else _image_problems(untrusted.image)
+        structures: tuple[str, ...] = ()
+        if kind == "label":
+            found, structures = _label_problems(untrusted.image, codes)
+        else:
+            found = _image_problems(untrusted.image)
+        problems += found
         digest = "" if kind == "label" else _digest(untrusted.image)
     except ValueError as error:
         return Inspection((ImageProblem("error", f"unreadable: {error}", "copy or download the file again"),))
     affine = np.asarray(untrusted.image.affine, np.float64)
     if len(shape) != 3 or not np.isfinite(affine).all():
-        return Inspection(tuple(problems), None, digest)
-    return Inspection(tuple(problems), Grid((shape[0], shape[1], shape[2]), affine), digest)
+        return Inspection(tuple(problems), None, digest, structures)
+    return Inspection(tuple(problems), Grid((shape[0], shape[1], shape[2]), affine), digest, structures)
 
 
 def grid_problems(image: Grid, label: Grid) -> list[ImageProblem]:
@@ -123,31 +143,32 @@ def _image_problems(image: Any) -> list[ImageProblem]:
     return problems
 
 
-def _label_problems(image: Any) -> list[ImageProblem]:
-    num_bad, codes = 0, np.zeros(0)
+def _label_problems(image: Any, codes: LabelCodes) -> tuple[list[ImageProblem], tuple[str, ...]]:
+    """List what is wrong with a label map, and name the structures that it holds."""
+    num_bad, values = 0, np.zeros(0)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
         num_bad += slab.size - finite.size
-        codes = np.union1d(codes, finite)
+        values = np.union1d(values, finite)
     problems = _nonfinite_problems(num_bad)
-    if unknown := unknown_codes(codes):
-        known = ", ".join(str(code) for code in sorted(structure.code for structure in STRUCTURES))
+    if unknown := codes.unknown(values):
         listed = ", ".join(f"{code:g}" for code in unknown[:MAX_LISTED])
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         what = f"unknown label codes {listed}{more}"
-        problems.append(ImageProblem("error", what, f"MM-WHS uses 0, {known}; correct the label map"))
-    present = {STRAY_CODES.get(int(code), int(code)) for code in codes if code}
-    if not present:
-        return [
-            *problems,
-            ImageProblem("error", "empty label map: no voxel is labelled", "export the label map again"),
-        ]
-    if missing := [f"{s.abbreviation} ({s.code})" for s in STRUCTURES if s.code not in present]:
+        problems.append(
+            ImageProblem("error", what, f"{codes.title} uses {codes.listed}; correct the label map")
+        )
+    present = {codes.indices.get(int(value), 0) if value == int(value) else 0 for value in values} - {0}
+    if not present and not unknown:
+        what = "empty label map: no voxel is labelled"
+        return [*problems, ImageProblem("error", what, "export the label map again")], ()
+    absent = [s for s in STRUCTURES if s.index not in present and s.abbreviation not in codes.missing]
+    if missing := [f"{s.abbreviation} ({codes.codes[s.abbreviation][0]})" for s in absent]:
         what = f"missing structures: {', '.join(missing)}"
         problems.append(
             ImageProblem("warning", what, "look at the label map; what it lacks is scored as absent")
         )
-    return problems
+    return problems, tuple(s.abbreviation for s in STRUCTURES if s.index in present)
 
 
 def _nonfinite_problems(num_bad: int) -> list[ImageProblem]:

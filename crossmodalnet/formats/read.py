@@ -1,0 +1,31 @@
+"""A scan of any format that is known, read to its end within limits."""
+
+from pathlib import Path
+
+from crossmodalnet.formats.dicom import read_dicom_series
+from crossmodalnet.formats.itk_image import read_itk
+from crossmodalnet.formats.kinds import SUFFIXES, format_of
+from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, read_untrusted
+
+
+def read_scan(path: Path, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
+    """Read NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
+
+    Args:
+        path: file, or folder.
+        max_voxels: most voxels that are believed.
+
+    Raises:
+        ValueError: of no such format, damaged, truncated, or implausibly large; the message does not name the file.
+    """
+    kind = format_of(path)
+    try:
+        if kind == "nifti":
+            return read_untrusted(path, max_voxels)
+        if kind == "dicom":
+            return read_dicom_series(path, max_voxels)
+        if kind:
+            return read_itk(path, kind, max_voxels)
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error})") from error
+    raise ValueError(f"is none of {', '.join(SUFFIXES)} or a folder of DICOM")

@@ -1,0 +1,160 @@
+"""What the values of a data set's label maps mean: MM-WHS, others that are known, and a user's own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.labels.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class LabelCodes:
+    """Values of label maps and the structures they stand for.
+
+    Attributes:
+        title: name of the codes in messages, for instance `MM-WHS`.
+        indices: class index 0 to 7 by value; values that are known and none of our structures have 0.
+        missing: abbreviations of the structures that the data set does not delineate, in the order of `STRUCTURES`.
+    """
+
+    title: str
+    indices: Mapping[int, int]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def codes(self) -> dict[str, list[int]]:
+        """Values by abbreviation, structures that have any."""
+        found = {
+            s.abbreviation: sorted(code for code, index in self.indices.items() if index == s.index)
+            for s in STRUCTURES
+        }
+        return {name: codes for name, codes in found.items() if codes}
+
+    def unknown(self, values: NDArray[np.generic]) -> list[int | float]:
+        """List the values that have no meaning, ascending."""
+        return [value.item() for value in np.setdiff1d(np.unique(values), list(self.indices))]
+
+    def to_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Turn values into class indices 0 to 7, any shape.
+
+        Raises:
+            ValueError: a value has no meaning.
+        """
+        if unknown := self.unknown(values):
+            raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
+        indices = np.zeros(values.shape, np.uint8)
+        for code, index in self.indices.items():
+            if index:
+                indices[values == code] = index
+        return indices
+
+    @property
+    def listed(self) -> str:
+        """The values that stand for a structure, 0 before them, for messages."""
+        codes = sorted({code for codes in self.codes.values() for code in codes} - set(STRAY_CODES))
+        return ", ".join(map(str, [0, *codes]))
+
+    def without(self, missing: Sequence[str]) -> "LabelCodes":
+        """Read further structures as background, since the data set does not delineate them, or not everywhere.
+
+        Raises:
+            ValueError: an unknown abbreviation, or no structure remains.
+        """
+        if unknown := sorted(set(missing) - set(ABBREVIATIONS)):
+            raise ValueError(f"unknown structure {', '.join(unknown)}; known: {', '.join(ABBREVIATIONS)}")
+        gone = {*missing, *self.missing}
+        if gone == set(ABBREVIATIONS):
+            raise ValueError("every structure is missing: nothing is left to segment")
+        dropped = {s.index for s in STRUCTURES if s.abbreviation in gone}
+        indices = {code: 0 if index in dropped else index for code, index in self.indices.items()}
+        return replace(self, indices=indices, missing=tuple(name for name in ABBREVIATIONS if name in gone))
+
+
+def own_codes(mapping: Mapping[str, int | Sequence[int]], title: str = "data.labels") -> LabelCodes:
+    """Make codes of a mapping from structures to values; what it lacks is missing.
+
+    Args:
+        mapping: one value or several by structure, named as in `structure_named`; `background` may name values that
+            are none of our structures.
+        title: name of the codes in messages.
+
+    Raises:
+        ValueError: an unknown structure, a value of two structures, 0 for a structure, or no structure at all.
+
+    >>> own_codes({"LV": 1, "myocardium": [2, 3], "background": 9}).missing
+    ('RV', 'LA', 'RA', 'AO', 'PA')
+    """
+    indices = {0: 0}
+    for name, values in mapping.items():
+        index = 0 if name.lower() == BACKGROUND else structure_named(name)
+        if index is None:
+            known = ", ".join((*ABBREVIATIONS, BACKGROUND))
+            raise ValueError(f"unknown structure {name!r}; known: {known}")
+        for value in [values] if isinstance(values, int) else values:
+            if value in indices and (value or index):
+                raise ValueError(f"value {value} of {name} has another meaning already")
+            indices[value] = index
+    found = set(indices.values())
+    missing = [s.abbreviation for s in STRUCTURES if s.index not in found]
+    return LabelCodes(title, indices).without(missing)
+
+
+# Words that say nothing about which structure it is.
+_FILLERS = {"heart", "cardiac", "blood", "cavity", "pool", "chamber", "the", "of", "label", "main"}
+_NAMES: tuple[tuple[str, frozenset[str]], ...] = tuple(
+    (abbreviation, frozenset(words.split()))
+    for abbreviation, spellings in {
+        "LV": ("lv", "lvc", "lvbp", "left ventricle", "ventricle left"),
+        "RV": ("rv", "rvc", "rvbp", "right ventricle"),
+        "LA": ("la", "lac", "left atrium"),
+        "RA": ("ra", "rac", "right atrium"),
+        "Myo": ("myo", "lvm", "lvmyo", "myocardium", "left ventricle myocardium", "left ventricular myocardium",
+                "lv myocardium", "lv myo", "left ventricle myo"),
+        "AO": ("ao", "aa", "aorta", "ascending aorta"),
+        "PA": ("pa", "pulmonary artery", "pulmonary trunk", "pulmonary arteries"),
+    }.items()
+    for words in spellings
+)  # fmt: skip
+
+
+def structure_named(name: str) -> int | None:
+    """Find the structure that a name means, whatever its case, order of words and punctuation.
+
+    Returns:
+        Class index 1 to 7; None where it is none of our structures, or not certain to be.
+
+    >>> [structure_named(name) for name in ("heart_ventricle_left", "LV myocardium", "descending aorta")]
+    [1, 5, None]
+    """
+    words = frozenset(re.findall(r"[a-z]+|\d+", name.lower())) - _FILLERS
+    index = {structure.abbreviation: structure.index for structure in STRUCTURES}
+    return next((index[abbreviation] for abbreviation, spelling in _NAMES if spelling == words), None)
+
+
+def _totalsegmentator_v1() -> dict[str, int | Sequence[int]]:
+    structures = {"Myo": 44, "LA": 45, "LV": 46, "RA": 47, "RV": 48, "PA": 49, "AO": 7}
+    others = [code for code in range(1, 105) if code not in structures.values()]
+    return {**structures, BACKGROUND: others}
+
+
+MMWHS = LabelCodes(
+    "MM-WHS",
+    {0: 0, **{s.code: s.index for s in STRUCTURES}}
+    | {stray: s.index for stray, meant in STRAY_CODES.items() for s in STRUCTURES if s.code == meant},
+)
+# TotalSegmentator: `class_map` in totalsegmentator/map_to_binary.py of wasserth/TotalSegmentator, where the chambers
+# are classes of the task heartchambers_highres, and of the task total up to version 1 (`total_v1`), not of today's.
+CODE_SETS: dict[str, LabelCodes] = {
+    "mmwhs": MMWHS,
+    "index": own_codes({s.abbreviation: s.index for s in STRUCTURES}, "class indices"),
+    "totalsegmentator": own_codes(
+        {"Myo": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "AO": 6, "PA": 7},
+        "TotalSegmentator heartchambers_highres",
+    ),
+    "totalsegmentator_v1": own_codes(_totalsegmentator_v1(), "TotalSegmentator 1 total"),
+}

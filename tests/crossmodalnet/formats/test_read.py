@@ -1,0 +1,149 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from crossmodalnet.formats.read import read_scan
+
+WriteSeries = Callable[..., Path]
+
+
+def written(image: sitk.Image, path: Path, *, packed: bool = False) -> Path:
+    sitk.WriteImage(image, str(path), packed)
+    return path
+
+
+@pytest.fixture
+def reference(image: sitk.Image, tmp_path: Path) -> nib.Nifti1Image:
+    """The same image as ITK writes it to NIfTI and nibabel reads it."""
+    return nib.load(written(image, tmp_path / "reference.nii.gz"))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.NRRD", "a.nii", "a.nii.gz"])
+def test_every_format_gives_the_same_voxels_at_the_same_place(
+    name: str, packed: bool, image: sitk.Image, reference: nib.Nifti1Image, tmp_path: Path
+) -> None:
+    path = written(image, tmp_path / name.lower(), packed=packed).rename(tmp_path / name)
+    found = read_scan(path)
+    assert np.array_equal(np.asarray(found.image.dataobj), np.asarray(reference.dataobj))
+    assert np.allclose(found.image.affine, reference.affine, atol=1e-5)
+    assert found.pixdim_mm.tolist() == [0.5, 0.75, 2.0]
+
+
+def test_a_folder_of_dicom_is_one_volume(
+    image: sitk.Image, series: WriteSeries, reference: nib.Nifti1Image, tmp_path: Path
+) -> None:
+    found = read_scan(series(tmp_path / "scan", image))
+    assert np.array_equal(np.asarray(found.image.dataobj), np.asarray(reference.dataobj))
+    assert np.allclose(found.image.affine, reference.affine, atol=1e-4)
+
+
+def test_other_files_in_the_folder_do_no_harm(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    folder = series(tmp_path / "scan", image)
+    (folder / "DICOMDIR.txt").write_text("notes")
+    assert read_scan(folder).image.shape == (8, 7, 6)
+
+
+def test_a_lacking_slice_is_seen(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice lacks"):
+        read_scan(series(tmp_path / "scan", image, leave_out=3))
+
+
+def test_two_series_are_refused(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    series(tmp_path / "scan", image)
+    with pytest.raises(ValueError, match="holds 2 DICOM series: give each a folder of its own"):
+        read_scan(series(tmp_path / "scan", image, series="2"))
+
+
+def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "a.txt").write_text("x")
+    with pytest.raises(ValueError, match="holds no DICOM series"):
+        read_scan(tmp_path / "scan")
+
+
+def test_a_slice_that_is_a_link_out_of_the_folder_is_refused(
+    image: sitk.Image, series: WriteSeries, tmp_path: Path
+) -> None:
+    folder = series(tmp_path / "scan", image)
+    slice_file = sorted(folder.iterdir())[0]
+    slice_file.rename(tmp_path / "elsewhere.dcm")
+    slice_file.symlink_to(tmp_path / "elsewhere.dcm")
+    with pytest.raises(ValueError, match="a link that leaves the folder"):
+        read_scan(folder)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz"])
+def test_truncated_files_are_seen(name: str, image: sitk.Image, tmp_path: Path) -> None:
+    path = written(image, tmp_path / name, packed=True)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"cannot be read to its end"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.nrrd", b"NRRD0004\nrubbish"), ("a.mha", b"x"), ("a.nii", b"x"), ("a.mhd", b"")]
+)
+def test_rubbish_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged|not a NIfTI"):
+        read_scan(tmp_path / name)
+
+
+def test_another_format_under_a_wrong_name_is_not_guessed(image: sitk.Image, tmp_path: Path) -> None:
+    written(image, tmp_path / "a.vtk").rename(tmp_path / "a.nrrd")
+    with pytest.raises(ValueError, match="is not nrrd"):
+        read_scan(tmp_path / "a.nrrd")
+
+
+def test_a_header_cannot_promise_the_moon(image: sitk.Image, tmp_path: Path) -> None:
+    path = written(image, tmp_path / "a.mhd")
+    path.write_text(path.read_text().replace("DimSize = 8 7 6", "DimSize = 80000 70000 60000"))
+    with pytest.raises(ValueError, match="implausibly large: 80000 x 70000 x 60000"):
+        read_scan(path)
+    path.write_text(path.read_text().replace("80000 70000 60000", "800 700 600"))
+    with pytest.raises(ValueError, match="truncated: the header promises 336000000 voxels"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(
+    "voxels", ["../secret.raw", "/etc/passwd", "LIST", "a%03d.raw 1 9 1", "..", "lacks.raw"]
+)
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_a_header_can_name_no_file_elsewhere(
+    voxels: str, suffix: str, image: sitk.Image, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    path = written(image, folder / f"a{suffix}")
+    (folder / "a.raw").rename(tmp_path / "secret.raw")
+    path.write_text(path.read_text().replace("a.raw", voxels))
+    with pytest.raises(ValueError, match=r"header names"):
+        read_scan(path)
+
+
+def test_a_header_can_name_no_link_elsewhere(image: sitk.Image, tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    path = written(image, tmp_path / "inside" / "a.mhd")
+    path.with_name("a.raw").rename(tmp_path / "secret.raw")
+    path.with_name("a.raw").symlink_to(tmp_path / "secret.raw")
+    with pytest.raises(ValueError, match="a link to another folder"):
+        read_scan(path)
+
+
+def test_colours_are_no_scan(tmp_path: Path) -> None:
+    colours = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True)
+    with pytest.raises(ValueError, match="3 components"):
+        read_scan(written(colours, tmp_path / "a.nrrd"))
+
+
+def test_what_is_no_scan_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"is none of \.nii, .* or a folder of DICOM"):
+        read_scan(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_scan(tmp_path / "lacks.nrrd")

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES, to_codes, to_indices
+from crossmodalnet.labels.codes import CODE_SETS, MMWHS, own_codes, structure_named
+
+
+def test_the_codes_of_mmwhs_are_those_of_the_structures() -> None:
+    codes = to_codes(np.arange(8))
+    assert MMWHS.to_indices(codes).tolist() == to_indices(codes).tolist() == list(range(8))
+    assert MMWHS.to_indices(np.array([421])).tolist() == [3]
+    assert MMWHS.listed == "0, 205, 420, 500, 550, 600, 820, 850"
+
+
+@pytest.mark.parametrize("name", CODE_SETS)
+def test_known_codes_name_every_structure(name: str) -> None:
+    assert tuple(CODE_SETS[name].codes) == ABBREVIATIONS
+    assert CODE_SETS[name].missing == ()
+
+
+def test_totalsegmentator() -> None:
+    """heart_myocardium, heart_atrium_left, heart_ventricle_left, their right ones, aorta, pulmonary_artery."""
+    index = {s.abbreviation: s.index for s in STRUCTURES}
+    order = [index[name] for name in ("Myo", "LA", "LV", "RA", "RV", "AO", "PA")]
+    assert CODE_SETS["totalsegmentator"].to_indices(np.arange(8)).tolist() == [0, *order]
+    first = CODE_SETS["totalsegmentator_v1"]
+    assert first.to_indices(np.array([44, 45, 46, 47, 48, 7, 49])).tolist() == order
+    assert first.to_indices(np.array([5, 104])).tolist() == [0, 0]
+    assert first.unknown(np.array([0, 7, 105])) == [105]
+
+
+def test_codes_of_ones_own() -> None:
+    codes = own_codes({"LV": 10, "Myocardium": [20, 21], "background": [9, 0]})
+    assert codes.to_indices(np.array([0, 9, 10, 20, 21])).tolist() == [0, 0, 1, 5, 5]
+    assert codes.missing == ("RV", "LA", "RA", "AO", "PA")
+    assert codes.codes == {"LV": [10], "Myo": [20, 21]}
+    with pytest.raises(
+        ValueError, match=r"unknown label codes \[1\.5, 3\.0\]; data.labels uses 0, 10, 20, 21"
+    ):
+        codes.to_indices(np.array([3.0, 1.5, 10.0]))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"LV": 1, "liver": 2}, "unknown structure 'liver'; known: LV, RV, LA, RA, Myo, AO, PA, background"),
+        ({"LV": 1, "RV": 1}, "value 1 of RV has another meaning already"),
+        ({"LV": 0}, "value 0 of LV"),
+        ({"background": 3}, "every structure is missing"),
+        ({}, "every structure is missing"),
+    ],
+)
+def test_codes_that_cannot_be_meant(mapping: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        own_codes(mapping)
+
+
+def test_what_is_missing_is_read_as_background() -> None:
+    codes = MMWHS.without(["PA", "AO"])
+    assert codes.missing == ("AO", "PA")
+    assert codes.to_indices(np.array([820, 850, 500])).tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="unknown structure liver"):
+        MMWHS.without(["liver"])
+    with pytest.raises(ValueError, match="every structure is missing"):
+        MMWHS.without(ABBREVIATIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "abbreviation"),
+    [
+        ("LV", "LV"), ("heart_ventricle_left", "LV"), ("Left ventricle blood cavity", "LV"), ("lv_blood-pool", "LV"),
+        ("right ventricle", "RV"), ("heart_atrium_left", "LA"), ("Right Atrium", "RA"), ("heart_myocardium", "Myo"),
+        ("left ventricle myocardium", "Myo"), ("myocardium of the left ventricle", "Myo"), ("Aorta", "AO"),
+        ("ascending aorta", "AO"), ("pulmonary_artery", "PA"),
+        ("descending aorta", None), ("right ventricle myocardium", None), ("atrial_appendage_left", None),
+        ("pulmonary_vein", None), ("heart", None), ("", None), ("ventricle", None),
+    ],
+)  # fmt: skip
+def test_structures_by_name(name: str, abbreviation: str | None) -> None:
+    index = {s.abbreviation: s.index for s in STRUCTURES}
+    assert structure_named(name) == (index[abbreviation] if abbreviation else None)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=ABBREVIATIONS)
+def test_our_own_names_are_understood(structure: object) -> None:
+    for name in (structure.name, structure.abbreviation):  # type: ignore[attr-defined]
+        assert structure_named(name) == structure.index  # type: ignore[attr-defined]
