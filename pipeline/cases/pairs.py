@@ -14,6 +14,7 @@ from pipeline.common.errors import DataError
 
 Role = Literal["train", "validation", "test"]
 COLUMNS = ["subject", "modality", "image", "label"]
+OPTIONAL_COLUMNS = ["patient", "role", "missing"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,23 @@ class Subject:
         modality: CT or MR.
         image: NIfTI file.
         label: label map, or None for an unlabelled subject.
+        patient: name of the person, where the cohort tells it; subjects of one patient have one role.
+        role: role that the cohort wants for the patient; None where the split decides.
+        missing: abbreviations of the structures that the cohort does not delineate.
     """
 
     name: str
     modality: Modality
     image: Path
     label: Path | None
+    patient: str = ""
+    role: Role | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> str:
+        """Name of the patient, that of the scan where the cohort tells none: then nobody was scanned twice."""
+        return self.patient or self.name
 
 
 @dataclass(frozen=True)
@@ -51,17 +63,22 @@ class Pair:
 
 
 def write_manifest(path: Path, subjects: list[Subject]) -> None:
-    """Write the manifest as CSV, files relative to its folder, ordered by name."""
+    """Write the manifest as CSV, files relative to its folder, ordered by name; columns without a value left out."""
     rows = [
         (
             subject.name,
             subject.modality.value,
             subject.image.relative_to(path.parent).as_posix(),
             subject.label.relative_to(path.parent).as_posix() if subject.label else "",
+            subject.patient,
+            subject.role or "",
+            " ".join(subject.missing),
         )
         for subject in sorted(subjects, key=lambda subject: subject.name)
     ]
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL_COLUMNS])
+    empty = [column for column in OPTIONAL_COLUMNS if not table[column].any()]
+    table.drop(columns=empty).to_csv(path, index=False)
 
 
 def read_manifest(path: Path) -> list[Subject]:
@@ -136,7 +153,15 @@ def select(pairs: list[Pair], role: Role) -> list[Pair]:
 
 def _subject(folder: Path, row: dict[str, str]) -> Subject:
     label = folder / row["label"] if row["label"] else None
-    return Subject(row["subject"], Modality(row["modality"]), folder / row["image"], label)
+    return Subject(
+        name=row["subject"],
+        modality=Modality(row["modality"]),
+        image=folder / row["image"],
+        label=label,
+        patient=row.get("patient", ""),
+        role=next((role for role in get_args(Role) if role == row.get("role")), None),
+        missing=tuple(row.get("missing", "").split()),
+    )
 
 
 def _labelled(subjects: list[Subject], modality: Modality) -> list[Subject]:

@@ -82,6 +82,8 @@ def _kind(annotation: Any) -> str:
         return " | ".join(to_yaml(argument) for argument in arguments)
     if origin in (Union, UnionType):
         return " | ".join(_kind(argument) for argument in arguments)
+    if origin is dict:
+        return f"{_kind(arguments[0])}: {_kind(arguments[1])}"
     if origin is list:
         return f"list of {_kind(arguments[0])}"
     if origin is tuple and arguments[-1] is Ellipsis:

@@ -6,12 +6,13 @@ from pipeline.cases.pairs import Subject
 from pipeline.sources.findings import require_sound
 from pipeline.sources.integrity import check_cohort, subjects
 from pipeline.sources.mmwhs import LayoutOutcome, lay_out_mmwhs
+from pipeline.sources.own_data import check_own, lay_out_own
 from pipeline.sources.params import DataParams
 from pipeline.sources.phantom import make_phantom_cohort
 
 
 def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True) -> list[Subject]:
-    """Make the phantom, or collect MM-WHS from a folder, zip archives or URLs, and read every file to its end.
+    """Make the phantom, or collect MM-WHS or a group's own data, and read every file to its end.
 
     Args:
         folder: folder to be filled; made if need be.
@@ -19,13 +20,17 @@ def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True
         needs_labels: whether lacking label maps are errors.
 
     Returns:
-        The subjects, in the order of `scan`.
+        The subjects, in the order of `scan` or of the table.
 
     Raises:
         DataError: nothing found, or faults in the cohort; all of them in one table.
         ResourceError: no network or no disk space.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if params.source == "table":
+        own = check_own(params, needs_labels=needs_labels)
+        require_sound(own.findings)
+        return lay_out_own(own, folder)
     laid_out = LayoutOutcome()
     if params.source == "phantom":
         make_phantom_cohort(folder, params.phantom)

@@ -1,6 +1,7 @@
 """What is wrong with a cohort: findings, shown all at once in one table."""
 
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from io import StringIO
@@ -21,10 +22,10 @@ class CohortFinding:
 
     Attributes:
         severity: an error stops the stage, a warning does not.
-        case: subject, or `all`.
+        case: subject, row of a table with its subject, `table`, or `all`.
         file: file as the user knows it, empty where the finding concerns none.
         what: the fault.
-        remedy: remedy: what to do about it.
+        remedy: what to do about it.
     """
 
     severity: Severity
@@ -61,9 +62,14 @@ def table(findings: list[CohortFinding]) -> str:
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for header in ("severity", "case", "file", "what", "remedy"):
         rows.add_column(header, overflow="fold")
-    for f in sorted(findings, key=lambda f: (f.severity, f.case, f.file, f.what)):
+    for f in sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what)):
         rows.add_row(f.severity, f.case, f.file, f.what, f.remedy)
     width = shutil.get_terminal_size().columns if is_terminal() else UNLIMITED_WIDTH
     text = StringIO()
     Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(rows)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
+
+
+def _natural(text: str) -> list[str | int]:
+    """Sort `row 10` after `row 9`: text and numbers in turn."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]

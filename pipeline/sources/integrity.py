@@ -1,11 +1,15 @@
 """The integrity check: everything that is wrong with a cohort, in one table, before anything uses it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crossmodalnet.imaging.inspect import ImageProblem, Inspection, grid_problems, inspect_file
+from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
+from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.labels import Modality
+from crossmodalnet.labels.codes import MMWHS, LabelCodes
 from pipeline.cases.pairs import Subject
 from pipeline.runtime.console import track
 from pipeline.runtime.parallel import num_workers, run_parallel
@@ -16,7 +20,7 @@ from pipeline.sources.names import Part, parse
 SEQUENTIAL_BYTES = 2**26
 MIN_LABELLED = 3
 
-# Case, the file it concerns if any, and what is wrong.
+# Title of the case, the file it concerns if any, and what is wrong.
 CaseProblem = tuple[str, Path | None, ImageProblem]
 
 
@@ -30,6 +34,7 @@ class CaseFiles:
         part: training subjects must have labels, test subjects need none.
         image: None where only a label map is there.
         label: None where there is none.
+        row: number of the row of the user's table, the header being row 1; None where there is no table.
     """
 
     name: str
@@ -37,14 +42,58 @@ class CaseFiles:
     part: Part
     image: Path | None
     label: Path | None
+    row: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the case in findings: `ct_1001`, or `row 5 (ct_P03)`."""
+        return self.name if self.row is None else f"row {self.row} ({self.name})"
 
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What reading one subject's files told: problems with the file each concerns, and the image's digest."""
+    """What reading one subject's files told.
+
+    Attributes:
+        problems: problems with the file that each concerns.
+        digest: digest of the image's voxels.
+        grid: grid of the image; None where it gives none.
+        structures: abbreviations of the structures in the label map.
+    """
 
     problems: tuple[tuple[Path, ImageProblem], ...]
     digest: str
+    grid: Grid | None = None
+    structures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CohortCheck:
+    """What reading a whole cohort told.
+
+    Attributes:
+        findings: findings in the order of the checks.
+        reports: reports by name of the case.
+    """
+
+    findings: list[CohortFinding]
+    reports: dict[str, CaseReport]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a cohort are read.
+
+    Attributes:
+        codes: meaning of the values of its label maps.
+        read: reader of files that nobody vouches for; picklable.
+    """
+
+    codes: LabelCodes = MMWHS
+    read: Callable[[Path], UntrustedImage] = read_untrusted
+
+
+PUBLISHED = Reading()
 
 
 def scan(folder: Path) -> list[CaseFiles]:
@@ -74,37 +123,69 @@ def check_cohort(
         origins: per file name, how the user knows the file.
         needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
     """
-    cases, names = scan(folder), origins or {}
+    names = origins or {}
+    return check_cases(
+        scan(folder), lambda path: names.get(path.name, path.name), needs_labels=needs_labels
+    ).findings
+
+
+def check_cases(
+    cases: list[CaseFiles],
+    known_as: Callable[[Path], str],
+    reading: Reading = PUBLISHED,
+    *,
+    needs_labels: bool = True,
+) -> CohortCheck:
+    """Read the files of all cases to their ends and list all that is wrong with them.
+
+    Args:
+        cases: cases with their files.
+        known_as: tells how the user knows a file.
+        reading: meaning of labels, and reader.
+        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
+    """
     found = list(_set_problems(cases, needs_labels))
     same: dict[str, list[CaseFiles]] = {}
-    for case, report in _reports(cases):
-        found += [(case.name, path, problem) for path, problem in report.problems]
+    reports: dict[str, CaseReport] = {}
+    for case, report in _reports(cases, reading):
+        reports[case.name] = report
+        found += [(case.title, path, problem) for path, problem in report.problems]
         if report.digest:
             same.setdefault(report.digest, []).append(case)
     found += _twin_problems(same.values())
-    return [
-        CohortFinding(p.severity, case, names.get(path.name, path.name) if path else "", p.what, p.remedy)
-        for case, path, p in found
+    findings = [
+        CohortFinding(p.severity, title, known_as(path) if path else "", p.what, p.remedy)
+        for title, path, p in found
     ]
+    return CohortCheck(findings, reports)
 
 
-def inspect_case(case: CaseFiles) -> CaseReport:
+def inspect_case(case: CaseFiles, reading: Reading = PUBLISHED) -> CaseReport:
     """Read the files of one subject; runs in worker processes."""
-    image = inspect_file(case.image, "image") if case.image else Inspection(())
-    label = inspect_file(case.label, "label") if case.label else Inspection(())
+    how = (reading.codes, reading.read)
+    image = inspect_file(case.image, "image", *how) if case.image else Inspection(())
+    label = inspect_file(case.label, "label", *how) if case.label else Inspection(())
     problems = [(case.image, problem) for problem in image.problems if case.image]
     problems += [(case.label, problem) for problem in label.problems if case.label]
     if case.label and image.grid and label.grid:
         problems += [(case.label, problem) for problem in grid_problems(image.grid, label.grid)]
-    return CaseReport(tuple((path, problem) for path, problem in problems if path), image.digest)
+    named = tuple((path, problem) for path, problem in problems if path)
+    return CaseReport(named, image.digest, image.grid, label.structures)
 
 
-def _reports(cases: list[CaseFiles]) -> Iterator[tuple[CaseFiles, CaseReport]]:
-    num_bytes = sum(path.stat().st_size for case in cases for path in (case.image, case.label) if path)
+def file_bytes(path: Path) -> int:
+    """Size of a file, or of the files of a folder, bytes."""
+    files = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files)
+
+
+def _reports(cases: list[CaseFiles], reading: Reading) -> Iterator[tuple[CaseFiles, CaseReport]]:
+    inspect = partial(inspect_case, reading=reading)
+    num_bytes = sum(file_bytes(path) for case in cases for path in (case.image, case.label) if path)
     if num_bytes < SEQUENTIAL_BYTES:
-        reports: Iterator[tuple[CaseFiles, CaseReport]] = ((case, inspect_case(case)) for case in cases)
+        reports: Iterator[tuple[CaseFiles, CaseReport]] = ((case, inspect(case)) for case in cases)
     else:
-        reports = run_parallel(inspect_case, cases, workers=num_workers(0))
+        reports = run_parallel(inspect, cases, workers=num_workers(0))
     return track(reports, "check", len(cases))
 
 
@@ -113,10 +194,10 @@ def _set_problems(cases: list[CaseFiles], needs_labels: bool) -> Iterator[CasePr
     for case in cases:
         if needs_labels and case.part == "train" and case.label is None:
             remedy = "add the label map, or take the image out"
-            yield case.name, case.image, ImageProblem("error", "training image without label map", remedy)
+            yield case.title, case.image, ImageProblem("error", "training image without label map", remedy)
         if case.image is None:
             remedy = "add the image, or take the label map out"
-            yield case.name, case.label, ImageProblem("error", "label map without image", remedy)
+            yield case.title, case.label, ImageProblem("error", "label map without image", remedy)
     names = [case.name for case in cases]
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
@@ -141,5 +222,5 @@ def _twin_problems(groups: Iterable[list[CaseFiles]]) -> Iterator[CaseProblem]:
     for group in groups:
         first, *others = sorted(group, key=lambda case: case.name)
         for case in others:
-            what = f"duplicate subject: the same voxels as the image of {first.name}"
-            yield case.name, case.image, ImageProblem("error", what, "keep one of the two")
+            what = f"duplicate subject: the same voxels as the image of {first.title}"
+            yield case.title, case.image, ImageProblem("error", what, "keep one of the two")

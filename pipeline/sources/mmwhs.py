@@ -16,14 +16,15 @@ from pipeline.sources.archive import Budget, extract
 from pipeline.sources.fetch import fetch
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import CaseFile, parse
+from pipeline.sources.packing import place_packed
 from pipeline.sources.params import DataParams
+from pipeline.sources.places import existing_path
 
 logger = logging.getLogger(__name__)
 
 REGISTRATION = "https://zmiclab.github.io/zxh/0/mmwhs/"
 # An archive in an archive in an archive is as deep as it is looked into.
 MAX_DEPTH = 3
-COMPRESS_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def lay_out(found: list[CohortFiles], folder: Path) -> LayoutOutcome:
         target = folder / name
         if not target.exists():
             result.origins[name] = file.origin
-            _place(file, target)
+            place_packed(file.path, target, move=file.ours)
         elif _content(file.path) == _content(target):
             logger.info("%s: the same as %s, used once", file.origin, result.origins[name])
         else:
@@ -116,18 +117,9 @@ def _sources(params: DataParams) -> list[Path]:
             f"research: register at {REGISTRATION}, download the archives, then set in params.yaml data.path "
             "to their folder or to one or more zip archives, or data.urls to a list of {url, sha256}"
         )
-    existing = [_existing(path) for path in paths]
+    existing = [existing_path(path) for path in paths]
     max_bytes = int(params.max_unpacked_gb * 1e9)
     return [*existing, *(fetch(archive, max_bytes) for archive in params.urls)]
-
-
-def _existing(text: str) -> Path:
-    path = Path(text).expanduser()
-    # `dvc exp run --temp` runs in a copy of the repository, without what git does not track.
-    for base in (Path.cwd(), Path(os.environ.get("DVC_ROOT", Path.cwd()))):
-        if (base / path).exists():
-            return base / path
-    raise DataError(f"data.path = {text} does not exist (seen from {Path.cwd()})")
 
 
 def _find(source: Path, scratch: Path, budget: Budget) -> Iterator[CohortFiles]:
@@ -170,19 +162,6 @@ def _unpack(path: Path, origin: str, scratch: Path, budget: Budget, depth: int) 
 def _is_archive(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return name.lower().endswith(".zip") and "__MACOSX" not in parts and not parts[-1].startswith("._")
-
-
-def _place(file: CohortFiles, target: Path) -> None:
-    if not is_gzip(file.path):
-        # No name and no time in the header: the same bytes on every run.
-        with file.path.open("rb") as source, target.open("wb") as packed, gzip.GzipFile(
-            filename="", mode="wb", compresslevel=COMPRESS_LEVEL, fileobj=packed, mtime=0
-        ) as sink:  # fmt: skip
-            shutil.copyfileobj(source, sink, CHUNK_BYTES)
-    elif file.ours:
-        file.path.replace(target)
-    else:
-        shutil.copyfile(file.path, target)
 
 
 def _content(path: Path) -> str:

@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from crossmodalnet.labels.codes import own_codes
 from pipeline.common.params import Section
+
+Abbreviation = Literal["LV", "RV", "LA", "RA", "Myo", "AO", "PA"]
 
 
 class Archive(Section):
@@ -34,17 +37,40 @@ class PhantomParams(Section):
 class DataParams(Section):
     """Section `data`."""
 
-    source: Literal["phantom", "mmwhs"] = Field(
+    source: Literal["phantom", "mmwhs", "table"] = Field(
         "phantom",
         description="source of the cohort; phantom: made here, no download; mmwhs: the real data or "
-        "anything laid out like it",
+        "anything laid out like it; table: data of your own, see docs/own_data.md",
     )
     path: str | list[str] | None = Field(
         None,
-        description="path of a folder, or of one or more zip archives, for source mmwhs; null when urls are given",
+        description="path of a folder, or of one or more zip archives, for source mmwhs, null when urls are given; "
+        "for source table that of a CSV, or of a folder laid out for nnU-Net",
+    )
+    labels: (
+        Literal["auto", "mmwhs", "index", "totalsegmentator", "totalsegmentator_v1"]
+        | dict[str, int | list[int]]
+    ) = Field(
+        "auto",
+        description="meaning of the values in label maps of source table; auto: names in dataset.json of nnU-Net, "
+        "else mmwhs; index: 1 to 7 for LV, RV, LA, RA, Myo, AO, PA; totalsegmentator: those of its task "
+        "heartchambers_highres; totalsegmentator_v1: those of total in version 1; or values of your own by structure, "
+        "{LV: 1, Myo: [2, 3], background: 9}",
+    )
+    missing: list[Abbreviation] = Field(
+        [],
+        description="structures that source table does not delineate, beside those that labels leaves out; read as "
+        "background and not scored",
     )
     urls: list[Archive] = Field([], description="archives to download for source mmwhs, each {url, sha256}")
     max_unpacked_gb: float = Field(
         60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
     )
     phantom: PhantomParams = Field(PhantomParams(), description="the embedded whole-heart phantom")
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> "DataParams":
+        """Refuse a mapping that names an unknown structure, or one value twice, when it is read."""
+        if isinstance(self.labels, dict):
+            own_codes(self.labels)
+        return self

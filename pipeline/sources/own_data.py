@@ -1,0 +1,190 @@
+"""Data of a group's own: a table or an nnU-Net folder, checked as it lies there, then laid out like MM-WHS."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from crossmodalnet.formats.kinds import format_of
+from crossmodalnet.formats.read import read_scan
+from crossmodalnet.imaging.nifti import write_codes, write_image
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import ABBREVIATIONS, to_codes
+from crossmodalnet.labels.codes import CODE_SETS, LabelCodes, own_codes
+from pipeline.cases.pairs import Subject
+from pipeline.common.errors import DataError
+from pipeline.runtime.console import track
+from pipeline.runtime.parallel import num_workers, run_parallel
+from pipeline.sources.findings import CohortFinding
+from pipeline.sources.integrity import (
+    SEQUENTIAL_BYTES,
+    CaseFiles,
+    CaseReport,
+    Reading,
+    check_cases,
+    file_bytes,
+)
+from pipeline.sources.leftovers import leftover_findings
+from pipeline.sources.nnunet import is_nnunet, read_nnunet
+from pipeline.sources.packing import place_packed
+from pipeline.sources.params import DataParams
+from pipeline.sources.places import existing_path
+from pipeline.sources.scan_table import ScanRow, ScanTable, consistency_findings
+from pipeline.sources.table_file import read_table_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OwnCohort:
+    """Data of a group's own, every file of which was read.
+
+    Attributes:
+        table: scans, and the folder they lie in.
+        codes: meaning of the values of label maps, with the structures that are missing.
+        findings: all that is wrong, and all that should be known.
+        reports: what reading the files told, by name of the subject.
+    """
+
+    table: ScanTable
+    codes: LabelCodes
+    findings: list[CohortFinding]
+    reports: dict[str, CaseReport]
+
+    def subjects(self, folder: Path) -> list[Subject]:
+        """The subjects, files being those that `lay_out_own` writes into `folder`."""
+        return [
+            Subject(
+                name=row.name,
+                modality=row.modality,
+                image=folder / f"{row.name}_image.nii.gz",
+                label=folder / f"{row.name}_label.nii.gz" if row.label else None,
+                patient=row.patient,
+                role=row.role,
+                missing=self.codes.missing if row.label else (),
+            )
+            for row in self.table.rows
+        ]
+
+
+def check_own(params: DataParams, *, needs_labels: bool = True) -> OwnCohort:
+    """Read a table or an nnU-Net folder and all of its files to their ends; nothing is written.
+
+    Args:
+        params: `path`, `labels` and `missing`.
+        needs_labels: whether lacking label maps are errors.
+
+    Raises:
+        DataError: no path, several, or nothing there that could be a table or an nnU-Net folder.
+    """
+    table = _read(params)
+    table.findings += consistency_findings(table)
+    codes = _codes(params, table)
+    cases = [
+        CaseFiles(
+            row.name, row.modality, "train" if row.needs_label else "test", row.image, row.label, row.row
+        )
+        for row in table.rows
+    ]
+    # A scan that is there twice is told already; its files are read once.
+    once = list({case.name: case for case in reversed(cases)}.values())[::-1]
+    findings = [*table.findings, *leftover_findings(table)]
+    if not table.rows:
+        return OwnCohort(table, codes, findings, {})
+    checked = check_cases(once, table.known_as, Reading(codes, read_scan), needs_labels=needs_labels)
+    findings += [*checked.findings, *_never_seen(codes, checked.reports)]
+    return OwnCohort(table, codes, findings, checked.reports)
+
+
+def lay_out_own(cohort: OwnCohort, folder: Path) -> list[Subject]:
+    """Write a sound cohort into a folder: images as they are or as NIfTI, label maps with the codes of MM-WHS.
+
+    Raises:
+        DataError: a file has become unreadable since it was checked.
+    """
+    rows = cohort.table.rows
+    place = partial(_place, codes=cohort.codes, folder=folder)
+    if sum(file_bytes(row.image) for row in rows) < SEQUENTIAL_BYTES:
+        done = ((row, place(row)) for row in rows)
+        names = [row.name for row, _ in track(done, "collect", len(rows))]
+    else:
+        results = run_parallel(place, rows, workers=num_workers(0))
+        names = [row.name for row, _ in track(results, "collect", len(rows))]
+    logger.debug("collected %s", ", ".join(names))
+    if cohort.codes.missing:
+        logger.warning(
+            "not delineated in this cohort, read as background and not scored: %s",
+            ", ".join(cohort.codes.missing),
+        )
+    return cohort.subjects(folder)
+
+
+def is_own(path: Path) -> bool:
+    """Tell whether a path is that of a table or of an nnU-Net folder."""
+    return is_nnunet(path) if path.is_dir() else path.suffix.lower() in (".csv", ".tsv", ".txt")
+
+
+def _read(params: DataParams) -> ScanTable:
+    if not isinstance(params.path, str):
+        given = "none" if params.path is None else f"{len(params.path)}"
+        raise DataError(
+            f"data.source is table, which needs one data.path, {given} given: set it to a CSV with the columns "
+            "patient, modality, image, label and role, or to a folder laid out for nnU-Net (docs/own_data.md)"
+        )
+    path = existing_path(params.path)
+    if path.is_dir():
+        if not is_nnunet(path):
+            raise DataError(
+                f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
+                "nnU-Net wants it (docs/own_data.md)"
+            )
+        return read_nnunet(path)
+    return read_table_file(path)
+
+
+def _codes(params: DataParams, table: ScanTable) -> LabelCodes:
+    """Find the meaning of label values: what the user says, then what the data set says, then MM-WHS."""
+    if isinstance(params.labels, dict):
+        codes = own_codes(params.labels)
+    elif params.labels == "auto":
+        codes = table.codes or CODE_SETS["mmwhs"]
+    else:
+        codes = CODE_SETS[params.labels]
+    try:
+        return codes.without(params.missing)
+    except ValueError as error:
+        raise DataError(f"data.missing: {error}") from error
+
+
+def _never_seen(codes: LabelCodes, reports: dict[str, CaseReport]) -> list[CohortFinding]:
+    """A structure that no label map holds would be trained and scored as one that nobody has."""
+    seen = {name for report in reports.values() for name in report.structures}
+    if not seen:
+        return []
+    never = [name for name in ABBREVIATIONS if name not in seen and name not in codes.missing]
+    what = f"{', '.join(never)} in no label map"
+    remedy = f"list what the data set does not delineate: data.missing: [{', '.join(never)}]"
+    return [CohortFinding("error", "all", "", what, remedy)] if never else []
+
+
+def _place(row: ScanRow, codes: LabelCodes, folder: Path) -> None:
+    """Write the files of one scan; runs in worker processes."""
+    image, label = (folder / f"{row.name}_{kind}.nii.gz" for kind in ("image", "label"))
+    try:
+        if format_of(row.image) == "nifti":
+            place_packed(row.image, image)
+        else:
+            write_image(image, _volume(row.image))
+        if row.label:
+            values = _volume(row.label)
+            write_codes(label, to_codes(codes.to_indices(values.data)), values.affine)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{row.title}: {error}") from error
+
+
+def _volume(path: Path) -> Volume:
+    image = read_scan(path).image
+    data = np.asanyarray(image.dataobj)
+    return Volume(data[..., 0] if data.ndim == 4 else data, np.asarray(image.affine, np.float64))
