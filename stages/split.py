@@ -6,14 +6,19 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write data/split.json: the pairs of each role, split by subject of both modalities."""
-    from pipeline.cases.pairs import make_pairs, read_manifest, select
+    """Write data/split.json: the pairs of each role, split by patient."""
+    from pipeline.cases.pairs import make_pairs, read_manifest, select, unpaired
     from pipeline.cases.params import SplitParams
     from pipeline.cases.split_file import ROLES, write_split
     from pipeline.common.params import load_section
     from pipeline.common.paths import MANIFEST, SPLIT
 
     params = load_section(SplitParams, "split")
-    pairs = make_pairs(read_manifest(MANIFEST), params)
+    subjects = read_manifest(MANIFEST)
+    pairs = make_pairs(subjects, params)
     write_split(SPLIT, pairs, params)
     logger.info("split: %s", ", ".join(f"{len(select(pairs, role))} {role}" for role in ROLES))
+    if num_same := sum(pair.is_one_patient for pair in pairs):
+        logger.info("split: %d of %d pairs are the CT and MR of one patient", num_same, len(pairs))
+        for subject in unpaired(subjects, pairs):
+            logger.warning("%s: in no pair, since nobody is left to be paired with", subject.name)

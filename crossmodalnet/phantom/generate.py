@@ -12,16 +12,24 @@ from crossmodalnet.phantom.shape import draw_shape
 
 
 def make_subject(
-    modality: Modality, spacing_mm: float, seed: int, number: int, scanner: Scanner = "reference"
+    modality: Modality,
+    spacing_mm: float,
+    seed: int,
+    number: int,
+    scanner: Scanner = "reference",
+    *,
+    same_patient: bool = False,
 ) -> tuple[Volume, Volume]:
     """Make one person and scan him or her once.
 
     Args:
-        modality: CT or MR; the same seed and number give different people in CT and MR.
+        modality: CT or MR.
         spacing_mm: in-plane voxel spacing, mm.
         seed: seed of the cohort.
         number: number of the subject.
         scanner: scanner and protocol; the same person lies in each.
+        same_patient: whether a seed and number are one person in CT and MR, namely who lies in the CT otherwise; else
+            they are two.
 
     Returns:
         Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.
@@ -35,8 +43,10 @@ def make_subject(
     """
     if not 0.3 <= spacing_mm <= 10:
         raise ValueError(f"spacing_mm must be between 0.3 and 10, got {spacing_mm}")
+    stream = list(Modality).index(modality)
+    streams = (0 if same_patient else stream, stream, stream)
     person, geometry, looks = (
-        np.random.default_rng([seed, list(Modality).index(modality), number, part]) for part in range(3)
+        np.random.default_rng([seed, of, number, part]) for part, of in enumerate(streams)
     )
     shape = draw_shape(person)
     scan = draw_scan(geometry, modality, spacing_mm, scanner)

@@ -1,9 +1,9 @@
-"""The manifest, the split by subject, and the pairs: pure functions of manifest and parameters."""
+"""The manifest, the split by patient, and the pairs: pure functions of manifest and parameters."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from crossmodalnet.labels import Modality
 from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
 
+T = TypeVar("T")
 Role = Literal["train", "validation", "test"]
 COLUMNS = ["subject", "modality", "image", "label"]
 OPTIONAL_COLUMNS = ["patient", "role", "missing"]
@@ -47,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Pair:
-    """A CT and an MR subject of the same role, to be registered; they are different people.
+    """A CT and an MR subject of the same role, to be registered: of one patient, or of two.
 
     `role` is that of both subjects: no pair mixes training and test subjects.
     """
@@ -60,6 +61,11 @@ class Pair:
     def name(self) -> str:
         """For instance `ct_1001+mr_1007`."""
         return f"{self.ct.name}+{self.mr.name}"
+
+    @property
+    def is_one_patient(self) -> bool:
+        """Whether both scans are of the same person."""
+        return self.ct.person == self.mr.person
 
 
 def write_manifest(path: Path, subjects: list[Subject]) -> None:
@@ -94,47 +100,58 @@ def read_manifest(path: Path) -> list[Subject]:
 
 
 def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
-    """Pair labelled CT with labelled MR subjects, split by subject of both modalities.
+    """Pair labelled CT with labelled MR subjects, split by patient.
 
-    The subjects of each modality are shuffled by `params.seed` and divided into test, validation and training groups;
-    every CT is paired with an MR of its own group (MRs are taken in turn where there are fewer). With `folds` > 1
-    the groups of all folds are laid out once, so the pairs, and their registrations, are those of every fold.
+    Where patients have both, these are paired with each other, and they alone test; who has one modality is paired
+    with another such patient, to train. Where nobody has both, the subjects of each modality are shuffled by
+    `params.seed` and divided into test, validation and training groups; every CT is paired with an MR of its own
+    group (MRs are taken in turn where there are fewer). With `folds` > 1 the groups of all folds are laid out once,
+    so the pairs, and their registrations, are those of every fold. Roles that the cohort gives are kept; patients
+    without one train.
 
     Returns:
-        Pairs ordered by name, every labelled CT once.
+        Pairs ordered by name, no CT twice.
 
     Raises:
-        DataError: too few labelled subjects for one training, one validation and one test pair.
+        DataError: too few labelled subjects for one training, one validation and one test pair, or roles that leave
+            a role without a pair or contradict `folds`.
     """
-    ct, mr = (_shuffled(_labelled(subjects, m), m, params.seed) for m in (Modality.CT, Modality.MR))
-    ct_groups, mr_groups = (_groups(group, params) for group in (ct, mr))
-    pairs: list[Pair] = []
-    for index, (cts, mrs) in enumerate(zip(ct_groups, mr_groups, strict=True)):
-        role: Role = "test" if index == params.fold else "train"
-        pairs += [Pair(subject, mrs[i % len(mrs)], role) for i, subject in enumerate(cts)]
-    return sorted(_hold_out(pairs, params.validation_fraction), key=lambda pair: pair.name)
+    labelled = [subject for modality in Modality for subject in _labelled(subjects, modality)]
+    if any(subject.role for subject in labelled):
+        pairs = _pair_by_role(labelled, params)
+    elif any(len(scans) > 1 for scans in _scans(labelled).values()):
+        pairs = _pair_patients(labelled, params)
+    else:
+        pairs = _pair_strangers(labelled, params)
+    if not any(pair.role == "validation" for pair in pairs):
+        pairs = _hold_out(pairs, params.validation_fraction)
+    return sorted(pairs, key=lambda pair: pair.name)
 
 
 def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     """Pair CT with MR subjects for training without labels; whether they have any is not looked at.
 
-    The subjects of each modality are shuffled by `params.seed` and paired in that order; MRs are taken in turn where
-    there are fewer.
+    A patient's own CT and MR are paired. The other subjects of each modality are shuffled by `params.seed` and paired
+    in that order; MRs are taken in turn where there are fewer.
 
     Returns:
-        Training pairs ordered by name, every CT once.
+        Training pairs ordered by name, no CT twice.
 
     Raises:
         DataError: no CT or no MR.
     """
-    ct, mr = (
-        _shuffled([s for s in subjects if s.modality is m], m, params.seed)
-        for m in (Modality.CT, Modality.MR)
-    )
+    ct, mr = ([s for s in subjects if s.modality is modality] for modality in Modality)
     if not ct or not mr:
         raise DataError(f"{len(ct)} CT and {len(mr)} MR subjects: at least one of each is needed for a pair")
-    pairs = [Pair(subject, mr[i % len(mr)], "train") for i, subject in enumerate(ct)]
-    return sorted(pairs, key=lambda pair: pair.name)
+    own, others = _own_pairs(subjects, "train")
+    return sorted([*own, *_in_turn(others, "train", params.seed)], key=lambda pair: pair.name)
+
+
+def unpaired(subjects: list[Subject], pairs: list[Pair]) -> list[Subject]:
+    """The labelled subjects that no pair holds, ordered by name."""
+    held = {subject.name for pair in pairs for subject in (pair.ct, pair.mr)}
+    left = [subject for subject in subjects if subject.label is not None and subject.name not in held]
+    return sorted(left, key=lambda subject: subject.name)
 
 
 def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[Subject]]:
@@ -180,13 +197,96 @@ def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Su
     return [ordered[i] for i in order]
 
 
-def _groups(subjects: list[Subject], params: SplitParams) -> list[list[Subject]]:
+def _pair_strangers(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+    """Pair people of whom nobody was scanned twice."""
+    ct, mr = (_shuffled([s for s in labelled if s.modality is m], m, params.seed) for m in Modality)
+    ct_groups, mr_groups = (_groups(group, params) for group in (ct, mr))
+    pairs: list[Pair] = []
+    for index, (cts, mrs) in enumerate(zip(ct_groups, mr_groups, strict=True)):
+        role: Role = "test" if index == params.fold else "train"
+        pairs += [Pair(subject, mrs[i % len(mrs)], role) for i, subject in enumerate(cts)]
+    return pairs
+
+
+def _pair_patients(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+    """Pair patients with themselves, and to train the others among each other.
+
+    The others come first, so that validation pairs, the last to train, are of one patient where that is possible.
+    """
+    own, others = _own_pairs(labelled, "train")
+    strangers = _in_turn(others, "train", params.seed)
+    order = np.random.default_rng([params.seed, len(Modality)]).permutation(len(own))
+    groups = _groups([own[i] for i in order], params, num_others=len(strangers))
+    tested = [
+        replace(pair, role="test" if index == params.fold else "train")
+        for index, group in enumerate(groups)
+        for pair in group
+    ]
+    return [*strangers, *tested]
+
+
+def _pair_by_role(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+    """Pair within the roles that the cohort gives."""
+    if params.folds > 1:
+        raise DataError(
+            f"split.folds = {params.folds} contradicts the roles that the cohort gives: "
+            "set split.folds to 1, or leave the column role empty"
+        )
+    given = {subject.person: subject.role for subject in labelled if subject.role}
+    pairs: list[Pair] = []
+    for role in get_args(Role):
+        of_role = [subject for subject in labelled if given.get(subject.person, "train") == role]
+        own, others = _own_pairs(of_role, role)
+        strangers = _in_turn(others, role, params.seed)
+        if role != "train" and others and (not strangers or (role == "test" and own)):
+            lone = ", ".join(sorted(subject.name for subject in others))
+            raise DataError(
+                f"{lone}: role {role}, but the same patient's other modality has no label map or is lacking; "
+                f"add it, or take the role away"
+            )
+        pairs += [*strangers, *own]
+    for role in ("train", "test"):
+        if not any(pair.role == role for pair in pairs):
+            raise DataError(f"the roles that the cohort gives leave no pair with the role {role}")
+    return pairs
+
+
+def _scans(subjects: list[Subject]) -> dict[str, dict[Modality, Subject]]:
+    """Scans by person and modality, people ordered by name."""
+    found: dict[str, dict[Modality, Subject]] = {}
+    for subject in sorted(subjects, key=lambda subject: (subject.person, subject.name)):
+        found.setdefault(subject.person, {})[subject.modality] = subject
+    return found
+
+
+def _own_pairs(subjects: list[Subject], role: Role) -> tuple[list[Pair], list[Subject]]:
+    """Pair the scans of everyone who has both modalities, ordered by patient; give the other subjects too."""
+    people = _scans(subjects).values()
+    own = [Pair(scans[Modality.CT], scans[Modality.MR], role) for scans in people if len(scans) > 1]
+    return own, [subject for scans in people if len(scans) == 1 for subject in scans.values()]
+
+
+def _in_turn(subjects: list[Subject], role: Role, seed: int) -> list[Pair]:
+    """Pair each CT with an MR of another person, MRs in turn where there are fewer; none where one side is empty."""
+    ct, mr = (_shuffled([s for s in subjects if s.modality is m], m, seed) for m in Modality)
+    return [Pair(subject, mr[i % len(mr)], role) for i, subject in enumerate(ct)] if mr else []
+
+
+def _groups(items: list[T], params: SplitParams, num_others: int = 0) -> list[list[T]]:
+    """Divide into the group that tests and the one that does not, or into folds.
+
+    Args:
+        items: shuffled.
+        params: `folds` and `test_fraction`.
+        num_others: number of pairs that train beside those of the items; together two at least must not test.
+    """
     if params.folds == 1:
-        num_test = min(max(1, round(params.test_fraction * len(subjects))), len(subjects) - 2)
-        return [subjects[:num_test], subjects[num_test:]]
-    if len(subjects) < params.folds:
-        raise DataError(f"split.folds = {params.folds} needs as many subjects, found {len(subjects)}")
-    return [subjects[start :: params.folds] for start in range(params.folds)]
+        largest = len(items) - max(0, 2 - num_others)
+        num_test = min(max(1, round(params.test_fraction * len(items))), largest)
+        return [items[:num_test], items[num_test:]]
+    if len(items) < params.folds:
+        raise DataError(f"split.folds = {params.folds} needs as many subjects, found {len(items)}")
+    return [items[start :: params.folds] for start in range(params.folds)]
 
 
 def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
@@ -201,4 +301,4 @@ def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
         raise DataError(
             f"{len(train)} training pairs leave none to train after validation pairs are held out"
         )
-    return [Pair(p.ct, p.mr, "validation") if p.name in held else p for p in pairs]
+    return [replace(p, role="validation") if p.name in held else p for p in pairs]

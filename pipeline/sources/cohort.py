@@ -1,5 +1,6 @@
 """A cohort in a folder of its own: made or collected, and checked before anything uses it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cases.pairs import Subject
@@ -39,4 +40,6 @@ def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True
     require_sound([
         *laid_out.findings, *check_cohort(folder, laid_out.origins, needs_labels=needs_labels),
     ])  # fmt: skip
-    return subjects(folder)
+    same = params.source == "phantom" and params.phantom.same_patients
+    # In MM-WHS ct_1001 and mr_1001 are two people; names alone do not tell.
+    return [replace(s, patient=s.name.partition("_")[2]) if same else s for s in subjects(folder)]

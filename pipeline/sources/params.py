@@ -32,6 +32,11 @@ class PhantomParams(Section):
         description="the scanner and protocol; other: later CT contrast phase, T1-weighted MR with bright fat, "
         "more noise, thicker slices, smaller field of view",
     )
+    same_patients: bool = Field(
+        False,
+        description="whether people are scanned in both modalities; true: CT and MR of one number are one person, and "
+        "a pair; false: all are different people, as in MM-WHS",
+    )
 
 
 class DataParams(Section):

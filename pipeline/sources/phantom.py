@@ -28,6 +28,7 @@ class _Task:
     seed: int
     spacing_mm: float
     scanner: Scanner
+    same_patients: bool
 
     @property
     def stem(self) -> str:
@@ -50,14 +51,25 @@ def make_phantom_cohort(folder: Path, params: PhantomParams) -> None:
     spacing = {Modality.CT: params.ct_spacing_mm, Modality.MR: params.mr_spacing_mm}
     numbers = [FIRST_LABELLED + i for i in range(params.num_labelled)]
     numbers += [FIRST_UNLABELLED + i for i in range(params.num_unlabelled)]
-    tasks = [_Task(folder, m, n, params.seed, spacing[m], params.scanner) for n in numbers for m in Modality]
+    tasks = [
+        _Task(folder, m, n, params.seed, spacing[m], params.scanner, params.same_patients)
+        for n in numbers
+        for m in Modality
+    ]
     for task, _ in run_parallel(_write_subject, tasks, workers=num_workers(0)):
         logger.debug("made %s", task.stem)
     logger.info("phantom: %d subjects in %s", len(tasks), folder)
 
 
 def _write_subject(task: _Task) -> None:
-    image, label = make_subject(task.modality, task.spacing_mm, task.seed, task.number, task.scanner)
+    image, label = make_subject(
+        task.modality,
+        task.spacing_mm,
+        task.seed,
+        task.number,
+        task.scanner,
+        same_patient=task.same_patients,
+    )
     write_image(task.folder / f"{task.stem}_image.nii.gz", image)
     if not task.labelled:
         return

@@ -39,7 +39,10 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
     """
     source = read_manifest(MANIFEST)
     if target.source == "unlabelled":
-        pairs = _pair_all([subject for subject in source if subject.label is None], sections.split)
+        # A patient with a label has a role in the source domain, which his or her other scans must not leave.
+        known = {subject.person for subject in source if subject.label is not None}
+        unknown = [s for s in source if s.label is None and s.person not in known]
+        pairs = _pair_all(unknown, sections.split)
     else:
         pairs = pair_target(gather_cohort(scratch, target.as_data(), needs_labels=False), sections.split)
     atlases = choose_atlases(make_pairs(source, sections.split), sections.crop.num_atlases)

@@ -1,5 +1,7 @@
 """Whole subjects: labels, intensities, and that neither is trivial."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -120,3 +122,14 @@ def test_thresholding_does_not_find_the_structures(subjects, modality):
 def test_spacing_out_of_range_is_an_error():
     with pytest.raises(ValueError, match="spacing_mm must be between"):
         make_subject(Modality.CT, 0.0, 0, 1001)
+
+
+def test_the_same_patient_has_one_heart_in_both_modalities() -> None:
+    def volumes_ml(modality: Modality, number: int, *, same: bool) -> np.ndarray[Any, Any]:
+        label = make_subject(modality, 3.0, 0, number, same_patient=same)[1]
+        return np.bincount(label.data.ravel(), minlength=8)[1:] * np.prod(label.spacing_mm) / 1000
+
+    ct = volumes_ml(Modality.CT, 1001, same=True)
+    assert np.array_equal(ct, volumes_ml(Modality.CT, 1001, same=False))
+    assert np.abs(volumes_ml(Modality.MR, 1001, same=True) / ct - 1).max() < 0.15
+    assert np.abs(volumes_ml(Modality.MR, 1001, same=False) / ct - 1).max() > 0.2

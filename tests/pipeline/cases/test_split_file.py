@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from crossmodalnet.labels import Modality
 from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
-from pipeline.cases.split_file import read_split, write_split
+from pipeline.cases.split_file import SplitNotes, read_notes, read_split, write_split
 from pipeline.common.errors import DataError
 
 
@@ -34,3 +35,24 @@ def test_what_is_no_split_names_the_stage(content: str | None, tmp_path: Path) -
         (tmp_path / "split.json").write_text(content)
     with pytest.raises(DataError, match="dvc repro split"):
         read_split(tmp_path / "split.json")
+
+
+def test_what_should_be_known_of_pairs_is_noted_only_where_there_is_something(tmp_path: Path) -> None:
+    path, pairs = tmp_path / "split.json", [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation")]
+    write_split(path, pairs, SplitParams())
+    assert list(json.loads(path.read_text())) == ["train", "validation", "test", "folds", "fold"]
+    assert read_notes(path) == SplitNotes()
+    same = [
+        Pair(replace(p.ct, patient="P", missing=("PA", "AO")), replace(p.mr, patient="P"), p.role)
+        for p in pairs
+    ]
+    write_split(path, [*same[:2], pairs[2]], SplitParams())
+    assert json.loads(path.read_text())["test"][0]["patient"] == "P"
+    assert read_notes(path) == SplitNotes(("AO", "PA"), 2)
+
+
+def test_notes_of_what_is_no_split_name_the_stage(tmp_path: Path) -> None:
+    for content in ("{", "[]", "{}"):
+        (tmp_path / "split.json").write_text(content)
+        with pytest.raises(DataError, match="dvc repro split"):
+            read_notes(tmp_path / "split.json")
