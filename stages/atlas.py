@@ -9,7 +9,7 @@ def main() -> None:
     """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
     import shutil
 
-    from pipeline.cases.split_file import read_split
+    from pipeline.cases.split_file import read_notes, read_split
     from pipeline.common.errors import DataError
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, REGISTERED, SPLIT
@@ -19,7 +19,7 @@ def main() -> None:
     from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")
-    pairs = read_split(SPLIT)["test"]
+    pairs, missing = read_split(SPLIT)["test"], read_notes(SPLIT).missing
     with whole_folder(EVALUATION / "atlas") as folder:
         cases = []
         for pair in track(pairs, "atlas", len(pairs)):
@@ -28,7 +28,8 @@ def main() -> None:
                 raise DataError(f"{pair}: {warped} not found: run `dvc repro register`")
             file.parent.mkdir(exist_ok=True)
             shutil.copyfile(warped, file)
-            cases.append(score_pair(pair, file, warped.with_name("ct_label.nii.gz"), params.nsd_tolerance_mm))
+            truth = warped.with_name("ct_label.nii.gz")
+            cases.append(score_pair(pair, file, truth, params.nsd_tolerance_mm, missing=missing))
         found = write_tables(folder, cases, params)
     write_json(METRICS / "atlas.json", found.metrics)
     logger.info("atlas baseline: %s", found.summary)

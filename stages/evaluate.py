@@ -19,8 +19,9 @@ def main(
     """
     from pipeline.case_sets.domain import read_domain
     from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
+    from pipeline.cases.split_file import read_notes
     from pipeline.common.params import load_section
-    from pipeline.common.paths import EVALUATION, METRICS, MODELS, of_run
+    from pipeline.common.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
     from pipeline.compute.devices import find_device
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
@@ -35,17 +36,18 @@ def main(
     loaded.network.to(find_device(params.device, "evaluate.device"))
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)
+    missing = read_notes(SPLIT).missing
     with whole_folder(of_run(EVALUATION, model, seed)) as folder:
-        found = evaluate_cases(folder, loaded, source, names["test"], params)
+        found = evaluate_cases(folder, loaded, source, names["test"], params, missing=missing)
         logger.info("%s, seed %d: %s", model, seed, found.summary)
         metrics = found.metrics
         if source == PAIRS:
-            metrics |= evaluate_pairs(folder, loaded, names["test"], params)
+            metrics |= evaluate_pairs(folder, loaded, names["test"], params, missing)
         known = TARGET_CASES.truths() if domain else {}
         tests = [name for name in domain.target["test"] if name in known] if domain else []
         if tests:
             target = folder / "target"
-            adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params)
+            adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params, missing=missing)
             write_choices(target, trained, tests, params)
             metrics |= {f"target_{key}": adapted.metrics[key] for key in ("dice", "hd95_mm")}
             logger.info("%s, seed %d, target domain: %s", model, seed, adapted.summary)

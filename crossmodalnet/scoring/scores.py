@@ -38,6 +38,11 @@ class Scores:
     undefined: bool = False
 
 
+_NAN = float("nan")
+# Of a structure that neither mask holds, or that the truth does not delineate.
+UNDEFINED = Scores(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, undefined=True)
+
+
 def score_mask(
     prediction: overlap.Mask,
     truth: overlap.Mask,
@@ -65,8 +70,7 @@ def score_mask(
             betti_error(prediction, truth),
         )
     if not prediction.any() and not truth.any():
-        nan = float("nan")
-        return Scores(nan, nan, nan, nan, nan, nan, undefined=True)
+        return UNDEFINED
     topology = betti_error(prediction, truth)
     return Scores(0.0, 0.0, missed_distance_mm, missed_distance_mm, 0.0, topology, missed=True)
 

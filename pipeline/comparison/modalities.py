@@ -23,8 +23,8 @@ COLUMNS = (
     "num_subjects", "num_seeds",
 )  # fmt: skip
 TABLE, STATEMENTS = "modalities.csv", "modality_statements.json"
-# What makes the difference of MR alone to the pair one between hearts too.
-OTHER_HEART = "scored against the MR's own label, which is that of another person's heart"
+# What makes the difference of MR alone to the pair one between labels too, of another heart in MM-WHS.
+OTHER_HEART = "scored against the MR's own label, not against that of the CT"
 
 
 @dataclass(frozen=True)

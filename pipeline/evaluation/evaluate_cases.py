@@ -10,7 +10,7 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.topology import stray_components
-from crossmodalnet.scoring.scores import score_label_map
+from crossmodalnet.scoring.scores import UNDEFINED, score_label_map
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED
@@ -40,7 +40,12 @@ def count_stray(labels: Volume) -> list[int]:
 
 
 def score_pair(
-    pair: str, prediction: Path, truth: Path, nsd_tolerance_mm: float, stray: Sequence[int] | None = None
+    pair: str,
+    prediction: Path,
+    truth: Path,
+    nsd_tolerance_mm: float,
+    stray: Sequence[int] | None = None,
+    missing: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Score one label map.
 
@@ -50,9 +55,10 @@ def score_pair(
         truth: label map of the CT, or of what else the network was shown.
         nsd_tolerance_mm: surfaces closer than this agree.
         stray: pieces beyond the first, of each structure; counted in the label map where None.
+        missing: abbreviations of structures that the truth does not delineate, whatever the prediction holds.
 
     Returns:
-        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both.
+        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both, or missing.
 
     Raises:
         DataError: a file is missing or unreadable, or the grids differ.
@@ -63,6 +69,7 @@ def score_pair(
             f"{pair}: {prediction} {found.data.shape} is not on the grid of {truth} {expected.data.shape}"
         )
     scores = score_label_map(found.data, expected.data, expected.spacing_mm, nsd_tolerance_mm)
+    scores |= dict.fromkeys(missing, UNDEFINED)
     counts = count_stray(found) if stray is None else stray
     rows = [
         {"pair": pair, "structure": name, **asdict(score), "stray": count}
@@ -101,6 +108,7 @@ def evaluate_cases(
     names: Sequence[str],
     params: EvaluateParams,
     view: View = View.PAIR,
+    missing: Sequence[str] = (),
 ) -> Evaluation:
     """Segment and score cases on their original grids; write label maps and tables into `folder`.
 
@@ -114,6 +122,7 @@ def evaluate_cases(
         names: names of labelled cases of the set.
         params: section `evaluate`.
         view: part of a case that the network is shown; of cases that are no pairs always the whole.
+        missing: abbreviations of structures that the label maps do not delineate: not scored.
 
     Raises:
         DataError: a case or its label map is missing or damaged.
@@ -126,7 +135,7 @@ def evaluate_cases(
         labels = predict_labels(model, cases.read_unlabelled(name), params, view)
         write_label_map(file, cleaned(labels, params))
         stray = count_stray(labels)
-        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm, stray))
+        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm, stray, missing))
     return write_tables(folder, tables, params)
 
 
@@ -146,7 +155,7 @@ def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluatePa
 
 
 def _truths(cases: CaseSet, view: View) -> Mapping[str, Path]:
-    # The two images of a pair are of different people: the label of the CT is not that of the heart in the MR.
+    # The label of the CT is not that of the heart in the MR, which is another person's, or lies otherwise.
     if view is View.MR_ALONE:
         return {path.parent.name: path for path in sorted(REGISTERED.glob("*/mr_label.nii.gz"))}
     return cases.truths()

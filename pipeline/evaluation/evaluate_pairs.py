@@ -16,7 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_pairs(
-    folder: Path, model: LoadedModel, names: Sequence[str], params: EvaluateParams
+    folder: Path,
+    model: LoadedModel,
+    names: Sequence[str],
+    params: EvaluateParams,
+    missing: Sequence[str] = (),
 ) -> dict[str, float]:
     """Measure what a model of pairs is worth where a pair is not as it should be; write into `folder`.
 
@@ -28,6 +32,7 @@ def evaluate_pairs(
         model: model with its network on the device it shall run on.
         names: names of test pairs.
         params: section `evaluate`.
+        missing: abbreviations of structures that the label maps do not delineate: not scored.
 
     Returns:
         Figures that the metrics file holds beside the headline: mean Dice of `ct_alone` and `mr_alone`.
@@ -40,7 +45,7 @@ def evaluate_pairs(
         return metrics
     if knows_missing(model.card):
         for view in ALONE:
-            found = evaluate_cases(folder / view, model, PAIRS, names, params, view)
+            found = evaluate_cases(folder / view, model, PAIRS, names, params, view, missing)
             logger.info("%s: %s", VIEW_TITLES[view], found.summary)
             metrics[view.value] = found.metrics["dice"]
     if params.misregistration_mm:

@@ -1,5 +1,6 @@
 """The cases that a training sees: labelled ones, and those of the target domain without labels."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,12 @@ from pipeline.case_sets.label_list import read_labelled_names
 from pipeline.case_sets.labelled import blind, labelled
 from pipeline.case_sets.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
 from pipeline.cases.pairs import Role
-from pipeline.cases.split_file import read_split
+from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.paths import SPLIT
 from pipeline.runtime.work import fingerprint
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,16 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
 
     Raises:
         DataError: a case is missing or unfit, or cases are not on grids of one size and spacing.
-        UsageError: a variant needs labels that the target domain does not have.
+        UsageError: a variant needs labels that the target domain does not have, or an adaptation those of structures
+            that the cohort does not delineate.
     """
+    if missing := ", ".join(read_notes(SPLIT).missing):
+        if adapts:
+            raise UsageError(
+                f"adapt.enabled is true, but the cohort does not delineate {missing}: the adaptation aligns every "
+                "structure; set adapt.enabled to false, or take a cohort with all of them"
+            )
+        logger.warning("%s: not delineated in this cohort, learnt as background and not scored", missing)
     if not adapts:
         return _read(intensity, PAIRS, read_split(SPLIT), ())
     domain = read_domain()

@@ -10,7 +10,7 @@ import pandas as pd
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.adaptation.params import AdaptParams
 from pipeline.case_sets.domain import Domain, read_domain
-from pipeline.cases.split_file import read_split
+from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common import paths
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.names import ATLAS, OURS, method_of
@@ -121,6 +121,7 @@ def gather(
         adaptation=read_adaptation(domain, adapt.target.source, split, seeds, top)
         if domain and adapt
         else None,
+        notes=read_notes(top / paths.SPLIT),
     )
 
 

@@ -1,12 +1,13 @@
 """All that the report is made of, as one typed record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.cases.pairs import Role
+from pipeline.cases.split_file import SplitNotes
 from pipeline.common.names import ATLAS
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
@@ -32,9 +33,10 @@ class Artefacts:
         checkerboards: picture per pair name.
         crop: crop_qc.csv.
         split: pair names by role.
-        source: `data.source`, phantom or mmwhs.
+        source: `data.source`: phantom, mmwhs or table.
         params: the text of params.yaml.
         adaptation: adaptation to another domain; None without one.
+        notes: structures that are not delineated, and how many pairs are of one patient.
     """
 
     results: Sequence[Result]
@@ -52,6 +54,12 @@ class Artefacts:
     source: str
     params: str
     adaptation: AdaptationRecord | None = None
+    notes: SplitNotes = field(default_factory=SplitNotes)
+
+    @property
+    def num_pairs(self) -> int:
+        """How many pairs there are in all roles."""
+        return sum(len(pairs) for pairs in self.split.values())
 
     @property
     def models(self) -> list[Result]:

@@ -105,6 +105,7 @@ def _context(artefacts: Artefacts, params: ReportParams, overlays: Sequence[Case
         "literature": literature_table(),
         "adaptation": adaptation_section(artefacts, params),
         "single": artefacts.atlas is None,
+        "one_patient": _one_patient(artefacts),
         "claims": claims_section(artefacts),
         "case_table": case_table(artefacts),
         "overlays": overlays,
@@ -119,6 +120,13 @@ def _context(artefacts: Artefacts, params: ReportParams, overlays: Sequence[Case
         "commands": COMMANDS,
         **_charts(artefacts),
     }
+
+
+def _one_patient(artefacts: Artefacts) -> str:
+    """Whether CT and MR of a pair are of one patient: in all pairs, some or none."""
+    if not artefacts.notes.num_one_patient:
+        return "none"
+    return "all" if artefacts.notes.num_one_patient == artefacts.num_pairs else "some"
 
 
 def _charts(artefacts: Artefacts) -> dict[str, Any]:

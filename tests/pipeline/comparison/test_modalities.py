@@ -47,8 +47,8 @@ def test_statements_say_what_mr_alone_is_scored_against(cases: Cases, tmp_path: 
     assert "] from CT + MR; 0.800 [" in text
     assert "] from CT alone, 0.050 [0.050, 0.050] less; 0.860 [" in text
     assert text.endswith(
-        "] from MR alone, 0.010 [0.010, 0.010] more (scored against the MR's own label, which is that of another "
-        "person's heart)."
+        "] from MR alone, 0.010 [0.010, 0.010] more (scored against the MR's own label, not against that "
+        "of the CT)."
     )
     write_modalities(tmp_path, found)
     assert json.loads((tmp_path / "modality_statements.json").read_text()) == found.statements
