@@ -123,8 +123,14 @@ def _data(top: Path, params: Params) -> Iterator[DoctorFinding]:
     missing = [path for path in paths if not (top / path).exists()]
     if missing:
         yield DoctorFinding(
-            "data", False, f"data.path not found: {', '.join(missing)}", "set data.path to your MM-WHS copy"
+            "data",
+            False,
+            f"data.path not found: {', '.join(missing)}",
+            "set data.path to where your data are",
         )
+    elif not paths and data.source == "table":
+        remedy = "set data.path to a table or an nnU-Net folder, see docs/own_data.md"
+        yield DoctorFinding("data", False, "data.source is table, but data.path is not set", remedy)
     elif not paths and not data.urls:
         remedy = "register at https://zmiclab.github.io/zxh/0/mmwhs/ and set data.path"
         yield DoctorFinding(
@@ -132,7 +138,7 @@ def _data(top: Path, params: Params) -> Iterator[DoctorFinding]:
         )
     else:
         state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
-        yield DoctorFinding("data", True, f"mmwhs, {state}")
+        yield DoctorFinding("data", True, f"{data.source}, {state}")
 
 
 def _fit(params: Params) -> Iterator[DoctorFinding]:

@@ -12,6 +12,7 @@ from stages import (
     audit,
     compare,
     crop,
+    data,
     doctor,
     download,
     evaluate,
@@ -41,6 +42,7 @@ for stage in (
 ):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
+app.add_typer(data.app, name="data", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)
 app.command("pool", rich_help_panel=TOOLS)(pool.main)
 app.command("summary", rich_help_panel=TOOLS)(summary.main)

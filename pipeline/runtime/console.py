@@ -2,13 +2,18 @@
 
 import logging
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from typing import TypeVar
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+# Where there is no terminal, lines are as long as they need to be, so that they can be searched.
+UNLIMITED_WIDTH = 1000
 
 
 def setup_logging(level: int = logging.INFO) -> None:
@@ -23,6 +28,25 @@ def setup_logging(level: int = logging.INFO) -> None:
 def is_terminal() -> bool:
     """Tell whether progress bars can be drawn."""
     return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Render a table as plain text, as wide as the terminal, without empty lines."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = shutil.get_terminal_size().columns if is_terminal() else UNLIMITED_WIDTH
+    text = StringIO()
+    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(
+        table
+    )
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:

@@ -2,18 +2,13 @@
 
 import logging
 import re
-import shutil
 from dataclasses import dataclass
-from io import StringIO
 
 from crossmodalnet.imaging.inspect import Severity
 from pipeline.common.errors import DataError
-from pipeline.runtime.console import is_terminal
+from pipeline.runtime.console import plain_table
 
 logger = logging.getLogger(__name__)
-
-# Where there is no terminal, lines are as long as they need to be, so that they can be searched.
-UNLIMITED_WIDTH = 1000
 
 
 @dataclass(frozen=True)
@@ -55,19 +50,9 @@ def require_sound(findings: list[CohortFinding]) -> None:
 
 def table(findings: list[CohortFinding]) -> str:
     """Render findings as plain text, errors first, then by case; as wide as the terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for header in ("severity", "case", "file", "what", "remedy"):
-        rows.add_column(header, overflow="fold")
-    for f in sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what)):
-        rows.add_row(f.severity, f.case, f.file, f.what, f.remedy)
-    width = shutil.get_terminal_size().columns if is_terminal() else UNLIMITED_WIDTH
-    text = StringIO()
-    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(rows)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
+    ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
+    rows = [(f.severity, f.case, f.file, f.what, f.remedy) for f in ordered]
+    return plain_table(("severity", "case", "file", "what", "remedy"), rows)
 
 
 def _natural(text: str) -> list[str | int]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from crossmodalnet.imaging.inspect import ImageProblem, Inspection, grid_problems, inspect_file
+from crossmodalnet.imaging.orientation import reoriented_grid
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.labels import Modality
@@ -87,10 +90,12 @@ class Reading:
     Attributes:
         codes: meaning of the values of its label maps.
         read: reader of files that nobody vouches for; picklable.
+        any_axes: whether a label map may have the axes of its image in another order or direction.
     """
 
     codes: LabelCodes = MMWHS
     read: Callable[[Path], UntrustedImage] = read_untrusted
+    any_axes: bool = False
 
 
 PUBLISHED = Reading()
@@ -168,7 +173,11 @@ def inspect_case(case: CaseFiles, reading: Reading = PUBLISHED) -> CaseReport:
     problems = [(case.image, problem) for problem in image.problems if case.image]
     problems += [(case.label, problem) for problem in label.problems if case.label]
     if case.label and image.grid and label.grid:
-        problems += [(case.label, problem) for problem in grid_problems(image.grid, label.grid)]
+        turns = reading.any_axes and all(
+            np.linalg.matrix_rank(g.affine) == 4 for g in (image.grid, label.grid)
+        )
+        grid = reoriented_grid(label.grid, image.grid) if turns else label.grid
+        problems += [(case.label, problem) for problem in grid_problems(image.grid, grid)]
     named = tuple((path, problem) for path, problem in problems if path)
     return CaseReport(named, image.digest, image.grid, label.structures)
 

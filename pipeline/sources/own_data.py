@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from crossmodalnet.formats.kinds import format_of
 from crossmodalnet.formats.read import read_scan
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import ABBREVIATIONS, to_codes
 from crossmodalnet.labels.codes import CODE_SETS, LabelCodes, own_codes
 from pipeline.cases.pairs import Subject
@@ -93,7 +95,9 @@ def check_own(params: DataParams, *, needs_labels: bool = True) -> OwnCohort:
     findings = [*table.findings, *leftover_findings(table)]
     if not table.rows:
         return OwnCohort(table, codes, findings, {})
-    checked = check_cases(once, table.known_as, Reading(codes, read_scan), needs_labels=needs_labels)
+    checked = check_cases(
+        once, table.known_as, Reading(codes, read_scan, any_axes=True), needs_labels=needs_labels
+    )
     findings += [*checked.findings, *_never_seen(codes, checked.reports)]
     return OwnCohort(table, codes, findings, checked.reports)
 
@@ -178,10 +182,18 @@ def _place(row: ScanRow, codes: LabelCodes, folder: Path) -> None:
         else:
             write_image(image, _volume(row.image))
         if row.label:
-            values = _volume(row.label)
+            # What reads DICOM and what drew the labels rarely agree on the order of rows and slices.
+            values = reoriented(_volume(row.label), _grid(image))
             write_codes(label, to_codes(codes.to_indices(values.data)), values.affine)
     except (OSError, ValueError) as error:
         raise DataError(f"{row.title}: {error}") from error
+
+
+def _grid(path: Path) -> Grid:
+    """Read the grid of an image in the cohort, not its voxels."""
+    header = nib.load(path)
+    i, j, k = header.shape[:3]
+    return Grid((i, j, k), np.asarray(header.affine, np.float64))
 
 
 def _volume(path: Path) -> Volume:

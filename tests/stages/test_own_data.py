@@ -1,0 +1,263 @@
+"""A group's own data through the real commands: a small phantom cohort laid out with made-up names and codes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import Modality
+from crossmodalnet.phantom.generate import make_subject
+from pipeline.cases.pairs import read_manifest
+from pipeline.runtime.imports import TOP
+
+# LV to PA, and the values of a group that counts otherwise.
+VALUES = np.array([0, 30, 31, 32, 33, 34, 35, 36], np.int16)
+LABELS = "{LV: 30, RV: 31, LA: 32, RA: 33, Myo: 34, AO: 35, PA: 36}"
+PATIENTS = ("Alpha", "Beta", "Gamma", "Delta, D.", "Epsilon")
+Scans = dict[tuple[str, Modality], tuple[Volume, Volume]]
+
+
+@pytest.fixture(scope="module")
+def scans() -> Scans:
+    """Five people, each scanned in CT and MR."""
+    return {
+        (patient, modality): make_subject(modality, 6.0, 4, 1001 + number, same_patient=True)
+        for number, patient in enumerate(PATIENTS)
+        for modality in Modality
+    }
+
+
+def as_itk(volume: Volume, data: np.ndarray[Any, Any]) -> sitk.Image:
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def write(path: Path, volume: Volume, data: np.ndarray[Any, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = as_itk(volume, data)
+    if path.suffix:
+        sitk.WriteImage(image, str(path))
+        return
+    path.mkdir()
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    direction = image.GetDirection()
+    for k in range(image.GetDepth()):
+        piece = image[:, :, k]
+        tags = {
+            "0008|0060": "CT", "0020|000e": "1.2.3", "0020|000d": "1.2", "0008|0018": f"1.2.3.{k}", "0020|0013": str(k),
+            "0020|0032": "\\".join(f"{v:.6g}" for v in image.TransformIndexToPhysicalPoint((0, 0, k))),
+            "0020|0037": "\\".join(f"{direction[i]:.6g}" for i in (0, 3, 6, 1, 4, 7)),
+        }  # fmt: skip
+        for tag, value in tags.items():
+            piece.SetMetaData(tag, value)
+        writer.SetFileName(str(path / f"IM{k:04d}.dcm"))
+        writer.Execute(piece)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with params.yaml, in which commands run."""
+
+    folder: Path
+
+    def set(self, path: Path, more: str = "") -> None:
+        text = f"data:\n  source: table\n  path: {path}\n{more}"
+        (self.folder / "params.yaml").write_text(text)
+
+    def run(self, *command: str, expect: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "stages", *command],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(TOP), "DVC_ROOT": str(self.folder)},
+            capture_output=True,
+            encoding="utf-8",
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == expect, output
+        assert "Traceback" not in output
+        return output
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "project").mkdir()
+    return Project(tmp_path / "project")
+
+
+def lay_out_table(folder: Path, scans: Scans, image: str = ".nii.gz", label: str = ".nii.gz") -> Path:
+    """Write a table with its files; `image` is a suffix, or empty for folders of DICOM."""
+    lines = ["patient,modality,image,label,role"]
+    for (patient, modality), (volume, labels) in scans.items():
+        name = f"{patient[:3]}-{modality.value}"
+        write(folder / f"img/{name}{image}", volume, np.round(volume.data).astype(np.int16))
+        write(folder / f"seg/{name}{label}", labels, VALUES[labels.data])
+        lines.append(f'"{patient}",{modality.value.upper()},img/{name}{image},seg/{name}{label},')
+    (folder / "hearts.csv").write_text("\n".join(lines) + "\n")
+    return folder / "hearts.csv"
+
+
+def canonical(volume: Volume) -> nib.Nifti1Image:
+    """The same voxels with axes to the right, front and top: DICOM has no left-handed grids."""
+    return nib.as_closest_canonical(nib.Nifti1Image(volume.data, volume.affine))
+
+
+def check_cohort(project: Project, scans: Scans, *, tolerance_mm: float = 1e-2) -> None:
+    """All is there, on its grid, with the labels of the phantom, and every pair is one patient."""
+    subjects = read_manifest(project.folder / "data/raw/manifest.csv")
+    assert len(subjects) == len(scans)
+    for subject in subjects:
+        volume, labels = scans[subject.patient, subject.modality]
+        assert subject.label
+        image, label = read_image(subject.image), read_label_map(subject.label)
+        assert image.grid.same_as(label.grid, tolerance_mm)
+        found, mask, true, expected = map(canonical, (image, label, volume, labels))
+        assert np.allclose(found.affine, true.affine, atol=tolerance_mm)
+        assert np.abs(np.asarray(found.dataobj) - np.asarray(true.dataobj)).max() <= 0.5
+        assert np.array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
+    split = json.loads((project.folder / "data/split.json").read_text())
+    entries = {role: split[role] for role in ("train", "validation", "test")}
+    assert {role: len(pairs) for role, pairs in entries.items()} == {"train": 3, "validation": 1, "test": 1}
+    assert sorted(entry["patient"] for pairs in entries.values() for entry in pairs) == sorted(PATIENTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [(".nii.gz", ".nii.gz"), (".nrrd", ".seg.nrrd"), ("", ".mha")],
+    ids=["nifti", "nrrd", "dicom"],
+)
+def test_a_table_of_any_format(
+    project: Project, scans: Scans, tmp_path: Path, image: str, label: str
+) -> None:
+    table = lay_out_table(tmp_path / "own", scans, image, label)
+    project.set(table, f"  labels: {LABELS}\n")
+    told = project.run("data", "check")
+    assert "10 scans of 5 patients" in told
+    assert "5 pairs, 5 of them the CT and MR of one patient" in told
+    assert not (project.folder / "data").exists()
+    project.run("download")
+    assert "5 of 5 pairs are the CT and MR of one patient" in project.run("split")
+    check_cohort(project, scans)
+
+
+@pytest.mark.slow
+def test_an_nnunet_folder(project: Project, scans: Scans, tmp_path: Path) -> None:
+    """Channels of one case lie on one grid there, which the phantom's do not: the CTs serve as both."""
+    names = ["background", "left ventricle", "RV", "heart_atrium_left", "right atrium", "myocardium", "aorta"]
+    description = {"channel_names": {"0": "CT", "1": "MR"}, "labels": {n: i for i, n in enumerate(names)}}
+    description["labels"]["pulmonary artery"] = 7
+    top, expected = tmp_path / "Dataset042_Heart", {}
+    for patient in PATIENTS:
+        volume, labels = scans[patient, Modality.CT]
+        for channel, modality in enumerate(Modality):
+            shown = Volume(np.round(volume.data * (1 - 0.5 * channel)), volume.affine)
+            write(top / f"imagesTr/{patient}_{channel:04d}.nii.gz", shown, shown.data.astype(np.int16))
+            expected[patient, modality] = (shown, labels)
+        write(top / f"labelsTr/{patient}.nii.gz", labels, labels.data)
+    (top / "dataset.json").write_text(json.dumps(description))
+    project.set(top)
+    assert "5 pairs, 5 of them" in project.run("data", "check")
+    project.run("download")
+    project.run("split")
+    check_cohort(project, expected)
+
+
+@pytest.mark.slow
+def test_a_structure_that_the_group_does_not_delineate(
+    project: Project, scans: Scans, tmp_path: Path
+) -> None:
+    without = {
+        key: (volume, Volume(np.where(labels.data == 7, 0, labels.data), labels.affine))
+        for key, (volume, labels) in scans.items()
+    }
+    table = lay_out_table(tmp_path / "own", without)
+    project.set(table, f"  labels: {LABELS}\n")
+    told = project.run("download", expect=3)
+    assert "PA in no label map" in told
+    assert "data.missing: [PA]" in told
+    project.set(table, f"  labels: {LABELS}\n  missing: [PA]\n")
+    assert "not scored: PA" in project.run("download")
+    project.run("split")
+    assert json.loads((project.folder / "data/split.json").read_text())["missing"] == ["PA"]
+    check_cohort(project, without)
+
+
+def edited(change: Callable[[list[str]], None]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        lines = path.read_text().splitlines()
+        change(lines)
+        path.write_text("\n".join(lines) + "\n")
+
+    return edit
+
+
+def to_semicolons(lines: list[str]) -> None:
+    lines[:] = [line.replace(",", ";") for line in lines]
+
+
+def label_of_another(path: Path) -> None:
+    (path.parent / "seg/Alp-ct.nii.gz").write_bytes((path.parent / "seg/Bet-mr.nii.gz").read_bytes())
+
+
+def shift_codes(path: Path) -> None:
+    sitk.WriteImage(sitk.ReadImage(str(path)) + 60, str(path))
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str, str]] = {
+    "missing column": (edited(lambda t: t.__setitem__(0, "patient,image,label,role,x")), "row 1", "no column modality"),
+    "file twice": (edited(lambda t: t.__setitem__(3, t[3].replace("Bet-ct", "Alp-ct"))), "row 4", "the same file"),
+    "two roles": (
+        edited(lambda t: t.__setitem__(slice(1, 3), [t[1] + "train", t[2] + "test"])), "row 3",
+        "patient Alpha is test here and train in row 2",
+    ),
+    "unknown code": (
+        lambda p: shift_codes(p.parent / "seg/Bet-mr.nii.gz"), "row 5", "unknown label codes 60, 90",
+    ),
+    "other grid": (label_of_another, "row 2", "different grids"),
+    "image missing": (lambda p: (p.parent / "img/Gam-ct.nii.gz").unlink(), "row 6", "image not found"),
+    "outside": (edited(lambda t: t.append("Zeta,ct,../../elsewhere.nii.gz,,")), "row 12", "outside the table's folder"),
+    "modality": (edited(lambda t: t.__setitem__(1, t[1].replace("CT", "PET"))), "row 2", "unknown modality 'PET'"),
+    "empty": (lambda p: p.write_text("patient,modality,image,label,role\n"), "table", "the table has no rows"),
+    "not UTF-8": (lambda p: p.write_bytes(p.read_bytes() + b"M\xfcller,ct,x.nii,,\n"), "row 12", "not UTF-8"),
+    "delimiter": (edited(to_semicolons), "row 1", "columns are separated by ';'"),
+    "scan twice": (edited(lambda t: t.append(t[1])), "row 12", "CT of patient Alpha a second time"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(scans: Scans, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay_out_table(tmp_path_factory.mktemp("bad") / "own", scans)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_table_is_told_with_its_row_and_nothing_is_written(
+    project: Project, table: Path, tmp_path: Path, name: str
+) -> None:
+    fault, row, what = BAD[name]
+    shutil.copytree(table.parent, tmp_path / "own")
+    fault(tmp_path / "own/hearts.csv")
+    project.set(tmp_path / "own/hearts.csv", f"  labels: {LABELS}\n")
+    told = project.run("download", expect=3)
+    errors = [line for line in told.splitlines() if line.startswith("error")]
+    assert any(row in line and what in line for line in errors), told
+    assert not list((project.folder / "data").rglob("*"))
+    assert project.run("data", "check", expect=3).count(what)
