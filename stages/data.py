@@ -18,27 +18,27 @@ def data() -> None:
 @app.command()
 def check(
     path: Annotated[
-        str,
+        str | None,
         typer.Argument(help="a table (CSV), a folder laid out for nnU-Net or like MM-WHS, or a zip archive"),
-    ] = "",
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="meaning of label values, as data.labels: a name, or '{LV: 1, Myo: 2}'")
+    ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="a structure that is not delineated, as in data.missing")
+    ] = None,
 ) -> None:
     """Tell which scans, pairs and roles PATH would give, and all that is wrong; data/ is not touched.
 
-    PATH is data.path where it is left out. Meaning of labels, missing structures and the split are those of
-    params.yaml. Exit code 3 where something is wrong.
+    What is left out is as in params.yaml, the split too. Exit code 3 where something is wrong.
     """
     from pipeline.cases.params import SplitParams
-    from pipeline.common.errors import UsageError
-    from pipeline.common.params import load_section
+    from pipeline.common.params import load_section, read_raw
     from pipeline.sources.findings import require_sound
-    from pipeline.sources.params import DataParams
-    from pipeline.sources.preview import preview
+    from pipeline.sources.preview import params_for, preview
 
-    params = load_section(DataParams, "data")
-    given = path or params.path
-    if not isinstance(given, str):
-        raise UsageError("nothing to look at: give a path, `crossmodalnet data check PATH`, or set data.path")
-    found = preview(params, given, load_section(SplitParams, "split"))
+    params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
+    found = preview(params, load_section(SplitParams, "split"))
     for line in found.lines():
         typer.echo(line)
     require_sound(found.findings)

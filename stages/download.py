@@ -6,7 +6,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Bring the cohort to data/raw: make the phantom, or collect MM-WHS from a folder, zip archives or URLs.
+    """Bring the cohort to data/raw: make the phantom, or collect MM-WHS or a table of your own.
 
     Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.

@@ -49,6 +49,18 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
     return raw
 
 
+def read_value(text: str) -> Any:
+    """Read one value as YAML 1.2, as `-S key=value` has it.
+
+    Raises:
+        UsageError: not YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UsageError(f"{text!r} is not valid YAML: {error}") from error
+
+
 def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
     """Read the section at `keys`, for instance `load_section(TrainParams, "train")`.
 

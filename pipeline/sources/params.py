@@ -75,7 +75,12 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _has_a_meaning(self) -> "DataParams":
-        """Refuse a mapping that names an unknown structure, or one value twice, when it is read."""
+        """Refuse labels that cannot be meant when they are read, and those of a source that would not look at them."""
         if isinstance(self.labels, dict):
             own_codes(self.labels)
+        if self.source != "table" and (self.labels != "auto" or self.missing):
+            raise ValueError(
+                f"labels and missing are of source table, got source {self.source}: set source to table, or labels "
+                "to auto and missing to []"
+            )
         return self

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.cases.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.cases.params import SplitParams
-from pipeline.common.errors import DataError
+from pipeline.common.errors import DataError, UsageError
+from pipeline.common.params import read_value, validate
 from pipeline.runtime.console import plain_table
 from pipeline.runtime.work import work_folder
 from pipeline.sources.findings import CohortFinding
@@ -60,35 +62,62 @@ class Preview:
         return text
 
 
-def preview(params: DataParams, path: str, split: SplitParams) -> Preview:
-    """Read all files that a path holds to their ends and say what would become of them.
+def preview(params: DataParams, split: SplitParams) -> Preview:
+    """Read all files of a cohort to their ends and say what would become of them.
 
     A table and an nnU-Net folder are looked at where they lie. What is laid out as MM-WHS is collected into the work
     folder for as long as it is looked at, as archives must be.
 
     Args:
-        params: section `data`; `source` and `path` are replaced.
-        path: CSV, folder, or zip archive.
+        params: section `data`, of a source that is not the phantom.
         split: section `split`.
 
     Raises:
         DataError: nothing is there, or nothing that could be a cohort.
     """
-    found = existing_path(path)
-    if is_own(found):
-        own = check_own(params.model_copy(update={"source": "table", "path": path}))
+    if params.source == "table":
+        own = check_own(params)
         values = ", ".join(f"{name} {'/'.join(map(str, codes))}" for name, codes in own.codes.codes.items())
         meaning = f"label values ({own.codes.title}): {values}"
         pairs, findings = _pairs(own.subjects(Path()), own.findings, split)
         return Preview(own.subjects(Path()), own.reports, findings, pairs, meaning, own.codes.missing)
     with TemporaryDirectory(dir=work_folder("data_check", "collected")) as folder:
-        laid_out = lay_out_mmwhs(
-            Path(folder), params.model_copy(update={"source": "mmwhs", "path": path, "urls": []})
-        )
+        laid_out = lay_out_mmwhs(Path(folder), params)
         checked = check_cases(scan(Path(folder)), lambda file: laid_out.origins.get(file.name, file.name))
         people = subjects(Path(folder))
         pairs, findings = _pairs(people, [*laid_out.findings, *checked.findings], split)
         return Preview(people, checked.reports, findings, pairs, "label values: those of MM-WHS")
+
+
+def params_for(
+    path: str | None, labels: str | None, missing: list[str], *, read: dict[str, Any]
+) -> DataParams:
+    """Make the section `data` of a look at a path.
+
+    Args:
+        path: CSV, folder or zip archive, of the source that it looks like; None for `data.path`.
+        labels: `data.labels` as YAML; None for that of the section.
+        missing: `data.missing`; empty for that of the section.
+        read: section `data` as params.yaml has it.
+
+    Raises:
+        DataError: nothing is at the path.
+        UsageError: nothing to look at, or values that cannot be meant.
+    """
+    values = dict(read)
+    given = {"labels": read_value(labels) if labels else None, "missing": missing}
+    if path is not None:
+        own = is_own(existing_path(path))
+        values |= {"path": path, "urls": [], "source": "table" if own else "mmwhs"}
+        # What params.yaml says of a table is of no meaning for files that are called as in MM-WHS.
+        values = {key: value for key, value in values.items() if own or key not in given}
+    values |= {key: value for key, value in given.items() if value}
+    params = validate(DataParams, values, "data")
+    if params.source == "phantom":
+        raise UsageError(
+            "data.source is phantom, which is made and not found: give a path, `crossmodalnet data check PATH`"
+        )
+    return params
 
 
 def _pairs(

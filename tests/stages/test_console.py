@@ -122,3 +122,8 @@ def test_no_preset_wastes_tokens(preset: str) -> None:
     from pipeline.schema.wasteful_windows import wasteful_windows
 
     assert wasteful_windows(presets.load(preset)) == []
+
+
+def test_data_check_needs_a_path_and_exits_with_3_where_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_code(monkeypatch, "data", "check") == 2
+    assert exit_code(monkeypatch, "data", "check", "lacks.csv") == 3

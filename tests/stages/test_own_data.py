@@ -261,3 +261,20 @@ def test_a_bad_table_is_told_with_its_row_and_nothing_is_written(
     assert any(row in line and what in line for line in errors), told
     assert not list((project.folder / "data").rglob("*"))
     assert project.run("data", "check", expect=3).count(what)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_docs(project: Project, tmp_path: Path) -> None:
+    text = (
+        (TOP / "docs/own_data.md")
+        .read_text(encoding="utf-8")
+        .replace("/tmp/hearts", str(tmp_path / "hearts"))
+    )
+    program = text.split("<<'EOF'\n")[1].split("EOF\n")[0]
+    (tmp_path / "hearts").mkdir()
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(TOP)})
+    (project.folder / "params.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    told = project.run("data", "check")
+    assert "12 scans of 6 patients" in told
+    assert "6 pairs, 6 of them the CT and MR of one patient" in told
+    assert "0 error(s), 0 warning(s)" in told

@@ -70,3 +70,23 @@ def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
     intervals = pd.read_csv(tmp_path / "intervals.csv").set_index(["metric", "structure"])
     assert intervals.loc[("iou", "mean"), ["mean", "low", "high"]].tolist() == [0.8, 0.6, 1.0]
     assert pd.read_csv(tmp_path / "bars.csv")["structure"].tolist() == ["LV"]
+
+
+def test_what_the_truth_does_not_delineate_is_not_scored_whatever_was_predicted(tmp_path: Path) -> None:
+    labels = np.zeros((12, 10, 8), np.uint8)
+    labels[4:8, 3:7, 2:6] = 1
+    labels[0:2] = 7
+    write_label_map(tmp_path / "p.nii.gz", Volume(labels, AFFINE))
+    truth = write(tmp_path / "t.nii.gz", 4)
+    found, ignored = (
+        score_pair("a", tmp_path / "p.nii.gz", truth, 2.0, missing=missing) for missing in ((), ("PA",))
+    )
+    assert found.set_index("structure").loc["PA", ["dice", "missed", "undefined"]].tolist() == [0, 1, 0]
+    row = ignored.set_index("structure").loc["PA"]
+    assert row[["missed", "undefined"]].tolist() == [0, 1]
+    assert np.isnan(row[["dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error"]].astype(float)).all()
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    metrics = write_tables(folder, [ignored], EvaluateParams(bootstrap_samples=100)).metrics
+    assert (metrics["dice"], metrics["missed"]) == (1.0, 0)
+    assert "PA" not in metrics

@@ -216,3 +216,31 @@ def test_nothing_that_could_be_read(tmp_path: Path) -> None:
 def test_labels_that_cannot_be_meant_are_refused_when_read(labels: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         validate(DataParams, {"source": "table", "labels": labels}, "data")
+
+
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1)])
+def test_label_maps_with_their_axes_reversed_are_turned(
+    cohort: Cohort, tmp_path: Path, signs: tuple[int, int, int]
+) -> None:
+    """The same lattice as another program writes it; the values stay where they are in the world."""
+    path = cohort()
+    data, affine = codes(), AFFINE.copy()
+    for axis in (axis for axis, sign in enumerate(signs) if sign < 0):
+        data = np.flip(data, axis)
+        affine[axis, 3] = affine[axis, axis] * (SHAPE[axis] - 1)
+        affine[axis, axis] *= -1
+    save(seg(path), data, affine)
+    own = check_own(DataParams(source="table", path=str(path), labels=OWN))
+    assert own.findings == []
+    (tmp_path / "raw").mkdir()
+    subject = next(s for s in lay_out_own(own, tmp_path / "raw") if s.name == "mr_Pat-2")
+    assert subject.label
+    label = read_label_map(subject.label)
+    assert np.array_equal(label.data, np.resize(np.arange(8), SHAPE))
+    assert label.grid.same_as(read_image(subject.image).grid)
+
+
+@pytest.mark.parametrize("ignored", [{"labels": "index"}, {"missing": ["PA"]}])
+def test_labels_that_would_not_be_looked_at_are_refused(ignored: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="labels and missing are of source table, got source mmwhs"):
+        validate(DataParams, {"source": "mmwhs", "path": "x", **ignored}, "data")

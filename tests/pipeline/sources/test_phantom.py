@@ -1,12 +1,16 @@
 """The cohort on disk: names, codes, the stray 421, the same bytes."""
 
 import hashlib
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.sources.params import PhantomParams
+from pipeline.cases.pairs import make_pairs
+from pipeline.cases.params import SplitParams
+from pipeline.sources.cohort import gather_cohort
+from pipeline.sources.params import DataParams, PhantomParams
 from pipeline.sources.phantom import make_phantom_cohort
 
 PARAMS = PhantomParams(num_labelled=3, num_unlabelled=1, ct_spacing_mm=6.0, mr_spacing_mm=5.0)
@@ -64,3 +68,18 @@ def test_same_bytes_on_every_run_and_others_with_another_seed(cohort, tmp_path):
 def test_all_are_different_people(cohort):
     contents = digests(cohort)
     assert len(set(contents.values())) == len(contents)
+
+
+def test_the_same_patients_are_told_and_have_one_heart(tmp_path: Path) -> None:
+    small = {"num_labelled": 3, "num_unlabelled": 1, "ct_spacing_mm": 6.0, "mr_spacing_mm": 6.0}
+    found = gather_cohort(tmp_path / "raw", DataParams(phantom=PhantomParams(**small, same_patients=True)))
+    assert sorted(subject.patient for subject in found) == sorted(["1001", "1002", "1003", "2001"] * 2)
+    pairs = make_pairs(found, SplitParams())
+    assert [pair.name for pair in pairs] == [f"ct_{n}+mr_{n}" for n in (1001, 1002, 1003)]
+    other = gather_cohort(tmp_path / "other", DataParams(phantom=PhantomParams(**small)))
+    same = {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
+    default = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
+    assert {subject.patient for subject in other} == {""}
+    assert {name for name in same if same[name] == default[name]} == {
+        name for name in same if name[:2] == "ct"
+    }

@@ -9,6 +9,7 @@ from PIL import Image
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
+from pipeline.cases.split_file import SplitNotes
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
@@ -203,3 +204,22 @@ def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Pat
         with Image.open(file) as image:
             assert min(image.size) > 3 * 64  # three planes below each other
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["index.html", "overlays"]
+
+
+@pytest.mark.parametrize(
+    ("notes", "said"),
+    [
+        (SplitNotes(), "CT and MR of a pair are different people."),
+        (SplitNotes((), 1), "CT and MR are of one patient in 1 of "),
+        (SplitNotes((), 10**6), "CT and MR of a pair are of one patient."),
+        (SplitNotes(("AO", "PA")), "Not delineated: AO, PA."),
+    ],
+)
+def test_page_says_whose_the_images_are_and_what_nobody_delineated(
+    artefacts: Artefacts, notes: SplitNotes, said: str
+) -> None:
+    known = replace(notes, num_one_patient=min(notes.num_one_patient, artefacts.num_pairs))
+    text = render_text(replace(artefacts, notes=known))
+    assert said in text
+    assert ("Not delineated" in text) == bool(notes.missing)
+    assert text.count("are different people") == (0 if notes.num_one_patient else 2)
