@@ -119,7 +119,7 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     labelled = [subject for modality in Modality for subject in _labelled(subjects, modality)]
     if any(subject.role for subject in labelled):
         pairs = _pair_by_role(labelled, params)
-    elif any(len(scans) > 1 for scans in _scans(labelled).values()):
+    elif _own_pairs(labelled, "train")[0]:
         pairs = _pair_patients(labelled, params)
     else:
         pairs = _pair_strangers(labelled, params)
@@ -140,9 +140,9 @@ def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[
     Raises:
         DataError: no CT or no MR.
     """
-    ct, mr = ([s for s in subjects if s.modality is modality] for modality in Modality)
-    if not ct or not mr:
-        raise DataError(f"{len(ct)} CT and {len(mr)} MR subjects: at least one of each is needed for a pair")
+    num_ct, num_mr = (sum(s.modality is modality for s in subjects) for modality in Modality)
+    if not num_ct or not num_mr:
+        raise DataError(f"{num_ct} CT and {num_mr} MR subjects: at least one of each is needed for a pair")
     own, others = _own_pairs(subjects, "train")
     return sorted([*own, *_in_turn(others, "train", params.seed)], key=lambda pair: pair.name)
 
@@ -150,8 +150,7 @@ def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[
 def unpaired(subjects: list[Subject], pairs: list[Pair]) -> list[Subject]:
     """The labelled subjects that no pair holds, ordered by name."""
     held = {subject.name for pair in pairs for subject in (pair.ct, pair.mr)}
-    left = [subject for subject in subjects if subject.label is not None and subject.name not in held]
-    return sorted(left, key=lambda subject: subject.name)
+    return sorted((s for s in subjects if s.label and s.name not in held), key=lambda s: s.name)
 
 
 def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[Subject]]:
@@ -233,21 +232,18 @@ def _pair_by_role(labelled: list[Subject], params: SplitParams) -> list[Pair]:
             "set split.folds to 1, or leave the column role empty"
         )
     given = {subject.person: subject.role for subject in labelled if subject.role}
+    has_own = bool(_own_pairs(labelled, "train")[0])
     pairs: list[Pair] = []
     for role in get_args(Role):
-        of_role = [subject for subject in labelled if given.get(subject.person, "train") == role]
-        own, others = _own_pairs(of_role, role)
+        own, others = _own_pairs([s for s in labelled if given.get(s.person, "train") == role], role)
         strangers = _in_turn(others, role, params.seed)
-        if role != "train" and others and (not strangers or (role == "test" and own)):
+        if role != "train" and others and (not strangers or (role == "test" and has_own)):
             lone = ", ".join(sorted(subject.name for subject in others))
-            raise DataError(
-                f"{lone}: role {role}, but the same patient's other modality has no label map or is lacking; "
-                f"add it, or take the role away"
-            )
+            what = "but the same patient's other modality has no label map or is lacking"
+            raise DataError(f"{lone}: role {role}, {what}; add it, or take the role away")
         pairs += [*strangers, *own]
-    for role in ("train", "test"):
-        if not any(pair.role == role for pair in pairs):
-            raise DataError(f"the roles that the cohort gives leave no pair with the role {role}")
+    if absent := sorted({"train", "test"} - {pair.role for pair in pairs}):
+        raise DataError(f"the roles that the cohort gives leave no pair with the role {', '.join(absent)}")
     return pairs
 
 

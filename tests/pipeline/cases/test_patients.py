@@ -161,6 +161,10 @@ BAD: dict[str, tuple[list[Subject], SplitParams, str]] = {
         [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "test")], SplitParams(),
         "ct_d: role test, but the same patient's other modality",
     ),
+    "test patients of one modality": (
+        [*given(("a", "train"), ("b", None)), *(scan(m, f"only_{m}", "test") for m in Modality)], SplitParams(),
+        "ct_only_ct, mr_only_mr: role test",
+    ),
     "nobody to validate with": (
         [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "validation")], SplitParams(),
         "ct_d: role validation",
