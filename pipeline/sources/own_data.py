@@ -55,6 +55,12 @@ class OwnCohort:
     findings: list[CohortFinding]
     reports: dict[str, CaseReport]
 
+    @property
+    def meaning(self) -> str:
+        """What the values of label maps are taken for, in words."""
+        values = (f"{name} {'/'.join(map(str, codes))}" for name, codes in self.codes.codes.items())
+        return f"label values ({self.codes.title}): {', '.join(values)}"
+
     def subjects(self, folder: Path) -> list[Subject]:
         """The subjects, files being those that `lay_out_own` writes into `folder`."""
         return [
@@ -117,6 +123,7 @@ def lay_out_own(cohort: OwnCohort, folder: Path) -> list[Subject]:
         results = run_parallel(place, rows, workers=num_workers(0))
         names = [row.name for row, _ in track(results, "collect", len(rows))]
     logger.debug("collected %s", ", ".join(names))
+    logger.info("%s", cohort.meaning)
     if cohort.codes.missing:
         logger.warning(
             "not delineated in this cohort, read as background and not scored: %s",

@@ -77,10 +77,8 @@ def preview(params: DataParams, split: SplitParams) -> Preview:
     """
     if params.source == "table":
         own = check_own(params)
-        values = ", ".join(f"{name} {'/'.join(map(str, codes))}" for name, codes in own.codes.codes.items())
-        meaning = f"label values ({own.codes.title}): {values}"
         pairs, findings = _pairs(own.subjects(Path()), own.findings, split)
-        return Preview(own.subjects(Path()), own.reports, findings, pairs, meaning, own.codes.missing)
+        return Preview(own.subjects(Path()), own.reports, findings, pairs, own.meaning, own.codes.missing)
     with TemporaryDirectory(dir=work_folder("data_check", "collected")) as folder:
         laid_out = lay_out_mmwhs(Path(folder), params)
         checked = check_cases(scan(Path(folder)), lambda file: laid_out.origins.get(file.name, file.name))
