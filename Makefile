@@ -25,7 +25,7 @@ check: $(STAMP)  ## format, lint, types, tests
 # Without what trains, registers, audits or draws the whole page, the networks and the real pipeline.
 QUICK := tests/test_architecture.py tests/test_docs.py tests/test_packaging.py tests/test_parameters_file.py \
 	$(addprefix tests/crossmodalnet/,data imaging labels losses metrics scoring statistics) \
-	$(addprefix tests/pipeline/,case_sets cases evaluation models runtime schema sources) tests/pipeline/test_names.py
+	$(addprefix tests/pipeline/,case_sets cases evaluation models runtime schema sources) tests/pipeline/common
 
 quick: $(STAMP)  ## format, lint, types and the quick tests: before a commit
 	$(BIN)/ruff format --check .

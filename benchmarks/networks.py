@@ -13,7 +13,8 @@ from pipeline.common.errors import PipelineError
 from pipeline.common.params import load_section, validate
 from pipeline.compute.devices import find_device
 from pipeline.evaluation.params import EvaluateParams
-from pipeline.profiling.profile_network import Profile, profile_network
+from pipeline.profiling.profile import Profile
+from pipeline.profiling.profile_network import profile_network
 from pipeline.profiling.times import Rounds
 from pipeline.profiling.workload import Workload
 from pipeline.runtime.parallel import run_parallel

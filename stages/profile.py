@@ -16,7 +16,8 @@ def main(
     from pipeline.common.params import load_section
     from pipeline.common.paths import PROFILE
     from pipeline.profiling.params import ProfileParams
-    from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
+    from pipeline.profiling.profile import write_profile
+    from pipeline.profiling.profile_network import profile_network, read_workload
     from pipeline.profiling.times import Rounds
 
     params = load_section(ProfileParams, "profile")

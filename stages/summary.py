@@ -1,10 +1,22 @@
 """`crossmodalnet summary`: the results in a few lines."""
 
+from typing import Annotated
 
-def main() -> None:
+import typer
+
+
+def main(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="print Markdown tables of all methods, for a document")
+    ] = False,
+) -> None:
     """Print the mean results of every model beside the atlas baseline, and where the report is."""
     from rich.console import Console
 
-    from pipeline.summary import print_summary
+    from pipeline.summary.markdown import markdown_tables
+    from pipeline.summary.terminal import print_summary
 
-    print_summary(Console())
+    if markdown:
+        typer.echo(markdown_tables())
+    else:
+        print_summary(Console())

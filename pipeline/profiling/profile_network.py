@@ -1,7 +1,6 @@
-"""The profile of a network: its size, and what a training step and the inference of a case take of a machine."""
+"""Measuring a network: its size, and what a training step and the inference of a case take of a machine."""
 
 import platform
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,53 +16,11 @@ from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.profiling.memory import measure_memory
 from pipeline.profiling.params import ProfileParams
-from pipeline.profiling.spread import Spread, spread
+from pipeline.profiling.profile import Profile
+from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload
-from pipeline.runtime.outputs import write_json
 from pipeline.training.train_model import read_params
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a network costs.
-
-    Attributes:
-        parameters: trained weights.
-        flops: operations of one forward pass of one patch; see `count_flops`.
-        step_seconds: a training step of the whole batch in one process with all threads.
-        step_ratio: `step_seconds` over the reference network's, of pairs of steps timed one after the other.
-        step_memory_mb: peak of a training step, MiB; see `profile_memory`.
-        inference_seconds: one case on the working grid, all windows and their blending; not its return to the
-            original CT grid, which is the same for all networks.
-        inference_ratio: inference time over the reference network's, as `step_ratio`.
-        inference_memory_mb: peak of inference, MiB.
-        reference_seconds: median step of the reference network, MONAI's U-Net of `REFERENCE_CHANNELS`.
-        reference_inference_seconds: median inference of the reference network.
-        repetitions: timed steps.
-        device: GPU or processor.
-        threads: threads of the CPU.
-        batch_size: samples of a step.
-        patch_size: voxels.
-        case_size: voxels.
-    """
-
-    parameters: int
-    flops: int
-    step_seconds: Spread
-    step_ratio: Spread
-    step_memory_mb: float
-    inference_seconds: Spread
-    inference_ratio: Spread
-    inference_memory_mb: float
-    reference_seconds: float
-    reference_inference_seconds: float
-    repetitions: int
-    device: str
-    threads: int
-    batch_size: int
-    patch_size: tuple[int, int, int]
-    case_size: tuple[int, int, int]
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tuple[str, Workload]:
@@ -145,11 +102,6 @@ def _time(work: Workload, rounds: Rounds) -> tuple[NDArray[np.float64], NDArray[
     steps = time_in_turn([work.step(network) for network in networks], rounds, work.device)
     cases = time_in_turn([work.inference(network) for network in networks], rounds, work.device)
     return steps, cases
-
-
-def write_profile(path: Path, profile: Profile) -> None:
-    """Write a profile as JSON."""
-    write_json(path, asdict(profile))
 
 
 def describe(device: torch.device) -> str:

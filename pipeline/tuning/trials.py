@@ -8,10 +8,10 @@ from pipeline.common.errors import DivergenceError, UsageError
 from pipeline.common.params import load_section, read_raw
 from pipeline.common.paths import TUNING
 from pipeline.compute.distributed import Processes
-from pipeline.runtime.outputs import write_json
 from pipeline.training.cohort import read_cohort
 from pipeline.training.train_model import ModelParams, read_params, run_training
 from pipeline.tuning.params import TuneParams
+from pipeline.tuning.trial_result import TrialResult, write_trial
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,5 @@ def run_trial(trial: Trial, processes: Processes) -> None:
     except DivergenceError:
         dice = 0.0
     if processes.is_main:
-        trial.file.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "model": params.name,
-            "lr": params.train.lr,
-            "validation_dice": round(dice, 6),
-            "epochs": params.train.epochs,
-            "patch_size": list(params.train.patch_size),
-        }
-        write_json(trial.file, content)
+        result = TrialResult(params.name, params.train.lr, round(dice, 6), params.train.epochs)
+        write_trial(trial.file, result)

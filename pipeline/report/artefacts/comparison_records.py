@@ -1,4 +1,4 @@
-"""What the comparison of methods, the profiles and the search for learning rates say, as typed records."""
+"""What the comparison of methods says, as typed records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from crossmodalnet.statistics.significance import Verdict
-from pipeline.profiling.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -101,51 +100,3 @@ class ComparisonRecord:
             return found
         found = self.differences.get((metric, b, a))
         return found.reversed() if found else None
-
-
-@dataclass(frozen=True)
-class ProfileRecord:
-    """What a network costs: profile/<name>.json.
-
-    Attributes:
-        parameters: trained weights.
-        flops: operations of one forward pass of one patch.
-        step_seconds: seconds of a training step.
-        step_ratio: seconds of a training step over those of a fixed reference network in the same process.
-        step_memory_mb: peak of a step.
-        inference_seconds: seconds of a whole case.
-        inference_memory_mb: peak of it.
-        device: device that the network was measured on.
-        threads: threads of the CPU.
-        batch_size: samples of a training step.
-        patch_size: voxels.
-    """
-
-    parameters: int
-    flops: int
-    step_seconds: Spread
-    step_ratio: Spread
-    step_memory_mb: float
-    inference_seconds: Spread
-    inference_memory_mb: float
-    device: str
-    threads: int
-    batch_size: int
-    patch_size: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """A learning rate that was tried: tuning/<name>/<lr>.json, or a row of recorded_rates.csv.
-
-    Attributes:
-        lr: the rate.
-        validation_dice: validation Dice that a short training reached with the rate.
-        epochs: epochs of the short training.
-        recorded: tried beforehand, under the settings of a preset, not in this run.
-    """
-
-    lr: float
-    validation_dice: float
-    epochs: int
-    recorded: bool = False

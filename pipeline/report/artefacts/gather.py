@@ -17,19 +17,19 @@ from pipeline.common.names import ATLAS, OURS, method_of
 from pipeline.common.params import load_section, read_raw
 from pipeline.comparison.titles import METRICS
 from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.profiling.profile import read_profile
 from pipeline.report.artefacts.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.artefacts.gather_audit import read_audit
 from pipeline.report.artefacts.gather_comparison import (
     read_comparison,
-    read_profile,
     read_scores,
-    read_trials,
 )
-from pipeline.report.artefacts.reading import existing, read_object, read_table
 from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
+from pipeline.runtime.inputs import existing, read_object, read_table
 from pipeline.sources.params import DataParams
+from pipeline.tuning.trial_result import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 

@@ -15,8 +15,8 @@ from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
-from pipeline.report.artefacts.reading import existing, read_object, read_objects, read_table
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
+from pipeline.runtime.inputs import existing, read_object, read_objects, read_table
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")

@@ -11,7 +11,7 @@ from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.common import paths
 from pipeline.common.errors import DataError
 from pipeline.report.artefacts.audit_records import NUMBER, TABLES, TEXT, AuditRecord, Tables
-from pipeline.report.artefacts.reading import read_object, read_table
+from pipeline.runtime.inputs import read_object, read_table
 
 STAGE = "audit"
 

@@ -1,27 +1,22 @@
-"""Reading what stages `compare`, `profile` and `tune` wrote."""
+"""Reading what stage `compare` wrote."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 
 from crossmodalnet.statistics.significance import Verdict
 from pipeline.common import paths
 from pipeline.common.errors import DataError
-from pipeline.common.names import is_ablation
 from pipeline.comparison import misregistration, modalities
-from pipeline.profiling.spread import Spread
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,
     Difference,
     Differences,
     MisregistrationRecord,
-    ProfileRecord,
     StatementRecord,
-    TrialRecord,
 )
-from pipeline.report.artefacts.reading import read_object, read_objects, read_table
+from pipeline.runtime.inputs import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")
@@ -58,39 +53,6 @@ def read_comparison(top: Path) -> ComparisonRecord:
     )
 
 
-def read_profile(name: str, top: Path) -> ProfileRecord:
-    """Read the costs of a model or of an ablation's runs.
-
-    Raises:
-        DataError: its profile is missing or malformed.
-    """
-    path = top / paths.PROFILE / f"{name}.json"
-    stage = "profile-ablation" if is_ablation(name) else "profile"
-    content = read_object(path, stage)
-    try:
-        return _profile(content)
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path}: {problem}: run `dvc repro --force {stage}`") from error
-
-
-def read_trials(name: str, top: Path) -> Sequence[TrialRecord]:
-    """Read the learning rates that were tried on a model, lowest first; none where there was no search.
-
-    Raises:
-        DataError: a file is malformed.
-    """
-    trials = []
-    for path in sorted((top / paths.TUNING / name).glob("*.json")):
-        content = read_object(path, "tune")
-        if missing := {"lr", "validation_dice", "epochs"} - set(content):
-            raise DataError(f"{path} lacks {', '.join(sorted(missing))}: run `dvc repro --force tune`")
-        trials.append(
-            TrialRecord(float(content["lr"]), float(content["validation_dice"]), int(content["epochs"]))
-        )
-    return sorted(trials, key=lambda trial: trial.lr)
-
-
 def _read_statements(path: Path) -> list[StatementRecord]:
     entries = read_objects(path, "compare", ("metric", "text", "kind"))
     return [
@@ -118,21 +80,3 @@ def _read_differences(path: Path) -> Differences:
         )
         for row in tests.to_dict("records")
     }
-
-
-def _profile(content: Mapping[str, Any]) -> ProfileRecord:
-    spreads = {
-        key: Spread(*(float(content[key][part]) for part in ("median", "low", "high")))
-        for key in ("step_seconds", "step_ratio", "inference_seconds")
-    }
-    return ProfileRecord(
-        parameters=int(content["parameters"]),
-        flops=int(content["flops"]),
-        step_memory_mb=float(content["step_memory_mb"]),
-        inference_memory_mb=float(content["inference_memory_mb"]),
-        device=str(content["device"]),
-        threads=int(content["threads"]),
-        batch_size=int(content["batch_size"]),
-        patch_size=tuple(int(size) for size in content["patch_size"]),
-        **spreads,
-    )

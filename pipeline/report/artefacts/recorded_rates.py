@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.report.artefacts.comparison_records import TrialRecord
+from pipeline.tuning.trial_result import TrialResult
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
 SECTIONS = ("data", "register", "crop", "split", "augment", "losses")
@@ -19,7 +19,7 @@ FREE = ("lr", "budget", "epochs", "seconds", "validate_every", "devices", "num_t
 
 def recorded_trials(
     name: str, params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]
-) -> Sequence[TrialRecord]:
+) -> Sequence[TrialResult]:
     """Look up the trials recorded for a network, lowest rate first.
 
     Args:
@@ -35,8 +35,8 @@ def recorded_trials(
     for preset, rows in recorded.groupby("preset"):
         if preset in presets and _settings(name, presets[str(preset)]) == _settings(name, params):
             found = [
-                TrialRecord(
-                    float(row["lr"]), float(row["validation_dice"]), int(row["epochs"]), recorded=True
+                TrialResult(
+                    name, float(row["lr"]), float(row["validation_dice"]), int(row["epochs"]), recorded=True
                 )
                 for row in rows.to_dict("records")
             ]

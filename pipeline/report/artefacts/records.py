@@ -9,10 +9,12 @@ import pandas as pd
 from pipeline.cases.pairs import Role
 from pipeline.cases.split_file import SplitNotes
 from pipeline.common.names import ATLAS
+from pipeline.profiling.profile import Profile
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
-from pipeline.report.artefacts.comparison_records import ComparisonRecord, ProfileRecord, TrialRecord
+from pipeline.report.artefacts.comparison_records import ComparisonRecord
 from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
+from pipeline.tuning.trial_result import TrialResult
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Artefacts:
     trainings: Sequence[Training]
     ablations: Mapping[str, Estimates]
     comparison: ComparisonRecord
-    profiles: Mapping[str, ProfileRecord]
-    trials: Mapping[str, Sequence[TrialRecord]]
+    profiles: Mapping[str, Profile]
+    trials: Mapping[str, Sequence[TrialResult]]
     audits: Mapping[str, AuditRecord]
     cases: Mapping[str, TestCase]
     registration: pd.DataFrame

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.profiling.profile import Profile
 from pipeline.profiling.spread import Spread
-from pipeline.report.artefacts.comparison_records import ProfileRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
 from pipeline.report.comparison.figures import cost_chart
@@ -35,7 +35,7 @@ def cost_section(artefacts: Artefacts) -> CostSection | None:
     return CostSection(table, settings, cost_chart(artefacts.models, artefacts.profiles))
 
 
-def _row(profile: ProfileRecord) -> list[str]:
+def _row(profile: Profile) -> list[str]:
     return [
         f"{profile.parameters / 1e6:.2f}",
         f"{profile.flops / 1e9:.1f}",
@@ -51,7 +51,7 @@ def _spread(spread: Spread) -> str:
     return f"{spread.median:.3g} ({spread.low:.3g} to {spread.high:.3g})"
 
 
-def _setting(profile: ProfileRecord) -> str:
+def _setting(profile: Profile) -> str:
     size = " × ".join(map(str, profile.patch_size))
     threads = f"{profile.threads} {'thread' if profile.threads == 1 else 'threads'}"
     return f"{profile.device}, {threads}, batches of {profile.batch_size} patches of {size} voxels"

@@ -9,7 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES
 from pipeline.evaluation.tables import MEAN
-from pipeline.report.artefacts.comparison_records import Difference, ProfileRecord
+from pipeline.profiling.profile import Profile
+from pipeline.report.artefacts.comparison_records import Difference
 from pipeline.report.artefacts.results import Estimate, Result
 from pipeline.report.charts.drawing import (
     LINES,
@@ -54,7 +55,7 @@ def rank_chart(results: Sequence[Result], ranks: pd.DataFrame) -> str:
     return svg(draw, (10, 1.1 + 0.32 * len(results)))
 
 
-def cost_chart(models: Sequence[Result], profiles: Mapping[str, ProfileRecord]) -> str:
+def cost_chart(models: Sequence[Result], profiles: Mapping[str, Profile]) -> str:
     """Draw mean Dice with its interval against the time of a training step, relative to the reference network."""
 
     def draw(figure: Figure) -> None:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from pipeline.report.artefacts.comparison_records import TrialRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
+from pipeline.tuning.trial_result import TrialResult
 
 FEWEST_TRIALS = 3
 HEADINGS = ("Network", "Rate used", "Tried (validation Dice)", "Epochs of a trial", "Finding")
@@ -30,7 +30,7 @@ def rate_table(artefacts: Artefacts) -> tuple[Table, list[str]]:
     return Table(HEADINGS, [False, True, False, True, False], rows), warnings
 
 
-def judge(used: float, trials: Sequence[TrialRecord]) -> tuple[bool, str]:
+def judge(used: float, trials: Sequence[TrialResult]) -> tuple[bool, str]:
     """Say how the rate that a network ran at stands among those tried.
 
     Returns:

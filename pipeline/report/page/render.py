@@ -36,7 +36,7 @@ COMMANDS = (
     ("dvc exp run -S train.lr=1e-5", "try another value; only what depends on it runs again"),
     ("dvc metrics diff", "compare the numbers with those of the last commit"),
     ("dvc plots diff", "compare curves and bars, old over new, in one page"),
-    ("dvc exp show --only-changed", "list all experiments with their parameters and metrics"),
+    ("dvc exp show --only-changed --drop /", "list all experiments with their parameters and metrics"),
     (
         "dvc exp run -S split.seed=1",
         "test on other subjects: how much of a difference is the choice of cases?",

@@ -17,7 +17,8 @@ from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
 from pipeline.profiling.memory import MemoryGauge, measure_memory
 from pipeline.profiling.params import ProfileParams
-from pipeline.profiling.profile_network import profile_network, read_workload, write_profile
+from pipeline.profiling.profile import write_profile
+from pipeline.profiling.profile_network import profile_network, read_workload
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload

@@ -16,6 +16,9 @@ from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.methods import runs_of
 from pipeline.comparison.params import CompareParams
+from pipeline.profiling.profile import Profile, write_profile
+from pipeline.profiling.spread import Spread
+from pipeline.tuning.trial_result import TrialResult, write_trial
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (
@@ -104,9 +107,9 @@ def make_artefacts(
             _training(top, name, place, seed)
         for factor in (0.5, 1, 2):
             dice = 0.8 - 0.02 * abs(factor - 1)
-            _write_json(top / f"tuning/{name}/{1e-3 * factor}.json", {
-                "model": name, "lr": 1e-3 * factor, "validation_dice": dice, "epochs": 10, "patch_size": [48] * 3,
-            })  # fmt: skip
+            write_trial(
+                top / f"tuning/{name}/{1e-3 * factor}.json", TrialResult(name, 1e-3 * factor, dice, 10)
+            )
     for place, name in enumerate(models):
         make_audit(top, name, None if name == "crossmodalnet" else OTHERS_GROUPS if place == 1 else ())
     for place, name in enumerate((*models, *variants)):
@@ -166,15 +169,16 @@ def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
 
 def _profile(path: Path, place: float) -> None:
     step = 0.8 * 1.11**place
-    _write_json(path, {
-        "parameters": int(3e6 * 1.2**place), "flops": int(2e10 * 1.2**place),
-        "step_seconds": {"median": step, "low": step - 0.02, "high": step + 0.04},
-        "step_ratio": {"median": 4 * step, "low": 3.9 * step, "high": 4.2 * step},
-        "step_memory_mb": 900.5 + 100 * place, "inference_seconds": {"median": 0.4, "low": 0.38, "high": 0.45},
-        "inference_ratio": {"median": 3.0, "low": 2.9, "high": 3.2}, "inference_memory_mb": 400.0,
-        "reference_seconds": 0.25, "reference_inference_seconds": 0.13, "device": "a processor", "threads": 2,
-        "batch_size": 2, "patch_size": [48, 48, 48], "case_size": [48, 48, 48],
-    })  # fmt: skip
+    profile = Profile(
+        parameters=int(3e6 * 1.2**place), flops=int(2e10 * 1.2**place),
+        step_seconds=Spread(step, step - 0.02, step + 0.04), step_ratio=Spread(4 * step, 3.9 * step, 4.2 * step),
+        step_memory_mb=900.5 + 100 * place, inference_seconds=Spread(0.4, 0.38, 0.45),
+        inference_ratio=Spread(3.0, 2.9, 3.2), inference_memory_mb=400.0, reference_seconds=0.25,
+        reference_inference_seconds=0.13, repetitions=5, device="a processor", threads=2, batch_size=2,
+        patch_size=(48, 48, 48), case_size=(48, 48, 48),
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_profile(path, profile)
 
 
 def _training(top: Path, name: str, place: int, seed: int) -> None:

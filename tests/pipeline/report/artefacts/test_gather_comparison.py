@@ -1,12 +1,11 @@
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.common.errors import DataError
-from pipeline.report.artefacts.comparison_records import ComparisonRecord, Difference, TrialRecord
-from pipeline.report.artefacts.gather_comparison import read_comparison, read_profile, read_trials
+from pipeline.report.artefacts.comparison_records import ComparisonRecord, Difference
+from pipeline.report.artefacts.gather_comparison import read_comparison
 
 
 def test_difference_is_found_in_either_order() -> None:
@@ -16,37 +15,6 @@ def test_difference_is_found_in_either_order() -> None:
     turned = comparison.difference("dice", "b", "a")
     assert turned == Difference(-0.1, -0.4, 0.2, 0.03, 0.06, -0.5, "not_supported")
     assert comparison.difference("iou", "a", "b") is None
-
-
-def test_profile_is_read(made: Path) -> None:
-    content = json.loads((made / "profile/mednext.json").read_text())
-    profile = read_profile("mednext", made)
-    assert profile.parameters == content["parameters"]
-    assert profile.step_ratio.high == content["step_ratio"]["high"]
-    assert profile.patch_size == (48, 48, 48)
-
-
-@pytest.mark.parametrize("change", [{"flops": None}, {"step_ratio": {"median": 1.0}}, {"flops": "many"}])
-def test_profile_of_another_form_is_refused(project: Path, change: dict[str, object]) -> None:
-    path = project / "profile/mednext.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DataError, match=r"mednext.json.*--force profile"):
-        read_profile("mednext", project)
-
-
-def test_trials_are_ordered_by_rate_and_none_without_a_search(made: Path) -> None:
-    rates = [0.0005, 0.001, 0.002]
-    assert read_trials("mednext", made) == [
-        TrialRecord(rate, pytest.approx(dice), 10)
-        for rate, dice in zip(rates, (0.79, 0.8, 0.78), strict=True)
-    ]
-    assert read_trials("nnformer", made) == []
-
-
-def test_trial_without_its_score_is_refused(project: Path) -> None:
-    (project / "tuning/mednext/9.json").write_text('{"lr": 9, "epochs": 1}')
-    with pytest.raises(DataError, match=r"9.json lacks validation_dice"):
-        read_trials("mednext", project)
 
 
 def test_families_of_tests_stay_apart(made: Path) -> None:

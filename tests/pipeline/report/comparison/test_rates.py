@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.artefacts.comparison_records import TrialRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.comparison.rates import judge, rate_table
+from pipeline.tuning.trial_result import TrialResult
 
 
-def trials(**dice: float) -> list[TrialRecord]:
-    return [TrialRecord(float(lr.removeprefix("lr")), value, 5) for lr, value in dice.items()]
+def trials(**dice: float) -> list[TrialResult]:
+    return [TrialResult("x", float(lr.removeprefix("lr")), value, 5) for lr, value in dice.items()]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,11 @@ def test_a_rate_of_2_is_judged(tried: dict[str, float], sound: bool, finding: st
 
 def test_tuned_network_off_its_best_is_warned_of_and_untuned_one_is_not(artefacts: Artefacts) -> None:
     worse = {
-        "crossmodalnet": [TrialRecord(0.001, 0.5, 3), TrialRecord(0.002, 0.9, 3), TrialRecord(0.004, 0.6, 3)],
+        "crossmodalnet": [
+            TrialResult("x", 0.001, 0.5, 3),
+            TrialResult("x", 0.002, 0.9, 3),
+            TrialResult("x", 0.004, 0.6, 3),
+        ],
         "mednext": [],
     }
     table, warnings = rate_table(replace(artefacts, trials=worse))

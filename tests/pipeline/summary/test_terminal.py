@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.common.errors import DataError
-from pipeline.summary import print_summary
+from pipeline.summary.terminal import print_summary
 
 HEADER = "method,structure,metric,mean,low,high,num_subjects,num_seeds"
 OTHERS = {"iou": 0.81, "hd95_mm": 4.25, "nsd": 0.9}

@@ -1,0 +1,1 @@
+"""Results in a few lines: on the terminal, and as Markdown tables."""
