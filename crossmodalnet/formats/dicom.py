@@ -1,5 +1,6 @@
 """A folder with one DICOM series, read as one volume, or refused: a slice that lacks would bend the heart."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,12 @@ def read_dicom_series(folder: Path, max_voxels: int = MAX_VOXELS) -> UntrustedIm
 
 def _files(folder: Path) -> list[Path]:
     """Give the files of the only series, in the order of their positions."""
-    if sum(1 for _ in folder.iterdir()) > MAX_FILES:
+    entries = list(islice(folder.iterdir(), MAX_FILES + 1))
+    if len(entries) > MAX_FILES:
         raise ValueError(f"holds more than {MAX_FILES} files, no series does")
+    # GDCM opens whatever is there, and would wait for ever for the other end of a pipe.
+    if odd := [entry.name for entry in entries if not (entry.is_file() or entry.is_dir())]:
+        raise ValueError(f"holds {odd[0]}, which is no regular file")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))

@@ -23,6 +23,8 @@ def format_of(path: Path) -> Format | None:
 
 def is_dicom_file(path: Path) -> bool:
     """Tell by suffix or by its first bytes whether a regular file is DICOM; False where it cannot be read."""
+    if not path.is_file():
+        return False
     if path.name.lower().endswith(DICOM_SUFFIXES):
         return True
     try:

@@ -20,6 +20,8 @@ def read_scan(path: Path, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
     """
     kind = format_of(path)
     try:
+        if not (path.is_file() or path.is_dir()):
+            raise ValueError("cannot be read (no regular file, or not there)")
         if kind == "nifti":
             return read_untrusted(path, max_voxels)
         if kind == "dicom":

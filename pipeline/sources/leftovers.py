@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crossmodalnet.formats.kinds import format_of, is_dicom_file
 from pipeline.sources.findings import CohortFinding
-from pipeline.sources.scan_table import ScanTable
+from pipeline.sources.scan_table import ScanTable, real_path
 
 
 def leftover_findings(table: ScanTable) -> list[CohortFinding]:
@@ -23,11 +23,11 @@ def leftover_findings(table: ScanTable) -> list[CohortFinding]:
 def _scans(root: Path, taken: set[Path]) -> Iterator[Path]:
     for top, folders, files in os.walk(root):
         folder = Path(top)
-        if folder.resolve() in taken:
+        if real_path(folder) in taken:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = [folder / name for name in sorted(files) if not name.startswith(".")]
-        yield from (path for path in shown if format_of(path) and path.resolve() not in taken)
+        yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
         if any(not format_of(path) and is_dicom_file(path) for path in shown):
             yield folder

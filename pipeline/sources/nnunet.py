@@ -10,7 +10,7 @@ from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.labels.codes import BACKGROUND, own_codes, structure_named
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
-from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of
+from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of, real_path
 
 DESCRIPTION = "dataset.json"
 MAX_BYTES = 2**24
@@ -122,7 +122,8 @@ def _take_part(
         if match is None or modality is None:
             continue
         case = match["case"]
-        if not path.resolve().is_relative_to(table.root):
+        real = real_path(path)
+        if real is None or not real.is_relative_to(table.root):
             what, remedy = "image lies outside the data set's folder", "no links out of it: copy the file"
             table.findings.append(CohortFinding("error", case, table.known_as(path), what, remedy))
         elif not file_name_of(case) or len(case) > MAX_NAME:
@@ -141,7 +142,8 @@ def _label_maps(folder: Path, table: ScanTable) -> dict[str, Path]:
         if suffix is None:
             continue
         case = path.name[: -len(suffix)]
-        if not path.resolve().is_relative_to(table.root):
+        real = real_path(path)
+        if real is None or not real.is_relative_to(table.root):
             what, remedy = "label map lies outside the data set's folder", "no links out of it: copy the file"
             table.findings.append(CohortFinding("error", case, table.known_as(path), what, remedy))
         found.setdefault(case, path)

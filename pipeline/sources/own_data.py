@@ -133,8 +133,8 @@ def lay_out_own(cohort: OwnCohort, folder: Path) -> list[Subject]:
 
 
 def is_own(path: Path) -> bool:
-    """Tell whether a path is that of a table or of an nnU-Net folder."""
-    return is_nnunet(path) if path.is_dir() else path.suffix.lower() in (".csv", ".tsv", ".txt")
+    """Tell whether a path is that of an nnU-Net folder, or of a file that can only be meant as a table."""
+    return is_nnunet(path) if path.is_dir() else path.suffix.lower() != ".zip"
 
 
 def _read(params: DataParams) -> ScanTable:

@@ -78,6 +78,14 @@ def file_name_of(patient: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
 
 
+def real_path(path: Path) -> Path | None:
+    """Follow all links; None where they go in a circle or cannot be followed."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return None
+
+
 def consistency_findings(table: ScanTable) -> list[CohortFinding]:
     """List what contradicts itself among the rows: files, patients and roles.
 

@@ -63,7 +63,10 @@ def _text(path: Path) -> str:
         raise _TableError(
             "table", f"{size} bytes, at most {MAX_BYTES} are read", "give a CSV with a row per scan"
         )
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise _TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -168,6 +171,8 @@ def _inside(root: Path, text: str) -> Path | tuple[str, str]:
                 "lies outside the table's folder",
                 "put the table in a folder above all its files; no links out of it",
             )
+        if path.exists() and not (real.is_file() or real.is_dir()):
+            return "is no regular file", "give a file, or a folder with one DICOM series"
         if not path.exists():
             hint = "; write / between folders" if "\\" in text else ""
             return "not found", f"the path is relative to the table's folder{hint}"

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,13 @@ def test_what_is_no_scan_is_named(tmp_path: Path) -> None:
         read_scan(tmp_path / "a.txt")
     with pytest.raises(ValueError, match="cannot be read"):
         read_scan(tmp_path / "lacks.nrrd")
+
+
+def test_pipes_are_not_waited_for(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii")
+    with pytest.raises(ValueError, match="no regular file"):
+        read_scan(tmp_path / "a.nii")
+    folder = series(tmp_path / "scan", image)
+    os.mkfifo(folder / "b.dcm")
+    with pytest.raises(ValueError, match=r"holds b\.dcm, which is no regular file"):
+        read_scan(folder)

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,14 @@ def test_label_maps_with_their_axes_reversed_are_turned(
 def test_labels_that_would_not_be_looked_at_are_refused(ignored: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="labels and missing are of source table, got source mmwhs"):
         validate(DataParams, {"source": "mmwhs", "path": "x", **ignored}, "data")
+
+
+def test_pipes_and_circles_of_links_are_not_followed(cohort: Cohort) -> None:
+    path = cohort()
+    os.mkfifo(path.parent / "pipe")
+    os.mkfifo(path.parent / "pipe.nii")
+    (path.parent / "circle.nii").symlink_to(path.parent / "circle.nii")
+    path.write_text(path.read_text() + "Pat 5,CT,pipe.nii,,\nPat 6,CT,circle.nii,,\n")
+    errors = [f for f in check(path) if f[0] == "error"]
+    assert [f[1:3] for f in errors] == [("row 9", "pipe.nii"), ("row 10", "circle.nii")]
+    assert "is no regular file" in errors[0][3]
