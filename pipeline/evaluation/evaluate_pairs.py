@@ -49,7 +49,7 @@ def evaluate_pairs(
             logger.info("%s: %s", VIEW_TITLES[view], found.summary)
             metrics[view.value] = found.metrics["dice"]
     if params.misregistration_mm:
-        table = measure_misregistration(model, PAIRS, names, params)
+        table = measure_misregistration(model, PAIRS, names, params, missing)
         table.to_csv(folder / MISREGISTRATION_FILE, index=False, float_format=f"%.{DECIMALS}f")
         shown = ", ".join(f"{dice:.3f} at {key}" for key, dice in misregistration_means(table).items())
         logger.info("mean Dice with the MR displaced: %s", shown)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.data.displacement import displace, draw_displacement
+from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.errors import DataError
@@ -20,7 +21,11 @@ from pipeline.runtime.console import track
 
 
 def measure_misregistration(
-    model: LoadedModel, cases: CaseSet, names: Sequence[str], params: EvaluateParams
+    model: LoadedModel,
+    cases: CaseSet,
+    names: Sequence[str],
+    params: EvaluateParams,
+    missing: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Segment every pair with its MR displaced by each amount, on the working grid alone.
 
@@ -32,6 +37,7 @@ def measure_misregistration(
         cases: pairs.
         names: names of the cases to measure.
         params: amounts, overlap of the windows, seed.
+        missing: abbreviations of structures that the label maps do not delineate: not scored.
 
     Returns:
         `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
@@ -41,6 +47,7 @@ def measure_misregistration(
         DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
     """
     rows = []
+    ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in missing]
     for name in track(names, "misregister", len(names)):
         case = cases.read(name)
         if case.label is None:
@@ -50,9 +57,8 @@ def measure_misregistration(
             # The working grid is isotropic: crop.spacing_mm is one number.
             moved = misregister(image, name, moved_mm / case.grid.spacing_mm[0], degrees, params.seed)
             probabilities = predict_input(model, moved, name, params)
-            rows.append(
-                (name, moved_mm, degrees, mean_dice(probabilities.argmax(0), truth, len(probabilities)))
-            )
+            dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
+            rows.append((name, moved_mm, degrees, dice))
     return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
 
 

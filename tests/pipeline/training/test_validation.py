@@ -30,6 +30,13 @@ class Reader(nn.Module):
         return 50.0 * nn.functional.one_hot(image[:, 0].long(), 8).movedim(-1, 1).float()
 
 
+def test_what_the_truth_does_not_delineate_does_not_count() -> None:
+    guess, truth = torch.tensor([1, 1, 2, 3]), torch.tensor([1, 1, 0, 0])
+    assert mean_dice(guess, truth, 4) == pytest.approx(1 / 3)
+    assert mean_dice(guess, truth, 4, [2]) == pytest.approx(1 / 2)
+    assert mean_dice(guess, truth, 4, [2, 3]) == 1
+
+
 def test_mean_over_cases_of_any_size():
     label = torch.randint(0, 8, (9, 10, 11), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     right = torch.stack([label.float(), label.float()])
