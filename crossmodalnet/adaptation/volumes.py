@@ -9,7 +9,8 @@ from crossmodalnet.labels import ABBREVIATIONS
 
 # What is compared: blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count
 # together, as the plane of the valve between them shows in neither modality, and a share of their own moves it
-# (docs/adaptation_results.md). The vessels are left out: how much of them lies in an image, its box says and not anatomy.
+# (docs/adaptation_results.md). The vessels are left out: how much of them lies in an image, its box says and not
+# anatomy.
 COMPARED: tuple[tuple[int, ...], ...] = tuple(
     tuple(ABBREVIATIONS.index(name) + 1 for name in names) for names in (("LV", "LA"), ("RV", "RA"), ("Myo",))
 )
