@@ -9,6 +9,7 @@ them (`pipeline/profiling/profile_network.py`). A network that cannot be measure
 
 import argparse
 
+from crossmodalnet.processes.parallel import run_parallel
 from pipeline.common.errors import PipelineError
 from pipeline.common.params import load_section, validate
 from pipeline.compute.devices import find_device
@@ -17,7 +18,6 @@ from pipeline.profiling.profile import Profile
 from pipeline.profiling.profile_network import profile_network
 from pipeline.profiling.times import Rounds
 from pipeline.profiling.workload import Workload
-from pipeline.runtime.parallel import run_parallel
 from pipeline.training.losses import LossesParams
 from pipeline.training.networks import NETWORKS
 from pipeline.training.params import TrainParams

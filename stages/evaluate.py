@@ -27,7 +27,7 @@ def main(
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.params import EvaluateParams
-    from pipeline.models.model_card import load_model
+    from pipeline.models.model_folder import load_model
     from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, warp
@@ -56,11 +56,10 @@ def box_of(mask: Volume) -> Box:
 
 def find_heart_box(
     image: Volume,
-    atlases: Sequence[tuple[Volume, Volume]],
+    atlases: Sequence[Atlas],
     spacing_mm: float,
     *,
     modality: Modality = Modality.CT,
-    atlas_modality: Modality = Modality.CT,
     initialisation: Initialisation = "centre_of_mass",
 ) -> Box:
     """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
@@ -69,10 +68,9 @@ def find_heart_box(
 
     Args:
         image: CT in HU or MR of any patient.
-        atlases: image and label map of other subjects.
+        atlases: other subjects; mutual information copes with those of another modality.
         spacing_mm: spacing of the registration and of the vote.
         modality: modality of the image.
-        atlas_modality: modality of the atlases; mutual information copes with another one.
         initialisation: start of the registrations.
 
     Returns:
@@ -86,12 +84,10 @@ def find_heart_box(
         raise ValueError("atlases must hold at least one image with its label map, got none")
     fixed = prepare(image, modality, spacing_mm)
     votes = np.zeros(fixed.data.shape, np.float32)
-    for atlas_image, atlas_label in atlases:
-        moving = prepare(atlas_image, atlas_modality, spacing_mm)
-        heart = coarsen(Volume((atlas_label.data > 0).astype(np.float32), atlas_label.affine), spacing_mm)
+    for atlas in atlases:
         with TemporaryDirectory(prefix="atlas_") as folder:
-            transform = estimate(fixed, moving, _ATLAS, initialisation, Path(folder))
-            votes += warp(heart, fixed.grid, transform.files, "linear").data
+            transform = estimate(fixed, atlas.image, _ATLAS, initialisation, Path(folder))
+            votes += warp(atlas.heart, fixed.grid, transform.files, "linear").data
     try:
         return box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
     except ValueError as error:

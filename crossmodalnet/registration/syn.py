@@ -65,6 +65,13 @@ class Transform:
         """As ANTs wants them: the last is applied to a fixed point first."""
         return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
 
+    @property
+    def inverse_files(self) -> list[str]:
+        """Files of the way back, from the moving to the fixed image's world, for `warp` with `inverted`."""
+        if self.warp is None:
+            return [str(self.affine)]
+        return [str(self.affine), str(self.warp.with_name("syn1InverseWarp.nii.gz"))]
+
 
 def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
     """Coarsen a CT and map -200..600 HU to 0..1: air and lung are 0, metal does not dominate."""
@@ -133,7 +140,13 @@ def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> fl
 
 
 def warp(
-    moving: Volume, grid: Grid, files: Sequence[str | Path], interpolation: Interpolation, fill: float = 0.0
+    moving: Volume,
+    grid: Grid,
+    files: Sequence[str | Path],
+    interpolation: Interpolation,
+    fill: float = 0.0,
+    *,
+    inverted: bool = False,
 ) -> Volume:
     """Bring a moving image or label map (by ANTs' genericLabel) onto a grid in the fixed image's world.
 
@@ -143,6 +156,7 @@ def warp(
         files: files of the transform, in ANTs' order.
         interpolation: linear for images, nearest for label maps.
         fill: value outside the moving field of view.
+        inverted: whether the files are those of the way back, whose first is an affine to be inverted.
 
     Returns:
         `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
@@ -152,7 +166,7 @@ def warp(
     reference = _to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
     warped = ants.apply_transforms(
         reference, _to_ants(moving), [str(file) for file in files], _INTERPOLATORS[interpolation],
-        defaultvalue=fill, singleprecision=True,
+        whichtoinvert=[inverted, *(False for _ in files[1:])], defaultvalue=fill, singleprecision=True,
     ).numpy()  # fmt: skip
     if interpolation == "nearest":
         return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)

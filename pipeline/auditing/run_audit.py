@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import STATEMENTS
@@ -18,7 +19,6 @@ from pipeline.compute.determinism import reproducible
 from pipeline.compute.devices import find_device
 from pipeline.compute.distributed import Processes
 from pipeline.runtime.outputs import write_json
-from pipeline.runtime.parallel import num_workers, run_parallel
 
 logger = logging.getLogger(__name__)
 FINDINGS = "findings.json"

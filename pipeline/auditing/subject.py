@@ -8,6 +8,7 @@ import torch
 from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.data.patches import pad_to
+from crossmodalnet.models.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.subject import AuditSettings, AuditSubject
@@ -17,7 +18,7 @@ from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import CaseSet, source_of
 from pipeline.common.errors import DataError
 from pipeline.common.paths import CURVES, MODELS, SPLIT, of_run
-from pipeline.models.model_card import ModelCard, load_model
+from pipeline.models.model_folder import load_model
 
 
 def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> AuditSubject:

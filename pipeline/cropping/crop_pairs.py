@@ -9,13 +9,13 @@ import pandas as pd
 from crossmodalnet.cropping.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, select
 from pipeline.common.errors import DataError
-from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
+from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
 from pipeline.runtime.console import track
-from pipeline.runtime.parallel import num_workers, run_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def crop_pair(task: CropTask) -> Row:
             read_image(task.registered / "mr.nii.gz"),
             read_label_map(task.registered / "mr_label.nii.gz"),
         )
-        atlases = [Atlas(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
+        atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{task.name}: {error}") from error

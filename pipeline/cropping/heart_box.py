@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from crossmodalnet.cropping.atlas import Atlas, make_atlas
 from crossmodalnet.cropping.heart_box import Box, find_heart_box
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.labels import Modality
@@ -19,16 +20,25 @@ ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
 
 
 @dataclass(frozen=True)
-class Atlas:
+class AtlasFiles:
     """Files of a labelled subject that tells where the heart lies in others."""
 
     image: Path
     label: Path
 
 
+def read_atlas(files: AtlasFiles, modality: Modality, params: CropParams) -> Atlas:
+    """Read an atlas at the spacing of the atlas registration.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    return make_atlas(read_image(files.image), read_label_map(files.label), modality, params.atlas_spacing_mm)
+
+
 def heart_box(
     image: Path,
-    atlases: Sequence[Atlas],
+    atlases: Sequence[AtlasFiles],
     params: CropParams,
     modality: Modality = Modality.CT,
     atlas_modality: Modality = Modality.CT,
@@ -49,11 +59,13 @@ def heart_box(
     )  # fmt: skip
     done = work_folder("crop", key) / "box.json"
     if not done.is_file():
-        volumes = [(read_image(atlas.image), read_label_map(atlas.label)) for atlas in atlases]
         box = find_heart_box(
-            read_image(image), volumes, params.atlas_spacing_mm,
-            modality=modality, atlas_modality=atlas_modality, initialisation=initialisation,
-        )  # fmt: skip
+            read_image(image),
+            [read_atlas(files, atlas_modality, params) for files in atlases],
+            params.atlas_spacing_mm,
+            modality=modality,
+            initialisation=initialisation,
+        )
         write_json(done, asdict(box))
     found = json.loads(done.read_text())
     return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))

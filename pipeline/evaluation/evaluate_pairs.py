@@ -4,13 +4,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossmodalnet.models.card import LoadedModel, ModelCard
 from pipeline.case_sets.sets import PAIRS
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE, VIEW_TITLES
-from pipeline.models.model_card import LoadedModel, ModelCard
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.models.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import TARGET_CASES
@@ -14,7 +15,7 @@ from pipeline.compute.devices import find_device
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.models.candidates import find_candidates
-from pipeline.models.model_card import LoadedModel, load_model
+from pipeline.models.model_folder import load_model
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from torch import Tensor
 from crossmodalnet.data.displacement import displace, draw_displacement
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.models.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.models.model_card import LoadedModel
 from pipeline.runtime.console import track
 
 

@@ -6,14 +6,14 @@ from torch import Tensor
 from crossmodalnet.data.missing import without
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.networks.common.sliding_window import predict_probabilities
+from crossmodalnet.models.card import LoadedModel
 from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.restore import restore_labels
+from crossmodalnet.prediction.segment import segment
 from pipeline.case_sets.cropped import CroppedCase
 from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.views import View
-from pipeline.models.model_card import LoadedModel
 
 
 def predict_labels(
@@ -67,12 +67,10 @@ def predict_input(model: LoadedModel, image: Tensor, name: str, params: Evaluate
     Raises:
         DataError: the network's output is not finite.
     """
-    probabilities = predict_probabilities(
-        model.network, image, patch_size=model.card.patch_size, overlap=params.overlap
-    ).cpu()
-    if not probabilities.isfinite().all():
-        raise DataError(f"{name}: the network's output is not finite; train again with a smaller train.lr")
-    return probabilities
+    try:
+        return segment(model, image, params.overlap)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
 
 
 def cleaned(labels: Volume, params: EvaluateParams) -> Volume:

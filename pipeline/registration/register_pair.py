@@ -14,10 +14,11 @@ import psutil
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.align import align
 from crossmodalnet.registration.checkerboard import write_checkerboard
-from crossmodalnet.registration.quality import Quality, label_dice, measure
-from crossmodalnet.registration.syn import SynSettings, Transform, estimate, prepare_ct, prepare_mr, warp
-from pipeline.registration.params import RegisterParams
+from crossmodalnet.registration.quality import Quality, label_dice
+from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
+from pipeline.registration.params import RegisterParams, align_settings
 from pipeline.runtime.outputs import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
@@ -66,28 +67,16 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
     folder = work_folder("register", _key(task))
     if (folder / DONE).is_file():
         return RegisterOutcome(folder, True, [], True)
-    problems: list[str] = []
     start = time.monotonic()
     ct, mr = read_image(task.ct), read_image(task.mr)
-    spacing = task.params.working_spacing_mm
-    fixed, moving = prepare_ct(ct, spacing), prepare_mr(mr, spacing)
-    for attempt, initialisation in enumerate(task.params.initialisations, 1):
-        with _scratch(folder) as scratch:
-            try:
-                transform = estimate(fixed, moving, _settings(task.params), initialisation, scratch)
-                quality = measure(fixed, moving, transform, scratch)
-            except (RuntimeError, ValueError, OSError) as error:
-                problems.append(f"from {initialisation}: {error}")
-                continue
-            gain = quality.mi_after - quality.mi_before
-            if not gain >= task.params.min_gain:
-                problems.append(f"from {initialisation}: mutual information changed by {gain:+.4f}")
-                continue
-            agreement = _write_warped(task, ct, mr, transform, folder)
-            _write_picture(ct, mr, transform, folder / PICTURE)
-        _finish(folder, attempt, initialisation, quality, agreement, time.monotonic() - start)
-        return RegisterOutcome(folder, False, problems, True)
-    return RegisterOutcome(folder, False, problems, False)
+    with _scratch(folder) as scratch:
+        found = align(ct, mr, align_settings(task.params), scratch)
+        if found.transform is None or found.quality is None:
+            return RegisterOutcome(folder, False, list(found.problems), False)
+        agreement = _write_warped(task, ct, mr, found.transform, folder)
+        _write_picture(ct, mr, found.transform, folder / PICTURE)
+    _finish(folder, found.attempts, found.initialisation, found.quality, agreement, time.monotonic() - start)
+    return RegisterOutcome(folder, False, list(found.problems), True)
 
 
 def read_record(folder: Path) -> dict[str, float | int | str]:
@@ -102,10 +91,6 @@ def _key(task: RegisterTask) -> str:
     return fingerprint(
         params, files, code_fingerprint("pipeline.registration.register_pair"), version("antspyx")
     )
-
-
-def _settings(params: RegisterParams) -> SynSettings:
-    return SynSettings(params.transform, params.affine_iterations, tuple(params.iterations))
 
 
 def _write_warped(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Pair
 from pipeline.common.errors import DataError, ResourceError
 from pipeline.registration.params import RegisterParams
@@ -20,7 +21,6 @@ from pipeline.registration.register_pair import (
 )
 from pipeline.runtime.console import track
 from pipeline.runtime.outputs import whole_folder
-from pipeline.runtime.parallel import num_workers, run_parallel
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.labels import Modality
 from crossmodalnet.labels.codes import MMWHS, LabelCodes
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
 from pipeline.runtime.console import track
-from pipeline.runtime.parallel import num_workers, run_parallel
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import Part, parse
 

@@ -15,10 +15,10 @@ from crossmodalnet.imaging.orientation import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import ABBREVIATIONS, to_codes
 from crossmodalnet.labels.codes import CODE_SETS, LabelCodes, own_codes
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
 from pipeline.common.errors import DataError
 from pipeline.runtime.console import track
-from pipeline.runtime.parallel import num_workers, run_parallel
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import (
     SEQUENTIAL_BYTES,

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.labels import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import Scanner
-from pipeline.runtime.parallel import num_workers, run_parallel
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.sources.params import PhantomParams
 
 logger = logging.getLogger(__name__)

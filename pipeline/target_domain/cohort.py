@@ -17,7 +17,7 @@ from pipeline.cases.pairs import (
 from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
 from pipeline.common.paths import MANIFEST, REGISTERED
-from pipeline.cropping.heart_box import Atlas
+from pipeline.cropping.heart_box import AtlasFiles
 from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED
@@ -60,13 +60,13 @@ def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:
     return _pair_all(subjects, split)
 
 
-def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[Atlas, ...]:
+def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[AtlasFiles, ...]:
     """The first training pairs of the source domain, whose CT and label find the hearts of the target."""
     names = sorted(pair.name for pair in select(pairs, "train"))[:num_atlases]
-    return tuple(Atlas(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
+    return tuple(AtlasFiles(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
 
 
-def write_cases(pairs: list[Pair], atlases: tuple[Atlas, ...], sections: Sections, folder: Path) -> None:
+def write_cases(pairs: list[Pair], atlases: tuple[AtlasFiles, ...], sections: Sections, folder: Path) -> None:
     """Register and crop the pairs; their labels are taken off before, so nothing written depends on them."""
     blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
     registered = register_pairs(blind, sections.register)

@@ -10,13 +10,13 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import Modality
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.common.errors import DataError
-from pipeline.cropping.heart_box import ENVIRONMENT, Atlas, heart_box
+from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
 from pipeline.runtime.console import track
-from pipeline.runtime.parallel import num_workers, run_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class TargetCropTask:
     name: str
     images: dict[Modality, Path]
     label: Path | None
-    atlases: tuple[Atlas, ...]
+    atlases: tuple[AtlasFiles, ...]
     atlas_modality: Modality
     params: CropParams
     target: Path

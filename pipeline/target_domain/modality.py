@@ -11,7 +11,7 @@ from crossmodalnet.labels import Modality
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
 from pipeline.cases.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
 from pipeline.common.paths import MANIFEST
-from pipeline.cropping.heart_box import Atlas
+from pipeline.cropping.heart_box import AtlasFiles
 from pipeline.cropping.params import CropParams
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
 from pipeline.target_domain.prepared import PreparedDomain, Sections
@@ -79,8 +79,8 @@ def target_task(subject: Subject, train: list[Subject], params: CropParams, fold
     )
 
 
-def _atlases(train: list[Subject], params: CropParams) -> tuple[Atlas, ...]:
-    return tuple(Atlas(s.image, s.label) for s in train[: params.num_atlases] if s.label)
+def _atlases(train: list[Subject], params: CropParams) -> tuple[AtlasFiles, ...]:
+    return tuple(AtlasFiles(s.image, s.label) for s in train[: params.num_atlases] if s.label)
 
 
 def _all(subjects: dict[Role, list[Subject]]) -> list[Subject]:

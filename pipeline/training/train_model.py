@@ -13,6 +13,7 @@ from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.models.card import ModelCard, label_entries, package_versions
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED, PLACES, build_network
 from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
@@ -21,7 +22,7 @@ from pipeline.common.names import OURS, method_of
 from pipeline.common.params import load_section
 from pipeline.common.paths import CURVES, MODELS, of_run
 from pipeline.compute.distributed import Processes
-from pipeline.models.model_card import ModelCard, label_entries, package_versions, save_model
+from pipeline.models.model_folder import save_model
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.ablations import ABLATIONS
 from pipeline.training.adaptation_objective import AdaptationObjective

@@ -21,7 +21,7 @@ from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
 from pipeline.cases.split_file import write_split
 from pipeline.common.errors import DataError
-from pipeline.models import model_card
+from pipeline.models import model_folder
 from pipeline.models.candidates import candidate_file
 from stages import atlas, evaluate
 
@@ -91,7 +91,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         Path("data/cropped").mkdir(exist_ok=True)
         write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
     model = SimpleNamespace(network=FromBrightness(), card=card_of())
-    monkeypatch.setattr(model_card, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
+    monkeypatch.setattr(model_folder, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
     return names
 
 
@@ -128,7 +128,7 @@ def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
         images = (Volume(v.data * 10.0 + add, v.affine) for v, add in ((ct, 0), (mr, 10)))
         write_cropped(Path("data/cropped", name), CroppedCase(name, *images, ct, NATIVE))
     model = SimpleNamespace(network=FromEither(), card=card_of(train={"modality_dropout": 0.3}))
-    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     evaluate.main("mine")
     metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
     assert metrics["ct_alone"] == metrics["dice"]
@@ -151,7 +151,7 @@ def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
 )
 def test_others_are_not(project: list[str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     model = SimpleNamespace(network=FromBrightness(), card=card_of(**changes))
-    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     evaluate.main("mine")
     assert not {"ct_alone", "mr_alone"} & set(json.loads(Path("metrics/mine/seed0.json").read_text()))
 
@@ -172,7 +172,7 @@ def test_misregistration_is_not_measured_where_there_is_none_or_nothing_that_cou
     text = f"evaluate: {{bootstrap_samples: 200, device: cpu, misregistration_mm: {shifts}}}\n"
     Path("params.yaml").write_text(text)
     model = SimpleNamespace(network=FromBrightness(), card=card_of(network={"streams": streams}))
-    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     evaluate.main("mine")
     assert not Path("evaluation/mine/seed0/misregistration.csv").exists()
 
@@ -182,7 +182,7 @@ def test_an_mr_without_a_label_of_its_own_cannot_be_scored(
 ) -> None:
     Path("data/registered", project[1], "mr_label.nii.gz").unlink()
     model = SimpleNamespace(network=FromEither(), card=card_of(train={"modality_dropout": 0.3}))
-    monkeypatch.setattr(model_card, "load_model", lambda _: model)
+    monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     with pytest.raises(DataError, match=rf"{re.escape(project[1])}: no label map of it is found"):
         evaluate.main("mine")
 
@@ -227,7 +227,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
     def load(folder: Path, weights: str = "weights.safetensors") -> SimpleNamespace:
         return SimpleNamespace(network=networks.get(weights, networks["weights.safetensors"]), card=card)
 
-    monkeypatch.setattr(model_card, "load_model", load)
+    monkeypatch.setattr(model_folder, "load_model", load)
     monkeypatch.setattr("pipeline.evaluation.evaluate_target.load_model", load)
     evaluate.main("mine")
     metrics = json.loads(Path("metrics/mine/seed0.json").read_text())

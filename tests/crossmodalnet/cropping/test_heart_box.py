@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossmodalnet.cropping.atlas import make_atlas
 from crossmodalnet.cropping.heart_box import (
     Box,
     box_of,
@@ -63,7 +64,8 @@ def test_atlases_find_a_heart_that_they_have_not_seen(
     far = centred(6.5)
     far[:3, 3] += (300, -200, 900)
     ct, label = scan("ct", far, shift_mm=(312, -206, 905), scale=0.95)
-    atlases = [scan("ct", centred(6.5), shift_mm=(s, -s, 0), scale=1 + s / 100) for s in (-6, 4, 7)]
+    scans = [scan("ct", centred(6.5), shift_mm=(s, -s, 0), scale=1 + s / 100) for s in (-6, 4, 7)]
+    atlases = [make_atlas(*one, Modality.CT, 8.0) for one in scans]
     found, truth = find_heart_box(ct, atlases, 8.0), box_of(label)
     # a face lies between two voxels of the vote, so rounding on another processor can move it by 8 mm
     np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
@@ -74,7 +76,13 @@ def test_atlases_of_ct_find_the_heart_of_an_mr(scan: Callable[..., Any], centred
     far = centred(6.5)
     far[:3, 3] += (300, -200, 900)
     mr, label = scan("mr", far, shift_mm=(306, -203, 904), scale=0.97)
-    found = find_heart_box(mr, [scan("ct", centred(6.5))], 8.0, modality=Modality.MR, initialisation="search")
+    found = find_heart_box(
+        mr,
+        [make_atlas(*scan("ct", centred(6.5)), Modality.CT, 8.0)],
+        8.0,
+        modality=Modality.MR,
+        initialisation="search",
+    )
     truth = box_of(label)
     np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
     np.testing.assert_allclose(found.high_mm, truth.high_mm, atol=16)

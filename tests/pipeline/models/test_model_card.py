@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.common.errors import DataError
-from pipeline.models.model_card import load_model
+from pipeline.models.model_folder import load_model
 from pipeline.training.network import CrossModalNetParams
 from pipeline.training.train_model import read_params
 
@@ -13,7 +13,7 @@ from pipeline.training.train_model import read_params
 @pytest.fixture
 def model(set_params, cohort, card):
     """A model folder with random weights."""
-    from pipeline.models.model_card import save_model
+    from pipeline.models.model_folder import save_model
 
     torch.manual_seed(0)
     network = card.build()
@@ -54,7 +54,7 @@ def test_what_the_card_says(card):
 
 
 def test_the_same_model_is_the_same_bytes(model, cohort, card):
-    from pipeline.models.model_card import save_model
+    from pipeline.models.model_folder import save_model
 
     before = {path.name: path.read_bytes() for path in model.iterdir()}
     weights = load_file(model / "weights.safetensors")

@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
+from crossmodalnet.processes.parallel import run_parallel
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
@@ -22,7 +23,6 @@ from pipeline.profiling.profile_network import profile_network, read_workload
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload
-from pipeline.runtime.parallel import run_parallel
 from pipeline.training.baselines import ResEncUNetParams
 from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams

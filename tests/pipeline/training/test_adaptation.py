@@ -13,7 +13,7 @@ from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
 from pipeline.common.errors import DataError, InterruptedRunError, UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.models.model_card import load_model
+from pipeline.models.model_folder import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
 from pipeline.training.train_model import read_params, train_model, with_adaptation

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from crossmodalnet.data.dataset import TrainingSet
 from pipeline.common.errors import DataError, InterruptedRunError, UsageError
 from pipeline.compute.distributed import Processes
-from pipeline.models.model_card import load_model
+from pipeline.models.model_folder import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
 from pipeline.training.train_model import read_params, train_model

@@ -1,7 +1,6 @@
-"""A trained model on disk: weights as safetensors, and the card that says all that prediction needs."""
+"""The card of a trained network, which says all that prediction needs, and the network rebuilt from its folder."""
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +15,6 @@ import crossmodalnet
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
-from pipeline.common.errors import DataError
-from pipeline.common.names import is_adaptation
-from pipeline.models.checkpoint import save_tensors
-from pipeline.runtime.outputs import whole_folder
 
 BEST = "weights.safetensors"
 LAST = "last.safetensors"
@@ -112,53 +107,31 @@ def package_versions() -> dict[str, str]:
     }
 
 
-def save_model(
-    folder: Path,
-    card: ModelCard,
-    best: Mapping[str, Tensor],
-    last: Mapping[str, Tensor],
-    others: Iterable[Path] = (),
-) -> None:
-    """Write a model folder, whole or not at all.
-
-    Args:
-        folder: replaced if it exists.
-        card: card of the best weights.
-        best: weights with the best validation Dice.
-        last: weights at the end of the training.
-        others: files of further weights; their names stay.
-    """
-    with whole_folder(folder) as new:
-        for file in others:
-            shutil.copyfile(file, new / file.name)
-        save_tensors(new / BEST, best, {"format": "pt"})
-        save_tensors(new / LAST, last, {"format": "pt"})
-        (new / CARD).write_text(card.model_dump_json(indent=2) + "\n")
-
-
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder alone.
 
     Args:
-        folder: folder that `save_model` wrote.
+        folder: folder of the card and the weights.
         weights: `BEST` or `LAST`.
 
     Raises:
-        DataError: a file is missing or damaged, or the weights are not those of the network on the card.
+        FileNotFoundError: a file is missing; its `filename` is that file's.
+        ValueError: a file is damaged, or the weights are not those of the network on the card; names the file.
     """
     card = read_card(folder)
     path = folder / weights
     try:
         network = card.build()
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} not found: {_remedy(folder)}") from error
-    except SafetensorError as error:
-        raise DataError(f"{path} is damaged ({error}): {_remedy(folder)}") from error
     except ValueError as error:
-        raise DataError(f"{folder / CARD} describes no network of this version: {error}") from error
+        raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
+    if not path.is_file():
+        raise FileNotFoundError(2, "not found", str(path))
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
     if problems := _misfits(network.state_dict(), tensors):
-        raise DataError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
+        raise ValueError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
     network.load_state_dict(tensors)
     return LoadedModel(network.eval(), card)
 
@@ -167,17 +140,18 @@ def read_card(folder: Path) -> ModelCard:
     """Read a model's card.
 
     Raises:
-        DataError: there is none, it is not one, or its classes are not ours.
+        FileNotFoundError: there is none.
+        ValueError: it is not a card, or its classes are not ours; names the file.
     """
     path = folder / CARD
     try:
         card = ModelCard.model_validate_json(path.read_text())
     except FileNotFoundError as error:
-        raise DataError(f"{path} not found: {_remedy(folder)}") from error
+        raise FileNotFoundError(2, "not found", str(path)) from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a model card: {error}") from error
+        raise ValueError(f"{path} is not a model card: {error}") from error
     if card.labels != label_entries() or card.num_classes != NUM_CLASSES:
-        raise DataError(
+        raise ValueError(
             f"{path}: its classes differ from those of this version of crossmodalnet: {card.labels}"
         )
     return card
@@ -198,9 +172,3 @@ def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Seque
 def _tuples(value: Any) -> Any:
     """JSON has lists only; networks take tuples."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _remedy(folder: Path) -> str:
-    model, _, variant = folder.parent.name.partition("-")
-    kind = "adapt" if is_adaptation(folder.parent.name) else "ablate" if variant else "train"
-    return f"run `dvc repro {kind}@{variant or model}-{folder.name.removeprefix('seed')}`, or `dvc pull`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.runtime.parallel import num_workers, run_parallel
+from crossmodalnet.processes.parallel import num_workers, run_parallel
 
 
 def test_results_come_with_their_tasks() -> None:
@@ -35,7 +35,7 @@ def test_zero_means_one_worker_per_core() -> None:
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\nfrom pipeline.runtime.parallel import run_parallel\n"
+        "import time\nfrom crossmodalnet.processes.parallel import run_parallel\n"
         "if __name__ == '__main__':\n    list(run_parallel(time.sleep, [60, 60], workers=2))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}

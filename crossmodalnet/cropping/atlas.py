@@ -1,0 +1,88 @@
+"""An atlas: what tells from a labelled subject where the heart lies in others, coarse; and a file of several."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import Modality
+from crossmodalnet.registration.syn import prepare
+
+PARTS = ("image", "heart")
+# An atlas of a whole chest at 5 mm has 4 MB; a file that is so much larger is not one of ours.
+MAX_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A labelled subject at the spacing of the atlas registration.
+
+    Attributes:
+        image: prepared for registration, 0 to 1, `(i, j, k)`.
+        heart: share of each voxel that is heart, 0 to 1, `(l, m, n)`.
+    """
+
+    image: Volume
+    heart: Volume
+
+
+def make_atlas(image: Volume, label: Volume, modality: Modality, spacing_mm: float) -> Atlas:
+    """Coarsen an image and the union of its structures.
+
+    Args:
+        image: CT in HU or MR.
+        label: class indices, on any grid of the same world.
+        modality: modality of the image.
+        spacing_mm: spacing of the atlas registration.
+    """
+    heart = Volume((label.data > 0).astype(np.float32), label.affine)
+    return Atlas(prepare(image, modality, spacing_mm), coarsen(heart, spacing_mm))
+
+
+def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
+    """Write atlases to one file, voxels as float32 and affines as float64: they come back bit for bit."""
+    tensors = {}
+    for number, atlas in enumerate(atlases):
+        for part in PARTS:
+            volume: Volume = getattr(atlas, part)
+            tensors[f"{number}.{part}"] = np.ascontiguousarray(volume.data, np.float32)
+            tensors[f"{number}.{part}.affine"] = np.ascontiguousarray(volume.affine, np.float64)
+    save_file(tensors, path)
+
+
+def load_atlases(path: Path) -> list[Atlas]:
+    """Read what `save_atlases` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or no file of atlases; the message names it.
+    """
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path} holds no atlases: {size} bytes, at most {MAX_BYTES} are read")
+    try:
+        tensors = load_file(path)
+        numbers = range(len(tensors) // (2 * len(PARTS)))
+        atlases = [Atlas(*(_volume(tensors, f"{number}.{part}") for part in PARTS)) for number in numbers]
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
+        raise ValueError(f"{path} holds no atlases: {error}") from error
+    if not atlases or len(tensors) != 2 * len(PARTS) * len(atlases):
+        raise ValueError(f"{path} holds no atlases: it has {len(tensors)} tensors")
+    return atlases
+
+
+def _volume(tensors: Mapping[str, NDArray[Any]], name: str) -> Volume:
+    data, affine = tensors[name], tensors[f"{name}.affine"]
+    if data.ndim != 3 or data.dtype != np.float32 or not data.size:
+        raise ValueError(f"{name} must be float32 with three axes, got {data.dtype} of shape {data.shape}")
+    if affine.dtype != np.float64 or affine.shape != (4, 4):
+        raise ValueError(f"{name}.affine must be float64 4 x 4, got {affine.dtype} of shape {affine.shape}")
+    if not np.isfinite(data).all() or not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+        raise ValueError(f"{name} must be finite with an affine that can be inverted")
+    return Volume(data, affine)

@@ -1,0 +1,64 @@
+"""All between a scan and the network's input, and back: what a model folder says beside its card."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from crossmodalnet.registration.align import AlignSettings
+
+RECIPE = "recipe.json"
+# Raised when a recipe of an earlier version would be read wrongly.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a new patient's scans are prepared and restored, as those of the training were.
+
+    Attributes:
+        align: registration of the MR to the CT.
+        size: voxels of the working grid along world x, y, z.
+        spacing_mm: isotropic spacing of the working grid.
+        margin_mm: margin of the heart box that should fit into the grid.
+        atlas_spacing_mm: spacing of the atlas registration that finds the heart.
+        overlap: share of a patch that neighbouring windows have in common.
+        keep_largest_component: whether smaller pieces of a structure are removed.
+        version: version of this form.
+    """
+
+    align: AlignSettings
+    size: tuple[int, int, int]
+    spacing_mm: float
+    margin_mm: float
+    atlas_spacing_mm: float
+    overlap: float
+    keep_largest_component: bool
+    version: int = VERSION
+
+
+def recipe_json(recipe: Recipe) -> dict[str, object]:
+    """Turn a recipe into what JSON can hold."""
+    return asdict(recipe)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a model folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not a recipe, or one of another version; names the file.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        raise FileNotFoundError(2, "not found", str(path))
+    try:
+        adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe, config=ConfigDict(allow_inf_nan=False))
+        recipe = adapter.validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a recipe: {error}") from error
+    if recipe.version != VERSION:
+        raise ValueError(f"{path} is of version {recipe.version}, this crossmodalnet reads version {VERSION}")
+    if min(recipe.size) < 1 or max(recipe.size) > 1024 or not 0 < recipe.spacing_mm <= 10:
+        raise ValueError(f"{path}: size {recipe.size} at {recipe.spacing_mm} mm is no working grid")
+    return recipe

@@ -1,0 +1,86 @@
+"""An MR registered to a CT: from several starts, until one makes the pair more alike."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.quality import Quality, measure
+from crossmodalnet.registration.syn import (
+    Initialisation,
+    SynSettings,
+    Transform,
+    estimate,
+    prepare_ct,
+    prepare_mr,
+)
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How an MR is registered to a CT.
+
+    Attributes:
+        syn: transform and iterations.
+        working_spacing_mm: spacing at which the transform is estimated.
+        initialisations: starts, in the order in which they are tried.
+        min_gain: least rise of the pair's mutual information, nats; with less the next start is tried.
+        seed: seed of the voxels at which the similarity is sampled, for `ANTS_RANDOM_SEED`.
+    """
+
+    syn: SynSettings
+    working_spacing_mm: float
+    initialisations: tuple[Initialisation, ...]
+    min_gain: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What became of a pair.
+
+    Attributes:
+        transform: transform from the CT's to the MR's world; None where every start failed.
+        quality: quality of the transform; None likewise.
+        initialisation: start that it came from, the last one tried.
+        attempts: number of starts that were tried.
+        problems: a line per start that failed.
+    """
+
+    transform: Transform | None
+    quality: Quality | None
+    initialisation: Initialisation
+    attempts: int
+    problems: Sequence[str]
+
+
+def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alignment:
+    """Register an MR to a CT by intensities alone.
+
+    Deterministic in a process whose environment is as `registration.syn` asks.
+
+    Args:
+        ct: CT in HU.
+        mr: MR of any unit.
+        settings: starts, transform, and what is good enough.
+        folder: exists, receives the files of the transform in a folder of its own; whoever made it deletes it.
+    """
+    spacing = settings.working_spacing_mm
+    fixed, moving = prepare_ct(ct, spacing), prepare_mr(mr, spacing)
+    problems: list[str] = []
+    for attempt, start in enumerate(settings.initialisations, 1):
+        scratch = folder / f"attempt{attempt}"
+        scratch.mkdir()
+        try:
+            transform = estimate(fixed, moving, settings.syn, start, scratch)
+            quality = measure(fixed, moving, transform, scratch)
+        except (RuntimeError, ValueError, OSError) as error:
+            problems.append(f"from {start}: {error}")
+        else:
+            gain = quality.mi_after - quality.mi_before
+            if gain >= settings.min_gain:
+                return Alignment(transform, quality, start, attempt, problems)
+            problems.append(f"from {start}: mutual information changed by {gain:+.4f}")
+        shutil.rmtree(scratch)
+    return Alignment(None, None, settings.initialisations[-1], len(settings.initialisations), problems)
