@@ -22,23 +22,6 @@ from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams
 
 
-def learning_rate(step: float, num_steps: int, params: TrainParams) -> float:
-    """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
-
-    Args:
-        step: counted from 0 over the whole training.
-        num_steps: number of steps of the whole training.
-        params: `lr`, `schedule` and `warmup_fraction`.
-    """
-    warmup = math.ceil(params.warmup_fraction * num_steps)
-    if step < warmup:
-        return params.lr * (step + 1) / (warmup + 1)
-    if params.schedule == "constant":
-        return params.lr
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
-
-
 class Learner:
     """A network in training.
 
