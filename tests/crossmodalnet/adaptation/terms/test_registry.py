@@ -1,13 +1,18 @@
-"""What each term is, from its row alone: places, reversal, figures, interval."""
+"""What the terms are: places, reversal, figures, interval, parts."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from crossmodalnet.adaptation.common.places import Place
 from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.terms import registry
 from crossmodalnet.adaptation.terms.registry import TERMS
 from tests.crossmodalnet.adaptation.test_adapter import SETTINGS, network
 
+# Where each branches off; a new term need not be listed.
 PLACES = {
     "marginal": ("bottleneck", "decoder"),
     "conditional": ("decoder",),
@@ -19,28 +24,36 @@ PLACES = {
 }
 
 
-def test_every_term_branches_off_where_it_says():
-    assert {name: term.places for name, term in TERMS.items()} == PLACES
+@pytest.mark.parametrize("name", PLACES)
+def test_a_term_branches_off_where_its_features_are(name):
+    assert TERMS[name].places == PLACES[name]
+
+
+def test_every_term_branches_off_somewhere():
+    assert all(set(term.places) <= set(get_args(Place)) and term.places for term in TERMS.values())
 
 
 def test_adversaries_are_reversed_and_no_others():
-    assert {name for name, term in TERMS.items() if term.is_reversed} == {"marginal", "conditional", "output"}
+    assert {name for name in PLACES if TERMS[name].is_reversed} == {"marginal", "conditional", "output"}
 
 
 def test_the_figures_of_the_discriminators():
-    measures = [measure for term in TERMS.values() for measure in term.measures]
+    measures = [measure for name in PLACES for measure in TERMS[name].measures]
     assert measures == ["marginal_accuracy", "conditional_accuracy"]
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_a_term_lies_in_the_module_of_its_name(name):
-    assert TERMS[name].__module__ == f"crossmodalnet.adaptation.terms.{name}"
+def test_every_module_of_the_room_is_a_term_of_its_name():
+    room = Path(registry.__file__).parent
+    modules = {file.stem for file in room.glob("*.py")} - {"__init__", "registry"}
+    assert {name: term.__module__ for name, term in TERMS.items()} == {
+        name: f"crossmodalnet.adaptation.terms.{name}" for name in modules
+    }
 
 
 def test_trees_and_betti_numbers_are_rare():
     settings = replace(SETTINGS, topology_every=5, betti_every=7)
-    every = {name: term(network(), settings, 8).every for name, term in TERMS.items()}
-    assert every == {**dict.fromkeys(TERMS, 1), "topology": 5, "betti": 7}
+    every = {name: TERMS[name](network(), settings, 8).every for name in PLACES}
+    assert every == {**dict.fromkeys(PLACES, 1), "topology": 5, "betti": 7}
 
 
 @pytest.mark.parametrize(
