@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     params, adapt = read_params("crossmodalnet"), load_section(AdaptParams, "adapt")
     kinds: dict[str, AdaptParams | None] = {"without": None, "JADA": adapt}
-    for term in adapt.settings().active():
+    for term in (name for name, strength in adapt.strengths().items() if strength):
         kinds[f"JADA without {term}"] = adapt.model_copy(update={term: 0.0})
     kinds["JADA in every step"] = adapt.model_copy(update={"every": 1})
     learners = {name: make_learner(params, kind) for name, kind in kinds.items()}

@@ -1,13 +1,22 @@
 """Parameters of the domain adaptation: where the target domain comes from, and how strongly JADA pulls."""
 
-from dataclasses import fields
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from crossmodalnet.adaptation.settings import AdaptationSettings
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
 from pipeline.common.params import Section
 from pipeline.sources.params import Archive, DataParams, PhantomParams
+
+
+@dataclass(frozen=True)
+class _OfTerm:
+    """Marks the strength of a term among the parameters."""
+
+
+# The strength of the term of JADA that has the field's name (`crossmodalnet/adaptation/terms/registry.py`).
+Strength = Annotated[float, Field(ge=0), _OfTerm()]
 
 
 class TargetParams(Section):
@@ -89,28 +98,27 @@ class AdaptParams(Section):
         "intensities of a target image "
         "(histogram matching)",
     )
-    marginal: float = Field(
-        0.5, ge=0, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
+    marginal: Strength = Field(
+        0.5, description="strength of the patch discriminators on bottleneck and decoder level; 0: off"
     )
-    conditional: float = Field(
-        0.1, ge=0, description="strength of the alignment of features given classes (CDAN); 0: off"
+    conditional: Strength = Field(
+        0.1, description="strength of the alignment of features given classes (CDAN); 0: off"
     )
     conditional_by: Literal["discriminator", "kernel"] = Field(
         "discriminator", description="form of the conditional term: a discriminator, or a kernel (JMMD)"
     )
-    output: float = Field(
-        1.0, ge=0, description="strength of the discriminator on the output's entropy maps; 0: off"
+    output: Strength = Field(
+        1.0, description="strength of the discriminator on the output's entropy maps; 0: off"
     )
-    self_training: float = Field(
+    self_training: Strength = Field(
         1.0,
-        ge=0,
         description="strength of the network's own labels of the target where it is sure of them; 0: off",
     )
     confidence: float = Field(
         0.9, ge=0, lt=1, description="probability from which the network's own labels count"
     )
-    topology: float = Field(
-        1.0, ge=0, description="strength that keeps the spanning trees of source features; 0: off"
+    topology: Strength = Field(
+        1.0, description="strength that keeps the spanning trees of source features; 0: off"
     )
     topology_every: int = Field(
         4, ge=1, description="interval, in steps that see the target, between spanning trees; 1: in each"
@@ -121,14 +129,13 @@ class AdaptParams(Section):
         lt=1,
         description="decay of the slowly moving source encoder, whose spanning trees are kept",
     )
-    volumes: float = Field(
+    volumes: Strength = Field(
         0.0,
-        ge=0,
         description="strength that gives left blood, right blood and myocardium of the target the source's shares, "
         "on average; 0: off",
     )
-    betti: float = Field(
-        0.0, ge=0, description="strength of the Betti numbers of the target's structures; 0: off"
+    betti: Strength = Field(
+        0.0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
     betti_every: int = Field(
         4,
@@ -163,6 +170,14 @@ class AdaptParams(Section):
     )
 
     def settings(self) -> AdaptationSettings:
-        """The same for the library."""
+        """The sizes of the terms' parts, for the library."""
         names = [field.name for field in fields(AdaptationSettings)]
         return AdaptationSettings(**{name: getattr(self, name) for name in names})
+
+    def strengths(self) -> dict[str, float]:
+        """The terms' strengths by name, for the library."""
+        return {name: getattr(self, name) for name in TERMS}
+
+
+# Names of the terms, without the library's code of them: what only names terms depends on no network.
+TERMS = tuple(name for name, field in AdaptParams.model_fields.items() if _OfTerm() in field.metadata)

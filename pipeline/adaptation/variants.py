@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from crossmodalnet.adaptation.settings import TERMS
+from pipeline.adaptation.params import TERMS
 
 Adaptation = Literal[
     "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",

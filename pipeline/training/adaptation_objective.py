@@ -1,11 +1,9 @@
-"""Training with JADA (`adapt`): discriminators, their optimizer, and the slowly moving source encoder."""
-
-import copy
+"""Training with JADA (`adapt`): its terms, their ramp, and the optimizer of what they train."""
 
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
+from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork
 from crossmodalnet.adaptation.appearance import match_histogram
 from crossmodalnet.adaptation.schedule import ganin_ramp
 from crossmodalnet.labels import NUM_CLASSES
@@ -38,20 +36,15 @@ class AdaptationObjective(ExtraObjective):
             raise UsageError(
                 "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
             )
-        settings = params.settings()
         try:
-            adapter = AdaptationNetwork(network, settings, NUM_CLASSES)
+            adapter = AdaptationNetwork(network, params.strengths(), params.settings(), NUM_CLASSES)
         except ValueError as error:
             raise UsageError(f"adapt.{error}") from error
         device = next(network.parameters()).device
         super().__init__(adapter.to(device))
-        self.names = adapter.terms
+        self.names = tuple(adapter.terms)
         self._params = params
-        self._network = network
         self._adapter = adapter
-        self._level = settings.decoder_level
-        keeps = "topology" in self.names
-        self._teacher = copy.deepcopy(network).requires_grad_(False) if keeps else None
         parameters = adapter.discriminator_parameters()
         self._optimizers: list[torch.optim.Optimizer] = (
             [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
@@ -71,20 +64,14 @@ class AdaptationObjective(ExtraObjective):
             logits, terms, measures = module(step.image)
             return ObjectiveTerms(logits, terms, measures, absent=frozenset(self.names))
         image, start = self._dressed(step.image, target.image), self._params.start
-        rare = {"topology": self._params.topology_every, "betti": self._params.betti_every}
-        absent = frozenset(name for name, every in rare.items() if target.number % every)
-        reference = None
-        if self._teacher is not None and "topology" not in absent:
-            reference = decoder_features(self._teacher, image, self._level)
         logits, terms, measures = module(
             image,
             target.image,
             step.label,
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
-            reference=reference,
-            betti="betti" not in absent,
+            number=target.number,
         )
-        return ObjectiveTerms(logits, terms, measures, absent)
+        return ObjectiveTerms(logits, terms, measures, self._adapter.absent(target.number))
 
     def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
         """Give some source images the intensities of a target image; which ones, torch's generator decides."""
@@ -98,22 +85,15 @@ class AdaptationObjective(ExtraObjective):
         """That of the discriminators."""
         return self._optimizers
 
-    @torch.no_grad()
     def after_step(self) -> None:
-        """Let the slow encoder follow."""
-        if self._teacher is None:
-            return
-        for slow, weight in zip(self._teacher.parameters(), self._network.parameters(), strict=True):
-            slow.lerp_(weight, 1 - self._params.teacher_decay)
+        """Let the terms follow the network."""
+        self._adapter.after_step()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Discriminators, their optimizer, the slow encoder."""
-        state = self._adapter.state_dict()
-        tensors = {name: t for name, t in state.items() if not name.startswith("network.")}
+        """The terms' parts and their optimizer."""
+        tensors = prefixed("terms", self._adapter.parts.state_dict())
         for optimizer in self._optimizers:
             tensors |= prefixed("optimizer", optimizer_tensors(optimizer))
-        if self._teacher is not None:
-            tensors |= prefixed("teacher", self._teacher.state_dict())
         return prefixed("adaptation", tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -121,11 +101,4 @@ class AdaptationObjective(ExtraObjective):
         kept = Checkpoint(checkpoint.part("adaptation"), {})
         for optimizer in self._optimizers:
             restore_optimizer(optimizer, kept.part("optimizer"))
-        if self._teacher is not None:
-            self._teacher.load_state_dict(kept.part("teacher"))
-        own = {
-            name: tensor
-            for name, tensor in kept.tensors.items()
-            if not name.startswith(("optimizer.", "teacher."))
-        }
-        self._adapter.load_state_dict({**self._adapter.state_dict(), **own})
+        self._adapter.parts.load_state_dict(kept.part("terms"))

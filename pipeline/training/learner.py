@@ -1,6 +1,5 @@
 """What learns: the network with its optimizer, balancer, precision and running mean, and one step of it."""
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -14,29 +13,13 @@ from crossmodalnet.data.dataset import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.parameter_groups import parameter_groups
+from crossmodalnet.networks.common.running_mean import RunningMean
 from pipeline.common.errors import DivergenceError
 from pipeline.compute.distributed import Processes
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
 from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams
-
-
-def learning_rate(step: float, num_steps: int, params: TrainParams) -> float:
-    """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
-
-    Args:
-        step: counted from 0 over the whole training.
-        num_steps: number of steps of the whole training.
-        params: `lr`, `schedule` and `warmup_fraction`.
-    """
-    warmup = math.ceil(params.warmup_fraction * num_steps)
-    if step < warmup:
-        return params.lr * (step + 1) / (warmup + 1)
-    if params.schedule == "constant":
-        return params.lr
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
 
 
 class Learner:
@@ -64,7 +47,7 @@ class Learner:
         self._processes = processes
         self._device = processes.device
         self.network = network.to(self._device)
-        self._averaged = copy.deepcopy(self.network).requires_grad_(False) if params.ema_decay else None
+        self._mean = RunningMean(self.network) if params.ema_decay else None
         self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
             [
@@ -110,7 +93,7 @@ class Learner:
     @property
     def evaluated(self) -> nn.Module:
         """The network whose weights are kept: the running mean where there is one."""
-        return self._averaged or self.network
+        return self.network if self._mean is None else self._mean.module
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
@@ -179,8 +162,8 @@ class Learner:
     def tensors(self, *, finished: bool) -> dict[str, Tensor]:
         """What a checkpoint keeps of it; a finished training needs the weights only."""
         tensors = prefixed("network", self.network.state_dict())
-        if self._averaged is not None:
-            tensors |= prefixed("averaged", self._averaged.state_dict())
+        if self._mean is not None:
+            tensors |= prefixed("averaged", self._mean.module.state_dict())
         if finished:
             return tensors
         return tensors | prefixed("optimizer", optimizer_tensors(self._optimizer)) | self._extra.tensors()
@@ -192,8 +175,8 @@ class Learner:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to what `tensors` and `values` gave."""
         self.network.load_state_dict(checkpoint.part("network"))
-        if self._averaged is not None:
-            self._averaged.load_state_dict(checkpoint.part("averaged"))
+        if self._mean is not None:
+            self._mean.module.load_state_dict(checkpoint.part("averaged"))
         if optimizer := checkpoint.part("optimizer"):
             restore_optimizer(self._optimizer, optimizer)
             self._extra.restore(checkpoint)
@@ -218,14 +201,8 @@ class Learner:
 
     def _average(self, number: int) -> None:
         """Let the running mean follow; at first faster, so that it soon forgets the random start."""
-        if self._averaged is None:
-            return
-        decay = min(self._params.ema_decay, (1 + number) / (10 + number))
-        with torch.no_grad():
-            for average, weight in zip(self._averaged.parameters(), self.network.parameters(), strict=True):
-                average.lerp_(weight, 1 - decay)
-            for mean, value in zip(self._averaged.buffers(), self.network.buffers(), strict=True):
-                mean.copy_(value)
+        if self._mean is not None:
+            self._mean.follow(self.network, min(self._params.ema_decay, (1 + number) / (10 + number)))
 
     def _fail(self, values: list[float], batch: Batch, step_name: str) -> None:
         cases = sorted({name for names in self._processes.gather(batch.names) for name in names})

@@ -36,7 +36,9 @@ from pipeline.training.losses import LossesParams
 from pipeline.training.network import NetworkSection
 from pipeline.training.networks import NETWORKS
 from pipeline.training.params import TrainParams
-from pipeline.training.trainer import TargetDomain, Trainer, TrainingState
+from pipeline.training.target_stream import TargetDomain
+from pipeline.training.trainer import Trainer
+from pipeline.training.training_state import TrainingState
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossmodalnet.adaptation.conditional import ConditionalMap, entropy_weights
-from crossmodalnet.adaptation.discriminators import VectorDiscriminator, domain_loss
-from crossmodalnet.adaptation.jmmd import joint_mmd
-from crossmodalnet.adaptation.sampling import draw_balanced
-from crossmodalnet.adaptation.spanning_tree import topology_loss
+from crossmodalnet.adaptation.common.discriminators import VectorDiscriminator, domain_loss
+from crossmodalnet.adaptation.common.jmmd import joint_mmd
+from crossmodalnet.adaptation.common.sampling import draw_balanced
+from crossmodalnet.adaptation.terms.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.adaptation.terms.topology import topology_loss
 
 NUM_CLASSES = 4
 CLASSES = {

@@ -1,18 +1,22 @@
 """JADA on a small CrossModalNet: what it computes, whom its gradients reach, and that tapping changes nothing."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork, decoder_features
-from crossmodalnet.adaptation.conditional import ConditionalMap
-from crossmodalnet.adaptation.settings import TERMS, AdaptationSettings
+from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork
+from crossmodalnet.adaptation.common.places import decoder_features
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.terms.conditional import ConditionalMap
+from crossmodalnet.adaptation.terms.registry import TERMS
 from crossmodalnet.networks.common.build import build_network
 from pipeline.training.network import CrossModalNetParams
 
+STRENGTHS = {**dict.fromkeys(TERMS, 1.0), "marginal": 0.5, "conditional": 0.1}
 SETTINGS = AdaptationSettings(
-    volumes=1.0, betti=1.0, confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, width=4
+    confidence=0.1, voxels_per_class=8, tree_voxels_per_class=4, topology_every=2, betti_every=3, width=4
 )
 SIZE = (16, 16, 16)
 
@@ -33,8 +37,14 @@ def network(deep_supervision=False, **changes):
     return build_network("crossmodalnet", options, patch_size=SIZE)
 
 
-def adapter(settings=SETTINGS, **changes):
-    return AdaptationNetwork(network(**changes), settings, 8).train()
+def adapter(settings=SETTINGS, strengths=STRENGTHS, **changes):
+    module = AdaptationNetwork(network(**changes), strengths, settings, 8).train()
+    if "topology" in module.terms:  # a network that has not moved has the teacher's spanning trees
+        torch.manual_seed(7)
+        with torch.no_grad():
+            for slow in module.terms["topology"].teacher.parameters():
+                slow += 0.1 * torch.randn_like(slow)
+    return module
 
 
 def samples(seed=1, count=2):
@@ -43,14 +53,11 @@ def samples(seed=1, count=2):
     return image, torch.randint(0, 8, (count, *SIZE), generator=random)
 
 
-def run(module, ramp=1.0, betti=True, target=None):
+def run(module, ramp=1.0, number=0, target=None):
     source, label = samples()
     target = samples(2, 1)[0] if target is None else target
     torch.manual_seed(5)
-    reference = None
-    if "topology" in module.terms:
-        reference = decoder_features(module.network, source, module.settings.decoder_level) * 2
-    return module(source, target, label, ramp=ramp, reference=reference, betti=betti)
+    return module(source, target, label, ramp=ramp, number=number)
 
 
 def test_logits_are_those_of_the_network_alone():
@@ -66,13 +73,37 @@ def test_logits_are_those_of_the_network_alone():
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_of_no_strength_is_not_computed(term):
-    module = adapter(replace(SETTINGS, **{term: 0.0}))
-    assert module.terms == tuple(name for name in TERMS if name != term)
+    module = adapter(strengths={**STRENGTHS, term: 0.0})
+    assert list(module.terms) == [name for name in TERMS if name != term]
     assert run(module)[1].shape == (len(TERMS) - 1,)
 
 
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_alone_has_its_value_and_its_figures(term):
+    module = adapter(strengths={term: 1.0})
+    _, terms, measures = run(module)
+    assert terms.shape == (1,)
+    assert terms.item() > 0
+    defined = {name for name, value in zip(MEASURES, measures.tolist(), strict=True) if not math.isnan(value)}
+    assert defined == {*TERMS[term].measures, "prototype_distance"}
+
+
+def test_rare_terms_are_left_out_of_the_steps_between():
+    module = adapter(strengths={"output": 1.0, "topology": 1.0, "betti": 1.0})
+    absent = [module.absent(number) for number in range(4)]
+    assert absent == [set(), {"topology", "betti"}, {"betti"}, {"topology"}]
+    for number in range(4):
+        values = dict(zip(module.terms, run(module, number=number)[1].tolist(), strict=True))
+        assert {name for name, value in values.items() if value == 0} == absent[number]
+
+
+def test_a_term_that_does_not_exist_is_an_error():
+    with pytest.raises(ValueError, match=r"strengths must be of marginal, .*, got margin"):
+        adapter(strengths={"margin": 1.0})
+
+
 def test_nothing_on_leaves_the_network_and_no_discriminator():
-    module = adapter(AdaptationSettings(marginal=0, conditional=0, output=0, self_training=0, topology=0))
+    module = adapter(strengths={})
     assert module.discriminator_parameters() == []
     assert run(module)[1].shape == (0,)
 
@@ -92,7 +123,7 @@ def test_before_the_ramp_discriminators_learn_and_the_network_learns_from_labels
     run(module, 0.0)[0].square().sum().backward()
     for name, parameter in module.network.named_parameters():
         torch.testing.assert_close(with_terms[f"network.{name}"], parameter.grad)
-    own = [name for name in with_terms if not name.startswith("network.")]
+    own = [name for name in with_terms if name.startswith("parts.")]
     assert own
     assert all(with_terms[name].abs().sum() > 0 for name in own if name.endswith("original"))
 
@@ -100,8 +131,7 @@ def test_before_the_ramp_discriminators_learn_and_the_network_learns_from_labels
 @pytest.mark.parametrize("term", ["marginal", "conditional", "output"])
 def test_the_network_climbs_what_the_discriminator_descends(term):
     """A small step along the network's gradient of an adversarial term raises that term."""
-    off = dict.fromkeys(TERMS, 0.0)
-    module = adapter(replace(SETTINGS, cap=1e6, **{**off, term: 1.0}))
+    module = adapter(replace(SETTINGS, cap=1e6), {term: 1.0})
     module.eval()  # spectral norms stand still
     logits, terms, _ = run(module)
     # Sending some gradient the main way sets the cap; 1e-6 of it does not turn the direction.
@@ -133,7 +163,7 @@ def test_the_cap_bounds_what_the_terms_add():
 
 
 def test_a_copy_of_the_source_as_target_cannot_be_told_apart():
-    module = adapter(AdaptationSettings(output=0, topology=0, voxels_per_class=8, width=4))
+    module = adapter(strengths={"marginal": 0.5, "conditional": 0.1})
     module.eval()
     measures = dict(zip(MEASURES, run(module, target=samples()[0])[2].tolist(), strict=True))
     assert measures["marginal_accuracy"] == pytest.approx(0.5)
@@ -169,7 +199,10 @@ KINDS = pytest.mark.parametrize("options", [{}, LITERAL, {"joins": "linear"}, {"
 def test_discriminators_fit_every_way_between_the_levels(options, level):
     module = adapter(replace(SETTINGS, decoder_level=level), **options)
     assert torch.isfinite(run(module)[1]).all()
-    assert module.map.out_dim == ConditionalMap(2 * 6 * 2**level, 8, SETTINGS.map_dim).out_dim
+    assert (
+        module.terms["conditional"].map.out_dim
+        == ConditionalMap(2 * 6 * 2**level, 8, SETTINGS.map_dim).out_dim
+    )
 
 
 @KINDS

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossmodalnet.adaptation.conditional import ConditionalMap, entropy_weights
-from crossmodalnet.adaptation.discriminators import VectorDiscriminator, domain_loss
-from crossmodalnet.adaptation.reversal import reverse_gradient
-from crossmodalnet.adaptation.sampling import draw_balanced
+from crossmodalnet.adaptation.common.discriminators import VectorDiscriminator, domain_loss
+from crossmodalnet.adaptation.common.reversal import reverse_gradient
+from crossmodalnet.adaptation.common.sampling import draw_balanced
 from crossmodalnet.adaptation.schedule import ganin_ramp
-from crossmodalnet.adaptation.spanning_tree import topology_loss
+from crossmodalnet.adaptation.terms.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.adaptation.terms.topology import topology_loss
 from tests.crossmodalnet.adaptation.toys import NUM_POINTS, Domain
 
 NUM_FEATURES = 32

@@ -2,8 +2,9 @@ from typing import get_args
 
 import pytest
 
-from crossmodalnet.adaptation.settings import TERMS
+from crossmodalnet.adaptation.terms.registry import TERMS
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
+from pipeline.adaptation.params import TERMS as STRENGTHS
 from pipeline.adaptation.variants import ADAPTATIONS, Adaptation
 from pipeline.common.names import ADAPTATION_KEYS, OURS, is_ablation, is_adaptation, method_of
 from pipeline.comparison.titles import (
@@ -32,8 +33,12 @@ def test_what_params_yaml_may_list_is_what_there_is() -> None:
     assert get_args(Adaptation) == tuple(ADAPTATIONS) == ADAPTATION_KEYS
 
 
+def test_every_term_has_a_strength_among_the_parameters_in_the_same_order() -> None:
+    assert tuple(TERMS) == STRENGTHS
+
+
 def test_the_report_has_words_for_what_the_library_has() -> None:
-    assert tuple(TERMS_IN_WORDS) == TERMS
+    assert tuple(TERMS_IN_WORDS) == tuple(TERMS)
     assert {OURS, *DEEPLY_SUPERVISED_IN_WORDS} == DEEPLY_SUPERVISED
 
 

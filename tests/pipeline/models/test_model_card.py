@@ -26,7 +26,7 @@ def card(set_params):
     from pipeline.training.cohort import read_cohort
     from pipeline.training.curves import EpochSums
     from pipeline.training.train_model import make_card
-    from pipeline.training.trainer import TrainingState
+    from pipeline.training.training_state import TrainingState
 
     params = read_params("crossmodalnet")
     course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)

@@ -13,7 +13,7 @@ from pipeline.common.errors import DataError
 from pipeline.compute.distributed import Processes
 from pipeline.models.checkpoint import Checkpoint
 from pipeline.training.flow_objective import make_flow_objective
-from pipeline.training.learner import Learner, learning_rate
+from pipeline.training.learner import Learner
 from pipeline.training.losses import LossesParams
 from pipeline.training.network import CrossModalNetParams
 from pipeline.training.params import TrainParams
@@ -38,15 +38,6 @@ def _step(learner, number=0):
 
 def _weights(learner):
     return {name: tensor.clone() for name, tensor in learner.evaluated.state_dict().items()}
-
-
-def test_learning_rate_by_hand():
-    params = TrainParams(lr=1.0, warmup_fraction=0.2, schedule="cosine")
-    rates = [learning_rate(step, 10, params) for step in range(10)]
-    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert rates[6] == pytest.approx(0.01 + 0.99 * 0.5)
-    constant = TrainParams(lr=1.0, warmup_fraction=0.0, schedule="constant")
-    assert [learning_rate(step, 10, constant) for step in (0, 9)] == [1.0, 1.0]
 
 
 def test_losses_fall_and_the_balancer_follows():

@@ -178,7 +178,7 @@ def test_patches_smaller_than_the_crop(cohort, set_params):
 
 def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, steps, monkeypatch):
     clock = iter(range(10**6))
-    monkeypatch.setattr("pipeline.training.trainer.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("pipeline.training.budget.time.monotonic", lambda: float(next(clock)))
     # a step takes a tick of the clock, the start of an epoch one that is not counted
     set_params(budget="seconds", seconds=5.0, epochs=1, warmup_fraction=0.0, validate_every=100)
     taken, at = steps

@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crossmodalnet.adaptation.settings import TERMS
-from pipeline.adaptation.params import AdaptParams
+from pipeline.adaptation.params import TERMS, AdaptParams
 from pipeline.common.errors import DataError
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart

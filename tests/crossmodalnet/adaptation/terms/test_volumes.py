@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from crossmodalnet.adaptation.volumes import VolumePrior
+from crossmodalnet.adaptation.terms.volumes import VolumePrior
 
 SIZE = 10
 EACH = ((1,), (2,))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.adaptation.discriminators import (
+from crossmodalnet.adaptation.common.discriminators import (
     PatchDiscriminator,
     VectorDiscriminator,
     domain_accuracy,

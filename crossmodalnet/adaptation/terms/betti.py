@@ -1,6 +1,6 @@
-"""Expect of each structure the pieces, tunnels and cavities of its anatomy: a persistent-homology prior as a loss."""
+"""Term `betti`: of each structure the pieces, tunnels and cavities of its anatomy, by persistent homology."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gudhi
 import numpy as np
@@ -8,7 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossmodalnet.adaptation.common.places import Place
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.adaptation.common.voxels import coarse_posteriors
 from crossmodalnet.metrics.topology import BettiNumbers
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
 
 # Features that persist no longer are noise of a smooth map: thousands of them, without a say.
 MIN_PERSISTENCE = 0.01
@@ -18,6 +23,23 @@ MIN_PERSISTENCE = 0.01
 # resampled to the nearest voxel, the wall of the LV is about one voxel thick and has up to 6 holes, in 8 of 10
 # maps, and the PA falls in two in one of 10: on such grids the prior asks for more than the labels hold.
 STRUCTURE_PRIORS: tuple[BettiNumbers, ...] = ((1, 0, 0),) * 7
+
+
+class BettiTerm(Term):
+    """The Betti numbers of the target's structures, on the grid of the decoder level."""
+
+    name = "betti"
+    places = ("output",)
+
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
+        super().__init__(network, settings, num_classes)
+        self.every = settings.betti_every
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Compare the target's maps with `STRUCTURE_PRIORS`; the mean over its samples."""
+        (logits,) = views["output"]
+        probabilities = coarse_posteriors(logits[domains.num_source :], domains.size)
+        return TermValue(torch.stack([betti_loss(one[1:], STRUCTURE_PRIORS) for one in probabilities]).mean())
 
 
 def betti_loss(probabilities: Tensor, priors: Sequence[BettiNumbers]) -> Tensor:

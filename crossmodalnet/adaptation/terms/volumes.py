@@ -1,11 +1,15 @@
-"""Volumes of the target's structures, relative to each other: on average those that the source's labels have."""
+"""Term `volumes`: relative volumes of the target's structures are on average those of the source's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.adaptation.common.places import Place
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
 from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
 
 # What is compared: blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count
 # together, as the plane of the valve between them shows in neither modality, and a share of their own moves it
@@ -14,6 +18,22 @@ from crossmodalnet.labels import ABBREVIATIONS
 COMPARED: tuple[tuple[int, ...], ...] = tuple(
     tuple(ABBREVIATIONS.index(name) + 1 for name in names) for names in (("LV", "LA"), ("RV", "RA"), ("Myo",))
 )
+
+
+class VolumesTerm(Term):
+    """The mean shares of left blood, right blood and myocardium in the target, against the source's."""
+
+    name = "volumes"
+    places = ("output",)
+
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
+        super().__init__(network, settings, num_classes)
+        self.prior = VolumePrior()
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Take the step's volumes into the means, and compare them."""
+        (logits,) = views["output"]
+        return TermValue(self.prior(domains.label, logits[domains.num_source :]))
 
 
 class VolumePrior(nn.Module):

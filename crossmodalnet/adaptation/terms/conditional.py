@@ -1,9 +1,51 @@
-"""What a conditional discriminator sees: features joined with the class posteriors (CDAN, Long et al. 2018)."""
+"""Term `conditional`: features joined with the class posteriors (CDAN, Long et al. 2018) look alike."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from crossmodalnet.adaptation.common.discriminators import VectorDiscriminator, domain_accuracy, domain_loss
+from crossmodalnet.adaptation.common.jmmd import joint_mmd
+from crossmodalnet.adaptation.common.places import Place, channels_at
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.adaptation.common.voxels import at_drawn
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
+
+
+class ConditionalTerm(Term):
+    """The alignment of drawn voxels' features given their classes: by a discriminator, or by a kernel."""
+
+    name = "conditional"
+    places = ("decoder",)
+    is_reversed = True
+    measures = ("conditional_accuracy",)
+
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
+        super().__init__(network, settings, num_classes)
+        if settings.conditional_by == "discriminator":
+            channels = len(network.inputs) * channels_at(network, "decoder", settings.decoder_level)
+            self.map = ConditionalMap(channels, num_classes, settings.map_dim)
+            self.discriminator = VectorDiscriminator(self.map.out_dim, 2 * settings.width)
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Tell the domains apart; of the kernel, there is no accuracy."""
+        drawn = domains.drawn
+        of_streams = (at_drawn(maps, domains.num_source, drawn) for maps in views["decoder"])
+        source, target = (
+            torch.cat([functional.layer_norm(own, own.shape[1:]) for own in of_domain], 1)
+            for of_domain in zip(*of_streams, strict=True)
+        )
+        if self.settings.conditional_by == "kernel":
+            loss = joint_mmd(source, drawn.source_posteriors, target, drawn.target_posteriors)
+            return TermValue(loss, (torch.full_like(loss, torch.nan),))
+        s = self.discriminator(self.map(source, drawn.source_posteriors))
+        t = self.discriminator(self.map(target, drawn.target_posteriors))
+        weights = entropy_weights(drawn.source_posteriors), entropy_weights(drawn.target_posteriors)
+        return TermValue(domain_loss(s, t, *weights), (domain_accuracy(s, t),))
 
 
 def outer_product(features: Tensor, posteriors: Tensor) -> Tensor:

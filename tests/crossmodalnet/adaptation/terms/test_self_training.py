@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.adaptation.pseudo_labels import pseudo_label_loss
+from crossmodalnet.adaptation.terms.self_training import pseudo_label_loss
 
 
 def maps(*probabilities):

@@ -4,7 +4,7 @@ import torch
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from crossmodalnet.adaptation.spanning_tree import spanning_tree_edges, topology_loss
+from crossmodalnet.adaptation.terms.topology import spanning_tree_edges, topology_loss
 
 
 def _points(n: int, c: int, seed: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crossmodalnet.adaptation.sampling import draw_balanced
+from crossmodalnet.adaptation.common.sampling import draw_balanced
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,21 @@ def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> DrawnVoxel
     s = draw_balanced(true_classes, per_class, num_classes, generator)
     t = draw_balanced(predicted, per_class, num_classes, generator)
     return DrawnVoxels(s, t, true_classes[s], predicted[t], source[s], target[t])
+
+
+def coarse_posteriors(logits: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Average class probabilities over the voxels of a coarser grid, in single precision.
+
+    Args:
+        logits: `(b, k, D, H, W)`.
+        size: voxels of the coarser grid, `(d, h, w)`.
+
+    Returns:
+        `(b, k, d, h, w)`, summing to 1 over axis 1.
+    """
+    return functional.adaptive_avg_pool3d(logits.float().softmax(1), size)
+
+
+def at_drawn(maps: Tensor, num_source: int, drawn: DrawnVoxels) -> tuple[Tensor, Tensor]:
+    """Pick the drawn voxels' features `(b, c, d, h, w)` of the source `(m, c)` and of the target `(n, c)`."""
+    return rows(maps[:num_source])[drawn.source].float(), rows(maps[num_source:])[drawn.target].float()

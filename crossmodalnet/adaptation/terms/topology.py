@@ -1,7 +1,51 @@
-"""Keep what is connected to what: 0-dimensional persistence as a loss (topological autoencoder, Moor et al. 2020)."""
+"""Term `topology`: what is connected to what stays so, by 0-dimensional persistence (Moor et al. 2020)."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from crossmodalnet.adaptation.common.places import Place, decoder_features
+from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.adaptation.common.voxels import rows
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
+from crossmodalnet.networks.common.running_mean import RunningMean
+
+
+class TopologyTerm(Term):
+    """The spanning trees of source features, which stay those of a slowly moving copy of the network."""
+
+    name = "topology"
+    places = ("decoder",)
+
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
+        super().__init__(network, settings, num_classes)
+        self.every = settings.topology_every
+        self.teacher = RunningMean(network)
+
+    def before(self, source: Tensor) -> Tensor:
+        """Give the teacher's features of the source, `(s, c, d, h, w)`."""
+        teacher = self.teacher.module
+        assert isinstance(teacher, LayeredNetwork)
+        return decoder_features(teacher, source, self.settings.decoder_level)
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Compare the trees of some drawn voxels in both networks' features."""
+        reference = rows(domains.before[self.name])
+        drawn = domains.drawn.source[self._few(domains.drawn.source_classes)]
+        now = torch.cat([rows(maps[: domains.num_source])[drawn] for maps in views["decoder"]], 1)
+        return TermValue(topology_loss(now, reference[drawn]))
+
+    def after_step(self, network: LayeredNetwork) -> None:
+        """Let the teacher follow."""
+        self.teacher.follow(network, self.settings.teacher_decay)
+
+    def _few(self, classes: Tensor) -> Tensor:
+        """The first few of voxels ordered by class, from each class: trees take the square of their number."""
+        first = torch.searchsorted(classes, classes)
+        rank = torch.arange(len(classes), device=classes.device) - first
+        return (rank < self.settings.tree_voxels_per_class).nonzero()[:, 0]
 
 
 def spanning_tree_edges(distances: Tensor) -> Tensor:

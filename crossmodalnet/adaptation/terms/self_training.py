@@ -1,9 +1,25 @@
-"""Self-training: what the network is sure of in the target domain, it learns to be surer of, each class alike."""
+"""Term `self_training`: what the network is sure of in the target it learns to be surer of, each class alike."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from crossmodalnet.adaptation.common.places import Place
+from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
+
+
+class SelfTrainingTerm(Term):
+    """The network's own labels of the target, where it is sure of them."""
+
+    name = "self_training"
+    places = ("output",)
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Compute the cross-entropy with the target's own labels."""
+        (logits,) = views["output"]
+        return TermValue(pseudo_label_loss(logits[domains.num_source :], self.settings.confidence))
 
 
 def pseudo_label_loss(logits: Tensor, confidence: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""What the terms of JADA share: where they branch off, what they see, discriminators, drawn voxels."""

@@ -1,0 +1,1 @@
+"""The terms of JADA, a module each; `registry.py` lists them."""

@@ -1,0 +1,69 @@
+"""Both budgets by hand: when they are spent, and what goes by how much of them is."""
+
+import pytest
+import torch
+
+from pipeline.compute.distributed import Processes
+from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
+from pipeline.training.params import TrainParams
+
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+
+
+def _params(**changes):
+    return TrainParams(**{"lr": 1.0, "warmup_fraction": 0.0, "epochs": 4, "seconds": 50.0, **changes})
+
+
+def test_learning_rate_by_hand():
+    params = TrainParams(lr=1.0, warmup_fraction=0.2, schedule="cosine")
+    rates = [learning_rate(step, 10, params) for step in range(10)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[6] == pytest.approx(0.01 + 0.99 * 0.5)
+    constant = TrainParams(lr=1.0, warmup_fraction=0.0, schedule="constant")
+    assert [learning_rate(step, 10, constant) for step in (0, 9)] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("epochs", EpochBudget), ("seconds", TimeBudget)])
+def test_the_parameters_name_the_budget(name, kind):
+    assert type(make_budget(_params(budget=name), 3, ALONE)) is kind
+
+
+def test_epochs_know_their_steps_and_time_does_not():
+    epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), ALONE)
+    assert (epochs.num_epochs, epochs.num_steps) == (4, 12)
+    assert (seconds.num_epochs, seconds.num_steps) == (None, None)
+
+
+@pytest.mark.parametrize(("epochs", "seconds", "spent"), [(3, 1e9, False), (4, 0.0, True), (5, 0.0, True)])
+def test_epochs_are_spent_however_long_they_took(epochs, seconds, spent):
+    assert EpochBudget(_params(), 3).is_spent(epochs, seconds) is spent
+
+
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "spent"), [(100, 49.9, False), (0, 50.0, True), (1, 60.0, True)]
+)
+def test_seconds_are_spent_however_many_epochs_there_were(epochs, seconds, spent):
+    assert TimeBudget(_params(), ALONE).is_spent(epochs, seconds) is spent
+
+
+def test_shares_and_rates_go_by_the_step_or_by_the_time():
+    epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), ALONE)
+    assert epochs.share(6, 1e9) == 0.5 == seconds.share(1000, 25.0)
+    assert seconds.share(0, 60.0) == 1.0  # the last step may end late
+    half = 0.01 + 0.99 * 0.5
+    assert epochs.learning_rate(6, 1e9) == pytest.approx(half)
+    assert seconds.learning_rate(1000, 25.0) == pytest.approx(half)
+    assert seconds.learning_rate(0, 60.0) == pytest.approx(0.01)
+
+
+class _Other(Processes):
+    """The second of two processes, whose main one says 7 s."""
+
+    def sum(self, values):
+        return [value + 7.0 for value in values]
+
+
+def test_time_is_that_of_the_main_process(monkeypatch):
+    monkeypatch.setattr("pipeline.training.budget.time.monotonic", lambda: 3.0)
+    assert TimeBudget(_params(), ALONE).clock() == 3.0 == EpochBudget(_params(), 3).clock()
+    assert TimeBudget(_params(), _Other(1, 2, 2, torch.device("cpu"))).clock() == 7.0
