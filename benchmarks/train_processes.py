@@ -28,7 +28,7 @@ def main() -> None:
 def throughput(devices: int) -> float:
     """Train in a folder of its own that shares this one's data; gives the best epoch's samples per second."""
     yaml = YAML(typ="safe", pure=True)
-    params = yaml.load(Path("params.yaml").read_text())
+    params = yaml.load(Path("params.yaml").read_text("utf-8"))
     params["train"] |= {"devices": devices, "epochs": EPOCHS, "validate_every": EPOCHS}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").symlink_to(Path("data").resolve())

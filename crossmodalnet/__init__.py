@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
+    from crossmodalnet.prediction.predictor import Predictor
     from crossmodalnet.prediction.restore import restore_labels
     from crossmodalnet.scoring.scores import score_label_map
 
@@ -37,6 +38,7 @@ __all__ = [
     "Grid",
     "Intensity",
     "Modality",
+    "Predictor",
     "Volume",
     "box_of",
     "build_network",
@@ -72,6 +74,7 @@ _PLACES = {
     "networks.common.sliding_window": ("predict_probabilities",),
     "networks.crossmodalnet.config": ("CrossModalNetConfig",),
     "phantom.generate": ("make_subject",),
+    "prediction.predictor": ("Predictor",),
     "prediction.restore": ("restore_labels",),
     "scoring.scores": ("score_label_map",),
 }

@@ -16,8 +16,11 @@ from stages import (
     doctor,
     download,
     evaluate,
+    export,
+    models,
     params,
     pool,
+    predict,
     profile,
     register,
     report,
@@ -29,6 +32,7 @@ from stages import (
 )
 
 STAGES = "Stages of the pipeline (run by `dvc repro`)"
+USE = "New patients"
 TOOLS = "Tools"
 
 app = typer.Typer(
@@ -39,8 +43,11 @@ app = typer.Typer(
 )
 for stage in (
     download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
+    export,
 ):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
+for tool in (predict, models):
+    app.command(tool.__name__.rpartition(".")[2], rich_help_panel=USE)(tool.main)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.add_typer(data.app, name="data", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)

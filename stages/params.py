@@ -74,7 +74,7 @@ def use(
     except UsageError:  # a file of another version, or a broken one, is what one replaces
         old = {}
     temporary = PARAMS.with_suffix(".tmp")
-    temporary.write_text(render(new))
+    temporary.write_text(render(new), "utf-8")
     temporary.replace(PARAMS)
     changed = [k for k in keys(new) if old.get(k.name) != k.value]
     _table(

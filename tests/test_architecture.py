@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "pipeline": {"pipeline", "crossmodalnet"},
     "stages": {"stages", "pipeline", "crossmodalnet"},
 }
-STAGES = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text())["stages"]
+STAGES = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]
 
 
 def modules(package: str) -> list[str]:
@@ -35,7 +35,7 @@ def test_imports_go_one_way(package: str) -> None:
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_imports_for_types_alone_go_the_same_way(package: str) -> None:
     """The closure leaves them out."""
-    texts = [file.read_text() for file in (TOP / package).rglob("*.py")]
+    texts = [file.read_text("utf-8") for file in (TOP / package).rglob("*.py")]
     used = {name for text in texts for name in re.findall(r"^ +(?:from|import) (\w+)", text, re.MULTILINE)}
     assert used & set(MAY_IMPORT) <= MAY_IMPORT[package]
 
@@ -87,7 +87,7 @@ def test_a_stage_depends_on_few_single_files(stage: str) -> None:
 
 
 def test_dvc_yaml_can_be_read_by_a_person() -> None:
-    assert len((TOP / "dvc.yaml").read_text().splitlines()) <= 450
+    assert len((TOP / "dvc.yaml").read_text("utf-8").splitlines()) <= 450
 
 
 def test_rooms_import_in_no_circle() -> None:
@@ -114,7 +114,7 @@ def test_importing_a_package_imports_nothing_else(package: str) -> None:
 
 @pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))
 def test_stage_modules_stay_small(module: str) -> None:
-    assert len((TOP / "stages" / f"{module}.py").read_text().splitlines()) < 80
+    assert len((TOP / "stages" / f"{module}.py").read_text("utf-8").splitlines()) < 80
 
 
 @pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))
@@ -126,13 +126,13 @@ def test_every_stage_is_a_command(module: str) -> None:
 def test_the_library_knows_no_yaml_dvc_or_typer(package: str) -> None:
     allowed = {"crossmodalnet": set(), "pipeline": {"ruamel"}, "stages": {"typer"}}[package]
     for file in (TOP / package).rglob("*.py"):
-        text = file.read_text()
+        text = file.read_text("utf-8")
         for name in {"ruamel", "typer", "dvc"} - allowed:
             assert f"import {name}" not in text, file
             assert f"from {name}" not in text, file
 
 
-ALL = {"tune", "train", "evaluate", "profile"}
+ALL = {"tune", "train", "evaluate", "profile", "export"}
 OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profile-ablation"}
 
 
@@ -155,7 +155,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
             "mednext",
             {"tune", "train", "ablate", "adapt", "profile", "profile-ablation", "report"},
         ),
-        ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target"}),
+        ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),
     ],
 )
@@ -169,7 +169,7 @@ def test_class_names_are_unique_in_the_tree() -> None:
     places: dict[str, list[str]] = {}
     for module in (name for package in MAY_IMPORT for name in modules(package)):
         file = TOP.joinpath(*module.split(".")).with_suffix(".py")
-        for node in ast.parse(file.read_text()).body if file.is_file() else []:
+        for node in ast.parse(file.read_text("utf-8")).body if file.is_file() else []:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -18,7 +18,7 @@ FOLDERS = ("crossmodalnet/", "pipeline/", "stages/", "tests/", "docs/", "benchma
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_in_backticks_exist(page: Path) -> None:
-    named = [text for text in re.findall(r"`([^`\s]+)`", page.read_text()) if text.startswith(FOLDERS)]
+    named = [text for text in re.findall(r"`([^`\s]+)`", page.read_text("utf-8")) if text.startswith(FOLDERS)]
     missing = [
         text
         for text in named
@@ -29,8 +29,8 @@ def test_files_in_backticks_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_that_are_named_exist(page: Path) -> None:
-    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
-        tree = ast.parse((TOP / file).read_text())
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8")):
+        tree = ast.parse((TOP / file).read_text("utf-8"))
         assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, (
             file,
             name,
@@ -39,12 +39,12 @@ def test_tests_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
-    text = (TOP / "docs/paper.md").read_text()
+    text = (TOP / "docs/paper.md").read_text("utf-8")
     for item in [
         "Eq. 1",
         "Eq. 2",
@@ -58,7 +58,7 @@ def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
 
 
 def test_every_statement_is_linked_to_its_check() -> None:
-    rows = (TOP / "docs/paper.md").read_text().splitlines()
+    rows = (TOP / "docs/paper.md").read_text("utf-8").splitlines()
     for statement in STATEMENTS.values():
         found = [
             row for row in rows if row.startswith(f"| {statement.number}") and "crossmodalnet/theory/" in row
@@ -67,5 +67,5 @@ def test_every_statement_is_linked_to_its_check() -> None:
 
 
 def test_every_statement_has_its_verdict_explained() -> None:
-    text = (TOP / "docs/claims.md").read_text()
+    text = (TOP / "docs/claims.md").read_text("utf-8")
     assert [s.number for s in STATEMENTS.values() if f"| {s.number} " not in text] == []

@@ -47,7 +47,7 @@ def test_entries_of_docstrings_begin_with_their_noun(package: str) -> None:
     found = {
         str(file.relative_to(TOP)): lines
         for file in sorted((TOP / package).rglob("*.py"))
-        if (lines := dependent(file.read_text()))
+        if (lines := dependent(file.read_text("utf-8")))
     }
     assert found == {}
 

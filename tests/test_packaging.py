@@ -8,11 +8,11 @@ from ruamel.yaml import YAML
 import crossmodalnet
 from pipeline.runtime.imports import TOP
 
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
 
 
 def test_the_version_is_one() -> None:
-    citation = YAML(typ="safe", pure=True).load((TOP / "CITATION.cff").read_text())
+    citation = YAML(typ="safe", pure=True).load((TOP / "CITATION.cff").read_text("utf-8"))
     assert str(citation["version"]) == PROJECT["project"]["version"] == crossmodalnet.__version__
     assert citation["license"] == PROJECT["project"]["license"]
 
@@ -32,5 +32,5 @@ def test_the_wheel_has_its_types_and_all_that_is_not_python() -> None:
 
 
 def test_what_the_container_copies_is_there() -> None:
-    for line in re.findall(r"^COPY --chown=heart (.+)$", (TOP / "Dockerfile").read_text(), re.M):
+    for line in re.findall(r"^COPY --chown=heart (.+)$", (TOP / "Dockerfile").read_text("utf-8"), re.M):
         assert all((TOP / name).exists() for name in line.split()[:-1]), line

@@ -15,7 +15,7 @@ from pipeline.schema.schema import Params
 
 
 def test_the_committed_file_is_the_default_preset() -> None:
-    assert (TOP / "params.yaml").read_text() == render(Params())
+    assert (TOP / "params.yaml").read_text("utf-8") == render(Params())
 
 
 def test_every_key_is_described() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.runtime.imports import TOP
 
-NOTEBOOK = json.loads((TOP / "docs/tutorial.ipynb").read_text())
+NOTEBOOK = json.loads((TOP / "docs/tutorial.ipynb").read_text("utf-8"))
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 

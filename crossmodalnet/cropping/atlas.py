@@ -55,6 +55,7 @@ def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
             tensors[f"{number}.{part}"] = np.ascontiguousarray(volume.data, np.float32)
             tensors[f"{number}.{part}.affine"] = np.ascontiguousarray(volume.affine, np.float64)
     save_file(tensors, path)
+    path.chmod(0o644)  # safetensors gives the owner alone a right to it
 
 
 def load_atlases(path: Path) -> list[Atlas]:

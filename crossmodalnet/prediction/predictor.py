@@ -1,5 +1,6 @@
 """A trained network used on a new patient's scans: from images to label maps on the scans' own grids."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from crossmodalnet.cropping.heart_box import Box, overflow_mm, working_grid
 from crossmodalnet.data.missing import CT, MR, without
 from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import STRUCTURES, Modality
-from crossmodalnet.models.card import LoadedModel, ModelCard, load_model
+from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.recipe import Recipe, read_recipe
 from crossmodalnet.prediction.registered import (
@@ -109,6 +110,11 @@ class Predictor:
     def card(self) -> ModelCard:
         """Card of the model."""
         return self._model.card
+
+    @property
+    def has_atlases(self) -> bool:
+        """Whether the heart is found without a box."""
+        return bool(self._atlases)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -213,7 +219,8 @@ class Predictor:
         probabilities = segment(self._model, image, recipe.overlap).numpy()
         native = ct if ct is not None else mr
         here = ct_here if ct_here is not None else mr_here
-        assert native is not None and here is not None
+        assert native is not None
+        assert here is not None
         labels = restore_labels(probabilities, here.grid, native.grid)
         warnings = _doubts_about(labels, grid, box.grown(recipe.margin_mm))
         if recipe.keep_largest_component:
@@ -243,7 +250,7 @@ def _confidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
     return found
 
 
-def _doubts_about(labels: Volume, grid: Any, wanted: Box) -> list[str]:
+def _doubts_about(labels: Volume, grid: Grid, wanted: Box) -> list[str]:
     """Say what is doubtful of a label map before it is cleaned: missing or cut structures, a box too small."""
     found = []
     if (over := overflow_mm(wanted, grid)) > 0:
@@ -253,8 +260,12 @@ def _doubts_about(labels: Volume, grid: Any, wanted: Box) -> list[str]:
     counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
     if absent := [s.name for s in STRUCTURES if not counts[s.index]]:
         found.append(f"not found: {', '.join(absent)}")
-    faces = [np.take(labels.data, edge, axis) for axis in range(3) for edge in (0, -1)]
-    at_edge = set(np.unique(np.concatenate([face.ravel() for face in faces])))
+    # Within a voxel of the network's from the edge, whose outside it sees as air.
+    at_edge: set[int] = set()
+    for axis, spacing in enumerate(labels.spacing_mm):
+        depth = math.ceil(max(grid.spacing_mm) / spacing)
+        slabs = np.moveaxis(labels.data, axis, 0)
+        at_edge |= {int(index) for slab in (slabs[:depth], slabs[-depth:]) for index in np.unique(slab)}
     if cut := [s.name for s in STRUCTURES if s.index in at_edge]:
         found.append(f"reaching the edge of the scan, so perhaps cut: {', '.join(cut)}")
     return found

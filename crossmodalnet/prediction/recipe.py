@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from crossmodalnet.registration.align import AlignSettings
 
@@ -53,8 +53,7 @@ def read_recipe(folder: Path) -> Recipe:
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     try:
-        adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe, config=ConfigDict(allow_inf_nan=False))
-        recipe = adapter.validate_json(path.read_text(encoding="utf-8"))
+        recipe = TypeAdapter(Recipe).validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a recipe: {error}") from error
     if recipe.version != VERSION:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from crossmodalnet.models.card import LoadedModel
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 
 

@@ -8,7 +8,7 @@ import torch
 from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.data.patches import pad_to
-from crossmodalnet.models.card import ModelCard
+from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.subject import AuditSettings, AuditSubject

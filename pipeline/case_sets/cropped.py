@@ -78,7 +78,7 @@ def read_cropped(folder: Path) -> CroppedCase:
         DataError: a file is missing or damaged.
     """
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / RECORD).read_text("utf-8"))
         i, j, k = record["native_shape"]
         volumes: dict[str, Volume] = {}
         for name in record.get("files", FILES):

@@ -51,7 +51,7 @@ def read_domain(folder: Path = TARGET) -> Domain | None:
         DataError: no record, or not one that `write_domain` wrote.
     """
     try:
-        content = json.loads((folder / RECORD).read_text())
+        content = json.loads((folder / RECORD).read_text("utf-8"))
         if content["scenario"] is None:
             return None
         if content["scenario"] not in get_args(Scenario):

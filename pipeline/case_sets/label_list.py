@@ -22,6 +22,6 @@ def read_labelled_names(folder: Path = TARGET_LABELS) -> list[str]:
         DataError: no list, or not one that `write_labelled_names` wrote.
     """
     try:
-        return [str(name) for name in json.loads((folder / LIST).read_text())]
+        return [str(name) for name in json.loads((folder / LIST).read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{folder} does not list target labels ({error}): run `dvc repro target`") from error

@@ -55,7 +55,7 @@ def read_split(path: Path) -> dict[Role, list[str]]:
         DataError: no such file, or not one that `write_split` wrote.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         return {role: [str(entry["pair"]) for entry in content[role]] for role in ROLES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
@@ -68,7 +68,7 @@ def read_notes(path: Path) -> SplitNotes:
         DataError: no such file, or not one that `write_split` wrote.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         missing = tuple(name for name in ABBREVIATIONS if name in content.get("missing", []))
         return SplitNotes(missing, sum("patient" in entry for role in ROLES for entry in content[role]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,6 +13,7 @@ from pipeline.common.paths import PARAMS
 SECTIONS = (
     "models", "ablations", "adaptations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment",
     "adapt", "train", "tune", "evaluate", "profile", "audit", "compare", "report",
+    "export",
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
         UsageError: no such file, not YAML, or a section that does not exist.
     """
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text())
+        raw = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{path} not found: run from the top of the repository") from error
     except YAMLError as error:

@@ -97,4 +97,6 @@ def write_adaptation(folder: Path, found: AdaptationComparison) -> None:
     for name, table in tables.items():
         if not table.empty:
             table.to_csv(folder / name, index=False, float_format="%.6g")
-    (folder / STATEMENTS).write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")
+    (folder / STATEMENTS).write_text(
+        json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )

@@ -127,8 +127,10 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     }
     for name, table in tables.items():
         table.to_csv(folder / name, index=False, float_format="%.6g")
-    (folder / "table.tex").write_text(latex_table(wide, found.folds))
-    (folder / "statements.json").write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")
+    (folder / "table.tex").write_text(latex_table(wide, found.folds), "utf-8")
+    (folder / "statements.json").write_text(
+        json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
     write_kept(folder, found.conditions)
     if found.misregistration:
         write_misregistration(folder, found.misregistration)

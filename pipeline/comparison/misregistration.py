@@ -122,7 +122,9 @@ def write_misregistration(folder: Path, found: Misregistration) -> None:
     """Write the tables and statements into an existing folder."""
     for name, table in {TABLE: found.table, LOSSES: found.losses, TESTS: found.tests}.items():
         table.to_csv(folder / name, index=False, float_format="%.6g")
-    (folder / STATEMENTS).write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")
+    (folder / STATEMENTS).write_text(
+        json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
 
 
 def _loss_table(losses: Mapping[str, pd.DataFrame], params: CompareParams) -> pd.DataFrame:

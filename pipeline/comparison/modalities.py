@@ -82,7 +82,9 @@ def modality_table(methods: Methods, alone: pd.DataFrame, params: CompareParams)
 def write_modalities(folder: Path, found: Modalities) -> None:
     """Write the table and statements into an existing folder."""
     found.table.to_csv(folder / TABLE, index=False, float_format="%.6g")
-    (folder / STATEMENTS).write_text(json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n")
+    (folder / STATEMENTS).write_text(
+        json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
 
 
 def _difference(

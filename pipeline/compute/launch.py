@@ -109,7 +109,7 @@ def _reporting_outcome() -> Iterator[None]:
 
 
 def _raise(outcome: Path) -> None:
-    found = json.loads(outcome.read_text())
+    found = json.loads(outcome.read_text("utf-8"))
     kind: type[PipelineError] = getattr(errors, found["kind"])
     raise kind(found["message"])
 

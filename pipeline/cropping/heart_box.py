@@ -67,5 +67,5 @@ def heart_box(
             initialisation=initialisation,
         )
         write_json(done, asdict(box))
-    found = json.loads(done.read_text())
+    found = json.loads(done.read_text("utf-8"))
     return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))

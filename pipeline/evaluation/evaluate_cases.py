@@ -10,7 +10,7 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.topology import stray_components
-from crossmodalnet.models.card import LoadedModel
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.scoring.scores import UNDEFINED, score_label_map
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.errors import DataError

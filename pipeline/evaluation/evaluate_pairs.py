@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from crossmodalnet.models.card import LoadedModel, ModelCard
+from crossmodalnet.networks.common.card import LoadedModel, ModelCard
 from pipeline.case_sets.sets import PAIRS
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means

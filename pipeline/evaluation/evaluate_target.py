@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from crossmodalnet.metrics.mean_dice import mean_dice
-from crossmodalnet.models.card import LoadedModel
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import TARGET_CASES

@@ -11,7 +11,7 @@ from torch import Tensor
 from crossmodalnet.data.displacement import displace, draw_displacement
 from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
-from crossmodalnet.models.card import LoadedModel
+from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams

@@ -6,7 +6,7 @@ from torch import Tensor
 from crossmodalnet.data.missing import without
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.models.card import LoadedModel
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.restore import restore_labels
 from crossmodalnet.prediction.segment import segment

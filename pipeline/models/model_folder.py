@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from crossmodalnet.models import card as cards
-from crossmodalnet.models.card import BEST, CARD, LAST, LoadedModel, ModelCard
+from crossmodalnet.networks.common import card as cards
+from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
 from pipeline.common.errors import DataError
 from pipeline.common.names import is_adaptation
 from pipeline.models.checkpoint import save_tensors
@@ -35,7 +35,7 @@ def save_model(
             shutil.copyfile(file, new / file.name)
         save_tensors(new / BEST, best, {"format": "pt"})
         save_tensors(new / LAST, last, {"format": "pt"})
-        (new / CARD).write_text(card.model_dump_json(indent=2) + "\n")
+        (new / CARD).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:

@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
 from pipeline.common.params import IntTriple, Section
 
 
@@ -39,15 +37,4 @@ class RegisterParams(Section):
         0.0,
         description="least rise of a pair's mutual information, nats; a pair with less is retried, then "
         "stops the stage",
-    )
-
-
-def align_settings(params: RegisterParams) -> AlignSettings:
-    """The same for the library."""
-    return AlignSettings(
-        syn=SynSettings(params.transform, params.affine_iterations, tuple(params.iterations)),
-        working_spacing_mm=params.working_spacing_mm,
-        initialisations=tuple(params.initialisations),
-        min_gain=params.min_gain,
-        seed=params.seed,
     )

@@ -18,7 +18,8 @@ from crossmodalnet.registration.align import align
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
-from pipeline.registration.params import RegisterParams, align_settings
+from pipeline.registration.params import RegisterParams
+from pipeline.registration.settings import align_settings
 from pipeline.runtime.outputs import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
@@ -81,7 +82,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
 
 def read_record(folder: Path) -> dict[str, float | int | str]:
     """Read the row of the quality table that a finished pair left."""
-    record: dict[str, float | int | str] = json.loads((folder / DONE).read_text())
+    record: dict[str, float | int | str] = json.loads((folder / DONE).read_text("utf-8"))
     return record
 
 

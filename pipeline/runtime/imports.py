@@ -51,7 +51,7 @@ def _source(module: str) -> Path:
 def _imported(module: str) -> tuple[str, ...]:
     names: list[str] = []
     package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
-    for node in _running(ast.parse(_source(module).read_text())):
+    for node in _running(ast.parse(_source(module).read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

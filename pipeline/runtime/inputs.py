@@ -70,7 +70,7 @@ def read_objects(path: Path, stage: str, keys: Sequence[str]) -> list[dict[str, 
 
 def _read_json(path: Path, stage: str) -> Any:
     try:
-        return json.loads(existing(path, stage).read_text())
+        return json.loads(existing(path, stage).read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): {_again(stage)}") from error
 

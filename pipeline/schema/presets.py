@@ -29,7 +29,7 @@ def load(name: str) -> Params:
         raise UsageError(f"no preset {name!r}; there are {', '.join(names())}")
     if name == "default":
         return Params()
-    text = (resources.files("pipeline.schema") / "preset_files" / f"{name}.yaml").read_text()
+    text = (resources.files("pipeline.schema") / "preset_files" / f"{name}.yaml").read_text("utf-8")
     return validate(
         Params, merge(Params().model_dump(), YAML(typ="safe", pure=True).load(text)), "", _place(name)
     )

@@ -13,6 +13,7 @@ from pipeline.common.params import Section
 from pipeline.comparison.params import CompareParams
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.exporting.params import ExportParams
 from pipeline.profiling.params import ProfileParams
 from pipeline.registration.params import RegisterParams
 from pipeline.report.params import ReportParams
@@ -81,3 +82,6 @@ with warnings.catch_warnings():
             CompareParams(), description="statistics of the comparison (stage compare)"
         )
         report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")
+        export: ExportParams = Field(
+            ExportParams(), description="a model folder for new patients (stage export)"
+        )

@@ -66,4 +66,4 @@ def _missed(name: str, top: Path) -> str:
     """Count the structures missed, over all seeds."""
     folder = top / METRICS / name
     files = [folder.with_suffix(".json")] if name == ATLAS else sorted(folder.glob("seed*.json"))
-    return str(sum(int(json.loads(file.read_text())["missed"]) for file in files))
+    return str(sum(int(json.loads(file.read_text("utf-8"))["missed"]) for file in files))

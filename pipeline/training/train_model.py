@@ -13,8 +13,8 @@ from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.labels import NUM_CLASSES
-from crossmodalnet.models.card import ModelCard, label_entries, package_versions
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED, PLACES, build_network
+from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
 from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
 from pipeline.common.errors import UsageError

@@ -22,7 +22,7 @@ def test_every_name_is_that_of_its_module(name: str) -> None:
 
 
 def test_names_places_and_types_are_the_same() -> None:
-    tree = ast.parse((TOP / "crossmodalnet/__init__.py").read_text())
+    tree = ast.parse((TOP / "crossmodalnet/__init__.py").read_text("utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     typed = {
         alias.name: node.module
@@ -51,7 +51,7 @@ def test_no_stage_hides_what_it_depends_on_behind_the_front_door() -> None:
     users = {
         str(file.relative_to(TOP))
         for file in files
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if (isinstance(node, ast.ImportFrom) and node.module == "crossmodalnet" and node.level == 0)
         or (
             isinstance(node, ast.Attribute)

@@ -9,6 +9,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
 from tests.integration.conftest import Clone
 
 
@@ -17,12 +21,31 @@ def stages_run(output: str) -> list[str]:
 
 
 def test_repro_writes_all_that_is_promised(smoke: Clone) -> None:
-    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
+    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))
     assert 0 <= metrics["dice"] <= 1
     assert {"dice", "miou", "LV", "PA"} <= set(metrics)
     assert (smoke.folder / "metrics/atlas.json").exists()
     assert (smoke.folder / "models/crossmodalnet/seed0/weights.safetensors").exists()
-    assert "</html>" in (smoke.folder / "report/index.html").read_text()
+    assert "</html>" in (smoke.folder / "report/index.html").read_text("utf-8")
+
+
+def test_predict_gives_the_label_map_of_evaluate(smoke: Clone, tmp_path: Path) -> None:
+    model = shutil.copytree(smoke.folder / "exported/crossmodalnet/seed0", tmp_path / "model")
+    pair = json.loads((smoke.folder / "data/split.json").read_text("utf-8"))["test"][0]
+    manifest = pd.read_csv(smoke.folder / "data/raw/manifest.csv").set_index("subject")
+    ct, mr = (
+        shutil.copy(smoke.folder / "data/raw" / manifest.loc[pair[m], "image"], tmp_path)
+        for m in ("ct", "mr")
+    )
+    out = tmp_path / "out"
+    smoke.run(
+        "crossmodalnet", "predict", "--model", str(model), "--ct", str(ct), "--mr", str(mr), "--out", str(out)
+    )
+    found = nib.load(out / "labels_ct.nii.gz")
+    expected = nib.load(smoke.folder / f"evaluation/crossmodalnet/seed0/predictions/{pair['pair']}.nii.gz")
+    np.testing.assert_array_equal(found.affine, expected.affine)
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+    assert nib.load(out / "labels_mr.nii.gz").shape == nib.load(mr).shape
 
 
 def test_repro_again_runs_nothing(smoke: Clone) -> None:
@@ -32,20 +55,21 @@ def test_repro_again_runs_nothing(smoke: Clone) -> None:
 
 
 def test_an_experiment_and_back(smoke: Clone) -> None:
-    first = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
-    rate = re.search(r"^  lr: (\S+)", (smoke.folder / "params.yaml").read_text(), re.M)
+    first = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))
+    rate = re.search(r"^  lr: (\S+)", (smoke.folder / "params.yaml").read_text("utf-8"), re.M)
     assert rate
     output = smoke.run("dvc", "exp", "run", "-S", "train.lr=1e-5")
     assert sorted(stages_run(output)) == sorted([
-        "train@crossmodalnet-0", "evaluate@crossmodalnet-0", "audit@crossmodalnet", "compare", "report",
+        "train@crossmodalnet-0", "evaluate@crossmodalnet-0", "export@crossmodalnet-0", "audit@crossmodalnet",
+        "compare", "report",
     ])  # fmt: skip
     table = smoke.run("dvc", "metrics", "diff")
     assert re.search(r"metrics/crossmodalnet/seed0.json\s+dice ", table)
     smoke.run("dvc", "plots", "diff", "-o", "dvc_plots")
-    page = (smoke.folder / "dvc_plots/index.html").read_text()
+    page = (smoke.folder / "dvc_plots/index.html").read_text("utf-8")
     assert all(name in page for name in ("loss_dice", "val_dice", "hd95_mm", "workspace"))
     assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == []
-    assert json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text()) == first
+    assert json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8")) == first
     assert smoke.run("git", "status", "--porcelain") == ""
 
 
@@ -55,9 +79,9 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
     )
     assert set(stages_run(output)) == {
         "train@mednext-0", "ablate@no_cross-0", "evaluate@mednext-0", "evaluate-ablation@no_cross-0",
-        "profile@mednext", "profile-ablation@no_cross", "audit@mednext", "compare", "report",
+        "profile@mednext", "profile-ablation@no_cross", "audit@mednext", "export@mednext-0", "compare", "report",
     }  # fmt: skip
-    page = (smoke.folder / "report/index.html").read_text()
+    page = (smoke.folder / "report/index.html").read_text("utf-8")
     assert "MedNeXt" in page
     assert "without cross attention" in page
     # Back again nothing is trained; the others' results stay in the folders that the report depends on.
@@ -75,9 +99,9 @@ def test_a_clone_without_data_has_nothing_to_do(smoke: Clone, tmp_path: Path) ->
 
 def test_an_option_changes_the_verdicts_concerned_and_only_those(smoke: Clone) -> None:
     file = smoke.folder / "audit/crossmodalnet/figures.json"
-    first = json.loads(file.read_text())
+    first = json.loads(file.read_text("utf-8"))
     smoke.run("dvc", "exp", "run", "-S", "network.crossmodalnet.similarity=cosine")
-    second = json.loads(file.read_text())
+    second = json.loads(file.read_text("utf-8"))
     changed = {key for key in first if first[key]["verdict"] != second[key]["verdict"]}
     assert changed == {"definition_2", "theorem_2_1_2"}
     table = smoke.run("dvc", "metrics", "diff", "--targets", "audit/crossmodalnet/figures.json")
@@ -98,10 +122,10 @@ def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -
         "evaluate@crossmodalnet-0", "evaluate-adaptation@source_only-0", "evaluate-adaptation@supervised-0",
         "audit@crossmodalnet", "compare", "report",
     }  # fmt: skip
-    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text())
+    metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))
     assert 0 <= metrics["target_dice"] <= 1
     assert "gap" in output
-    assert "Adaptation to another domain" in (smoke.folder / "report/index.html").read_text()
+    assert "Adaptation to another domain" in (smoke.folder / "report/index.html").read_text("utf-8")
     # Training sees no label of the target: without them it gives the same weights, not even resumed.
     weights = smoke.folder / "models/crossmodalnet/seed0/weights.safetensors"
     expected = weights.read_bytes()
@@ -176,7 +200,7 @@ def test_help_is_quick(smoke: Clone) -> None:
 
 def test_bad_parameters_stop_the_stage_with_code_2(smoke: Clone, tmp_path: Path) -> None:
     params = smoke.folder / "params.yaml"
-    text = params.read_text()
+    text = params.read_text("utf-8")
     try:
         params.write_text(text.replace("margin_mm", "margin"))
         assert "crop.margin: unknown key" in smoke.run("crossmodalnet", "crop", expect=2)

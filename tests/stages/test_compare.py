@@ -43,7 +43,9 @@ def test_the_stage_compares_all_methods(project: None) -> None:
     assert row[["num_subjects", "num_seeds"]].tolist() == [3, 2]
     ranks = pd.read_csv("comparison/ranks.csv")
     assert ranks[ranks["metric"] == "dice"]["method"].tolist() == ["mednext", "crossmodalnet", "atlas"]
-    texts = [statement["text"] for statement in json.loads(Path("comparison/statements.json").read_text())]
+    texts = [
+        statement["text"] for statement in json.loads(Path("comparison/statements.json").read_text("utf-8"))
+    ]
     assert any(text.startswith("Dice: MedNeXt is first of 3 methods, in 100 %") for text in texts)
     assert {path.name for path in Path().iterdir()} == {"params.yaml", "evaluation", "comparison"}
 
@@ -57,7 +59,7 @@ def test_methods_that_were_displaced_are_compared_in_what_they_lose(project: Non
     compare.main()
     table = pd.read_csv("comparison/misregistration.csv").set_index(["method", "moved_mm"])
     assert table.loc[("mednext", 5), "loss"] == pytest.approx(0.2)
-    said = json.loads(Path("comparison/misregistration_statements.json").read_text())
+    said = json.loads(Path("comparison/misregistration_statements.json").read_text("utf-8"))
     assert "CrossModalNet loses least of 2 networks, 0.100 [0.100, 0.100]" in said[0]["text"]
     assert not Path("comparison/modalities.csv").exists()
 
@@ -71,7 +73,7 @@ def test_a_missing_evaluation_leaves_no_comparison(project: None) -> None:
 
 def adapted(scenario: str) -> None:
     """Turn the adaptation on, compared with both bounds; its evaluations hold a target."""
-    text = Path("params.yaml").read_text().replace("[crossmodalnet, mednext]", "[crossmodalnet]")
+    text = Path("params.yaml").read_text("utf-8").replace("[crossmodalnet, mednext]", "[crossmodalnet]")
     more = f"adaptations: [source_only, supervised]\nadapt: {{enabled: true, scenario: {scenario}}}\n"
     Path("params.yaml").write_text(text + more)
     for variant, dice in (("", 0.6), ("-source_only", 0.4), ("-supervised", 0.8)):
@@ -86,7 +88,7 @@ def test_an_adaptation_is_compared_with_its_bounds(project: None) -> None:
     compare.main()
     gap = pd.read_csv("comparison/gap.csv").set_index(["method", "structure"])
     assert gap.loc[("crossmodalnet", "mean"), "share"] == pytest.approx(0.5)
-    texts = [s["text"] for s in json.loads(Path("comparison/adaptation_statements.json").read_text())]
+    texts = [s["text"] for s in json.loads(Path("comparison/adaptation_statements.json").read_text("utf-8"))]
     assert texts[0].startswith("JADA recovers 50 % [50, 50] of the gap")
     assert set(pd.read_csv("comparison/scores.csv")["method"]) == {
         "crossmodalnet",

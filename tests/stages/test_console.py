@@ -36,7 +36,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_using_a_preset_writes_it_and_shows_what_changed(folder: Path) -> None:
     output = run("params", "use", "paper")
-    assert (folder / "params.yaml").read_text() == render(presets.load("paper"))
+    assert (folder / "params.yaml").read_text("utf-8") == render(presets.load("paper"))
     assert all(text in output for text in ("train.lr", "0.008", "1e-05"))
     assert "train.lr" in run("params", "show")
 

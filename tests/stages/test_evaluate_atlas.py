@@ -97,7 +97,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_evaluate_writes_native_predictions_tables_and_metrics(project: list[str]) -> None:
     evaluate.main("mine")
-    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text("utf-8"))
     assert metrics["dice"] > 0.8  # 6 mm slabs on 3 mm voxels, restored at 1.5 mm
     assert metrics["missed"] == 0
     for name in project:
@@ -130,7 +130,7 @@ def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
     model = SimpleNamespace(network=FromEither(), card=card_of(train={"modality_dropout": 0.3}))
     monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     evaluate.main("mine")
-    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text("utf-8"))
     assert metrics["ct_alone"] == metrics["dice"]
     assert metrics["mr_alone"] > 0.8  # against the CT's label it would be about 0.5
     folder = Path("evaluation/mine/seed0/mr_alone")
@@ -153,7 +153,7 @@ def test_others_are_not(project: list[str], monkeypatch: pytest.MonkeyPatch, cha
     model = SimpleNamespace(network=FromBrightness(), card=card_of(**changes))
     monkeypatch.setattr(model_folder, "load_model", lambda _: model)
     evaluate.main("mine")
-    assert not {"ct_alone", "mr_alone"} & set(json.loads(Path("metrics/mine/seed0.json").read_text()))
+    assert not {"ct_alone", "mr_alone"} & set(json.loads(Path("metrics/mine/seed0.json").read_text("utf-8")))
 
 
 def test_dice_is_measured_against_misregistration(project: list[str]) -> None:
@@ -189,7 +189,7 @@ def test_an_mr_without_a_label_of_its_own_cannot_be_scored(
 
 def test_atlas_scores_the_warped_mr_labels(project: list[str]) -> None:
     atlas.main()
-    metrics = json.loads(Path("metrics/atlas.json").read_text())
+    metrics = json.loads(Path("metrics/atlas.json").read_text("utf-8"))
     # 3 mm of 6 mm thick slabs overlap.
     assert {metrics[key] for key in ("dice", *ABBREVIATIONS)} == {0.5}
     assert (metrics["miou"], metrics["hd95_mm"]) == (0.3333, 3)
@@ -230,7 +230,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
     monkeypatch.setattr(model_folder, "load_model", load)
     monkeypatch.setattr("pipeline.evaluation.evaluate_target.load_model", load)
     evaluate.main("mine")
-    metrics = json.loads(Path("metrics/mine/seed0.json").read_text())
+    metrics = json.loads(Path("metrics/mine/seed0.json").read_text("utf-8"))
     assert metrics["dice"] > 0.8
     assert metrics["target_dice"] > 0.8
     cases = pd.read_csv("evaluation/mine/seed0/target/cases.csv")

@@ -132,7 +132,7 @@ def check_cohort(project: Project, scans: Scans, *, tolerance_mm: float = 1e-2) 
         assert np.allclose(found.affine, true.affine, atol=tolerance_mm)
         assert np.abs(np.asarray(found.dataobj) - np.asarray(true.dataobj)).max() <= 0.5
         assert np.array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
-    split = json.loads((project.folder / "data/split.json").read_text())
+    split = json.loads((project.folder / "data/split.json").read_text("utf-8"))
     entries = {role: split[role] for role in ("train", "validation", "test")}
     assert {role: len(pairs) for role, pairs in entries.items()} == {"train": 3, "validation": 1, "test": 1}
     assert sorted(entry["patient"] for pairs in entries.values() for entry in pairs) == sorted(PATIENTS)
@@ -196,13 +196,13 @@ def test_a_structure_that_the_group_does_not_delineate(
     project.set(table, f"  labels: {LABELS}\n  missing: [PA]\n")
     assert "not scored: PA" in project.run("download")
     project.run("split")
-    assert json.loads((project.folder / "data/split.json").read_text())["missing"] == ["PA"]
+    assert json.loads((project.folder / "data/split.json").read_text("utf-8"))["missing"] == ["PA"]
     check_cohort(project, without)
 
 
 def edited(change: Callable[[list[str]], None]) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8").splitlines()
         change(lines)
         path.write_text("\n".join(lines) + "\n")
 

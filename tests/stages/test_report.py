@@ -13,5 +13,5 @@ def test_stage_writes_one_small_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     main()
     page = tmp_path / "report/index.html"
-    assert "CrossModalNet" in page.read_text()
+    assert "CrossModalNet" in page.read_text("utf-8")
     assert page.stat().st_size < 8e6

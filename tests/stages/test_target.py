@@ -40,7 +40,7 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_off_is_a_record_of_it(top: Path) -> None:
     (top / "params.yaml").write_text("adapt: {enabled: false}\n")
     main()
-    assert json.loads((top / "data/target/domain.json").read_text()) == {"scenario": None}
+    assert json.loads((top / "data/target/domain.json").read_text("utf-8")) == {"scenario": None}
     assert read_domain() is None
     assert read_labelled_names() == []
     assert len(list((top / "data").rglob("*"))) == 4

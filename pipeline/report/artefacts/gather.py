@@ -117,7 +117,7 @@ def gather(
         crop=read_table(top / paths.CROPPED.with_name("crop_qc.csv"), "crop", ("pair",)),
         split=split,
         source=source,
-        params=existing(top / paths.PARAMS, "").read_text(),
+        params=existing(top / paths.PARAMS, "").read_text("utf-8"),
         adaptation=read_adaptation(domain, adapt.target.source, split, seeds, top)
         if domain and adapt
         else None,

@@ -82,7 +82,7 @@ def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOv
         lstrip_blocks=True,
     )
     template = environment.get_template("page/template.html.jinja")
-    style = Markup((FOLDER / "style.css").read_text())
+    style = Markup((FOLDER / "style.css").read_text("utf-8"))
     return template.render(style=style, **_context(artefacts, params, overlays))
 
 

@@ -103,10 +103,10 @@ def test_another_format_under_a_wrong_name_is_not_guessed(image: sitk.Image, tmp
 
 def test_a_header_cannot_promise_the_moon(image: sitk.Image, tmp_path: Path) -> None:
     path = written(image, tmp_path / "a.mhd")
-    path.write_text(path.read_text().replace("DimSize = 8 7 6", "DimSize = 80000 70000 60000"))
+    path.write_text(path.read_text("utf-8").replace("DimSize = 8 7 6", "DimSize = 80000 70000 60000"))
     with pytest.raises(ValueError, match="implausibly large: 80000 x 70000 x 60000"):
         read_scan(path)
-    path.write_text(path.read_text().replace("80000 70000 60000", "800 700 600"))
+    path.write_text(path.read_text("utf-8").replace("80000 70000 60000", "800 700 600"))
     with pytest.raises(ValueError, match="truncated: the header promises 336000000 voxels"):
         read_scan(path)
 
@@ -122,7 +122,7 @@ def test_a_header_can_name_no_file_elsewhere(
     folder.mkdir()
     path = written(image, folder / f"a{suffix}")
     (folder / "a.raw").rename(tmp_path / "secret.raw")
-    path.write_text(path.read_text().replace("a.raw", voxels))
+    path.write_text(path.read_text("utf-8").replace("a.raw", voxels))
     with pytest.raises(ValueError, match=r"header names"):
         read_scan(path)
 

@@ -37,7 +37,7 @@ def outcomes() -> dict[str, CheckOutcome]:
 def trained(cohort: Path, set_params: Callable[..., None]) -> Path:
     """The tiny cohort with a test pair, and a model trained on it for an epoch."""
     set_params(epochs=1)
-    split = json.loads((cohort / "data/split.json").read_text())
+    split = json.loads((cohort / "data/split.json").read_text("utf-8"))
     split["test"] = split["validation"]
     write_json(cohort / "data/split.json", split)
     train_model(read_params("crossmodalnet"), 0, Processes(0, 1, 1, CPU))
@@ -50,14 +50,14 @@ def test_every_group_has_its_check_and_its_place_in_the_order() -> None:
 
 def test_metrics_have_a_row_per_statement_with_verdict_and_short_numbers(tmp_path: Path) -> None:
     found = auditing.write_audit(tmp_path, "m", 3, outcomes())
-    metrics = json.loads((tmp_path / "figures.json").read_text())
+    metrics = json.loads((tmp_path / "figures.json").read_text("utf-8"))
     assert list(metrics) == list(found) == list(STATEMENTS)
     assert metrics["theorem_2_1_2"] == {"verdict": "holds", "deviation": 0.01235, "rounding": 0.0}
 
 
 def test_findings_and_tables_are_written(tmp_path: Path) -> None:
     auditing.write_audit(tmp_path, "m", 3, outcomes())
-    content = json.loads((tmp_path / "findings.json").read_text())
+    content = json.loads((tmp_path / "findings.json").read_text("utf-8"))
     assert (content["model"], content["seed"]) == ("m", 3)
     assert [entry["key"] for entry in content["findings"]] == list(STATEMENTS)
     assert content["findings"][0]["verdict"] == "holds"

@@ -39,7 +39,7 @@ def test_a_case_comes_back_bit_for_bit(case: CroppedCase, tmp_path: Path) -> Non
 
 def test_a_pair_without_the_label_of_its_mr_says_so_in_its_record(case: CroppedCase, tmp_path: Path) -> None:
     write_cropped(tmp_path / "case", replace(case, mr_label=None))
-    assert json.loads((tmp_path / "case/crop.json").read_text())["files"] == ["ct", "mr", "label"]
+    assert json.loads((tmp_path / "case/crop.json").read_text("utf-8"))["files"] == ["ct", "mr", "label"]
     back = read_cropped(tmp_path / "case")
     assert back.mr_label is None
     assert back.label is not None

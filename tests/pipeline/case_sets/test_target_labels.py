@@ -47,7 +47,7 @@ def test_a_label_map_lies_on_both_grids(cases: Path, tmp_path: Path) -> None:
 
 def test_no_labels_are_an_empty_list(tmp_path: Path) -> None:
     write_target_labels(tmp_path, tmp_path, {})
-    assert json.loads((tmp_path / "cases.json").read_text()) == read_labelled_names(tmp_path) == []
+    assert json.loads((tmp_path / "cases.json").read_text("utf-8")) == read_labelled_names(tmp_path) == []
 
 
 def test_a_folder_without_a_list(tmp_path: Path) -> None:

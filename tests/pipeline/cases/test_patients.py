@@ -212,4 +212,6 @@ def test_the_manifest_keeps_patients_roles_and_what_is_missing(tmp_path: Path) -
 def test_columns_without_a_value_are_left_out(tmp_path: Path) -> None:
     """The manifest of a cohort that tells nothing of patients stays as it was, byte by byte."""
     write_manifest(tmp_path / "manifest.csv", [Subject("ct_1001", Modality.CT, tmp_path / "a.nii.gz", None)])
-    assert (tmp_path / "manifest.csv").read_text() == "subject,modality,image,label\nct_1001,ct,a.nii.gz,\n"
+    assert (tmp_path / "manifest.csv").read_text(
+        "utf-8"
+    ) == "subject,modality,image,label\nct_1001,ct,a.nii.gz,\n"

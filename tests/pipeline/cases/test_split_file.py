@@ -19,7 +19,7 @@ def _pair(number: int, role: Role) -> Pair:
 def test_the_split_is_written_by_role_and_read_back(tmp_path: Path) -> None:
     pairs = [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation"), _pair(4, "train")]
     write_split(tmp_path / "split.json", pairs, SplitParams(folds=3, fold=1))
-    content = json.loads((tmp_path / "split.json").read_text())
+    content = json.loads((tmp_path / "split.json").read_text("utf-8"))
     assert content["test"] == [{"pair": "ct_2+mr_2", "ct": "ct_2", "mr": "mr_2"}]
     assert (content["folds"], content["fold"]) == (3, 1)
     assert read_split(tmp_path / "split.json") == {
@@ -40,14 +40,14 @@ def test_what_is_no_split_names_the_stage(content: str | None, tmp_path: Path) -
 def test_what_should_be_known_of_pairs_is_noted_only_where_there_is_something(tmp_path: Path) -> None:
     path, pairs = tmp_path / "split.json", [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation")]
     write_split(path, pairs, SplitParams())
-    assert list(json.loads(path.read_text())) == ["train", "validation", "test", "folds", "fold"]
+    assert list(json.loads(path.read_text("utf-8"))) == ["train", "validation", "test", "folds", "fold"]
     assert read_notes(path) == SplitNotes()
     same = [
         Pair(replace(p.ct, patient="P", missing=("PA", "AO")), replace(p.mr, patient="P"), p.role)
         for p in pairs
     ]
     write_split(path, [*same[:2], pairs[2]], SplitParams())
-    assert json.loads(path.read_text())["test"][0]["patient"] == "P"
+    assert json.loads(path.read_text("utf-8"))["test"][0]["patient"] == "P"
     assert read_notes(path) == SplitNotes(("AO", "PA"), 2)
 
 

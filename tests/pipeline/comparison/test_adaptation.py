@@ -104,4 +104,4 @@ def test_files_hold_finite_numbers(scores: DomainScores, tmp_path: Path) -> None
         numbers = pd.read_csv(tmp_path / name).select_dtypes("number").to_numpy()
         assert numbers.size
         assert np.isfinite(numbers).all()
-    assert json.loads((tmp_path / "adaptation_statements.json").read_text())[0]["kind"] == "gap"
+    assert json.loads((tmp_path / "adaptation_statements.json").read_text("utf-8"))[0]["kind"] == "gap"

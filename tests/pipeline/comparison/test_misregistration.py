@@ -135,6 +135,6 @@ def test_nothing_is_said_without_a_far_shift(tmp_path: Path) -> None:
     found = compare_misregistration(methods().query("moved_mm < 5"), "crossmodalnet", FEW)
     assert (len(found.table), len(found.losses), len(found.tests), found.statements) == (8, 0, 0, [])
     write_misregistration(tmp_path, found)
-    assert json.loads((tmp_path / "misregistration_statements.json").read_text()) == []
+    assert json.loads((tmp_path / "misregistration_statements.json").read_text("utf-8")) == []
     assert pd.read_csv(tmp_path / "misregistration_losses.csv").empty
     assert pd.read_csv(tmp_path / "misregistration.csv")["moved_mm"].tolist() == [0, 2] * 4

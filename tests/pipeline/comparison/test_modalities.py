@@ -51,5 +51,5 @@ def test_statements_say_what_mr_alone_is_scored_against(cases: Cases, tmp_path: 
         "of the CT)."
     )
     write_modalities(tmp_path, found)
-    assert json.loads((tmp_path / "modality_statements.json").read_text()) == found.statements
+    assert json.loads((tmp_path / "modality_statements.json").read_text("utf-8")) == found.statements
     assert len(pd.read_csv(tmp_path / "modalities.csv")) == 3 * 6

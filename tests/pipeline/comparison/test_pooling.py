@@ -126,7 +126,7 @@ def test_revisions_are_read_without_a_checkout(
     assert (found.number, len(found.cases)) == (1, 2 * 2 * 7)
     assert len(found.conditions.misregistration) == 2 * 2 * 2
     assert found.conditions.modalities.empty
-    assert Path("comparison/cases.csv").read_text() == "something else"
+    assert Path("comparison/cases.csv").read_text("utf-8") == "something else"
     with pytest.raises(DataError, match=r"params.yaml of nowhere cannot be read"):
         read_revision("nowhere")
 

@@ -109,7 +109,7 @@ def test_a_launched_process_hands_its_error_over(tmp_path, monkeypatch):
         raise DataError("what and where")
 
     run_on_devices(fail, devices=1, batch_size=2, command=[])
-    assert '"DataError"' in (tmp_path / "outcome").read_text()
+    assert '"DataError"' in (tmp_path / "outcome").read_text("utf-8")
 
 
 def test_a_signal_is_noted_and_handlers_go_back():

@@ -64,7 +64,7 @@ def test_the_same_model_is_the_same_bytes(model, cohort, card):
 
 
 def _change_card(model, **changes):
-    card = json.loads((model / "card.json").read_text())
+    card = json.loads((model / "card.json").read_text("utf-8"))
     (model / "card.json").write_text(json.dumps({**card, **changes}))
 
 
@@ -84,7 +84,7 @@ def test_cards_that_do_not_fit(model, changes, message):
 
 
 def test_a_card_that_leaves_an_option_to_its_default_is_refused(model):
-    network = json.loads((model / "card.json").read_text())["network"]
+    network = json.loads((model / "card.json").read_text("utf-8"))["network"]
     del network["values"]
     _change_card(model, network=network)
     with pytest.raises(

@@ -37,7 +37,7 @@ def test_what_is_written_is_read(top: Path) -> None:
 )
 def test_profile_of_another_form_is_refused(top: Path, change: dict[str, object], key: str) -> None:
     path = top / "profile/mednext.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change))
     with pytest.raises(DataError, match=rf"mednext.json: {key}.*--force profile`"):
         read_profile("mednext", top)
 

@@ -133,7 +133,7 @@ def test_memory_is_that_of_live_tensors(work):
 
 def test_a_profile_is_complete(work, tmp_path):
     write_profile(tmp_path / "two.json", profile_network(work, ROUNDS))
-    content = json.loads((tmp_path / "two.json").read_text())
+    content = json.loads((tmp_path / "two.json").read_text("utf-8"))
     assert content["parameters"] == 3 * 2 * 27 + 3 + 8 * 3 + 8
     assert content["flops"] == 2 * (3 * 2 * 27 + 8 * 3) * 120
     assert (content["batch_size"], content["patch_size"], content["case_size"]) == (2, [6, 5, 4], [9, 5, 4])
@@ -195,6 +195,6 @@ def test_the_stage_writes_a_profile(cohort, set_params):
             "profile: {repetitions: 3, warmup: 1, device: cpu, num_threads: 1}\ncrop: {size: [16, 16, 16]}\n"
         )
     main("crossmodalnet", None)
-    content = json.loads((cohort / "profile/crossmodalnet.json").read_text())
+    content = json.loads((cohort / "profile/crossmodalnet.json").read_text("utf-8"))
     assert (content["case_size"], content["threads"]) == ([16, 16, 16], 1)
     assert content["step_memory_mb"] > 0

@@ -96,4 +96,4 @@ def _training(top: Path, seed: int) -> None:
     pd.read_csv(path).assign(**added).to_csv(path, index=False)
     card = top / f"models/crossmodalnet/seed{seed}/card.json"
     entry = {"variant": None, "scenario": "cohort", "marginal": 1.0, "output": 0.0, "topology": 0.5}
-    card.write_text(json.dumps({**json.loads(card.read_text()), "adaptation": entry}))
+    card.write_text(json.dumps({**json.loads(card.read_text("utf-8")), "adaptation": entry}))

@@ -8,7 +8,7 @@ from pipeline.runtime.outputs import whole_folder, write_json
 
 def test_comes_back(tmp_path: Path) -> None:
     write_json(tmp_path / "new" / "a.json", {"dice": {"mean": 0.5}})
-    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"dice": {"mean": 0.5}}
+    assert json.loads((tmp_path / "new" / "a.json").read_text("utf-8")) == {"dice": {"mean": 0.5}}
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.json"]
 
 
@@ -17,7 +17,7 @@ def test_numbers_must_be_finite_and_the_old_file_stays(tmp_path: Path, value: fl
     write_json(tmp_path / "a.json", {"x": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": value})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"x": 1}
 
 
 def test_a_folder_replaces_the_old_one_when_it_is_complete(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_files_that_were_forgotten_are_listed(cohort: Cohort) -> None:
 
 def test_a_scan_named_twice_is_told_once(cohort: Cohort) -> None:
     path = cohort()
-    path.write_text(path.read_text() + "Pat 1,CT,scans/CT1.nii.gz,,\n")
+    path.write_text(path.read_text("utf-8") + "Pat 1,CT,scans/CT1.nii.gz,,\n")
     errors = [f for f in check(path) if f[0] == "error"]
     assert [f[1] for f in errors] == ["row 9 (ct_Pat-1)"] * 2
     assert "a second time" in errors[0][3]
@@ -252,7 +252,7 @@ def test_pipes_and_circles_of_links_are_not_followed(cohort: Cohort) -> None:
     os.mkfifo(path.parent / "pipe")
     os.mkfifo(path.parent / "pipe.nii")
     (path.parent / "circle.nii").symlink_to(path.parent / "circle.nii")
-    path.write_text(path.read_text() + "Pat 5,CT,pipe.nii,,\nPat 6,CT,circle.nii,,\n")
+    path.write_text(path.read_text("utf-8") + "Pat 5,CT,pipe.nii,,\nPat 6,CT,circle.nii,,\n")
     errors = [f for f in check(path) if f[0] == "error"]
     assert [f[1:3] for f in errors] == [("row 9", "pipe.nii"), ("row 10", "circle.nii")]
     assert "is no regular file" in errors[0][3]

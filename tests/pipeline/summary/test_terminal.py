@@ -15,7 +15,7 @@ OTHERS = {"iou": 0.81, "hd95_mm": 4.25, "nsd": 0.9}
 def add(top: Path, method: str, dice: float, seeds: int = 2) -> None:
     (top / "comparison").mkdir(exist_ok=True)
     path = top / "comparison/scores.csv"
-    lines = path.read_text().splitlines() if path.exists() else [HEADER]
+    lines = path.read_text("utf-8").splitlines() if path.exists() else [HEADER]
     for metric, value in {"dice": dice, **OTHERS}.items():
         lines += [
             f"{method},mean,{metric},{value},{value - 0.1},{value + 0.05},5,{seeds}",

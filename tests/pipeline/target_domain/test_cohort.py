@@ -55,9 +55,13 @@ def test_no_byte_of_the_cases_depends_on_a_label(
 
 def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Path) -> None:
     manifest = project / "data/raw/manifest.csv"
-    bare = [line.rsplit(",", 1)[0] + "," for line in manifest.read_text().splitlines()[1:] if "1001" in line]
+    bare = [
+        line.rsplit(",", 1)[0] + ","
+        for line in manifest.read_text("utf-8").splitlines()[1:]
+        if "1001" in line
+    ]
     extra = [line.replace("_1001,", "_2001,") for line in bare]
-    manifest.write_text(manifest.read_text() + "\n".join(extra) + "\n")
+    manifest.write_text(manifest.read_text("utf-8") + "\n".join(extra) + "\n")
     prepared = prepare_cohort(
         TargetParams(source="unlabelled"), SECTIONS, tmp_path / "out", tmp_path / "scratch"
     )

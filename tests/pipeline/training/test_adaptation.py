@@ -155,7 +155,7 @@ def test_source_only_is_training_without_adaptation(adapted, set_params):
 
 def test_supervised_trains_on_the_targets_labels(adapted, cohort):
     folder = _train("supervised")
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / "card.json").read_text("utf-8"))
     assert (card["training_pairs"], card["validation_pairs"]) == (["p", "q", "r"], ["s"])
     (cohort / "data/target_labels/cases.json").write_text('["t"]')
     with pytest.raises(UsageError, match=r"supervised trains on labels .* does not have"):

@@ -16,7 +16,7 @@ from pipeline.training.train_model import read_params
 def intensity(target: Path, set_params: Callable[..., None]) -> Intensity:
     """The windows of a cohort, with a target domain, that lacks the aorta."""
     set_params()
-    split = json.loads(Path("data/split.json").read_text())
+    split = json.loads(Path("data/split.json").read_text("utf-8"))
     Path("data/split.json").write_text(json.dumps({**split, "missing": ["AO"]}))
     return read_params("crossmodalnet").intensity
 

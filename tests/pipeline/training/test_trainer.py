@@ -31,7 +31,7 @@ def _outputs(cohort):
 
 
 def _losses(cohort):
-    lines = (cohort / "curves/crossmodalnet/seed0.csv").read_text().splitlines()
+    lines = (cohort / "curves/crossmodalnet/seed0.csv").read_text("utf-8").splitlines()
     return [line.split(",")[:8] for line in lines]  # the rest is time and memory
 
 
@@ -118,7 +118,7 @@ def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(cohort, set_params, 
     set_params(epochs=4, validate_every=1)
     _train()
     folder = cohort / "models/crossmodalnet/seed0"
-    assert '"best_epoch": 3' in (folder / "card.json").read_text()
+    assert '"best_epoch": 3' in (folder / "card.json").read_text("utf-8")
     assert [row[7] for row in _losses(cohort)[1:]] == ["0.3", "0.7", "0.7", "0.5"]
     best, last = load_file(folder / "weights.safetensors"), load_file(folder / "last.safetensors")
     assert any(not torch.equal(best[name], last[name]) for name in best)
@@ -173,7 +173,7 @@ def test_pairs_on_different_grids(cohort, set_params):
 def test_patches_smaller_than_the_crop(cohort, set_params):
     set_params(patch_size=[8, 8, 16], epochs=1)
     _train()
-    assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/seed0/card.json").read_text()
+    assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/seed0/card.json").read_text("utf-8")
 
 
 def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, steps, monkeypatch):
@@ -212,7 +212,7 @@ def test_deep_supervision_is_one_switch_for_all(cohort, on):
 def test_a_comparison_network_trains(cohort, set_params):
     set_params(epochs=1)
     train_model(read_params("mednext"), 3, ALONE)
-    card = json.loads((cohort / "models/mednext/seed3/card.json").read_text())
+    card = json.loads((cohort / "models/mednext/seed3/card.json").read_text("utf-8"))
     assert (card["builder"], card["seed"]) == ("mednext", 3)
     assert card["network"]["deep_supervision"]
     assert load_model(cohort / "models/mednext/seed3").card.name == "mednext"

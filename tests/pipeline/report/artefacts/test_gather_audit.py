@@ -15,7 +15,7 @@ from pipeline.report.artefacts.gather_audit import read_audit
 
 def change(project: Path, edit: Callable[[Any], object]) -> None:
     path = project / "audit/crossmodalnet/findings.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     edit(content)
     path.write_text(json.dumps(content))
 

@@ -137,7 +137,9 @@ def test_details_leave_out_what_is_empty(artefacts: Artefacts) -> None:
 def test_verdicts_are_told_apart_by_sign_and_in_contrast(verdict: Verdict) -> None:
     tag = tag_of(verdict)
     assert len({tag_of(other).sign for other in Verdict}) == len(Verdict)
-    rule = re.search(rf"\.tag\.{tag.kind},[^{{]*{{ background: (#\w+); color: (#\w+); }}", STYLE.read_text())
+    rule = re.search(
+        rf"\.tag\.{tag.kind},[^{{]*{{ background: (#\w+); color: (#\w+); }}", STYLE.read_text("utf-8")
+    )
     assert rule is not None
     light, dark = map(luminance, rule.groups())
     assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2.1, level AAA

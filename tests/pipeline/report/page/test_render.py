@@ -197,7 +197,7 @@ def test_shared_subject_is_reported(page: str, other_page: str) -> None:
 def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Path) -> None:
     artefacts = gather(["crossmodalnet"], [], [0], "phantom", made)
     page = render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
-    assert write_page(tmp_path / "report", artefacts, PARAMS).read_text() == page
+    assert write_page(tmp_path / "report", artefacts, PARAMS).read_text("utf-8") == page
     pictures = sorted((tmp_path / "report/overlays").iterdir())
     assert [file.stem for file in pictures] == ["best", "median", "worst"]
     for file in pictures:

@@ -145,7 +145,7 @@ def read_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD
     try:
-        card = ModelCard.model_validate_json(path.read_text())
+        card = ModelCard.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(2, "not found", str(path)) from error
     except (ValidationError, UnicodeDecodeError) as error:

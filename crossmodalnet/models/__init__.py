@@ -1,1 +1,0 @@
-"""A trained network on disk: its card, its weights, and how it is read."""

@@ -1,0 +1,1 @@
+"""Model folders that predict without this repository."""

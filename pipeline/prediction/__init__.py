@@ -1,0 +1,1 @@
+"""New patients: what is written of a prediction, one patient or many."""

@@ -1,0 +1,178 @@
+"""What is written of one patient's prediction, whole or not at all."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import crossmodalnet
+from crossmodalnet.imaging.nifti import write_codes
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import STRUCTURES, Modality, to_codes
+from crossmodalnet.networks.common.card import BEST, ModelCard
+from crossmodalnet.prediction.predictor import Prediction
+from crossmodalnet.prediction.preview import preview
+from pipeline.common.errors import ResourceError, UsageError
+from pipeline.runtime.outputs import whole_folder, write_json
+
+# Of myocardium; ICRU Report 46 (1992) gives 1.06 for the blood-filled heart, cardiac imaging uses 1.05.
+MYOCARDIUM_G_PER_ML = 1.05
+NOTE = "Research software, not a medical device: not for diagnosis or treatment."
+CODES = ("mmwhs", "index")
+RUN = "run.json"
+VOLUMES = "volumes.csv"
+PREVIEW = "preview.png"
+
+
+def write_prediction(
+    folder: Path,
+    found: Prediction,
+    card: ModelCard,
+    *,
+    codes: str,
+    inputs: Mapping[str, str],
+    model: Path,
+    seconds: float,
+) -> dict[str, Any]:
+    """Write label maps, volumes, a picture and the run's record into a folder, which is replaced.
+
+    Args:
+        folder: folder to write; its name must not be that of something else than an earlier prediction.
+        found: what was found.
+        card: card of the model.
+        codes: one of `CODES`, what the values of label maps are.
+        inputs: where the scans came from, by modality.
+        model: folder of the model.
+        seconds: time that it took.
+
+    Returns:
+        The record, as run.json holds it.
+
+    Raises:
+        UsageError: the folder holds something else.
+        ResourceError: it cannot be written.
+    """
+    check_target(folder)
+    maps = {
+        Modality.CT: (found.ct, found.ct_labels),
+        Modality.MR: (found.mr, found.mr_labels),
+    }
+    try:
+        with whole_folder(folder) as new:
+            for modality, (_, labels) in maps.items():
+                if labels is not None:
+                    _write_labels(new / f"labels_{modality.value}.nii.gz", labels, codes)
+            volumes = volume_table(found)
+            volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
+            modality, image, labels = _shown(maps)
+            preview(image, labels, modality, found.box).save(new / PREVIEW)
+            record = _record(found, card, codes, inputs, model, seconds, volumes)
+            write_json(new / RUN, record)
+    except OSError as error:
+        raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
+    return record
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to replace what is not an earlier prediction.
+
+    Raises:
+        UsageError: the folder holds something else, or is a file.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"{folder} is no folder: choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
+        raise UsageError(f"{folder} holds other files and would be replaced: choose another --out")
+
+
+def is_done(folder: Path) -> bool:
+    """Tell whether a folder holds a finished prediction."""
+    try:
+        return isinstance(json.loads((folder / RUN).read_text("utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def volume_table(found: Prediction) -> pd.DataFrame:
+    """Volumes in mL of each structure in each scan, and the myocardium's mass in g.
+
+    Returns:
+        modality, structure, name, volume_ml, mass_g (of the myocardium alone), confidence.
+    """
+    rows = []
+    for modality, labels in ((Modality.CT, found.ct_labels), (Modality.MR, found.mr_labels)):
+        if labels is None:
+            continue
+        voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+        counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
+        for structure in STRUCTURES:
+            volume = float(counts[structure.index]) * voxel_ml
+            mass = volume * MYOCARDIUM_G_PER_ML if structure.abbreviation == "Myo" else None
+            rows.append({
+                "modality": modality.name, "structure": structure.abbreviation, "name": structure.name,
+                "volume_ml": volume, "mass_g": mass, "confidence": found.confidence[structure.abbreviation],
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _write_labels(path: Path, labels: Volume, codes: str) -> None:
+    values = to_codes(labels.data) if codes == "mmwhs" else labels.data.astype(np.int16)
+    write_codes(path, values, labels.affine)
+
+
+def _shown(
+    maps: Mapping[Modality, tuple[Volume | None, Volume | None]],
+) -> tuple[Modality, Volume, Volume]:
+    """The scan that the picture is of: the CT where there is one, whose world the box is in."""
+    for modality, (image, labels) in maps.items():
+        if image is not None and labels is not None:
+            return modality, image, labels
+    raise ValueError("a prediction must have an image with its label map, got none")
+
+
+def _record(
+    found: Prediction,
+    card: ModelCard,
+    codes: str,
+    inputs: Mapping[str, str],
+    model: Path,
+    seconds: float,
+    volumes: pd.DataFrame,
+) -> dict[str, Any]:
+    by_code, by_index = ({s.abbreviation: getattr(s, key) for s in STRUCTURES} for key in ("code", "index"))
+    return {
+        "note": NOTE,
+        "inputs": dict(inputs),
+        "warnings": list(found.warnings),
+        "label_values": by_code if codes == "mmwhs" else by_index,
+        "volumes_ml": {
+            name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}
+            for name, own in volumes.groupby("modality", sort=False)
+        },
+        "confidence": {
+            name: round(value, 4) if value == value else None for name, value in found.confidence.items()
+        },
+        "heart_box_mm": [list(map(float, found.box.low_mm)), list(map(float, found.box.high_mm))],
+        "registration": {
+            name: round(value, 6) for name, value in asdict(found.registration).items()
+        } if found.registration else None,
+        "model": {
+            "name": card.name,
+            "seed": card.seed,
+            "validation_dice": round(card.validation_dice, 4),
+            "weights_sha256": sha256((model / BEST).read_bytes()).hexdigest(),
+        },
+        "versions": {
+            "crossmodalnet": crossmodalnet.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("antspyx", "nibabel", "numpy", "SimpleITK", "torch")},
+        },
+        "seconds": round(seconds, 1),
+    }  # fmt: skip

@@ -1,0 +1,30 @@
+"""Stage `export`: a trained model as a folder that segments new patients by itself."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="a trained model, one of `models` in params.yaml")],
+    seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
+) -> None:
+    """Gather weights, card, recipe and atlases of a model: all that `crossmodalnet predict` needs."""
+    from pipeline.common.params import load_section
+    from pipeline.common.paths import EXPORT, MODELS, of_run
+    from pipeline.cropping.params import CropParams
+    from pipeline.evaluation.params import EvaluateParams
+    from pipeline.exporting.export_model import export_model, make_recipe
+    from pipeline.exporting.params import ExportParams
+    from pipeline.registration.params import RegisterParams
+
+    crop = load_section(CropParams, "crop")
+    recipe = make_recipe(
+        load_section(RegisterParams, "register"), crop, load_section(EvaluateParams, "evaluate")
+    )
+    target = of_run(EXPORT, model, seed)
+    export_model(of_run(MODELS, model, seed), target, recipe, crop, load_section(ExportParams, "export"))
+    logger.info("%s: crossmodalnet predict --model %s --ct CT --mr MR --out DIR", target, target)

@@ -1,0 +1,178 @@
+"""From scans in any form to label maps on their own grids; registration itself is tried in tests/integration."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from torch import Tensor, nn
+
+from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.data.missing import is_missing
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.nifti import write_image
+from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.networks.common.card import LoadedModel
+from crossmodalnet.prediction.predictor import Predictor
+from crossmodalnet.prediction.recipe import Recipe
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.syn import SynSettings
+
+ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
+RECIPE = Recipe(ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, overlap=0.5, keep_largest_component=True)
+BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
+# Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
+TURNED = np.array([[0.0, -2.0, 0, 40], [-2.2, 0, 0, 45], [0, 0, 3.0, -40], [0, 0, 0, 1]])
+
+
+class FromBrightness(nn.Module):
+    """Logits of a network for which brightness is the class index over 10, in CT; in MR over 7 where CT is missing."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = torch.where(is_missing(image)[:, 0, None, None, None], 7 * image[:, 1], 10 * image[:, 0])
+        return torch.stack([-20 * (seen - index) ** 2 for index in range(8)], dim=1)
+
+
+def predictor(**train: float) -> Predictor:
+    card: Any = SimpleNamespace(
+        patch_size=(16, 16, 16), intensity=Intensity((0.0, 1000.0), (0.0, 100.0)), adaptation=None, network={},
+        train={"modality_dropout": 0.3} | train,
+    )  # fmt: skip
+    return Predictor(LoadedModel(FromBrightness().eval(), card), RECIPE)
+
+
+def scan(affine: np.ndarray = TURNED, shape: tuple[int, int, int] = (40, 40, 28)) -> Volume:
+    """A CT whose brightness is 100 HU per class; seven slabs along x, and air around."""
+    x, y, z = Volume(np.zeros(shape), affine).grid.to_world(np.indices(shape).reshape(3, -1))
+    index = np.floor((x + 24) / 6) + 1
+    inside = (index >= 1) & (index <= 7) & (abs(y) < 15) & (abs(z - 6) < 12 + 0.2 * y)
+    values = np.where(inside, 100 * index, -1000).reshape(shape)
+    return Volume(values.astype(np.float32), affine)
+
+
+def truth(volume: Volume) -> np.ndarray:
+    return np.where(volume.data > 0, volume.data / 100, 0).round().astype(np.uint8)
+
+
+def agreement(found: Volume | None, volume: Volume) -> float:
+    assert found is not None
+    np.testing.assert_array_equal(found.affine, volume.affine)
+    a, b = found.data > 0, truth(volume) > 0
+    return float(2 * (found.data == truth(volume))[b].sum() / (a.sum() + b.sum()))
+
+
+def test_the_label_map_lies_on_the_scans_own_grid() -> None:
+    volume = scan()
+    found = predictor()(ct=volume, box=BOX)
+    assert agreement(found.ct_labels, volume) > 0.8
+    assert found.mr_labels is None
+    assert set(np.unique(found.ct_labels.data)) == set(range(8))
+    assert found.warnings == ()
+    assert all(0.5 < value <= 1 for value in found.confidence.values())
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL", "ILA", "ARI", "LIP", "SPR"])
+def test_a_turned_scan_has_the_same_label_map_turned(codes: str) -> None:
+    volume = scan()
+    expected = predictor()(ct=volume, box=BOX).ct_labels
+    turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(codes))
+    turned = Volume(
+        np.ascontiguousarray(apply_orientation(volume.data, turn)),
+        volume.affine @ inv_ornt_aff(turn, volume.data.shape),
+    )
+    found = predictor()(ct=turned, box=BOX).ct_labels
+    assert expected is not None
+    assert found is not None
+    differ = found.data != apply_orientation(expected.data, turn)
+    assert differ.mean() < 1e-4  # ties between two classes
+
+
+def test_an_oblique_scan_keeps_a_landmark_at_its_millimetre() -> None:
+    angle = np.deg2rad(25)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = TURNED.copy()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = turn @ affine[:3, 3]
+    volume = scan(affine, (44, 44, 28))
+    found = predictor()(ct=volume, box=BOX).ct_labels
+    assert agreement(found, volume) > 0.8
+    assert found is not None
+    centres = [
+        v.grid.to_world(np.array(np.nonzero(v.data == 7))).mean(axis=1)
+        for v in (found, Volume(truth(volume), affine))
+    ]
+    np.testing.assert_allclose(*centres, atol=1.5)  # half a voxel of the network
+
+
+def test_every_form_of_a_scan_gives_the_same(tmp_path: Path) -> None:
+    volume = scan()
+    write_image(tmp_path / "ct.nii.gz", volume)
+    sitk.WriteImage(to_sitk(volume), str(tmp_path / "ct.nrrd"))
+    sitk.WriteImage(to_sitk(volume), str(tmp_path / "ct.mha"))
+    forms: list[Any] = [tmp_path / "ct.nii.gz", str(tmp_path / "ct.nrrd"), tmp_path / "ct.mha"]
+    forms += [nib.Nifti1Image(volume.data, volume.affine), to_sitk(volume)]
+    forms += [(volume.data, volume.affine), (volume.data[..., None], volume.affine)]
+    expected = predictor()(ct=volume, box=BOX).ct_labels
+    assert expected is not None
+    for form in forms:
+        found = predictor()(ct=form, box=BOX).ct_labels
+        assert found is not None
+        assert (found.data != expected.data).mean() < 1e-4
+
+
+def test_mr_alone_is_segmented_on_its_own_grid() -> None:
+    volume = scan()
+    mr = Volume(np.clip(volume.data, 0, None), volume.affine)
+    found = predictor()(mr=mr, box=BOX)
+    assert found.ct_labels is None
+    assert agreement(found.mr_labels, mr) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.full((20, 20, 20), 5.0), "CT has no contrast: every voxel is 5"),
+        (np.full((20, 20, 20), np.nan), "CT has voxels that are not finite"),
+        (np.zeros((20, 20, 20, 3)), "CT must have three axes"),
+        (np.zeros((20, 20, 1)), "too few for a scan of a heart"),
+    ],
+)
+def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictor()(ct=(data, TURNED), box=BOX)
+
+
+def test_a_scan_without_places_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not say where its voxels lie"):
+        predictor()(ct=(scan().data, np.diag([1.0, 0, 1, 1])), box=BOX)
+    with pytest.raises(TypeError, match="must be a path"):
+        predictor()(ct=3, box=BOX)
+
+
+def test_one_modality_needs_a_network_trained_for_it() -> None:
+    with pytest.raises(ValueError, match=r"segments CT \+ MR, got CT"):
+        predictor(modality_dropout=0)(ct=scan(), box=BOX)
+    with pytest.raises(ValueError, match="got no scan"):
+        predictor()()
+
+
+def test_without_atlases_a_box_is_needed() -> None:
+    with pytest.raises(ValueError, match="give the heart box"):
+        predictor()(ct=scan())
+
+
+def test_what_is_doubtful_is_said() -> None:
+    brighter = Volume(scan().data.clip(0) + 20, TURNED)
+    large = Box((-60.0, -30.0, -24.0), (57.0, 30.0, 36.0))
+    found = predictor()(ct=brighter, box=large)
+    assert "is it in HU" in found.warnings[0]
+    assert "longer than what the network sees" in found.warnings[1]
+    half = scan().data[:, :21]
+    cut = predictor()(ct=(half, TURNED), box=BOX)
+    assert any("edge of the scan, so perhaps cut" in warning for warning in cut.warnings)

@@ -1,0 +1,169 @@
+"""What is written of a prediction, and many patients one after the other."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.prediction.predictor import Prediction
+from pipeline.common.errors import DataError, ResourceError, UsageError
+from pipeline.prediction.cohort import predict_cohort, read_cohort_table
+from pipeline.prediction.options import read_box
+from pipeline.prediction.patient import PatientScans, load_predictor, predict_patient
+from pipeline.prediction.write import write_prediction
+
+AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
+NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")
+CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9)
+
+
+def prediction(**changes: Any) -> Prediction:
+    labels = np.zeros((20, 20, 16), np.uint8)
+    labels[4:8, 4:8, 4:8] = 5
+    labels[10:12, 10:12, 10:12] = 1
+    image = np.random.default_rng(0).uniform(-500, 500, labels.shape).astype(np.float32)
+    found: dict[str, Any] = {
+        "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
+        "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
+        "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")},
+        "registration": None, "warnings": ("not found: pulmonary artery",),
+    }  # fmt: skip
+    return Prediction(**found | changes)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights.safetensors").write_bytes(b"weights")
+    return tmp_path / "model"
+
+
+def write(out: Path, model: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
+    inputs = {"ct": "=x.nii"}
+    return write_prediction(
+        out, prediction(**changes), CARD, codes=codes, inputs=inputs, model=model, seconds=1.0
+    )
+
+
+def test_all_that_is_promised_is_written(tmp_path: Path, model: Path) -> None:
+    record = write(tmp_path / "out", model)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "labels_ct.nii.gz", "preview.png", "run.json", "volumes.csv",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
+    assert record["confidence"]["PA"] is None
+    assert record["warnings"] == ["not found: pulmonary artery"]
+    labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
+    assert set(np.unique(labels.dataobj)) == {0, 205, 500}
+    np.testing.assert_array_equal(labels.affine, AFFINE)
+    with Image.open(tmp_path / "out/preview.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_volumes_are_millilitres_and_the_mass_is_the_myocardium_s(tmp_path: Path, model: Path) -> None:
+    write(tmp_path / "out", model)
+    table = pd.read_csv(tmp_path / "out/volumes.csv").set_index("structure")
+    assert table.loc["Myo", "volume_ml"] == pytest.approx(64 * 10 / 1000)
+    assert table.loc["Myo", "mass_g"] == pytest.approx(0.64 * 1.05, abs=1e-3)
+    assert table.loc["LV", "volume_ml"] == pytest.approx(8 * 10 / 1000)
+    assert table["mass_g"].notna().sum() == 1
+
+
+def test_index_codes_and_the_mr_grid(tmp_path: Path, model: Path) -> None:
+    mr_labels = Volume(np.full((9, 9, 9), 7, np.uint8), np.eye(4))
+    image = Volume(np.ones((9, 9, 9), np.float32), np.eye(4))
+    write(tmp_path / "out", model, "index", mr=image, mr_labels=mr_labels)
+    assert set(np.unique(nib.load(tmp_path / "out/labels_mr.nii.gz").dataobj)) == {7}
+
+
+def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").touch()
+    with pytest.raises(UsageError, match="holds other files"):
+        write(tmp_path / "mine", model)
+    assert (tmp_path / "mine/thesis.tex").exists()
+    write(tmp_path / "out", model)
+    write(tmp_path / "out", model)  # an earlier prediction is replaced
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is no folder"):
+        write(tmp_path / "file", model)
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="cannot be written"):
+        write(tmp_path / "file/out", model)
+
+
+class Fake:
+    """A predictor that fails for a CT of the name bad."""
+
+    card = CARD
+
+    def __init__(self) -> None:
+        self.calls: list[Path] = []
+
+    def __call__(self, ct: Path, mr: Path | None, box: Box | None, progress: Any) -> Prediction:
+        self.calls.append(ct)
+        if ct.name == "bad.nii":
+            raise ValueError(f"CT {ct}: is not a NIfTI file")
+        return prediction()
+
+
+def test_one_bad_patient_stops_no_other_and_a_rerun_does_the_rest(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "t.csv").write_text("patient,ct,mr\na,a.nii,\nb,bad.nii,\nc,c.nii,\n")
+    patients = read_cohort_table(tmp_path / "t.csv")
+    fake: Any = Fake()
+    with pytest.raises(DataError, match=r"1 of 3 patients were not segmented:\n  b: CT .*bad.nii: is not"):
+        predict_cohort(fake, model, patients, tmp_path / "out", codes="mmwhs")
+    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["a", "c"]
+    again: Any = Fake()
+    with pytest.raises(DataError, match="1 of 3"):
+        predict_cohort(again, model, patients, tmp_path / "out", codes="mmwhs")
+    assert [ct.name for ct in again.calls] == ["bad.nii"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,ct\na,b\n", "needs the columns patient"),
+        ("patient,age\na,b\n", "needs the columns patient"),
+        ("patient,ct\n", "has no rows"),
+        ("patient,ct\na,x\nA,y\n", "row 3: patient A a second time"),
+        ("patient,ct\n../a,x\n", "row 2: '../a' is no name for a folder"),
+        ("patient,ct\n.a,x\n", "is no name for a folder"),
+        ("patient,ct,mr\na,,\n", "row 2: patient a has neither"),
+    ],
+)
+def test_bad_tables_name_the_row(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_cohort_table(tmp_path / "t.csv")
+
+
+def test_a_missing_table_and_model_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv is not a table"):
+        read_cohort_table(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"card\.json not found: --model takes a folder"):
+        load_predictor(tmp_path, "cpu")
+
+
+def test_no_scan_is_a_usage_error(tmp_path: Path, model: Path) -> None:
+    fake: Any = Fake()
+    with pytest.raises(UsageError, match="--ct, --mr or both"):
+        predict_patient(fake, model, PatientScans("p", None, None), tmp_path / "out", codes="mmwhs", box=None)
+
+
+@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf"])
+def test_a_box_is_two_corners(text: str) -> None:
+    with pytest.raises(UsageError, match="--box must be"):
+        read_box(text)
+    assert read_box("-1, -2 -3 4 5 6") == Box((-1.0, -2.0, -3.0), (4.0, 5.0, 6.0))
