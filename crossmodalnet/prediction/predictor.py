@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from crossmodalnet.prediction.registered import (
 from crossmodalnet.prediction.restore import restore_labels
 from crossmodalnet.prediction.scans import Scan, as_volume, doubts
 from crossmodalnet.prediction.segment import segment
-from crossmodalnet.processes.parallel import run_parallel
+from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.registration.quality import Quality
 
 ATLASES = "atlases.safetensors"
@@ -172,8 +171,10 @@ class Predictor:
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered:
                 progress("label map on the MR's grid")
-                mr_labels = _alone(
-                    labels_on_mr, BackWork(labels, mr_volume, registered.transform), ATLAS_SEED
+                mr_labels = run_alone(
+                    labels_on_mr,
+                    BackWork(labels, mr_volume, registered.transform),
+                    environment=_seeded(ATLAS_SEED),
                 )
         quality = registered.quality if registered else None
         return Prediction(
@@ -194,12 +195,12 @@ class Predictor:
         recipe, registered = self._recipe, None
         if ct is not None and mr is not None:
             work = RegisterWork(ct, mr, recipe.align, folder)
-            registered = _alone(register_scans, work, str(recipe.align.seed))
+            registered = run_alone(register_scans, work, environment=_seeded(str(recipe.align.seed)))
         if box is None:
             image, modality = (ct, Modality.CT) if ct is not None else (mr, Modality.MR)
             assert image is not None
             search = BoxWork(image, modality, self._atlases, recipe.atlas_spacing_mm)
-            box = _alone(find_box, search, ATLAS_SEED)
+            box = run_alone(find_box, search, environment=_seeded(ATLAS_SEED))
         return registered, box
 
     def _segment(
@@ -228,10 +229,9 @@ class Predictor:
         return labels, _confidence(probabilities), warnings
 
 
-def _alone(function: Callable[[Any], Any], work: Any, seed: str) -> Any:
-    """Run in a process of its own, whose environment makes ANTs reproducible; it must not have been imported before."""
-    ((_, result),) = run_parallel(function, [work], workers=1, environment={"ANTS_RANDOM_SEED": seed})
-    return result
+def _seeded(seed: str) -> dict[str, str]:
+    """Environment in which ANTs is reproducible, which it reads when it is imported."""
+    return {"ANTS_RANDOM_SEED": seed}
 
 
 def _stored(volume: Volume) -> Volume:
