@@ -137,10 +137,12 @@ def test_mr_alone_is_segmented_on_its_own_grid() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (np.full((20, 20, 20), 5.0), "CT has no contrast: every voxel is 5"),
-        (np.full((20, 20, 20), np.nan), "CT has voxels that are not finite"),
-        (np.zeros((20, 20, 20, 3)), "CT must have three axes"),
+        (np.full((20, 20, 20), 5.0), "CT: has no contrast: every voxel is 5"),
+        (np.full((20, 20, 20), np.nan), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20, 3)), "CT: must have three axes"),
         (np.zeros((20, 20, 1)), "too few for a scan of a heart"),
+        (np.full((20, 20, 20), 1e300), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20), complex), "type complex128, not plain numbers"),
     ],
 )
 def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
@@ -151,8 +153,23 @@ def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> 
 def test_a_scan_without_places_is_refused() -> None:
     with pytest.raises(ValueError, match="does not say where its voxels lie"):
         predictor()(ct=(scan().data, np.diag([1.0, 0, 1, 1])), box=BOX)
+    with pytest.raises(ValueError, match="degenerate spacing"):
+        predictor()(ct=(scan().data, np.diag([1.0, 1, 50, 1])), box=BOX)
+    with pytest.raises(ValueError, match="affine must be 4 x 4"):
+        predictor()(ct=(scan().data, np.eye(3)), box=BOX)
     with pytest.raises(TypeError, match="must be a path"):
         predictor()(ct=3, box=BOX)
+
+
+def test_a_spacing_of_zero_in_the_header_is_not_repaired_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii"
+    nib.save(nib.Nifti1Image(scan().data, TURNED), path)
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(0).tobytes()  # pixdim[1]
+    path.write_bytes(content)
+    message = r"ct\.nii: does not say where its voxels lie \(degenerate spacing \(pixdim\): 0 x"
+    with pytest.raises(ValueError, match=message):
+        predictor()(ct=path, box=BOX)
 
 
 def test_one_modality_needs_a_network_trained_for_it() -> None:
