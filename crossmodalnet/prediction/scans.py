@@ -19,8 +19,6 @@ from crossmodalnet.labels import Modality
 # Path, nibabel or SimpleITK image, volume, or voxels with an affine.
 Scan = Any
 
-# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
-AIR_HU = -300.0
 MIN_VOXELS_PER_AXIS = 8
 
 
@@ -88,21 +86,3 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
     return Volume(data, np.asarray(affine, np.float64))
-
-
-def doubts(volume: Volume, modality: Modality) -> list[str]:
-    """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
-    found = []
-    low = float(volume.data.min())
-    if modality is Modality.CT and low > AIR_HU:
-        found.append(
-            f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): is it in HU, and is it a CT?"
-        )
-    if modality is Modality.MR and low < AIR_HU:
-        found.append(f"MR has voxels down to {low:g}: is it an MR, not a CT?")
-    axes = volume.affine[:3, :3] / np.array(volume.spacing_mm)
-    if (skew := float(np.abs(axes.T @ axes - np.eye(3)).max())) > 1e-3:
-        found.append(
-            f"{modality.name} has axes that are not at right angles (cosine {skew:.3f}): gantry tilt?"
-        )
-    return found

@@ -67,7 +67,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
         raise ResourceError(f"{scans.name}: not enough memory for scans of this size") from error
     seconds = time.monotonic() - start
     record = write_prediction(out, found, predictor.card, origin=origin, seconds=seconds)
-    for warning in found.warnings:
-        logger.warning("%s: look at this: %s", scans.name, warning)
+    for doubt in found.doubts:
+        logger.warning("%s: look at this: %s", scans.name, doubt.says)
     logger.info("%s: written to %s (%.0f s)", scans.name, out, seconds)
     return record

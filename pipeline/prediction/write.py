@@ -157,7 +157,7 @@ def _record(
     return {
         "note": NOTE,
         "made_from": origin.as_record(),
-        "warnings": list(found.warnings),
+        "quality_flags": [{"flag": doubt.flag.value, "says": doubt.says} for doubt in found.doubts],
         "label_values": by_code if origin.codes == "mmwhs" else by_index,
         "volumes_ml": {
             name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.prediction.doubts import Doubt, Flag
 from crossmodalnet.prediction.predictor import Prediction
 from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.prediction.cohort import predict_cohort, read_cohort_table
@@ -35,7 +36,7 @@ def prediction(**changes: Any) -> Prediction:
         "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
         "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
         "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")},
-        "registration": None, "warnings": ("not found: pulmonary artery",),
+        "registration": None, "doubts": (Doubt(Flag.MISSING, "not found: pulmonary artery"),),
     }  # fmt: skip
     return Prediction(**found | changes)
 
@@ -52,7 +53,7 @@ def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
     }  # fmt: skip
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
     assert record["confidence"]["PA"] is None
-    assert record["warnings"] == ["not found: pulmonary artery"]
+    assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
     labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
     assert set(np.unique(labels.dataobj)) == {0, 205, 500}
     np.testing.assert_array_equal(labels.affine, AFFINE)
