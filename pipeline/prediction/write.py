@@ -7,6 +7,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -81,15 +82,22 @@ def write_prediction(
 
 
 def check_target(folder: Path) -> None:
-    """Refuse to replace what is not an earlier prediction.
+    """Refuse to replace what is not an earlier prediction, and what will not be writable, before the work is done.
 
     Raises:
         UsageError: the folder holds something else, or is a file.
+        ResourceError: nothing can be written there.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder} is no folder: choose another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
         raise UsageError(f"{folder} holds other files and would be replaced: choose another --out")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
 
 
 def is_done(folder: Path) -> bool:
