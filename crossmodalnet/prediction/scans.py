@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossmodalnet.formats.itk_image import from_itk
 from crossmodalnet.formats.read import read_scan
-from crossmodalnet.imaging.inspect import geometry_problems
+from crossmodalnet.imaging.inspect import MAX_SPACING_MM, MIN_AXES_VOLUME
 from crossmodalnet.imaging.untrusted import UntrustedImage
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
@@ -77,8 +77,7 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    if problems := geometry_problems(affine, pixdim_mm):
-        raise ValueError(f"does not say where its voxels lie ({problems[0].what}): {problems[0].remedy}")
+    _check_places(affine, pixdim_mm)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         data = data.astype(np.float32)
     if not np.isfinite(data).all():
@@ -86,3 +85,17 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
     return Volume(data, np.asarray(affine, np.float64))
+
+
+def _check_places(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
+    """Refuse what `inspect_file` refuses in files of a training; nibabel repairs a spacing of zero in silence."""
+    remedy = "export the scan again with its true geometry"
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    for name, values in (("affine", spacing_mm), ("pixdim", pixdim_mm)):
+        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
+            listed = " x ".join(f"{value:g}" for value in values)
+            raise ValueError(
+                f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm: {remedy}"
+            )
+    if not abs(np.linalg.det(affine[:3, :3])) >= MIN_AXES_VOLUME * spacing_mm.prod():
+        raise ValueError(f"does not say where its voxels lie (its axes are not independent): {remedy}")

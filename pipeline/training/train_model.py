@@ -168,16 +168,17 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
         PipelineError: as `run_training`.
     """
     cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
-    trainer, state = run_training(params, cohort, seed, processes)
+    curve = of_run(CURVES, params.name, seed).with_suffix(".csv")
+    trainer, state = run_training(params, cohort, seed, processes, curve)
     if processes.is_main:
         card = make_card(params, seed, cohort, state)
         folder = of_run(MODELS, params.name, seed)
         save_model(folder, card, state.best, trainer.last_weights(), trainer.candidates())
-        write_curves(of_run(CURVES, params.name, seed).with_suffix(".csv"), state.rows)
+        write_curves(curve, state.rows)  # a training that was finished before has no epoch left to write it
 
 
 def run_training(
-    params: ModelParams, cohort: Cohort, seed: int, processes: Processes
+    params: ModelParams, cohort: Cohort, seed: int, processes: Processes, curve: Path | None = None
 ) -> tuple[Trainer, TrainingState]:
     """Train one network to the end of its budget; every process calls this.
 
@@ -186,6 +187,7 @@ def run_training(
         cohort: pairs to train on.
         seed: seed of the first weights, the order of samples and their augmentation.
         processes: processes that train together.
+        curve: file of the curve, written anew after every epoch.
 
     Raises:
         UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.
@@ -213,7 +215,7 @@ def run_training(
     )
     work = find_work(params, cohort, seed)
     target = _target(params, cohort, seed)
-    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target)
+    trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target, curve)
     return trainer, trainer.run()
 
 

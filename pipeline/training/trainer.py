@@ -24,7 +24,7 @@ from pipeline.models.checkpoint import (
     write_checkpoint,
 )
 from pipeline.training.budget import make_budget
-from pipeline.training.curves import EpochSums, Row, balanced_loss
+from pipeline.training.curves import EpochSums, Row, balanced_loss, write_curves
 from pipeline.training.learner import Learner
 from pipeline.training.params import TrainParams
 from pipeline.training.progress import TrainingProgress, peak_memory_mb
@@ -50,6 +50,7 @@ class Trainer:
         processes: processes that train together.
         work: folder of the checkpoint, used by the main process alone.
         target: the domain to adapt to, if there is one.
+        curve: file of the curve, written anew after every epoch, so that it can be looked at while training.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Trainer:
         processes: Processes,
         work: Path,
         target: TargetDomain | None = None,
+        curve: Path | None = None,
     ) -> None:
         self._learner = learner
         self._training = training
@@ -71,6 +73,7 @@ class Trainer:
         self._processes = processes
         self._work = work
         self._target = target
+        self._curve = curve
         self._budget = make_budget(params, training.steps_per_epoch, processes)
         self._checkpoint = work / CHECKPOINT
         self._state = TrainingState(EpochSums.start(learner.names, learner.measures))
@@ -176,6 +179,8 @@ class Trainer:
             peak_memory_mb=memory,
         )
         state.rows.append(row)
+        if self._curve is not None and self._processes.is_main:
+            write_curves(self._curve, state.rows)
         progress.epoch(row, validated=validated)
         state.epoch += 1
         state.sums = EpochSums.start(self._learner.names, self._learner.measures)

@@ -75,6 +75,13 @@ def test_kill_resumes_from_the_last_checkpoint_bit_for_bit(cohort, undisturbed, 
     assert (_outputs(cohort), _losses(cohort)) == undisturbed
 
 
+def test_the_curve_can_be_looked_at_while_training(cohort, set_params, steps):
+    found = []
+    steps[1][7] = lambda: found.append(_losses(cohort))  # in the third epoch
+    _train()
+    assert found == [_losses(cohort)[:3]]  # heading and two epochs
+
+
 def test_sigterm_resumes_at_the_very_step(cohort, undisturbed, steps):
     taken, at = steps
     at[5] = lambda: signal.raise_signal(signal.SIGTERM)
