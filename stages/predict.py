@@ -8,7 +8,7 @@ import typer
 
 logger = logging.getLogger(__name__)
 
-SCAN = "NIfTI, NRRD or MetaImage file, or a folder with one DICOM series"
+SCAN = "NIfTI, NRRD or MetaImage file, or a folder with a DICOM series"
 
 
 def main(
@@ -23,6 +23,12 @@ def main(
     box: Annotated[
         str | None,
         typer.Option(help="heart box, 'x y z x y z' in mm (RAS): lowest and highest corner; default: found"),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOM series by description, number or UID, where a folder has several; repeatable"
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
@@ -43,10 +49,12 @@ def main(
 
     if labels not in CODES:
         raise UsageError(f"--labels must be {' or '.join(CODES)}, got {labels}")
-    if cohort is not None and (ct or mr or box):
-        raise UsageError("--cohort stands in place of --ct, --mr and --box")
+    if cohort is not None and (ct or mr or box or series):
+        raise UsageError("--cohort stands in place of --ct, --mr, --series and --box")
     heart = read_box(box) if box is not None else None
-    patients = [PatientScans(out.name, ct, mr)] if cohort is None else read_cohort_table(cohort)
+    patients = (
+        [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
+    )
     logger.info(NOTE)
     predictor = load_predictor(model, device)
     if cohort is not None:

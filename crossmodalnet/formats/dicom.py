@@ -1,5 +1,7 @@
-"""A folder with one DICOM series, read as one volume, or refused: a slice that lacks would bend the heart."""
+"""A DICOM series in a folder, read as one volume, or refused: a slice that lacks would bend the heart."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -10,18 +12,28 @@ from crossmodalnet.formats.itk_image import from_itk, header_reader, last_line, 
 from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage
 
 MAX_FILES = 10_000
+MAX_SERIES = 50
 # Positions are written with a few decimals; a slice that lacks doubles a gap.
 GAP_TOLERANCE = 0.05
 
 
-def read_dicom_series(folder: Path, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
-    """Read the only series of a folder, slices sorted by position; values are rescaled (CT: HU).
+def read_dicom_series(
+    folder: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = ()
+) -> UntrustedImage:
+    """Read a series of a folder, slices sorted by position; values are rescaled (CT: HU).
+
+    Args:
+        folder: folder of the files; folders in it are not searched.
+        max_voxels: most voxels that are believed.
+        series: names, one of which tells the series where there are several: its description or a part of it, its
+            number or its UID.
 
     Raises:
-        ValueError: no series, several, a link that leads out of the folder, slices of different sizes, of unequal
-            distances or at one place, damaged, or implausibly large; the message does not name the folder.
+        ValueError: no series, several (lists them), a link that leads out of the folder, slices of different sizes, of
+            unequal distances, at one place or of a tilted gantry, damaged, or implausibly large; the message does not
+            name the folder.
     """
-    files = _files(folder)
+    files = _files(folder, series)
     if len(files) == 1:
         return read_itk(files[0], "dicom", max_voxels)
     _check_slices(files, max_voxels)
@@ -34,8 +46,23 @@ def read_dicom_series(folder: Path, max_voxels: int = MAX_VOXELS) -> UntrustedIm
         raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
 
 
-def _files(folder: Path) -> list[Path]:
-    """Give the files of the only series, in the order of their positions."""
+@dataclass(frozen=True)
+class _Series:
+    """What tells a series from the others of a folder, as its first file has it."""
+
+    uid: str
+    number: str
+    modality: str
+    description: str
+    num_files: int
+
+    def __str__(self) -> str:
+        title = self.description or "without a description"
+        return f"{title} ({self.modality or 'modality unknown'}, number {self.number or '?'}, {self.num_files} files)"
+
+
+def _files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Give the files of the only series, or of the one that is named, in the order of their positions."""
     entries = list(islice(folder.iterdir(), MAX_FILES + 1))
     if len(entries) > MAX_FILES:
         raise ValueError(f"holds more than {MAX_FILES} files, no series does")
@@ -44,20 +71,55 @@ def _files(folder: Path) -> list[Path]:
         raise ValueError(f"holds {odd[0]}, which is no regular file")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]) if series else ()
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        if not uids:
+            raise ValueError("holds no DICOM series (folders in it are not searched)")
+        files = {uid: _of_series(folder, uid) for uid in uids[:MAX_SERIES]}
     except RuntimeError as error:
         raise ValueError(f"cannot be read as DICOM ({last_line(error)})") from error
-    if len(series) != 1:
+    if len(uids) == 1:
+        return files[uids[0]]
+    found = [_described(uid, files[uid]) for uid in uids[:MAX_SERIES]]
+    chosen = _chosen(found, names)
+    if len(chosen) != 1:
+        which = "none of them is" if names and not chosen else "one must be"
         raise ValueError(
-            "holds no DICOM series" if not series else
-            f"holds {len(series)} DICOM series: give each a folder of its own"
-        )  # fmt: skip
-    files = [Path(name) for name in names]
+            f"holds {len(uids)} DICOM series, {which} named by description, number or UID: "
+            + "; ".join(map(str, found))
+        )
+    return files[chosen[0].uid]
+
+
+def _of_series(folder: Path, uid: str) -> list[Path]:
+    files = [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
     home = folder.resolve()
     if away := [file.name for file in files if home not in file.resolve().parents]:
         raise ValueError(f"{away[0]} is a link that leaves the folder")
     return files
+
+
+def _described(uid: str, files: Sequence[Path]) -> _Series:
+    header = header_reader(files[0], "dicom")
+    number, modality, description = (
+        "".join(c for c in header.GetMetaData(tag) if c.isprintable()).strip()
+        if header.HasMetaDataKey(tag)
+        else ""
+        for tag in ("0020|0011", "0008|0060", "0008|103e")
+    )
+    return _Series(uid, number, modality, description, len(files))
+
+
+def _chosen(found: Sequence[_Series], names: Sequence[str]) -> list[_Series]:
+    """Those that are named; by a part of the description only where no name fits as a whole."""
+    wanted = {name.strip().casefold() for name in names if name.strip()}
+    whole = [
+        series
+        for series in found
+        if wanted & {series.uid, series.number, series.description.casefold()} - {""}
+    ]
+    return whole or [
+        series for series in found if any(name in series.description.casefold() for name in wanted)
+    ]
 
 
 def _check_slices(files: list[Path], max_voxels: int) -> None:
@@ -75,8 +137,15 @@ def _check_slices(files: list[Path], max_voxels: int) -> None:
     normal = directions[0].reshape(3, 3)[:, 2]
     places = np.array([np.dot(header.GetOrigin(), normal) for header in headers])
     gaps = np.abs(np.diff(places))
+    steps = np.diff([header.GetOrigin() for header in headers], axis=0)
+    drift = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
     if gaps.min() < 1e-3:
         raise ValueError("several slices at one place (time frames, echoes?): give one volume")
+    if drift.max() > GAP_TOLERANCE * np.median(gaps):
+        raise ValueError(
+            f"slices are shifted by {drift.max():.2f} mm from one to the next: a tilted gantry, whose voxels lie on no "
+            "right-angled grid; have it corrected where the scan was made, or resample it"
+        )
     if gaps.max() - gaps.min() > GAP_TOLERANCE * np.median(gaps):
         raise ValueError(
             f"slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart: a slice lacks, or spacing varies"

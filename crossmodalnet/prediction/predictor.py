@@ -140,6 +140,7 @@ class Predictor:
         mr: Scan | None = None,
         box: Box | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        series: Sequence[str] = (),
     ) -> Prediction:
         """Segment a patient.
 
@@ -148,6 +149,7 @@ class Predictor:
             mr: MR, likewise.
             box: heart box, in the world of the CT, or of the MR alone; found by the atlases where None.
             progress: is told each step before it begins.
+            series: names of DICOM series, where a folder has several; see `as_volume`.
 
         Raises:
             ValueError: a scan cannot be used, no heart is found, or the network cannot do with one modality.
@@ -162,8 +164,8 @@ class Predictor:
         if box is None and not self._atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart box")
         progress("reading")
-        ct_volume = None if ct is None else as_volume(ct, Modality.CT)
-        mr_volume = None if mr is None else as_volume(mr, Modality.MR)
+        ct_volume = None if ct is None else as_volume(ct, Modality.CT, series)
+        mr_volume = None if mr is None else as_volume(mr, Modality.MR, series)
         doubts = [
             doubt
             for volume, modality in ((ct_volume, Modality.CT), (mr_volume, Modality.MR))

@@ -1,6 +1,7 @@
 """What a user hands in as a scan, as a volume that has been checked."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-def as_volume(scan: Scan, modality: Modality) -> Volume:
+def as_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> Volume:
     """Read a scan.
 
     Args:
-        scan: path of a NIfTI, NRRD or MetaImage file or of a folder with one DICOM series; nibabel or SimpleITK image;
+        scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
             `Volume`; or voxels `(i, j, k)` with their affine (voxel index to RAS, mm).
         modality: what the scan is said to be, for messages.
+        series: names, one of which tells the series of a folder that has several: description, number or UID.
 
     Returns:
         float32 voxels; CT in HU.
@@ -39,16 +41,16 @@ def as_volume(scan: Scan, modality: Modality) -> Volume:
     """
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
     try:
-        data, affine, pixdim_mm = _parts(scan)
+        data, affine, pixdim_mm = _parts(scan, series)
         return _checked(data, affine, pixdim_mm)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _parts(scan: Scan) -> tuple[Any, Any, Any]:
+def _parts(scan: Scan, series: Sequence[str]) -> tuple[Any, Any, Any]:
     """Give voxels, affine, and spacings as the header has them."""
     if isinstance(scan, str | os.PathLike):
-        return _of_untrusted(read_scan(Path(scan)))
+        return _of_untrusted(read_scan(Path(scan), series=series))
     if isinstance(scan, sitk.Image):
         return _of_untrusted(from_itk(scan))
     if isinstance(scan, nib.spatialimages.SpatialImage):

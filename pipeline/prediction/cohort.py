@@ -43,7 +43,7 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
         seen.add(name.lower())
         files = {column: path.parent / cell if cell else None for column, cell in cells.items()}
-        patients.append(PatientScans(name, **files))
+        patients.append(PatientScans(name, files["ct"], files["mr"]))
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")
     if not patients:

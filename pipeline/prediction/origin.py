@@ -15,11 +15,19 @@ from pipeline.runtime.work import file_digest
 
 @dataclass(frozen=True)
 class PatientScans:
-    """A patient's scans: files, or folders of DICOM; at least one of the two."""
+    """A patient's scans: files, or folders of DICOM; at least one of the two.
+
+    Attributes:
+        name: name of the patient, for messages.
+        ct: file or folder of the CT.
+        mr: file or folder of the MR.
+        series: names of DICOM series, where a folder has several.
+    """
 
     name: str
     ct: Path | None
     mr: Path | None
+    series: tuple[str, ...] = ()
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -52,6 +60,7 @@ class Origin:
                 name: {"path": str(path), "sha256": self.scan_digests[name]}
                 for name, path in self.scans.paths.items()
             },
+            "series": list(self.scans.series),
             "model_sha256": self.model_digest,
             "labels": self.codes,
             "box_given_mm": None if self.box is None else [list(self.box.low_mm), list(self.box.high_mm)],

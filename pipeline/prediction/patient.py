@@ -58,7 +58,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
         logger.info("%s: %s (%.0f s)", scans.name, step, time.monotonic() - start)
 
     try:
-        found = predictor(ct=scans.ct, mr=scans.mr, box=origin.box, progress=tell)
+        found = predictor(ct=scans.ct, mr=scans.mr, box=origin.box, progress=tell, series=scans.series)
     except (ValueError, RuntimeError) as error:
         if "out of memory" in str(error).lower():
             raise ResourceError(f"{scans.name}: {error}: try --device cpu") from error

@@ -54,10 +54,36 @@ def test_a_lacking_slice_is_seen(image: sitk.Image, series: WriteSeries, tmp_pat
         read_scan(series(tmp_path / "scan", image, leave_out=3))
 
 
-def test_two_series_are_refused(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
-    series(tmp_path / "scan", image)
-    with pytest.raises(ValueError, match="holds 2 DICOM series: give each a folder of its own"):
-        read_scan(series(tmp_path / "scan", image, series="2"))
+def test_a_tilted_gantry_is_seen(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    series(tmp_path, image, shift_mm=0.3)
+    with pytest.raises(ValueError, match=r"shifted by 0\.30 mm from one to the next: a tilted gantry"):
+        read_scan(tmp_path)
+
+
+@pytest.fixture
+def study(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> Path:
+    """Two series in one folder; the second is brighter by 5."""
+    series(tmp_path, image, "1", t0008103e="Heart 0.75", t00200011="3")
+    series(tmp_path, image + 5, "2", t0008103e="Heart 0.75 late", t00200011="12")
+    return tmp_path
+
+
+def test_several_series_are_listed(study: Path) -> None:
+    listed = r"Heart 0\.75 \(CT, number 3, 6 files\); Heart 0\.75 late \(CT, number 12, 6 files\)"
+    with pytest.raises(ValueError, match=rf"holds 2 DICOM series, one must be named .*: {listed}"):
+        read_scan(study)
+    with pytest.raises(ValueError, match="holds 2 DICOM series, none of them is named"):
+        read_scan(study, series=["1"])
+    with pytest.raises(ValueError, match="one must be named"):
+        read_scan(study, series=["heart"])
+
+
+@pytest.mark.parametrize(
+    ("names", "brighter"),
+    [(["heart 0.75"], 0), (["LATE"], 5), (["3"], 0), (["12"], 5), (["1.2.3.2"], 5), (["other", "12"], 5)],
+)
+def test_a_series_is_named_by_description_number_or_uid(study: Path, names: list[str], brighter: int) -> None:
+    assert np.asarray(read_scan(study, series=names).image.dataobj).min() == -100 + brighter
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:

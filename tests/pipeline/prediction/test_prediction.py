@@ -114,7 +114,7 @@ class Fake:
     def __init__(self) -> None:
         self.calls: list[Path] = []
 
-    def __call__(self, ct: Path, mr: Path | None, box: Box | None, progress: Any) -> Prediction:
+    def __call__(self, ct: Path, mr: Path | None, **_: Any) -> Prediction:
         self.calls.append(ct)
         if ct.name == "bad.nii":
             raise ValueError(f"CT {ct}: is not a NIfTI file")
