@@ -18,7 +18,11 @@ def main(
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
     model: Annotated[Path, typer.Option(help="exported model folder")] = Path("exported/crossmodalnet/seed0"),
     labels: Annotated[
-        str, typer.Option(help="values of label maps: mmwhs (205 to 850) or index (1 to 7)")
+        str,
+        typer.Option(
+            help="values of label maps: mmwhs (205 to 850), index (1 to 7), totalsegmentator (1 to 7 as in its "
+            "heartchambers_highres) or totalsegmentator_v1"
+        ),
     ] = "mmwhs",
     box: Annotated[
         str | None,
@@ -40,15 +44,16 @@ def main(
     """
     import json as encoder
 
+    from crossmodalnet.labels.codes import CODE_SETS
     from pipeline.common.errors import UsageError
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
     from pipeline.prediction.origin import PatientScans, digest_model, origin_of
     from pipeline.prediction.patient import load_predictor, predict_patient
-    from pipeline.prediction.write import CODES, NOTE
+    from pipeline.prediction.write import NOTE
 
-    if labels not in CODES:
-        raise UsageError(f"--labels must be {' or '.join(CODES)}, got {labels}")
+    if labels not in CODE_SETS:
+        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort stands in place of --ct, --mr, --series and --box")
     heart = read_box(box) if box is not None else None

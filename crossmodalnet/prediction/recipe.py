@@ -1,5 +1,6 @@
 """All between a scan and the network's input, and back: what a model folder says beside its card."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from crossmodalnet.registration.align import AlignSettings
 
 RECIPE = "recipe.json"
 # Raised when a recipe of an earlier version would be read wrongly.
-VERSION = 1
+VERSION = 2
+MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,22 @@ def read_recipe(folder: Path) -> Recipe:
     path = folder / RECIPE
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is not a recipe: it has more than {MAX_BYTES} bytes")
     try:
-        recipe = TypeAdapter(Recipe).validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a recipe: {error}") from error
-    if recipe.version != VERSION:
-        raise ValueError(f"{path} is of version {recipe.version}, this crossmodalnet reads version {VERSION}")
+        content = json.loads(path.read_text("utf-8"))
+        found = content.get("version") if isinstance(content, dict) else None
+        if found != VERSION:
+            raise ValueError(
+                f"{path} is of version {found}, this crossmodalnet reads version {VERSION}: export the model again"
+            )
+        recipe = TypeAdapter(Recipe).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is not a recipe: {place}: {first['msg']}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
     if min(recipe.size) < 1 or max(recipe.size) > 1024 or not 0 < recipe.spacing_mm <= 10:
         raise ValueError(f"{path}: size {recipe.size} at {recipe.spacing_mm} mm is no working grid")
     return recipe

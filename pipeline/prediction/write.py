@@ -15,7 +15,8 @@ import pandas as pd
 import crossmodalnet
 from crossmodalnet.imaging.nifti import write_codes
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES, Modality, to_codes
+from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.labels.codes import CODE_SETS
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.predictor import Prediction
 from crossmodalnet.prediction.preview import preview
@@ -26,7 +27,6 @@ from pipeline.runtime.outputs import whole_folder, write_json
 # Of myocardium; ICRU Report 46 (1992) gives 1.06 for the blood-filled heart, cardiac imaging uses 1.05.
 MYOCARDIUM_G_PER_ML = 1.05
 NOTE = "Research software, not a medical device: not for diagnosis or treatment."
-CODES = ("mmwhs", "index")
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
@@ -109,6 +109,15 @@ def is_done(folder: Path, origin: Origin) -> bool:
     return isinstance(record, dict) and origin.made(record)
 
 
+def label_values(codes: str) -> dict[str, int]:
+    """Give the value of each structure in label maps, by abbreviation.
+
+    Args:
+        codes: key of `CODE_SETS`.
+    """
+    return {name: values[0] for name, values in CODE_SETS[codes].codes.items()}
+
+
 def volume_table(found: Prediction) -> pd.DataFrame:
     """Volumes in mL of each structure in each scan, and the myocardium's mass in g.
 
@@ -132,8 +141,10 @@ def volume_table(found: Prediction) -> pd.DataFrame:
 
 
 def _write_labels(path: Path, labels: Volume, codes: str) -> None:
-    values = to_codes(labels.data) if codes == "mmwhs" else labels.data.astype(np.int16)
-    write_codes(path, values, labels.affine)
+    table = np.zeros(len(STRUCTURES) + 1, np.int16)
+    for structure in STRUCTURES:
+        table[structure.index] = label_values(codes)[structure.abbreviation]
+    write_codes(path, table[labels.data], labels.affine)
 
 
 def _shown(
@@ -153,12 +164,11 @@ def _record(
     seconds: float,
     volumes: pd.DataFrame,
 ) -> dict[str, Any]:
-    by_code, by_index = ({s.abbreviation: getattr(s, key) for s in STRUCTURES} for key in ("code", "index"))
     return {
         "note": NOTE,
         "made_from": origin.as_record(),
         "quality_flags": [{"flag": doubt.flag.value, "says": doubt.says} for doubt in found.doubts],
-        "label_values": by_code if origin.codes == "mmwhs" else by_index,
+        "label_values": label_values(origin.codes),
         "volumes_ml": {
             name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}
             for name, own in volumes.groupby("modality", sort=False)

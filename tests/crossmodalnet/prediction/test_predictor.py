@@ -1,6 +1,7 @@
 """From scans in any form to label maps on their own grids; registration itself is tried in tests/integration."""
 
 from dataclasses import replace
+from itertools import permutations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,7 +82,10 @@ def test_the_label_map_lies_on_the_scans_own_grid() -> None:
     assert all(0.5 < value <= 1 for value in found.confidence.values())
 
 
-@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL", "ILA", "ARI", "LIP", "SPR"])
+ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)]
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_a_turned_scan_has_the_same_label_map_turned(codes: str) -> None:
     volume = scan()
     expected = predictor()(ct=volume, box=BOX).ct_labels

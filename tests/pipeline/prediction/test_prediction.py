@@ -77,6 +77,17 @@ def test_index_codes_and_the_mr_grid(tmp_path: Path) -> None:
     assert set(np.unique(nib.load(tmp_path / "out/labels_mr.nii.gz").dataobj)) == {7}
 
 
+@pytest.mark.parametrize(
+    ("codes", "myocardium", "left_ventricle"),
+    [("mmwhs", 205, 500), ("index", 5, 1), ("totalsegmentator", 1, 3), ("totalsegmentator_v1", 44, 46)],
+)
+def test_codes_of_others(tmp_path: Path, codes: str, myocardium: int, left_ventricle: int) -> None:
+    record = write(tmp_path / "out", codes)
+    values = np.asarray(nib.load(tmp_path / "out/labels_ct.nii.gz").dataobj)
+    assert values[5, 5, 5] == record["label_values"]["Myo"] == myocardium
+    assert values[11, 11, 11] == record["label_values"]["LV"] == left_ventricle
+
+
 def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").touch()
