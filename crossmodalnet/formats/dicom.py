@@ -33,7 +33,7 @@ def read_dicom_series(
             unequal distances, at one place or of a tilted gantry, damaged, or implausibly large; the message does not
             name the folder.
     """
-    files = _files(folder, series)
+    files = series_files(folder, series)
     if len(files) == 1:
         return read_itk(files[0], "dicom", max_voxels)
     _check_slices(files, max_voxels)
@@ -61,7 +61,7 @@ class _Series:
         return f"{title} ({self.modality or 'modality unknown'}, number {self.number or '?'}, {self.num_files} files)"
 
 
-def _files(folder: Path, names: Sequence[str]) -> list[Path]:
+def series_files(folder: Path, names: Sequence[str]) -> list[Path]:
     """Give the files of the only series, or of the one that is named, in the order of their positions."""
     entries = list(islice(folder.iterdir(), MAX_FILES + 1))
     if len(entries) > MAX_FILES:

@@ -1,6 +1,7 @@
 """What is written of one patient's prediction, whole or not at all."""
 
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,16 +14,20 @@ import numpy as np
 import pandas as pd
 
 import crossmodalnet
+from crossmodalnet.formats.dicom import series_files
 from crossmodalnet.imaging.nifti import write_codes
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.labels.codes import CODE_SETS
 from crossmodalnet.networks.common.card import ModelCard
+from crossmodalnet.prediction.dicom_seg import make_seg
 from crossmodalnet.prediction.predictor import Prediction
 from crossmodalnet.prediction.preview import preview
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.prediction.origin import Origin
 from pipeline.runtime.outputs import whole_folder, write_json
+
+logger = logging.getLogger(__name__)
 
 # Of myocardium; ICRU Report 46 (1992) gives 1.06 for the blood-filled heart, cardiac imaging uses 1.05.
 MYOCARDIUM_G_PER_ML = 1.05
@@ -30,7 +35,10 @@ NOTE = "Research software, not a medical device: not for diagnosis or treatment.
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
-OUTPUTS = {RUN, VOLUMES, PREVIEW, *(f"labels_{modality.value}.nii.gz" for modality in Modality)}
+OUTPUTS = {
+    RUN, VOLUMES, PREVIEW,
+    *(f"labels_{modality.value}{suffix}" for modality in Modality for suffix in (".nii.gz", ".dcm")),
+}  # fmt: skip
 
 
 def write_prediction(
@@ -67,6 +75,7 @@ def write_prediction(
             for modality, (_, labels) in maps.items():
                 if labels is not None:
                     _write_labels(new / f"labels_{modality.value}.nii.gz", labels, origin.codes)
+                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, card, origin)
             volumes = volume_table(found)
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
@@ -107,6 +116,23 @@ def is_done(folder: Path, origin: Origin) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and origin.made(record)
+
+
+def _write_seg(path: Path, labels: Volume, modality: Modality, card: ModelCard, origin: Origin) -> None:
+    """Write a DICOM segmentation where the scan was a series; a series that cannot be referred to has none."""
+    folder = origin.scans.paths.get(modality.value)
+    if folder is None or not folder.is_dir():
+        return
+    identity = (
+        f"{origin.scan_digests} {origin.scans.series} {origin.model_digest} {origin.box} {modality.value}"
+    )
+    try:
+        files = series_files(folder, origin.scans.series)
+        seg = make_seg(labels, files, f"{card.name}, seed {card.seed}", identity)
+    except ValueError as error:
+        logger.warning("%s: no DICOM segmentation: %s", modality.name, error)
+    else:
+        seg.save_as(path)
 
 
 def label_values(codes: str) -> dict[str, int]:

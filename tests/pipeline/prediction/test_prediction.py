@@ -88,6 +88,16 @@ def test_codes_of_others(tmp_path: Path, codes: str, myocardium: int, left_ventr
     assert values[11, 11, 11] == record["label_values"]["LV"] == left_ventricle
 
 
+def test_a_series_that_cannot_be_referred_to_has_no_dicom_segmentation_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "series").mkdir()
+    origin = origin_of(PatientScans("p", tmp_path / "series", None), "", codes="mmwhs", box=None)
+    write_prediction(tmp_path / "out", prediction(), CARD, origin=origin, seconds=1.0)
+    assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
+    assert not (tmp_path / "out/labels_ct.dcm").exists()
+
+
 def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").touch()

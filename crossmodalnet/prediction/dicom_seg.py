@@ -1,0 +1,129 @@
+"""A label map as a DICOM segmentation object (SEG) that refers to the series it was made from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import numpy as np
+
+import crossmodalnet
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.labels import STRUCTURES
+
+# SNOMED CT, as DICOM uses it: codes of DICOM's context groups 7150 (category) and 3010, 4042 and others (structures),
+# and SNOMED's own for the myocardium. The left ventricle qualifies the myocardium as the place that it is of.
+SCT = "SCT"
+ANATOMICAL_STRUCTURE = ("91723000", SCT, "Anatomical Structure")
+LEFT_VENTRICLE = ("87878005", SCT, "Left ventricle")
+CODES: dict[str, tuple[str, str, str]] = {
+    "LV": LEFT_VENTRICLE,
+    "RV": ("53085002", SCT, "Right ventricle"),
+    "LA": ("82471001", SCT, "Left atrium"),
+    "RA": ("73829009", SCT, "Right atrium"),
+    "Myo": ("74281007", SCT, "Myocardium"),
+    "AO": ("54247002", SCT, "Ascending aorta"),
+    "PA": ("81040000", SCT, "Pulmonary artery"),
+}
+ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
+# A hundredth of a millimetre: positions are written as decimals.
+PLACE_TOLERANCE_MM = 1e-2
+_LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -> Any:
+    """Make a SEG: a binary segment per structure that there is, numbered by its class index in order.
+
+    Args:
+        labels: class indices on the grid of the series, axes columns, rows, slices, as the reader of DICOM gives them.
+        files: files of the series in the order of the slices.
+        model: name of the model, for the algorithm's identification.
+        identity: what tells this label map from others; equal ones give equal UIDs.
+
+    Returns:
+        Dataset of pydicom, ready to be written.
+
+    Raises:
+        ValueError: no structure, or the series lacks what DICOM asks of it, or its slices are not those of the labels.
+    """
+    import highdicom
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+        _check_places(labels, sources)
+    except (InvalidDicomError, AttributeError, TypeError) as error:
+        raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error
+    present = [structure for structure in STRUCTURES if (labels.data == structure.index).any()]
+    if not present:
+        raise ValueError("a DICOM segmentation must hold a structure, got none")
+    numbers = np.zeros(len(STRUCTURES) + 1, np.uint8)
+    for number, structure in enumerate(present, 1):
+        numbers[structure.index] = number
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=f"CrossModalNet {model}"[:64],
+        family=_code(ARTIFICIAL_INTELLIGENCE),
+        version=crossmodalnet.__version__,
+    )
+    segments = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=structure.name,
+            segmented_property_category=_code(ANATOMICAL_STRUCTURE),
+            segmented_property_type=_code(CODES[structure.abbreviation]),
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            anatomic_regions=[_code(LEFT_VENTRICLE)] if structure.abbreviation == "Myo" else None,
+            display_color=highdicom.color.CIELabColor.from_rgb(*_rgb(structure.colour)),
+        )
+        for number, structure in enumerate(present, 1)
+    ]
+    try:
+        return highdicom.seg.Segmentation(
+            source_images=sources,
+            pixel_array=numbers[labels.data].transpose(2, 1, 0),  # slices, rows, columns
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=_uid(f"series {identity}"),
+            series_number=1000,
+            sop_instance_uid=_uid(f"instance {identity}"),
+            instance_number=1,
+            manufacturer="CrossModalNet, research software",
+            manufacturer_model_name=model[:64],
+            software_versions=crossmodalnet.__version__,
+            device_serial_number="0",
+            content_label="WHOLE_HEART",
+            content_description="Whole heart, not for diagnosis or treatment",
+            series_description="Whole-heart segmentation (research)",
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error
+
+
+def _check_places(labels: Volume, sources: Sequence[Any]) -> None:
+    """Refuse a series whose slices are not where the label map has them."""
+    if len(sources) != labels.data.shape[2]:
+        raise ValueError(f"the series has {len(sources)} files, the label map {labels.data.shape[2]} slices")
+    corners = np.array([[0, 0, k] for k in range(len(sources))], np.float64).T
+    places = labels.grid.to_world(corners).T * _LPS_FROM_RAS
+    theirs = np.array([[float(v) for v in source.ImagePositionPatient] for source in sources])
+    if (apart := float(np.abs(places - theirs).max())) > PLACE_TOLERANCE_MM:
+        raise ValueError(f"the slices of the series lie {apart:.2f} mm from those of the label map")
+
+
+def _code(parts: tuple[str, str, str]) -> Any:
+    import highdicom
+
+    value, scheme, meaning = parts
+    return highdicom.sr.CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
+
+
+def _uid(text: str) -> str:
+    """Derive a UID from a text (DICOM PS3.5 B.2: 2.25. and the number of a UUID)."""
+    return f"2.25.{uuid5(NAMESPACE_OID, f'crossmodalnet {text}').int}"
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
