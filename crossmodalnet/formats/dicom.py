@@ -18,7 +18,7 @@ GAP_TOLERANCE = 0.05
 
 
 def read_dicom_series(
-    folder: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = ()
+    folder: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = (), modality: str = ""
 ) -> UntrustedImage:
     """Read a series of a folder, slices sorted by position; values are rescaled (CT: HU).
 
@@ -27,13 +27,14 @@ def read_dicom_series(
         max_voxels: most voxels that are believed.
         series: names, one of which tells the series where there are several: its description or a part of it, its
             number or its UID.
+        modality: `CT` or `MR`: where there are several series and some say that they are of it, one of these is meant.
 
     Raises:
         ValueError: no series, several (lists them), a link that leads out of the folder, slices of different sizes, of
             unequal distances, at one place or of a tilted gantry, damaged, or implausibly large; the message does not
             name the folder.
     """
-    files = series_files(folder, series)
+    files = series_files(folder, series, modality)
     if len(files) == 1:
         return read_itk(files[0], "dicom", max_voxels)
     _check_slices(files, max_voxels)
@@ -61,8 +62,17 @@ class _Series:
         return f"{title} ({self.modality or 'modality unknown'}, number {self.number or '?'}, {self.num_files} files)"
 
 
-def series_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Give the files of the only series, or of the one that is named, in the order of their positions."""
+def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -> list[Path]:
+    """Give the files of the series that `read_dicom_series` reads, in the order of their positions.
+
+    Args:
+        folder: folder of the files; folders in it are not searched.
+        series: names, one of which tells the series where there are several.
+        modality: `CT`, `MR`, or empty for any.
+
+    Raises:
+        ValueError: no series, several of which none or more than one is meant, or a link that leads out of the folder.
+    """
     entries = list(islice(folder.iterdir(), MAX_FILES + 1))
     if len(entries) > MAX_FILES:
         raise ValueError(f"holds more than {MAX_FILES} files, no series does")
@@ -80,9 +90,9 @@ def series_files(folder: Path, names: Sequence[str]) -> list[Path]:
     if len(uids) == 1:
         return files[uids[0]]
     found = [_described(uid, files[uid]) for uid in uids[:MAX_SERIES]]
-    chosen = _chosen(found, names)
+    chosen = _chosen([one for one in found if modality and one.modality == modality] or found, series)
     if len(chosen) != 1:
-        which = "none of them is" if names and not chosen else "one must be"
+        which = "none of them is" if series and not chosen else "one must be"
         raise ValueError(
             f"holds {len(uids)} DICOM series, {which} named by description, number or UID: "
             + "; ".join(map(str, found))
@@ -110,7 +120,9 @@ def _described(uid: str, files: Sequence[Path]) -> _Series:
 
 
 def _chosen(found: Sequence[_Series], names: Sequence[str]) -> list[_Series]:
-    """Those that are named; by a part of the description only where no name fits as a whole."""
+    """Those that are named, by a part of the description only where no name fits as a whole; all without names."""
+    if not names:
+        return list(found)
     wanted = {name.strip().casefold() for name in names if name.strip()}
     whole = [
         series

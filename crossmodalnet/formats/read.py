@@ -9,13 +9,16 @@ from crossmodalnet.formats.kinds import SUFFIXES, format_of
 from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, read_untrusted
 
 
-def read_scan(path: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = ()) -> UntrustedImage:
+def read_scan(
+    path: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = (), modality: str = ""
+) -> UntrustedImage:
     """Read NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
 
     Args:
         path: file, or folder.
         max_voxels: most voxels that are believed.
         series: names, one of which tells the series of a folder that has several; see `read_dicom_series`.
+        modality: `CT` or `MR`, which tells likewise.
 
     Raises:
         ValueError: of no such format, damaged, truncated, or implausibly large; the message does not name the file.
@@ -27,7 +30,7 @@ def read_scan(path: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = 
         if kind == "nifti":
             return read_untrusted(path, max_voxels)
         if kind == "dicom":
-            return read_dicom_series(path, max_voxels, series)
+            return read_dicom_series(path, max_voxels, series, modality)
         if kind:
             return read_itk(path, kind, max_voxels)
     except OSError as error:

@@ -1,5 +1,6 @@
 """A label map as a DICOM segmentation object (SEG) that refers to the series it was made from."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,23 +81,25 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
         for number, structure in enumerate(present, 1)
     ]
     try:
-        return highdicom.seg.Segmentation(
-            source_images=sources,
-            pixel_array=numbers[labels.data].transpose(2, 1, 0),  # slices, rows, columns
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=segments,
-            series_instance_uid=_uid(f"series {identity}"),
-            series_number=1000,
-            sop_instance_uid=_uid(f"instance {identity}"),
-            instance_number=1,
-            manufacturer="CrossModalNet, research software",
-            manufacturer_model_name=model[:64],
-            software_versions=crossmodalnet.__version__,
-            device_serial_number="0",
-            content_label="WHOLE_HEART",
-            content_description="Whole heart, not for diagnosis or treatment",
-            series_description="Whole-heart segmentation (research)",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the patient's name of one part only, and the like
+            return highdicom.seg.Segmentation(
+                source_images=sources,
+                pixel_array=numbers[labels.data].transpose(2, 1, 0),  # slices, rows, columns
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=segments,
+                series_instance_uid=_uid(f"series {identity}"),
+                series_number=1000,
+                sop_instance_uid=_uid(f"instance {identity}"),
+                instance_number=1,
+                manufacturer="CrossModalNet, research software",
+                manufacturer_model_name=model[:64],
+                software_versions=crossmodalnet.__version__,
+                device_serial_number="0",
+                content_label="WHOLE_HEART",
+                content_description="Whole heart, not for diagnosis or treatment",
+                series_description="Whole-heart segmentation (research)",
+            )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error
 

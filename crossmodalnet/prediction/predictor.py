@@ -166,6 +166,8 @@ class Predictor:
         progress("reading")
         ct_volume = None if ct is None else as_volume(ct, Modality.CT, series)
         mr_volume = None if mr is None else as_volume(mr, Modality.MR, series)
+        if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
+            raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
         doubts = [
             doubt
             for volume, modality in ((ct_volume, Modality.CT), (mr_volume, Modality.MR))

@@ -29,8 +29,8 @@ def as_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> Vol
     Args:
         scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
             `Volume`; or voxels `(i, j, k)` with their affine (voxel index to RAS, mm).
-        modality: what the scan is said to be, for messages.
-        series: names, one of which tells the series of a folder that has several: description, number or UID.
+        modality: what the scan is said to be; in a folder of several series one of this modality is meant.
+        series: names, one of which tells the series of a folder that still has several: description, number or UID.
 
     Returns:
         float32 voxels; CT in HU.
@@ -41,16 +41,16 @@ def as_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> Vol
     """
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
     try:
-        data, affine, pixdim_mm = _parts(scan, series)
+        data, affine, pixdim_mm = _parts(scan, series, modality)
         return _checked(data, affine, pixdim_mm)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _parts(scan: Scan, series: Sequence[str]) -> tuple[Any, Any, Any]:
+def _parts(scan: Scan, series: Sequence[str], modality: Modality) -> tuple[Any, Any, Any]:
     """Give voxels, affine, and spacings as the header has them."""
     if isinstance(scan, str | os.PathLike):
-        return _of_untrusted(read_scan(Path(scan), series=series))
+        return _of_untrusted(read_scan(Path(scan), series=series, modality=modality.name))
     if isinstance(scan, sitk.Image):
         return _of_untrusted(from_itk(scan))
     if isinstance(scan, nib.spatialimages.SpatialImage):

@@ -127,7 +127,7 @@ def _write_seg(path: Path, labels: Volume, modality: Modality, card: ModelCard, 
         f"{origin.scan_digests} {origin.scans.series} {origin.model_digest} {origin.box} {modality.value}"
     )
     try:
-        files = series_files(folder, origin.scans.series)
+        files = series_files(folder, origin.scans.series, modality.name)
         seg = make_seg(labels, files, f"{card.name}, seed {card.seed}", identity)
     except ValueError as error:
         logger.warning("%s: no DICOM segmentation: %s", modality.name, error)

@@ -86,6 +86,20 @@ def test_a_series_is_named_by_description_number_or_uid(study: Path, names: list
     assert np.asarray(read_scan(study, series=names).image.dataobj).min() == -100 + brighter
 
 
+def test_of_several_series_one_of_the_modality_is_meant(
+    image: sitk.Image, series: WriteSeries, study: Path
+) -> None:
+    series(study, image + 9, "3", t00080060="MR", t0008103e="Heart SSFP")
+    assert np.asarray(read_scan(study, modality="MR").image.dataobj).min() == -100 + 9
+    names = ["heart 0.75 late", "ssfp"]
+    found = [read_scan(study, series=names, modality=modality) for modality in ("CT", "MR")]
+    assert [np.asarray(scan.image.dataobj).min() for scan in found] == [-100 + 5, -100 + 9]
+    with pytest.raises(ValueError, match="holds 3 DICOM series, none of them is named"):
+        read_scan(study, series=["ssfp"], modality="CT")
+    with pytest.raises(ValueError, match="holds 3 DICOM series, one must be named"):
+        read_scan(study, modality="CT")
+
+
 def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "a.txt").write_text("x")

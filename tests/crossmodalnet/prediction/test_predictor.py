@@ -190,6 +190,11 @@ def test_one_modality_needs_a_network_trained_for_it() -> None:
         predictor()()
 
 
+def test_one_scan_given_twice_is_no_pair() -> None:
+    with pytest.raises(ValueError, match="CT and MR are the same scan"):
+        predictor()(ct=scan(), mr=scan(), box=BOX)
+
+
 def test_without_atlases_a_box_is_needed() -> None:
     with pytest.raises(ValueError, match="give the heart box"):
         predictor()(ct=scan())
