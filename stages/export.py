@@ -17,14 +17,15 @@ def main(
     from pipeline.common.paths import EXPORT, MODELS, of_run
     from pipeline.cropping.params import CropParams
     from pipeline.evaluation.params import EvaluateParams
-    from pipeline.exporting.export_model import export_model, make_recipe
+    from pipeline.exporting.export_model import Preparation, export_model
     from pipeline.exporting.params import ExportParams
     from pipeline.registration.params import RegisterParams
 
-    crop = load_section(CropParams, "crop")
-    recipe = make_recipe(
-        load_section(RegisterParams, "register"), crop, load_section(EvaluateParams, "evaluate")
+    params = Preparation(
+        load_section(RegisterParams, "register"),
+        load_section(CropParams, "crop"),
+        load_section(EvaluateParams, "evaluate"),
     )
     target = of_run(EXPORT, model, seed)
-    export_model(of_run(MODELS, model, seed), target, recipe, crop, load_section(ExportParams, "export"))
+    export_model(of_run(MODELS, model, seed), target, params, load_section(ExportParams, "export"))
     logger.info("%s: crossmodalnet predict --model %s --ct CT --mr MR --out DIR", target, target)

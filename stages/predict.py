@@ -37,7 +37,8 @@ def main(
     from pipeline.common.errors import UsageError
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
-    from pipeline.prediction.patient import PatientScans, load_predictor, predict_patient
+    from pipeline.prediction.origin import PatientScans, digest_model, origin_of
+    from pipeline.prediction.patient import load_predictor, predict_patient
     from pipeline.prediction.write import CODES, NOTE
 
     if labels not in CODES:
@@ -49,8 +50,9 @@ def main(
     logger.info(NOTE)
     predictor = load_predictor(model, device)
     if cohort is not None:
-        predict_cohort(predictor, model, patients, out, codes=labels)
+        predict_cohort(predictor, digest_model(model), patients, out, codes=labels)
         return
-    record = predict_patient(predictor, model, patients[0], out, codes=labels, box=heart)
+    origin = origin_of(patients[0], digest_model(model), codes=labels, box=heart)
+    record = predict_patient(predictor, origin, out)
     if json:
         typer.echo(encoder.dumps(record, indent=2))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.labels import STRUCTURES, Modality
-from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, warp
+from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, similarity, warp
 
 _ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))
 
@@ -54,14 +55,29 @@ def box_of(mask: Volume) -> Box:
     return _box(centres.min(axis=1) - half, centres.max(axis=1) + half)
 
 
-def find_heart_box(
+@dataclass(frozen=True)
+class FoundHeart:
+    """Where atlases say that the heart lies.
+
+    Attributes:
+        box: box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
+        likeness: mean mutual information of the image and each registered atlas, nats.
+        agreement: mean Dice of the hearts of each two atlases, 0 to 1; 1 for a single atlas.
+    """
+
+    box: Box
+    likeness: float
+    agreement: float
+
+
+def find_heart(
     image: Volume,
     atlases: Sequence[Atlas],
     spacing_mm: float,
     *,
     modality: Modality = Modality.CT,
     initialisation: Initialisation = "centre_of_mass",
-) -> Box:
+) -> FoundHeart:
     """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
 
     Deterministic in a process whose environment is as `registration` asks.
@@ -73,9 +89,6 @@ def find_heart_box(
         modality: modality of the image.
         initialisation: start of the registrations.
 
-    Returns:
-        Box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
-
     Raises:
         ValueError: no atlas, or the atlases agree on no voxel.
         RuntimeError: ANTs failed.
@@ -84,14 +97,53 @@ def find_heart_box(
         raise ValueError("atlases must hold at least one image with its label map, got none")
     fixed = prepare(image, modality, spacing_mm)
     votes = np.zeros(fixed.data.shape, np.float32)
+    hearts, likeness = [], []
     for atlas in atlases:
         with TemporaryDirectory(prefix="atlas_") as folder:
-            transform = estimate(fixed, atlas.image, _ATLAS, initialisation, Path(folder))
-            votes += warp(atlas.heart, fixed.grid, transform.files, "linear").data
+            files = estimate(fixed, atlas.image, _ATLAS, initialisation, Path(folder)).files
+            heart = warp(atlas.heart, fixed.grid, files, "linear").data
+            votes += heart
+            hearts.append(heart >= 0.5)
+            likeness.append(similarity(fixed, atlas.image, files))
     try:
-        return box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
+        box = box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
     except ValueError as error:
         raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
+    return FoundHeart(box, float(np.mean(likeness)), _agreement(hearts))
+
+
+def find_heart_box(
+    image: Volume,
+    atlases: Sequence[Atlas],
+    spacing_mm: float,
+    *,
+    modality: Modality = Modality.CT,
+    initialisation: Initialisation = "centre_of_mass",
+) -> Box:
+    """Find the box of the heart alone, as `find_heart` does."""
+    return find_heart(image, atlases, spacing_mm, modality=modality, initialisation=initialisation).box
+
+
+def likeness_among(atlases: Sequence[Atlas]) -> float | None:
+    """Least mutual information of an atlas with the next one registered to it, nats; None for fewer than two.
+
+    What another image of a heart shares with the atlases is of this order. In a process whose environment is as
+    `registration` asks.
+    """
+    found = []
+    following = [*atlases[1:], *atlases[:1]] if len(atlases) > 1 else []
+    for fixed, moving in zip(atlases, following, strict=False):
+        with TemporaryDirectory(prefix="atlas_") as folder:
+            files = estimate(fixed.image, moving.image, _ATLAS, "centre_of_mass", Path(folder)).files
+            found.append(similarity(fixed.image, moving.image, files))
+    return min(found, default=None)
+
+
+def _agreement(hearts: Sequence[NDArray[np.bool_]]) -> float:
+    shares = [
+        2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(hearts, 2)
+    ]
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Grid:

@@ -23,6 +23,7 @@ class Recipe:
         margin_mm: margin of the heart box that should fit into the grid.
         atlas_spacing_mm: spacing of the atlas registration that finds the heart.
         overlap: share of a patch that neighbouring windows have in common.
+        atlas_likeness: mutual information that the atlases have with one another at least, nats; None without two.
         keep_largest_component: whether smaller pieces of a structure are removed.
         version: version of this form.
     """
@@ -32,6 +33,7 @@ class Recipe:
     spacing_mm: float
     margin_mm: float
     atlas_spacing_mm: float
+    atlas_likeness: float | None
     overlap: float
     keep_largest_component: bool
     version: int = VERSION

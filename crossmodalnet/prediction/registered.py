@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodalnet.cropping.atlas import Atlas
-from crossmodalnet.cropping.heart_box import Box, find_heart_box
+from crossmodalnet.cropping.heart_box import FoundHeart, find_heart
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 from crossmodalnet.registration.align import AlignSettings, align
@@ -61,9 +61,9 @@ class BoxWork:
     spacing_mm: float
 
 
-def find_box(work: BoxWork) -> Box:
-    """Find the heart box, as stage `crop` does, and in an MR as stage `target` does."""
-    return find_heart_box(
+def find_box(work: BoxWork) -> FoundHeart:
+    """Find the heart, as stage `crop` does, and in an MR as stage `target` does."""
+    return find_heart(
         work.image, work.atlases, work.spacing_mm,
         modality=work.modality,
         initialisation="centre_of_mass" if work.modality is Modality.CT else "search",

@@ -7,17 +7,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from crossmodalnet.formats.itk_image import from_itk
 from crossmodalnet.formats.read import read_scan
+from crossmodalnet.imaging.inspect import MAX_SPACING_MM, MIN_AXES_VOLUME
+from crossmodalnet.imaging.untrusted import UntrustedImage
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import Modality
 
 # Path, nibabel or SimpleITK image, volume, or voxels with an affine.
 Scan = Any
 
-# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
-AIR_HU = -300.0
 MIN_VOXELS_PER_AXIS = 8
 
 
@@ -36,65 +37,65 @@ def as_volume(scan: Scan, modality: Modality) -> Volume:
         ValueError: unreadable, not three-dimensional, without voxels' places, not finite, or without contrast.
         TypeError: no scan at all.
     """
-    if isinstance(scan, str | os.PathLike):
-        try:
-            data, affine = _of_nibabel(read_scan(Path(scan)).image)
-        except ValueError as error:
-            raise ValueError(f"{modality.name} {scan}: {error}") from error
-    elif isinstance(scan, Volume):
-        data, affine = scan.data, scan.affine
-    elif isinstance(scan, sitk.Image):
-        data, affine = _of_nibabel(from_itk(scan).image)
-    elif isinstance(scan, nib.spatialimages.SpatialImage):
-        data, affine = _of_nibabel(scan)
-    elif isinstance(scan, tuple) and len(scan) == 2:
-        data, affine = np.asarray(scan[0]), np.asarray(scan[1], np.float64)
-    else:
-        raise TypeError(
-            f"{modality.name} must be a path, an image, a Volume or (voxels, affine), got {type(scan)}"
-        )
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
+    try:
+        data, affine, pixdim_mm = _parts(scan)
+        return _checked(data, affine, pixdim_mm)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _parts(scan: Scan) -> tuple[Any, Any, Any]:
+    """Give voxels, affine, and spacings as the header has them."""
+    if isinstance(scan, str | os.PathLike):
+        return _of_untrusted(read_scan(Path(scan)))
+    if isinstance(scan, sitk.Image):
+        return _of_untrusted(from_itk(scan))
+    if isinstance(scan, nib.spatialimages.SpatialImage):
+        return np.asanyarray(scan.dataobj), scan.affine, np.array(scan.header.get_zooms()[:3], np.float64)
+    if isinstance(scan, Volume):
+        scan = (scan.data, scan.affine)
+    if isinstance(scan, tuple) and len(scan) == 2:
+        affine = np.asarray(scan[1], np.float64)
+        if affine.shape != (4, 4):
+            raise ValueError(f"affine must be 4 x 4, got shape {affine.shape}")
+        return np.asarray(scan[0]), affine, np.linalg.norm(affine[:3, :3], axis=0)
+    raise TypeError(f"a scan must be a path, an image, a Volume or (voxels, affine), got {type(scan)}")
+
+
+def _of_untrusted(scan: UntrustedImage) -> tuple[Any, Any, Any]:
+    return np.asanyarray(scan.image.dataobj), scan.image.affine, scan.pixdim_mm
+
+
+def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> Volume:
+    shape = " x ".join(map(str, data.shape))
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     if data.ndim != 3:
-        raise ValueError(
-            f"{name} must have three axes, got shape {data.shape}: give one volume of the series"
-        )
+        raise ValueError(f"must have three axes, has {shape} voxels: give one volume of the series")
     if min(data.shape) < MIN_VOXELS_PER_AXIS:
-        raise ValueError(
-            f"{name} has {' x '.join(map(str, data.shape))} voxels, too few for a scan of a heart"
-        )
-    if (
-        affine.shape != (4, 4)
-        or not np.isfinite(affine).all()
-        or not abs(np.linalg.det(affine[:3, :3])) > 1e-9
-    ):
-        raise ValueError(f"{name} does not say where its voxels lie: its affine is {affine.tolist()}")
-    data = data.astype(np.float32)
+        raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
+    if data.dtype.kind not in "biuf":
+        raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
+    _check_places(affine, pixdim_mm)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        data = data.astype(np.float32)
     if not np.isfinite(data).all():
-        raise ValueError(f"{name} has voxels that are not finite numbers (NaN or infinite)")
+        raise ValueError("has voxels that are not finite numbers (NaN or infinite)")
     if data.min() == data.max():
-        raise ValueError(f"{name} has no contrast: every voxel is {float(data.min()):g}")
-    return Volume(data, affine)
+        raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
+    return Volume(data, np.asarray(affine, np.float64))
 
 
-def doubts(volume: Volume, modality: Modality) -> list[str]:
-    """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
-    found = []
-    low = float(volume.data.min())
-    if modality is Modality.CT and low > AIR_HU:
-        found.append(
-            f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): is it in HU, and is it a CT?"
-        )
-    if modality is Modality.MR and low < AIR_HU:
-        found.append(f"MR has voxels down to {low:g}: is it an MR, not a CT?")
-    axes = volume.affine[:3, :3] / np.array(volume.spacing_mm)
-    if (skew := float(np.abs(axes.T @ axes - np.eye(3)).max())) > 1e-3:
-        found.append(
-            f"{modality.name} has axes that are not at right angles (cosine {skew:.3f}): gantry tilt?"
-        )
-    return found
-
-
-def _of_nibabel(image: Any) -> tuple[Any, Any]:
-    return np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+def _check_places(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
+    """Refuse what `inspect_file` refuses in files of a training; nibabel repairs a spacing of zero in silence."""
+    remedy = "export the scan again with its true geometry"
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    for name, values in (("affine", spacing_mm), ("pixdim", pixdim_mm)):
+        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
+            listed = " x ".join(f"{value:g}" for value in values)
+            raise ValueError(
+                f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm: {remedy}"
+            )
+    if not abs(np.linalg.det(affine[:3, :3])) >= MIN_AXES_VOLUME * spacing_mm.prod():
+        raise ValueError(f"does not say where its voxels lie (its axes are not independent): {remedy}")

@@ -1,17 +1,20 @@
 """A model folder that is enough to segment a new patient: weights, card, recipe, and atlases that find the heart."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodalnet.cropping.atlas import save_atlases
+from crossmodalnet.cropping.atlas import Atlas, save_atlases
+from crossmodalnet.cropping.heart_box import likeness_among
 from crossmodalnet.labels import Modality
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.prediction.predictor import ATLASES
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
+from crossmodalnet.processes.alone import run_alone
 from pipeline.cases.split_file import read_split
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED, SPLIT
-from pipeline.cropping.heart_box import AtlasFiles, read_atlas
+from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.exporting.params import ExportParams
@@ -21,20 +24,35 @@ from pipeline.registration.settings import align_settings
 from pipeline.runtime.outputs import whole_folder, write_json
 
 
-def make_recipe(register: RegisterParams, crop: CropParams, evaluate: EvaluateParams) -> Recipe:
-    """Write down how the stages prepare and restore a case."""
+@dataclass(frozen=True)
+class Preparation:
+    """The sections by which the stages prepare and restore a case."""
+
+    register: RegisterParams
+    crop: CropParams
+    evaluate: EvaluateParams
+
+
+def make_recipe(params: Preparation, atlas_likeness: float | None) -> Recipe:
+    """Write down how the stages prepare and restore a case.
+
+    Args:
+        params: sections of the parameters.
+        atlas_likeness: mutual information that the atlases have with one another at least, nats.
+    """
     return Recipe(
-        align=align_settings(register),
-        size=crop.size,
-        spacing_mm=crop.spacing_mm,
-        margin_mm=crop.margin_mm,
-        atlas_spacing_mm=crop.atlas_spacing_mm,
-        overlap=evaluate.overlap,
-        keep_largest_component=evaluate.keep_largest_component,
+        align=align_settings(params.register),
+        size=params.crop.size,
+        spacing_mm=params.crop.spacing_mm,
+        margin_mm=params.crop.margin_mm,
+        atlas_spacing_mm=params.crop.atlas_spacing_mm,
+        atlas_likeness=atlas_likeness,
+        overlap=params.evaluate.overlap,
+        keep_largest_component=params.evaluate.keep_largest_component,
     )
 
 
-def export_model(trained: Path, target: Path, recipe: Recipe, crop: CropParams, export: ExportParams) -> None:
+def export_model(trained: Path, target: Path, params: Preparation, export: ExportParams) -> None:
     """Write the folder, whole or not at all.
 
     Its atlases are those by which stage `crop` finds the hearts of test cases: the first training pairs.
@@ -42,28 +60,27 @@ def export_model(trained: Path, target: Path, recipe: Recipe, crop: CropParams, 
     Args:
         trained: folder of the trained model.
         target: folder to write, replaced if it exists.
-        recipe: how scans are prepared.
-        crop: section `crop`.
+        params: sections by which cases are prepared.
         export: section `export`.
 
     Raises:
         DataError: the model or a training subject cannot be read.
     """
     load_model(trained)  # what cannot be loaded is not given away
+    atlases = _read_atlases(params.crop) if export.atlases else []
+    likeness = run_alone(likeness_among, atlases, environment=ENVIRONMENT) if len(atlases) > 1 else None
     with whole_folder(target) as new:
         for name in (BEST, CARD):
             shutil.copyfile(trained / name, new / name)
-        write_json(new / RECIPE, recipe_json(recipe))
-        if export.atlases:
-            pairs = sorted(read_split(SPLIT)["train"])[: crop.num_atlases]
-            folders = [REGISTERED / pair for pair in pairs]
-            try:
-                atlases = [
-                    read_atlas(
-                        AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz"), Modality.CT, crop
-                    )
-                    for folder in folders
-                ]
-            except ValueError as error:
-                raise DataError(f"{error}: run `dvc repro register`") from error
+        write_json(new / RECIPE, recipe_json(make_recipe(params, likeness)))
+        if atlases:
             save_atlases(new / ATLASES, atlases)
+
+
+def _read_atlases(crop: CropParams) -> list[Atlas]:
+    folders = [REGISTERED / pair for pair in sorted(read_split(SPLIT)["train"])[: crop.num_atlases]]
+    files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
+    try:
+        return [read_atlas(subject, Modality.CT, crop) for subject in files]
+    except ValueError as error:
+        raise DataError(f"{error}: run `dvc repro register`") from error

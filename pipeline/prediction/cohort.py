@@ -7,7 +7,8 @@ import pandas as pd
 
 from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.errors import DataError, PipelineError
-from pipeline.prediction.patient import PatientScans, predict_patient
+from pipeline.prediction.origin import PatientScans, origin_of
+from pipeline.prediction.patient import predict_patient
 from pipeline.prediction.write import is_done
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,19 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
 
 
 def predict_cohort(
-    predictor: Predictor, model: Path, patients: list[PatientScans], out: Path, *, codes: str
+    predictor: Predictor, model_digest: str, patients: list[PatientScans], out: Path, *, codes: str
 ) -> None:
-    """Segment patients one after the other into folders of `out`; those that are there are left.
+    """Segment patients one after the other into folders of `out`.
+
+    A folder with the prediction of the same scans by the same model is left; one of other scans, another model or
+    other codes is made anew.
+
+    Args:
+        predictor: predictor of the model.
+        model_digest: digest of the model's folder.
+        patients: scans and names of the folders.
+        out: folder of the folders.
+        codes: what the values of label maps are.
 
     Raises:
         DataError: a patient could not be segmented; the others were.
@@ -61,11 +72,12 @@ def predict_cohort(
     failed: dict[str, PipelineError] = {}
     for number, scans in enumerate(patients, 1):
         logger.info("patient %d of %d: %s", number, len(patients), scans.name)
-        if is_done(out / scans.name):
+        origin = origin_of(scans, model_digest, codes=codes, box=None)
+        if is_done(out / scans.name, origin):
             logger.info("%s: done before", scans.name)
             continue
         try:
-            predict_patient(predictor, model, scans, out / scans.name, codes=codes, box=None)
+            predict_patient(predictor, origin, out / scans.name)
         except PipelineError as error:
             logger.error("error: %s", error)
             failed[scans.name] = error

@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,10 +16,11 @@ import crossmodalnet
 from crossmodalnet.imaging.nifti import write_codes
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.labels import STRUCTURES, Modality, to_codes
-from crossmodalnet.networks.common.card import BEST, ModelCard
+from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.predictor import Prediction
 from crossmodalnet.prediction.preview import preview
 from pipeline.common.errors import ResourceError, UsageError
+from pipeline.prediction.origin import Origin
 from pipeline.runtime.outputs import whole_folder, write_json
 
 # Of myocardium; ICRU Report 46 (1992) gives 1.06 for the blood-filled heart, cardiac imaging uses 1.05.
@@ -30,6 +30,7 @@ CODES = ("mmwhs", "index")
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
+OUTPUTS = {RUN, VOLUMES, PREVIEW, *(f"labels_{modality.value}.nii.gz" for modality in Modality)}
 
 
 def write_prediction(
@@ -37,20 +38,16 @@ def write_prediction(
     found: Prediction,
     card: ModelCard,
     *,
-    codes: str,
-    inputs: Mapping[str, str],
-    model: Path,
+    origin: Origin,
     seconds: float,
 ) -> dict[str, Any]:
     """Write label maps, volumes, a picture and the run's record into a folder, which is replaced.
 
     Args:
-        folder: folder to write; its name must not be that of something else than an earlier prediction.
+        folder: folder to write; may hold an earlier prediction and nothing else.
         found: what was found.
         card: card of the model.
-        codes: one of `CODES`, what the values of label maps are.
-        inputs: where the scans came from, by modality.
-        model: folder of the model.
+        origin: what it is made from.
         seconds: time that it took.
 
     Returns:
@@ -69,12 +66,12 @@ def write_prediction(
         with whole_folder(folder) as new:
             for modality, (_, labels) in maps.items():
                 if labels is not None:
-                    _write_labels(new / f"labels_{modality.value}.nii.gz", labels, codes)
+                    _write_labels(new / f"labels_{modality.value}.nii.gz", labels, origin.codes)
             volumes = volume_table(found)
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
             preview(image, labels, modality, found.box).save(new / PREVIEW)
-            record = _record(found, card, codes, inputs, model, seconds, volumes)
+            record = _record(found, card, origin, seconds, volumes)
             write_json(new / RUN, record)
     except OSError as error:
         raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
@@ -82,16 +79,19 @@ def write_prediction(
 
 
 def check_target(folder: Path) -> None:
-    """Refuse to replace what is not an earlier prediction, and what will not be writable, before the work is done.
+    """Refuse what cannot be written, and to replace what is not an earlier prediction.
 
     Raises:
         UsageError: the folder holds something else, or is a file.
-        ResourceError: nothing can be written there.
+        ResourceError: nothing can be written beside it.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder} is no folder: choose another --out")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
-        raise UsageError(f"{folder} holds other files and would be replaced: choose another --out")
+    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if others := sorted(found - OUTPUTS):
+        raise UsageError(
+            f"{folder} holds other files and would be replaced ({others[0]}): choose another --out"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder.parent):
@@ -100,12 +100,13 @@ def check_target(folder: Path) -> None:
         raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
 
 
-def is_done(folder: Path) -> bool:
-    """Tell whether a folder holds a finished prediction."""
+def is_done(folder: Path, origin: Origin) -> bool:
+    """Tell whether a folder holds the finished prediction of what is asked for."""
     try:
-        return isinstance(json.loads((folder / RUN).read_text("utf-8")), dict)
+        record = json.loads((folder / RUN).read_text("utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(record, dict) and origin.made(record)
 
 
 def volume_table(found: Prediction) -> pd.DataFrame:
@@ -148,18 +149,16 @@ def _shown(
 def _record(
     found: Prediction,
     card: ModelCard,
-    codes: str,
-    inputs: Mapping[str, str],
-    model: Path,
+    origin: Origin,
     seconds: float,
     volumes: pd.DataFrame,
 ) -> dict[str, Any]:
     by_code, by_index = ({s.abbreviation: getattr(s, key) for s in STRUCTURES} for key in ("code", "index"))
     return {
         "note": NOTE,
-        "inputs": dict(inputs),
-        "warnings": list(found.warnings),
-        "label_values": by_code if codes == "mmwhs" else by_index,
+        "made_from": origin.as_record(),
+        "quality_flags": [{"flag": doubt.flag.value, "says": doubt.says} for doubt in found.doubts],
+        "label_values": by_code if origin.codes == "mmwhs" else by_index,
         "volumes_ml": {
             name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}
             for name, own in volumes.groupby("modality", sort=False)
@@ -175,7 +174,6 @@ def _record(
             "name": card.name,
             "seed": card.seed,
             "validation_dice": round(card.validation_dice, 4),
-            "weights_sha256": sha256((model / BEST).read_bytes()).hexdigest(),
         },
         "versions": {
             "crossmodalnet": crossmodalnet.__version__,

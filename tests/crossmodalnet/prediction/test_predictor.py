@@ -1,5 +1,6 @@
 """From scans in any form to label maps on their own grids; registration itself is tried in tests/integration."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,20 +13,23 @@ import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from torch import Tensor, nn
 
-from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.cropping.heart_box import Box, FoundHeart
 from crossmodalnet.data.missing import is_missing
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.resample import to_sitk
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.prediction.predictor import Predictor
+from crossmodalnet.prediction import predictor as module
+from crossmodalnet.prediction.predictor import Prediction, Predictor
 from crossmodalnet.prediction.recipe import Recipe
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
 
 ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
-RECIPE = Recipe(ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, overlap=0.5, keep_largest_component=True)
+RECIPE = Recipe(
+    ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, atlas_likeness=None, overlap=0.5, keep_largest_component=True
+)
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
 # Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
 TURNED = np.array([[0.0, -2.0, 0, 40], [-2.2, 0, 0, 45], [0, 0, 3.0, -40], [0, 0, 0, 1]])
@@ -73,7 +77,7 @@ def test_the_label_map_lies_on_the_scans_own_grid() -> None:
     assert agreement(found.ct_labels, volume) > 0.8
     assert found.mr_labels is None
     assert set(np.unique(found.ct_labels.data)) == set(range(8))
-    assert found.warnings == ()
+    assert set(flags(found)) <= {"volume_implausible", "structure_in_pieces"}  # slabs of a few millilitres
     assert all(0.5 < value <= 1 for value in found.confidence.values())
 
 
@@ -137,10 +141,12 @@ def test_mr_alone_is_segmented_on_its_own_grid() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (np.full((20, 20, 20), 5.0), "CT has no contrast: every voxel is 5"),
-        (np.full((20, 20, 20), np.nan), "CT has voxels that are not finite"),
-        (np.zeros((20, 20, 20, 3)), "CT must have three axes"),
+        (np.full((20, 20, 20), 5.0), "CT: has no contrast: every voxel is 5"),
+        (np.full((20, 20, 20), np.nan), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20, 3)), "CT: must have three axes"),
         (np.zeros((20, 20, 1)), "too few for a scan of a heart"),
+        (np.full((20, 20, 20), 1e300), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20), complex), "type complex128, not plain numbers"),
     ],
 )
 def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
@@ -149,10 +155,28 @@ def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> 
 
 
 def test_a_scan_without_places_is_refused() -> None:
+    flat = np.array([[1.0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     with pytest.raises(ValueError, match="does not say where its voxels lie"):
-        predictor()(ct=(scan().data, np.diag([1.0, 0, 1, 1])), box=BOX)
+        predictor()(ct=(scan().data, flat), box=BOX)
+    with pytest.raises(ValueError, match="degenerate spacing"):
+        predictor()(ct=(scan().data, np.full((4, 4), np.nan)), box=BOX)
+    with pytest.raises(ValueError, match="degenerate spacing"):
+        predictor()(ct=(scan().data, np.diag([1.0, 1, 50, 1])), box=BOX)
+    with pytest.raises(ValueError, match="affine must be 4 x 4"):
+        predictor()(ct=(scan().data, np.eye(3)), box=BOX)
     with pytest.raises(TypeError, match="must be a path"):
         predictor()(ct=3, box=BOX)
+
+
+def test_a_spacing_of_zero_in_the_header_is_not_repaired_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii"
+    nib.save(nib.Nifti1Image(scan().data, TURNED), path)
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(0).tobytes()  # pixdim[1]
+    path.write_bytes(content)
+    message = r"ct\.nii: degenerate spacing \(pixdim\): 0 x"
+    with pytest.raises(ValueError, match=message):
+        predictor()(ct=path, box=BOX)
 
 
 def test_one_modality_needs_a_network_trained_for_it() -> None:
@@ -167,12 +191,37 @@ def test_without_atlases_a_box_is_needed() -> None:
         predictor()(ct=scan())
 
 
+def flags(found: Prediction) -> list[str]:
+    return [doubt.flag.value for doubt in found.doubts]
+
+
 def test_what_is_doubtful_is_said() -> None:
     brighter = Volume(scan().data.clip(0) + 20, TURNED)
     large = Box((-60.0, -30.0, -24.0), (57.0, 30.0, 36.0))
-    found = predictor()(ct=brighter, box=large)
-    assert "is it in HU" in found.warnings[0]
-    assert "longer than what the network sees" in found.warnings[1]
-    half = scan().data[:, :21]
-    cut = predictor()(ct=(half, TURNED), box=BOX)
-    assert any("edge of the scan, so perhaps cut" in warning for warning in cut.warnings)
+    assert {"intensities", "box"} <= set(flags(predictor()(ct=brighter, box=large)))
+    half = scan().data[:, :22]
+    assert "heart_cut" in flags(predictor()(ct=(half, TURNED), box=BOX))
+
+
+def test_a_box_beside_the_scan_is_refused() -> None:
+    with pytest.raises(ValueError, match="the middle of the heart box, 550 x 550 x 550 mm"):
+        predictor()(ct=scan(), box=Box((500.0, 500.0, 500.0), (600.0, 600.0, 600.0)))
+
+
+def located(likeness: float, usual: float | None, monkeypatch: pytest.MonkeyPatch) -> Prediction:
+    """Segment where the search for the heart gives this likeness."""
+    heart = FoundHeart(BOX, likeness, agreement=0.4)
+    monkeypatch.setattr(module, "run_alone", lambda function, work, environment: heart)
+    plain: Any = predictor()
+    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=usual), (None,)
+    found: Prediction = plain(ct=scan())
+    return found
+
+
+def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ValueError, match=r"no heart found: it shares 0\.190 nats with the atlases, which share 0\.400"
+    ):
+        located(0.19, 0.4, monkeypatch)
+    assert "heart_search" in flags(located(0.21, 0.4, monkeypatch))
+    assert "heart_search" in flags(located(0.01, None, monkeypatch))

@@ -13,11 +13,13 @@ from PIL import Image
 
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.prediction.doubts import Doubt, Flag
 from crossmodalnet.prediction.predictor import Prediction
 from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.prediction.cohort import predict_cohort, read_cohort_table
 from pipeline.prediction.options import read_box
-from pipeline.prediction.patient import PatientScans, load_predictor, predict_patient
+from pipeline.prediction.origin import PatientScans, digest_model, origin_of
+from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.prediction.write import write_prediction
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
@@ -34,33 +36,24 @@ def prediction(**changes: Any) -> Prediction:
         "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
         "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
         "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")},
-        "registration": None, "warnings": ("not found: pulmonary artery",),
+        "registration": None, "doubts": (Doubt(Flag.MISSING, "not found: pulmonary artery"),),
     }  # fmt: skip
     return Prediction(**found | changes)
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/weights.safetensors").write_bytes(b"weights")
-    return tmp_path / "model"
+def write(out: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
+    origin = origin_of(PatientScans("p", out.parent / "=x.nii", None), "digest", codes=codes, box=None)
+    return write_prediction(out, prediction(**changes), CARD, origin=origin, seconds=1.0)
 
 
-def write(out: Path, model: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
-    inputs = {"ct": "=x.nii"}
-    return write_prediction(
-        out, prediction(**changes), CARD, codes=codes, inputs=inputs, model=model, seconds=1.0
-    )
-
-
-def test_all_that_is_promised_is_written(tmp_path: Path, model: Path) -> None:
-    record = write(tmp_path / "out", model)
+def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
+    record = write(tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "labels_ct.nii.gz", "preview.png", "run.json", "volumes.csv",
     }  # fmt: skip
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
     assert record["confidence"]["PA"] is None
-    assert record["warnings"] == ["not found: pulmonary artery"]
+    assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
     labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
     assert set(np.unique(labels.dataobj)) == {0, 205, 500}
     np.testing.assert_array_equal(labels.affine, AFFINE)
@@ -68,8 +61,8 @@ def test_all_that_is_promised_is_written(tmp_path: Path, model: Path) -> None:
         assert min(picture.size) > 300
 
 
-def test_volumes_are_millilitres_and_the_mass_is_the_myocardium_s(tmp_path: Path, model: Path) -> None:
-    write(tmp_path / "out", model)
+def test_volumes_are_millilitres_and_the_mass_is_the_myocardium_s(tmp_path: Path) -> None:
+    write(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out/volumes.csv").set_index("structure")
     assert table.loc["Myo", "volume_ml"] == pytest.approx(64 * 10 / 1000)
     assert table.loc["Myo", "mass_g"] == pytest.approx(0.64 * 1.05, abs=1e-3)
@@ -77,30 +70,40 @@ def test_volumes_are_millilitres_and_the_mass_is_the_myocardium_s(tmp_path: Path
     assert table["mass_g"].notna().sum() == 1
 
 
-def test_index_codes_and_the_mr_grid(tmp_path: Path, model: Path) -> None:
+def test_index_codes_and_the_mr_grid(tmp_path: Path) -> None:
     mr_labels = Volume(np.full((9, 9, 9), 7, np.uint8), np.eye(4))
     image = Volume(np.ones((9, 9, 9), np.float32), np.eye(4))
-    write(tmp_path / "out", model, "index", mr=image, mr_labels=mr_labels)
+    write(tmp_path / "out", "index", mr=image, mr_labels=mr_labels)
     assert set(np.unique(nib.load(tmp_path / "out/labels_mr.nii.gz").dataobj)) == {7}
 
 
-def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path, model: Path) -> None:
+def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").touch()
     with pytest.raises(UsageError, match="holds other files"):
-        write(tmp_path / "mine", model)
+        write(tmp_path / "mine")
     assert (tmp_path / "mine/thesis.tex").exists()
-    write(tmp_path / "out", model)
-    write(tmp_path / "out", model)  # an earlier prediction is replaced
+    write(tmp_path / "out")
+    write(tmp_path / "out")  # an earlier prediction is replaced
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is no folder"):
-        write(tmp_path / "file", model)
+        write(tmp_path / "file")
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path, model: Path) -> None:
+def test_a_file_beside_an_earlier_prediction_is_not_deleted(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    (tmp_path / "out/notes.txt").touch()
+    with pytest.raises(UsageError, match=r"holds other files and would be replaced \(notes\.txt\)"):
+        write(tmp_path / "out")
+
+
+def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    fake: Any = Fake()
+    origin = origin_of(PatientScans("p", tmp_path / "a.nii", None), "digest", codes="mmwhs", box=None)
     with pytest.raises(ResourceError, match="cannot be written"):
-        write(tmp_path / "file/out", model)
+        predict_patient(fake, origin, tmp_path / "file/out")
+    assert fake.calls == []
 
 
 class Fake:
@@ -118,17 +121,54 @@ class Fake:
         return prediction()
 
 
-def test_one_bad_patient_stops_no_other_and_a_rerun_does_the_rest(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "t.csv").write_text("patient,ct,mr\na,a.nii,\nb,bad.nii,\nc,c.nii,\n")
-    patients = read_cohort_table(tmp_path / "t.csv")
+def run(folder: Path, *, model: str = "one", codes: str = "mmwhs", table: str = "t.csv") -> list[str]:
+    """Segment a table and tell whose network ran; b is bad."""
     fake: Any = Fake()
     with pytest.raises(DataError, match=r"1 of 3 patients were not segmented:\n  b: CT .*bad.nii: is not"):
-        predict_cohort(fake, model, patients, tmp_path / "out", codes="mmwhs")
-    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["a", "c"]
-    again: Any = Fake()
-    with pytest.raises(DataError, match="1 of 3"):
-        predict_cohort(again, model, patients, tmp_path / "out", codes="mmwhs")
-    assert [ct.name for ct in again.calls] == ["bad.nii"]
+        predict_cohort(fake, model, read_cohort_table(folder / table), folder / "out", codes=codes)
+    return [ct.name for ct in fake.calls]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text("patient,ct,mr\na,a.nii,\nb,bad.nii,\nc,c.nii,\n", "utf-8")
+    for name in ("a", "bad", "c"):
+        (tmp_path / f"{name}.nii").write_text(name, "utf-8")
+    return tmp_path
+
+
+def test_one_bad_patient_stops_no_other_and_a_rerun_does_the_rest(cohort: Path) -> None:
+    assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
+    assert [p.name for p in sorted((cohort / "out").iterdir())] == ["a", "c"]
+    assert run(cohort) == ["bad.nii"]
+
+
+def test_what_is_done_is_done_with_the_same_scans_model_and_codes(cohort: Path) -> None:
+    run(cohort)
+    (cohort / "c.nii").write_text("another scan of the same name", "utf-8")
+    assert run(cohort) == ["bad.nii", "c.nii"]
+    assert run(cohort, model="two") == ["a.nii", "bad.nii", "c.nii"]
+    assert run(cohort, model="two", codes="index") == ["a.nii", "bad.nii", "c.nii"]
+    (cohort / "a.nii").rename(cohort / "moved.nii")
+    (cohort / "u.csv").write_text("patient,ct\na,moved.nii\nb,bad.nii\nc,c.nii\n", "utf-8")
+    assert run(cohort, model="two", codes="index", table="u.csv") == ["bad.nii"]
+    (cohort / "out/a/run.json").write_text("{", "utf-8")  # a damaged record is no finished prediction
+    assert run(cohort, model="two", codes="index", table="u.csv") == ["moved.nii", "bad.nii"]
+
+
+def test_a_model_is_known_by_the_content_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{}", "utf-8")
+    before = digest_model(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}", "utf-8")
+    assert digest_model(tmp_path) != before
+
+
+def test_a_folder_of_dicom_is_known_by_its_files(tmp_path: Path) -> None:
+    digests = []
+    for name in ("1", "2"):
+        (tmp_path / name).write_text(name, "utf-8")
+        digests.append(origin_of(PatientScans("p", tmp_path, None), "", codes="index", box=None).scan_digests)
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +196,11 @@ def test_a_missing_table_and_model_are_named(tmp_path: Path) -> None:
         load_predictor(tmp_path, "cpu")
 
 
-def test_no_scan_is_a_usage_error(tmp_path: Path, model: Path) -> None:
+def test_no_scan_is_a_usage_error(tmp_path: Path) -> None:
     fake: Any = Fake()
+    nothing = origin_of(PatientScans("p", None, None), "", codes="mmwhs", box=None)
     with pytest.raises(UsageError, match="--ct, --mr or both"):
-        predict_patient(fake, model, PatientScans("p", None, None), tmp_path / "out", codes="mmwhs", box=None)
+        predict_patient(fake, nothing, tmp_path / "out")
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf"])

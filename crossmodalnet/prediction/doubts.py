@@ -1,0 +1,155 @@
+"""What a reader of a prediction should look at: each doubt has a flag for programs and a sentence for people."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.registration.quality import Quality
+
+# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
+AIR_HU = -300.0
+SKEW = 1e-3
+# Share of the voxels whose neighbourhood a registration turns inside out.
+FOLDED_SHARE = 0.001
+# Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
+AGREEMENT = 0.6
+# Share of a structure's voxels that lie apart from its largest piece.
+PIECES_SHARE = 0.1
+# Mean probability of a structure's voxels: 0.92 and more in the phantom's test subjects, 0.69 to 0.87 in noise.
+CONFIDENCE = 0.85
+# mL. Far wider than hearts of adults, healthy or ill, in any phase: what lies outside is a fault of the scan's spacing,
+# of its field of view or of the network.
+PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
+    "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
+    "AO": (3, 500), "PA": (3, 400),
+}  # fmt: skip
+
+
+class Flag(StrEnum):
+    """What kind of doubt it is."""
+
+    INTENSITIES = "intensities"
+    AXES = "axes"
+    HEART_SEARCH = "heart_search"
+    BOX = "box"
+    REGISTRATION = "registration"
+    MISSING = "structure_missing"
+    PIECES = "structure_in_pieces"
+    CUT = "heart_cut"
+    VOLUME = "volume_implausible"
+    CONFIDENCE = "low_confidence"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One thing to look at.
+
+    Attributes:
+        flag: kind.
+        says: sentence that names the scan or the structures.
+    """
+
+    flag: Flag
+    says: str
+
+
+def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
+    """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
+    found = []
+    low = float(volume.data.min())
+    if modality is Modality.CT and low > AIR_HU:
+        says = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): is it in HU, and is it a CT?"
+        found.append(Doubt(Flag.INTENSITIES, says))
+    if modality is Modality.MR and low < AIR_HU:
+        found.append(Doubt(Flag.INTENSITIES, f"MR has voxels down to {low:g}: is it an MR, not a CT?"))
+    axes = volume.affine[:3, :3] / np.array(volume.spacing_mm)
+    if (skew := float(np.abs(axes.T @ axes - np.eye(3)).max())) > SKEW:
+        says = f"{modality.name} has axes that are not at right angles (cosine {skew:.3f}): gantry tilt?"
+        found.append(Doubt(Flag.AXES, says))
+    return found
+
+
+def doubts_of_heart(heart: FoundHeart) -> list[Doubt]:
+    """Say whether the atlases put the heart to different places."""
+    if heart.agreement >= AGREEMENT:
+        return []
+    says = (
+        f"the atlases put the heart to places that overlap by {heart.agreement:.2f} (Dice): "
+        "if the picture shows no heart, give its box"
+    )
+    return [Doubt(Flag.HEART_SEARCH, says)]
+
+
+def doubts_of_registration(quality: Quality) -> list[Doubt]:
+    """Say whether a registration made the scans no more alike, or folds them."""
+    found = []
+    if quality.mi_after <= quality.mi_before:
+        says = "registration made MR and CT no more alike than their centres laid together"
+        found.append(Doubt(Flag.REGISTRATION, says))
+    if quality.negative_jacobian_share > FOLDED_SHARE:
+        says = f"registration folds {quality.negative_jacobian_share:.2%} of the voxels"
+        found.append(Doubt(Flag.REGISTRATION, says))
+    return found
+
+
+def doubts_of_box(wanted: Box, grid: Grid) -> list[Doubt]:
+    """Say whether the heart box, margin included, is longer than the working grid."""
+    if (over := overflow_mm(wanted, grid)) <= 0:
+        return []
+    says = f"the heart box is {over:.0f} mm longer than what the network sees: parts may be cut off"
+    return [Doubt(Flag.BOX, says)]
+
+
+def doubts_of_labels(
+    raw: Volume, cleaned: Volume, confidence: Mapping[str, float], depth_mm: float
+) -> list[Doubt]:
+    """Say what is doubtful of a label map.
+
+    Args:
+        raw: class indices as the network gives them.
+        cleaned: class indices of the largest pieces.
+        confidence: mean probability of each structure's voxels, by abbreviation; NaN where it is missing.
+        depth_mm: how near to the edge of the scan counts as its edge: a voxel of the network's, whose outside it sees
+            as air.
+    """
+    before, after = (
+        np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1) for labels in (raw, cleaned)
+    )
+    millilitre = abs(float(np.linalg.det(raw.affine[:3, :3]))) / 1000
+    missing, pieces, odd, unsure = [], [], [], []
+    for structure in STRUCTURES:
+        name, count = structure.name, int(before[structure.index])
+        if not count:
+            missing.append(name)
+            continue
+        if (share := 1 - after[structure.index] / count) > PIECES_SHARE:
+            pieces.append(f"{name} ({share:.0%} of it elsewhere)")
+        low, high = PLAUSIBLE_ML[structure.abbreviation]
+        if not low <= (volume := after[structure.index] * millilitre) <= high:
+            odd.append(f"{name} ({volume:.1f} mL)")
+        if (mean := confidence[structure.abbreviation]) < CONFIDENCE:
+            unsure.append(f"{name} ({mean:.2f})")
+    cut = [structure.name for structure in STRUCTURES if structure.index in _at_edge(cleaned, depth_mm)]
+    rows = (
+        (Flag.MISSING, "not found", missing),
+        (Flag.PIECES, "in pieces", pieces),
+        (Flag.CUT, "reaching the edge of the scan, so perhaps cut", cut),
+        (Flag.VOLUME, "of a volume that no heart of an adult has", odd),
+        (Flag.CONFIDENCE, "found with a low mean probability", unsure),
+    )
+    return [Doubt(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
+
+
+def _at_edge(labels: Volume, depth_mm: float) -> set[int]:
+    found: set[int] = set()
+    for axis, spacing in enumerate(labels.spacing_mm):
+        depth = math.ceil(depth_mm / spacing)
+        slabs = np.moveaxis(labels.data, axis, 0)
+        found |= {int(index) for slab in (slabs[:depth], slabs[-depth:]) for index in np.unique(slab)}
+    return found

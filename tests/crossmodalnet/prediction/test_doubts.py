@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from crossmodalnet.cropping.heart_box import Box, FoundHeart
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.prediction.doubts import (
+    Doubt,
+    Flag,
+    doubts_of_box,
+    doubts_of_heart,
+    doubts_of_labels,
+    doubts_of_registration,
+    doubts_of_scan,
+)
+from crossmodalnet.registration.quality import Quality
+
+AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
+SURE = {structure.abbreviation: 0.95 for structure in STRUCTURES}
+
+
+def heart() -> np.ndarray:
+    """Seven blocks of 6 x 6 x 6 voxels, 27 mL each."""
+    labels = np.zeros((54, 16, 16), np.uint8)
+    for index in range(1, 8):
+        labels[7 * index - 3 : 7 * index + 3, 5:11, 5:11] = index
+    return labels
+
+
+def found(raw: np.ndarray, cleaned: np.ndarray | None = None, **confidence: float) -> list[Doubt]:
+    kept = raw if cleaned is None else cleaned
+    return doubts_of_labels(Volume(raw, AFFINE), Volume(kept, AFFINE), SURE | confidence, 5.0)
+
+
+def test_a_heart_in_seven_pieces_of_its_own_raises_no_doubt() -> None:
+    assert found(heart()) == []
+
+
+def test_a_missing_structure_is_named_once() -> None:
+    raw = heart()
+    raw[raw == 7] = 0
+    assert found(raw, PA=float("nan")) == [Doubt(Flag.MISSING, "not found: pulmonary artery")]
+
+
+def test_pieces_count_by_their_share() -> None:
+    raw = heart()
+    raw[20:24, 12:14, 12:14] = 1  # 16 voxels beside 216
+    assert found(raw, heart()) == []
+    raw[20:24, 12:15, 12:15] = 1  # 36
+    assert found(raw, heart()) == [
+        Doubt(Flag.PIECES, "in pieces: left ventricle blood cavity (14% of it elsewhere)")
+    ]
+
+
+def test_a_structure_at_the_edge_is_perhaps_cut() -> None:
+    assert [doubt.flag for doubt in found(heart()[:, 5:])] == [Flag.CUT]
+    assert [doubt.flag for doubt in found(heart()[:-1])] == []
+
+
+def test_volumes_that_no_adult_has() -> None:
+    raw = heart()
+    raw[raw == 1], raw[4, 5, 5] = 0, 1
+    assert found(raw) == [
+        Doubt(Flag.VOLUME, "of a volume that no heart of an adult has: left ventricle blood cavity (0.1 mL)")
+    ]
+
+
+def test_low_probability() -> None:
+    assert found(heart(), Myo=0.7) == [
+        Doubt(
+            Flag.CONFIDENCE,
+            "found with a low mean probability: myocardium of the left ventricle (0.70)",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "modality", "flags"),
+    [(-1000, Modality.CT, 0), (0, Modality.CT, 1), (0, Modality.MR, 0), (-1000, Modality.MR, 1)],
+)
+def test_intensities(low: float, modality: Modality, flags: int) -> None:
+    volume = Volume(np.full((2, 2, 2), low, np.float32), AFFINE)
+    assert [doubt.flag for doubt in doubts_of_scan(volume, modality)] == flags * [Flag.INTENSITIES]
+
+
+def test_axes_that_are_not_at_right_angles() -> None:
+    affine = AFFINE.copy()
+    affine[1, 2] = 1.0
+    (doubt,) = doubts_of_scan(Volume(np.full((2, 2, 2), -999, np.float32), affine), Modality.CT)
+    assert doubt == Doubt(Flag.AXES, "CT has axes that are not at right angles (cosine 0.196): gantry tilt?")
+
+
+def test_search_box_and_registration() -> None:
+    box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
+    assert doubts_of_heart(FoundHeart(box, 0.5, 0.6)) == []
+    assert [doubt.flag for doubt in doubts_of_heart(FoundHeart(box, 0.5, 0.59))] == [Flag.HEART_SEARCH]
+    assert doubts_of_box(box, Grid((6, 6, 6), AFFINE)) == []
+    assert doubts_of_box(box, Grid((5, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
+    assert doubts_of_registration(Quality(0.1, 0.2, 0.0, 3.0)) == []
+    assert [doubt.flag for doubt in doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0))] == 2 * [
+        Flag.REGISTRATION
+    ]
