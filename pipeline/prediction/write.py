@@ -23,6 +23,7 @@ from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.dicom_seg import make_seg
 from crossmodalnet.prediction.predictor import Prediction
 from crossmodalnet.prediction.preview import preview
+from crossmodalnet.prediction.viewer import viewer_page
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.prediction.origin import Origin
 from pipeline.runtime.outputs import whole_folder, write_json
@@ -35,8 +36,9 @@ NOTE = "Research software, not a medical device: not for diagnosis or treatment.
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
+VIEWER = "preview.html"
 OUTPUTS = {
-    RUN, VOLUMES, PREVIEW,
+    RUN, VOLUMES, PREVIEW, VIEWER,
     *(f"labels_{modality.value}{suffix}" for modality in Modality for suffix in (".nii.gz", ".dcm")),
 }  # fmt: skip
 
@@ -80,6 +82,9 @@ def write_prediction(
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
             preview(image, labels, modality, found.box).save(new / PREVIEW)
+            title = f"{origin.scans.name}: {modality.name}"
+            page = viewer_page(image, labels, modality, found.box, title=title, note=NOTE)
+            (new / VIEWER).write_text(page, "utf-8")
             record = _record(found, card, origin, seconds, volumes)
             write_json(new / RUN, record)
     except OSError as error:

@@ -49,7 +49,7 @@ def write(out: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
 def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
     record = write(tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "labels_ct.nii.gz", "preview.png", "run.json", "volumes.csv",
+        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
     }  # fmt: skip
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
     assert record["confidence"]["PA"] is None
