@@ -22,7 +22,7 @@ def main(
         raise DataError(f"no model in {EXPORT}/: run `dvc repro export`, or name a folder")
     rows = []
     for folder in found:
-        predictor = load_predictor(folder, "cpu")
+        predictor = load_predictor([folder], "cpu")
         card = predictor.card
         rows.append([
             str(folder), card.name, " or ".join(predictor.modalities),

@@ -8,6 +8,7 @@ import typer
 
 logger = logging.getLogger(__name__)
 
+MODEL = "exported/crossmodalnet/seed0"
 SCAN = "NIfTI, NRRD or MetaImage file, or a folder with a DICOM series"
 
 
@@ -16,7 +17,10 @@ def main(
     ct: Annotated[Path | None, typer.Option(help=f"CT in HU: {SCAN}")] = None,
     mr: Annotated[Path | None, typer.Option(help=f"MR: {SCAN}")] = None,
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
-    model: Annotated[Path, typer.Option(help="exported model folder")] = Path("exported/crossmodalnet/seed0"),
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(help=f"exported model folder; several are an ensemble; default: {MODEL}"),
+    ] = None,
     labels: Annotated[
         str,
         typer.Option(
@@ -48,7 +52,7 @@ def main(
     from pipeline.common.errors import UsageError
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
-    from pipeline.prediction.origin import PatientScans, digest_model, origin_of
+    from pipeline.prediction.origin import PatientScans, digest_models, origin_of
     from pipeline.prediction.patient import load_predictor, predict_patient
     from pipeline.prediction.write import NOTE
 
@@ -61,11 +65,12 @@ def main(
         [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
     )
     logger.info(NOTE)
-    predictor = load_predictor(model, device)
+    models = model or [Path(MODEL)]
+    predictor = load_predictor(models, device)
     if cohort is not None:
-        predict_cohort(predictor, digest_model(model), patients, out, codes=labels)
+        predict_cohort(predictor, digest_models(models), patients, out, codes=labels)
         return
-    origin = origin_of(patients[0], digest_model(model), codes=labels, box=heart)
+    origin = origin_of(patients[0], digest_models(models), codes=labels, box=heart)
     record = predict_patient(predictor, origin, out)
     if json:
         typer.echo(encoder.dumps(record, indent=2))

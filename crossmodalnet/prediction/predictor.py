@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from crossmodalnet.cropping.atlas import Atlas, load_atlases
 from crossmodalnet.cropping.heart_box import Box, working_grid
@@ -16,7 +15,7 @@ from crossmodalnet.data.missing import CT, MR, without
 from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.labels import Modality
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.doubts import (
@@ -38,10 +37,11 @@ from crossmodalnet.prediction.registered import (
     register_scans,
 )
 from crossmodalnet.prediction.restore import restore_labels
+from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.scans import Scan, as_volume
 from crossmodalnet.prediction.segment import segment
+from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.registration.quality import Quality
 
 ATLASES = "atlases.safetensors"
 # Seed of the registration of atlases, as stage `crop` has it.
@@ -51,73 +51,70 @@ ATLAS_SEED = "1"
 LIKENESS_SHARE = 0.5
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What was found in a patient's scans.
-
-    Attributes:
-        ct: CT as it was read; None where there is none.
-        mr: MR as it was read; None likewise.
-        ct_labels: class indices on the CT's grid; None without a CT.
-        mr_labels: class indices on the MR's grid; None without an MR.
-        box: heart box, world RAS, mm: of the CT's world, of the MR's where there is no CT.
-        confidence: mean probability of each structure's voxels on the working grid, 0 to 1; NaN where it is missing.
-        registration: quality of the registration of MR to CT; None for one scan.
-        doubts: what a reader should look at.
-    """
-
-    ct: Volume | None
-    mr: Volume | None
-    ct_labels: Volume | None
-    mr_labels: Volume | None
-    box: Box
-    confidence: dict[str, float]
-    registration: Quality | None
-    doubts: tuple[Doubt, ...]
-
-
 class Predictor:
     """Segments CT and MR of one patient together, or one of them where the network was trained for that.
+
+    Several networks, of other seeds or folds, are an ensemble: their probabilities are averaged.
 
     >>> Predictor.load("no such folder")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] not found: 'no such folder/card.json'
 
     Args:
-        model: network in evaluation mode, and its card.
+        models: networks in evaluation mode, and their cards; at least one.
         recipe: how scans are prepared.
         atlases: what finds the heart; none where every call gives a box.
-        device: device that the network runs on.
+        device: device that the networks run on.
     """
 
     def __init__(
         self,
-        model: LoadedModel,
+        models: Sequence[LoadedModel],
         recipe: Recipe,
         atlases: Sequence[Atlas] = (),
         device: torch.device | str = "cpu",
     ) -> None:
-        self._model = LoadedModel(model.network.to(device), model.card)
+        self._models = [LoadedModel(model.network.to(device), model.card) for model in models]
         self._recipe = recipe
         self._atlases = tuple(atlases)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
-        """Read a model folder: card, weights, recipe, and atlases where they were exported.
+    def load(cls, *folders: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
+        """Read a model folder, or several as an ensemble: card, weights, recipe, and the first one's atlases.
 
         Raises:
-            FileNotFoundError: a file of the folder is missing.
-            ValueError: a file is damaged or of another version; names it.
+            FileNotFoundError: a file of a folder is missing.
+            ValueError: a file is damaged or of another version, or the folders prepare scans in different ways; names
+                it.
         """
-        path = Path(folder)
-        model, recipe = load_model(path), read_recipe(path)
-        atlases = load_atlases(path / ATLASES) if (path / ATLASES).exists() else []
-        return cls(model, recipe, atlases, device)
+        if not folders:
+            raise ValueError("folders must name at least one model, got none")
+        paths = [Path(folder) for folder in folders]
+        models = [load_model(path) for path in paths]
+        recipes = [read_recipe(path) for path in paths]
+        first = cls(models[:1], recipes[0])
+        for path, model, recipe in zip(paths[1:], models[1:], recipes[1:], strict=True):
+            # Other folds have other atlases, whose likeness is another.
+            same = replace(recipe, atlas_likeness=None) == replace(recipes[0], atlas_likeness=None)
+            other = cls([model], recipe)
+            if (
+                not same
+                or model.card.intensity != first.card.intensity
+                or other.modalities != first.modalities
+            ):
+                raise ValueError(f"{path} prepares scans otherwise than {paths[0]}: they are no ensemble")
+        atlases = load_atlases(paths[0] / ATLASES) if (paths[0] / ATLASES).exists() else []
+        return cls(models, recipes[0], atlases, device)
 
     @property
     def card(self) -> ModelCard:
-        """Card of the model."""
-        return self._model.card
+        """Card of the first model."""
+        return self._models[0].card
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """Cards of all models."""
+        return tuple(model.card for model in self._models)
 
     @property
     def has_atlases(self) -> bool:
@@ -187,7 +184,7 @@ class Predictor:
                 registered = run_alone(register_scans, work, environment=_seeded(seed))
                 doubts += doubts_of_registration(registered.quality)
             progress("network")
-            labels, confidence, more = self._segment(ct_volume, mr_volume, registered, box)
+            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box)
             doubts += more
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered:
@@ -203,7 +200,8 @@ class Predictor:
             ct_labels=ct_labels,
             mr_labels=mr_labels,
             box=box,
-            confidence=confidence,
+            confidence=sureness.confidence,
+            agreement=sureness.agreement,
             registration=registered.quality if registered else None,
             doubts=tuple(doubts),
         )
@@ -229,8 +227,8 @@ class Predictor:
 
     def _segment(
         self, ct: Volume | None, mr: Volume | None, registered: Registered | None, box: Box
-    ) -> tuple[Volume, dict[str, float], list[Doubt]]:
-        """Label map on the first scan's grid, confidence per structure, and what is doubtful of them."""
+    ) -> tuple[Volume, Sureness, list[Doubt]]:
+        """Label map on the first scan's grid, how sure its structures are, and what is doubtful of them."""
         recipe = self._recipe
         native = ct if ct is not None else mr
         assert native is not None
@@ -244,16 +242,18 @@ class Predictor:
         image = torch.from_numpy(stack_input(ct_here, mr_here, self.card.intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
-        probabilities = segment(self._model, image, recipe.overlap).numpy()
+        members = [segment(model, image, recipe.overlap).numpy() for model in self._models]
+        probabilities = np.mean(members, axis=0)
         here = ct_here if ct_here is not None else mr_here
         assert here is not None
-        labels, confidence = restore_labels(probabilities, here.grid, native.grid), _confidence(probabilities)
+        labels = restore_labels(probabilities, here.grid, native.grid)
+        sureness = sureness_of(members, probabilities)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         doubts = [
             *doubts_of_box(box.grown(recipe.margin_mm), grid),
-            *doubts_of_labels(labels, cleaned, confidence, max(grid.spacing_mm)),
+            *doubts_of_labels(labels, cleaned, sureness.confidence, max(grid.spacing_mm)),
         ]
-        return cleaned if recipe.keep_largest_component else labels, confidence, doubts
+        return cleaned if recipe.keep_largest_component else labels, sureness, doubts
 
 
 def _seeded(seed: str) -> dict[str, str]:
@@ -276,13 +276,3 @@ def _check_inside(box: Box, image: Volume) -> None:
         raise ValueError(
             f"the middle of the heart box, {places} mm (RAS), lies outside of the scan: check the box"
         )
-
-
-def _confidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
-    classes = probabilities.argmax(axis=0)
-    found = {}
-    for structure in STRUCTURES:
-        inside = classes == structure.index
-        mean = float(probabilities[structure.index][inside].mean()) if inside.any() else float("nan")
-        found[structure.abbreviation] = mean
-    return found

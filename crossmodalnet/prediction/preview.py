@@ -38,7 +38,7 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
     middle = _middle(labels, box)
-    low, high = _window(image, modality)
+    low, high = grey_window(image, modality)
     columns = []
     for plane, (axis, letters) in PLANES.items():
         grid = _plane(shown, axis, middle[axis], step)
@@ -58,7 +58,8 @@ def _middle(labels: Volume, box: Box) -> NDArray[np.float64]:
     return np.asarray(labels.grid.to_world(inside).mean(axis=1))
 
 
-def _window(image: Volume, modality: Modality) -> tuple[float, float]:
+def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
+    """Give the values that are shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
     if modality is Modality.CT:
         return CT_WINDOW_HU
     low, high = np.percentile(image.data[image.data != 0], MR_PERCENTILES)

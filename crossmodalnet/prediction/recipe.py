@@ -72,6 +72,19 @@ def read_recipe(folder: Path) -> Recipe:
         raise ValueError(f"{path} is not a recipe: {place}: {first['msg']}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    _check_bounds(path, recipe)
+    return recipe
+
+
+def _check_bounds(path: Path, recipe: Recipe) -> None:
+    """Refuse numbers that no recipe has, and that would take memory or time without end."""
     if min(recipe.size) < 1 or max(recipe.size) > 1024 or not 0 < recipe.spacing_mm <= 10:
         raise ValueError(f"{path}: size {recipe.size} at {recipe.spacing_mm} mm is no working grid")
-    return recipe
+    for name, value, low, high in (
+        ("align.working_spacing_mm", recipe.align.working_spacing_mm, 0.5, 20),
+        ("atlas_spacing_mm", recipe.atlas_spacing_mm, 0.5, 20),
+        ("margin_mm", recipe.margin_mm, 0, 200),
+        ("overlap", recipe.overlap, 0, 0.95),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{path}: {name} must be from {low} to {high}, got {value}")

@@ -1,6 +1,8 @@
 """Many patients: a table of scans, finished ones kept, those that fail listed at the end."""
 
 import logging
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -70,8 +72,11 @@ def predict_cohort(
         DataError: a patient could not be segmented; the others were.
     """
     failed: dict[str, PipelineError] = {}
+    seconds: list[float] = []
     for number, scans in enumerate(patients, 1):
-        logger.info("patient %d of %d: %s", number, len(patients), scans.name)
+        left = f", about {_left(seconds, len(patients) - number + 1)} left" if seconds else ""
+        logger.info("patient %d of %d: %s%s", number, len(patients), scans.name, left)
+        start = time.monotonic()
         origin = origin_of(scans, model_digest, codes=codes, box=None)
         if is_done(out / scans.name, origin):
             logger.info("%s: done before", scans.name)
@@ -81,6 +86,14 @@ def predict_cohort(
         except PipelineError as error:
             logger.error("error: %s", error)
             failed[scans.name] = error
+        else:
+            seconds.append(time.monotonic() - start)
     if failed:
         lines = "\n".join(f"  {error}" for error in failed.values())
         raise DataError(f"{len(failed)} of {len(patients)} patients were not segmented:\n{lines}")
+
+
+def _left(seconds: Sequence[float], num_patients: int) -> str:
+    """Say how long so many patients take, by the mean of those that were segmented."""
+    total = sum(seconds) / len(seconds) * num_patients
+    return f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"

@@ -1,7 +1,7 @@
 """What a prediction is made from: it tells a finished one from one of other scans, another model, other options."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ class Origin:
     Attributes:
         scans: files of the patient.
         scan_digests: SHA-256 by modality; None of what cannot be read.
-        model_digest: SHA-256 of the model folder's files.
+        model_digest: SHA-256 of the files of the model folder, or of several.
         codes: what the values of label maps are.
         box: heart box that was given; None where it is to be found.
     """
@@ -90,9 +90,12 @@ def scan_digest(path: Path) -> str | None:
         return None
 
 
-def digest_model(folder: Path) -> str:
-    """SHA-256 of the names and contents of the files of a model folder."""
-    return _of_files(sorted(entry for entry in folder.iterdir() if entry.is_file()))
+def digest_models(folders: Sequence[Path]) -> str:
+    """SHA-256 of the names and contents of the files of model folders, in their order."""
+    digests = [
+        _of_files(sorted(entry for entry in folder.iterdir() if entry.is_file())) for folder in folders
+    ]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _of_files(files: list[Path]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ from pipeline.prediction.write import check_target, write_prediction
 logger = logging.getLogger(__name__)
 
 
-def load_predictor(folder: Path, device: str) -> Predictor:
-    """Load a model folder.
+def load_predictor(folders: Sequence[Path], device: str) -> Predictor:
+    """Load a model folder, or several as an ensemble.
 
     Raises:
         DataError: a file of it is missing, damaged or of another version.
         ResourceError: there is no such device.
     """
     try:
-        return Predictor.load(folder, find_device(device, "--device"))
+        return Predictor.load(*folders, device=find_device(device, "--device"))
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename} not found: --model takes a folder that `dvc repro export` or "
@@ -66,7 +67,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
     except MemoryError as error:
         raise ResourceError(f"{scans.name}: not enough memory for scans of this size") from error
     seconds = time.monotonic() - start
-    record = write_prediction(out, found, predictor.card, origin=origin, seconds=seconds)
+    record = write_prediction(out, found, predictor.cards, origin=origin, seconds=seconds)
     for doubt in found.doubts:
         logger.warning("%s: look at this: %s", scans.name, doubt.says)
     logger.info("%s: written to %s (%.0f s)", scans.name, out, seconds)

@@ -3,7 +3,7 @@
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +21,9 @@ from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.labels.codes import CODE_SETS
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.dicom_seg import make_seg
-from crossmodalnet.prediction.predictor import Prediction
 from crossmodalnet.prediction.preview import preview
+from crossmodalnet.prediction.result import Prediction
+from crossmodalnet.prediction.viewer import viewer_page
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.prediction.origin import Origin
 from pipeline.runtime.outputs import whole_folder, write_json
@@ -35,8 +36,9 @@ NOTE = "Research software, not a medical device: not for diagnosis or treatment.
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
+VIEWER = "preview.html"
 OUTPUTS = {
-    RUN, VOLUMES, PREVIEW,
+    RUN, VOLUMES, PREVIEW, VIEWER,
     *(f"labels_{modality.value}{suffix}" for modality in Modality for suffix in (".nii.gz", ".dcm")),
 }  # fmt: skip
 
@@ -44,7 +46,7 @@ OUTPUTS = {
 def write_prediction(
     folder: Path,
     found: Prediction,
-    card: ModelCard,
+    cards: Sequence[ModelCard],
     *,
     origin: Origin,
     seconds: float,
@@ -54,7 +56,7 @@ def write_prediction(
     Args:
         folder: folder to write; may hold an earlier prediction and nothing else.
         found: what was found.
-        card: card of the model.
+        cards: cards of the models.
         origin: what it is made from.
         seconds: time that it took.
 
@@ -75,12 +77,15 @@ def write_prediction(
             for modality, (_, labels) in maps.items():
                 if labels is not None:
                     _write_labels(new / f"labels_{modality.value}.nii.gz", labels, origin.codes)
-                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, card, origin)
+                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, cards, origin)
             volumes = volume_table(found)
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
             preview(image, labels, modality, found.box).save(new / PREVIEW)
-            record = _record(found, card, origin, seconds, volumes)
+            title = f"{origin.scans.name}: {modality.name}"
+            page = viewer_page(image, labels, modality, found.box, title=title, note=NOTE)
+            (new / VIEWER).write_text(page, "utf-8")
+            record = _record(found, cards, origin, seconds, volumes)
             write_json(new / RUN, record)
     except OSError as error:
         raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
@@ -118,7 +123,9 @@ def is_done(folder: Path, origin: Origin) -> bool:
     return isinstance(record, dict) and origin.made(record)
 
 
-def _write_seg(path: Path, labels: Volume, modality: Modality, card: ModelCard, origin: Origin) -> None:
+def _write_seg(
+    path: Path, labels: Volume, modality: Modality, cards: Sequence[ModelCard], origin: Origin
+) -> None:
     """Write a DICOM segmentation where the scan was a series; a series that cannot be referred to has none."""
     folder = origin.scans.paths.get(modality.value)
     if folder is None or not folder.is_dir():
@@ -128,7 +135,7 @@ def _write_seg(path: Path, labels: Volume, modality: Modality, card: ModelCard, 
     )
     try:
         files = series_files(folder, origin.scans.series, modality.name)
-        seg = make_seg(labels, files, f"{card.name}, seed {card.seed}", identity)
+        seg = make_seg(labels, files, " + ".join(f"{card.name} {card.seed}" for card in cards), identity)
     except ValueError as error:
         logger.warning("%s: no DICOM segmentation: %s", modality.name, error)
     else:
@@ -183,9 +190,13 @@ def _shown(
     raise ValueError("a prediction must have an image with its label map, got none")
 
 
+def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: round(value, 4) if value == value else None for name, value in values.items()}
+
+
 def _record(
     found: Prediction,
-    card: ModelCard,
+    cards: Sequence[ModelCard],
     origin: Origin,
     seconds: float,
     volumes: pd.DataFrame,
@@ -199,18 +210,16 @@ def _record(
             name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}
             for name, own in volumes.groupby("modality", sort=False)
         },
-        "confidence": {
-            name: round(value, 4) if value == value else None for name, value in found.confidence.items()
-        },
+        "confidence": _rounded(found.confidence),
+        "agreement": _rounded(found.agreement) if len(cards) > 1 else None,
         "heart_box_mm": [list(map(float, found.box.low_mm)), list(map(float, found.box.high_mm))],
         "registration": {
             name: round(value, 6) for name, value in asdict(found.registration).items()
         } if found.registration else None,
-        "model": {
-            "name": card.name,
-            "seed": card.seed,
-            "validation_dice": round(card.validation_dice, 4),
-        },
+        "models": [
+            {"name": card.name, "seed": card.seed, "validation_dice": round(card.validation_dice, 4)}
+            for card in cards
+        ],
         "versions": {
             "crossmodalnet": crossmodalnet.__version__,
             "python": platform.python_version(),

@@ -22,8 +22,9 @@ from crossmodalnet.imaging.resample import to_sitk
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.prediction import predictor as module
-from crossmodalnet.prediction.predictor import Prediction, Predictor
+from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import Recipe
+from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
 
@@ -44,12 +45,14 @@ class FromBrightness(nn.Module):
         return torch.stack([-20 * (seen - index) ** 2 for index in range(8)], dim=1)
 
 
-def predictor(**train: float) -> Predictor:
+def predictor(*networks: nn.Module, **train: float) -> Predictor:
     card: Any = SimpleNamespace(
         patch_size=(16, 16, 16), intensity=Intensity((0.0, 1000.0), (0.0, 100.0)), adaptation=None, network={},
         train={"modality_dropout": 0.3} | train,
     )  # fmt: skip
-    return Predictor(LoadedModel(FromBrightness().eval(), card), RECIPE)
+    return Predictor(
+        [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]], RECIPE
+    )
 
 
 def scan(affine: np.ndarray = TURNED, shape: tuple[int, int, int] = (40, 40, 28)) -> Volume:
@@ -188,6 +191,28 @@ def test_one_modality_needs_a_network_trained_for_it() -> None:
         predictor(modality_dropout=0)(ct=scan(), box=BOX)
     with pytest.raises(ValueError, match="got no scan"):
         predictor()()
+
+
+class Shy(FromBrightness):
+    """Takes the last structure for background, and is half as sure of all others."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = super().forward(image) / 2
+        return torch.cat([logits[:, :7], torch.full_like(logits[:, 7:], -1e3)], dim=1)
+
+
+def test_an_ensemble_averages_and_says_how_its_members_agree() -> None:
+    one = predictor()(ct=scan(), box=BOX)
+    twice = predictor(FromBrightness(), FromBrightness())(ct=scan(), box=BOX)
+    assert one.ct_labels is not None
+    assert twice.ct_labels is not None
+    np.testing.assert_array_equal(twice.ct_labels.data, one.ct_labels.data)
+    assert set(twice.agreement.values()) == {1.0}
+    assert all(np.isnan(value) for value in one.agreement.values())
+    mixed = predictor(FromBrightness(), Shy())(ct=scan(), box=BOX)
+    assert mixed.agreement["PA"] == 0
+    assert mixed.agreement["LV"] > 0.9
+    assert mixed.confidence["LV"] < one.confidence["LV"]
 
 
 def test_one_scan_given_twice_is_no_pair() -> None:

@@ -1,6 +1,7 @@
 """What is written of a prediction, and many patients one after the other."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,11 @@ from PIL import Image
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.prediction.doubts import Doubt, Flag
-from crossmodalnet.prediction.predictor import Prediction
+from crossmodalnet.prediction.result import Prediction
 from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.prediction.cohort import predict_cohort, read_cohort_table
 from pipeline.prediction.options import read_box
-from pipeline.prediction.origin import PatientScans, digest_model, origin_of
+from pipeline.prediction.origin import PatientScans, digest_models, origin_of
 from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.prediction.write import write_prediction
 
@@ -36,20 +37,20 @@ def prediction(**changes: Any) -> Prediction:
         "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
         "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
         "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")},
-        "registration": None, "doubts": (Doubt(Flag.MISSING, "not found: pulmonary artery"),),
+        "agreement": {}, "registration": None, "doubts": (Doubt(Flag.MISSING, "not found: pulmonary artery"),),
     }  # fmt: skip
     return Prediction(**found | changes)
 
 
 def write(out: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
     origin = origin_of(PatientScans("p", out.parent / "=x.nii", None), "digest", codes=codes, box=None)
-    return write_prediction(out, prediction(**changes), CARD, origin=origin, seconds=1.0)
+    return write_prediction(out, prediction(**changes), [CARD], origin=origin, seconds=1.0)
 
 
 def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
     record = write(tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "labels_ct.nii.gz", "preview.png", "run.json", "volumes.csv",
+        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
     }  # fmt: skip
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
     assert record["confidence"]["PA"] is None
@@ -93,7 +94,7 @@ def test_a_series_that_cannot_be_referred_to_has_no_dicom_segmentation_and_says_
 ) -> None:
     (tmp_path / "series").mkdir()
     origin = origin_of(PatientScans("p", tmp_path / "series", None), "", codes="mmwhs", box=None)
-    write_prediction(tmp_path / "out", prediction(), CARD, origin=origin, seconds=1.0)
+    write_prediction(tmp_path / "out", prediction(), [CARD], origin=origin, seconds=1.0)
     assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
     assert not (tmp_path / "out/labels_ct.dcm").exists()
 
@@ -130,7 +131,7 @@ def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
 class Fake:
     """A predictor that fails for a CT of the name bad."""
 
-    card = CARD
+    cards = (CARD,)
 
     def __init__(self) -> None:
         self.calls: list[Path] = []
@@ -158,6 +159,16 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_time_that_is_left_is_told_once_it_can_be_known(
+    cohort: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        run(cohort)
+    patients = [line for line in caplog.messages if line.startswith("patient ")]
+    assert patients[0] == "patient 1 of 3: a"
+    assert re.fullmatch(r"patient 2 of 3: b, about \d+ s left", patients[1])
+
+
 def test_one_bad_patient_stops_no_other_and_a_rerun_does_the_rest(cohort: Path) -> None:
     assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
     assert [p.name for p in sorted((cohort / "out").iterdir())] == ["a", "c"]
@@ -179,9 +190,9 @@ def test_what_is_done_is_done_with_the_same_scans_model_and_codes(cohort: Path) 
 
 def test_a_model_is_known_by_the_content_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{}", "utf-8")
-    before = digest_model(tmp_path)
+    before = digest_models([tmp_path])
     (tmp_path / "recipe.json").write_text("{}", "utf-8")
-    assert digest_model(tmp_path) != before
+    assert digest_models([tmp_path]) != before
 
 
 def test_a_folder_of_dicom_is_known_by_its_files(tmp_path: Path) -> None:
@@ -214,7 +225,7 @@ def test_a_missing_table_and_model_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv is not a table"):
         read_cohort_table(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"card\.json not found: --model takes a folder"):
-        load_predictor(tmp_path, "cpu")
+        load_predictor([tmp_path], "cpu")
 
 
 def test_no_scan_is_a_usage_error(tmp_path: Path) -> None:
