@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from crossmodalnet.formats.itk_image import from_itk, header_reader, last_line, read_itk
+from crossmodalnet.formats.kept_locale import kept_locale
 from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage
 
 MAX_FILES = 10_000
@@ -62,6 +63,7 @@ class _Series:
         return f"{title} ({self.modality or 'modality unknown'}, number {self.number or '?'}, {self.num_files} files)"
 
 
+@kept_locale()
 def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -> list[Path]:
     """Give the files of the series that `read_dicom_series` reads, in the order of their positions.
 

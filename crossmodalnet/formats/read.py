@@ -5,10 +5,12 @@ from pathlib import Path
 
 from crossmodalnet.formats.dicom import read_dicom_series
 from crossmodalnet.formats.itk_image import read_itk
+from crossmodalnet.formats.kept_locale import kept_locale
 from crossmodalnet.formats.kinds import SUFFIXES, format_of
 from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, read_untrusted
 
 
+@kept_locale()
 def read_scan(
     path: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = (), modality: str = ""
 ) -> UntrustedImage:

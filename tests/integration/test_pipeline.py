@@ -120,7 +120,7 @@ def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -
     assert set(ran) == {
         "target", "train@crossmodalnet-0", "adapt@source_only-0", "adapt@supervised-0",
         "evaluate@crossmodalnet-0", "evaluate-adaptation@source_only-0", "evaluate-adaptation@supervised-0",
-        "audit@crossmodalnet", "compare", "report",
+        "audit@crossmodalnet", "export@crossmodalnet-0", "compare", "report",
     }  # fmt: skip
     metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))
     assert 0 <= metrics["target_dice"] <= 1

@@ -184,7 +184,7 @@ def test_the_command_ends_with_exit_code_3(cohort: Path) -> None:
         [sys.executable, "-m", "stages", "download"],
         env={"PYTHONPATH": str(top)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 3
     assert "unreadable" in done.stderr

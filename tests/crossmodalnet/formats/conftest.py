@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from crossmodalnet.formats.kept_locale import kept_locale
+
 WriteSeries = Callable[..., Path]
 
 
@@ -20,6 +22,7 @@ def image() -> sitk.Image:
     return found
 
 
+@kept_locale()  # the writer too sets it to C
 def write_series(
     folder: Path,
     image: sitk.Image,

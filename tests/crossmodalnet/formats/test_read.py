@@ -1,3 +1,4 @@
+import locale
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from crossmodalnet.formats.dicom import series_files
 from crossmodalnet.formats.read import read_scan
 
 WriteSeries = Callable[..., Path]
@@ -41,6 +43,13 @@ def test_a_folder_of_dicom_is_one_volume(
     found = read_scan(series(tmp_path / "scan", image))
     assert np.array_equal(np.asarray(found.image.dataobj), np.asarray(reference.dataobj))
     assert np.allclose(found.image.affine, reference.affine, atol=1e-4)
+
+
+def test_the_locale_is_left_as_it_was(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    before = locale.setlocale(locale.LC_ALL)
+    read_scan(series(tmp_path / "scan", image))
+    series_files(tmp_path / "scan")
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_other_files_in_the_folder_do_no_harm(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
