@@ -9,7 +9,7 @@ import typer
 logger = logging.getLogger(__name__)
 
 MODEL = "exported/crossmodalnet/seed0"
-SCAN = "NIfTI, NRRD or MetaImage file, or a folder with a DICOM series"
+SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM series"
 
 
 def main(

@@ -25,7 +25,7 @@ from crossmodalnet.prediction.preview import preview
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.viewer import viewer_page
 from pipeline.common.errors import ResourceError, UsageError
-from pipeline.prediction.origin import Origin
+from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.runtime.outputs import whole_folder, write_json
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def write_prediction(
     cards: Sequence[ModelCard],
     *,
     origin: Origin,
+    at: PatientScans,
     seconds: float,
 ) -> dict[str, Any]:
     """Write label maps, volumes, a picture and the run's record into a folder, which is replaced.
@@ -58,6 +59,7 @@ def write_prediction(
         found: what was found.
         cards: cards of the models.
         origin: what it is made from.
+        at: scans where they can be read now, archives unpacked.
         seconds: time that it took.
 
     Returns:
@@ -77,7 +79,7 @@ def write_prediction(
             for modality, (_, labels) in maps.items():
                 if labels is not None:
                     _write_labels(new / f"labels_{modality.value}.nii.gz", labels, origin.codes)
-                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, cards, origin)
+                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, cards, origin, at)
             volumes = volume_table(found)
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
@@ -124,10 +126,15 @@ def is_done(folder: Path, origin: Origin) -> bool:
 
 
 def _write_seg(
-    path: Path, labels: Volume, modality: Modality, cards: Sequence[ModelCard], origin: Origin
+    path: Path,
+    labels: Volume,
+    modality: Modality,
+    cards: Sequence[ModelCard],
+    origin: Origin,
+    at: PatientScans,
 ) -> None:
     """Write a DICOM segmentation where the scan was a series; a series that cannot be referred to has none."""
-    folder = origin.scans.paths.get(modality.value)
+    folder = at.paths.get(modality.value)
     if folder is None or not folder.is_dir():
         return
     identity = (

@@ -44,7 +44,7 @@ def prediction(**changes: Any) -> Prediction:
 
 def write(out: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
     origin = origin_of(PatientScans("p", out.parent / "=x.nii", None), "digest", codes=codes, box=None)
-    return write_prediction(out, prediction(**changes), [CARD], origin=origin, seconds=1.0)
+    return write_prediction(out, prediction(**changes), [CARD], origin=origin, at=origin.scans, seconds=1.0)
 
 
 def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_series_that_cannot_be_referred_to_has_no_dicom_segmentation_and_says_
 ) -> None:
     (tmp_path / "series").mkdir()
     origin = origin_of(PatientScans("p", tmp_path / "series", None), "", codes="mmwhs", box=None)
-    write_prediction(tmp_path / "out", prediction(), [CARD], origin=origin, seconds=1.0)
+    write_prediction(tmp_path / "out", prediction(), [CARD], origin=origin, at=origin.scans, seconds=1.0)
     assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
     assert not (tmp_path / "out/labels_ct.dcm").exists()
 

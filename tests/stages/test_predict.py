@@ -1,0 +1,122 @@
+"""Command lines of `predict` and `models`: what each mistake says, and its exit code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossmodalnet.imaging.nifti import write_image
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
+from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.syn import SynSettings
+from pipeline.models.checkpoint import save_tensors
+from stages import app as console
+
+BOX = "-20 -20 -20 20 20 20"
+ALIGN = AlignSettings(SynSettings("affine", (2, 1, 0)), 10.0, ("centre_of_mass",), -1.0, 1)
+OPTIONS = {"size": "small", "checkpointing": False, "deep_supervision": False}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network with the card and the recipe of one for CT, MR or both; it has no atlases."""
+    folder = tmp_path_factory.mktemp("model")
+    card = ModelCard(
+        name="resenc_unet", builder="resenc_unet", seed=0, network=OPTIONS, patch_size=(16, 16, 16),
+        spacing_mm=(4.0, 4.0, 4.0), size=(16, 16, 16), ct_window_hu=(-200, 600), mr_percentiles=(0.5, 99.5),
+        labels=label_entries(), num_classes=8, train={"modality_dropout": 0.3}, losses={}, augment={},
+        versions=package_versions(), data_fingerprint="", training_pairs=("a",), validation_pairs=("b",), best_epoch=1,
+        validation_dice=0.5,
+    )  # fmt: skip
+    (folder / CARD).write_text(card.model_dump_json(), "utf-8")
+    save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
+    recipe = Recipe(ALIGN, (16, 16, 16), 4.0, 3.0, 8.0, None, overlap=0.0, keep_largest_component=True)
+    (folder / RECIPE).write_text(json.dumps(recipe_json(recipe)), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).uniform(-1000, 500, (20, 22, 18)).astype(np.float32)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = -30
+    write_image(tmp_path / "ct.nii.gz", Volume(values, affine))
+    return tmp_path / "ct.nii.gz"
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command and give its exit code."""
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        console.main()
+    return int(left.value.code or 0)
+
+
+def test_a_ct_alone_from_the_command_line(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ct.parent / "out"
+    assert (
+        leave(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json") == 0
+    )
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == json.loads((out / "run.json").read_text("utf-8"))
+    assert "not a medical device" in printed.err
+    assert [path.name for path in sorted(out.iterdir())] == [
+        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
+    ]  # fmt: skip
+
+
+def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
+    arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
+    assert leave(monkeypatch, *arguments) == 3
+    assert "1 of 1 patients were not segmented" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "give --ct, --mr or both"),
+        (("--ct", "CT", "--labels", "roman"), 2, "--labels must be mmwhs or index or totalsegmentator"),
+        (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
+        (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort stands in place of"),
+        (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
+        (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
+        (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart box"),
+        (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
+        (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
+        (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
+        (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
+    ],
+)
+def test_mistakes_say_what_is_wrong(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], code: int, says: str,
+) -> None:  # fmt: skip
+    given = [argument.replace("CT", str(ct)) for argument in arguments]
+    defaults = {"--model": model, "--out": ct.parent / "out"}
+    more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
+    assert leave(monkeypatch, "predict", *given, *more) == code
+    assert says in capsys.readouterr().err
+    assert not (ct.parent / "out").exists()
+
+
+def test_models_says_what_a_folder_holds(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(monkeypatch, "models", model) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        text in shown for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert leave(monkeypatch, "models") == 3
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/card.json").write_text("{}", "utf-8")
+    assert leave(monkeypatch, "models", tmp_path / "damaged") == 3
