@@ -14,7 +14,6 @@ from pipeline.prediction.patient import predict_patient
 from pipeline.prediction.write import is_done
 
 logger = logging.getLogger(__name__)
-COLUMNS = ("patient", "ct", "mr")
 
 
 def read_cohort_table(path: Path) -> list[PatientScans]:

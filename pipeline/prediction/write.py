@@ -181,9 +181,9 @@ def volume_table(found: Prediction) -> pd.DataFrame:
 
 
 def _write_labels(path: Path, labels: Volume, codes: str) -> None:
-    table = np.zeros(len(STRUCTURES) + 1, np.int16)
+    values, table = label_values(codes), np.zeros(len(STRUCTURES) + 1, np.int16)
     for structure in STRUCTURES:
-        table[structure.index] = label_values(codes)[structure.abbreviation]
+        table[structure.index] = values[structure.abbreviation]
     write_codes(path, table[labels.data], labels.affine)
 
 

@@ -12,8 +12,7 @@ from pipeline.common.paths import COMPARISON
 from pipeline.comparison.titles import JADA, METRICS, TITLES, adapted_title_of
 from pipeline.evaluation.tables import MEAN
 
-# Decimals of a metric in print.
-DECIMALS = {"dice": 3, "iou": 3, "hd95_mm": 1, "assd_mm": 2, "nsd": 3, "betti_error": 2}
+BY_KEY = {metric.key: metric for metric in METRICS}
 TESTED = ("dice", "hd95_mm", "nsd")
 
 
@@ -76,7 +75,7 @@ def _adaptation(folder: Path) -> list[str]:
         row = found.get((method, domain, structure, metric))
         if row is None:
             return ""
-        return _interval(metric, row) if interval else f"{row['mean']:.{DECIMALS[metric]}f}"
+        return _interval(metric, row) if interval else f"{row['mean']:.{BY_KEY[metric].digits}f}"
 
     means, structures = [], []
     for method in methods:
@@ -98,18 +97,18 @@ def _adaptation(folder: Path) -> list[str]:
 def _heading(key: str) -> str:
     if key == "iou":
         return "MIoU"  # as its mean over structures and cases is known
-    metric = next(metric for metric in METRICS if metric.key == key)
+    metric = BY_KEY[key]
     return f"{metric.title}, {metric.unit}" if metric.unit else metric.title
 
 
 def _interval(key: str, row: "pd.Series[Any]", column: str = "") -> str:
     names = (column, f"{column}_low", f"{column}_high") if column else ("mean", "low", "high")
-    mean, low, high = (f"{row[name]:.{DECIMALS[key]}f}" for name in names)
+    mean, low, high = (f"{row[name]:.{BY_KEY[key].digits}f}" for name in names)
     return f"{mean} [{low}, {high}]"
 
 
 def _tested(key: str, row: "pd.Series[Any]") -> str:
-    digits = max(DECIMALS[key], 2)
+    digits = max(BY_KEY[key].digits, 2)
     values = (f"{row[name]:+.{digits}f}" for name in ("difference", "low", "high"))
     verdict = "" if row["verdict"] == "supported" else f", {str(row['verdict']).replace('_', ' ')}"
     p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
