@@ -6,13 +6,13 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format picture install constraints
+.PHONY: repro test quick check stress format picture install constraints
 
 repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	$(BIN)/dvc repro
 	@$(BIN)/crossmodalnet summary
 
-test: $(STAMP)  ## all tests, the real pipeline in a temporary clone included
+test: $(STAMP)  ## the tests, the real pipeline in a temporary clone included
 	$(TESTS)
 
 check: $(STAMP)  ## format, lint, types, tests
@@ -22,16 +22,19 @@ check: $(STAMP)  ## format, lint, types, tests
 	$(BIN)/dvc repro --dry --allow-missing | awk '!/change, skipping/; /up to date/ {ok = 1} END {exit !ok}'  # or names what dvc.lock lacks
 	$(TESTS)
 
+stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, large inputs; half an hour
+	$(TESTS) -m stress
+
 # Without what trains, registers, audits or draws the whole page, the networks and the real pipeline.
 QUICK := tests/test_architecture.py tests/test_docs.py tests/test_packaging.py tests/test_parameters_file.py \
-	$(addprefix tests/crossmodalnet/,data imaging labels losses metrics scoring statistics) \
-	$(addprefix tests/pipeline/,case_sets cases evaluation models runtime schema sources) tests/pipeline/common
+	$(addprefix tests/crossmodalnet/,data imaging losses metrics scoring statistics) \
+	$(addprefix tests/pipeline/,case_sets cases evaluation models schema sources) tests/pipeline/common
 
 quick: $(STAMP)  ## format, lint, types and the quick tests: before a commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(TESTS) -m "not slow" $(QUICK)
+	$(TESTS) -m "not slow and not stress" $(QUICK)
 
 format: $(STAMP)  ## format and mend what the linter can
 	$(BIN)/ruff format .

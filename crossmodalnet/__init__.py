@@ -12,12 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossmodalnet.adaptation.common.settings import AdaptationSettings
     from crossmodalnet.cropping.heart_box import box_of, working_grid
     from crossmodalnet.imaging.intensity import Intensity, stack_input
     from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
     from crossmodalnet.imaging.resample import resample
+    from crossmodalnet.imaging.structures import STRUCTURES, Modality
     from crossmodalnet.imaging.volume import Grid, Volume
-    from crossmodalnet.labels.structures import STRUCTURES, Modality
     from crossmodalnet.losses.balancing import AdaptiveBalancer
     from crossmodalnet.losses.segmentation import evaluate_objectives
     from crossmodalnet.metrics.overlap import dice
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
     from crossmodalnet.prediction.predictor import Predictor
-    from crossmodalnet.prediction.restore import restore_labels
     from crossmodalnet.scoring.scores import score_label_map
+    from crossmodalnet.segmentation.restore import restore_labels
 
 __version__ = "0.1.0"
 __all__ = [
     "STRUCTURES",
+    "AdaptationSettings",
     "AdaptiveBalancer",
     "CrossModalNetConfig",
     "Grid",
@@ -60,12 +62,13 @@ __all__ = [
 
 # The same modules as above, which only a type checker reads.
 _PLACES = {
+    "adaptation.common.settings": ("AdaptationSettings",),
     "cropping.heart_box": ("box_of", "working_grid"),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
     "imaging.resample": ("resample",),
     "imaging.volume": ("Grid", "Volume"),
-    "labels.structures": ("STRUCTURES", "Modality"),
+    "imaging.structures": ("STRUCTURES", "Modality"),
     "losses.balancing": ("AdaptiveBalancer",),
     "losses.segmentation": ("evaluate_objectives",),
     "metrics.overlap": ("dice",),
@@ -75,7 +78,7 @@ _PLACES = {
     "networks.crossmodalnet.config": ("CrossModalNetConfig",),
     "phantom.generate": ("make_subject",),
     "prediction.predictor": ("Predictor",),
-    "prediction.restore": ("restore_labels",),
+    "segmentation.restore": ("restore_labels",),
     "scoring.scores": ("score_label_map",),
 }
 _MODULES = {name: f"{__name__}.{place}" for place, names in _PLACES.items() for name in names}

@@ -5,8 +5,8 @@ import sys
 
 import typer
 
+from pipeline.common.console import setup_logging
 from pipeline.common.errors import PipelineError
-from pipeline.runtime.console import setup_logging
 from stages import (
     atlas,
     audit,

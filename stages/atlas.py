@@ -10,13 +10,13 @@ def main() -> None:
     import shutil
 
     from pipeline.cases.split_file import read_notes, read_split
+    from pipeline.common.console import track
     from pipeline.common.errors import DataError
+    from pipeline.common.outputs import whole_folder, write_json
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, REGISTERED, SPLIT
-    from pipeline.evaluation.evaluate_cases import prediction_file, score_pair, write_tables
     from pipeline.evaluation.params import EvaluateParams
-    from pipeline.runtime.console import track
-    from pipeline.runtime.outputs import whole_folder, write_json
+    from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
 
     params = load_section(EvaluateParams, "evaluate")
     pairs, missing = read_split(SPLIT)["test"], read_notes(SPLIT).missing

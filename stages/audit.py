@@ -17,10 +17,10 @@ def main(
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
     from pipeline.auditing.params import AuditParams
     from pipeline.auditing.run_audit import audit, write_audit
+    from pipeline.common.console import track
+    from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import AUDIT
-    from pipeline.runtime.console import track
-    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(AuditParams, "audit")
     outcomes = {}

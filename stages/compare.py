@@ -12,6 +12,7 @@ def main() -> None:
     of the atlas and the ablations: then the models are compared alone.
     """
     from pipeline.adaptation.params import AdaptParams
+    from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section, read_raw
     from pipeline.common.paths import COMPARISON, EVALUATION
     from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
@@ -20,7 +21,6 @@ def main() -> None:
     from pipeline.comparison.domains import read_domain_scores
     from pipeline.comparison.methods import read_methods, runs_of
     from pipeline.comparison.params import CompareParams
-    from pipeline.runtime.outputs import whole_folder
 
     raw = read_raw()
     params, adapt = load_section(CompareParams, "compare"), load_section(AdaptParams, "adapt")

@@ -8,11 +8,11 @@ def main() -> None:
     """
     from pipeline.cases.pairs import make_pairs, read_manifest
     from pipeline.cases.params import SplitParams
+    from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import CROPPED, MANIFEST, REGISTERED
     from pipeline.cropping.crop_pairs import crop_pairs
     from pipeline.cropping.params import CropParams
-    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(CropParams, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))

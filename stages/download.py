@@ -12,9 +12,9 @@ def main() -> None:
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
     """
     from pipeline.cases.pairs import write_manifest
+    from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import MANIFEST, RAW
-    from pipeline.runtime.outputs import whole_folder
     from pipeline.sources.cohort import gather_cohort
     from pipeline.sources.params import DataParams
 

@@ -17,9 +17,12 @@ def main(
     Of a model trained with modality dropout those from one modality alone too; of an adapted model those of the target
     domain, as far as they have labels.
     """
+    import shutil
+
     from pipeline.case_sets.domain import read_domain
     from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
     from pipeline.cases.split_file import read_notes
+    from pipeline.common.outputs import whole_folder, write_json
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
     from pipeline.compute.devices import find_device
@@ -28,7 +31,6 @@ def main(
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.params import EvaluateParams
     from pipeline.models.model_folder import load_model
-    from pipeline.runtime.outputs import whole_folder, write_json
 
     params = load_section(EvaluateParams, "evaluate")
     trained = of_run(MODELS, model, seed)
@@ -53,4 +55,6 @@ def main(
             logger.info("%s, seed %d, target domain: %s", model, seed, adapted.summary)
         elif domain:
             logger.warning("the target domain has no labelled test case: nothing to score there")
+        # What was evaluated is said beside its scores, so that the report reads no weights.
+        shutil.copyfile(trained / "card.json", folder / "card.json")
     write_json(of_run(METRICS, model, seed).with_suffix(".json"), metrics)

@@ -12,10 +12,10 @@ def main(
     ] = None,
 ) -> None:
     """Show modalities, structures, training data and validation Dice of exported models."""
+    from pipeline.common.console import plain_table
     from pipeline.common.errors import DataError
     from pipeline.common.paths import EXPORT
     from pipeline.prediction.patient import load_predictor
-    from pipeline.runtime.console import plain_table
 
     found = folders or sorted(path.parent for path in EXPORT.glob("*/seed*/card.json"))
     if not found:

@@ -48,7 +48,7 @@ def main(
     """
     import json as encoder
 
-    from crossmodalnet.labels.codes import CODE_SETS
+    from crossmodalnet.imaging.codes import CODE_SETS
     from pipeline.common.errors import UsageError
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box

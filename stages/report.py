@@ -12,7 +12,6 @@ def main() -> None:
     from pipeline.report.artefacts.gather import gather_run
     from pipeline.report.page.render import write_page
     from pipeline.report.params import ReportParams
-    from pipeline.schema.presets import rendered
 
-    page = write_page(REPORT, gather_run(rendered()), load_section(ReportParams, "report"))
+    page = write_page(REPORT, gather_run(), load_section(ReportParams, "report"))
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

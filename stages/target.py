@@ -14,9 +14,9 @@ def main() -> None:
     from pipeline.adaptation.params import AdaptParams
     from pipeline.case_sets.domain import write_domain
     from pipeline.case_sets.label_list import write_labelled_names
+    from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import TARGET, TARGET_LABELS
-    from pipeline.runtime.outputs import whole_folder
 
     params = load_section(AdaptParams, "adapt")
     with whole_folder(TARGET) as images, whole_folder(TARGET_LABELS) as labels:

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from crossmodalnet.networks.common.build import BUILDERS
-from pipeline.runtime.imports import TOP, closure, imported
+from pipeline.common.imports import TOP, closure, imported
 from stages.app import app
 
 MAY_IMPORT = {
@@ -59,10 +59,20 @@ def declared(stage: str, model: str) -> set[Path]:
     return {Path(dep) for dep in deps if Path(dep).parts[0] in MAY_IMPORT}
 
 
+# What is imported by name, so that imports alone do not tell: modules that find others, and those that they find.
+FOUND_BY_NAME = {
+    "crossmodalnet/adaptation/terms/registry.py": "crossmodalnet/adaptation/terms",
+    "crossmodalnet/theory/checks.py": "crossmodalnet/theory",
+}
+
+
 def needed(stage: str, model: str) -> set[Path]:
-    """The code that a stage runs. Networks are built by name, so that imports alone do not tell which."""
+    """The code that a stage runs; networks are built by name too."""
     code = code_of(closure(f"stages.{STAGES[stage]['cmd'].split()[1]}"))
-    builds = Path("crossmodalnet/networks/common/build.py") in code and "atlas" not in stage
+    for finder, room in FOUND_BY_NAME.items():
+        if Path(finder) in code:
+            code |= code_of(closure(*modules(room)))
+    builds = Path("crossmodalnet/networks/common/build.py") in code
     return code | network_code(model) if builds else code
 
 
@@ -153,7 +163,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         (
             "pipeline/training/trainer.py",
             "mednext",
-            {"tune", "train", "ablate", "adapt", "profile", "profile-ablation", "report"},
+            {"tune", "train", "ablate", "adapt", "profile", "profile-ablation"},
         ),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),

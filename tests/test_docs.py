@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.runtime.imports import TOP
+from crossmodalnet.theory.statements import STATEMENTS, Statement
+from pipeline.common.imports import TOP
+from tests.crossmodalnet.theory.test_findings import NUMBERED
 
 PAGES = [
     *sorted((TOP / "docs").glob("*.md")),
@@ -57,9 +58,14 @@ def test_every_definition_and_equation_of_the_method_is_mapped() -> None:
         assert item in text, item
 
 
+def _of_the_paper() -> list[Statement]:
+    """A claim that somebody adds for a use of their own need not be in the documents."""
+    return [statement for statement in STATEMENTS.values() if statement.number in NUMBERED]
+
+
 def test_every_statement_is_linked_to_its_check() -> None:
     rows = (TOP / "docs/paper.md").read_text("utf-8").splitlines()
-    for statement in STATEMENTS.values():
+    for statement in _of_the_paper():
         found = [
             row for row in rows if row.startswith(f"| {statement.number}") and "crossmodalnet/theory/" in row
         ]
@@ -68,4 +74,4 @@ def test_every_statement_is_linked_to_its_check() -> None:
 
 def test_every_statement_has_its_verdict_explained() -> None:
     text = (TOP / "docs/claims.md").read_text("utf-8")
-    assert [s.number for s in STATEMENTS.values() if f"| {s.number} " not in text] == []
+    assert [s.number for s in _of_the_paper() if f"| {s.number} " not in text] == []

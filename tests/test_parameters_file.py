@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from pipeline.common.imports import TOP
 from pipeline.common.params import SECTIONS
-from pipeline.runtime.imports import TOP
 from pipeline.schema import presets
 from pipeline.schema.render import keys, render
 from pipeline.schema.schema import Params

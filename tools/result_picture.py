@@ -5,10 +5,10 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.common.imports import TOP
 from pipeline.report.artefacts.gather import gather_run
 from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
 from pipeline.report.params import ReportParams
-from pipeline.runtime.imports import TOP
 
 PLANES = ("axial", "coronal")
 GAP, TITLE = 6, 22
@@ -16,7 +16,7 @@ GAP, TITLE = 6, 22
 
 def main() -> None:
     """Put the panels of the best test case side by side, one plane a row, their titles above."""
-    artefacts = gather_run({})
+    artefacts = gather_run()
     pair, rank = next(iter(rank_cases(artefacts.results[0]).items()))
     overlay = case_overlay(artefacts, pair, rank, ReportParams())
     rows = [overlay.planes[plane] for plane in PLANES]

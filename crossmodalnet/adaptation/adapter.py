@@ -31,7 +31,8 @@ class AdaptationNetwork(nn.Module):
 
     Args:
         network: network of one or two streams.
-        strengths: strengths of the terms by name, not negative; one of strength 0, or not named, is not computed.
+        strengths: strengths of the terms by name, not negative, in the order of the terms that `forward` gives; one of
+            strength 0, or not named, is not computed.
         settings: sizes of the terms' parts.
         num_classes: background included.
 
@@ -56,7 +57,7 @@ class AdaptationNetwork(nn.Module):
             )
         self.network = network
         self.settings = settings
-        self.strengths = {name: strengths[name] for name in TERMS if strengths.get(name, 0) > 0}
+        self.strengths = {name: strengths[name] for name in strengths if strengths[name] > 0}
         self.parts = nn.ModuleDict(
             {name: TERMS[name](network, settings, num_classes) for name in self.strengths}
         )

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.registration.syn import prepare
 
 PARTS = ("image", "heart")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.cropping.atlas import Atlas
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, similarity, warp
 
 _ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.data.displacement import Displacement, origins
-from crossmodalnet.data.missing import MR
+from crossmodalnet.imaging.missing import MR
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop
 from crossmodalnet.data.displacement import Displacement
-from crossmodalnet.data.missing import CT, without
 from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
 from crossmodalnet.data.patches import draw_region, pad_to
+from crossmodalnet.imaging.missing import CT, without
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
 CONTEXT = 1.25

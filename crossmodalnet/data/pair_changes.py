@@ -4,7 +4,7 @@ import numpy as np
 
 from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.displacement import Displacement, draw_displacement
-from crossmodalnet.data.missing import CT, MR
+from crossmodalnet.imaging.missing import CT, MR
 
 
 def draw_loss(probability: float, random: np.random.RandomState) -> int | None:

@@ -1,1 +1,1 @@
-"""Volumes: reading, writing, geometry, intensities, registration, the phantom."""
+"""Volumes and label maps: reading, writing, geometry, intensities, and the structures of the heart."""

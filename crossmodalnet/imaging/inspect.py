@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.labels import STRUCTURES
-from crossmodalnet.labels.codes import MMWHS, LabelCodes
 
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]

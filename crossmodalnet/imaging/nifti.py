@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.structures import STRAY_CODES, to_codes, to_indices
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRAY_CODES, to_codes, to_indices
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.phantom.heart import BOX_MM, heart
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.shape import SubjectShape

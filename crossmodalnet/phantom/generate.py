@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.phantom.appearance_ct import image_ct
 from crossmodalnet.phantom.appearance_mr import image_mr
 from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner

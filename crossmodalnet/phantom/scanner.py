@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.labels import Modality
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
 from crossmodalnet.phantom.shape import rotation_matrix

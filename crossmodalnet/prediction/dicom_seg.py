@@ -9,8 +9,8 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 
 import crossmodalnet
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES
 
 # SNOMED CT, as DICOM uses it: codes of DICOM's context groups 7150 (category) and 3010, 4042 and others (structures),
 # and SNOMED's own for the myocardium. The left ventricle qualifies the myocardium as the place that it is of.

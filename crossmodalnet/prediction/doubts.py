@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.registration.quality import Quality
 
 # Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.

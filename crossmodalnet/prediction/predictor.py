@@ -11,13 +11,12 @@ import torch
 
 from crossmodalnet.cropping.atlas import Atlas, load_atlases
 from crossmodalnet.cropping.heart_box import Box, working_grid
-from crossmodalnet.data.missing import CT, MR, without
 from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
+from crossmodalnet.imaging.missing import CT, MR, without
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
-from crossmodalnet.prediction.components import keep_largest_component
 from crossmodalnet.prediction.doubts import (
     Doubt,
     doubts_of_box,
@@ -36,12 +35,13 @@ from crossmodalnet.prediction.registered import (
     labels_on_mr,
     register_scans,
 )
-from crossmodalnet.prediction.restore import restore_labels
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.scans import Scan, as_volume
-from crossmodalnet.prediction.segment import segment
 from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.segmentation.components import keep_largest_component
+from crossmodalnet.segmentation.restore import restore_labels
+from crossmodalnet.segmentation.segment import segment
 
 ATLASES = "atlases.safetensors"
 # Seed of the registration of atlases, as stage `crop` has it.

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 
 MARGIN_MM = 25.0
 PIXELS = 360

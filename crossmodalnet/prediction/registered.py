@@ -5,8 +5,8 @@ from pathlib import Path
 
 from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.cropping.heart_box import FoundHeart, find_heart
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.registration.align import AlignSettings, align
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.registration.syn import Transform, warp

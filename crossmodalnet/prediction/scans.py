@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from crossmodalnet.formats.itk_image import from_itk
 from crossmodalnet.formats.read import read_scan
 from crossmodalnet.imaging.inspect import MAX_SPACING_MM, MIN_AXES_VOLUME
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 
 # Path, nibabel or SimpleITK image, volume, or voxels with an affine.
 Scan = Any

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 
 
 @dataclass(frozen=True)

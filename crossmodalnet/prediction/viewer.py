@@ -9,8 +9,8 @@ import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.prediction.preview import MARGIN_MM, grey_window
 
 WIDTH = 1200

@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.registration.initialise import write_translation
 from crossmodalnet.registration.syn import Transform, similarity
 

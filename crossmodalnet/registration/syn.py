@@ -15,8 +15,8 @@ import numpy as np
 
 from crossmodalnet.imaging.downsample import coarsen
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.registration.initialise import Centre, write_translation
 from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics import overlap
 from crossmodalnet.metrics.topology import betti_error
 from crossmodalnet.scoring import surface

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from crossmodalnet.data.augmentation import centre_crop
 from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet

@@ -24,7 +24,8 @@ class Statement:
     group: str
 
 
-GROUPS: Mapping[str, str] = MappingProxyType({
+# Titles, in the order in which readers see the groups; a group without one is called by its name, and comes last.
+_TITLES = {
     "attention": "Cross attention",
     "blocks": "Blocks and the deformable operator",
     "cost": "What attention costs",
@@ -34,7 +35,7 @@ GROUPS: Mapping[str, str] = MappingProxyType({
     "generalisation": "From training to new patients",
     "lipschitz": "How sensitive the network can be",
     "robustness": "Robustness to disturbed images",
-})  # fmt: skip
+}
 
 STATEMENTS: Mapping[str, Statement] = MappingProxyType({
     "definition_1": Statement(
@@ -203,3 +204,8 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType({
         "robustness",
     ),
 })  # fmt: skip
+
+_NAMES = dict.fromkeys([*_TITLES, *(statement.group for statement in STATEMENTS.values())])
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {group: _TITLES.get(group, group.replace("_", " ").capitalize()) for group in _NAMES}
+)

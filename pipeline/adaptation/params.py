@@ -5,9 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from crossmodalnet.adaptation.common.settings import AdaptationSettings
+from crossmodalnet import AdaptationSettings
 from pipeline.common.params import Section
 from pipeline.sources.params import Archive, DataParams, PhantomParams
+
+# The library has the defaults. They come through its front door, by which no stage depends on the terms' code: what a
+# stage depends on is the values, and these stand in params.yaml.
+DEFAULTS = AdaptationSettings()
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class AdaptParams(Section):
         0.1, description="strength of the alignment of features given classes (CDAN); 0: off"
     )
     conditional_by: Literal["discriminator", "kernel"] = Field(
-        "discriminator", description="form of the conditional term: a discriminator, or a kernel (JMMD)"
+        DEFAULTS.conditional_by,
+        description="form of the conditional term: a discriminator, or a kernel (JMMD)",
     )
     output: Strength = Field(
         1.0, description="strength of the discriminator on the output's entropy maps; 0: off"
@@ -115,16 +120,18 @@ class AdaptParams(Section):
         description="strength of the network's own labels of the target where it is sure of them; 0: off",
     )
     confidence: float = Field(
-        0.9, ge=0, lt=1, description="probability from which the network's own labels count"
+        DEFAULTS.confidence, ge=0, lt=1, description="probability from which the network's own labels count"
     )
     topology: Strength = Field(
         1.0, description="strength that keeps the spanning trees of source features; 0: off"
     )
     topology_every: int = Field(
-        4, ge=1, description="interval, in steps that see the target, between spanning trees; 1: in each"
+        DEFAULTS.topology_every,
+        ge=1,
+        description="interval, in steps that see the target, between spanning trees; 1: in each",
     )
     teacher_decay: float = Field(
-        0.95,
+        DEFAULTS.teacher_decay,
         ge=0,
         lt=1,
         description="decay of the slowly moving source encoder, whose spanning trees are kept",
@@ -138,29 +145,35 @@ class AdaptParams(Section):
         0.0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
     betti_every: int = Field(
-        4,
+        DEFAULTS.betti_every,
         ge=1,
         description="interval, in steps that see the target, between looks at Betti numbers; 1: in each",
     )
     cap: float = Field(
-        1.0,
+        DEFAULTS.cap,
         gt=0,
         description="largest norm of a term's gradient on features, over the norm of the supervised "
         "objectives' gradient there",
     )
-    decoder_level: int = Field(0, ge=0, description="decoder level that is aligned; 0 is the finest")
+    decoder_level: int = Field(
+        DEFAULTS.decoder_level, ge=0, description="decoder level that is aligned; 0 is the finest"
+    )
     voxels_per_class: int = Field(
-        64, ge=1, description="voxels drawn per step, domain and class for the conditional term, at most"
+        DEFAULTS.voxels_per_class,
+        ge=1,
+        description="voxels drawn per step, domain and class for the conditional term, at most",
     )
     tree_voxels_per_class: int = Field(
-        16, ge=2, description="voxels of each class in the spanning trees, at most"
+        DEFAULTS.tree_voxels_per_class,
+        ge=2,
+        description="voxels of each class in the spanning trees, at most",
     )
     map_dim: int = Field(
-        4096,
+        DEFAULTS.map_dim,
         ge=1,
         description="largest dimension of the map of feature and class; a larger one is randomised to it",
     )
-    width: int = Field(32, ge=1, description="channels of the discriminators")
+    width: int = Field(DEFAULTS.width, ge=1, description="channels of the discriminators")
     discriminator_lr: float = Field(1e-3, gt=0, description="learning rate of the discriminators (Adam)")
     entropy_weight: float = Field(
         1.0,

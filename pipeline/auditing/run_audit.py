@@ -15,10 +15,10 @@ from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
+from pipeline.common.outputs import write_json
 from pipeline.compute.determinism import reproducible
 from pipeline.compute.devices import find_device
 from pipeline.compute.distributed import Processes
-from pipeline.runtime.outputs import write_json
 
 logger = logging.getLogger(__name__)
 FINDINGS = "findings.json"
@@ -28,9 +28,8 @@ SIGNIFICANT_DIGITS = 4
 # Deviations by rounding are 0 to so many decimals; else every comparison would list them.
 DECIMALS = 6
 # Longest first, so that no worker is left with a long one at the end.
-ORDER = (
-    "flow", "robustness", "approximation", "lipschitz", "generalisation", "balancing", "cost", "attention", "blocks",
-)  # fmt: skip
+LONG = ("flow", "robustness", "approximation", "lipschitz", "generalisation", "balancing", "cost")
+ORDER = tuple(dict.fromkeys([*LONG, *CHECKS]))
 
 
 @dataclass(frozen=True)

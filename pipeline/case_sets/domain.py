@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from pipeline.cases.pairs import Role
 from pipeline.common.errors import DataError
+from pipeline.common.outputs import write_json
 from pipeline.common.paths import TARGET
-from pipeline.runtime.outputs import write_json
 
 RECORD = "domain.json"
 ROLES: tuple[Role, ...] = get_args(Role)

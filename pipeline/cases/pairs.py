@@ -8,7 +8,7 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 import pandas as pd
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cases.pairs import Pair, Role, select
 from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.common.outputs import write_json
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

@@ -1,1 +1,1 @@
-"""What every stage knows: kinds of errors, names, places and how parameters are read."""
+"""What every stage knows and runs on: errors, names, places, parameters, console, outputs, resumable work."""

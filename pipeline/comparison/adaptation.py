@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.common.names import OURS
 from pipeline.comparison.adaptation_statements import adaptation_statements
 from pipeline.comparison.domains import LOWER, DomainScores

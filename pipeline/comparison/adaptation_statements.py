@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.common.names import OURS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.statements import Statement

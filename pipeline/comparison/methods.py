@@ -6,7 +6,7 @@ from typing import Literal
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.common.errors import DataError
 from pipeline.common.names import ATLAS, is_ablation, method_of
 from pipeline.common.paths import of_run

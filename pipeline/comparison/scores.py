@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.statistics.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.params import CompareParams

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.titles import METRICS, Metric
 from pipeline.comparison.titles import short_title_of as title
 from pipeline.evaluation.tables import MEAN

@@ -12,10 +12,10 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, select
+from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
-from pipeline.runtime.console import track
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from crossmodalnet.cropping.atlas import Atlas, make_atlas
 from crossmodalnet.cropping.heart_box import Box, find_heart_box
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.registration.syn import Initialisation
+from pipeline.common.outputs import write_json
+from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 from pipeline.cropping.params import CropParams
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 # Of the sampling of ANTs' metric.
 ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.data.displacement import displace, draw_displacement
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
+from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.runtime.console import track
 
 
 def measure_misregistration(

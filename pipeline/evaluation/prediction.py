@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from crossmodalnet.data.missing import without
 from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.missing import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.prediction.components import keep_largest_component
-from crossmodalnet.prediction.restore import restore_labels
-from crossmodalnet.prediction.segment import segment
+from crossmodalnet.segmentation.components import keep_largest_component
+from crossmodalnet.segmentation.restore import restore_labels
+from crossmodalnet.segmentation.segment import segment
 from pipeline.case_sets.cropped import CroppedCase
 from pipeline.common.errors import DataError
 from pipeline.evaluation.params import EvaluateParams

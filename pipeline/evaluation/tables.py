@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.statistics.paired import Interval, bootstrap_interval
 
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")

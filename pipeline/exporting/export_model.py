@@ -6,13 +6,14 @@ from pathlib import Path
 
 from crossmodalnet.cropping.atlas import Atlas, save_atlases
 from crossmodalnet.cropping.heart_box import likeness_among
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.prediction.predictor import ATLASES
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
 from pipeline.cases.split_file import read_split
 from pipeline.common.errors import DataError
+from pipeline.common.outputs import whole_folder, write_json
 from pipeline.common.paths import REGISTERED, SPLIT
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.cropping.params import CropParams
@@ -21,7 +22,6 @@ from pipeline.exporting.params import ExportParams
 from pipeline.models.model_folder import load_model
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.settings import align_settings
-from pipeline.runtime.outputs import whole_folder, write_json
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
 from pipeline.common.errors import DataError
 from pipeline.common.names import is_adaptation
+from pipeline.common.outputs import whole_folder
 from pipeline.models.checkpoint import save_tensors
-from pipeline.runtime.outputs import whole_folder
 
 
 def save_model(

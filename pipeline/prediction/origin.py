@@ -10,7 +10,7 @@ from typing import Any
 import crossmodalnet
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.formats.dicom import MAX_FILES
-from pipeline.runtime.work import file_digest
+from pipeline.common.work import file_digest
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ import pandas as pd
 
 import crossmodalnet
 from crossmodalnet.formats.dicom import series_files
+from crossmodalnet.imaging.codes import CODE_SETS
 from crossmodalnet.imaging.nifti import write_codes
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES, Modality
-from crossmodalnet.labels.codes import CODE_SETS
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.dicom_seg import make_seg
 from crossmodalnet.prediction.preview import preview
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.viewer import viewer_page
 from pipeline.common.errors import ResourceError, UsageError
+from pipeline.common.outputs import whole_folder, write_json
 from pipeline.prediction.origin import Origin, PatientScans
-from pipeline.runtime.outputs import whole_folder, write_json
 
 logger = logging.getLogger(__name__)
 

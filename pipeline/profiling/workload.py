@@ -9,7 +9,7 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from crossmodalnet.data.dataset import Batch
-from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities

@@ -18,10 +18,10 @@ from crossmodalnet.registration.align import align
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
+from pipeline.common.outputs import write_json
+from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.settings import align_settings
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 DONE = "done.json"
 RESULTS = ("mr.nii.gz", "mr_label.nii.gz", "ct_label.nii.gz")

@@ -9,7 +9,9 @@ import pandas as pd
 
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Pair
+from pipeline.common.console import track
 from pipeline.common.errors import DataError, ResourceError
+from pipeline.common.outputs import whole_folder
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (
     PICTURE,
@@ -19,8 +21,6 @@ from pipeline.registration.register_pair import (
     read_record,
     register_pair,
 )
-from pipeline.runtime.console import track
-from pipeline.runtime.outputs import whole_folder
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.common.console import is_terminal
 from pipeline.common.errors import DataError, ResourceError
-from pipeline.runtime.console import is_terminal
-from pipeline.runtime.work import file_digest, work_folder
+from pipeline.common.work import file_digest, work_folder
 from pipeline.sources.params import Archive
 
 logger = logging.getLogger(__name__)

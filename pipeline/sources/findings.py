@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 
 from crossmodalnet.imaging.inspect import Severity
+from pipeline.common.console import plain_table
 from pipeline.common.errors import DataError
-from pipeline.runtime.console import plain_table
 
 logger = logging.getLogger(__name__)
 

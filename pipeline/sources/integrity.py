@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.inspect import ImageProblem, Inspection, grid_problems, inspect_file
 from crossmodalnet.imaging.orientation import reoriented_grid
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.labels import Modality
-from crossmodalnet.labels.codes import MMWHS, LabelCodes
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
-from pipeline.runtime.console import track
+from pipeline.common.console import track
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import Part, parse
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
+from pipeline.common.console import track
 from pipeline.common.errors import DataError
-from pipeline.runtime.console import track
 from pipeline.sources.archive import Budget, extract
 from pipeline.sources.fetch import fetch
 from pipeline.sources.findings import CohortFinding

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 
 Part = Literal["train", "test"]
 Kind = Literal["image", "label"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmodalnet.formats.kinds import SUFFIXES
-from crossmodalnet.labels import STRUCTURES, Modality
-from crossmodalnet.labels.codes import BACKGROUND, own_codes, structure_named
+from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of, real_path

@@ -10,15 +10,15 @@ import numpy as np
 
 from crossmodalnet.formats.kinds import format_of
 from crossmodalnet.formats.read import read_scan
+from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import ABBREVIATIONS, to_codes
-from crossmodalnet.labels.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
+from pipeline.common.console import track
 from pipeline.common.errors import DataError
-from pipeline.runtime.console import track
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import (
     SEQUENTIAL_BYTES,

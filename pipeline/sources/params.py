@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from crossmodalnet.labels.codes import own_codes
+from crossmodalnet.imaging.codes import own_codes
 from pipeline.common.params import Section
 
 Abbreviation = Literal["LV", "RV", "LA", "RA", "Myo", "AO", "PA"]

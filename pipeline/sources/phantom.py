@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.labels import Modality, to_codes
+from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import Scanner
 from crossmodalnet.processes.parallel import num_workers, run_parallel

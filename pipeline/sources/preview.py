@@ -6,13 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cases.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.cases.params import SplitParams
+from pipeline.common.console import plain_table
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.params import read_value, validate
-from pipeline.runtime.console import plain_table
-from pipeline.runtime.work import work_folder
+from pipeline.common.work import work_folder
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import CaseReport, check_cases, scan, subjects
 from pipeline.sources.mmwhs import lay_out_mmwhs

@@ -5,8 +5,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crossmodalnet.labels import Modality
-from crossmodalnet.labels.codes import LabelCodes
+from crossmodalnet.imaging.codes import LabelCodes
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pandas as pd
 
 from crossmodalnet.formats.kinds import SUFFIXES, format_of
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.common.errors import DataError
 from pipeline.common.paths import COMPARISON
 from pipeline.comparison.titles import JADA, METRICS, TITLES, adapted_title_of

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.adaptation.params import TargetParams
 from pipeline.case_sets.domain import ROLES, TARGET_CASES, Domain
 from pipeline.cases.pairs import (

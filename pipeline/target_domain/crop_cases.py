@@ -8,15 +8,15 @@ from pathlib import Path
 from crossmodalnet.cropping.heart_box import box_of, overflow_mm, working_grid
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
+from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
-from pipeline.runtime.console import track
 
 logger = logging.getLogger(__name__)
 

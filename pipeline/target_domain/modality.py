@@ -7,7 +7,7 @@ other, of different people, adapted without pairs. There slices are cropped by h
 import logging
 from pathlib import Path
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
 from pipeline.cases.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
 from pipeline.common.paths import MANIFEST

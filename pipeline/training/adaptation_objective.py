@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork
 from crossmodalnet.adaptation.appearance import match_histogram
 from crossmodalnet.adaptation.schedule import ganin_ramp
-from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from pipeline.adaptation.params import AdaptParams
 from pipeline.common.errors import UsageError

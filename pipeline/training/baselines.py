@@ -9,6 +9,12 @@ from pipeline.training.network import NetworkSection
 CHECKPOINTING = "activations are computed anew in the backward pass: less memory, slower"
 
 
+class PlainNetworkParams(NetworkSection):
+    """Section of a network that has no options of its own."""
+
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
 class VTUNetParams(NetworkSection):
     """Section `network.vtunet`."""
 

@@ -16,7 +16,7 @@ from pipeline.cases.pairs import Role
 from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.paths import SPLIT
-from pipeline.runtime.work import fingerprint
+from pipeline.common.work import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from crossmodalnet.adaptation.terms.registry import MODULES
 from crossmodalnet.data.augmentation import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED, PLACES, build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
 from pipeline.adaptation.params import AdaptParams
@@ -21,9 +22,9 @@ from pipeline.common.errors import UsageError
 from pipeline.common.names import OURS, method_of
 from pipeline.common.params import load_section
 from pipeline.common.paths import CURVES, MODELS, of_run
+from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 from pipeline.compute.distributed import Processes
 from pipeline.models.model_folder import save_model
-from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.ablations import ABLATIONS
 from pipeline.training.adaptation_objective import AdaptationObjective
 from pipeline.training.augment import AugmentParams
@@ -221,7 +222,7 @@ def run_training(
 
 def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
-    code = code_fingerprint("pipeline.training.train_model", PLACES[params.builder][0])
+    code = code_fingerprint("pipeline.training.train_model", PLACES[params.builder][0], *MODULES.values())
     parts = [params.options, params.losses, params.augment, params.train.essential(), params.adapt, seed]
     return work_folder(
         "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"

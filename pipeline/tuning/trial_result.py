@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.common.errors import DataError
+from pipeline.common.inputs import read_object
+from pipeline.common.outputs import write_json
 from pipeline.common.paths import TUNING
-from pipeline.runtime.inputs import read_object
-from pipeline.runtime.outputs import write_json
 
 
 @dataclass(frozen=True)

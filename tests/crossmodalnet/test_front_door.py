@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 import crossmodalnet
-from pipeline.runtime.imports import TOP
+from pipeline.common.imports import TOP
 
 # The defaults of options: what a stage depends on is the values, and these stand in params.yaml.
 MAY_USE_THE_FRONT_DOOR = {"pipeline/training/network.py"}

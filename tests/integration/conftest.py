@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.imports import TOP
+from pipeline.common.imports import TOP
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.integration.conftest import Clone
 
@@ -73,6 +74,7 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     assert smoke.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.stress
 def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
     output = smoke.run(
         "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
@@ -97,6 +99,7 @@ def test_a_clone_without_data_has_nothing_to_do(smoke: Clone, tmp_path: Path) ->
     assert "up to date" in output
 
 
+@pytest.mark.stress
 def test_an_option_changes_the_verdicts_concerned_and_only_those(smoke: Clone) -> None:
     file = smoke.folder / "audit/crossmodalnet/figures.json"
     first = json.loads(file.read_text("utf-8"))
@@ -110,6 +113,7 @@ def test_an_option_changes_the_verdicts_concerned_and_only_those(smoke: Clone) -
     smoke.run("dvc", "checkout", "-q")
 
 
+@pytest.mark.stress
 def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -> None:
     output = smoke.run(
         *("dvc", "exp", "run", "-S", "adapt.enabled=true", "-S", "adaptations=[source_only,supervised]"),
@@ -143,6 +147,7 @@ def test_metrics_fit_a_screen(smoke: Clone) -> None:
     assert max(map(len, shown.splitlines())) <= 160
 
 
+@pytest.mark.stress
 def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -> None:
     weights = smoke.folder / "models/crossmodalnet/seed0/weights.safetensors"
     expected = weights.read_bytes()
@@ -159,6 +164,7 @@ def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -
     assert weights.read_bytes() == expected
 
 
+@pytest.mark.stress
 def test_registration_killed_in_the_middle_reuses_finished_pairs(smoke: Clone) -> None:
     work = smoke.folder / ".work/register"
     expected = {p: p.read_bytes() for p in sorted((smoke.folder / "data/registered").rglob("*.nii.gz"))}

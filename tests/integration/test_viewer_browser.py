@@ -11,8 +11,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from crossmodalnet.prediction.viewer import viewer_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.common.errors import DataError, UsageError
 from pipeline.evaluation.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
 from stages import compare, pool

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import unknown_codes
+from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cases.pairs import read_manifest
 from pipeline.common.errors import DataError
 from stages.download import main

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.data.missing import is_missing
 from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import ABBREVIATIONS, Modality
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams

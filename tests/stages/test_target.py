@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import unknown_codes
+from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.label_list import read_labelled_names

@@ -50,8 +50,9 @@ class TermValue:
 class Term(nn.Module, ABC):
     """A loss that aligns the domains, with the parts that it trains.
 
-    A subclass makes its parts in its constructor, which has these arguments, and is listed in `terms/registry.py`.
-    Its strength multiplies the gradient that it sends to the network; its own parts learn at full strength.
+    A subclass lies in a module of its own in `terms/`, called by the term's name, and makes its parts in its
+    constructor, which has these arguments. Its strength multiplies the gradient that it sends to the network; its own
+    parts learn at full strength.
 
     Args:
         network: network that is adapted; it is not kept.

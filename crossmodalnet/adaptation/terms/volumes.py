@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from crossmodalnet.adaptation.common.places import Place
 from crossmodalnet.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.adaptation.common.term import BothDomains, Maps, Term, TermValue
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 
 # What is compared: blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count

@@ -1,27 +1,26 @@
-"""Networks by name: a plain dict of builders."""
+"""Networks by name: a dict of builders."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from crossmodalnet.labels import NUM_CLASSES
+from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
 
 # Where each is built: module and function. A module is imported when its network is built, and `dvc.yaml` names the
-# folder by the network, so that a change to one retrains no other.
+# folder by the network, so that a change to one retrains no other. There is no list to keep: every folder
+# here that has a `network.py` is a network of its name.
+_FOLDERS = sorted(file.parent.name for file in Path(__file__).parents[1].glob("*/network.py"))
+_OTHER_MODULES = {"crossmodalnet": "assembly"}
 PLACES: dict[str, tuple[str, str]] = {
-    "crossmodalnet": ("crossmodalnet.networks.crossmodalnet.assembly", "build_crossmodalnet"),
-    "vtunet": ("crossmodalnet.networks.vtunet.network", "build_vtunet"),
-    "swin_unet": ("crossmodalnet.networks.swin_unet.network", "build_swin_unet"),
-    "swin_unetr": ("crossmodalnet.networks.swin_unetr.network", "build_swin_unetr"),
-    "nnformer": ("crossmodalnet.networks.nnformer.network", "build_nnformer"),
-    "mednext": ("crossmodalnet.networks.mednext.network", "build_mednext"),
-    "resenc_unet": ("crossmodalnet.networks.resenc_unet.network", "build_resenc_unet"),
+    name: (f"crossmodalnet.networks.{name}.{_OTHER_MODULES.get(name, 'network')}", f"build_{name}")
+    for name in _FOLDERS
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import crossmodalnet
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
+from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
 
 BEST = "weights.safetensors"

@@ -13,7 +13,8 @@ from pipeline.report.artefacts.results import Training
 from pipeline.report.charts.curves import ALIGNED
 from pipeline.report.charts.drawing import MODEL_COLOURS, MUTED, svg
 
-TERMS: Mapping[str, str] = MappingProxyType({
+# A term that is not here is called by its name.
+_WORDS = {
     "marginal": "marginal: features",
     "conditional": "conditional: features given classes",
     "output": "output: entropy maps",
@@ -21,7 +22,10 @@ TERMS: Mapping[str, str] = MappingProxyType({
     "topology": "topology: spanning trees",
     "volumes": "volumes: shares of the heart",
     "betti": "topology: Betti numbers",
-})  # fmt: skip
+}
+TERMS: Mapping[str, str] = MappingProxyType(
+    {name: _WORDS.get(name, name.replace("_", " ")) for name in ALIGNED}
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class _Panel:
 
 
 _PANELS = (
-    _Panel("Terms of the adaptation", {f"loss_{name}": TERMS.get(name, name) for name in ALIGNED}),
+    _Panel("Terms of the adaptation", {f"loss_{name}": TERMS[name] for name in ALIGNED}),
     _Panel(
         "Discriminators that are right",
         {"marginal_accuracy": "of features", "conditional_accuracy": "of features given classes"},

@@ -1,18 +1,18 @@
 """Reading the artefacts of the other stages into typed records; what is missing is named with its remedy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.adaptation.params import AdaptParams
 from pipeline.case_sets.domain import Domain, read_domain
 from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common import paths
 from pipeline.common.errors import DataError, UsageError
+from pipeline.common.inputs import existing, read_object, read_table
 from pipeline.common.names import ATLAS, OURS, method_of
 from pipeline.common.params import load_section, read_raw
 from pipeline.comparison.titles import METRICS
@@ -27,18 +27,14 @@ from pipeline.report.artefacts.gather_comparison import (
 from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
-from pipeline.runtime.inputs import existing, read_object, read_table
 from pipeline.sources.params import DataParams
 from pipeline.tuning.trial_result import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
 
-def gather_run(presets: Mapping[str, Mapping[str, Any]]) -> Artefacts:
+def gather_run() -> Artefacts:
     """Read everything that the present params.yaml names, from the current folder.
-
-    Args:
-        presets: parameters of each preset, by its name; learning rates are recorded for some.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
@@ -53,7 +49,6 @@ def gather_run(presets: Mapping[str, Mapping[str, Any]]) -> Artefacts:
         raw.get("seeds") or [0],
         source,
         adapt=adapt,
-        presets=presets,
     )
 
 
@@ -65,7 +60,6 @@ def gather(
     top: Path = Path(),
     *,
     adapt: AdaptParams | None = None,
-    presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Artefacts:
     """Read everything the report shows.
 
@@ -79,7 +73,6 @@ def gather(
         source: `data.source`.
         top: folder that `pipeline.common.paths` are relative to.
         adapt: section `adapt`; None as where it is off.
-        presets: parameters of each preset, by its name; None where no recorded learning rate is to be shown.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
@@ -105,9 +98,7 @@ def gather(
         ablations={key: _estimates(name, scores, top) for key, name in zip(ablations, variants, strict=True)},
         comparison=read_comparison(top),
         profiles={name: read_profile(name, top) for name in (*models, *variants)},
-        trials={
-            name: read_trials(name, top) or recorded_trials(name, params, presets or {}) for name in models
-        },
+        trials={name: read_trials(name, top) or recorded_trials(name, params) for name in models},
         audits={name: read_audit(name, top) for name in models},
         cases={
             pair: read_source_case(pair, top) if images else _find_case(pair, top) for pair in split["test"]
@@ -190,7 +181,7 @@ def _read_training(name: str, seeds: Sequence[int], top: Path) -> Training:
     for seed in seeds:
         path = paths.of_run(top / paths.CURVES, name, seed).with_suffix(".csv")
         curves[seed] = read_table(path, "train", CURVE_COLUMNS)
-        cards[seed] = read_object(paths.of_run(top / paths.MODELS, name, seed) / "card.json", "train")
+        cards[seed] = read_object(paths.of_run(top / paths.EVALUATION, name, seed) / "card.json", "evaluate")
     return Training(name, curves, cards)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain
 from pipeline.case_sets.target_labels import NATIVE, WORKING
 from pipeline.common import paths
+from pipeline.common.inputs import existing, read_object, read_objects, read_table
 from pipeline.common.names import OURS, is_adaptation
 from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
 from pipeline.comparison.domains import LOWER
@@ -16,7 +17,6 @@ from pipeline.comparison.gap import GAP_COLUMNS
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
-from pipeline.runtime.inputs import existing, read_object, read_objects, read_table
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")

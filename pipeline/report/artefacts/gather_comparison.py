@@ -8,6 +8,7 @@ import pandas as pd
 from crossmodalnet.statistics.significance import Verdict
 from pipeline.common import paths
 from pipeline.common.errors import DataError
+from pipeline.common.inputs import read_objects, read_table
 from pipeline.comparison import misregistration, modalities
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,
@@ -16,7 +17,6 @@ from pipeline.report.artefacts.comparison_records import (
     MisregistrationRecord,
     StatementRecord,
 )
-from pipeline.runtime.inputs import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")

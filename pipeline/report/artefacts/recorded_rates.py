@@ -1,7 +1,8 @@
-"""Learning rates that were tried for a preset before it was published: recorded_rates.csv, measured by stage `tune`.
+"""Learning rates that were tried before a preset was published: recorded_rates.csv, measured by stage `tune`.
 
 They take an hour that a comparison need not spend again. They count only where nothing but the rate and the budget
-differs from what they were tried with.
+differs from what they were tried with: each row has a digest of these settings, which `python -m tools.recorded_rates`
+takes from the presets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.common.work import fingerprint
 from pipeline.tuning.trial_result import TrialResult
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
@@ -17,35 +19,33 @@ SECTIONS = ("data", "register", "crop", "split", "augment", "losses")
 FREE = ("lr", "budget", "epochs", "seconds", "validate_every", "devices", "num_threads", "checkpoint_every")
 
 
-def recorded_trials(
-    name: str, params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]
-) -> Sequence[TrialResult]:
+def recorded_trials(name: str, params: Mapping[str, Any]) -> Sequence[TrialResult]:
     """Look up the trials recorded for a network, lowest rate first.
 
     Args:
         name: name of the model.
         params: parameters of this run, as read from params.yaml.
-        presets: parameters of each preset, by its name.
 
     Returns:
-        None where none were recorded under the settings of this run.
+        Nothing where none were recorded under the settings of this run.
     """
     recorded = pd.read_csv(FILE)
-    recorded = recorded[recorded["model"] == name]
-    for preset, rows in recorded.groupby("preset"):
-        if preset in presets and _settings(name, presets[str(preset)]) == _settings(name, params):
-            found = [
-                TrialResult(
-                    name, float(row["lr"]), float(row["validation_dice"]), int(row["epochs"]), recorded=True
-                )
-                for row in rows.to_dict("records")
-            ]
-            return sorted(found, key=lambda trial: trial.lr)
-    return []
+    recorded = recorded[(recorded["model"] == name) & (recorded["settings"] == settings_digest(name, params))]
+    found = [
+        TrialResult(name, float(row["lr"]), float(row["validation_dice"]), int(row["epochs"]), recorded=True)
+        for row in recorded.to_dict("records")
+    ]
+    return sorted(found, key=lambda trial: trial.lr)
 
 
-def _settings(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def settings_digest(name: str, params: Mapping[str, Any]) -> str:
+    """Digest what a recorded rate of a network holds for: all but the rate, the budget and how it is computed.
+
+    Args:
+        name: name of the model.
+        params: parameters, as params.yaml holds them.
+    """
     network = dict(params.get("network", {}).get(name) or {})
     network.pop("lr", None)
     train = {key: value for key, value in (params.get("train") or {}).items() if key not in FREE}
-    return {**{key: params.get(key) for key in SECTIONS}, "network": network, "train": train}
+    return fingerprint({**{key: params.get(key) for key in SECTIONS}, "network": network, "train": train})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.evaluation.tables import MEAN
 

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import NUM_CLASSES, STRUCTURES
 from pipeline.comparison.titles import adapted_title_of
 from pipeline.report.artefacts.adaptation_records import TargetCase
 from pipeline.report.artefacts.records import Artefacts

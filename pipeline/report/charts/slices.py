@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES
 
 SEARCH_SPACING_MM = 2.0
 

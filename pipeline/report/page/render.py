@@ -7,8 +7,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from crossmodalnet.labels import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.statistics.significance import smallest_p
+from pipeline.common.outputs import whole_folder
 from pipeline.comparison.titles import METRICS
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
@@ -27,7 +28,6 @@ from pipeline.report.results.figures import bar_chart, box_plot
 from pipeline.report.results.section import result_groups, summaries, verdicts
 from pipeline.report.robustness.misregistration_section import misregistration_section
 from pipeline.report.robustness.modality_section import modality_tables
-from pipeline.runtime.outputs import whole_folder
 
 FOLDER = Path(__file__).parent
 OVERLAYS = "overlays"

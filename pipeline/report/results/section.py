@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from pipeline.common.names import ATLAS
 from pipeline.comparison.titles import METRICS
 from pipeline.evaluation.tables import MEAN

@@ -5,8 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from crossmodalnet.cropping.atlas import Atlas, load_atlases, make_atlas, save_atlases
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 
 AFFINE = np.array([[0.0, 2.1, 0, -7], [-2.1, 0, 0, 1 / 3], [0, 0, 3, 5], [0, 0, 0, 1]])
 

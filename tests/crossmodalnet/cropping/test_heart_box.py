@@ -13,8 +13,8 @@ from crossmodalnet.cropping.heart_box import (
     overflow_mm,
     working_grid,
 )
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import Modality
 
 
 def test_the_box_holds_voxels_whole_on_any_axes() -> None:

@@ -7,8 +7,8 @@ import torch
 
 from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter
 from crossmodalnet.data.dataset import CONTEXT, LabelledCase, TrainingSet, epoch_order, sample_seed
-from crossmodalnet.data.missing import MISSING, is_missing
 from crossmodalnet.data.patches import draw_region
+from crossmodalnet.imaging.missing import MISSING, is_missing
 
 SETTINGS = AugmentationSettings(
     0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0

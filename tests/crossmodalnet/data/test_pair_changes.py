@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.data.augmentation import AugmentationSettings
-from crossmodalnet.data.missing import CT, MR
 from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
+from crossmodalnet.imaging.missing import CT, MR
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, {None: 900}), (1.0, {CT: 450, MR: 450})])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.data.missing import without
+from crossmodalnet.imaging.missing import without
 from crossmodalnet.networks.common.build import build_network
 from pipeline.training.network import CrossModalNetParams
 

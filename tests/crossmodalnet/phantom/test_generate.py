@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.phantom.generate import make_subject
 
 SPACING_MM = {Modality.CT: 4.0, Modality.MR: 3.5}

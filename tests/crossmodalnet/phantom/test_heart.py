@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.phantom.heart import BOX_MM, heart
 from crossmodalnet.phantom.landmarks import LV_CENTRE_W, WALL_MM, long_axis
 from crossmodalnet.phantom.shape import Sizes

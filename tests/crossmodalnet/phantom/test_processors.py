@@ -8,7 +8,7 @@ import pytest
 
 DIGEST = """
 import hashlib
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.phantom.generate import make_subject
 digest = hashlib.sha256()
 for modality in Modality:

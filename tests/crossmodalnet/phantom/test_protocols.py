@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from crossmodalnet.labels import STRUCTURES, Modality
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS
 

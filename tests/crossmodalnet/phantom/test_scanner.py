@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.phantom.scanner import draw_scan
 
 

@@ -12,8 +12,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from crossmodalnet.formats.dicom import series_files
 from crossmodalnet.formats.read import read_scan
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES
 from crossmodalnet.prediction.dicom_seg import make_seg
 
 SHAPE = (12, 10, 8)  # columns, rows, slices

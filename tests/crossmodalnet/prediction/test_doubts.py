@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.prediction.doubts import (
     Doubt,
     Flag,

@@ -15,8 +15,8 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from torch import Tensor, nn
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart
-from crossmodalnet.data.missing import is_missing
 from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.resample import to_sitk
 from crossmodalnet.imaging.volume import Volume

@@ -1,8 +1,8 @@
 import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import STRUCTURES, Modality
 from crossmodalnet.prediction.viewer import viewer_page
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 2.0, 0, -25], [0, 0, 2.5, 0], [0, 0, 0, 1]])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.scoring.scores import score_label_map
 
 SPACING = (1.0, 2.0, 3.0)

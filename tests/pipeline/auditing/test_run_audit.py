@@ -13,8 +13,8 @@ from pipeline.auditing import run_audit as auditing
 from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.common.errors import DataError
+from pipeline.common.outputs import write_json
 from pipeline.compute.distributed import Processes
-from pipeline.runtime.outputs import write_json
 from pipeline.training.train_model import read_params, train_model
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import (
     Subject,
     make_pairs,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import (
     Pair,
     Role,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
 from pipeline.cases.split_file import SplitNotes, read_notes, read_split, write_split

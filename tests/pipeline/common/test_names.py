@@ -22,8 +22,9 @@ from pipeline.training.ablations import ABLATIONS, Ablation
 from pipeline.training.networks import NETWORKS
 
 
-def test_every_network_and_ablation_has_its_title() -> None:
-    assert set(TITLES) == {*NETWORKS, "atlas", *map(method_of, (*ABLATIONS, *ADAPTATIONS))}
+def test_every_title_is_of_a_network_an_ablation_or_an_adaptation() -> None:
+    """A network without one is called by its name."""
+    assert set(TITLES) <= {*NETWORKS, "atlas", *map(method_of, (*ABLATIONS, *ADAPTATIONS))}
     assert set(ABLATION_TITLES) == set(PARTS) == set(ABLATIONS)
     assert set(ADAPTATION_TITLES) == set(ADAPTATIONS)
 
@@ -33,12 +34,12 @@ def test_what_params_yaml_may_list_is_what_there_is() -> None:
     assert get_args(Adaptation) == tuple(ADAPTATIONS) == ADAPTATION_KEYS
 
 
-def test_every_term_has_a_strength_among_the_parameters_in_the_same_order() -> None:
-    assert tuple(TERMS) == STRENGTHS
+def test_every_term_has_a_strength_among_the_parameters() -> None:
+    assert sorted(TERMS) == sorted(STRENGTHS)
 
 
 def test_the_report_has_words_for_what_the_library_has() -> None:
-    assert tuple(TERMS_IN_WORDS) == tuple(TERMS)
+    assert tuple(TERMS_IN_WORDS) == STRENGTHS
     assert {OURS, *DEEPLY_SUPERVISED_IN_WORDS} == DEEPLY_SUPERVISED
 
 

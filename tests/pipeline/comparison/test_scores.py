@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import by_subject, score_table, subject_means
 from tests.pipeline.comparison.conftest import Cases

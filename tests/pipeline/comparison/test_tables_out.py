@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.tables_out import bar_table, escape, latex_table, plot_table, wide_table

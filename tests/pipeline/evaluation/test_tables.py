@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.evaluation.tables import CASE_COLUMNS, bar_table, headline, interval_table
 
 NAN = float("nan")

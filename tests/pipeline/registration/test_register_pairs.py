@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from pipeline.cases.pairs import Pair, Subject, make_pairs, select
 from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError

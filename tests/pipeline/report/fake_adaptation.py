@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.case_sets.domain import Domain, Scenario, write_domain
 from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
@@ -94,6 +94,6 @@ def _training(top: Path, seed: int) -> None:
         "marginal_accuracy": 0.6, "prototype_distance": 0.4, "target_entropy": 0.2,
     }  # fmt: skip
     pd.read_csv(path).assign(**added).to_csv(path, index=False)
-    card = top / f"models/crossmodalnet/seed{seed}/card.json"
+    card = top / f"evaluation/crossmodalnet/seed{seed}/card.json"
     entry = {"variant": None, "scenario": "cohort", "marginal": 1.0, "output": 0.0, "topology": 0.5}
     card.write_text(json.dumps({**json.loads(card.read_text("utf-8")), "adaptation": entry}))

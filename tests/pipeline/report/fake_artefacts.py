@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.labels import ABBREVIATIONS
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.methods import runs_of
@@ -194,7 +194,7 @@ def _training(top: Path, name: str, place: int, seed: int) -> None:
     path = top / f"curves/{name}/seed{seed}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     curve.to_csv(path, index=False)
-    _write_json(top / f"models/{name}/seed{seed}/card.json", {
+    _write_json(top / f"evaluation/{name}/seed{seed}/card.json", {
         "name": name, "builder": name, "seed": seed, "network": {"channels": 24}, "best_epoch": 27,
         "patch_size": [48, 48, 48], "spacing_mm": [3.5, 3.5, 3.5], "size": [48, 48, 48],
         "ct_window_hu": [-200.0, 600.0], "mr_percentiles": [0.5, 99.5],

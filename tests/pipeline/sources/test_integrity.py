@@ -135,7 +135,7 @@ def test_errors_stop_with_all_findings_in_one_table() -> None:
 
 def test_a_narrow_terminal_folds_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     width: Callable[[], bool] = lambda: True  # noqa: E731
-    monkeypatch.setattr("pipeline.runtime.console.is_terminal", width)
+    monkeypatch.setattr("pipeline.common.console.is_terminal", width)
     monkeypatch.setenv("COLUMNS", "60")
     text = table([finding("error", "ct_3", "y" * 100)])
     assert max(len(line) for line in text.splitlines()) <= 60

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.common.errors import DataError
-from pipeline.runtime.work import file_digest
+from pipeline.common.work import file_digest
 from pipeline.sources.mmwhs import lay_out_mmwhs
 from pipeline.sources.params import Archive, DataParams
 

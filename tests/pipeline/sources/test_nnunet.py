@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.sources.nnunet import is_nnunet, read_nnunet
 
 SECOND = {

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.labels import Modality
+from crossmodalnet.imaging.structures import Modality
 from pipeline.sources.scan_table import ScanTable, consistency_findings, file_name_of
 from pipeline.sources.table_file import read_table_file
 

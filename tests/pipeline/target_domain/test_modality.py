@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.labels import Modality
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.cases.pairs import make_pairs, read_manifest, subjects_by_role
 from pipeline.common.paths import MANIFEST

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crossmodalnet.data.dataset import TrainingSet
-from crossmodalnet.data.missing import is_missing
+from crossmodalnet.imaging.missing import is_missing
 from pipeline.compute.distributed import Processes
 from pipeline.training.train_model import read_params, train_model, with_adaptation
 

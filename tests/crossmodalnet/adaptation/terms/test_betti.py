@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from crossmodalnet.adaptation.terms.betti import STRUCTURE_PRIORS, betti_loss
-from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES, Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.metrics.topology import betti_numbers
 from crossmodalnet.phantom.generate import make_subject
 

@@ -71,7 +71,7 @@ def test_score_that_one_seed_leaves_undefined_is_that_of_the_other(project: Path
         (f"data/registered/{PAIR}/mr.nii.gz", "register"),
         ("data/crop_qc.csv", "crop"),
         ("curves/mednext/seed3.csv", "train"),
-        ("models/mednext/seed3/card.json", "train"),
+        ("evaluation/mednext/seed3/card.json", "evaluate"),
         (f"evaluation/mednext/seed0/predictions/{PAIR}.nii.gz", "evaluate"),
         ("evaluation/atlas/cases.csv", "atlas"),
         ("comparison/scores.csv", "compare"),

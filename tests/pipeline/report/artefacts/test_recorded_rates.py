@@ -4,7 +4,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.report.artefacts.recorded_rates import FILE, recorded_trials
+from pipeline.report.artefacts.recorded_rates import FILE, recorded_trials, settings_digest
 from pipeline.report.comparison.rates import judge
 from pipeline.schema import presets
 
@@ -19,7 +19,7 @@ def rendered(preset: str) -> dict[str, Any]:
 def test_every_network_of_a_preset_runs_at_the_best_rate_recorded_for_it(preset: str) -> None:
     params = rendered(preset)
     for name in params["models"]:
-        trials = recorded_trials(name, params, PRESETS)
+        trials = recorded_trials(name, params)
         sound, finding = judge(params["network"][name]["lr"], trials)
         assert sound, f"{name}: {finding}"
         assert len({trial.epochs for trial in trials}) == 1, (
@@ -28,11 +28,18 @@ def test_every_network_of_a_preset_runs_at_the_best_rate_recorded_for_it(preset:
         assert all(trial.recorded for trial in trials)
 
 
+def test_the_record_names_the_settings_of_its_preset() -> None:
+    for row in pd.read_csv(FILE).to_dict("records"):
+        assert row["settings"] == settings_digest(row["model"], PRESETS[row["preset"]]), (
+            "run `python -m tools.recorded_rates` where the recorded rates hold for the presets as they are now"
+        )
+
+
 def test_a_rate_or_a_budget_of_ones_own_keeps_the_record() -> None:
     params = rendered("compare")
     params["network"]["mednext"]["lr"] = 0.3
     params["train"]["epochs"] = 99
-    assert len(recorded_trials("mednext", params, PRESETS)) == 4
+    assert len(recorded_trials("mednext", params)) == 4
 
 
 @pytest.mark.parametrize(
@@ -43,15 +50,15 @@ def test_other_settings_void_the_record(section: str, key: str, value: object) -
     params = rendered("compare")
     assert key in params[section]
     params[section][key] = value
-    assert recorded_trials("mednext", params, PRESETS) == []
+    assert recorded_trials("mednext", params) == []
 
 
 def test_another_size_of_a_network_voids_its_record_alone() -> None:
     params = rendered("compare")
     params["network"]["mednext"]["size"] = "B"
-    assert recorded_trials("mednext", params, PRESETS) == []
-    assert recorded_trials("nnformer", params, PRESETS)
+    assert recorded_trials("mednext", params) == []
+    assert recorded_trials("nnformer", params)
 
 
 def test_the_default_pipeline_has_no_recorded_rates() -> None:
-    assert recorded_trials("crossmodalnet", rendered("default"), PRESETS) == []
+    assert recorded_trials("crossmodalnet", rendered("default")) == []

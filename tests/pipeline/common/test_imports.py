@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime import imports
+from pipeline.common import imports
 
 
 @pytest.fixture

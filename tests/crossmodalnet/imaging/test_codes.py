@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS, STRUCTURES, to_codes, to_indices
-from crossmodalnet.labels.codes import CODE_SETS, MMWHS, own_codes, structure_named
+from crossmodalnet.imaging.codes import CODE_SETS, MMWHS, own_codes, structure_named
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, to_codes, to_indices
 
 
 def test_the_codes_of_mmwhs_are_those_of_the_structures() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.outputs import whole_folder, write_json
+from pipeline.common.outputs import whole_folder, write_json
 
 
 def test_comes_back(tmp_path: Path) -> None:

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.labels import ABBREVIATIONS, NUM_CLASSES, STRUCTURES, to_codes, to_indices, unknown_codes
+from crossmodalnet.imaging.structures import (
+    ABBREVIATIONS,
+    NUM_CLASSES,
+    STRUCTURES,
+    to_codes,
+    to_indices,
+    unknown_codes,
+)
 
 
 def test_the_codes_of_mmwhs() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.runtime.imports import TOP, closure
+from pipeline.common.imports import TOP, closure
 
 
 def work_folder(stage: str, key: str) -> Path:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 from pipeline.cropping.params import CropParams
-from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 
 def test_a_path_stands_for_its_content(tmp_path: Path) -> None:
@@ -32,7 +32,9 @@ def test_order_of_keys_does_not_matter() -> None:
 
 
 def test_code_differs_by_module() -> None:
-    assert code_fingerprint("crossmodalnet.labels") != code_fingerprint("crossmodalnet.imaging.volume")
+    assert code_fingerprint("crossmodalnet.imaging.structures") != code_fingerprint(
+        "crossmodalnet.imaging.volume"
+    )
 
 
 def test_the_work_folder_is_that_of_the_parent_repository(

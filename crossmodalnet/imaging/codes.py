@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.labels.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
 
 BACKGROUND = "background"
 

@@ -7,8 +7,8 @@ import pytest
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.common.errors import DataError
-from pipeline.evaluation.evaluate_cases import score_pair, write_tables
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.score_cases import score_pair, write_tables
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
 

@@ -1,0 +1,130 @@
+"""Scores of label maps against the true ones, on the original grids, whoever made them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crossmodalnet.imaging.nifti import read_label_map
+from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.metrics.topology import stray_components
+from crossmodalnet.scoring.scores import UNDEFINED, score_label_map
+from pipeline.common.errors import DataError
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.tables import (
+    CASE_COLUMNS,
+    DECIMALS,
+    MEAN,
+    bar_table,
+    headline,
+    interval_table,
+)
+
+
+def prediction_file(folder: Path, pair: str) -> Path:
+    """Where an evaluation folder keeps the label map of a pair."""
+    return folder / "predictions" / f"{pair}.nii.gz"
+
+
+def count_stray(labels: Volume) -> list[int]:
+    """Count per structure the pieces beyond the first, before they are removed: how much there was to clean up."""
+    return [stray_components(labels.data == structure.index) for structure in STRUCTURES]
+
+
+def score_pair(
+    pair: str,
+    prediction: Path,
+    truth: Path,
+    nsd_tolerance_mm: float,
+    stray: Sequence[int] | None = None,
+    missing: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Score one label map.
+
+    Args:
+        pair: name of the pair.
+        prediction: label map with MM-WHS codes, on the CT grid.
+        truth: label map of the CT, or of what else the network was shown.
+        nsd_tolerance_mm: surfaces closer than this agree.
+        stray: pieces beyond the first, of each structure; counted in the label map where None.
+        missing: abbreviations of structures that the truth does not delineate, whatever the prediction holds.
+
+    Returns:
+        `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both, or missing.
+
+    Raises:
+        DataError: a file is missing or unreadable, or the grids differ.
+    """
+    found, expected = _read(prediction, pair), _read(truth, pair)
+    if not found.grid.same_as(expected.grid):
+        raise DataError(
+            f"{pair}: {prediction} {found.data.shape} is not on the grid of {truth} {expected.data.shape}"
+        )
+    scores = score_label_map(found.data, expected.data, expected.spacing_mm, nsd_tolerance_mm)
+    scores |= dict.fromkeys(missing, UNDEFINED)
+    counts = count_stray(found) if stray is None else stray
+    rows = [
+        {"pair": pair, "structure": name, **asdict(score), "stray": count}
+        for (name, score), count in zip(scores.items(), counts, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(CASE_COLUMNS)).astype({"missed": int, "undefined": int})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model or of the atlas.
+
+    Attributes:
+        cases: `CASE_COLUMNS`, a row per case and structure.
+        intervals: intervals that `interval_table` makes of the cases.
+    """
+
+    cases: pd.DataFrame
+    intervals: pd.DataFrame
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What `dvc metrics show` prints."""
+        return headline(self.cases, self.intervals)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return _summarise(self.cases, self.intervals)
+
+
+def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams) -> Evaluation:
+    """Write cases.csv, intervals.csv and bars.csv.
+
+    Args:
+        folder: folder of the evaluation.
+        cases: tables of `score_pair`.
+        params: bootstrap samples and seed.
+    """
+    table = pd.concat(list(cases)).sort_values("pair", kind="stable")
+    intervals = interval_table(table, num_samples=params.bootstrap_samples, seed=params.seed)
+    for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
+        content.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DECIMALS}f")
+    return Evaluation(table, intervals)
+
+
+def _read(path: Path, pair: str) -> Volume:
+    if not path.is_file():
+        raise DataError(f"{pair}: {path} not found: every test pair needs a label map to be scored")
+    try:
+        return read_label_map(path)
+    except ValueError as error:
+        raise DataError(f"{pair}: {error}") from error
+
+
+def _summarise(cases: pd.DataFrame, intervals: pd.DataFrame) -> str:
+    means = intervals[intervals["structure"] == MEAN].set_index("metric")
+    if means.empty:
+        return f"no structure in any of {cases['pair'].nunique()} cases"
+    dice, low, high = (float(means[column]["dice"]) for column in ("mean", "low", "high"))
+    return (
+        f"mean Dice {dice:.3f} [{low:.3f}, {high:.3f}], MIoU {float(means['mean']['iou']):.3f}, "
+        f"HD95 {float(means['mean']['hd95_mm']):.1f} mm over {cases['pair'].nunique()} cases"
+    )

@@ -1,1 +1,0 @@
-"""Console, outputs, parallel work and resumable work: what every stage runs on."""
