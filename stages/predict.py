@@ -19,7 +19,9 @@ def main(
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(help=f"exported model folder; several are an ensemble; default: {MODEL}"),
+        typer.Option(
+            help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"
+        ),
     ] = None,
     labels: Annotated[
         str,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from crossmodalnet.prediction.doubts import (
     doubts_of_registration,
     doubts_of_scan,
 )
+from crossmodalnet.prediction.packed import ATLASES, model_folder
 from crossmodalnet.prediction.recipe import Recipe, read_recipe
 from crossmodalnet.prediction.registered import (
     BackWork,
@@ -43,7 +45,6 @@ from crossmodalnet.prediction.segment import segment
 from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.processes.alone import run_alone
 
-ATLASES = "atlases.safetensors"
 # Seed of the registration of atlases, as stage `crop` has it.
 ATLAS_SEED = "1"
 # An image that shares less of its information with the atlases than half of what they share with one another shows no
@@ -79,21 +80,28 @@ class Predictor:
         self._atlases = tuple(atlases)
 
     @classmethod
-    def load(cls, *folders: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
-        """Read a model folder, or several as an ensemble: card, weights, recipe, and the first one's atlases.
+    def load(cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
+        """Read a model, or several as an ensemble: card, weights, recipe, and the first one's atlases.
+
+        Args:
+            models: folders that stage `export` wrote, or files that `pack_model` made of them.
+            device: device that the networks run on.
 
         Raises:
-            FileNotFoundError: a file of a folder is missing.
-            ValueError: a file is damaged or of another version, or the folders prepare scans in different ways; names
+            FileNotFoundError: a file of a model is missing.
+            ValueError: a file is damaged or of another version, or the models prepare scans in different ways; names
                 it.
         """
-        if not folders:
-            raise ValueError("folders must name at least one model, got none")
-        paths = [Path(folder) for folder in folders]
-        models = [load_model(path) for path in paths]
-        recipes = [read_recipe(path) for path in paths]
-        first = cls(models[:1], recipes[0])
-        for path, model, recipe in zip(paths[1:], models[1:], recipes[1:], strict=True):
+        if not models:
+            raise ValueError("models must name at least one model, got none")
+        with ExitStack() as stack:
+            folders = [stack.enter_context(model_folder(model)) for model in models]
+            loaded = [load_model(folder) for folder in folders]
+            recipes = [read_recipe(folder) for folder in folders]
+            has_atlases = (folders[0] / ATLASES).exists()
+            atlases = load_atlases(folders[0] / ATLASES) if has_atlases else []
+        first = cls(loaded[:1], recipes[0])
+        for name, model, recipe in zip(models[1:], loaded[1:], recipes[1:], strict=True):
             # Other folds have other atlases, whose likeness is another.
             same = replace(recipe, atlas_likeness=None) == replace(recipes[0], atlas_likeness=None)
             other = cls([model], recipe)
@@ -102,9 +110,8 @@ class Predictor:
                 or model.card.intensity != first.card.intensity
                 or other.modalities != first.modalities
             ):
-                raise ValueError(f"{path} prepares scans otherwise than {paths[0]}: they are no ensemble")
-        atlases = load_atlases(paths[0] / ATLASES) if (paths[0] / ATLASES).exists() else []
-        return cls(models, recipes[0], atlases, device)
+                raise ValueError(f"{name} prepares scans otherwise than {models[0]}: they are no ensemble")
+        return cls(loaded, recipes[0], atlases, device)
 
     @property
     def card(self) -> ModelCard:

@@ -8,7 +8,7 @@ from crossmodalnet.cropping.atlas import Atlas, save_atlases
 from crossmodalnet.cropping.heart_box import likeness_among
 from crossmodalnet.labels import Modality
 from crossmodalnet.networks.common.card import BEST, CARD
-from crossmodalnet.prediction.predictor import ATLASES
+from crossmodalnet.prediction.packed import ATLASES
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
 from pipeline.cases.split_file import read_split

@@ -10,6 +10,7 @@ from typing import Any
 import crossmodalnet
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.formats.dicom import MAX_FILES
+from crossmodalnet.prediction.packed import MAX_MODEL_BYTES, model_folder
 from pipeline.runtime.work import file_digest
 
 
@@ -90,11 +91,13 @@ def scan_digest(path: Path) -> str | None:
         return None
 
 
-def digest_models(folders: Sequence[Path]) -> str:
-    """SHA-256 of the names and contents of the files of model folders, in their order."""
-    digests = [
-        _of_files(sorted(entry for entry in folder.iterdir() if entry.is_file())) for folder in folders
-    ]
+def digest_models(models: Sequence[Path]) -> str:
+    """SHA-256 of the names and contents of the files of models, in the order of the models; packed or not."""
+    digests = []
+    for model in models:
+        with model_folder(model) as folder:
+            files = [folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()]
+            digests.append(_of_files(files))
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -17,8 +17,8 @@ DEVICES = ("auto", "cpu", "cuda")
 logger = logging.getLogger(__name__)
 
 
-def load_predictor(folders: Sequence[Path], device: str) -> Predictor:
-    """Load a model folder, or several as an ensemble.
+def load_predictor(models: Sequence[Path], device: str) -> Predictor:
+    """Load a model, a folder or a packed file, or several as an ensemble.
 
     Raises:
         UsageError: no such kind of device.
@@ -28,14 +28,16 @@ def load_predictor(folders: Sequence[Path], device: str) -> Predictor:
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
-        return Predictor.load(*folders, device=find_device(device, "--device"))
+        return Predictor.load(*models, device=find_device(device, "--device"))
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename} not found: --model takes a folder that `dvc repro export` or "
-            "`crossmodalnet export` has written"
+            "`crossmodalnet export` has written, or a file that `crossmodalnet models pack` has"
         ) from error
     except ValueError as error:
         raise DataError(str(error)) from error
+    except OSError as error:
+        raise ResourceError(f"the model cannot be read ({error})") from error
 
 
 def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str, Any]:
