@@ -46,6 +46,7 @@ class Origin:
         model_digest: SHA-256 of the files of the model folder, or of several.
         codes: what the values of label maps are.
         box: heart box that was given; None where it is to be found.
+        mirror: axes along which images are mirrored as well.
     """
 
     scans: PatientScans
@@ -53,6 +54,7 @@ class Origin:
     model_digest: str
     codes: str
     box: Box | None
+    mirror: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """The same for run.json."""
@@ -65,6 +67,7 @@ class Origin:
             "model_sha256": self.model_digest,
             "labels": self.codes,
             "box_given_mm": None if self.box is None else [list(self.box.low_mm), list(self.box.high_mm)],
+            "mirror": self.mirror,
             "crossmodalnet": crossmodalnet.__version__,
         }
 
@@ -74,10 +77,12 @@ class Origin:
         return None not in self.scan_digests.values() and _unplaced(theirs) == _unplaced(self.as_record())
 
 
-def origin_of(scans: PatientScans, model_digest: str, *, codes: str, box: Box | None) -> Origin:
+def origin_of(
+    scans: PatientScans, model_digest: str, *, codes: str, box: Box | None, mirror: str = ""
+) -> Origin:
     """Digest a patient's scans."""
     digests = {name: scan_digest(path) for name, path in scans.paths.items()}
-    return Origin(scans, digests, model_digest, codes, box)
+    return Origin(scans, digests, model_digest, codes, box, mirror)
 
 
 def scan_digest(path: Path) -> str | None:

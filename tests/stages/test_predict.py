@@ -87,6 +87,11 @@ def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort stands in place of"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
+        (
+            ("--ct", "CT", "--mirror", "left"),
+            2,
+            "--mirror must be letters of xyz, each once at most, got 'left'",
+        ),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart box"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
