@@ -62,10 +62,13 @@ def measure(predictor: Predictor, ct: Volume, mr: Volume) -> dict[str, float]:
     return {step: after - before for (step, before), (_, after) in pairwise(marks)}
 
 
+def probed() -> float:
+    """Processor time of the probe, now."""
+    return float(np.median([cost.probe(time.process_time) for _ in range(5)]))
+
+
 def main(model: str, ct_path: str, mr_path: str) -> None:
     """Measure and print the table."""
-    speed = float(np.median([cost.probe(time.process_time) for _ in range(5)]))
-    print(f"probe: {speed:.3f} s of processor time", flush=True)
     ct, mr = as_volume(ct_path, Modality.CT), as_volume(mr_path, Modality.MR)
     rows: dict[str, list[tuple[dict[str, float], float]]] = {}
     predictor = Predictor.load(model)
@@ -76,22 +79,41 @@ def main(model: str, ct_path: str, mr_path: str) -> None:
                 predictor._recipe, align=replace(predictor._recipe.align, working_spacing_mm=spacing)
             )
             one = Predictor(predictor._models, recipe, predictor._atlases)
+            before = probed()
             seconds = measure(one, here, there)
+            speed = (before + probed()) / 2
             task = cost.Task(here.grid, there.grid, recipe, len(predictor._atlases))
             seconds[cost.NETWORK] -= cost.network_seconds(predictor._models, recipe, clock=time.process_time)
             for step, amounts in cost.work_of(task).items():
-                rows.setdefault(step, []).append((amounts, seconds[step] / speed))
+                rows.setdefault(step, []).append((amounts, max(seconds[step], 0.01) / speed))
             listed = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items())
-            print(f"{here.data.shape} {there.data.shape} at {spacing} mm: {listed}", flush=True)
-    for step, measured in rows.items():
-        kinds = list(measured[0][0])
-        work = np.array([[amounts[kind] for kind in kinds] for amounts, _ in measured])
-        target = np.array([value for _, value in measured])
-        # Relative errors count, so that small scans weigh as much as large ones.
-        costs, _ = nnls(work / target[:, None], np.ones(len(target)))
-        off = np.abs(work @ costs / target - 1).max()
-        fitted = ", ".join(f'"{kind}": {value:.3g}' for kind, value in zip(kinds, costs, strict=True))
-        print(f'"{step}": {{{fitted}}}, off by {off:.0%} at most')
+            print(
+                f"{here.data.shape} {there.data.shape} at {spacing} mm, probe {speed:.3f}: {listed}",
+                flush=True,
+            )
+    # Steps with an interpreter of their own share what it takes to start one.
+    shared = [cost.SEARCH, cost.REGISTRATION, cost.BACK]
+    for steps in (shared, [cost.NETWORK], [cost.WRITING]):
+        report(steps, rows)
+
+
+def report(steps: list[str], rows: dict[str, list[tuple[dict[str, float], float]]]) -> None:
+    """Fit the costs of steps that share the cost of a start, and print them."""
+    kinds = [(step, kind) for step in steps for kind in rows[step][0][0] if kind != "starts"]
+    work = [
+        [amounts.get("starts", 0.0), *(amounts[kind] if own == step else 0.0 for own, kind in kinds)]
+        for step in steps
+        for amounts, _ in rows[step]
+    ]
+    target = np.array([value for step in steps for _, value in rows[step]])
+    # Relative errors count, so that small scans weigh as much as large ones.
+    costs, _ = nnls(np.array(work) / target[:, None], np.ones(len(target)))
+    off = np.abs(np.array(work) @ costs / target - 1).max()
+    listed = [("each", "starts"), *kinds]
+    fitted = ", ".join(
+        f"{step} {kind} {value:.3g}" for (step, kind), value in zip(listed, costs, strict=True)
+    )
+    print(f"{fitted}; off by {off:.0%} at most")
 
 
 if __name__ == "__main__":

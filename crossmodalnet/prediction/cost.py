@@ -25,16 +25,16 @@ NETWORK = "network"
 BACK = "label map on the MR's grid"
 WRITING = "writing"
 
-# Seconds per unit of work, for a machine whose probe takes one second; by benchmarks/predict_time.py, which says how.
+# Seconds per unit of work, for a machine whose probe takes one second; by benchmarks/predict_time.py. A start is that of
+# an interpreter with ANTs, in WRITING what does not depend on the scans' size; in REGISTRATION it holds the coarse search
+# too, whose grid is small.
 COSTS: Mapping[str, Mapping[str, float]] = {
-    SEARCH: {"starts": 10.0, "scan_mvox": 0.3, "atlas_mvox": 20.0},
-    REGISTRATION: {"starts": 10.0, "scan_mvox": 0.3, "search_mvox": 30.0, "iteration_mvox": 1.0},
-    NETWORK: {"restored_mvox": 0.3},
-    BACK: {"starts": 10.0, "scan_mvox": 1.0},
-    WRITING: {"starts": 10.0, "scan_mvox": 0.3},
+    SEARCH: {"starts": 63.0, "scan_mvox": 1.9, "atlas_mvox": 70.0},
+    REGISTRATION: {"starts": 63.0, "scan_mvox": 2.9, "iteration_mvox": 29.0},
+    NETWORK: {"restored_mvox": 0.37},
+    BACK: {"starts": 63.0, "scan_mvox": 7.6},
+    WRITING: {"starts": 37.0, "scan_mvox": 0.91},
 }
-# Starts of the coarse search and its spacing, as `registration.syn` has them.
-_SEARCH_STARTS, _SEARCH_SPACING_MM = 6, 8.0
 # A first step that takes far less or more than was estimated says no more than this about the others.
 MOST_OFF = 4.0
 _PROBE_EDGE, _PROBE_REPEATS = 64, 8
@@ -77,11 +77,9 @@ def work_of(task: Task) -> dict[str, dict[str, float]]:
         levels = len(align.syn.iterations)
         deformable = sum(num / 8 ** (levels - 1 - level) for level, num in enumerate(align.syn.iterations))
         affine = sum(num / 8 ** (2 - level) for level, num in enumerate(align.syn.affine_iterations))
-        searched = align.initialisations[0] == "search"
         work[REGISTRATION] = {
             "starts": 1,
             "scan_mvox": scans + mvox(first),  # both are coarsened, and the MR is warped to the CT's grid
-            "search_mvox": _SEARCH_STARTS * mvox(first, _SEARCH_SPACING_MM) if searched else 0.0,
             "iteration_mvox": (deformable + affine) * coarse,
         }
     box_ml = math.prod(recipe.size) * recipe.spacing_mm**3 / 1000
