@@ -25,9 +25,9 @@ NETWORK = "network"
 BACK = "label map on the MR's grid"
 WRITING = "writing"
 
-# Seconds per unit of work, for a machine whose probe takes one second; by benchmarks/predict_time.py. A start is that of
-# an interpreter with ANTs, in WRITING what does not depend on the scans' size; in REGISTRATION it holds the coarse search
-# too, whose grid is small.
+# Seconds per unit of work, for a machine whose probe takes one second; by benchmarks/predict_time.py. A start is that
+# of an interpreter with ANTs, in WRITING what does not depend on the scans' size; in REGISTRATION it holds the coarse
+# search too, whose grid is small.
 COSTS: Mapping[str, Mapping[str, float]] = {
     SEARCH: {"starts": 63.0, "scan_mvox": 1.9, "atlas_mvox": 70.0},
     REGISTRATION: {"starts": 63.0, "scan_mvox": 2.9, "iteration_mvox": 29.0},
