@@ -102,7 +102,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
         record = write_prediction(out, found, predictor.cards, origin=origin, at=at, seconds=seconds)
     for doubt in found.doubts:
         logger.warning("%s: look at this: %s", scans.name, doubt.says)
-    logger.info("%s: written to %s (%.0f s)", scans.name, out, seconds)
+    logger.info("%s: written to %s (%.0f s)", scans.name, out, time.monotonic() - start)
     return record
 
 
