@@ -46,8 +46,8 @@ for stage in (
     export,
 ):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
-for tool in (predict, models):
-    app.command(tool.__name__.rpartition(".")[2], rich_help_panel=USE)(tool.main)
+app.command("predict", rich_help_panel=USE)(predict.main)
+app.add_typer(models.app, name="models", rich_help_panel=USE)
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.add_typer(data.app, name="data", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)

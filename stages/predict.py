@@ -19,7 +19,9 @@ def main(
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(help=f"exported model folder; several are an ensemble; default: {MODEL}"),
+        typer.Option(
+            help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"
+        ),
     ] = None,
     labels: Annotated[
         str,
@@ -39,6 +41,13 @@ def main(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    mirror: Annotated[
+        str,
+        typer.Option(
+            help="axes, of 'xyz' (right-left, back-front, foot-head), along which scans are segmented mirrored as "
+            "well, and averaged; default: none, since a mirrored heart is another anatomy"
+        ),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
 ) -> None:
     """Segment a patient's CT and MR, or one of them where the model was trained for that.
@@ -66,11 +75,11 @@ def main(
     )
     logger.info(NOTE)
     models = model or [Path(MODEL)]
-    predictor = load_predictor(models, device)
+    predictor = load_predictor(models, device, mirror)
     if cohort is not None:
-        predict_cohort(predictor, digest_models(models), patients, out, codes=labels)
+        predict_cohort(predictor, digest_models(models), patients, out, codes=labels, mirror=mirror)
         return
-    origin = origin_of(patients[0], digest_models(models), codes=labels, box=heart)
+    origin = origin_of(patients[0], digest_models(models), codes=labels, box=heart, mirror=mirror)
     record = predict_patient(predictor, origin, out)
     if json:
         typer.echo(encoder.dumps(record, indent=2))

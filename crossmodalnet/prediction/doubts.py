@@ -1,7 +1,7 @@
 """What a reader of a prediction should look at: each doubt has a flag for programs and a sentence for people."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +44,7 @@ class Flag(StrEnum):
     CUT = "heart_cut"
     VOLUME = "volume_implausible"
     CONFIDENCE = "low_confidence"
+    WINDOWS = "smaller_windows"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,21 @@ def doubts_of_box(wanted: Box, grid: Grid) -> list[Doubt]:
         return []
     says = f"the heart box is {over:.0f} mm longer than what the network sees: parts may be cut off"
     return [Doubt(Flag.BOX, says)]
+
+
+def doubts_of_windows(
+    trained: Sequence[tuple[int, int, int]], used: Sequence[tuple[int, int, int]]
+) -> list[Doubt]:
+    """Say whether networks saw less at once than in their training, for lack of memory."""
+    pairs = [(own, seen) for own, seen in zip(trained, used, strict=True) if own != seen]
+    return [
+        Doubt(
+            Flag.WINDOWS,
+            f"for lack of memory the network saw {' x '.join(map(str, seen))} voxels at once, "
+            f"not {' x '.join(map(str, own))} as in its training: borders may be worse",
+        )
+        for own, seen in dict.fromkeys(pairs)
+    ]
 
 
 def doubts_of_labels(

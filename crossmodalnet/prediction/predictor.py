@@ -1,7 +1,10 @@
 """A trained network used on a new patient's scans: from images to label maps on the scans' own grids."""
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +20,7 @@ from crossmodalnet.imaging.missing import CT, MR, without
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
+from crossmodalnet.prediction import cost
 from crossmodalnet.prediction.doubts import (
     Doubt,
     doubts_of_box,
@@ -24,7 +28,9 @@ from crossmodalnet.prediction.doubts import (
     doubts_of_labels,
     doubts_of_registration,
     doubts_of_scan,
+    doubts_of_windows,
 )
+from crossmodalnet.prediction.packed import ATLASES, model_folder
 from crossmodalnet.prediction.recipe import Recipe, read_recipe
 from crossmodalnet.prediction.registered import (
     BackWork,
@@ -38,17 +44,27 @@ from crossmodalnet.prediction.registered import (
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.scans import Scan, as_volume
 from crossmodalnet.prediction.sureness import Sureness, sureness_of
+from crossmodalnet.prediction.windows import segment_within_memory
 from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.segmentation.components import keep_largest_component
 from crossmodalnet.segmentation.restore import restore_labels
-from crossmodalnet.segmentation.segment import segment
+from crossmodalnet.segmentation.segment import mirrorings
 
-ATLASES = "atlases.safetensors"
 # Seed of the registration of atlases, as stage `crop` has it.
 ATLAS_SEED = "1"
 # An image that shares less of its information with the atlases than half of what they share with one another shows no
 # heart: phantoms' test subjects share 0.48 nats and more, a pelvis 0.20, a head 0.08, noise 0.003.
 LIKENESS_SHARE = 0.5
+# Displacement fields that a registration writes to the folder for temporary files: both directions, and as many again
+# for files that are written before others are deleted.
+WARPS = 4
+
+# Is told each step before it begins, and the seconds from there to the end, where they are known.
+Progress = Callable[[str, float | None], None]
+
+
+def _silent(step: str, left_s: float | None) -> None:
+    """Tell nobody."""
 
 
 class Predictor:
@@ -65,6 +81,8 @@ class Predictor:
         recipe: how scans are prepared.
         atlases: what finds the heart; none where every call gives a box.
         device: device that the networks run on.
+        mirror: world axes, of `xyz`, along which images are mirrored as well, see `segment`. A mirrored heart is
+            another anatomy, which no network has been trained with here.
     """
 
     def __init__(
@@ -73,27 +91,40 @@ class Predictor:
         recipe: Recipe,
         atlases: Sequence[Atlas] = (),
         device: torch.device | str = "cpu",
+        mirror: str = "",
     ) -> None:
+        mirrorings(mirror)  # what it may be
+        self._mirror = mirror
         self._models = [LoadedModel(model.network.to(device), model.card) for model in models]
         self._recipe = recipe
         self._atlases = tuple(atlases)
 
     @classmethod
-    def load(cls, *folders: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
-        """Read a model folder, or several as an ensemble: card, weights, recipe, and the first one's atlases.
+    def load(
+        cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = ""
+    ) -> "Predictor":
+        """Read a model, or several as an ensemble: card, weights, recipe, and the first one's atlases.
+
+        Args:
+            models: folders that stage `export` wrote, or files that `pack_model` made of them.
+            device: device that the networks run on.
+            mirror: world axes along which images are mirrored as well.
 
         Raises:
-            FileNotFoundError: a file of a folder is missing.
-            ValueError: a file is damaged or of another version, or the folders prepare scans in different ways; names
+            FileNotFoundError: a file of a model is missing.
+            ValueError: a file is damaged or of another version, or the models prepare scans in different ways; names
                 it.
         """
-        if not folders:
-            raise ValueError("folders must name at least one model, got none")
-        paths = [Path(folder) for folder in folders]
-        models = [load_model(path) for path in paths]
-        recipes = [read_recipe(path) for path in paths]
-        first = cls(models[:1], recipes[0])
-        for path, model, recipe in zip(paths[1:], models[1:], recipes[1:], strict=True):
+        if not models:
+            raise ValueError("models must name at least one model, got none")
+        with ExitStack() as stack:
+            folders = [stack.enter_context(model_folder(model)) for model in models]
+            loaded = [load_model(folder) for folder in folders]
+            recipes = [read_recipe(folder) for folder in folders]
+            has_atlases = (folders[0] / ATLASES).exists()
+            atlases = load_atlases(folders[0] / ATLASES) if has_atlases else []
+        first = cls(loaded[:1], recipes[0])
+        for name, model, recipe in zip(models[1:], loaded[1:], recipes[1:], strict=True):
             # Other folds have other atlases, whose likeness is another.
             same = replace(recipe, atlas_likeness=None) == replace(recipes[0], atlas_likeness=None)
             other = cls([model], recipe)
@@ -102,9 +133,8 @@ class Predictor:
                 or model.card.intensity != first.card.intensity
                 or other.modalities != first.modalities
             ):
-                raise ValueError(f"{path} prepares scans otherwise than {paths[0]}: they are no ensemble")
-        atlases = load_atlases(paths[0] / ATLASES) if (paths[0] / ATLASES).exists() else []
-        return cls(models, recipes[0], atlases, device)
+                raise ValueError(f"{name} prepares scans otherwise than {models[0]}: they are no ensemble")
+        return cls(loaded, recipes[0], atlases, device, mirror)
 
     @property
     def card(self) -> ModelCard:
@@ -136,7 +166,7 @@ class Predictor:
         ct: Scan | None = None,
         mr: Scan | None = None,
         box: Box | None = None,
-        progress: Callable[[str], None] = lambda _: None,
+        progress: Progress = _silent,
         series: Sequence[str] = (),
     ) -> Prediction:
         """Segment a patient.
@@ -145,12 +175,15 @@ class Predictor:
             ct: CT in HU, see `as_volume`.
             mr: MR, likewise.
             box: heart box, in the world of the CT, or of the MR alone; found by the atlases where None.
-            progress: is told each step before it begins.
+            progress: is told each step before it begins, and, once the scans are read, how many seconds are left as
+                `crossmodalnet.prediction.cost` estimates them; also told where memory is short.
             series: names of DICOM series, where a folder has several; see `as_volume`.
 
         Raises:
             ValueError: a scan cannot be used, no heart is found, or the network cannot do with one modality.
             RuntimeError: the MR cannot be registered to the CT.
+            MemoryError: memory does not suffice.
+            OSError: the folder for temporary files has not enough room.
         """
         given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
         if given not in self.modalities:
@@ -160,7 +193,7 @@ class Predictor:
             )
         if box is None and not self._atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart box")
-        progress("reading")
+        progress("reading", None)
         ct_volume = None if ct is None else as_volume(ct, Modality.CT, series)
         mr_volume = None if mr is None else as_volume(mr, Modality.MR, series)
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
@@ -171,24 +204,27 @@ class Predictor:
             if volume is not None
             for doubt in doubts_of_scan(volume, modality)
         ]
+        clock = self._clock(ct_volume, mr_volume, box)
         with TemporaryDirectory(prefix="crossmodalnet_") as scratch:
             if box is None:
-                progress("search for the heart")
+                progress(cost.SEARCH, clock.left(cost.SEARCH))
                 box, more = self._find(ct_volume, mr_volume)
                 doubts += more
+            first = ct_volume if ct_volume is not None else mr_volume
+            assert first is not None
+            _check_inside(box, first)
             registered = None
             if ct_volume and mr_volume:
-                progress("registration")
+                progress(cost.REGISTRATION, clock.left(cost.REGISTRATION))
                 work = RegisterWork(ct_volume, mr_volume, self._recipe.align, Path(scratch))
-                seed = str(self._recipe.align.seed)
-                registered = run_alone(register_scans, work, environment=_seeded(seed))
+                registered = self._register(work)
                 doubts += doubts_of_registration(registered.quality)
-            progress("network")
-            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box)
+            progress(cost.NETWORK, clock.left(cost.NETWORK))
+            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box, progress)
             doubts += more
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered:
-                progress("label map on the MR's grid")
+                progress(cost.BACK, clock.left(cost.BACK))
                 mr_labels = run_alone(
                     labels_on_mr,
                     BackWork(labels, mr_volume, registered.transform),
@@ -205,6 +241,26 @@ class Predictor:
             registration=registered.quality if registered else None,
             doubts=tuple(doubts),
         )
+
+    def _clock(self, ct: Volume | None, mr: Volume | None, box: Box | None) -> cost.Clock:
+        """Estimate the time of what is to be done."""
+        task = cost.Task(
+            None if ct is None else ct.grid,
+            None if mr is None else mr.grid,
+            self._recipe,
+            len(self._atlases) if box is None else 0,
+        )
+        return cost.Clock(cost.estimate(task, self._models, self._mirror))
+
+    def _register(self, work: RegisterWork) -> Registered:
+        """Register, and blame the disk where it is the disk's fault: ANTs does not say why it failed."""
+        needed = WARPS * 12 * round(cost.mvox(work.ct.grid, work.settings.working_spacing_mm) * 1e6)
+        _check_room(work.folder, needed)
+        try:
+            return run_alone(register_scans, work, environment=_seeded(str(work.settings.seed)))
+        except RuntimeError:
+            _check_room(work.folder, needed)
+            raise
 
     def _find(self, ct: Volume | None, mr: Volume | None) -> tuple[Box, list[Doubt]]:
         """Find the heart in the CT, or in the MR where there is no CT.
@@ -226,13 +282,17 @@ class Predictor:
         return heart.box, doubts_of_heart(heart)
 
     def _segment(
-        self, ct: Volume | None, mr: Volume | None, registered: Registered | None, box: Box
+        self,
+        ct: Volume | None,
+        mr: Volume | None,
+        registered: Registered | None,
+        box: Box,
+        progress: Progress,
     ) -> tuple[Volume, Sureness, list[Doubt]]:
         """Label map on the first scan's grid, how sure its structures are, and what is doubtful of them."""
         recipe = self._recipe
         native = ct if ct is not None else mr
         assert native is not None
-        _check_inside(box, native)
         grid = working_grid(box, recipe.size, recipe.spacing_mm)
         moved = _stored(registered.mr) if registered else mr
         ct_here, mr_here = (
@@ -242,7 +302,13 @@ class Predictor:
         image = torch.from_numpy(stack_input(ct_here, mr_here, self.card.intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
-        members = [segment(model, image, recipe.overlap).numpy() for model in self._models]
+        found = [
+            segment_within_memory(
+                model, image, recipe.overlap, mirror=self._mirror, say=lambda text: progress(text, None)
+            )
+            for model in self._models
+        ]
+        members = [one.probabilities.numpy() for one in found]
         probabilities = np.mean(members, axis=0)
         here = ct_here if ct_here is not None else mr_here
         assert here is not None
@@ -250,6 +316,9 @@ class Predictor:
         sureness = sureness_of(members, probabilities)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         doubts = [
+            *doubts_of_windows(
+                [model.card.patch_size for model in self._models], [one.window for one in found]
+            ),
             *doubts_of_box(box.grown(recipe.margin_mm), grid),
             *doubts_of_labels(labels, cleaned, sureness.confidence, max(grid.spacing_mm)),
         ]
@@ -265,6 +334,14 @@ def _stored(volume: Volume) -> Volume:
     """The volume as a NIfTI file keeps it, which is how the network saw those of its training."""
     affine = volume.affine.astype(np.float32).astype(np.float64)
     return Volume(volume.data.astype(np.float32), affine)
+
+
+def _check_room(folder: Path, num_bytes: int) -> None:
+    """Refuse a folder whose disk has less room."""
+    if (free := shutil.disk_usage(folder).free) < num_bytes:
+        raise OSError(
+            errno.ENOSPC, f"No room for {num_bytes / 1e6:.0f} MB ({free / 1e6:.1f} MB are free)", str(folder)
+        )
 
 
 def _check_inside(box: Box, image: Volume) -> None:

@@ -1,4 +1,4 @@
-"""A picture of a prediction: three planes through the heart, without and with the structures, and a legend."""
+"""A picture of a prediction: three planes through the heart, without and with the structures, and its surface."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,16 @@ from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.prediction.surface import LETTERS, surfaces
 
 MARGIN_MM = 25.0
 PIXELS = 360
 OPACITY = 0.45
+# The surface is computed at this spacing, and enlarged to the size of the planes.
+SURFACE_MM = 1.0
+BAR_MM = 50.0
+# A part of a structure smaller than this, in pixels, is not named in the picture; the legend has its colour.
+NAMED_PIXELS = 250
 CT_WINDOW_HU = (-150.0, 450.0)
 MR_PERCENTILES = (1.0, 99.5)
 INK, PAPER = (240, 240, 240), (16, 16, 16)
@@ -33,7 +39,8 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
         box: heart box in the image's world, which is shown with a margin.
 
     Returns:
-        RGB picture: a row of the image alone, a row with the structures over it, a legend.
+        RGB picture: a row of the image alone, a row with the structures over it, the surface of the structures from
+        the front and from behind, a legend.
     """
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
@@ -46,8 +53,57 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
         picture = np.repeat((_upright(grey, axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
         classes = _upright(resample(labels, grid, "nearest", 0.0).data, axis)
         alone = _panel(picture, f"{plane}, {modality.name}", letters)
-        columns.append([alone, _panel(_painted(picture, classes), "", letters)])
+        painted = _panel(_painted(picture, classes), f"{plane}, structures", letters)
+        _name(painted, classes)
+        for panel in (alone, painted):
+            _bar(panel, step)
+        columns.append([alone, painted])
+    columns.append(_surface_panels(labels, shown, step))
     return _laid_out(columns)
+
+
+def _surface_panels(labels: Volume, shown: Box, step: float) -> list[Image.Image]:
+    """Draw the surface from the front and from behind, at the scale of the coronal plane."""
+    shape = [max(1, round(length / SURFACE_MM)) for length in shown.size_mm]
+    affine = np.diag([SURFACE_MM, SURFACE_MM, SURFACE_MM, 1.0])
+    affine[:3, 3] = np.array(shown.low_mm) + SURFACE_MM / 2
+    grid = Grid((shape[0], shape[1], shape[2]), affine)
+    size = max(1, round(shown.size_mm[0] / step)), max(1, round(shown.size_mm[2] / step))
+    panels = []
+    for side, (picture, classes) in surfaces(labels, grid, PAPER).items():
+        large = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+        title = "surface, from the front" if side == "front" else "surface, from behind"
+        panel = _panel(large, title, LETTERS[side])
+        named = Image.fromarray(classes.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+        _name(panel, np.asarray(named))
+        panels.append(panel)
+    return panels
+
+
+def _name(panel: Image.Image, classes: NDArray[np.generic]) -> None:
+    """Write each structure's abbreviation where it is widest."""
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    for structure in STRUCTURES:
+        mask = np.pad(classes == structure.index, 1)
+        if np.count_nonzero(mask) < NAMED_PIXELS:
+            continue
+        depth = ndimage.distance_transform_edt(mask)
+        row, column = np.unravel_index(int(np.argmax(depth)), mask.shape)
+        place = (int(column) - 1, int(row) - 1)
+        draw.text(place, structure.abbreviation, INK, font, anchor="mm", stroke_width=2, stroke_fill=PAPER)
+
+
+def _bar(panel: Image.Image, step: float) -> None:
+    """Draw a bar of five centimetres at the lower right."""
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(11)
+    width, height = panel.size
+    right, y, length = width - 10, height - 10, BAR_MM / step
+    if length > width / 2:
+        return
+    draw.line((right - length, y, right, y), INK, 2)
+    text = f"{BAR_MM / 10:.0f} cm"
+    place = (right - length / 2, y - 4)
+    draw.text(place, text, INK, font, anchor="mb", stroke_width=2, stroke_fill=PAPER)
 
 
 def _middle(labels: Volume, box: Box) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from crossmodalnet.cropping.atlas import Atlas, save_atlases
 from crossmodalnet.cropping.heart_box import likeness_among
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.networks.common.card import BEST, CARD
-from crossmodalnet.prediction.predictor import ATLASES
+from crossmodalnet.prediction.packed import ATLASES
+from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
 from pipeline.cases.split_file import read_split
@@ -75,6 +76,7 @@ def export_model(trained: Path, target: Path, params: Preparation, export: Expor
         write_json(new / RECIPE, recipe_json(make_recipe(params, likeness)))
         if atlases:
             save_atlases(new / ATLASES, atlases)
+        Predictor.load(new)  # as `predict` will
 
 
 def _read_atlases(crop: CropParams) -> list[Atlas]:

@@ -10,7 +10,7 @@ import pandas as pd
 from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.errors import DataError, PipelineError
 from pipeline.prediction.origin import PatientScans, origin_of
-from pipeline.prediction.patient import predict_patient
+from pipeline.prediction.patient import duration, predict_patient
 from pipeline.prediction.write import is_done
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,13 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
 
 
 def predict_cohort(
-    predictor: Predictor, model_digest: str, patients: list[PatientScans], out: Path, *, codes: str
+    predictor: Predictor,
+    model_digest: str,
+    patients: list[PatientScans],
+    out: Path,
+    *,
+    codes: str,
+    mirror: str = "",
 ) -> None:
     """Segment patients one after the other into folders of `out`.
 
@@ -66,6 +72,7 @@ def predict_cohort(
         patients: scans and names of the folders.
         out: folder of the folders.
         codes: what the values of label maps are.
+        mirror: axes along which the predictor mirrors.
 
     Raises:
         DataError: a patient could not be segmented; the others were.
@@ -76,7 +83,7 @@ def predict_cohort(
         left = f", about {_left(seconds, len(patients) - number + 1)} left" if seconds else ""
         logger.info("patient %d of %d: %s%s", number, len(patients), scans.name, left)
         start = time.monotonic()
-        origin = origin_of(scans, model_digest, codes=codes, box=None)
+        origin = origin_of(scans, model_digest, codes=codes, box=None, mirror=mirror)
         if is_done(out / scans.name, origin):
             logger.info("%s: done before", scans.name)
             continue
@@ -94,5 +101,4 @@ def predict_cohort(
 
 def _left(seconds: Sequence[float], num_patients: int) -> str:
     """Say how long so many patients take, by the mean of those that were segmented."""
-    total = sum(seconds) / len(seconds) * num_patients
-    return f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
+    return duration(sum(seconds) / len(seconds) * num_patients)

@@ -10,6 +10,7 @@ from typing import Any
 import crossmodalnet
 from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.formats.dicom import MAX_FILES
+from crossmodalnet.prediction.packed import MAX_MODEL_BYTES, model_folder
 from pipeline.common.work import file_digest
 
 
@@ -45,6 +46,7 @@ class Origin:
         model_digest: SHA-256 of the files of the model folder, or of several.
         codes: what the values of label maps are.
         box: heart box that was given; None where it is to be found.
+        mirror: axes along which images are mirrored as well.
     """
 
     scans: PatientScans
@@ -52,6 +54,7 @@ class Origin:
     model_digest: str
     codes: str
     box: Box | None
+    mirror: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """The same for run.json."""
@@ -64,6 +67,7 @@ class Origin:
             "model_sha256": self.model_digest,
             "labels": self.codes,
             "box_given_mm": None if self.box is None else [list(self.box.low_mm), list(self.box.high_mm)],
+            "mirror": self.mirror,
             "crossmodalnet": crossmodalnet.__version__,
         }
 
@@ -73,10 +77,12 @@ class Origin:
         return None not in self.scan_digests.values() and _unplaced(theirs) == _unplaced(self.as_record())
 
 
-def origin_of(scans: PatientScans, model_digest: str, *, codes: str, box: Box | None) -> Origin:
+def origin_of(
+    scans: PatientScans, model_digest: str, *, codes: str, box: Box | None, mirror: str = ""
+) -> Origin:
     """Digest a patient's scans."""
     digests = {name: scan_digest(path) for name, path in scans.paths.items()}
-    return Origin(scans, digests, model_digest, codes, box)
+    return Origin(scans, digests, model_digest, codes, box, mirror)
 
 
 def scan_digest(path: Path) -> str | None:
@@ -90,11 +96,13 @@ def scan_digest(path: Path) -> str | None:
         return None
 
 
-def digest_models(folders: Sequence[Path]) -> str:
-    """SHA-256 of the names and contents of the files of model folders, in their order."""
-    digests = [
-        _of_files(sorted(entry for entry in folder.iterdir() if entry.is_file())) for folder in folders
-    ]
+def digest_models(models: Sequence[Path]) -> str:
+    """SHA-256 of the names and contents of the files of models, in the order of the models; packed or not."""
+    digests = []
+    for model in models:
+        with model_folder(model) as folder:
+            files = [folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()]
+            digests.append(_of_files(files))
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -1,12 +1,15 @@
 """One patient, from files to the folder of the prediction; what is wrong becomes the pipeline's errors."""
 
+import errno
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from crossmodalnet.prediction.predictor import Predictor
+from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.compute.devices import find_device
 from pipeline.prediction.origin import Origin, PatientScans
@@ -17,25 +20,31 @@ DEVICES = ("auto", "cpu", "cuda")
 logger = logging.getLogger(__name__)
 
 
-def load_predictor(folders: Sequence[Path], device: str) -> Predictor:
-    """Load a model folder, or several as an ensemble.
+def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Predictor:
+    """Load a model, a folder or a packed file, or several as an ensemble.
 
     Raises:
-        UsageError: no such kind of device.
+        UsageError: no such kind of device, or no such axes to mirror along.
         DataError: a file of it is missing, damaged or of another version.
         ResourceError: there is no such device.
     """
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
-        return Predictor.load(*folders, device=find_device(device, "--device"))
+        mirrorings(mirror)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
+    try:
+        return Predictor.load(*models, device=find_device(device, "--device"), mirror=mirror)
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename} not found: --model takes a folder that `dvc repro export` or "
-            "`crossmodalnet export` has written"
+            "`crossmodalnet export` has written, or a file that `crossmodalnet models pack` has"
         ) from error
     except ValueError as error:
-        raise DataError(str(error)) from error
+        raise DataError(_in_a_line(str(error))) from error
+    except OSError as error:
+        raise ResourceError(f"the model cannot be read ({error})") from error
 
 
 def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str, Any]:
@@ -60,25 +69,58 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
     check_target(out)
     start = time.monotonic()
 
-    def tell(step: str) -> None:
-        logger.info("%s: %s (%.0f s)", scans.name, step, time.monotonic() - start)
+    estimated = False
+
+    def tell(step: str, left_s: float | None) -> None:
+        nonlocal estimated
+        spent = time.monotonic() - start
+        if left_s is None:
+            logger.info("%s: %s (%.0f s)", scans.name, step, spent)
+            return
+        if not estimated:
+            logger.info("%s: about %s on this machine", scans.name, duration(spent + left_s))
+            estimated = True
+        logger.info("%s: %s (%.0f s, about %s left)", scans.name, step, spent, duration(left_s))
 
     with unzipped(scans) as at:
         try:
             found = predictor(ct=at.ct, mr=at.mr, box=origin.box, progress=tell, series=at.series)
         except (ValueError, RuntimeError) as error:
             says = _by_their_names(str(error), scans, at)
-            if "out of memory" in says.lower():
+            if is_out_of_memory(error):
                 raise ResourceError(f"{scans.name}: {says}: try --device cpu") from error
             raise DataError(f"{scans.name}: {says}") from error
         except MemoryError as error:
-            raise ResourceError(f"{scans.name}: not enough memory for scans of this size") from error
+            what = str(error) or "not enough memory for scans of this size"
+            raise ResourceError(f"{scans.name}: {what}") from error
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = ": give the folder for temporary files room (TMPDIR names another)" if full else ""
+            raise ResourceError(f"{scans.name}: {error}{remedy}") from error
+        tell("writing", None)
         seconds = time.monotonic() - start
         record = write_prediction(out, found, predictor.cards, origin=origin, at=at, seconds=seconds)
     for doubt in found.doubts:
         logger.warning("%s: look at this: %s", scans.name, doubt.says)
-    logger.info("%s: written to %s (%.0f s)", scans.name, out, seconds)
+    logger.info("%s: written to %s (%.0f s)", scans.name, out, time.monotonic() - start)
     return record
+
+
+def _in_a_line(message: str) -> str:
+    """Join the first lines of what pydantic says of a card: which field, and what is wrong with it."""
+    lines = [line.strip() for line in message.splitlines() if "further information" not in line]
+    return ": ".join(filter(None, lines[:3]))
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, no more exactly than an estimate is.
+
+    >>> duration(3.2), duration(68.0), duration(130.0), duration(2000.0)
+    ('5 s', '70 s', '2 min', '33 min')
+    """
+    if seconds < 60:
+        return f"{5 * max(1, math.ceil(seconds / 5))} s"
+    return f"{10 * round(seconds / 10)} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _by_their_names(message: str, scans: PatientScans, at: PatientScans) -> str:

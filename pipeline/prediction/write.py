@@ -138,7 +138,8 @@ def _write_seg(
     if folder is None or not folder.is_dir():
         return
     identity = (
-        f"{origin.scan_digests} {origin.scans.series} {origin.model_digest} {origin.box} {modality.value}"
+        f"{origin.scan_digests} {origin.scans.series} {origin.model_digest} {origin.box} {origin.mirror} "
+        f"{modality.value}"
     )
     try:
         files = series_files(folder, origin.scans.series, modality.name)

@@ -87,6 +87,11 @@ def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort stands in place of"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
+        (
+            ("--ct", "CT", "--mirror", "left"),
+            2,
+            "--mirror must be letters of xyz, each once at most, got 'left'",
+        ),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart box"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
@@ -110,7 +115,7 @@ def test_mistakes_say_what_is_wrong(
 def test_models_says_what_a_folder_holds(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert leave(monkeypatch, "models", model) == 0
+    assert leave(monkeypatch, "models", "show", model) == 0
     shown = capsys.readouterr().out
     assert all(
         text in shown for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box")
@@ -119,4 +124,34 @@ def test_models_says_what_a_folder_holds(
     assert leave(monkeypatch, "models") == 3
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/card.json").write_text("{}", "utf-8")
-    assert leave(monkeypatch, "models", tmp_path / "damaged") == 3
+    assert leave(monkeypatch, "models", "show", tmp_path / "damaged") == 3
+
+
+def test_a_packed_model_is_the_same_model(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = ct.parent / "heart.zip"
+    assert leave(monkeypatch, "models", "pack", model, packed) == 0
+    assert leave(monkeypatch, "models", "show", packed) == 0
+    assert "resenc_unet" in capsys.readouterr().out
+    records = []
+    for name, path in (("a", model), ("b", packed)):
+        arguments = ("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
+        assert leave(monkeypatch, *arguments) == 0
+        records.append(json.loads((ct.parent / name / "run.json").read_text("utf-8")))
+    assert records[0]["made_from"] == records[1]["made_from"]
+    assert records[0]["volumes_ml"] == records[1]["volumes_ml"]
+
+
+def test_what_is_no_model_is_not_packed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / CARD).write_bytes((model / CARD).read_bytes())
+    assert leave(monkeypatch, "models", "pack", tmp_path / "half", tmp_path / "x.zip") == 3
+    assert "weights.safetensors not found" in capsys.readouterr().err
+    (tmp_path / "mine.txt").write_text("mine", "utf-8")
+    assert leave(monkeypatch, "models", "pack", model, tmp_path / "mine.txt") == 2
+    assert leave(monkeypatch, "models", "pack", model, tmp_path / "no/x.zip") == 4
+    assert leave(monkeypatch, "predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b") == 3
+    assert "mine.txt is no packed model" in capsys.readouterr().err

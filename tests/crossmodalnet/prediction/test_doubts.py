@@ -12,6 +12,7 @@ from crossmodalnet.prediction.doubts import (
     doubts_of_labels,
     doubts_of_registration,
     doubts_of_scan,
+    doubts_of_windows,
 )
 from crossmodalnet.registration.quality import Quality
 
@@ -100,3 +101,11 @@ def test_search_box_and_registration() -> None:
     assert [doubt.flag for doubt in doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0))] == 2 * [
         Flag.REGISTRATION
     ]
+
+
+def test_windows_smaller_than_in_training_are_told_once_for_an_ensemble() -> None:
+    own, seen = (64, 64, 64), (32, 32, 32)
+    assert doubts_of_windows([own], [own]) == []
+    (doubt,) = doubts_of_windows([own, own], [seen, seen])
+    assert doubt.flag is Flag.WINDOWS
+    assert "the network saw 32 x 32 x 32 voxels at once, not 64 x 64 x 64" in doubt.says

@@ -237,6 +237,48 @@ def test_what_is_doubtful_is_said() -> None:
     assert "heart_cut" in flags(predictor()(ct=(half, TURNED), box=BOX))
 
 
+class Hungry(FromBrightness):
+    """Does not fit into memory with more than 32 voxels a side."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image[0, 0].numel() > 32**3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return super().forward(image)
+
+
+def test_where_memory_is_short_smaller_windows_do_and_it_is_said() -> None:
+    steps: list[tuple[str, float | None]] = []
+    plain: Any = predictor(Hungry())
+    plain._models[0].card.patch_size = (48, 48, 48)
+    found: Prediction = plain(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
+    assert agreement(found.ct_labels, scan()) > 0.8
+    assert "smaller_windows" in flags(found)
+    says = "memory is short: windows of 32 x 32 x 32 voxels in place of 48 x 48 x 48"
+    assert (says, None) in steps
+    plain._models[0].card.patch_size = (40, 40, 40)
+    assert "smaller_windows" in flags(plain(ct=scan(), box=BOX))
+    assert "smaller_windows" not in flags(predictor()(ct=scan(), box=BOX))
+
+
+def test_steps_are_told_with_the_time_that_is_left() -> None:
+    steps: list[tuple[str, float | None]] = []
+    predictor()(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
+    assert [name for name, _ in steps] == ["reading", "network"]
+    assert steps[0][1] is None
+    assert steps[1][1] is not None
+    assert 0 < steps[1][1] < 600
+
+
+def test_mirroring_is_an_option_of_the_predictor() -> None:
+    plain: Any = predictor()
+    mirrored = Predictor(plain._models, RECIPE, mirror="xz")(ct=scan(), box=BOX).ct_labels
+    expected = plain(ct=scan(), box=BOX).ct_labels
+    assert mirrored is not None
+    assert (mirrored.data != expected.data).mean() < 1e-3  # a voxel's answer is its own
+    with pytest.raises(ValueError, match="mirror must be letters of xyz"):
+        Predictor(plain._models, RECIPE, mirror="left")
+
+
 def test_a_box_beside_the_scan_is_refused() -> None:
     with pytest.raises(ValueError, match="the middle of the heart box, 550 x 550 x 550 mm"):
         predictor()(ct=scan(), box=Box((500.0, 500.0, 500.0), (600.0, 600.0, 600.0)))
@@ -259,3 +301,16 @@ def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.Mo
         located(0.19, 0.4, monkeypatch)
     assert "heart_search" in flags(located(0.21, 0.4, monkeypatch))
     assert "heart_search" in flags(located(0.01, None, monkeypatch))
+
+
+def test_a_full_disk_is_told_from_a_registration_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the MR cannot be registered to the CT: from search: exit code 1")
+
+    monkeypatch.setattr(module, "run_alone", fails)
+    mr = Volume(np.clip(scan().data, 0, None), TURNED)
+    with pytest.raises(RuntimeError, match="cannot be registered"):
+        predictor()(ct=scan(), mr=mr, box=BOX)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"No room for \d+ MB \(0\.0 MB are free\)"):
+        predictor()(ct=scan(), mr=mr, box=BOX)

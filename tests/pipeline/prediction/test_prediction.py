@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from crossmodalnet.cropping.heart_box import Box
@@ -233,6 +234,54 @@ def test_no_scan_is_a_usage_error(tmp_path: Path) -> None:
     nothing = origin_of(PatientScans("p", None, None), "", codes="mmwhs", box=None)
     with pytest.raises(UsageError, match="--ct, --mr or both"):
         predict_patient(fake, nothing, tmp_path / "out")
+
+
+class Telling(Fake):
+    """A predictor that tells steps as the real one does, and fails as it may."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+    def __call__(self, ct: Path, mr: Path | None, **more: Any) -> Prediction:
+        more["progress"]("reading", None)
+        more["progress"]("search for the heart", 68.0)
+        more["progress"]("network", 3.0)
+        if self.error:
+            raise self.error
+        return super().__call__(ct, mr)
+
+
+def one_patient(tmp_path: Path, fake: Any) -> None:
+    (tmp_path / "a.nii").write_text("a", "utf-8")
+    scans = PatientScans("p", tmp_path / "a.nii", None)
+    predict_patient(fake, origin_of(scans, "", codes="mmwhs", box=None), tmp_path / "out")
+
+
+def test_the_time_it_takes_is_told_before_the_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        one_patient(tmp_path, Telling())
+    told = [line.partition(" (")[0] for line in caplog.messages[:5]]
+    assert told == [
+        "p: reading", "p: about 70 s on this machine", "p: search for the heart", "p: network", "p: writing",
+    ]  # fmt: skip
+    assert "about 70 s left" in caplog.messages[2]
+    assert "about 5 s left" in caplog.messages[3]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError("the network does not fit into the memory of its device"), "does not fit"),
+        (MemoryError(), "not enough memory for scans of this size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "try --device cpu"),
+        (OSError(28, "No space left on device"), "TMPDIR names another"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_the_scans(tmp_path: Path, error: Exception, says: str) -> None:
+    with pytest.raises(ResourceError, match=says):
+        one_patient(tmp_path, Telling(error))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf"])

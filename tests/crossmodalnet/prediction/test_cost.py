@@ -1,0 +1,116 @@
+"""What a prediction will take: work that is counted, a machine that is probed, a clock that learns."""
+
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers.utils import _get_scan_interval, dense_patch_slices
+from torch import Tensor, nn
+
+from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.networks.common.card import LoadedModel
+from crossmodalnet.prediction import cost
+from crossmodalnet.prediction.recipe import Recipe
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.syn import SynSettings
+
+ALIGN = AlignSettings(SynSettings("SyN", (100, 50, 10), (40, 30, 15)), 4.0, ("search",), 0.0, 1)
+RECIPE = Recipe(ALIGN, (40, 40, 40), 3.5, 5.0, 5.0, None, overlap=0.5, keep_largest_component=True)
+CT = Grid((100, 200, 50), np.diag([2.0, 2.0, 4.0, 1.0]))
+MR = Grid((50, 50, 40), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def test_work_is_counted_in_millions_of_voxels() -> None:
+    work = cost.work_of(cost.Task(CT, MR, RECIPE, num_atlases=3))
+    assert list(work) == [cost.SEARCH, cost.REGISTRATION, cost.NETWORK, cost.BACK, cost.WRITING]
+    assert work[cost.SEARCH]["scan_mvox"] == pytest.approx(1.0)
+    assert work[cost.SEARCH]["atlas_mvox"] == pytest.approx(3 * 16e6 / 5**3 / 1e6)
+    iterations = 40 / 64 + 30 / 8 + 15 + 100 / 64 + 50 / 8 + 10
+    assert work[cost.REGISTRATION]["iteration_mvox"] == pytest.approx(iterations * 0.25)
+    assert work[cost.BACK]["scan_mvox"] == pytest.approx(0.1)
+
+
+def test_steps_that_are_not_taken_cost_nothing() -> None:
+    assert list(cost.work_of(cost.Task(None, MR, RECIPE, 0))) == [cost.NETWORK, cost.WRITING]
+    assert cost.REGISTRATION not in cost.work_of(cost.Task(CT, None, RECIPE, 3))
+
+
+def test_every_kind_of_work_has_its_cost() -> None:
+    for step, amounts in cost.work_of(cost.Task(CT, MR, RECIPE, 3)).items():
+        assert set(amounts) == set(cost.COSTS[step])
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "overlap"),
+    [
+        ((40, 40, 40), (40, 40, 40), 0.5),
+        ((128, 96, 50), (96, 96, 96), 0.5),
+        ((40, 50, 60), (16, 24, 32), 0.25),
+    ],
+)
+def test_windows_are_those_that_monai_lays(
+    size: tuple[int, int, int], window: tuple[int, int, int], overlap: float
+) -> None:
+    padded = tuple(max(n, w) for n, w in zip(size, window, strict=True))
+    interval = _get_scan_interval(padded, window, 3, [overlap] * 3)
+    assert cost.num_windows(size, window, overlap) == len(dense_patch_slices(padded, window, interval))
+
+
+class Slow(nn.Module):
+    """Takes a millisecond for every 1000 voxels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        time.sleep(image[0, 0].numel() / 1e6)
+        return image
+
+
+def model(network: nn.Module) -> LoadedModel:
+    card: Any = SimpleNamespace(patch_size=(32, 32, 32))
+    return LoadedModel(network, card)
+
+
+def test_the_network_is_timed_and_its_windows_are_counted() -> None:
+    one = cost.network_seconds([model(Slow())], replace(RECIPE, size=(32, 32, 32)))
+    assert one > 32**3 / 1e6
+    virtual = iter(range(100))
+    clock: Any = lambda: float(next(virtual))  # noqa: E731 (a second between any two looks)
+    two = cost.network_seconds([model(Slow())] * 2, replace(RECIPE, size=(48, 32, 32)), "x", clock)
+    assert two == pytest.approx(2 * 8 * 2 * 2)  # models, half windows in one, windows, mirrored too
+
+
+class Full(Slow):
+    def forward(self, image: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_device_without_room_is_no_error_of_the_estimate() -> None:
+    assert cost.network_seconds([model(Full())], RECIPE) == 0
+
+
+def test_a_slow_machine_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, fast = cost.Task(CT, MR, RECIPE, 3), []
+    for speed in (0.1, 0.2):
+        monkeypatch.setattr(cost, "probe", lambda speed=speed: speed)
+        fast.append(cost.estimate(task, []))
+    assert all(fast[1][step] == pytest.approx(2 * fast[0][step]) for step in fast[0])
+    assert cost.probe() > 0
+
+
+def test_the_clock_learns_from_the_steps_so_far_within_bounds() -> None:
+    times = iter([100.0, 120.0, 121.0])
+    clock = cost.Clock({"a": 10.0, "b": 20.0, "c": 5.0}, now=times.__next__)
+    assert clock.left("a") == 35
+    assert clock.left("b") == pytest.approx(25 * 2)
+    assert clock.left("c") == pytest.approx(5 * 21 / 30)
+    times = iter([0.0, 1000.0])
+    clock = cost.Clock({"a": 10.0, "b": 20.0}, now=times.__next__)
+    clock.left("a")
+    assert clock.left("b") == 80

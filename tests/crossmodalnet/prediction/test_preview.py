@@ -1,0 +1,91 @@
+"""The picture of a prediction: what lies in front, left and right, and what is written on it."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from crossmodalnet.cropping.heart_box import Box
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.prediction.preview import preview
+from crossmodalnet.prediction.surface import surfaces
+
+# The world is RAS: x grows to the patient's right, y to the front, z to the head.
+GRID = Grid((40, 30, 50), np.diag([1.0, 1.0, 1.0, 1.0]))
+PAPER = (16, 16, 16)
+
+
+def heart() -> Volume:
+    """Structure 1 in front of 2 (right half, low), 3 behind alone (left half, high)."""
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[24:36, 18:26, 8:22] = 1
+    labels[22:38, 4:14, 6:24] = 2
+    labels[4:16, 4:14, 30:44] = 3
+    return Volume(labels, GRID.affine)
+
+
+def test_from_the_front_the_right_is_on_the_left_and_what_is_in_front_hides() -> None:
+    front = surfaces(heart(), GRID, PAPER)["front"][1]
+    assert front.shape == (50, 40)
+    # x = 30, z = 15: column 39 - 30, row 49 - 15.
+    assert front[34, 9] == 1
+    assert front[49 - 37, 39 - 10] == 3
+    assert (front == 2).sum() < (front == 1).sum()
+    assert front[2, 2] == 0
+
+
+def test_from_behind_the_right_is_on_the_right() -> None:
+    back = surfaces(heart(), GRID, PAPER)["back"][1]
+    assert back[34, 30] == 2
+    assert back[49 - 37, 10] == 3
+    assert not (back == 1).any()
+
+
+def test_a_surface_is_shaded_in_the_structure_s_colour_and_nothing_is_paper() -> None:
+    picture, classes = surfaces(heart(), GRID, PAPER)["front"]
+    assert (picture[classes == 0] == PAPER).all()
+    colour = np.array([int(STRUCTURES[2].colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+    inside = picture[classes == 3].astype(float)
+    lit = inside @ colour / (colour @ colour)
+    np.testing.assert_allclose(inside, lit[:, None] * colour, atol=1.0)
+    assert 0.1 < lit.min() < lit.max() <= 1.01
+
+
+def test_a_sphere_is_brightest_where_it_looks_to_the_light() -> None:
+    x, y, z = np.indices(GRID.shape)
+    ball = ((x - 20) ** 2 + (y - 15) ** 2 + (z - 25) ** 2 < 100).astype(np.uint8)
+    picture, classes = surfaces(Volume(ball, GRID.affine), GRID, PAPER)["front"]
+    shade = picture.max(axis=2).astype(float)
+    row, column = np.argwhere(classes == 1).mean(axis=0).round().astype(int)
+    diagonal = [shade[row + k, column + k] for k in (-3, 2, 5)]
+    assert all(a > b for a, b in pairwise(diagonal))
+
+
+def test_an_empty_label_map_has_a_picture_too() -> None:
+    nothing = Volume(np.zeros(GRID.shape, np.uint8), GRID.affine)
+    for picture, classes in surfaces(nothing, GRID, PAPER).values():
+        assert (picture == PAPER).all()
+        assert not classes.any()
+
+
+def test_the_picture_has_planes_surfaces_and_names(monkeypatch: Any) -> None:
+    import crossmodalnet.prediction.preview as module
+
+    written: list[str] = []
+    plain = module.ImageDraw.ImageDraw.text
+
+    def text(self: Any, place: Any, words: str, *rest: Any, **more: Any) -> None:
+        written.append(words)
+        plain(self, place, words, *rest, **more)
+
+    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", text)
+    image = Volume(np.full(GRID.shape, 40, np.float32), GRID.affine)
+    shown = preview(image, heart(), Modality.CT, Box((-20.0, -20.0, -20.0), (60.0, 50.0, 70.0)))
+    assert shown.width > shown.height > 600
+    titles = {"axial, CT", "axial, structures", "surface, from the front", "surface, from behind", "5 cm"}
+    assert titles <= set(written)
+    # 1 and 3 from the front, 2 and 3 from behind, and in the planes that cut them.
+    assert written.count("LA") >= 2
+    assert {"LV", "RV", "LA"} <= set(written)
+    assert "Myo" not in written
