@@ -11,7 +11,7 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.cases.pairs import Pair, Role, select
+from pipeline.cases.pairs import Pair, Role, one_per_ct, select
 from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
@@ -56,7 +56,7 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
     """
     tasks = [
         CropTask(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
-        for pair in pairs
+        for pair in _apart(pairs)
         for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
     ]
     results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
@@ -73,10 +73,16 @@ def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[st
     """
     if params.roi == "labels":
         return []
-    others = sorted(p.name for p in select(pairs, "train") if p.ct.name != pair.ct.name)
+    others = [p.name for p in one_per_ct(select(pairs, "train")) if p.ct.name != pair.ct.name]
     if not others:
         logger.warning("%s: the only training pair, its box is that of its own label", pair.name)
     return others[: params.num_atlases]
+
+
+def _apart(pairs: list[Pair]) -> list[Pair]:
+    """Put the first pairs of all CTs first: the box of a CT is found once, and not by two workers at a time."""
+    first = {pair.name for pair in one_per_ct(pairs)}
+    return sorted(pairs, key=lambda pair: pair.name not in first)
 
 
 def crop_pair(task: CropTask) -> Row:

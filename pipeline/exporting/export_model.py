@@ -11,7 +11,7 @@ from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.prediction.predictor import ATLASES
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
-from pipeline.cases.split_file import read_split
+from pipeline.cases.split_file import read_atlas_pairs
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED, SPLIT
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, read_atlas
@@ -78,7 +78,7 @@ def export_model(trained: Path, target: Path, params: Preparation, export: Expor
 
 
 def _read_atlases(crop: CropParams) -> list[Atlas]:
-    folders = [REGISTERED / pair for pair in sorted(read_split(SPLIT)["train"])[: crop.num_atlases]]
+    folders = [REGISTERED / pair for pair in read_atlas_pairs(SPLIT)[: crop.num_atlases]]
     files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
     try:
         return [read_atlas(subject, Modality.CT, crop) for subject in files]

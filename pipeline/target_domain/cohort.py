@@ -11,6 +11,7 @@ from pipeline.cases.pairs import (
     Subject,
     make_pairs,
     make_unlabelled_pairs,
+    one_per_ct,
     read_manifest,
     select,
 )
@@ -62,7 +63,7 @@ def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:
 
 def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[AtlasFiles, ...]:
     """The first training pairs of the source domain, whose CT and label find the hearts of the target."""
-    names = sorted(pair.name for pair in select(pairs, "train"))[:num_atlases]
+    names = [pair.name for pair in one_per_ct(select(pairs, "train"))][:num_atlases]
     return tuple(AtlasFiles(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
 
 
