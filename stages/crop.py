@@ -13,9 +13,10 @@ def main() -> None:
     from pipeline.cropping.crop_pairs import crop_pairs
     from pipeline.cropping.params import CropParams
     from pipeline.runtime.outputs import whole_folder
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(CropParams, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
     with whole_folder(CROPPED) as new:
-        table = crop_pairs(pairs, params, REGISTERED, new)
+        table = crop_pairs(pairs, params, REGISTERED, new, load_section(RuntimeParams, "runtime"))
     table.to_csv(CROPPED.with_name("crop_qc.csv"), index=False)

@@ -332,7 +332,7 @@ def _groups(items: list[T], params: SplitParams, num_others: int = 0) -> list[li
 
 
 def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
-    """Make the last training pairs validation pairs, with all that share a person with them: nobody is on both sides."""
+    """Make the last training pairs validation pairs, with all that share a person: nobody is on both sides."""
     train = select(pairs, "train")
     num_validation = max(1, math.floor(fraction * len(train)))
     held: set[str] = set()

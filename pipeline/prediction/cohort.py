@@ -11,7 +11,9 @@ from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.errors import DataError, PipelineError
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.patient import predict_patient
+from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, pays_off, predict_side_by_side
 from pipeline.prediction.write import is_done
+from pipeline.runtime.console import time_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +55,15 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
 
 
 def predict_cohort(
-    predictor: Predictor, model_digest: str, patients: list[PatientScans], out: Path, *, codes: str
+    predictor: Predictor,
+    model_digest: str,
+    patients: list[PatientScans],
+    out: Path,
+    *,
+    codes: str,
+    workers: PatientWorkers | None = None,
 ) -> None:
-    """Segment patients one after the other into folders of `out`.
+    """Segment patients into folders of `out`, several at once where that is allowed and pays off.
 
     A folder with the prediction of the same scans by the same model is left; one of other scans, another model or
     other codes is made anew.
@@ -66,33 +74,41 @@ def predict_cohort(
         patients: scans and names of the folders.
         out: folder of the folders.
         codes: what the values of label maps are.
+        workers: how to segment several at once on CPUs; None where the predictor is on a GPU, which has one memory.
 
     Raises:
         DataError: a patient could not be segmented; the others were.
+        ResourceError: patients ended every process that segmented them; the others were segmented.
     """
-    failed: dict[str, PipelineError] = {}
-    seconds: list[float] = []
-    for number, scans in enumerate(patients, 1):
-        left = f", about {_left(seconds, len(patients) - number + 1)} left" if seconds else ""
-        logger.info("patient %d of %d: %s%s", number, len(patients), scans.name, left)
-        start = time.monotonic()
+    tasks = []
+    for scans in patients:
         origin = origin_of(scans, model_digest, codes=codes, box=None)
         if is_done(out / scans.name, origin):
             logger.info("%s: done before", scans.name)
-            continue
-        try:
-            predict_patient(predictor, origin, out / scans.name)
-        except PipelineError as error:
-            logger.error("error: %s", error)
-            failed[scans.name] = error
         else:
-            seconds.append(time.monotonic() - start)
+            tasks.append(PredictTask(scans.name, origin, out / scans.name))
+    if workers is not None and pays_off(tasks, workers):
+        failed = predict_side_by_side(tasks, workers)
+    else:
+        failed = _one_after_the_other(predictor, tasks)
     if failed:
-        lines = "\n".join(f"  {error}" for error in failed.values())
+        lines = "\n".join(f"  {failed[task.name]}" for task in tasks if task.name in failed)
         raise DataError(f"{len(failed)} of {len(patients)} patients were not segmented:\n{lines}")
 
 
-def _left(seconds: Sequence[float], num_patients: int) -> str:
-    """Say how long so many patients take, by the mean of those that were segmented."""
-    total = sum(seconds) / len(seconds) * num_patients
-    return f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
+def _one_after_the_other(predictor: Predictor, tasks: Sequence[PredictTask]) -> dict[str, PipelineError]:
+    failed: dict[str, PipelineError] = {}
+    seconds: list[float] = []
+    for number, task in enumerate(tasks, 1):
+        mean = sum(seconds) / max(1, len(seconds))
+        left = f", about {time_in_words(mean * (len(tasks) - number + 1))} left" if seconds else ""
+        logger.info("patient %d of %d: %s%s", number, len(tasks), task.name, left)
+        start = time.monotonic()
+        try:
+            predict_patient(predictor, task.origin, task.out)
+        except PipelineError as error:
+            logger.error("error: %s", error)
+            failed[task.name] = error
+        else:
+            seconds.append(time.monotonic() - start)
+    return failed

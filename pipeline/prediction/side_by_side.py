@@ -1,0 +1,94 @@
+"""Many patients at once, in worker processes of which each loads the model once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from crossmodalnet.prediction.predictor import Predictor
+from pipeline.common.errors import PipelineError
+from pipeline.prediction.origin import Origin
+from pipeline.prediction.patient import load_predictor, predict_patient
+from pipeline.runtime.console import track
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import Work, plan_here, run_cases
+
+logger = logging.getLogger(__name__)
+
+# Measured on the phantom and on scans of real size (docs/clusters.md).
+COST = CaseCost(base_mb=1100, bytes_per_voxel=60)
+
+
+@dataclass(frozen=True)
+class PredictTask:
+    """A patient to segment.
+
+    Attributes:
+        name: name of the patient.
+        origin: scans and options.
+        out: folder to write.
+    """
+
+    name: str
+    origin: Origin
+    out: Path
+
+
+@dataclass(frozen=True)
+class PatientWorkers:
+    """Who segments several patients at once.
+
+    Attributes:
+        models: exported model folders.
+        runtime: workers, or a scheduler.
+    """
+
+    models: tuple[Path, ...]
+    runtime: RuntimeParams
+
+
+def pays_off(tasks: Sequence[PredictTask], workers: PatientWorkers) -> bool:
+    """Tell whether there are several patients, and more than one process for them."""
+    if workers.runtime.scheduler:
+        return bool(tasks)
+    return len(tasks) > 1 and plan_here(_work(tasks), len(tasks), workers.runtime.workers).workers > 1
+
+
+def predict_side_by_side(tasks: Sequence[PredictTask], workers: PatientWorkers) -> dict[str, PipelineError]:
+    """Segment patients on the CPU by workers.
+
+    Returns:
+        What went wrong, by name of the patient.
+
+    Raises:
+        ResourceError: patients that ended every process that segmented them, named after all others are done.
+    """
+    failed: dict[str, PipelineError] = {}
+    results = run_cases(partial(predict_one, models=workers.models), tasks, _work(tasks), workers.runtime)
+    for task, error in track(results, "patient", len(tasks)):
+        if error is not None:
+            logger.error("error: %s", error)
+            failed[task.name] = error
+    return failed
+
+
+def predict_one(task: PredictTask, models: tuple[Path, ...]) -> PipelineError | None:
+    """Segment one patient, in a worker process; gives what went wrong."""
+    try:
+        predict_patient(_predictor(models), task.origin, task.out)
+    except PipelineError as error:
+        return error
+    return None
+
+
+@cache
+def _predictor(models: tuple[Path, ...]) -> Predictor:
+    """Load the models once per process."""
+    return load_predictor(models, "cpu")
+
+
+def _work(tasks: Sequence[PredictTask]) -> Work:
+    images = [path for task in tasks for path in task.origin.scans.paths.values()]
+    return Work("predict", COST, images, kept=True)
