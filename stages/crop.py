@@ -9,7 +9,7 @@ def main() -> None:
     from pipeline.cases.pairs import make_pairs, read_manifest
     from pipeline.cases.params import SplitParams
     from pipeline.common.params import load_section
-    from pipeline.common.paths import CROPPED, MANIFEST, REGISTERED
+    from pipeline.common.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
     from pipeline.cropping.crop_pairs import crop_pairs
     from pipeline.cropping.params import CropParams
     from pipeline.runtime.outputs import whole_folder
@@ -19,4 +19,4 @@ def main() -> None:
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
     with whole_folder(CROPPED) as new:
         table = crop_pairs(pairs, params, REGISTERED, new, load_section(RuntimeParams, "runtime"))
-    table.to_csv(CROPPED.with_name("crop_qc.csv"), index=False)
+    table.to_csv(CROP_QC, index=False)

@@ -143,6 +143,7 @@ def _warn(table: pd.DataFrame, params: CropParams) -> None:
     counts = table.filter(like="cut_").sum()
     if cut := {str(name).removeprefix("cut_"): int(count) for name, count in counts.items() if count}:
         logger.warning(
-            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them",
+            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them: "
+            "`crossmodalnet params fit` chooses sizes by the hearts of the training subjects",
             cut,
         )
