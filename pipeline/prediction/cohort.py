@@ -11,7 +11,7 @@ from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.errors import DataError, PipelineError
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.patient import predict_patient
-from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, pays_off, predict_side_by_side
+from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predict_side_by_side
 from pipeline.prediction.write import is_done
 from pipeline.runtime.console import time_in_words
 
@@ -63,7 +63,7 @@ def predict_cohort(
     codes: str,
     workers: PatientWorkers | None = None,
 ) -> None:
-    """Segment patients into folders of `out`, several at once where that is allowed and pays off.
+    """Segment patients into folders of `out`, several at once where there are workers.
 
     A folder with the prediction of the same scans by the same model is left; one of other scans, another model or
     other codes is made anew.
@@ -87,10 +87,9 @@ def predict_cohort(
             logger.info("%s: done before", scans.name)
         else:
             tasks.append(PredictTask(scans.name, origin, out / scans.name))
-    if workers is not None and pays_off(tasks, workers):
-        failed = predict_side_by_side(tasks, workers)
-    else:
-        failed = _one_after_the_other(predictor, tasks)
+    failed = (
+        _one_after_the_other(predictor, tasks) if workers is None else predict_side_by_side(tasks, workers)
+    )
     if failed:
         lines = "\n".join(f"  {failed[task.name]}" for task in tasks if task.name in failed)
         raise DataError(f"{len(failed)} of {len(patients)} patients were not segmented:\n{lines}")

@@ -1,4 +1,8 @@
-"""Many patients at once, in worker processes of which each loads the model once."""
+"""Many patients at once, in worker processes of which each loads the model once.
+
+Single-threaded even where there is one worker: sums of PyTorch depend on the number of threads in their last bits, and
+results shall not depend on the number of workers.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +17,7 @@ from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.runtime.console import track
 from pipeline.workers.cost import CaseCost
 from pipeline.workers.params import RuntimeParams
-from pipeline.workers.run_cases import Work, plan_here, run_cases
+from pipeline.workers.run_cases import Work, run_cases
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +51,6 @@ class PatientWorkers:
 
     models: tuple[Path, ...]
     runtime: RuntimeParams
-
-
-def pays_off(tasks: Sequence[PredictTask], workers: PatientWorkers) -> bool:
-    """Tell whether there are several patients, and more than one process for them."""
-    if workers.runtime.scheduler:
-        return bool(tasks)
-    return len(tasks) > 1 and plan_here(_work(tasks), len(tasks), workers.runtime.workers).workers > 1
 
 
 def predict_side_by_side(tasks: Sequence[PredictTask], workers: PatientWorkers) -> dict[str, PipelineError]:
