@@ -23,8 +23,8 @@ from pipeline.runtime.console import track
 from pipeline.workers.cost import CaseCost
 from pipeline.workers.run_cases import Work
 
-# Of a case on the working grid, with a network of the default size.
-COST = CaseCost(base_mb=900, bytes_per_voxel=300)
+# The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
+COST = CaseCost(base_mb=1200, bytes_per_voxel=600)
 # Some sixty cases of the phantom's working grid, two of real size.
 FEW_VOXELS = 2**22
 

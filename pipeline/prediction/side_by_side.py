@@ -21,8 +21,8 @@ from pipeline.workers.run_cases import Work, run_cases
 
 logger = logging.getLogger(__name__)
 
-# Measured on the phantom and on scans of real size (docs/clusters.md).
-COST = CaseCost(base_mb=1100, bytes_per_voxel=60)
+# 2.8 GiB with scans of real size (docs/predict.md); the base is that of an evaluation, which loads the same.
+COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 # Less than this is read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26
 # Measured on scans of real size (docs/clusters.md).
-COST = CaseCost(base_mb=250, bytes_per_voxel=16)
+COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
 
 # Title of the case, the file it concerns if any, and what is wrong.

@@ -18,8 +18,8 @@ from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 logger = logging.getLogger(__name__)
 
 FIRST_LABELLED, FIRST_UNLABELLED = 1001, 2001
-# A subject is made slab by slab, in memory that hardly grows with the scan.
-COST = CaseCost(base_mb=600)
+# A subject is made slab by slab, in memory that hardly grows with the scan (docs/benchmarks.md).
+COST = CaseCost(base_mb=400)
 # As in MM-WHS, one MR label map holds 421 where 420 (LA) is meant.
 STRAY_NUMBER, LA_CODE, STRAY_CODE, NUM_STRAY = 1002, 420, 421, 12
 

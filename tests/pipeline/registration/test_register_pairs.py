@@ -239,6 +239,7 @@ def test_a_box_that_does_not_fit_is_reported(
     assert 0 < table.filter(like="cut_").to_numpy().sum() < (label.data > 0).sum()
     assert "longer than crop.size times crop.spacing_mm" in caplog.text
     assert "labelled voxels outside the working grid" in caplog.text
+    assert "crossmodalnet params fit" in caplog.text
 
 
 def _replace(subject: Subject, *, image: bool = True) -> None:
