@@ -46,7 +46,7 @@ class CropTask:
 Row = dict[str, str | int | float]
 
 # Measured on the phantom and on a pair of real size (docs/clusters.md).
-COST = CaseCost(base_mb=400, bytes_per_voxel=20)
+COST = CaseCost(base_mb=400, bytes_per_voxel=28)
 
 
 def crop_pairs(
