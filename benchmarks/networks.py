@@ -9,7 +9,7 @@ them (`pipeline/profiling/profile_network.py`). A network that cannot be measure
 
 import argparse
 
-from crossmodalnet.processes.parallel import run_parallel
+from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import PipelineError
 from pipeline.common.params import load_section, validate
 from pipeline.compute.devices import find_device
@@ -57,7 +57,7 @@ def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
     """
     rounds = Rounds(options.repetitions, 2, options.max_seconds)
     work = make_work(name, size, options)
-    return next(run_parallel(_profile, [(work, rounds)], workers=1))[1]
+    return run_alone(_profile, (work, rounds))
 
 
 def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:

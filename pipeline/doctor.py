@@ -92,7 +92,7 @@ def _machine(top: Path) -> Iterator[DoctorFinding]:
         f"{available_gb:.0f} GB available, {len(os.sched_getaffinity(0))} cores",
         ""
         if roomy
-        else "the default pipeline was measured at 3.2 GB: close other programs, or set register.workers=1",
+        else "the default pipeline was measured at 3.2 GB: close other programs, or set runtime.workers to 1",
     )
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     for gpu in gpus:

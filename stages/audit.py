@@ -21,11 +21,13 @@ def main(
     from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import AUDIT
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(AuditParams, "audit")
+    runtime = load_section(RuntimeParams, "runtime")
     outcomes = {}
     with whole_folder(AUDIT / model) as folder:
-        for task, outcome in track(audit(model, seed, params), "audit", len(GROUPS)):
+        for task, outcome in track(audit(model, seed, params, runtime), "audit", len(GROUPS)):
             outcomes[task.name] = outcome
         found = write_audit(folder, model, seed, outcomes)
     for key, finding in found.items():

@@ -10,12 +10,13 @@ def main() -> None:
     from pipeline.cases.params import SplitParams
     from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
-    from pipeline.common.paths import CROPPED, MANIFEST, REGISTERED
+    from pipeline.common.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
     from pipeline.cropping.crop_pairs import crop_pairs
     from pipeline.cropping.params import CropParams
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(CropParams, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
     with whole_folder(CROPPED) as new:
-        table = crop_pairs(pairs, params, REGISTERED, new)
-    table.to_csv(CROPPED.with_name("crop_qc.csv"), index=False)
+        table = crop_pairs(pairs, params, REGISTERED, new, load_section(RuntimeParams, "runtime"))
+    table.to_csv(CROP_QC, index=False)

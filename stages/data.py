@@ -36,9 +36,10 @@ def check(
     from pipeline.common.params import load_section, read_raw
     from pipeline.sources.findings import require_sound
     from pipeline.sources.preview import params_for, preview
+    from pipeline.workers.params import RuntimeParams
 
     params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
-    found = preview(params, load_section(SplitParams, "split"))
+    found = preview(params, load_section(SplitParams, "split"), load_section(RuntimeParams, "runtime"))
     for line in found.lines():
         typer.echo(line)
     require_sound(found.findings)

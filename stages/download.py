@@ -17,10 +17,11 @@ def main() -> None:
     from pipeline.common.paths import MANIFEST, RAW
     from pipeline.sources.cohort import gather_cohort
     from pipeline.sources.params import DataParams
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(DataParams, "data")
     with whole_folder(RAW) as folder:
-        cohort = gather_cohort(folder, params)
+        cohort = gather_cohort(folder, params, load_section(RuntimeParams, "runtime"))
         write_manifest(folder / MANIFEST.name, cohort)
     num_labelled = sum(subject.label is not None for subject in cohort)
     logger.info("%s: %d subjects, %d of them labelled", RAW, len(cohort), num_labelled)

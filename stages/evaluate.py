@@ -29,27 +29,36 @@ def main(
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
+    from pipeline.evaluation.model_workers import ModelWorkers
     from pipeline.evaluation.params import EvaluateParams
     from pipeline.models.model_folder import load_model
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(EvaluateParams, "evaluate")
     trained = of_run(MODELS, model, seed)
     loaded = load_model(trained)
-    loaded.network.to(find_device(params.device, "evaluate.device"))
+    device = find_device(params.device, "evaluate.device")
+    loaded.network.to(device)
+    # A GPU has one memory for all.
+    workers = ModelWorkers(trained, load_section(RuntimeParams, "runtime")) if device.type == "cpu" else None
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)
     missing = read_notes(SPLIT).missing
     with whole_folder(of_run(EVALUATION, model, seed)) as folder:
-        found = evaluate_cases(folder, loaded, source, names["test"], params, missing=missing)
+        found = evaluate_cases(
+            folder, loaded, source, names["test"], params, missing=missing, workers=workers
+        )
         logger.info("%s, seed %d: %s", model, seed, found.summary)
         metrics = found.metrics
         if source == PAIRS:
-            metrics |= evaluate_pairs(folder, loaded, names["test"], params, missing)
+            metrics |= evaluate_pairs(folder, loaded, names["test"], params, missing, workers)
         known = TARGET_CASES.truths() if domain else {}
         tests = [name for name in domain.target["test"] if name in known] if domain else []
         if tests:
             target = folder / "target"
-            adapted = evaluate_cases(target, loaded, TARGET_CASES, tests, params, missing=missing)
+            adapted = evaluate_cases(
+                target, loaded, TARGET_CASES, tests, params, missing=missing, workers=workers
+            )
             write_choices(target, trained, tests, params)
             metrics |= {f"target_{key}": adapted.metrics[key] for key in ("dice", "hd95_mm")}
             logger.info("%s, seed %d, target domain: %s", model, seed, adapted.summary)

@@ -85,6 +85,52 @@ def use(
     _warn(new)
 
 
+@app.command()
+def fit(
+    memory: Annotated[
+        float | None,
+        typer.Option(help="memory to plan for, GB, for instance of another machine's GPU", min=0.5),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one or --memory is given")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be written")] = False,
+) -> None:
+    """Write sizes into params.yaml that suit the hearts of the cohort and the memory, and say why.
+
+    Needs the cohort (`dvc repro download`); after stage crop it knows where the boxes lie, too. Test subjects are not
+    looked at.
+    """
+    from pipeline.cases.pairs import make_pairs, read_manifest
+    from pipeline.common.errors import UsageError
+    from pipeline.common.params import read_raw, validate
+    from pipeline.common.paths import CROP_QC, MANIFEST, PARAMS
+    from pipeline.fitting.fit import fit as fit_sizes
+    from pipeline.fitting.fit import machine_of
+    from pipeline.fitting.hearts import measure_hearts, read_boxes
+    from pipeline.schema.render import keys, render, to_yaml
+    from pipeline.schema.schema import Params
+
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(f"--device must be cpu or cuda, got {device}")
+    params = validate(Params, read_raw(), "")
+    machine = machine_of(device, memory)
+    pairs = make_pairs(read_manifest(MANIFEST), params.split)
+    hearts = measure_hearts(pairs, read_boxes(CROP_QC), params.crop.margin_mm, params.runtime)
+    fitted = fit_sizes(params, hearts, machine)
+    if not dry_run:
+        temporary = PARAMS.with_suffix(".tmp")
+        temporary.write_text(render(fitted.params), "utf-8")
+        temporary.replace(PARAMS)
+    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted.params))
+    _table(
+        f"{PARAMS} {'would hold' if dry_run else 'now holds'} sizes for {hearts.num_hearts} training hearts",
+        ["key", "before", "now", "why"],
+        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in fitted.reasons.items()],
+    )
+    _warn(fitted.params)
+
+
 def _warn(params: "Params") -> None:
     """Name windows that waste tokens."""
     from pipeline.schema.wasteful_windows import wasteful_windows

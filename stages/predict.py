@@ -48,6 +48,13 @@ def main(
             "well, and averaged; default: none, since a mirrored heart is another anatomy"
         ),
     ] = "",
+    workers: Annotated[
+        int,
+        typer.Option(help="patients at once with --cohort on the CPU; 0: as cores and memory allow", min=0),
+    ] = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(help="scheduler of dask.distributed for --cohort: tcp://host:8786")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
 ) -> None:
     """Segment a patient's CT and MR, or one of them where the model was trained for that.
@@ -59,11 +66,14 @@ def main(
 
     from crossmodalnet.imaging.codes import CODE_SETS
     from pipeline.common.errors import UsageError
+    from pipeline.compute.devices import find_device
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
     from pipeline.prediction.origin import PatientScans, digest_models, origin_of
     from pipeline.prediction.patient import load_predictor, predict_patient
+    from pipeline.prediction.side_by_side import PatientWorkers
     from pipeline.prediction.write import NOTE
+    from pipeline.workers.params import RuntimeParams
 
     if labels not in CODE_SETS:
         raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
@@ -77,7 +87,12 @@ def main(
     models = model or [Path(MODEL)]
     predictor = load_predictor(models, device, mirror)
     if cohort is not None:
-        predict_cohort(predictor, digest_models(models), patients, out, codes=labels, mirror=mirror)
+        runtime = RuntimeParams(workers=workers, scheduler=scheduler)
+        on_cpu = find_device(device, "--device").type == "cpu"
+        several = PatientWorkers(tuple(models), runtime, mirror) if on_cpu else None
+        predict_cohort(
+            predictor, digest_models(models), patients, out, codes=labels, mirror=mirror, workers=several
+        )
         return
     origin = origin_of(patients[0], digest_models(models), codes=labels, box=heart, mirror=mirror)
     record = predict_patient(predictor, origin, out)

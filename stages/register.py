@@ -13,9 +13,10 @@ def main() -> None:
     from pipeline.common.paths import MANIFEST, REGISTERED, REGISTRATION_QC
     from pipeline.registration.params import RegisterParams
     from pipeline.registration.register_pairs import register_pairs, write_quality, write_registered
+    from pipeline.workers.params import RuntimeParams
 
     params = load_section(RegisterParams, "register")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
-    folders = register_pairs(pairs, params)
+    folders = register_pairs(pairs, params, load_section(RuntimeParams, "runtime"))
     write_registered(pairs, folders, REGISTERED)
     write_quality(pairs, folders, REGISTRATION_QC)

@@ -7,7 +7,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write data/split.json: the pairs of each role, split by patient."""
-    from pipeline.cases.pairs import make_pairs, read_manifest, select, unpaired
+    from pipeline.cases.pairs import make_pairs, one_per_ct, read_manifest, select, unpaired
     from pipeline.cases.params import SplitParams
     from pipeline.cases.split_file import ROLES, write_split
     from pipeline.common.params import load_section
@@ -20,5 +20,12 @@ def main() -> None:
     logger.info("split: %s", ", ".join(f"{len(select(pairs, role))} {role}" for role in ROLES))
     if num_same := sum(pair.is_one_patient for pair in pairs):
         logger.info("split: %d of %d pairs are the CT and MR of one patient", num_same, len(pairs))
+    if params.mrs_per_ct > 1:
+        num_cts = len(one_per_ct(select(pairs, "train")))
+        logger.info("split: each of %d training CTs is paired with %d MRs", num_cts, params.mrs_per_ct)
+    if num_same or params.pairing != "auto":
         for subject in unpaired(subjects, pairs):
-            logger.warning("%s: in no pair, since nobody is left to be paired with", subject.name)
+            why = "nobody is left to be paired with"
+            if params.pairing == "same_patient":
+                why = "the patient's other modality is lacking, and split.pairing is same_patient"
+            logger.warning("%s: in no pair, since %s", subject.name, why)

@@ -32,11 +32,13 @@ def main() -> None:
         from pipeline.target_domain.cohort import prepare_cohort
         from pipeline.target_domain.modality import prepare_modality
         from pipeline.target_domain.prepared import Sections
+        from pipeline.workers.params import RuntimeParams
 
         sections = Sections(
             load_section(RegisterParams, "register"),
             load_section(SplitParams, "split"),
             load_section(CropParams, "crop"),
+            load_section(RuntimeParams, "runtime"),
         )
         if params.scenario == "cohort":
             # Beside the output: gone with it, whatever happens.

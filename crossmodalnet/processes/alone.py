@@ -14,10 +14,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from crossmodalnet.processes.parallel import SINGLE_THREADED
-
 T = TypeVar("T")
 R = TypeVar("R")
+
+# Read by the libraries when a process imports them; one thread each is what makes ANTs' results reproducible.
+SINGLE_THREADED = {
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 
 
 def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, str] | None = None) -> R:

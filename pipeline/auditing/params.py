@@ -14,7 +14,6 @@ class AuditParams(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="device that the network runs on; auto: a GPU if there is one"
     )
-    workers: int = Field(0, ge=0, description="groups of checks at once on the CPU; 0: one per core")
     num_cases: int = Field(5, ge=1, le=100, description="test pairs that are measured, at most")
     tokens_per_case: int = Field(
         400, ge=50, description="positions drawn per case and layer for mutual information, at most"

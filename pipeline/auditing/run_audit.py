@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import STATEMENTS
@@ -19,8 +18,13 @@ from pipeline.common.outputs import write_json
 from pipeline.compute.determinism import reproducible
 from pipeline.compute.devices import find_device
 from pipeline.compute.distributed import Processes
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
+# Of the default network (docs/benchmarks.md).
+COST = CaseCost(base_mb=1700)
 FINDINGS = "findings.json"
 FIGURES = "figures.json"
 # Digits that are kept: more would differ between machines and make every comparison long.
@@ -42,7 +46,9 @@ class AuditTask:
     params: AuditParams
 
 
-def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[AuditTask, CheckOutcome]]:
+def audit(
+    model: str, seed: int, params: AuditParams, runtime: RuntimeParams = ALL_CORES
+) -> Iterator[tuple[AuditTask, CheckOutcome]]:
     """Run all groups of checks on one model.
 
     On the CPU each group runs single-threaded in one of several processes, so that the results do not depend on the
@@ -59,7 +65,7 @@ def audit(model: str, seed: int, params: AuditParams) -> Iterator[tuple[AuditTas
     if find_device(params.device, "audit.device").type == "cuda":
         yield from ((task, run_group(task)) for task in tasks)
     else:
-        yield from run_parallel(run_group, tasks, workers=num_workers(params.workers))
+        yield from run_cases(run_group, tasks, Work("audit", COST), runtime)
 
 
 def run_group(task: AuditTask) -> CheckOutcome:

@@ -60,7 +60,7 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
 
 def settings_of(params: AuditParams) -> AuditSettings:
     """Take from the parameters what concerns the checks themselves."""
-    return AuditSettings(**params.model_dump(exclude={"device", "workers"}))
+    return AuditSettings(**params.model_dump(exclude={"device"}))
 
 
 def _cases(cases: CaseSet, names: Sequence[str], card: ModelCard) -> list[LabelledCase]:

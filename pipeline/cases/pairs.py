@@ -10,6 +10,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.params import SplitParams
+from pipeline.cases.partners import circles_of, connected, swap_partners, with_more_mrs
 from pipeline.common.errors import DataError
 
 T = TypeVar("T")
@@ -109,8 +110,12 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     so the pairs, and their registrations, are those of every fold. Roles that the cohort gives are kept; patients
     without one train.
 
+    With `pairing: same_patient` nobody is paired with another person. With `cross_patient` patients with both
+    modalities exchange their MRs by twos and threes; all of such a circle have one role. With `mrs_per_ct` > 1 every
+    training CT is paired with so many training MRs; that comes last and changes no other pair.
+
     Returns:
-        Pairs ordered by name, no CT twice.
+        Pairs ordered by name; no CT twice but where `mrs_per_ct` > 1 among those that train.
 
     Raises:
         DataError: too few labelled subjects for one training, one validation and one test pair, or roles that leave
@@ -119,32 +124,36 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     labelled = [subject for modality in Modality for subject in _labelled(subjects, modality)]
     if any(subject.role for subject in labelled):
         pairs = _pair_by_role(labelled, params)
-    elif _own_pairs(labelled, "train")[0]:
+    elif _own_pairs(labelled, "train")[0] or params.pairing == "same_patient":
         pairs = _pair_patients(labelled, params)
     else:
         pairs = _pair_strangers(labelled, params)
     if not any(pair.role == "validation" for pair in pairs):
         pairs = _hold_out(pairs, params.validation_fraction)
-    return sorted(pairs, key=lambda pair: pair.name)
+    return sorted(_with_more_mrs(pairs, params), key=lambda pair: pair.name)
 
 
 def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     """Pair CT with MR subjects for training without labels; whether they have any is not looked at.
 
     A patient's own CT and MR are paired. The other subjects of each modality are shuffled by `params.seed` and paired
-    in that order; MRs are taken in turn where there are fewer.
+    in that order; MRs are taken in turn where there are fewer. `pairing` is as for labelled subjects; `mrs_per_ct` is
+    not looked at.
 
     Returns:
         Training pairs ordered by name, no CT twice.
 
     Raises:
-        DataError: no CT or no MR.
+        DataError: no CT or no MR, or no pair of the kind that `pairing` wants.
     """
     num_ct, num_mr = (sum(s.modality is modality for s in subjects) for modality in Modality)
     if not num_ct or not num_mr:
         raise DataError(f"{num_ct} CT and {num_mr} MR subjects: at least one of each is needed for a pair")
     own, others = _own_pairs(subjects, "train")
-    return sorted([*own, *_in_turn(others, "train", params.seed)], key=lambda pair: pair.name)
+    strangers = _strangers(others, "train", params)
+    if not (pairs := [*_partnered(own, params), *strangers]):
+        raise DataError(f"no two scans make a pair with split.pairing = {params.pairing}")
+    return sorted(pairs, key=lambda pair: pair.name)
 
 
 def unpaired(subjects: list[Subject], pairs: list[Pair]) -> list[Subject]:
@@ -165,6 +174,14 @@ def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[S
 def select(pairs: list[Pair], role: Role) -> list[Pair]:
     """The pairs of one role, in order."""
     return [pair for pair in pairs if pair.role == role]
+
+
+def one_per_ct(pairs: list[Pair]) -> list[Pair]:
+    """The first pair of each CT, ordered by name: what looks at CTs alone wants none twice."""
+    first: dict[str, Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.name):
+        first.setdefault(pair.ct.name, pair)
+    return list(first.values())
 
 
 def _subject(folder: Path, row: dict[str, str]) -> Subject:
@@ -213,15 +230,38 @@ def _pair_patients(labelled: list[Subject], params: SplitParams) -> list[Pair]:
     The others come first, so that validation pairs, the last to train, are of one patient where that is possible.
     """
     own, others = _own_pairs(labelled, "train")
-    strangers = _in_turn(others, "train", params.seed)
+    strangers = _strangers(others, "train", params)
     order = np.random.default_rng([params.seed, len(Modality)]).permutation(len(own))
-    groups = _groups([own[i] for i in order], params, num_others=len(strangers))
-    tested = [
-        replace(pair, role="test" if index == params.fold else "train")
-        for index, group in enumerate(groups)
-        for pair in group
-    ]
+    # What stays together when roles are given: a patient, or those who exchange their MRs.
+    units = [swap_partners(c) for c in _circles([own[i] for i in order], params)]
+    if (few := len(units) + min(2, len(strangers))) < 3 or not units:
+        each = "a patient" if params.pairing != "cross_patient" else "two patients"
+        raise DataError(
+            f"split.pairing = {params.pairing}: {len(own)} patients with both modalities are {3 - few} too few: "
+            f"{each} with both is needed to test, to validate and to train"
+        )
+    tested: list[Pair] = []
+    for index, group in enumerate(_groups(units, params, num_others=len(strangers))):
+        role: Role = "test" if index == params.fold else "train"
+        tested += [replace(pair, role=role) for unit in group for pair in unit]
     return [*strangers, *tested]
+
+
+def _circles(own: list[Pair], params: SplitParams) -> list[list[Pair]]:
+    """Cut patients with both modalities into those who exchange their MRs: nobody but for `cross_patient`."""
+    if params.pairing != "cross_patient":
+        return [[pair] for pair in own]
+    return [circle for circle in circles_of(own) if len(circle) > 1]
+
+
+def _partnered(own: list[Pair], params: SplitParams) -> list[Pair]:
+    """Pair patients with both modalities with themselves or, for `cross_patient`, with each other."""
+    return [pair for circle in _circles(own, params) for pair in swap_partners(circle)]
+
+
+def _strangers(others: list[Subject], role: Role, params: SplitParams) -> list[Pair]:
+    """Pair people of one modality each; none for `same_patient`."""
+    return [] if params.pairing == "same_patient" else _in_turn(others, role, params.seed)
 
 
 def _pair_by_role(labelled: list[Subject], params: SplitParams) -> list[Pair]:
@@ -236,12 +276,18 @@ def _pair_by_role(labelled: list[Subject], params: SplitParams) -> list[Pair]:
     pairs: list[Pair] = []
     for role in get_args(Role):
         own, others = _own_pairs([s for s in labelled if given.get(s.person, "train") == role], role)
-        strangers = _in_turn(others, role, params.seed)
+        strangers = _strangers(others, role, params)
+        exchanged = _partnered(own, params)
+        if role != "train" and own and not exchanged:
+            raise DataError(
+                f"{own[0].ct.person}: role {role}, and split.pairing = {params.pairing} needs a second patient "
+                "with both modalities in that role; add one, or take the role away"
+            )
         if role != "train" and others and (not strangers or (role == "test" and has_own)):
             lone = ", ".join(sorted(subject.name for subject in others))
             what = "but the same patient's other modality has no label map or is lacking"
             raise DataError(f"{lone}: role {role}, {what}; add it, or take the role away")
-        pairs += [*strangers, *own]
+        pairs += [*strangers, *exchanged]
     if absent := sorted({"train", "test"} - {pair.role for pair in pairs}):
         raise DataError(f"the roles that the cohort gives leave no pair with the role {', '.join(absent)}")
     return pairs
@@ -286,15 +332,26 @@ def _groups(items: list[T], params: SplitParams, num_others: int = 0) -> list[li
 
 
 def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
-    """Make the last training pairs, and all that share their MRs, validation pairs: no MR is on both sides."""
+    """Make the last training pairs validation pairs, with all that share a person: nobody is on both sides."""
     train = select(pairs, "train")
     num_validation = max(1, math.floor(fraction * len(train)))
     held: set[str] = set()
     for last in reversed(train):
         if len(held) < num_validation:
-            held |= {pair.name for pair in train if pair.mr.name == last.mr.name}
+            held |= connected(train, last)
     if len(held) >= len(train):
         raise DataError(
             f"{len(train)} training pairs leave none to train after validation pairs are held out"
         )
     return [replace(p, role="validation") if p.name in held else p for p in pairs]
+
+
+def _with_more_mrs(pairs: list[Pair], params: SplitParams) -> list[Pair]:
+    if params.mrs_per_ct == 1:
+        return pairs
+    others = [pair for pair in pairs if pair.role != "train"]
+    train = sorted(select(pairs, "train"), key=lambda pair: pair.name)
+    try:
+        return [*others, *with_more_mrs(train, params.mrs_per_ct)]
+    except ValueError as error:
+        raise DataError(str(error)) from error

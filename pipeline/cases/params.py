@@ -1,5 +1,7 @@
 """Parameters of the split: which subjects train and which test."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from pipeline.common.params import Section
@@ -24,6 +26,18 @@ class SplitParams(Section):
         description="folds of the split; 1: one split by test_fraction; k > 1: k-fold cross-validation",
     )
     fold: int = Field(0, ge=0, description="number of the fold that tests, 0 to folds - 1")
+    pairing: Literal["auto", "same_patient", "cross_patient"] = Field(
+        "auto",
+        description="people of a pair; auto: a patient's own CT and MR where a patient has both, others with each "
+        "other; same_patient: a patient's own alone; cross_patient: never a patient's own",
+    )
+    mrs_per_ct: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="training MRs that each training CT is registered with: so many times the training pairs; "
+        "validation and test pairs stay",
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitParams":

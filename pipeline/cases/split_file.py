@@ -61,6 +61,22 @@ def read_split(path: Path) -> dict[Role, list[str]]:
         raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
 
 
+def read_atlas_pairs(path: Path) -> list[str]:
+    """Read the names of the training pairs whose CTs find hearts in others: the first pair of each CT, in order.
+
+    Raises:
+        DataError: no such file, or not one that `write_split` wrote.
+    """
+    try:
+        entries = json.loads(path.read_text("utf-8"))["train"]
+        first: dict[str, str] = {}
+        for pair, ct in sorted((str(entry["pair"]), str(entry["ct"])) for entry in entries):
+            first.setdefault(ct, pair)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
+    return list(first.values())
+
+
 def read_notes(path: Path) -> SplitNotes:
     """Read what is noted beside the roles.
 

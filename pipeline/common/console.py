@@ -50,7 +50,7 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Pass items on while showing how far it is: a bar on a terminal, a line per item elsewhere.
+    """Pass items on while showing how far it is: a bar on a terminal, a line per item elsewhere, with the time left.
 
     A line names the item where it has a `name`, or is a tuple whose first part is or has one.
     """
@@ -63,9 +63,19 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     start = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
-        logger.info("%s %d/%d %s (%.0f s)", description, number, total, _name(item), time.monotonic() - start)
+        seconds = time.monotonic() - start
+        left = f", about {time_in_words(seconds / number * (total - number))} left" if number < total else ""
+        logger.info("%s %d/%d %s (%.0f s%s)", description, number, total, name_of(item), seconds, left)
 
 
-def _name(item: object) -> str:
+def time_in_words(seconds: float) -> str:
+    """Say a time as people do: seconds below two minutes, then minutes, then hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def name_of(item: object) -> str:
+    """Name an item by itself or its `name`, or by those of the first part of a tuple; empty where there is none."""
     first = item[0] if isinstance(item, tuple) and item else item
     return first if isinstance(first, str) else str(getattr(first, "name", ""))

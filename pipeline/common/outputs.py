@@ -1,7 +1,9 @@
 """Outputs that appear whole or not at all."""
 
 import json
+import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         ValueError: a number is not finite; DVC would report a change in every comparison.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
     temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     temporary.replace(path)

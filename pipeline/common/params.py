@@ -11,8 +11,8 @@ from pipeline.common.errors import UsageError
 from pipeline.common.paths import PARAMS
 
 SECTIONS = (
-    "models", "ablations", "adaptations", "seeds", "data", "register", "split", "crop", "network", "losses", "augment",
-    "adapt", "train", "tune", "evaluate", "profile", "audit", "compare", "report",
+    "models", "ablations", "adaptations", "seeds", "runtime", "data", "register", "split", "crop", "network", "losses",
+    "augment", "adapt", "train", "tune", "evaluate", "profile", "audit", "compare", "report",
     "export",
 )  # fmt: skip
 

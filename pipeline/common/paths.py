@@ -8,6 +8,7 @@ MANIFEST = RAW / "manifest.csv"
 REGISTERED = Path("data/registered")
 REGISTRATION_QC = Path("data/registration_qc")
 CROPPED = Path("data/cropped")
+CROP_QC = Path("data/crop_qc.csv")
 SPLIT = Path("data/split.json")
 TARGET = Path("data/target")
 TARGET_LABELS = Path("data/target_labels")

@@ -9,13 +9,15 @@ import pandas as pd
 from crossmodalnet.cropping.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.cases.pairs import Pair, Role, select
+from pipeline.cases.pairs import Pair, Role, one_per_ct, select
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,17 @@ class CropTask:
 
 Row = dict[str, str | int | float]
 
+# Measured on the phantom and on a pair of real size (docs/clusters.md).
+COST = CaseCost(base_mb=400, bytes_per_voxel=28)
 
-def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: Path) -> pd.DataFrame:
+
+def crop_pairs(
+    pairs: list[Pair],
+    params: CropParams,
+    registered: Path,
+    target: Path,
+    runtime: RuntimeParams = ALL_CORES,
+) -> pd.DataFrame:
     """Crop every pair into a folder of `target`.
 
     Returns:
@@ -53,14 +64,15 @@ def crop_pairs(pairs: list[Pair], params: CropParams, registered: Path, target: 
 
     Raises:
         DataError: a case without a heart.
+        ResourceError: pairs that killed the processes that cropped them, named after all others are done.
     """
     tasks = [
         CropTask(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
-        for pair in pairs
+        for pair in _apart(pairs)
         for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
     ]
-    results = run_parallel(crop_pair, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
-    rows = [row for _, row in track(results, "crop", len(tasks))]
+    work = Work("crop", COST, [task.registered / "ct.nii.gz" for task in tasks], ENVIRONMENT, kept=True)
+    rows = [row for _, row in track(run_cases(crop_pair, tasks, work, runtime), "crop", len(tasks))]
     table = pd.DataFrame(rows).sort_values("pair", ignore_index=True)
     _warn(table, params)
     return table
@@ -73,10 +85,16 @@ def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[st
     """
     if params.roi == "labels":
         return []
-    others = sorted(p.name for p in select(pairs, "train") if p.ct.name != pair.ct.name)
+    others = [p.name for p in one_per_ct(select(pairs, "train")) if p.ct.name != pair.ct.name]
     if not others:
         logger.warning("%s: the only training pair, its box is that of its own label", pair.name)
     return others[: params.num_atlases]
+
+
+def _apart(pairs: list[Pair]) -> list[Pair]:
+    """Put the first pairs of all CTs first: the box of a CT is found once, and not by two workers at a time."""
+    first = {pair.name for pair in one_per_ct(pairs)}
+    return sorted(pairs, key=lambda pair: pair.name not in first)
 
 
 def crop_pair(task: CropTask) -> Row:
@@ -125,6 +143,7 @@ def _warn(table: pd.DataFrame, params: CropParams) -> None:
     counts = table.filter(like="cut_").sum()
     if cut := {str(name).removeprefix("cut_"): int(count) for name, count in counts.items() if count}:
         logger.warning(
-            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them",
+            "labelled voxels outside the working grid: %s; a larger crop.size or crop.spacing_mm keeps them: "
+            "`crossmodalnet params fit` chooses sizes by the hearts of the training subjects",
             cut,
         )

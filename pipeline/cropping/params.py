@@ -18,7 +18,6 @@ class CropParams(Section):
     margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the heart box on every side, mm")
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
     size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
-    workers: int = Field(0, ge=0, description="cases cropped at once; 0: one per core")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the box")
     atlas_spacing_mm: float = Field(
         5.0, gt=0, le=10, description="spacing of the affine atlas registration, mm"

@@ -1,7 +1,10 @@
 """Label maps that a trained model gives of cases, and their scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.networks.common.card import LoadedModel
@@ -9,10 +12,18 @@ from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED
+from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.evaluation.score_cases import Evaluation, count_stray, prediction_file, score_pair, write_tables
 from pipeline.evaluation.views import View
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.run_cases import Work
+
+# Measured on the phantom and on a case of real size (docs/clusters.md).
+COST = CaseCost(base_mb=1100, bytes_per_voxel=60)
+# About one CT of real size.
+FEW_VOXELS = 2**26
 
 
 def evaluate_cases(
@@ -23,6 +34,7 @@ def evaluate_cases(
     params: EvaluateParams,
     view: View = View.PAIR,
     missing: Sequence[str] = (),
+    workers: ModelWorkers | None = None,
 ) -> Evaluation:
     """Segment and score cases on their original grids; write label maps and tables into `folder`.
 
@@ -37,20 +49,60 @@ def evaluate_cases(
         params: section `evaluate`.
         view: part of a case that the network is shown; of cases that are no pairs always the whole.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
+        workers: how to compute large cases side by side; None: one after the other in this process.
 
     Raises:
         DataError: a case or its label map is missing or damaged.
+        ResourceError: cases that ended every process that computed them, named after all others are done.
     """
-    truths, tables = _truths(cases, view), []
-    for name in track(names, "evaluate", len(names)):
-        file = prediction_file(folder, name)
-        if name not in truths:
-            raise DataError(f"{name}: no label map of it is found: every test case needs one to be scored")
-        labels = predict_labels(model, cases.read_unlabelled(name), params, view)
-        write_label_map(file, cleaned(labels, params))
-        stray = count_stray(labels)
-        tables.append(score_pair(name, file, truths[name], params.nsd_tolerance_mm, stray, missing))
-    return write_tables(folder, tables, params)
+    truths = _truths(cases, view)
+    if unknown := [name for name in names if name not in truths]:
+        raise DataError(f"{unknown[0]}: no label map of it is found: every test case needs one to be scored")
+    tasks = [
+        EvaluateTask(name, truths[name], prediction_file(folder, name), cases, params, view, tuple(missing))
+        for name in names
+    ]
+    images = [task.truth for task in tasks]
+    results = compute(evaluate_case, tasks, Work("evaluate", COST, images), model, workers, FEW_VOXELS)
+    tables = {task.name: table for task, table in track(results, "evaluate", len(tasks))}
+    return write_tables(folder, [tables[name] for name in names], params)
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """A case to segment and score.
+
+    Attributes:
+        name: name of the case.
+        truth: label map on the original grid.
+        prediction: label map to write.
+        cases: set that the case lies in.
+        params: section `evaluate`.
+        view: part of the case that the network is shown.
+        missing: abbreviations of structures that are not scored.
+    """
+
+    name: str
+    truth: Path
+    prediction: Path
+    cases: CaseSet
+    params: EvaluateParams
+    view: View
+    missing: tuple[str, ...]
+
+
+def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
+    """Segment a case, write its label map and give its scores, as `score_pair` does."""
+    labels = predict_labels(model, task.cases.read_unlabelled(task.name), task.params, task.view)
+    write_label_map(task.prediction, cleaned(labels, task.params))
+    return score_pair(
+        task.name,
+        task.prediction,
+        task.truth,
+        task.params.nsd_tolerance_mm,
+        count_stray(labels),
+        task.missing,
+    )
 
 
 def _truths(cases: CaseSet, view: View) -> Mapping[str, Path]:

@@ -8,6 +8,7 @@ from crossmodalnet.networks.common.card import LoadedModel, ModelCard
 from pipeline.case_sets.sets import PAIRS
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
+from pipeline.evaluation.model_workers import ModelWorkers
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE, VIEW_TITLES
@@ -21,6 +22,7 @@ def evaluate_pairs(
     names: Sequence[str],
     params: EvaluateParams,
     missing: Sequence[str] = (),
+    workers: ModelWorkers | None = None,
 ) -> dict[str, float]:
     """Measure what a model of pairs is worth where a pair is not as it should be; write into `folder`.
 
@@ -33,6 +35,7 @@ def evaluate_pairs(
         names: names of test pairs.
         params: section `evaluate`.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
+        workers: how to compute large cases side by side; None: one after the other in this process.
 
     Returns:
         Figures that the metrics file holds beside the headline: mean Dice of `ct_alone` and `mr_alone`.
@@ -45,11 +48,11 @@ def evaluate_pairs(
         return metrics
     if knows_missing(model.card):
         for view in ALONE:
-            found = evaluate_cases(folder / view, model, PAIRS, names, params, view, missing)
+            found = evaluate_cases(folder / view, model, PAIRS, names, params, view, missing, workers)
             logger.info("%s: %s", VIEW_TITLES[view], found.summary)
             metrics[view.value] = found.metrics["dice"]
     if params.misregistration_mm:
-        table = measure_misregistration(model, PAIRS, names, params, missing)
+        table = measure_misregistration(model, PAIRS, names, params, missing, workers)
         table.to_csv(folder / MISREGISTRATION_FILE, index=False, float_format=f"%.{DECIMALS}f")
         shown = ", ".join(f"{dice:.3f} at {key}" for key, dice in misregistration_means(table).items())
         logger.info("mean Dice with the MR displaced: %s", shown)

@@ -1,6 +1,7 @@
 """How much a model of pairs depends on registration: its Dice while the MR is moved away from where it belongs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -15,9 +16,17 @@ from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.run_cases import Work
+
+# The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
+COST = CaseCost(base_mb=1200, bytes_per_voxel=600)
+# Some sixty cases of the phantom's working grid, two of real size.
+FEW_VOXELS = 2**22
 
 
 def measure_misregistration(
@@ -26,6 +35,7 @@ def measure_misregistration(
     names: Sequence[str],
     params: EvaluateParams,
     missing: Sequence[str] = (),
+    workers: ModelWorkers | None = None,
 ) -> pd.DataFrame:
     """Segment every pair with its MR displaced by each amount, on the working grid alone.
 
@@ -38,6 +48,7 @@ def measure_misregistration(
         names: names of the cases to measure.
         params: amounts, overlap of the windows, seed.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
+        workers: how to compute large cases side by side; None: one after the other in this process.
 
     Returns:
         `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
@@ -46,20 +57,39 @@ def measure_misregistration(
     Raises:
         DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
     """
-    rows = []
-    ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in missing]
-    for name in track(names, "misregister", len(names)):
-        case = cases.read(name)
-        if case.label is None:
-            raise DataError(f"{name}: the crop has no label map to measure misregistration with")
-        image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
-        for moved_mm, degrees in _amounts(params):
-            # The working grid is isotropic: crop.spacing_mm is one number.
-            moved = misregister(image, name, moved_mm / case.grid.spacing_mm[0], degrees, params.seed)
-            probabilities = predict_input(model, moved, name, params)
-            dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
-            rows.append((name, moved_mm, degrees, dice))
+    tasks = [MisregisterTask(name, cases, params, tuple(missing)) for name in names]
+    images = [cases.folder / name / "ct.nii.gz" for name in names]
+    results = compute(misregister_case, tasks, Work("misregister", COST, images), model, workers, FEW_VOXELS)
+    found = {task.name: rows for task, rows in track(results, "misregister", len(tasks))}
+    rows = [row for name in names for row in found[name]]
     return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
+
+
+@dataclass(frozen=True)
+class MisregisterTask:
+    """A case to segment with its MR displaced; attributes as in `measure_misregistration`."""
+
+    name: str
+    cases: CaseSet
+    params: EvaluateParams
+    missing: tuple[str, ...]
+
+
+def misregister_case(task: MisregisterTask, model: LoadedModel) -> list[tuple[str, float, float, float]]:
+    """Give a row of the table for each amount."""
+    ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in task.missing]
+    case = task.cases.read(task.name)
+    if case.label is None:
+        raise DataError(f"{task.name}: the crop has no label map to measure misregistration with")
+    image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
+    rows = []
+    for moved_mm, degrees in _amounts(task.params):
+        # The working grid is isotropic: crop.spacing_mm is one number.
+        moved = misregister(image, task.name, moved_mm / case.grid.spacing_mm[0], degrees, task.params.seed)
+        probabilities = predict_input(model, moved, task.name, task.params)
+        dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
+        rows.append((task.name, moved_mm, degrees, dice))
+    return rows
 
 
 def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, seed: int) -> Tensor:

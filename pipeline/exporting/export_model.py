@@ -12,7 +12,7 @@ from crossmodalnet.prediction.packed import ATLASES
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
-from pipeline.cases.split_file import read_split
+from pipeline.cases.split_file import read_atlas_pairs
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import whole_folder, write_json
 from pipeline.common.paths import REGISTERED, SPLIT
@@ -80,7 +80,7 @@ def export_model(trained: Path, target: Path, params: Preparation, export: Expor
 
 
 def _read_atlases(crop: CropParams) -> list[Atlas]:
-    folders = [REGISTERED / pair for pair in sorted(read_split(SPLIT)["train"])[: crop.num_atlases]]
+    folders = [REGISTERED / pair for pair in read_atlas_pairs(SPLIT)[: crop.num_atlases]]
     files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
     try:
         return [read_atlas(subject, Modality.CT, crop) for subject in files]

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodalnet.prediction.predictor import Predictor
+from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, PipelineError
 from pipeline.prediction.origin import PatientScans, origin_of
-from pipeline.prediction.patient import duration, predict_patient
+from pipeline.prediction.patient import predict_patient
+from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predict_side_by_side
 from pipeline.prediction.write import is_done
 
 logger = logging.getLogger(__name__)
@@ -60,8 +62,9 @@ def predict_cohort(
     *,
     codes: str,
     mirror: str = "",
+    workers: PatientWorkers | None = None,
 ) -> None:
-    """Segment patients one after the other into folders of `out`.
+    """Segment patients into folders of `out`, several at once where there are workers.
 
     A folder with the prediction of the same scans by the same model is left; one of other scans, another model or
     other codes is made anew.
@@ -73,32 +76,40 @@ def predict_cohort(
         out: folder of the folders.
         codes: what the values of label maps are.
         mirror: axes along which the predictor mirrors.
+        workers: how to segment several at once on CPUs; None where the predictor is on a GPU, which has one memory.
 
     Raises:
         DataError: a patient could not be segmented; the others were.
+        ResourceError: patients ended every process that segmented them; the others were segmented.
     """
-    failed: dict[str, PipelineError] = {}
-    seconds: list[float] = []
-    for number, scans in enumerate(patients, 1):
-        left = f", about {_left(seconds, len(patients) - number + 1)} left" if seconds else ""
-        logger.info("patient %d of %d: %s%s", number, len(patients), scans.name, left)
-        start = time.monotonic()
+    tasks = []
+    for scans in patients:
         origin = origin_of(scans, model_digest, codes=codes, box=None, mirror=mirror)
         if is_done(out / scans.name, origin):
             logger.info("%s: done before", scans.name)
-            continue
-        try:
-            predict_patient(predictor, origin, out / scans.name)
-        except PipelineError as error:
-            logger.error("error: %s", error)
-            failed[scans.name] = error
         else:
-            seconds.append(time.monotonic() - start)
+            tasks.append(PredictTask(scans.name, origin, out / scans.name))
+    failed = (
+        _one_after_the_other(predictor, tasks) if workers is None else predict_side_by_side(tasks, workers)
+    )
     if failed:
-        lines = "\n".join(f"  {error}" for error in failed.values())
+        lines = "\n".join(f"  {failed[task.name]}" for task in tasks if task.name in failed)
         raise DataError(f"{len(failed)} of {len(patients)} patients were not segmented:\n{lines}")
 
 
-def _left(seconds: Sequence[float], num_patients: int) -> str:
-    """Say how long so many patients take, by the mean of those that were segmented."""
-    return duration(sum(seconds) / len(seconds) * num_patients)
+def _one_after_the_other(predictor: Predictor, tasks: Sequence[PredictTask]) -> dict[str, PipelineError]:
+    failed: dict[str, PipelineError] = {}
+    seconds: list[float] = []
+    for number, task in enumerate(tasks, 1):
+        mean = sum(seconds) / max(1, len(seconds))
+        left = f", about {time_in_words(mean * (len(tasks) - number + 1))} left" if seconds else ""
+        logger.info("patient %d of %d: %s%s", number, len(tasks), task.name, left)
+        start = time.monotonic()
+        try:
+            predict_patient(predictor, task.origin, task.out)
+        except PipelineError as error:
+            logger.error("error: %s", error)
+            failed[task.name] = error
+        else:
+            seconds.append(time.monotonic() - start)
+    return failed

@@ -32,7 +32,6 @@ class RegisterParams(Section):
         description="starts of the registration; the next is tried when one fails or makes the pair worse",
     )
     seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
-    workers: int = Field(0, ge=0, description="pairs registered at once; 0: one per core")
     min_gain: float = Field(
         0.0,
         description="least rise of a pair's mutual information, nats; a pair with less is retried, then "

@@ -60,7 +60,7 @@ class RegisterOutcome:
 
 
 def register_pair(task: RegisterTask) -> RegisterOutcome:
-    """Register a pair, or find it registered; runs in a process of its own (`run_parallel`).
+    """Register a pair, or find it registered; runs in a process with ANTs' seed in its environment.
 
     The work folder is keyed by the content of the files, the parameters, the code and ANTs' version.
     Labels are warped and compared, and influence nothing else.
@@ -87,7 +87,7 @@ def read_record(folder: Path) -> dict[str, float | int | str]:
 
 
 def _key(task: RegisterTask) -> str:
-    params = task.params.model_dump(exclude={"workers"})
+    params = task.params.model_dump()
     files = [task.ct, task.ct_label, task.mr, task.mr_label]
     return fingerprint(
         params, files, code_fingerprint("pipeline.registration.register_pair"), version("antspyx")

@@ -2,15 +2,13 @@
 
 import logging
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Pair
 from pipeline.common.console import track
-from pipeline.common.errors import DataError, ResourceError
+from pipeline.common.errors import DataError
 from pipeline.common.outputs import whole_folder
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (
@@ -21,8 +19,14 @@ from pipeline.registration.register_pair import (
     read_record,
     register_pair,
 )
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
+
+# Measured on the phantom and on a pair of real size (docs/clusters.md).
+COST = CaseCost(base_mb=400, bytes_per_voxel=40)
 
 COLUMNS = (
     "pair", "role", "attempts", "initialisation", "mi_before", "mi_after", "label_dice",
@@ -30,7 +34,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def register_pairs(pairs: list[Pair], params: RegisterParams) -> dict[str, Path]:
+def register_pairs(
+    pairs: list[Pair], params: RegisterParams, runtime: RuntimeParams = ALL_CORES
+) -> dict[str, Path]:
     """Register every pair that the work folder does not hold yet; subjects need no labels for it.
 
     Returns:
@@ -38,23 +44,19 @@ def register_pairs(pairs: list[Pair], params: RegisterParams) -> dict[str, Path]
 
     Raises:
         DataError: pairs that fail or get worse from every start; named after all others are done.
-        ResourceError: a worker process was killed.
+        ResourceError: pairs that killed the processes that registered them, named after all others are done.
     """
     tasks = [_task(pair, params) for pair in pairs]
-    # ANTs reads its seed from the environment, once, when it is imported.
-    environment = {"ANTS_RANDOM_SEED": str(params.seed)}
-    results = run_parallel(register_pair, tasks, workers=num_workers(params.workers), environment=environment)
+    work = Work(
+        "register", COST, [path for task in tasks for path in (task.ct, task.mr)],
+        # ANTs reads its seed from the environment, once, when it is imported.
+        environment={"ANTS_RANDOM_SEED": str(params.seed)}, kept=True,
+    )  # fmt: skip
     outcomes: dict[str, RegisterOutcome] = {}
-    try:
-        for task, outcome in track(results, "register", len(tasks)):
-            outcomes[task.name] = outcome
-            for problem in outcome.problems:
-                logger.warning("%s: registration %s", task.name, problem)
-    except BrokenProcessPool as error:
-        raise ResourceError(
-            "a registration process was killed, most often for want of memory: lower register.workers; "
-            f"the {sum(outcome.success for outcome in outcomes.values())} pairs that finished are kept"
-        ) from error
+    for task, outcome in track(run_cases(register_pair, tasks, work, runtime), "register", len(tasks)):
+        outcomes[task.name] = outcome
+        for problem in outcome.problems:
+            logger.warning("%s: registration %s", task.name, problem)
     if failed := [name for name, outcome in outcomes.items() if not outcome.success]:
         raise DataError(_explain(sorted(failed), outcomes))
     logger.info("register: %d of %d pairs reused", sum(o.reused for o in outcomes.values()), len(tasks))

@@ -24,6 +24,7 @@ from pipeline.training.losses import LossesParams
 from pipeline.training.networks import NetworkParams
 from pipeline.training.params import TrainParams
 from pipeline.tuning.params import TuneParams
+from pipeline.workers.params import RuntimeParams
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -52,6 +53,9 @@ with warnings.catch_warnings():
             [0],
             min_length=1,
             description="seeds of first weights and of samples; each network is trained once per seed",
+        )
+        runtime: RuntimeParams = Field(
+            RuntimeParams(), description="workers that compute cases; no stage depends on them"
         )
         data: DataParams = Field(DataParams(), description="origin of the cohort (stage download)")
         register: RegisterParams = Field(

@@ -10,14 +10,19 @@ from pipeline.sources.mmwhs import LayoutOutcome, lay_out_mmwhs
 from pipeline.sources.own_data import check_own, lay_out_own
 from pipeline.sources.params import DataParams
 from pipeline.sources.phantom import make_phantom_cohort
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES
 
 
-def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True) -> list[Subject]:
+def gather_cohort(
+    folder: Path, params: DataParams, runtime: RuntimeParams = ALL_CORES, *, needs_labels: bool = True
+) -> list[Subject]:
     """Make the phantom, or collect MM-WHS or a group's own data, and read every file to its end.
 
     Args:
         folder: folder to be filled; made if need be.
         params: parameters of the cohort's origin.
+        runtime: section `runtime`.
         needs_labels: whether lacking label maps are errors.
 
     Returns:
@@ -29,16 +34,16 @@ def gather_cohort(folder: Path, params: DataParams, *, needs_labels: bool = True
     """
     folder.mkdir(parents=True, exist_ok=True)
     if params.source == "table":
-        own = check_own(params, needs_labels=needs_labels)
+        own = check_own(params, runtime, needs_labels=needs_labels)
         require_sound(own.findings)
-        return lay_out_own(own, folder)
+        return lay_out_own(own, folder, runtime)
     laid_out = LayoutOutcome()
     if params.source == "phantom":
-        make_phantom_cohort(folder, params.phantom)
+        make_phantom_cohort(folder, params.phantom, runtime)
     else:
         laid_out = lay_out_mmwhs(folder, params)
     require_sound([
-        *laid_out.findings, *check_cohort(folder, laid_out.origins, needs_labels=needs_labels),
+        *laid_out.findings, *check_cohort(folder, laid_out.origins, runtime, needs_labels=needs_labels),
     ])  # fmt: skip
     same = params.source == "phantom" and params.phantom.same_patients
     # In MM-WHS ct_1001 and mr_1001 are two people; names alone do not tell.

@@ -13,14 +13,18 @@ from crossmodalnet.imaging.orientation import reoriented_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
 from pipeline.common.console import track
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import Part, parse
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 # Less than this is read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26
+# Measured on scans of real size (docs/clusters.md).
+COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
 
 # Title of the case, the file it concerns if any, and what is wrong.
@@ -119,18 +123,26 @@ def subjects(folder: Path) -> list[Subject]:
 
 
 def check_cohort(
-    folder: Path, origins: Mapping[str, str] | None = None, *, needs_labels: bool = True
+    folder: Path,
+    origins: Mapping[str, str] | None = None,
+    runtime: RuntimeParams = ALL_CORES,
+    *,
+    needs_labels: bool = True,
 ) -> list[CohortFinding]:
     """Read all files of a cohort to their ends and list all that is wrong with it.
 
     Args:
         folder: files under their published names.
         origins: per file name, how the user knows the file.
+        runtime: section `runtime`.
         needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
     """
     names = origins or {}
     return check_cases(
-        scan(folder), lambda path: names.get(path.name, path.name), needs_labels=needs_labels
+        scan(folder),
+        lambda path: names.get(path.name, path.name),
+        runtime=runtime,
+        needs_labels=needs_labels,
     ).findings
 
 
@@ -138,6 +150,7 @@ def check_cases(
     cases: list[CaseFiles],
     known_as: Callable[[Path], str],
     reading: Reading = PUBLISHED,
+    runtime: RuntimeParams = ALL_CORES,
     *,
     needs_labels: bool = True,
 ) -> CohortCheck:
@@ -147,12 +160,13 @@ def check_cases(
         cases: cases with their files.
         known_as: tells how the user knows a file.
         reading: meaning of labels, and reader.
+        runtime: section `runtime`.
         needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
     """
     found = list(_set_problems(cases, needs_labels))
     same: dict[str, list[CaseFiles]] = {}
     reports: dict[str, CaseReport] = {}
-    for case, report in _reports(cases, reading):
+    for case, report in _reports(cases, reading, runtime):
         reports[case.name] = report
         found += [(case.title, path, problem) for path, problem in report.problems]
         if report.digest:
@@ -188,13 +202,16 @@ def file_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _reports(cases: list[CaseFiles], reading: Reading) -> Iterator[tuple[CaseFiles, CaseReport]]:
+def _reports(
+    cases: list[CaseFiles], reading: Reading, runtime: RuntimeParams
+) -> Iterator[tuple[CaseFiles, CaseReport]]:
     inspect = partial(inspect_case, reading=reading)
-    num_bytes = sum(file_bytes(path) for case in cases for path in (case.image, case.label) if path)
+    files = [path for case in cases for path in (case.image, case.label) if path]
+    num_bytes = sum(map(file_bytes, files))
     if num_bytes < SEQUENTIAL_BYTES:
         reports: Iterator[tuple[CaseFiles, CaseReport]] = ((case, inspect(case)) for case in cases)
     else:
-        reports = run_parallel(inspect, cases, workers=num_workers(0))
+        reports = run_cases(inspect, cases, Work("check", COST, files), runtime)
     return track(reports, "check", len(cases))
 
 

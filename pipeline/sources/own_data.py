@@ -15,12 +15,12 @@ from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.orientation import reoriented
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Subject
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import (
+    COST,
     SEQUENTIAL_BYTES,
     CaseFiles,
     CaseReport,
@@ -35,6 +35,8 @@ from pipeline.sources.params import DataParams
 from pipeline.sources.places import existing_path
 from pipeline.sources.scan_table import ScanRow, ScanTable, consistency_findings
 from pipeline.sources.table_file import read_table_file
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +79,14 @@ class OwnCohort:
         ]
 
 
-def check_own(params: DataParams, *, needs_labels: bool = True) -> OwnCohort:
+def check_own(
+    params: DataParams, runtime: RuntimeParams = ALL_CORES, *, needs_labels: bool = True
+) -> OwnCohort:
     """Read a table or an nnU-Net folder and all of its files to their ends; nothing is written.
 
     Args:
         params: `path`, `labels` and `missing`.
+        runtime: section `runtime`.
         needs_labels: whether lacking label maps are errors.
 
     Raises:
@@ -102,13 +107,13 @@ def check_own(params: DataParams, *, needs_labels: bool = True) -> OwnCohort:
     if not table.rows:
         return OwnCohort(table, codes, findings, {})
     checked = check_cases(
-        once, table.known_as, Reading(codes, read_scan, any_axes=True), needs_labels=needs_labels
+        once, table.known_as, Reading(codes, read_scan, any_axes=True), runtime, needs_labels=needs_labels
     )
     findings += [*checked.findings, *_never_seen(codes, checked.reports)]
     return OwnCohort(table, codes, findings, checked.reports)
 
 
-def lay_out_own(cohort: OwnCohort, folder: Path) -> list[Subject]:
+def lay_out_own(cohort: OwnCohort, folder: Path, runtime: RuntimeParams = ALL_CORES) -> list[Subject]:
     """Write a sound cohort into a folder: images as they are or as NIfTI, label maps with the codes of MM-WHS.
 
     Raises:
@@ -120,7 +125,8 @@ def lay_out_own(cohort: OwnCohort, folder: Path) -> list[Subject]:
         done = ((row, place(row)) for row in rows)
         names = [row.name for row, _ in track(done, "collect", len(rows))]
     else:
-        results = run_parallel(place, rows, workers=num_workers(0))
+        work = Work("collect", COST, [row.image for row in rows])
+        results = run_cases(place, rows, work, runtime)
         names = [row.name for row, _ in track(results, "collect", len(rows))]
     logger.debug("collected %s", ", ".join(names))
     logger.info("%s", cohort.meaning)

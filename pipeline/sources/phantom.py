@@ -10,12 +10,16 @@ from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import Scanner
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.sources.params import PhantomParams
+from pipeline.workers.cost import CaseCost
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
 
 FIRST_LABELLED, FIRST_UNLABELLED = 1001, 2001
+# A subject is made slab by slab, in memory that hardly grows with the scan (docs/benchmarks.md).
+COST = CaseCost(base_mb=400)
 # As in MM-WHS, one MR label map holds 421 where 420 (LA) is meant.
 STRAY_NUMBER, LA_CODE, STRAY_CODE, NUM_STRAY = 1002, 420, 421, 12
 
@@ -40,7 +44,7 @@ class _Task:
         return self.number < FIRST_UNLABELLED
 
 
-def make_phantom_cohort(folder: Path, params: PhantomParams) -> None:
+def make_phantom_cohort(folder: Path, params: PhantomParams, runtime: RuntimeParams = ALL_CORES) -> None:
     """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
 
     Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels
@@ -56,7 +60,7 @@ def make_phantom_cohort(folder: Path, params: PhantomParams) -> None:
         for n in numbers
         for m in Modality
     ]
-    for task, _ in run_parallel(_write_subject, tasks, workers=num_workers(0)):
+    for task, _ in run_cases(_write_subject, tasks, Work("phantom", COST), runtime):
         logger.debug("made %s", task.stem)
     logger.info("phantom: %d subjects in %s", len(tasks), folder)
 

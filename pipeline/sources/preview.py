@@ -19,6 +19,8 @@ from pipeline.sources.mmwhs import lay_out_mmwhs
 from pipeline.sources.own_data import check_own, is_own
 from pipeline.sources.params import DataParams
 from pipeline.sources.places import existing_path
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES
 
 SCAN_COLUMNS = ("subject", "patient", "voxels", "spacing, mm", "structures", "role")
 
@@ -62,7 +64,7 @@ class Preview:
         return text
 
 
-def preview(params: DataParams, split: SplitParams) -> Preview:
+def preview(params: DataParams, split: SplitParams, runtime: RuntimeParams = ALL_CORES) -> Preview:
     """Read all files of a cohort to their ends and say what would become of them.
 
     A table and an nnU-Net folder are looked at where they lie. What is laid out as MM-WHS is collected into the work
@@ -71,17 +73,20 @@ def preview(params: DataParams, split: SplitParams) -> Preview:
     Args:
         params: section `data`, of a source that is not the phantom.
         split: section `split`.
+        runtime: section `runtime`.
 
     Raises:
         DataError: nothing is there, or nothing that could be a cohort.
     """
     if params.source == "table":
-        own = check_own(params)
+        own = check_own(params, runtime)
         pairs, findings = _pairs(own.subjects(Path()), own.findings, split)
         return Preview(own.subjects(Path()), own.reports, findings, pairs, own.meaning, own.codes.missing)
     with TemporaryDirectory(dir=work_folder("data_check", "collected")) as folder:
         laid_out = lay_out_mmwhs(Path(folder), params)
-        checked = check_cases(scan(Path(folder)), lambda file: laid_out.origins.get(file.name, file.name))
+        checked = check_cases(
+            scan(Path(folder)), lambda file: laid_out.origins.get(file.name, file.name), runtime=runtime
+        )
         people = subjects(Path(folder))
         pairs, findings = _pairs(people, [*laid_out.findings, *checked.findings], split)
         return Preview(people, checked.reports, findings, pairs, "label values: those of MM-WHS")

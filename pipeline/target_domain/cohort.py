@@ -11,6 +11,7 @@ from pipeline.cases.pairs import (
     Subject,
     make_pairs,
     make_unlabelled_pairs,
+    one_per_ct,
     read_manifest,
     select,
 )
@@ -44,7 +45,8 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
         unknown = [s for s in source if s.label is None and s.person not in known]
         pairs = _pair_all(unknown, sections.split)
     else:
-        pairs = pair_target(gather_cohort(scratch, target.as_data(), needs_labels=False), sections.split)
+        subjects = gather_cohort(scratch, target.as_data(), sections.runtime, needs_labels=False)
+        pairs = pair_target(subjects, sections.split)
     atlases = choose_atlases(make_pairs(source, sections.split), sections.crop.num_atlases)
     write_cases(pairs, atlases, sections, folder / TARGET_CASES)
     roles = {role: [pair.name for pair in select(pairs, role)] for role in ROLES}
@@ -62,14 +64,14 @@ def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:
 
 def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[AtlasFiles, ...]:
     """The first training pairs of the source domain, whose CT and label find the hearts of the target."""
-    names = sorted(pair.name for pair in select(pairs, "train"))[:num_atlases]
+    names = [pair.name for pair in one_per_ct(select(pairs, "train"))][:num_atlases]
     return tuple(AtlasFiles(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
 
 
 def write_cases(pairs: list[Pair], atlases: tuple[AtlasFiles, ...], sections: Sections, folder: Path) -> None:
     """Register and crop the pairs; their labels are taken off before, so nothing written depends on them."""
     blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
-    registered = register_pairs(blind, sections.register)
+    registered = register_pairs(blind, sections.register, sections.runtime)
     tasks = [
         TargetCropTask(
             name=pair.name,
@@ -82,7 +84,7 @@ def write_cases(pairs: list[Pair], atlases: tuple[AtlasFiles, ...], sections: Se
         )
         for pair in blind
     ]
-    crop_cases(tasks, sections.crop)
+    crop_cases(tasks, sections.runtime)
 
 
 def _pair_all(subjects: list[Subject], split: SplitParams) -> list[Pair]:

@@ -10,13 +10,15 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.parallel import num_workers, run_parallel
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.cropping.crop_pairs import COST
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +46,15 @@ class TargetCropTask:
     target: Path
 
 
-def crop_cases(tasks: Sequence[TargetCropTask], params: CropParams) -> None:
+def crop_cases(tasks: Sequence[TargetCropTask], runtime: RuntimeParams = ALL_CORES) -> None:
     """Crop all cases by parallel workers.
 
     Raises:
         DataError: an image cannot be used, or no heart is found in it.
     """
-    results = run_parallel(crop_case, tasks, workers=num_workers(params.workers), environment=ENVIRONMENT)
-    for task, over_mm in track(results, "crop", len(tasks)):
+    images = [path for task in tasks for path in task.images.values()]
+    work = Work("crop", COST, images, ENVIRONMENT, kept=True)
+    for task, over_mm in track(run_cases(crop_case, tasks, work, runtime), "crop", len(tasks)):
         if over_mm > 0:
             logger.warning(
                 "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "

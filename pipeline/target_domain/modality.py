@@ -45,7 +45,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Pr
         *(source_task(s, source["train"], sections.crop, folder) for s in _all(source)),
         *(target_task(s, source["train"], sections.crop, folder) for s in _all(target)),
     ]
-    crop_cases(tasks, sections.crop)
+    crop_cases(tasks, sections.runtime)
     labels = {subject.name: subject.label for subject in _all(target) if subject.label}
     return PreparedDomain(Domain(scenario, _names(source), _names(target)), labels)
 

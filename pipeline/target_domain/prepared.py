@@ -7,6 +7,8 @@ from pipeline.case_sets.domain import Domain
 from pipeline.cases.params import SplitParams
 from pipeline.cropping.params import CropParams
 from pipeline.registration.params import RegisterParams
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import ALL_CORES
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Sections:
     register: RegisterParams
     split: SplitParams
     crop: CropParams
+    runtime: RuntimeParams = ALL_CORES
 
 
 @dataclass(frozen=True)

@@ -103,4 +103,4 @@ def test_what_is_missing_is_named(trained: Path) -> None:
 def test_settings_are_the_parameters_of_the_checks() -> None:
     settings = settings_of(AuditParams(neighbours=7))
     assert settings.neighbours == 7
-    assert not hasattr(settings, "workers")
+    assert not hasattr(settings, "device")

@@ -10,7 +10,7 @@ from pipeline.common.errors import DataError
 from pipeline.cropping.crop_pairs import CropTask, crop_pair
 from pipeline.cropping.params import CropParams
 
-PARAMS = CropParams(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8), workers=1)
+PARAMS = CropParams(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
-from crossmodalnet.processes.parallel import run_parallel
+from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
@@ -123,7 +123,7 @@ def test_memory_is_that_of_live_tensors(work):
     large = dataclasses.replace(
         work, model="resenc_unet", options=options, train=train, case_size=(48, 48, 48)
     )
-    (_, first), (_, second) = run_parallel(measure_memory, [large, large], workers=1)
+    first, second = (run_alone(measure_memory, large) for _ in range(2))
     weights = count_parameters(large.build()) * 4 / 2**20
     assert weights + 3.3 < first.inference_mb  # 8 classes of 48^3 voxels are 3.4 MiB
     assert max(first.inference_mb, 4 * weights) < first.step_mb  # gradients and Adam's two moments besides

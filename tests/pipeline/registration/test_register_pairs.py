@@ -24,9 +24,9 @@ from pipeline.registration.register_pairs import COLUMNS, register_pairs, write_
 
 REGISTER = RegisterParams(
     working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5], initialisations=["centre_of_mass"],
-    workers=2, min_gain=-1.0,
+    min_gain=-1.0,
 )  # fmt: skip
-CROP = CropParams(spacing_mm=9.0, size=(14, 14, 14), num_atlases=1, atlas_spacing_mm=10.0, workers=2)
+CROP = CropParams(spacing_mm=9.0, size=(14, 14, 14), num_atlases=1, atlas_spacing_mm=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +239,7 @@ def test_a_box_that_does_not_fit_is_reported(
     assert 0 < table.filter(like="cut_").to_numpy().sum() < (label.data > 0).sum()
     assert "longer than crop.size times crop.spacing_mm" in caplog.text
     assert "labelled voxels outside the working grid" in caplog.text
+    assert "crossmodalnet params fit" in caplog.text
 
 
 def _replace(subject: Subject, *, image: bool = True) -> None:

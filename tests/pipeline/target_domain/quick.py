@@ -11,10 +11,10 @@ from pipeline.target_domain.prepared import Sections
 SECTIONS = Sections(
     RegisterParams(
         working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5],
-        initialisations=["centre_of_mass"], workers=2, min_gain=-1.0,
+        initialisations=["centre_of_mass"], min_gain=-1.0,
     ),
     SplitParams(),
-    CropParams(spacing_mm=9.0, size=(16, 16, 16), num_atlases=1, atlas_spacing_mm=10.0, workers=2),
+    CropParams(spacing_mm=9.0, size=(16, 16, 16), num_atlases=1, atlas_spacing_mm=10.0),
 )  # fmt: skip
 
 WriteCohort = Callable[..., list[Subject]]

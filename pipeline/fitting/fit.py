@@ -1,0 +1,151 @@
+"""Section by section what `crossmodalnet params fit` writes, and why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from pipeline.common.errors import UsageError
+from pipeline.common.names import OURS
+from pipeline.fitting.hearts import HeartExtents
+from pipeline.fitting.plan import (
+    BATCH,
+    GB,
+    SHARE,
+    Machine,
+    SizePlan,
+    largest_of,
+    network_changes,
+    plan_sizes,
+)
+from pipeline.fitting.sizes import levels_of
+from pipeline.fitting.step_memory import step_bytes
+from pipeline.registration.register_pairs import COST
+from pipeline.schema.presets import merge
+from pipeline.schema.schema import Params
+from pipeline.training.networks import NETWORKS
+from pipeline.training.train_model import ModelParams
+
+# Voxels per token where our network, which needs multiples, is not trained.
+OTHERS_EMBEDDING = (4, 4, 4)
+
+
+@dataclass(frozen=True)
+class FittedSizes:
+    """Parameters that fit.
+
+    Attributes:
+        params: all parameters.
+        reasons: why, by key.
+    """
+
+    params: Params
+    reasons: dict[str, str]
+
+
+def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
+    """Find what is trained on: the GPU, or else the memory of this machine that is free.
+
+    Args:
+        kind: cpu or cuda; None: cuda where there is a GPU here, or where a memory is given.
+        memory_gb: memory to plan for, of another machine perhaps; None: that of this one.
+
+    Raises:
+        UsageError: a GPU is asked for without its memory, and there is none here.
+    """
+    import psutil
+    import torch
+
+    here = torch.cuda.is_available()
+    chosen = kind or ("cuda" if here or memory_gb is not None else "cpu")
+    if memory_gb is not None:
+        return Machine(chosen, int(memory_gb * GB))
+    if chosen == "cpu":
+        return Machine(chosen, int(psutil.virtual_memory().available))
+    if not here:
+        raise UsageError("--device cuda, but there is no GPU here: give its memory, for instance --memory 24")
+    return Machine(chosen, int(torch.cuda.get_device_properties(0).total_memory))
+
+
+def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
+    """Choose sizes for the networks that the parameters train.
+
+    Raises:
+        ResourceError: the memory is too little even for the coarsest grid.
+    """
+    config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
+    embedding = config.patch_embedding if OURS in params.models else OTHERS_EMBEDDING
+    steps = [_step_of(name, params, config) for name in params.models]
+    plan = plan_sizes(hearts, machine, embedding, largest_of(steps))
+    ours = network_changes(config, plan)
+    changes: dict[str, Any] = {
+        "crop": {"spacing_mm": plan.spacing_mm, "size": list(plan.grid)},
+        "train": {"patch_size": list(plan.patch), "batch_size": BATCH},
+        "runtime": {"workers": 0},
+    }
+    # Windows, levels and the other lists of our network; of the others, whether they compute anew.
+    sections = {name: {"checkpointing": plan.checkpointing} for name in params.models if name != OURS}
+    changes["network"] = sections | ({OURS: ours} if OURS in params.models else {})
+    fitted = Params.model_validate(merge(params.model_dump(), changes))
+    return FittedSizes(fitted, _reasons(params, fitted, hearts, machine, plan))
+
+
+def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> Callable[[Triple, bool], int]:
+    section = getattr(params.network, name)
+
+    def step(patch: Triple, checkpointing: bool) -> int:
+        changes: dict[str, Any] = {"checkpointing": checkpointing}
+        if name == OURS:
+            levels = levels_of(patch, config.patch_embedding)
+            changes = network_changes(config, SizePlan(1.0, patch, patch, levels, checkpointing, 0))
+        network = NETWORKS[name].model_validate(section.model_dump() | changes)
+        model = ModelParams(name, name, network, params.losses, params.augment, params.train)
+        return step_bytes(name, model.options, patch, BATCH, tuple(params.losses.objectives))
+
+    return step
+
+
+def _reasons(
+    old: Params, new: Params, hearts: HeartExtents, machine: Machine, plan: SizePlan
+) -> dict[str, str]:
+    where = "the GPU" if machine.kind == "cuda" else "the CPU's memory"
+    covered = prod(plan.patch) / prod(plan.grid)
+    sees = "all of the grid" if covered >= 1 else f"{covered:.0%} of the grid's voxels"
+    finer = f"about the scans' own median spacing, {hearts.spacing_mm:.2f} mm"
+    if plan.spacing_mm > 1.2 * hearts.spacing_mm:
+        limit = "memory" if machine.most_voxels is None else "memory, or time on a CPU,"
+        finer = f"coarser than the scans' {hearts.spacing_mm:.2f} mm, for which {limit} would not suffice"
+    need = f"{plan.step_bytes / GB:.1f} of {machine.memory_bytes / GB:.1f} GB of {where}"
+    reasons = {
+        "crop.spacing_mm": finer,
+        "crop.size": hearts.why,
+        "train.patch_size": f"the largest that fits: a step takes {need}, of which {SHARE:.0%} may be used; "
+        f"it sees {sees}",
+        "train.batch_size": f"{BATCH} as nnU-Net plans it: a larger patch is worth more than a larger batch",
+    }
+    if OURS in new.models:
+        ours = new.network.crossmodalnet
+        config = CrossModalNetConfig.from_mapping(ours.options())
+        maps = [config.map_size(plan.patch, level) for level in range(plan.levels)]
+        windows = ", ".join(_by(config.window_at(size)) for size in maps)
+        reasons |= {
+            f"network.{OURS}.depths": f"{plan.levels} levels: tokens {', '.join(map(_by, maps))}",
+            f"network.{OURS}.heads": "doubled from level to level, as channels are",
+            f"network.{OURS}.num_points": "one entry per level",
+            f"network.{OURS}.window": f"chosen by the maps, which they divide: {windows}",
+            f"network.{OURS}.cross_window": "the same, and all tokens at the deepest level",
+            f"network.{OURS}.checkpointing": "activations are computed anew, or the patch would see too little"
+            if plan.checkpointing
+            else "memory suffices without",
+        }
+    case_gb = COST.bytes(hearts.largest_voxels) / GB
+    reasons["runtime.workers"] = (
+        f"as cores and free memory allow; a case takes up to {case_gb:.1f} GB to register"
+    )
+    return reasons
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))

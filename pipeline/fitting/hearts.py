@@ -1,0 +1,152 @@
+"""How large the hearts of the training subjects are, and how fine their scans."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from crossmodalnet.cropping.heart_box import Box, box_of
+from crossmodalnet.imaging.nifti import read_label_map
+from pipeline.cases.pairs import Pair
+from pipeline.common.console import track
+from pipeline.common.errors import DataError
+from pipeline.workers.cost import CaseCost, largest_image
+from pipeline.workers.params import RuntimeParams
+from pipeline.workers.run_cases import Work, run_cases
+
+COST = CaseCost(base_mb=250, bytes_per_voxel=8)
+# Voxels of all label maps together that are read before worker processes have started.
+FEW_VOXELS = 2**26
+# What a grid needs beyond the heart, where no box was found yet: the box that atlases find is not in its middle. On the
+# phantom it lay up to 6.5 mm beside it, of hearts of up to 130 mm.
+ASIDE = 0.15
+
+
+@dataclass(frozen=True)
+class HeartExtents:
+    """What a working grid has to hold.
+
+    Attributes:
+        need_mm: edges along world x, y, z of a grid that holds every heart whole.
+        largest_mm: largest extent of the hearts themselves.
+        spacing_mm: median over scans of the edge of a cube as large as a voxel.
+        num_hearts: number of label maps.
+        num_found: number of them whose found boxes were looked at; 0 before stage `crop` has run.
+        largest_voxels: voxels of the largest image.
+    """
+
+    need_mm: tuple[float, float, float]
+    largest_mm: tuple[float, float, float]
+    spacing_mm: float
+    num_hearts: int
+    num_found: int
+    largest_voxels: int
+
+    @property
+    def why(self) -> str:
+        """The extents in a sentence."""
+        largest, need = (
+            " x ".join(f"{edge:.0f}" for edge in edges) for edges in (self.largest_mm, self.need_mm)
+        )
+        how = (
+            f"the boxes that stage crop found for {self.num_found} of them, and where the hearts lie in them"
+            if self.num_found
+            else f"{ASIDE:.0%} more, as the boxes that atlases find lie beside the middle"
+        )
+        return f"{self.num_hearts} training hearts of up to {largest} mm need {need} mm: {how}"
+
+
+def measure_hearts(
+    pairs: Sequence[Pair], boxes: Mapping[str, Box], margin_mm: float, runtime: RuntimeParams
+) -> HeartExtents:
+    """Look at the CTs of all pairs that do not test.
+
+    Args:
+        pairs: pairs of the cohort; test pairs are not looked at.
+        boxes: box that stage `crop` found, by name of the pair; any number of them.
+        margin_mm: `crop.margin_mm`, which the grid holds besides where no box is known.
+        runtime: section `runtime`.
+
+    Raises:
+        DataError: a label map is missing, unreadable or empty.
+    """
+    used = [pair for pair in pairs if pair.role != "test"]
+    labels = sorted({pair.ct.label for pair in used if pair.ct.label})
+    hearts = dict(_boxes(labels, runtime))
+    largest = np.array([box.size_mm for box in hearts.values()]).max(axis=0)
+    # Voxels that lie across the edge of a grid count as cut: a millimetre more on every side.
+    need = np.maximum(largest * (1 + ASIDE), largest + 2 * margin_mm)
+    found = [
+        (hearts[pair.ct.label], boxes[pair.name]) for pair in used if pair.name in boxes and pair.ct.label
+    ]
+    if len(found) == len(used):
+        need = np.array([_around(heart, box) for heart, box in found]).max(axis=0) + 2.0
+    images = [subject.image for pair in used for subject in (pair.ct, pair.mr)]
+    spacings = [float(np.prod(nib.load(path).header.get_zooms()[:3]) ** (1 / 3)) for path in images]
+    return HeartExtents(
+        need_mm=_triple(need),
+        largest_mm=_triple(largest),
+        spacing_mm=float(np.median(spacings)),
+        num_hearts=len(hearts),
+        num_found=len(found) if len(found) == len(used) else 0,
+        largest_voxels=largest_image(images)[0],
+    )
+
+
+def read_boxes(table: Path) -> dict[str, Box]:
+    """Read the boxes that stage `crop` found, by name of the pair; none where it has not run.
+
+    Raises:
+        DataError: the file is not what the stage writes.
+    """
+    if not table.is_file():
+        return {}
+    try:
+        rows = pd.read_csv(table)
+        return {str(row.pair): _read_box(str(row.box_mm)) for row in rows.itertuples()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{table} is not what stage crop writes ({error}): run `dvc repro -f crop`"
+        ) from error
+
+
+def heart_of(label: Path) -> Box:
+    """The box of a label map; runs in worker processes.
+
+    Raises:
+        DataError: it cannot be read or is empty.
+    """
+    try:
+        return box_of(read_label_map(label))
+    except ValueError as error:
+        raise DataError(f"{label}: {error}") from error
+
+
+def _boxes(labels: Sequence[Path], runtime: RuntimeParams) -> list[tuple[Path, Box]]:
+    if sum(largest_image([label])[0] for label in labels) < FEW_VOXELS:
+        return [(label, heart_of(label)) for label in labels]
+    work = Work("measure", COST, labels)
+    return list(track(run_cases(heart_of, labels, work, runtime), "measure", len(labels)))
+
+
+def _around(heart: Box, box: Box) -> list[float]:
+    """Edges of a grid around the middle of a found box that holds the heart."""
+    middles = [(low + high) / 2 for low, high in zip(box.low_mm, box.high_mm, strict=True)]
+    return [
+        2 * max(middle - low, high - middle)
+        for middle, low, high in zip(middles, heart.low_mm, heart.high_mm, strict=True)
+    ]
+
+
+def _read_box(text: str) -> Box:
+    low, high = (tuple(float(edge) for edge in corner.split()) for corner in text.split(" : "))
+    (a, b, c), (x, y, z) = low, high
+    return Box((a, b, c), (x, y, z))
+
+
+def _triple(edges: np.typing.NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = (float(edge) for edge in edges)
+    return x, y, z

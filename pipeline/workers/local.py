@@ -1,0 +1,119 @@
+"""A cluster of dask.distributed on this machine while a stage has cases: single-threaded spawned processes."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, Nanny, SchedulerPlugin
+from distributed.security import Security
+
+from crossmodalnet.processes.alone import SINGLE_THREADED
+from pipeline.workers.scratch import kept_scratch
+
+logger = logging.getLogger(__name__)
+
+# A case that kills so many workers is given up.
+MAX_KILLED = 3
+_SETTINGS: dict[str, Any] = {
+    # The third worker that dies with a case, and not the fourth.
+    "distributed.scheduler.allowed-failures": MAX_KILLED - 1,
+    # No case waits at a worker that computes another one: it would be blamed for that one's death.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # ITK keeps the interpreter's lock for minutes; a worker that is silent meanwhile is not lost.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.timeouts.connect": "120s",
+    "distributed.nanny.environ": {},
+    # No pages to look at.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.http.routes": [],
+}
+
+
+class ImmediateNanny(Nanny):  # type: ignore[misc]
+    """A nanny that ends its worker at once: when the cluster closes, results are there or not wanted."""
+
+    async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:
+        """Kill the process first, so that nothing is waited for."""
+        if self.process is not None and self.process.process is not None:
+            await self.process.process.kill()
+        await super().kill(timeout=timeout, reason=reason)
+
+
+class _TellsOfDeaths(SchedulerPlugin):  # type: ignore[misc]
+    """Says that a worker died, as long as the cluster is wanted."""
+
+    wanted = True
+
+    def remove_worker(self, scheduler: Any, worker: str, **others: Any) -> None:
+        if self.wanted:
+            logger.warning("a worker process was killed: its case starts again in a new one")
+
+
+@contextmanager
+def local_client(num_workers: int, environment: Mapping[str, str]) -> Iterator[Client]:
+    """Start workers and give the client that they work for.
+
+    They end with this process, however it ends. What they write to the system's temporary folder lies in one that is
+    removed, whatever happens. Nobody else on the machine can give them work: connections are encrypted, by keys that
+    exist in memory only.
+
+    Args:
+        num_workers: number of workers, 1 or more.
+        environment: variables that they see from their first import on.
+    """
+    with kept_scratch() as scratch:
+        variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
+        settings = {
+            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
+        }  # fmt: skip
+        deaths = _TellsOfDeaths()
+        with _environment(variables), _silence(), dask.config.set(settings):
+            cluster = LocalCluster(
+                n_workers=num_workers,
+                threads_per_worker=1,
+                worker_class=ImmediateNanny,
+                memory_limit=0,  # what fits was reckoned before; cases are not paused in between
+                local_directory=str(scratch),
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=logging.CRITICAL,
+                security=Security.temporary(),
+            )
+            with cluster:
+                cluster.scheduler.add_plugin(deaths)
+                with Client(cluster, set_as_default=False) as client:
+                    try:
+                        yield client
+                    finally:
+                        deaths.wanted = False
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep dask's own log from the console: what a user needs to know we say."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for found, level in zip(loggers, before, strict=True):
+            found.setLevel(level)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})

@@ -1,0 +1,155 @@
+"""A function applied to many cases at once: by workers of this machine, or of a scheduler of the user's."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.common.console import name_of
+from pipeline.common.errors import ResourceError
+from pipeline.workers.cost import CaseCost, Plan, largest_image, plan_workers
+from pipeline.workers.params import RuntimeParams
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+T = TypeVar("T")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+ALL_CORES = RuntimeParams()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What kind of cases are to be computed.
+
+    Attributes:
+        what: what is done to them, in a word, for the log.
+        cost: memory of a worker.
+        images: images of which the largest tells how much that is.
+        environment: variables that workers see from their first import on.
+        kept: whether the next run finds finished cases again.
+    """
+
+    what: str
+    cost: CaseCost
+    images: Iterable[Path] = ()
+    environment: Mapping[str, str] | None = None
+    kept: bool = False
+
+
+def run_cases(
+    function: Callable[[T], R], tasks: Sequence[T], work: Work, runtime: RuntimeParams = ALL_CORES
+) -> Iterator[tuple[T, R]]:
+    """Apply a module-level function to every task, in single-threaded processes.
+
+    A worker that is killed costs the time of its case, which another one begins again. What a function raises is raised
+    here, and ends all.
+
+    Args:
+        function: called with one task; files it takes by their paths.
+        tasks: picklable.
+        work: kind of the work.
+        runtime: section `runtime`.
+
+    Yields:
+        Each task with its result, in the order in which they finish.
+
+    Raises:
+        ResourceError: cases that killed three workers, named after the others are done; or no scheduler.
+    """
+    if not tasks:
+        return
+    if runtime.scheduler:
+        yield from _run_there(function, tasks, work, runtime.scheduler)
+    else:
+        yield from _run_here(function, tasks, work, runtime.workers)
+
+
+def _run_here(
+    function: Callable[[T], R], tasks: Sequence[T], work: Work, workers: int
+) -> Iterator[tuple[T, R]]:
+    plan = plan_here(work, len(tasks), workers)
+    logger.info("%s: %d cases, %s", work.what, len(tasks), plan.why)
+    from pipeline.workers.local import local_client
+
+    with local_client(plan.workers, work.environment or {}) as client:
+        yield from _results(client, tasks, work, function, lambda result: result)
+
+
+def plan_here(work: Work, num_cases: int, requested: int) -> Plan:
+    """Choose how many workers this machine has for so many cases."""
+    import psutil
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    num_voxels, shape = largest_image(work.images)
+    free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    need = work.cost.bytes(num_voxels)
+    return plan_workers(requested, num_cases, need, cores=CPU_COUNT, free_bytes=free, largest=shape)
+
+
+def _run_there(
+    function: Callable[[T], R], tasks: Sequence[T], work: Work, address: str
+) -> Iterator[tuple[T, R]]:
+    from pipeline.workers.remote import Place, call_there, num_threads_of, pack, remote_client, unpack
+
+    num_voxels, _ = largest_image(work.images)
+    with remote_client(address) as client:
+        num_workers, num_threads = num_threads_of(client)
+        logger.info(
+            "%s: %d cases by %s, %d workers with %d threads at present; a case takes up to %.1f GB",
+            work.what, len(tasks), address, num_workers, num_threads, work.cost.bytes(num_voxels) / 2**30,
+        )  # fmt: skip
+        calls = [pack(function, task) for task in tasks]
+        place = Place.here(work.environment or {})
+        yield from _results(client, tasks, work, call_there, unpack, calls, place)
+
+
+def _results(
+    client: "Client", tasks: Sequence[T], work: Work, function: Callable[..., Any],
+    read: Callable[[Any], R], calls: Sequence[Any] | None = None, *others: Any,
+) -> Iterator[tuple[T, R]]:  # fmt: skip
+    """Give results as they come; name the cases that killed their workers after the others are done."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker, as_completed
+
+    # pure=False: a key of its own for each, so that no earlier answer is taken for this one.
+    futures = {
+        client.submit(function, call, *others, pure=False): task
+        for call, task in zip(calls or tasks, tasks, strict=True)
+    }
+    killed: list[str] = []
+    done = 0
+    for future in as_completed(futures, loop=client.loop):
+        task = futures[future]
+        try:
+            result = read(future.result())
+        except (KilledWorker, MemoryError) as error:
+            killed.append(name_of(task) or str(task))
+            logger.warning("%s: given up: %s", killed[-1], _brief(error))
+            continue
+        except (CancelledError, OSError) as error:
+            if future.status not in ("cancelled", "lost"):
+                raise
+            raise ResourceError(f"{work.what}: the scheduler is gone; {_kept(done, work)}") from error
+        done += 1
+        future.release()
+        yield task, result
+    if killed:
+        raise ResourceError(
+            f"{work.what}: {len(killed)} of {len(tasks)} cases ended every process that computed them, most often for "
+            f"want of memory: {', '.join(sorted(killed))}. Set runtime.workers to less, or use a machine with more "
+            f"memory; {_kept(done, work)}"
+        )
+
+
+def _kept(done: int, work: Work) -> str:
+    return f"the {done} finished cases are kept" if work.kept else "run it again"
+
+
+def _brief(error: BaseException) -> str:
+    return "out of memory" if isinstance(error, MemoryError) else "three workers died with it"

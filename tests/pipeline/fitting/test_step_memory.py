@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from crossmodalnet.processes.alone import run_alone
+from pipeline.fitting.step_memory import LiveBytes, step_bytes
+from pipeline.profiling.memory import measure_memory
+from pipeline.profiling.workload import Workload
+from pipeline.training.losses import LossesParams
+from pipeline.training.network import CrossModalNetParams
+from pipeline.training.params import TrainParams
+
+
+def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
+    with LiveBytes() as live:
+        first = torch.empty(100, device="meta")
+        view = first[:50]
+        second = first + 1
+        assert live.now == 800
+        del second
+        assert live.now == 400
+        del first
+        assert live.now == 400  # the view shares the storage
+        del view
+        assert (live.now, live.peak) == (0, 800)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_count_is_what_a_process_grows_by(checkpointing: bool) -> None:
+    """An independent measurement: the resident memory of a process that takes the step."""
+    size = (48, 48, 48)
+    options = CrossModalNetParams(checkpointing=checkpointing).options() | {"deep_supervision": True}
+    work = Workload(
+        "crossmodalnet", options, TrainParams(patch_size=size, batch_size=2), LossesParams(), size, 0.5,
+        torch.device("cpu"), 1, 0,
+    )  # fmt: skip
+    counted = step_bytes("crossmodalnet", options, size, 2, ("dice", "ce")) / 2**20
+    assert run_alone(measure_memory, work).step_mb == pytest.approx(counted, rel=0.2)

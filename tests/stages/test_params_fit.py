@@ -1,0 +1,91 @@
+"""`crossmodalnet params fit` on a small cohort: what it writes holds the hearts, and a network of it can be built."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from crossmodalnet.imaging.nifti import read_label_map, write_image, write_label_map
+from crossmodalnet.imaging.structures import NUM_CLASSES, Modality
+from crossmodalnet.networks.common.build import build_network
+from pipeline.cases.pairs import Subject, write_manifest
+from pipeline.common.params import read_raw, validate
+from pipeline.cropping.crop_pairs import CropTask, crop_pair
+from pipeline.schema import presets
+from pipeline.schema.render import render
+from pipeline.schema.schema import Params
+from pipeline.training.train_model import read_params
+from stages.params import app
+
+
+@pytest.fixture
+def project(
+    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The preset smoke, and three CT and three MR subjects whose hearts it would cut."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(render(presets.load("smoke")), "utf-8")
+    subjects, shape = [], (34, 34, 34)
+    for modality in Modality:
+        for number in range(4):
+            name = f"{modality.value}_{number}"
+            image, label = scan(modality.value, centred(9.0, shape), shape=shape, scale=2.0 + 0.1 * number)
+            files = [tmp_path / "data/raw" / f"{name}_{kind}.nii.gz" for kind in ("image", "label")]
+            write_image(files[0], image)
+            write_label_map(files[1], label)
+            subjects.append(Subject(name, modality, files[0], files[1]))
+    write_manifest(tmp_path / "data/raw/manifest.csv", subjects)
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["fit", *arguments], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_what_it_writes_cuts_no_heart_and_can_be_trained(project: Path) -> None:
+    said = run("--device", "cpu", "--memory", "4")
+    params = validate(Params, read_raw(), "")
+    assert "training hearts of up to" in said
+    assert params.crop.spacing_mm >= 9.0
+    for number in range(4):
+        folder = project / "registered"
+        folder.mkdir(exist_ok=True)
+        for name in ("ct", "mr"):
+            (folder / f"{name}.nii.gz").write_bytes(
+                (project / f"data/raw/ct_{number}_image.nii.gz").read_bytes()
+            )
+            (folder / f"{name}_label.nii.gz").write_bytes(
+                (project / f"data/raw/ct_{number}_label.nii.gz").read_bytes()
+            )
+        crop = params.crop.model_copy(update={"roi": "labels"})
+        row = crop_pair(CropTask("p", "train", folder, project / "cropped", (), crop))
+        assert not any(count for name, count in row.items() if name.startswith("cut_"))
+        assert read_label_map(project / "cropped/label.nii.gz").data.shape == params.crop.size
+    model = read_params("crossmodalnet")
+    size = model.train.patch_size
+    network = build_network("crossmodalnet", model.options, patch_size=size, num_classes=NUM_CLASSES)
+    logits = network.train()(torch.rand(2, 2, *size))
+    sum(level.square().mean() for level in logits).backward()
+
+
+def test_a_dry_run_changes_nothing_and_other_keys_stay(project: Path) -> None:
+    before = (project / "params.yaml").read_text("utf-8")
+    assert "would hold" in run("--device", "cpu", "--memory", "4", "--dry-run")
+    assert (project / "params.yaml").read_text("utf-8") == before
+    run("--device", "cpu", "--memory", "4")
+    old, new = presets.load("smoke").model_dump(), validate(Params, read_raw(), "").model_dump()
+    assert {key for key in old if old[key] != new[key]} <= {"crop", "train", "network", "runtime"}
+    for part, keys in (("crop", {"spacing_mm", "size"}), ("train", {"patch_size", "batch_size"})):
+        assert {key for key in old[part] if old[part][key] != new[part][key]} <= keys
+
+
+def test_a_gpu_elsewhere_needs_its_memory(project: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    result = CliRunner().invoke(app, ["fit", "--device", "cuda"])
+    assert "give its memory" in str(result.exception)
