@@ -10,6 +10,7 @@ from pipeline.runtime.console import setup_logging
 from stages import (
     atlas,
     audit,
+    check,
     compare,
     crop,
     data,
@@ -42,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for stage in (
-    download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
+    check, download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
     export,
 ):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)

@@ -149,11 +149,11 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         ("crossmodalnet/networks/mednext/network.py", "mednext", {*ALL, "audit"}),
         ("crossmodalnet/networks/mednext/network.py", "resenc_unet", set()),
         ("crossmodalnet/networks/mednext/network.py", "crossmodalnet", set()),
-        ("crossmodalnet/networks/crossmodalnet/swin.py", "crossmodalnet", {*ALL, *OF_OURS, "audit"}),
+        ("crossmodalnet/networks/crossmodalnet/swin.py", "crossmodalnet", {*ALL, *OF_OURS, "audit", "check"}),
         (
             "pipeline/training/trainer.py",
             "mednext",
-            {"tune", "train", "ablate", "adapt", "profile", "profile-ablation", "report"},
+            {"check", "tune", "train", "ablate", "adapt", "profile", "profile-ablation", "report"},
         ),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),
