@@ -54,6 +54,11 @@ def endangered(path: Path, where: Sequence[Path]) -> str | None:
     return next(_links_into_outputs(path, where), None) if path.is_dir() else None
 
 
+def is_output(path: Path) -> bool:
+    """Tell whether a folder is an output of a stage, of this repository."""
+    return any(_real(path) == _real(top / output) for top in tops() for output in OUTPUTS)
+
+
 def _relation(path: Path, output: Path) -> str | None:
     """Tell how a path lies to an output, as written and with all links followed."""
     for mine, theirs in ((_spelled(path), _spelled(output)), (_real(path), _real(output))):
