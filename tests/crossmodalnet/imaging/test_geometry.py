@@ -162,7 +162,7 @@ def test_generated_headers_keep_every_voxel_in_its_place(tmp_path: Path, seed: i
     matrix = turn[:, list(order)] * np.array(signs) * spacing
     if rng.random() < 0.5:
         matrix[:, 2] += np.tan(np.deg2rad(rng.uniform(-20, 20))) * matrix[:, 1]
-    i, j, k = (int(n) for n in rng.integers(9, 18, 3))
+    i, j, k = (int(n) for n in rng.integers(14, 24, 3))
     shape = (i, j, k)
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = matrix, rng.uniform(-200, 200, 3)
