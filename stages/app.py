@@ -5,8 +5,10 @@ import sys
 
 import typer
 
-from pipeline.common.errors import PipelineError
+from crossmodalnet.processes.scratch import remove_stale
+from pipeline.common.errors import PipelineError, ResourceError
 from pipeline.runtime.console import setup_logging
+from pipeline.runtime.lacking import what_is_lacking
 from stages import (
     atlas,
     audit,
@@ -60,7 +62,13 @@ def main() -> None:
     """Run the command line; an error of the pipeline becomes a message and its exit code."""
     setup_logging()
     try:
+        remove_stale()
         app()
     except PipelineError as error:
         logging.getLogger("stages").error("error: %s", error)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if (lacking := what_is_lacking(error)) is None:
+            raise
+        logging.getLogger("stages").error("error: %s", lacking)
+        sys.exit(ResourceError.exit_code)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -44,6 +43,7 @@ from crossmodalnet.prediction.scans import Scan, as_noted_volume
 from crossmodalnet.prediction.segment import segment
 from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes.scratch import scratch_folder
 
 ATLASES = "atlases.safetensors"
 # Seed of the registration of atlases, as stage `crop` has it.
@@ -180,7 +180,7 @@ class Predictor:
             if volume is not None
             for doubt in (*doubts_of_scan(volume, modality), *doubts_of_header(notes, modality))
         ]  # fmt: skip
-        with TemporaryDirectory(prefix="crossmodalnet_") as scratch:
+        with scratch_folder() as scratch:
             if box is None:
                 progress("search for the heart")
                 box, more = self._find(ct_volume, mr_volume)
@@ -188,7 +188,7 @@ class Predictor:
             registered = None
             if ct_volume and mr_volume:
                 progress("registration")
-                work = RegisterWork(ct_volume, mr_volume, self._recipe.align, Path(scratch))
+                work = RegisterWork(ct_volume, mr_volume, self._recipe.align, scratch)
                 seed = str(self._recipe.align.seed)
                 registered = run_alone(register_scans, work, environment=_seeded(seed))
                 doubts += doubts_of_registration(registered.quality)
