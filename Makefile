@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format picture install constraints
+.PHONY: repro test quick check stress format picture install constraints
 
 repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	$(BIN)/dvc repro
@@ -31,7 +31,10 @@ quick: $(STAMP)  ## format, lint, types and the quick tests: before a commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(TESTS) -m "not slow" $(QUICK)
+	$(TESTS) -m "not slow and not stress" $(QUICK)
+
+stress: $(STAMP)  ## what takes many minutes: runs killed at random moments, machines without disk or memory
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m stress
 
 format: $(STAMP)  ## format and mend what the linter can
 	$(BIN)/ruff format .
