@@ -9,6 +9,7 @@ MANIFEST = RAW / "manifest.csv"
 REGISTERED = Path("data/registered")
 REGISTRATION_QC = Path("data/registration_qc")
 CROPPED = Path("data/cropped")
+CROP_QC = Path("data/crop_qc.csv")
 SPLIT = Path("data/split.json")
 TARGET = Path("data/target")
 TARGET_LABELS = Path("data/target_labels")
@@ -24,7 +25,7 @@ AUDIT = Path("audit")
 REPORT = Path("report")
 # Folders in which DVC removes what lies there before it runs a stage or an experiment.
 OUTPUTS = (
-    RAW, REGISTERED, REGISTRATION_QC, CROPPED, TARGET, TARGET_LABELS, MODELS, EXPORT, CURVES, EVALUATION, METRICS,
+    RAW, REGISTERED, REGISTRATION_QC, SPLIT, CROPPED, CROP_QC, TARGET, TARGET_LABELS, MODELS, EXPORT, CURVES, EVALUATION, METRICS,
     TUNING, PROFILE, COMPARISON, AUDIT, REPORT,
 )  # fmt: skip
 

@@ -46,10 +46,11 @@ class Run:
 
     def follow(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.text.append(line)
-            if match := re.match(r"Running stage '([^']+)'", line):
-                self.began[match[1]] = time.monotonic()
+        with self.process.stdout as lines:
+            for line in lines:
+                self.text.append(line)
+                if match := re.match(r"Running stage '([^']+)'", line):
+                    self.began[match[1]] = time.monotonic()
 
 
 def start(clone: Clone, mark: str, tmp: Path, *targets: str) -> tuple[Run, threading.Thread]:
@@ -98,7 +99,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clone]:
         folder.mkdir()
         clone = make_clone(folder)
         (folder / "dvc.lock").unlink(missing_ok=True)
-        clone.run("crossmodalnet", "params", "use", "smoke")
+        clone.run("python", "-m", "stages", "params", "use", "smoke")
         clone.commit("smoke preset")
         return clone
 
