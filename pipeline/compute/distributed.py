@@ -190,7 +190,7 @@ def process_group(launch: Launch | None) -> Iterator[Processes]:
 
 
 # A process that is not joined within this time says so; where all were started, they meet sooner.
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0
 
 
 @contextmanager

@@ -23,14 +23,14 @@ def test_a_label_map_within_the_tolerance_is_put_on_its_images_grid(cohort: Path
     label = nib.load(path)
     moved = label.affine.copy()
     moved[1, 3] += 0.08  # of 0.9 mm, the smallest spacing
-    drawn = np.array(label.dataobj)
+    drawn = np.asarray(label.dataobj).copy()
     codes = drawn.astype(np.float64) + 3e-5
     nib.save(nib.Nifti1Image(codes, moved), path)
     before = {file.name: file_digest(file) for file in cohort.rglob("*.nii.gz")}
     raw = gathered(cohort, tmp_path / "raw")
     image, labels = read_image(raw / "ct_train_1001_image.nii.gz"), read_label_map(raw / path.name)
     assert np.array_equal(image.affine, labels.affine)
-    assert np.array_equal(nib.load(raw / path.name).dataobj, drawn)
+    assert np.array_equal(np.asarray(nib.load(raw / path.name).dataobj), drawn)
     # All others keep their bytes.
     changed = {name for name, digest in before.items() if file_digest(raw / name) != digest}
     assert changed == {path.name, "ct_train_1001_image.nii.gz"}
