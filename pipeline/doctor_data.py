@@ -74,7 +74,7 @@ def _of_table(path: Path) -> str | None:
     if path.is_dir():
         return None if is_nnunet(path) else "a folder without dataset.json and imagesTr"
     wrong = [finding for finding in read_table_file(path).findings if finding.severity == "error"]
-    return f"{len(wrong)} rows are wrong, the first: {wrong[0].case}: {wrong[0].what}" if wrong else None
+    return f"{len(wrong)} error(s), the first: {wrong[0].case}: {wrong[0].what}" if wrong else None
 
 
 def _of_folder(path: Path) -> str | None:
