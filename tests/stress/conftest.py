@@ -27,6 +27,8 @@ RESULTS = (
     "data/split.json",
 )
 MARK = "CROSSMODALNET_STRESS"
+# Stages to run, with all that they need; the whole pipeline where the variable is not set.
+TARGETS = os.environ.get("STRESS_TARGETS", "").split()
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -53,10 +55,10 @@ class Run:
                     self.began[match[1]] = time.monotonic()
 
 
-def start(clone: Clone, mark: str, tmp: Path, *targets: str) -> tuple[Run, threading.Thread]:
+def start(clone: Clone, mark: str, tmp: Path) -> tuple[Run, threading.Thread]:
     environment = {**clone.environment(), "TMPDIR": str(tmp), MARK: mark, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        clone.command("dvc", "repro", *targets), cwd=clone.folder, env=environment, text=True,
+        clone.command("dvc", "repro", *TARGETS), cwd=clone.folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     run = Run(process)
