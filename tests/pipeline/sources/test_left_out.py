@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.common.errors import DataError
-from pipeline.sources.findings import CohortFinding
+from pipeline.sources.findings import CohortFinding, table
 from pipeline.sources.mmwhs import MAX_ALIKE, lay_out_mmwhs
 from pipeline.sources.names import is_near_miss, normal_name, parse
 from pipeline.sources.params import DataParams
@@ -121,3 +121,12 @@ def test_nothing_but_near_misses_names_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no MM-WHS files(.|\n)*ct_train_7_image"):
         found(tmp_path / "own", tmp_path / "raw")
     shutil.rmtree(tmp_path / "own")
+
+
+def test_hostile_names_cannot_write_to_the_terminal(cohort: Path, tmp_path: Path) -> None:
+    hostile = "mr_train_1_\x1b[2J\u202e\nimage.nii"
+    (cohort / hostile).write_bytes(b"x")
+    _, findings = found(cohort, tmp_path / "raw")
+    text = table(findings)
+    assert not set(text) & {"\x1b", "\u202e"}
+    assert "\\x1b[2J\\u202e\\nimage.nii" in text
