@@ -124,7 +124,7 @@ def assert_in_place(found: Volume, original: Grid) -> None:
     inside &= np.isfinite(
         found.data.ravel()
     )  # beside the edge of a right-angled grid there is nothing to compare
-    assert inside.mean() > 0.15
+    assert inside.mean() > 0.05
     off = np.abs(found.data.ravel() - linear(found.grid).ravel())[inside]
     # The function rises by one per mm at least along any axis: a tenth of a voxel off would show.
     assert off.max() < 0.1 * min(original.spacing_mm)
