@@ -2,16 +2,17 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from pipeline.common.errors import UsageError
 from pipeline.common.params import read_raw, validate
-from pipeline.common.paths import MANIFEST, PARAMS
+from pipeline.common.paths import PARAMS
+from pipeline.doctor_clone import examine_clone
+from pipeline.doctor_data import examine_data
+from pipeline.doctor_finding import DoctorFinding
+from pipeline.schema.consistency import contradictions, without_effect
 from pipeline.schema.schema import Params
 from pipeline.schema.wasteful_windows import wasteful_windows
 
@@ -24,40 +25,10 @@ MIN_FREE_DISK_GB = 5
 GB = 1024**3
 
 
-@dataclass(frozen=True)
-class DoctorFinding:
-    """One line of the doctor; `remedy` says what to do, or is empty."""
-
-    subject: str
-    ok: bool
-    text: str
-    remedy: str = ""
-
-
 def examine(top: Path | None = None) -> list[DoctorFinding]:
     """Look at everything; nothing is changed and nothing is raised."""
     top = top or Path.cwd()
-    return [*_programs(top), *_packages(), *_machine(top), *_parameters(top)]
-
-
-def _programs(top: Path) -> Iterator[DoctorFinding]:
-    git = shutil.which("git")
-    yield DoctorFinding(
-        "git", bool(git), git or "not found", "" if git else "install git, for instance `apt install git`"
-    )
-    inside = bool(git) and _succeeds(["git", "-C", str(top), "rev-parse", "--git-dir"])
-    yield DoctorFinding(
-        "repository",
-        inside,
-        str(top),
-        "" if inside else "run from the top of a git clone; `dvc exp` needs git",
-    )
-    # The dvc of this very environment, whether or not it is on the PATH.
-    dvc = Path(sys.executable).with_name("dvc")
-    found = str(dvc) if dvc.exists() else shutil.which("dvc")
-    yield DoctorFinding(
-        "dvc", bool(found), found or "not found", "" if found else "pip install -c constraints.txt dvc"
-    )
+    return [*examine_clone(top), *_packages(), *_machine(top), *_parameters(top)]
 
 
 def _packages() -> Iterator[DoctorFinding]:
@@ -109,36 +80,16 @@ def _parameters(top: Path) -> Iterator[DoctorFinding]:
             "params", False, str(error), "correct params.yaml, or `crossmodalnet params use default`"
         )
         return
-    yield DoctorFinding("params", True, f"{PARAMS} is valid")
-    yield from _data(top, params)
+    for text in (found := contradictions(params)):
+        # What section `train` says of processes is told below, with what this machine has.
+        if not text.startswith("train.batch_size"):
+            yield DoctorFinding("params", False, text, "correct params.yaml")
+    if not found:
+        yield DoctorFinding("params", True, f"{PARAMS} is valid")
+    for text in without_effect(params):
+        yield DoctorFinding("params", True, text, "look whether that is meant")
+    yield from examine_data(top, params)
     yield from _fit(params)
-
-
-def _data(top: Path, params: Params) -> Iterator[DoctorFinding]:
-    data = params.data
-    if data.source == "phantom":
-        yield DoctorFinding("data", True, "phantom: made here by the download stage")
-        return
-    paths = [data.path] if isinstance(data.path, str) else data.path or []
-    missing = [path for path in paths if not (top / path).exists()]
-    if missing:
-        yield DoctorFinding(
-            "data",
-            False,
-            f"data.path not found: {', '.join(missing)}",
-            "set data.path to where your data are",
-        )
-    elif not paths and data.source == "table":
-        remedy = "set data.path to a table or an nnU-Net folder, see docs/own_data.md"
-        yield DoctorFinding("data", False, "data.source is table, but data.path is not set", remedy)
-    elif not paths and not data.urls:
-        remedy = "register at https://zmiclab.github.io/zxh/0/mmwhs/ and set data.path"
-        yield DoctorFinding(
-            "data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy
-        )
-    else:
-        state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
-        yield DoctorFinding("data", True, f"{data.source}, {state}")
 
 
 def _fit(params: Params) -> Iterator[DoctorFinding]:
@@ -166,7 +117,3 @@ def _fit(params: Params) -> Iterator[DoctorFinding]:
 
     for text in wasteful_windows(params):
         yield DoctorFinding("fit", True, text, "null chooses a window that divides the map")
-
-
-def _succeeds(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -5,11 +5,14 @@ import sys
 
 import typer
 
+from crossmodalnet.processes.scratch import remove_stale
 from pipeline.common.console import setup_logging
-from pipeline.common.errors import PipelineError
+from pipeline.common.errors import PipelineError, ResourceError
+from pipeline.common.lacking import what_is_lacking
 from stages import (
     atlas,
     audit,
+    check,
     compare,
     crop,
     data,
@@ -42,7 +45,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for stage in (
-    download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
+    check, download, register, split, crop, target, tune, train, evaluate, atlas, profile, audit, compare, report,
     export,
 ):  # fmt: skip
     app.command(stage.__name__.rpartition(".")[2], rich_help_panel=STAGES)(stage.main)
@@ -59,7 +62,13 @@ def main() -> None:
     """Run the command line; an error of the pipeline becomes a message and its exit code."""
     setup_logging()
     try:
+        remove_stale()
         app()
     except PipelineError as error:
         logging.getLogger("stages").error("error: %s", error)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if (lacking := what_is_lacking(error)) is None:
+            raise
+        logging.getLogger("stages").error("error: %s", lacking)
+        sys.exit(ResourceError.exit_code)

@@ -1,6 +1,7 @@
 """Stage `download`: the cohort and its manifest, checked, in data/raw."""
 
 import logging
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ def main() -> None:
     from pipeline.common.params import load_section
     from pipeline.common.paths import MANIFEST, RAW
     from pipeline.sources.cohort import gather_cohort
+    from pipeline.sources.guard import note_written, refuse_foreign
     from pipeline.sources.params import DataParams
     from pipeline.workers.params import RuntimeParams
 
@@ -23,5 +25,7 @@ def main() -> None:
     with whole_folder(RAW) as folder:
         cohort = gather_cohort(folder, params, load_section(RuntimeParams, "runtime"))
         write_manifest(folder / MANIFEST.name, cohort)
+        refuse_foreign(Path.cwd())
+        note_written(folder)
     num_labelled = sum(subject.label is not None for subject in cohort)
     logger.info("%s: %d subjects, %d of them labelled", RAW, len(cohort), num_labelled)

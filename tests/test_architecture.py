@@ -172,7 +172,8 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
 def test_an_edit_reruns_the_stages_that_the_docs_name(edited: str, model: str, stages: set[str]) -> None:
     file = Path(edited)
     assert (TOP / file).is_file()
-    assert {stage for stage in STAGES if declared(stage, model) & {file, *file.parents}} == stages
+    rerun = {stage for stage in STAGES if declared(stage, model) & {file, *file.parents}}
+    assert rerun == {"check", *stages}  # `check` takes a second, and nothing reruns for it
 
 
 def test_class_names_are_unique_in_the_tree() -> None:

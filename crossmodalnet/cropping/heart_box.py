@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes.scratch import scratch_folder
 from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, similarity, warp
 
 _ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))
@@ -99,8 +98,8 @@ def find_heart(
     votes = np.zeros(fixed.data.shape, np.float32)
     hearts, likeness = [], []
     for atlas in atlases:
-        with TemporaryDirectory(prefix="atlas_") as folder:
-            files = estimate(fixed, atlas.image, _ATLAS, initialisation, Path(folder)).files
+        with scratch_folder() as folder:
+            files = estimate(fixed, atlas.image, _ATLAS, initialisation, folder).files
             heart = warp(atlas.heart, fixed.grid, files, "linear").data
             votes += heart
             hearts.append(heart >= 0.5)
@@ -133,8 +132,8 @@ def likeness_among(atlases: Sequence[Atlas]) -> float | None:
     found = []
     following = [*atlases[1:], *atlases[:1]] if len(atlases) > 1 else []
     for fixed, moving in zip(atlases, following, strict=False):
-        with TemporaryDirectory(prefix="atlas_") as folder:
-            files = estimate(fixed.image, moving.image, _ATLAS, "centre_of_mass", Path(folder)).files
+        with scratch_folder() as folder:
+            files = estimate(fixed.image, moving.image, _ATLAS, "centre_of_mass", folder).files
             found.append(similarity(fixed.image, moving.image, files))
     return min(found, default=None)
 

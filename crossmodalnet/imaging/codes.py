@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,20 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
 
 BACKGROUND = "background"
+# Label maps that are saved as float, or scaled, miss their whole numbers by this much at most.
+WHOLE_TOLERANCE = 1e-3
+
+
+def whole_values(values: NDArray[np.generic]) -> NDArray[Any]:
+    """Round values that are whole numbers but for the rounding of a float or of a scaling; others stay as they are.
+
+    >>> whole_values(np.array([204.99998, 205.00003, 419.5])).tolist()
+    [205.0, 205.0, 419.5]
+    """
+    if values.dtype.kind != "f":
+        return values
+    rounded = np.rint(values)
+    return np.where(np.abs(values - rounded) <= WHOLE_TOLERANCE, rounded, values)
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class LabelCodes:
         Raises:
             ValueError: a value has no meaning.
         """
+        values = whole_values(values)
         if unknown := self.unknown(values):
             raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
         indices = np.zeros(values.shape, np.uint8)

@@ -9,20 +9,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.codes import MMWHS, LabelCodes
-from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
+from crossmodalnet.imaging.geometry import (
+    MAX_SPACING_MM,
+    agree,
+    is_sheared,
+    largest_shift_mm,
+    shear_degrees,
+)
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
 
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]
 
-MAX_SPACING_MM = 20.0
 # Volume of the parallelepiped of the three unit axes; 1 for a right-angled grid.
 MIN_AXES_VOLUME = 1e-3
-# Sform and qform of one grid differ by this much when one is made of the other in float32 (near half-turns).
-GRID_TOLERANCE_VOXELS = 0.1
+# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
+AIR_HU = -300.0
+# What registration and networks see of a CT, and the share of voxels at either end that is not counted as contrast.
+CT_WINDOW_HU = (-200.0, 600.0)
+IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
+MAX_SAMPLES = 2**22
 MAX_LISTED = 8
 
 
@@ -44,12 +54,16 @@ class Inspection:
         grid: None where the file gives no usable 3-D grid.
         digest: digest of the voxel values, empty for a constant image; equal digests are the same scan.
         structures: abbreviations of the structures that a label map holds.
+        is_plain: whether the file says all of it itself, so that nothing had to be assumed, rounded or straightened.
+        says_orientation: whether the header says how the scan lies in the patient.
     """
 
     problems: tuple[ImageProblem, ...]
     grid: Grid | None = None
     digest: str = ""
     structures: tuple[str, ...] = ()
+    is_plain: bool = True
+    says_orientation: bool = True
 
 
 def inspect_file(
@@ -57,6 +71,7 @@ def inspect_file(
     kind: Kind,
     codes: LabelCodes = MMWHS,
     read: Callable[[Path], UntrustedImage] = read_untrusted,
+    modality: Modality | None = None,
 ) -> Inspection:
     """Read a file to its end and list all that is wrong with it.
 
@@ -65,36 +80,59 @@ def inspect_file(
         kind: image or label map.
         codes: meaning of the values of a label map.
         read: reader of files that nobody vouches for; raises ValueError where it cannot read one.
+        modality: what an image is said to be; None where its values are not to be judged by that.
     """
     try:
         untrusted = read(path)
         shape = _spatial_shape(untrusted.image.shape)
         problems = [*_shape_problems(shape), *_geometry_problems(untrusted)]
         structures: tuple[str, ...] = ()
+        is_whole = True
         if kind == "label":
-            found, structures = _label_problems(untrusted.image, codes)
+            found, structures, is_whole = _label_problems(untrusted.image, codes)
         else:
-            found = _image_problems(untrusted.image)
+            found = _image_problems(untrusted.image, modality)
+        problems += [ImageProblem("warning", note, _NOTE_REMEDY) for note in untrusted.notes]
         problems += found
         digest = "" if kind == "label" else _digest(untrusted.image)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return Inspection((ImageProblem("error", f"unreadable: {error}", "copy or download the file again"),))
     affine = np.asarray(untrusted.image.affine, np.float64)
     if len(shape) != 3 or not np.isfinite(affine).all():
         return Inspection(tuple(problems), None, digest, structures)
-    return Inspection(tuple(problems), Grid((shape[0], shape[1], shape[2]), affine), digest, structures)
+    grid = Grid((shape[0], shape[1], shape[2]), affine)
+    sheared = not any(problem.severity == "error" for problem in problems) and is_sheared(grid)
+    if sheared and kind == "image":
+        what = f"axes are not at right angles, {shear_degrees(grid):.1f} degrees off (gantry tilt?)"
+        problems.append(
+            ImageProblem("warning", what, "resampled to a right-angled grid; better have it corrected")
+        )
+    plain = is_whole and not untrusted.notes and not sheared
+    return Inspection(tuple(problems), grid, digest, structures, plain, untrusted.says_orientation)
 
 
-def grid_problems(image: Grid, label: Grid) -> list[ImageProblem]:
-    """Compare the grids of an image and its label map: shapes, and corners to a tenth of a voxel."""
+_NOTE_REMEDY = "look whether that is so, or export the file again with its true geometry"
+
+
+def grid_problems(image: Grid, label: Grid, *, says_orientation: bool = True) -> list[ImageProblem]:
+    """Compare the grids of an image and its label map: shapes, and corners within the one tolerance of positions.
+
+    Args:
+        image: grid of the image.
+        label: grid of the label map.
+        says_orientation: whether the label map says how it lies in the patient; if not, it is believed to lie on its
+            image where shape and spacings are the image's.
+    """
     remedy = "resample the label map to the grid of its image, or find the right file"
     if image.shape != label.shape:
         what = f"label map has shape {label.shape}, its image {image.shape}: different grids"
         return [ImageProblem("error", what, remedy)]
-    if image.same_as(label, max(1e-2, GRID_TOLERANCE_VOXELS * min(image.spacing_mm))):
+    if agree(image, label):
         return []
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape])).reshape(3, -1)
-    apart = float(np.linalg.norm(image.to_world(corners) - label.to_world(corners), axis=0).max())
+    if not says_orientation and np.allclose(image.spacing_mm, label.spacing_mm, rtol=1e-3):
+        what = "assumed to lie on the grid of its image, whose shape and spacings it has"
+        return [ImageProblem("warning", what, "look at both together")]
+    apart = largest_shift_mm(image, label)
     what = f"label map and image lie on different grids: affines differ by up to {apart:.2f} mm"
     return [ImageProblem("error", what, remedy)]
 
@@ -129,46 +167,75 @@ def _geometry_problems(untrusted: UntrustedImage) -> list[ImageProblem]:
     return problems
 
 
-def _image_problems(image: Any) -> list[ImageProblem]:
+def _image_problems(image: Any, modality: Modality | None) -> list[ImageProblem]:
     num_bad, low, high = 0, np.inf, -np.inf
+    samples: list[NDArray[np.float32]] = []
+    step = max(1, int(np.prod(image.shape, dtype=np.int64)) // MAX_SAMPLES)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
         num_bad += slab.size - finite.size
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            samples.append(finite.ravel()[::step].astype(np.float32))
     problems = _nonfinite_problems(num_bad)
+    remedy = "look at the scan: it shows nothing; export it again, or take it out"
     if low == high:
-        what = f"constant image: every voxel is {low:g}"
-        problems.append(ImageProblem("warning", what, "look at the scan: it shows nothing"))
+        return [*problems, ImageProblem("error", f"constant image: every voxel is {low:g}", remedy)]
+    if modality is not None and samples:
+        problems += _intensity_problems(np.concatenate(samples), low, modality, remedy)
     return problems
 
 
-def _label_problems(image: Any, codes: LabelCodes) -> tuple[list[ImageProblem], tuple[str, ...]]:
-    """List what is wrong with a label map, and name the structures that it holds."""
+def _intensity_problems(
+    values: NDArray[np.float32], low: float, modality: Modality, remedy: str
+) -> list[ImageProblem]:
+    """List what a CT or an MR cannot be: no contrast where networks look, or values of the other modality."""
+    shown = np.clip(values, *CT_WINDOW_HU) if modality is Modality.CT else values
+    bottom, top = np.percentile(shown, (IGNORED_PERCENT, 100 - IGNORED_PERCENT))
+    if bottom == top:
+        where = " between -200 and 600 HU" if modality is Modality.CT else ""
+        what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
+        return [ImageProblem("error", what, remedy)]
+    if modality is Modality.CT and low > AIR_HU:
+        what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): read as HU all the same"
+        return [ImageProblem("warning", what, "is it in HU (offset -1024, slope), and is it a CT?")]
+    if modality is Modality.MR and low < AIR_HU:
+        what = f"MR has voxels down to {low:g}: read as an MR all the same"
+        return [ImageProblem("warning", what, "is it an MR, not a CT?")]
+    return []
+
+
+def _label_problems(image: Any, codes: LabelCodes) -> tuple[list[ImageProblem], tuple[str, ...], bool]:
+    """List what is wrong with a label map, name the structures that it holds, and tell whether its values are whole."""
     num_bad, values = 0, np.zeros(0)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
         num_bad += slab.size - finite.size
         values = np.union1d(values, finite)
     problems = _nonfinite_problems(num_bad)
-    if unknown := codes.unknown(values):
-        listed = ", ".join(f"{code:g}" for code in unknown[:MAX_LISTED])
+    whole = whole_values(values)
+    off = values[whole != values]
+    if off.size:
+        what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
+        problems.append(ImageProblem("warning", what, "save label maps as whole numbers, without scaling"))
+    if unknown := codes.unknown(whole):
+        listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         what = f"unknown label codes {listed}{more}"
         problems.append(
             ImageProblem("error", what, f"{codes.title} uses {codes.listed}; correct the label map")
         )
-    present = {codes.indices.get(int(value), 0) if value == int(value) else 0 for value in values} - {0}
+    present = {codes.indices.get(int(value), 0) if value == int(value) else 0 for value in whole} - {0}
     if not present and not unknown:
         what = "empty label map: no voxel is labelled"
-        return [*problems, ImageProblem("error", what, "export the label map again")], ()
+        return [*problems, ImageProblem("error", what, "export the label map again")], (), True
     absent = [s for s in STRUCTURES if s.index not in present and s.abbreviation not in codes.missing]
     if missing := [f"{s.abbreviation} ({codes.codes[s.abbreviation][0]})" for s in absent]:
         what = f"missing structures: {', '.join(missing)}"
         problems.append(
             ImageProblem("warning", what, "look at the label map; what it lacks is scored as absent")
         )
-    return problems, tuple(s.abbreviation for s in STRUCTURES if s.index in present)
+    return problems, tuple(s.abbreviation for s in STRUCTURES if s.index in present), not off.size
 
 
 def _nonfinite_problems(num_bad: int) -> list[ImageProblem]:

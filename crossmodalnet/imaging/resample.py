@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from crossmodalnet.imaging.geometry import covering_grid, is_sheared, shear_degrees
 from crossmodalnet.imaging.volume import Grid, Volume
 
 Interpolation = Literal["linear", "nearest"]
@@ -14,7 +15,16 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
-    """Make a SimpleITK image of a volume, geometry included."""
+    """Make a SimpleITK image of a volume, geometry included.
+
+    Raises:
+        ValueError: the axes are not at right angles, which ITK has no words for; see `straightened`.
+    """
+    if is_sheared(volume.grid):
+        angle = shear_degrees(volume.grid)
+        raise ValueError(
+            f"axes must be at right angles, got ones that are {angle:.1f} degrees off: straighten it first"
+        )
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
     _set_geometry(image, volume.grid)
     return image
@@ -29,7 +39,7 @@ def from_sitk(image: sitk.Image) -> Volume:
 
 
 def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Sample a volume at the voxel centres of `grid`.
+    """Sample a volume at the voxel centres of `grid`; either may be sheared.
 
     Args:
         volume: image or label map, `(i, j, k)`.
@@ -48,10 +58,38 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
     if volume.grid.same_as(grid, tolerance_mm=1e-6):
         return Volume(volume.data, grid.affine)
     reference = sitk.Image([int(n) for n in grid.shape], sitk.sitkUInt8)
+    if is_sheared(volume.grid) or is_sheared(grid):
+        return _resample_by_index(volume, grid, reference, interpolation, fill)
     _set_geometry(reference, grid)
     moved = sitk.Resample(
         to_sitk(volume), reference, sitk.Transform(), _INTERPOLATORS[interpolation], float(fill)
     )
+    return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
+
+
+def straightened(volume: Volume, interpolation: Interpolation, fill: float = 0.0) -> Volume:
+    """Sample a sheared volume on a right-angled grid that covers it; one at right angles is given back as it is.
+
+    Args:
+        volume: image or label map.
+        interpolation: linear for images, nearest for label maps.
+        fill: value outside the volume's field of view.
+    """
+    return (
+        resample(volume, covering_grid(volume.grid), interpolation, fill)
+        if is_sheared(volume.grid)
+        else volume
+    )
+
+
+def _resample_by_index(
+    volume: Volume, grid: Grid, reference: sitk.Image, interpolation: Interpolation, fill: float
+) -> Volume:
+    """Resample in the space of voxel indices, where ITK's images need no right angles; the affines are a transform."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
+    change = np.linalg.inv(volume.affine) @ grid.affine
+    transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
+    moved = sitk.Resample(image, reference, transform, _INTERPOLATORS[interpolation], float(fill))
     return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
 
 

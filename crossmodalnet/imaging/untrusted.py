@@ -13,6 +13,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.geometry import settled_affine
+
 # The largest scan of MM-WHS has 512 x 512 x 363 voxels; six times as many are still believed.
 MAX_VOXELS = 2**29
 # What deflate can pack into one byte at best: a header that promises more than that is wrong, or a bomb.
@@ -30,10 +32,14 @@ class UntrustedImage:
     Attributes:
         image: nibabel's image; its voxels lie in memory as stored and are converted on access.
         pixdim_mm: the three spacings as the header has them (nibabel repairs zeros and signs), mm.
+        notes: what the header does not say or says twice, and what was assumed, a sentence each.
+        says_orientation: whether the header says how the scan lies in the patient.
     """
 
     image: Any
     pixdim_mm: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    says_orientation: bool = True
 
 
 def is_gzip(path: Path) -> bool:
@@ -77,7 +83,13 @@ def _read(stream: BinaryIO, path: Path, max_voxels: int) -> UntrustedImage:
         image = image_class.from_stream(buffer)
     except Exception as error:  # nibabel raises a dozen kinds for a damaged header
         raise ValueError(f"damaged header ({error})") from error
-    return UntrustedImage(image, np.asarray(header["pixdim"][1:4], np.float64))
+    affine, notes = settled_affine(header, image.shape, image.affine)
+    says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+    pixdim = np.asarray(header["pixdim"][1:4], np.float64)
+    if not np.array_equal(affine, image.affine):  # in another unit
+        pixdim = pixdim * np.linalg.norm(affine[:3, :3]) / np.linalg.norm(image.affine[:3, :3])
+        image = image_class(image.dataobj, affine)
+    return UntrustedImage(image, pixdim, tuple(notes), says)
 
 
 def _image_class(head: bytes) -> Any:

@@ -8,13 +8,12 @@ from enum import StrEnum
 import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
+from crossmodalnet.imaging.geometry import is_sheared, shear_degrees
+from crossmodalnet.imaging.inspect import AIR_HU
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.quality import Quality
 
-# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
-AIR_HU = -300.0
-SKEW = 1e-3
 # Share of the voxels whose neighbourhood a registration turns inside out.
 FOLDED_SHARE = 0.001
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
@@ -35,6 +34,7 @@ class Flag(StrEnum):
     """What kind of doubt it is."""
 
     INTENSITIES = "intensities"
+    HEADER = "header"
     AXES = "axes"
     HEART_SEARCH = "heart_search"
     BOX = "box"
@@ -69,11 +69,18 @@ def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
         found.append(Doubt(Flag.INTENSITIES, says))
     if modality is Modality.MR and low < AIR_HU:
         found.append(Doubt(Flag.INTENSITIES, f"MR has voxels down to {low:g}: is it an MR, not a CT?"))
-    axes = volume.affine[:3, :3] / np.array(volume.spacing_mm)
-    if (skew := float(np.abs(axes.T @ axes - np.eye(3)).max())) > SKEW:
-        says = f"{modality.name} has axes that are not at right angles (cosine {skew:.3f}): gantry tilt?"
+    if is_sheared(volume.grid):
+        says = (
+            f"{modality.name} has axes that are not at right angles, {shear_degrees(volume.grid):.1f} degrees off "
+            "(gantry tilt?): segmented on a right-angled grid, and the label map brought back to the scan's own"
+        )
         found.append(Doubt(Flag.AXES, says))
     return found
+
+
+def doubts_of_header(notes: Sequence[str], modality: Modality) -> list[Doubt]:
+    """Say what a header does not say or says twice, with what was assumed."""
+    return [Doubt(Flag.HEADER, f"{modality.name}: {note}") for note in notes]
 
 
 def doubts_of_heart(heart: FoundHeart) -> list[Doubt]:

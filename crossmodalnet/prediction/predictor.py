@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -17,13 +16,15 @@ from crossmodalnet.cropping.heart_box import Box, working_grid
 from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.missing import CT, MR, without
+from crossmodalnet.imaging.resample import resample, straightened
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.prediction import cost
 from crossmodalnet.prediction.doubts import (
     Doubt,
     doubts_of_box,
+    doubts_of_header,
     doubts_of_heart,
     doubts_of_labels,
     doubts_of_registration,
@@ -42,10 +43,11 @@ from crossmodalnet.prediction.registered import (
     register_scans,
 )
 from crossmodalnet.prediction.result import Prediction
-from crossmodalnet.prediction.scans import Scan, as_volume
+from crossmodalnet.prediction.scans import Scan, as_noted_volume
 from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.prediction.windows import segment_within_memory
 from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes.scratch import scratch_folder
 from crossmodalnet.segmentation.components import keep_largest_component
 from crossmodalnet.segmentation.restore import restore_labels
 from crossmodalnet.segmentation.segment import mirrorings
@@ -194,18 +196,25 @@ class Predictor:
         if box is None and not self._atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart box")
         progress("reading", None)
-        ct_volume = None if ct is None else as_volume(ct, Modality.CT, series)
-        mr_volume = None if mr is None else as_volume(mr, Modality.MR, series)
+        ct_own, ct_notes = (None, ()) if ct is None else as_noted_volume(ct, Modality.CT, series)
+        mr_own, mr_notes = (None, ()) if mr is None else as_noted_volume(mr, Modality.MR, series)
+        # Registration and networks see right angles; label maps go back to the scans' own grids.
+        ct_volume, mr_volume = (
+            None if own is None else straightened(own, "linear", float(own.data.min()))
+            for own in (ct_own, mr_own)
+        )
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
         doubts = [
             doubt
-            for volume, modality in ((ct_volume, Modality.CT), (mr_volume, Modality.MR))
+            for volume, notes, modality in (
+                (ct_own, ct_notes, Modality.CT), (mr_own, mr_notes, Modality.MR),
+            )
             if volume is not None
-            for doubt in doubts_of_scan(volume, modality)
-        ]
+            for doubt in (*doubts_of_scan(volume, modality), *doubts_of_header(notes, modality))
+        ]  # fmt: skip
         clock = self._clock(ct_volume, mr_volume, box)
-        with TemporaryDirectory(prefix="crossmodalnet_") as scratch:
+        with scratch_folder() as scratch:
             if box is None:
                 progress(cost.SEARCH, clock.left(cost.SEARCH))
                 box, more = self._find(ct_volume, mr_volume)
@@ -216,23 +225,26 @@ class Predictor:
             registered = None
             if ct_volume and mr_volume:
                 progress(cost.REGISTRATION, clock.left(cost.REGISTRATION))
-                work = RegisterWork(ct_volume, mr_volume, self._recipe.align, Path(scratch))
-                registered = self._register(work)
+                registered = self._register(RegisterWork(ct_volume, mr_volume, self._recipe.align, scratch))
                 doubts += doubts_of_registration(registered.quality)
             progress(cost.NETWORK, clock.left(cost.NETWORK))
-            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box, progress)
+            own = ct_own if ct_own is not None else mr_own
+            assert own is not None
+            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box, own.grid, progress)
             doubts += more
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
-            if ct_volume and mr_volume and registered:
+            if ct_volume and mr_volume and registered and mr_own:
                 progress(cost.BACK, clock.left(cost.BACK))
-                mr_labels = run_alone(
+                straight = resample(labels, ct_volume.grid, "nearest")
+                moved = run_alone(
                     labels_on_mr,
-                    BackWork(labels, mr_volume, registered.transform),
+                    BackWork(straight, mr_volume, registered.transform),
                     environment=_seeded(ATLAS_SEED),
                 )
+                mr_labels = resample(moved, mr_own.grid, "nearest")
         return Prediction(
-            ct=ct_volume,
-            mr=mr_volume,
+            ct=ct_own,
+            mr=mr_own,
             ct_labels=ct_labels,
             mr_labels=mr_labels,
             box=box,
@@ -287,9 +299,10 @@ class Predictor:
         mr: Volume | None,
         registered: Registered | None,
         box: Box,
+        own: Grid,
         progress: Progress,
     ) -> tuple[Volume, Sureness, list[Doubt]]:
-        """Label map on the first scan's grid, how sure its structures are, and what is doubtful of them."""
+        """Label map on the grid `own` of the first scan, perhaps sheared; how sure it is; what is doubtful of it."""
         recipe = self._recipe
         native = ct if ct is not None else mr
         assert native is not None
@@ -312,7 +325,7 @@ class Predictor:
         probabilities = np.mean(members, axis=0)
         here = ct_here if ct_here is not None else mr_here
         assert here is not None
-        labels = restore_labels(probabilities, here.grid, native.grid)
+        labels = restore_labels(probabilities, here.grid, own)
         sureness = sureness_of(members, probabilities)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         doubts = [

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from crossmodalnet.formats.itk_image import from_itk
 from crossmodalnet.formats.read import read_scan
-from crossmodalnet.imaging.inspect import MAX_SPACING_MM, MIN_AXES_VOLUME
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM
+from crossmodalnet.imaging.inspect import MIN_AXES_VOLUME
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage
 from crossmodalnet.imaging.volume import Volume
@@ -39,18 +40,25 @@ def as_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> Vol
         ValueError: unreadable, not three-dimensional, without voxels' places, not finite, or without contrast.
         TypeError: no scan at all.
     """
+    return as_noted_volume(scan, modality, series)[0]
+
+
+def as_noted_volume(
+    scan: Scan, modality: Modality, series: Sequence[str] = ()
+) -> tuple[Volume, tuple[str, ...]]:
+    """Do what `as_volume` does, and tell what the header does not say or says twice, with what was assumed."""
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
     try:
-        data, affine, pixdim_mm = _parts(scan, series, modality)
-        return _checked(data, affine, pixdim_mm)
+        if isinstance(scan, str | os.PathLike):
+            found = read_scan(Path(scan), series=series, modality=modality.name)
+            return _checked(*_of_untrusted(found)), found.notes
+        return _checked(*_parts(scan)), ()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _parts(scan: Scan, series: Sequence[str], modality: Modality) -> tuple[Any, Any, Any]:
+def _parts(scan: Scan) -> tuple[Any, Any, Any]:
     """Give voxels, affine, and spacings as the header has them."""
-    if isinstance(scan, str | os.PathLike):
-        return _of_untrusted(read_scan(Path(scan), series=series, modality=modality.name))
     if isinstance(scan, sitk.Image):
         return _of_untrusted(from_itk(scan))
     if isinstance(scan, nib.spatialimages.SpatialImage):

@@ -1,5 +1,6 @@
 """An MR registered to a CT: from several starts, until one makes the pair more alike."""
 
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from crossmodalnet.registration.syn import (
     prepare_ct,
     prepare_mr,
 )
+
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EMFILE)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
             transform = estimate(fixed, moving, settings.syn, start, scratch)
             quality = measure(fixed, moving, transform, scratch)
         except (RuntimeError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+                raise  # no fault of the images, and no other start would help
             problems.append(f"from {start}: {error}")
         else:
             gain = quality.mi_after - quality.mi_before

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.processes.scratch import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
 # ITK's world is LPS+, ours RAS+.
@@ -34,7 +35,8 @@ def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path,
         parameters=[*np.eye(3).ravel(), *(_TO_LPS * (target - origin))],
         fixed_parameters=list(_TO_LPS * origin),
     )
-    ants.write_transform(transform, str(path))
+    with plain_folder(path.parent) as folder:
+        ants.write_transform(transform, str(folder / path.name))
 
 
 def _centre_mm(volume: Volume, weighted: bool) -> NDArray[np.float64]:

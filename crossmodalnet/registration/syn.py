@@ -6,6 +6,7 @@ its own `random_seed` argument is ignored. Each call needs a fresh folder for AN
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,7 @@ from crossmodalnet.imaging.downsample import coarsen
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes.scratch import plain_folder
 from crossmodalnet.registration.initialise import Centre, write_translation
 from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
 
@@ -108,6 +110,15 @@ def estimate(
     Raises:
         RuntimeError: ANTs failed.
     """
+    with plain_folder(folder) as plain:
+        found = _estimate(fixed, moving, settings, initialisation, plain)
+    return Transform(folder / found.affine.name, folder / found.warp.name if found.warp else None)
+
+
+def _estimate(
+    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
+) -> Transform:
+    """Estimate in a folder whose path ANTs can read."""
     import ants
 
     if initialisation == "search":
@@ -164,10 +175,15 @@ def warp(
     import ants
 
     reference = _to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
-    warped = ants.apply_transforms(
-        reference, _to_ants(moving), [str(file) for file in files], _INTERPOLATORS[interpolation],
-        whichtoinvert=[inverted, *(False for _ in files[1:])], defaultvalue=fill, singleprecision=True,
-    ).numpy()  # fmt: skip
+    with ExitStack() as stack:
+        folders = {
+            parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
+        }
+        warped = ants.apply_transforms(
+            reference, _to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
+            _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],
+            defaultvalue=fill, singleprecision=True,
+        ).numpy()  # fmt: skip
     if interpolation == "nearest":
         return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
     return Volume(warped.astype(np.float32), grid.affine)

@@ -49,6 +49,11 @@ class TargetParams(Section):
     def _has_a_place(self) -> "TargetParams":
         if self.source == "mmwhs" and not self.path and not self.urls:
             raise ValueError("source mmwhs needs a path or urls, got neither")
+        if self.source != "mmwhs" and (self.path or self.urls):
+            raise ValueError(
+                f"path and urls have no effect with source {self.source}: set source to mmwhs, or path to null and "
+                "urls to []"
+            )
         return self
 
     def as_data(self) -> DataParams:

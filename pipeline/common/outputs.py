@@ -1,5 +1,6 @@
 """Outputs that appear whole or not at all."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,24 +10,67 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.errors import ResourceError
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder to fill; it becomes `target`, replacing what was there, when the block ends well.
 
     It lies beside `target`, hidden from git. What a killed run left behind is removed by the next one.
+
+    Raises:
+        ResourceError: another process is filling it at this moment.
     """
     partial = target.parent / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "new").mkdir(parents=True)
-    (partial / ".gitignore").write_text("*\n")
+    with _held(partial, target):
+        for left in ("new", "old"):
+            shutil.rmtree(partial / left, ignore_errors=True)
+        (partial / "new").mkdir()
+        (partial / ".gitignore").write_text("*\n")
+        try:
+            yield partial / "new"
+            if target.exists():
+                target.rename(partial / "old")
+            (partial / "new").rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _held(partial: Path, target: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process however it ends."""
+    folder = _locked(partial, target)
     try:
-        yield partial / "new"
-        if target.exists():
-            target.rename(partial / "old")
-        (partial / "new").rename(target)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(folder)
+
+
+def _locked(partial: Path, target: Path) -> int:
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = os.open(partial, os.O_RDONLY)
+        except FileNotFoundError:  # removed in between by the run that has just ended
+            continue
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise ResourceError(
+                f"{target} is being written by another run: wait until it has ended"
+            ) from error
+        if _is_at(folder, partial):
+            return folder
+        os.close(folder)
+
+
+def _is_at(folder: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(folder), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -38,5 +82,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

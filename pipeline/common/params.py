@@ -1,5 +1,6 @@
 """Reading params.yaml: YAML 1.2 into frozen, strict sections."""
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -29,6 +30,10 @@ FloatTriple = Annotated[tuple[float, float, float], Field(strict=False)]
 FloatPair = Annotated[tuple[float, float], Field(strict=False)]
 
 S = TypeVar("S", bound=Section)
+# Of a hostile file a value can be larger than any memory when it is written out.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:
@@ -41,6 +46,12 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
         raw = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{path} not found: run from the top of the repository") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deep to be parameters") from error
     except YAMLError as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -87,4 +98,4 @@ def _explain(prefix: str, issue: Any) -> str:
     key = ".".join([prefix, *(str(part) for part in issue["loc"])]).strip(".")
     if issue["type"] == "extra_forbidden":
         return f"  {key}: unknown key; `crossmodalnet params explain {prefix}` lists the known ones"
-    return f"  {key} = {issue['input']!r}: {issue['msg']}"
+    return f"  {key} = {_SHORT.repr(issue['input'])}: {issue['msg']}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CHECKED = Path("data/checked.json")
 RAW = Path("data/raw")
 MANIFEST = RAW / "manifest.csv"
 REGISTERED = Path("data/registered")
@@ -22,6 +23,12 @@ PROFILE = Path("profile")
 COMPARISON = Path("comparison")
 AUDIT = Path("audit")
 REPORT = Path("report")
+# Folders in which DVC removes what lies there before it runs a stage or an experiment.
+OUTPUTS = (
+    RAW, REGISTERED, REGISTRATION_QC, SPLIT, CROPPED, CROP_QC,
+    TARGET, TARGET_LABELS, MODELS, EXPORT, CURVES, EVALUATION, METRICS,
+    TUNING, PROFILE, COMPARISON, AUDIT, REPORT,
+)  # fmt: skip
 
 
 def of_run(folder: Path, name: str, seed: int) -> Path:

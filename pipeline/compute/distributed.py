@@ -4,8 +4,10 @@ A training runs in one process, under the stage's own torchrun (`pipeline/comput
 torchrun, or as tasks of a SLURM step over several nodes.
 """
 
+import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import torch.distributed as dist
 from pipeline.common.errors import ResourceError
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,27 +39,47 @@ def detect_launch(environment: Mapping[str, str]) -> Launch | None:
 
     The batch script of a SLURM job is not taken for a task: only srun numbers its step.
     """
+    # Compose files and templates write variables that are empty: as if they were not there.
+    environment = {name: value for name, value in environment.items() if value.strip()}
     if "RANK" in environment and "WORLD_SIZE" in environment:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        rank, world, local, local_world = (int(environment.get(name, 0)) for name in names)
-        port = int(environment.get("MASTER_PORT", 29500))
+        rank, world, local, local_world = (_number(environment, name, 0) for name in names)
+        if not 0 <= rank < world:
+            raise ResourceError(
+                f"RANK = {rank} and WORLD_SIZE = {world} name no process: unset both, or correct them"
+            )
+        port = _number(environment, "MASTER_PORT", 29500)
         return Launch(
             rank, world, local, max(1, local_world), environment.get("MASTER_ADDR", "127.0.0.1"), port
         )
-    world = int(environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or 1)
+    tasks = next((n for n in ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") if n in environment), "")
+    world = _number(environment, tasks, 1)
     if "SLURM_PROCID" not in environment or "SLURM_STEP_ID" not in environment or world < 2:
         return None
+    if "MASTER_ADDR" not in environment and "SLURM_JOB_NODELIST" not in environment:
+        raise ResourceError(
+            f"{tasks} = {world}, but neither MASTER_ADDR nor SLURM_JOB_NODELIST says where to meet"
+        )
     tasks_here = (
         environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_NTASKS_PER_NODE") or "1"
     )
     return Launch(
-        rank=int(environment["SLURM_PROCID"]),
+        rank=_number(environment, "SLURM_PROCID", 0),
         world_size=world,
-        local_rank=int(environment.get("SLURM_LOCALID", 0)),
-        local_world_size=int(re.split(r"\D", tasks_here)[0]),  # from such as 8(x2)
+        local_rank=_number(environment, "SLURM_LOCALID", 0),
+        local_world_size=int(re.split(r"\D", tasks_here)[0] or 1),  # from such as 8(x2)
         address=environment.get("MASTER_ADDR") or first_host(environment["SLURM_JOB_NODELIST"]),
-        port=int(environment.get("MASTER_PORT") or 20000 + int(environment.get("SLURM_JOB_ID", 0)) % 20000),
+        port=_number(environment, "MASTER_PORT", 20000 + _number(environment, "SLURM_JOB_ID", 0) % 20000),
     )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(environment.get(name, default))
+    except ValueError as error:
+        raise ResourceError(
+            f"{name} = {environment[name]!r} in the environment is no number: unset it"
+        ) from error
 
 
 def first_host(nodes: str) -> str:
@@ -157,12 +180,43 @@ def process_group(launch: Launch | None) -> Iterator[Processes]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     rendezvous = f"tcp://{launch.address}:{launch.port}"
     os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
-    method = "env://" if "RANK" in os.environ else rendezvous
-    dist.init_process_group(backend, init_method=method, rank=launch.rank, world_size=launch.world_size)
+    method = "env://" if os.environ.get("RANK") else rendezvous
+    with _told_whom_it_waits_for(launch):
+        dist.init_process_group(backend, init_method=method, rank=launch.rank, world_size=launch.world_size)
     try:
         yield Processes(launch.rank, launch.world_size, local_world, device)
     finally:
         dist.destroy_process_group()
+
+
+# A process that is not joined within this time says so; where all were started, they meet sooner.
+PATIENCE_SECONDS = 2.0
+
+
+@contextmanager
+def _told_whom_it_waits_for(launch: Launch) -> Iterator[None]:
+    """Say after a while which processes have not come; an error of theirs becomes one line.
+
+    Raises:
+        ResourceError: they never came, or cannot be reached.
+    """
+    others = f"the other {launch.world_size - 1} of {launch.world_size} processes at {launch.address}:{launch.port}"
+    told = (
+        "by RANK and WORLD_SIZE"
+        if os.environ.get("RANK")
+        else "by SLURM's variables of a step of several tasks"
+    )
+    text = f"process {launch.rank} is waiting for {others} (told of {told}): start them too, or unset these variables"
+    timer = threading.Timer(PATIENCE_SECONDS, logger.warning, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (dist.DistError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ResourceError(f"process {launch.rank} could not meet {others}: {reason}") from error
+    finally:
+        timer.cancel()
 
 
 def _device(local_rank: int, local_world: int) -> torch.device:

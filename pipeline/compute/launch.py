@@ -55,7 +55,8 @@ def start_processes(count: int, command: list[str]) -> None:
         ResourceError: they died of something else; what, they have said on stderr.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // count)
-    with tempfile.TemporaryDirectory() as folder:
+    # Named as the temporary folders of the library are, so that what a killed run left is found.
+    with tempfile.TemporaryDirectory(prefix=f"crossmodalnet-{os.getpid()}-") as folder:
         outcome = Path(folder, "outcome.json")
         environment = {
             **os.environ,
@@ -64,7 +65,10 @@ def start_processes(count: int, command: list[str]) -> None:
             "OMP_NUM_THREADS": str(threads),
         }
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-        options = [f"--nproc-per-node={count}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", "-m", "stages"]
+        options = [
+            f"--nproc-per-node={count}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", f"--log-dir={folder}/logs",
+            "-m", "stages",
+        ]  # fmt: skip
         # In a session of its own: Ctrl-C reaches it once, by way of this process.
         child = subprocess.Popen([*torchrun, *options, *command], env=environment, start_new_session=True)
         with _passing_signals_on(child) as received:

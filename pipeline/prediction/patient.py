@@ -67,6 +67,8 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
     if not scans.paths:
         raise UsageError("give --ct, --mr or both")
     check_target(out)
+    if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
+        raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
     start = time.monotonic()
 
     estimated = False

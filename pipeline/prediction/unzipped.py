@@ -1,12 +1,12 @@
 """Scans in a zip archive, unpacked for as long as they are needed: DICOM is handed over like that."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from crossmodalnet.formats.kinds import DICOM_SUFFIXES
+from crossmodalnet.processes.scratch import scratch_folder
 from pipeline.common.errors import DataError
 from pipeline.prediction.origin import PatientScans
 from pipeline.sources.archive import Budget, extract
@@ -36,7 +36,7 @@ def unzipped(scans: PatientScans) -> Iterator[PatientScans]:
 def _folder(path: Path, stack: ExitStack) -> Path:
     if path.suffix.lower() != ".zip" or not path.is_file():
         return path
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossmodalnet_zip_")))
+    folder = stack.enter_context(scratch_folder())
     if not extract(path, folder, _could_be_dicom, Budget(MAX_UNPACKED_BYTES)):
         raise DataError(f"{path} holds no file that could be DICOM: give NIfTI and other formats unpacked")
     return folder

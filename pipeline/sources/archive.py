@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.common.errors import DataError, ResourceError
+from pipeline.sources.names import normal_name
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class ArchiveMember:
     """An extracted file.
 
     Attributes:
-        name: path inside the archive, for messages; the file system never sees it.
+        name: path inside the archive in the one normal form of names; the file system never sees it.
         path: path of the extracted file.
     """
 
@@ -42,11 +43,29 @@ class ArchiveMember:
 
 
 class Budget:
-    """The bytes that all archives of a run may unpack to, counted as they are written."""
+    """The bytes that all archives of a run may unpack to, and their members, archives in archives among them."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.left_bytes = limit_bytes
+        self.left_members = MAX_MEMBERS
+
+    def take_members(self, num_members: int, archive: Path) -> None:
+        """Count the members of an archive.
+
+        Raises:
+            DataError: more than `MAX_MEMBERS` in all archives together.
+        """
+        self.left_members -= num_members
+        if self.left_members < 0:
+            raise DataError(
+                f"{archive} has {num_members} members, at most {MAX_MEMBERS} are read of all archives together"
+            )
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a limit of the run was passed, which is no fault of one archive."""
+        return self.left_bytes < 0 or self.left_members < 0
 
     def take(self, num_bytes: int, archive: Path) -> None:
         """Spend bytes.
@@ -63,7 +82,11 @@ class Budget:
 
 
 def extract(
-    archive: Path, target: Path, wanted: Callable[[str], bool], budget: Budget
+    archive: Path,
+    target: Path,
+    wanted: Callable[[str], bool],
+    budget: Budget,
+    others: Callable[[str], None] = lambda _: None,
 ) -> list[ArchiveMember]:
     """Take the wanted members out of a zip archive, into numbered files in `target`, checksums verified.
 
@@ -72,8 +95,9 @@ def extract(
     Args:
         archive: zip file.
         target: folder, created.
-        wanted: decides by the member's path inside the archive.
+        wanted: decides by the member's path inside the archive, in `normal_name`'s form.
         budget: shared by the archives of a run.
+        others: is told the paths of the members that are not taken.
 
     Raises:
         DataError: damaged, encrypted, a path that leaves the folder, a link, too large, or packed too well.
@@ -81,14 +105,19 @@ def extract(
     """
     with _open(archive) as opened:
         members = _safe_members(archive, opened.infolist())
-        chosen = [info for info in members if not info.is_dir() and wanted(info.filename)]
+        budget.take_members(len(members), archive)
+        files = [info for info in members if not info.is_dir() and not info.filename.endswith("\\")]
+        chosen = [info for info in files if wanted(normal_name(info.filename))]
+        for info in files:
+            if not wanted(normal_name(info.filename)):
+                others(normal_name(info.filename))
         target.mkdir(parents=True, exist_ok=True)
         _check_room(archive, target, sum(info.file_size for info in chosen), budget)
         paths = [target / f"{number:05d}" for number in range(len(chosen))]
         for info, path in zip(chosen, paths, strict=True):
             _write(archive, opened, info, path, budget)
     logger.info("%s: took %d of %d files", archive, len(chosen), len(members))
-    return [ArchiveMember(info.filename, path) for info, path in zip(chosen, paths, strict=True)]
+    return [ArchiveMember(normal_name(info.filename), path) for info, path in zip(chosen, paths, strict=True)]
 
 
 def _open(archive: Path) -> zipfile.ZipFile:
@@ -100,10 +129,8 @@ def _open(archive: Path) -> zipfile.ZipFile:
 
 def _safe_members(archive: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     """Refuse an archive whose list of members is not an honest one."""
-    if len(members) > MAX_MEMBERS:
-        raise DataError(f"{archive} has {len(members)} members, at most {MAX_MEMBERS} are read")
     for info in members:
-        name = info.filename.replace("\\", "/")
+        name = normal_name(info.filename)
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name) or "\0" in name:
             raise DataError(
                 f"{archive} is refused: member {info.filename!r} leaves the folder it is unpacked to"

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from pipeline.cases.pairs import Subject
 from pipeline.sources.findings import require_sound
-from pipeline.sources.integrity import check_cohort, subjects
+from pipeline.sources.integrity import check_folder, scan, subjects
 from pipeline.sources.mmwhs import LayoutOutcome, lay_out_mmwhs
 from pipeline.sources.own_data import check_own, lay_out_own
 from pipeline.sources.params import DataParams
 from pipeline.sources.phantom import make_phantom_cohort
+from pipeline.sources.settling import settle_cases
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import ALL_CORES
 
@@ -42,9 +43,9 @@ def gather_cohort(
         make_phantom_cohort(folder, params.phantom, runtime)
     else:
         laid_out = lay_out_mmwhs(folder, params)
-    require_sound([
-        *laid_out.findings, *check_cohort(folder, laid_out.origins, runtime, needs_labels=needs_labels),
-    ])  # fmt: skip
+    checked = check_folder(folder, laid_out.origins, runtime, needs_labels=needs_labels)
+    require_sound([*laid_out.findings, *checked.findings])
+    settle_cases(scan(folder), checked.reports)
     same = params.source == "phantom" and params.phantom.same_patients
     # In MM-WHS ct_1001 and mr_1001 are two people; names alone do not tell.
     return [replace(s, patient=s.name.partition("_")[2]) if same else s for s in subjects(folder)]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pipeline.common.console import is_terminal
 from pipeline.common.errors import DataError, ResourceError
 from pipeline.common.work import file_digest, work_folder
+from pipeline.sources.guard import local_archive, refuse_outputs
 from pipeline.sources.params import Archive
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,9 @@ def fetch(archive: Archive, max_bytes: int) -> Path:
     """
     wanted = archive.sha256.lower()
     address = urlsplit(archive.url)
-    if address.scheme == "file":
-        return _verified_local(Path(urllib.request.url2pathname(address.path)), archive)
+    if local := local_archive(archive.url):
+        refuse_outputs("data.urls", local)
+        return _verified_local(local, archive)
     name = re.sub(r"[^\w.-]", "_", Path(address.path).name) or "archive.zip"
     done = work_folder("download", wanted[:16]) / name
     if done.is_file() and file_digest(done) == wanted:

@@ -51,8 +51,25 @@ def require_sound(findings: list[CohortFinding]) -> None:
 def table(findings: list[CohortFinding]) -> str:
     """Render findings as plain text, errors first, then by case; as wide as the terminal."""
     ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
-    rows = [(f.severity, f.case, f.file, f.what, f.remedy) for f in ordered]
+    rows = [
+        (
+            f.severity,
+            shown(f.case),
+            shown(f.file),
+            *(shown(" ".join(text.split("\n"))) for text in (f.what, f.remedy)),
+        )
+        for f in ordered
+    ]
     return plain_table(("severity", "case", "file", "what", "remedy"), rows)
+
+
+def shown(text: str) -> str:
+    r"""Give a text in which a file's name cannot move the cursor, hide, or run backwards: signs are written out.
+
+    >>> shown("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _natural(text: str) -> list[str | int]:

@@ -66,12 +66,17 @@ class CaseReport:
         digest: digest of the image's voxels.
         grid: grid of the image; None where it gives none.
         structures: abbreviations of the structures in the label map.
+        is_settled: whether later stages can take the files as they are: at right angles, on one grid, whole values,
+            nothing assumed.
+        is_image_plain: whether the same holds of the image by itself.
     """
 
     problems: tuple[tuple[Path, ImageProblem], ...]
     digest: str
     grid: Grid | None = None
     structures: tuple[str, ...] = ()
+    is_settled: bool = True
+    is_image_plain: bool = True
 
 
 @dataclass(frozen=True)
@@ -137,13 +142,24 @@ def check_cohort(
         runtime: section `runtime`.
         needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
     """
+    return check_folder(folder, origins, runtime, needs_labels=needs_labels).findings
+
+
+def check_folder(
+    folder: Path,
+    origins: Mapping[str, str] | None = None,
+    runtime: RuntimeParams = ALL_CORES,
+    *,
+    needs_labels: bool = True,
+) -> CohortCheck:
+    """Do what `check_cohort` does, and tell what reading each file told."""
     names = origins or {}
     return check_cases(
         scan(folder),
         lambda path: names.get(path.name, path.name),
         runtime=runtime,
         needs_labels=needs_labels,
-    ).findings
+    )
 
 
 def check_cases(
@@ -182,24 +198,39 @@ def check_cases(
 def inspect_case(case: CaseFiles, reading: Reading = PUBLISHED) -> CaseReport:
     """Read the files of one subject; runs in worker processes."""
     how = (reading.codes, reading.read)
-    image = inspect_file(case.image, "image", *how) if case.image else Inspection(())
+    image = inspect_file(case.image, "image", *how, case.modality) if case.image else Inspection(())
     label = inspect_file(case.label, "label", *how) if case.label else Inspection(())
     problems = [(case.image, problem) for problem in image.problems if case.image]
     problems += [(case.label, problem) for problem in label.problems if case.label]
+    settled = image.is_plain and label.is_plain
     if case.label and image.grid and label.grid:
-        turns = reading.any_axes and all(
-            np.linalg.matrix_rank(g.affine) == 4 for g in (image.grid, label.grid)
+        turns = (
+            reading.any_axes
+            and label.says_orientation
+            and all(np.linalg.matrix_rank(g.affine) == 4 for g in (image.grid, label.grid))
         )
         grid = reoriented_grid(label.grid, image.grid) if turns else label.grid
-        problems += [(case.label, problem) for problem in grid_problems(image.grid, grid)]
+        found = grid_problems(image.grid, grid, says_orientation=label.says_orientation)
+        problems += [(case.label, problem) for problem in found]
+        settled = settled and np.array_equal(image.grid.affine, label.grid.affine)
     named = tuple((path, problem) for path, problem in problems if path)
-    return CaseReport(named, image.digest, image.grid, label.structures)
+    return CaseReport(named, image.digest, image.grid, label.structures, bool(settled), image.is_plain)
 
 
 def file_bytes(path: Path) -> int:
-    """Size of a file, or of the files of a folder, bytes."""
-    files = path.iterdir() if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files)
+    """Size of a file, or of the files of a folder, bytes; what cannot be asked counts as nothing, the check tells."""
+    try:
+        files = list(path.iterdir()) if path.is_dir() else [path]
+    except OSError:
+        return 0
+    return sum(_size(file) for file in files)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _reports(

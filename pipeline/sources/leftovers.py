@@ -6,27 +6,39 @@ from pathlib import Path
 
 from crossmodalnet.formats.kinds import format_of, is_dicom_file
 from pipeline.sources.findings import CohortFinding
+from pipeline.sources.guard import is_output
 from pipeline.sources.scan_table import ScanTable, real_path
 
 
 def leftover_findings(table: ScanTable) -> list[CohortFinding]:
     """List every file below the folder that could be a scan or label map and is not taken; a folder of DICOM once."""
     taken = {file for row in table.rows for file in (row.image, row.label) if file}
-    return [
+    unlisted: list[OSError] = []
+    found = [
         CohortFinding(
             "warning", "table", table.known_as(path), "looks like a scan and is not taken", "add it, or not"
         )
-        for path in _scans(table.root, {path.resolve() for path in taken})
+        for path in _scans(table.root, {path.resolve() for path in taken}, unlisted)
     ]
+    return found + [
+        CohortFinding(
+            "warning", "table", table.known_as(Path(error.filename or table.root)),
+            f"folder cannot be listed ({error.strerror})", "look at its permissions",
+        )
+        for error in unlisted
+    ]  # fmt: skip
 
 
-def _scans(root: Path, taken: set[Path]) -> Iterator[Path]:
-    for top, folders, files in os.walk(root):
+def _scans(root: Path, taken: set[Path], unlisted: list[OSError]) -> Iterator[Path]:
+    for top, folders, files in os.walk(root, onerror=unlisted.append):
         folder = Path(top)
         if real_path(folder) in taken:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # A table may lie at the top of the clone: what the stages wrote is nobody's forgotten row.
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not is_output(folder / name)
+        )
         shown = [folder / name for name in sorted(files) if not name.startswith(".")]
         yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
         if any(not format_of(path) and is_dicom_file(path) for path in shown):

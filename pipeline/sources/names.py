@@ -1,10 +1,12 @@
 """The names of MM-WHS files: the one place that parses and makes them."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from crossmodalnet.formats.kinds import SUFFIXES
 from crossmodalnet.imaging.structures import Modality
 
 Part = Literal["train", "test"]
@@ -45,8 +47,41 @@ class CaseFile:
         return f"{self.modality.value}_{self.part}_{self.number}_{self.kind}.nii.gz"
 
 
+# What a file that somebody took for a scan of the cohort begins with, whatever comes after.
+_NEARLY = re.compile(r"(?:ct|mri?)[ _.-]*(?:train|test)", re.IGNORECASE)
+_PACKED = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".gz.part", ".crdownload")
+
+
+def normal_name(path: str) -> str:
+    r"""Give the one form in which names are looked at: `/` between folders, compatible letters of Unicode as one.
+
+    >>> normal_name("mmwhs\\ct\uff3ftrain_1001_image.nii")
+    'mmwhs/ct_train_1001_image.nii'
+    """
+    return unicodedata.normalize("NFKC", path).replace("\\", "/")
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file is the operating system's own: hidden, or a shadow that macOS makes."""
+    parts = PurePosixPath(path).parts
+    return (
+        not parts
+        or parts[-1].startswith(".")
+        or "__MACOSX" in parts
+        or parts[-1] in ("Thumbs.db", "desktop.ini")
+    )
+
+
+def is_near_miss(path: str) -> bool:
+    """Tell whether a file that `parse` does not know looks like a scan, or like an archive that is not opened."""
+    name = PurePosixPath(normal_name(path)).name.lower()
+    if is_hidden(path) or parse(path) is not None or name.endswith(".zip"):
+        return False
+    return name.endswith((*SUFFIXES, *_PACKED, ".mgz", ".img")) or bool(_NEARLY.match(name))
+
+
 def parse(path: str) -> CaseFile | None:
-    """Read the last part of a `/` path; None for any other file, macOS's shadow files included."""
+    """Read the last part of a path in `normal_name`'s form; None for any other file, macOS's shadow files included."""
     parts = PurePosixPath(path).parts
     match = _NAME.fullmatch(parts[-1]) if parts else None
     if match is None or "__MACOSX" in parts:

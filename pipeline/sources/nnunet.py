@@ -10,7 +10,7 @@ from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
-from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of, real_path
+from pipeline.sources.scan_table import ScanRow, ScanTable, name_problem, real_path
 
 DESCRIPTION = "dataset.json"
 MAX_BYTES = 2**24
@@ -116,7 +116,7 @@ def _take_part(
     images: Path, labels: Path, role: Role | None, channels: dict[str, Modality], table: ScanTable
 ) -> None:
     maps = _label_maps(labels, table)
-    for path in sorted(images.iterdir()) if images.is_dir() else []:
+    for path in _listed(images, table):
         match = _IMAGE.fullmatch(path.name)
         modality = channels.get(match["channel"]) if match else None
         if match is None or modality is None:
@@ -126,18 +126,31 @@ def _take_part(
         if real is None or not real.is_relative_to(table.root):
             what, remedy = "image lies outside the data set's folder", "no links out of it: copy the file"
             table.findings.append(CohortFinding("error", case, table.known_as(path), what, remedy))
-        elif not file_name_of(case) or len(case) > MAX_NAME:
-            what = f"name of the case cannot be that of a file, or has over {MAX_NAME} signs"
-            table.findings.append(CohortFinding("error", case, table.known_as(path), what, "rename the case"))
+        elif problem := name_problem(case):
+            table.findings.append(
+                CohortFinding("error", case, table.known_as(path), problem, "rename the case")
+            )
         else:
             label = maps.get(case)
             given = role if label else None
             table.rows.append(ScanRow(None, case, modality, path, label, given, needs_label=role is None))
 
 
+def _listed(folder: Path, table: ScanTable) -> list[Path]:
+    """List a folder in order; one that cannot be listed is a finding."""
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        what = f"folder cannot be listed ({error.strerror})"
+        table.findings.append(
+            CohortFinding("error", "table", table.known_as(folder), what, "look at its permissions")
+        )
+        return []
+
+
 def _label_maps(folder: Path, table: ScanTable) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for path in _listed(folder, table):
         suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
         if suffix is None:
             continue

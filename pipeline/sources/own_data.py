@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from crossmodalnet.formats.kinds import format_of
@@ -13,8 +12,9 @@ from crossmodalnet.formats.read import read_scan
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.settle import settled_codes, settled_image
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import Volume
 from pipeline.cases.pairs import Subject
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
@@ -34,6 +34,7 @@ from pipeline.sources.packing import place_packed
 from pipeline.sources.params import DataParams
 from pipeline.sources.places import existing_path
 from pipeline.sources.scan_table import ScanRow, ScanTable, consistency_findings
+from pipeline.sources.settling import grid_of, volume_of
 from pipeline.sources.table_file import read_table_file
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
@@ -120,7 +121,9 @@ def lay_out_own(cohort: OwnCohort, folder: Path, runtime: RuntimeParams = ALL_CO
         DataError: a file has become unreadable since it was checked.
     """
     rows = cohort.table.rows
-    place = partial(_place, codes=cohort.codes, folder=folder)
+    # A label map is written anew in any case; the image as well where something of it had to be assumed.
+    settled = frozenset(name for name, report in cohort.reports.items() if report.is_image_plain)
+    place = partial(_place, codes=cohort.codes, folder=folder, settled=settled)
     if sum(file_bytes(row.image) for row in rows) < SEQUENTIAL_BYTES:
         done = ((row, place(row)) for row in rows)
         names = [row.name for row, _ in track(done, "collect", len(rows))]
@@ -186,30 +189,28 @@ def _never_seen(codes: LabelCodes, reports: dict[str, CaseReport]) -> list[Cohor
     return [CohortFinding("error", "all", "", what, remedy)] if never else []
 
 
-def _place(row: ScanRow, codes: LabelCodes, folder: Path) -> None:
+def _place(row: ScanRow, codes: LabelCodes, folder: Path, settled: frozenset[str] = frozenset()) -> None:
     """Write the files of one scan; runs in worker processes."""
     image, label = (folder / f"{row.name}_{kind}.nii.gz" for kind in ("image", "label"))
     try:
-        if format_of(row.image) == "nifti":
+        if format_of(row.image) == "nifti" and row.name in settled:
             place_packed(row.image, image)
+            grid = grid_of(read_scan(row.image)) if row.label else None
         else:
-            write_image(image, _volume(row.image))
-        if row.label:
+            volume = volume_of(read_scan(row.image))
+            grid = volume.grid
+            write_image(image, settled_image(Volume(volume.data.astype(np.float32), volume.affine)))
+        if row.label and grid:
             # What reads DICOM and what drew the labels rarely agree on the order of rows and slices.
-            values = reoriented(_volume(row.label), _grid(image))
-            write_codes(label, to_codes(codes.to_indices(values.data)), values.affine)
-    except (OSError, ValueError) as error:
+            scan = read_scan(row.label)
+            values = volume_of(scan)
+            if scan.says_orientation and not np.array_equal(values.affine, grid.affine):
+                values = reoriented(values, grid)
+            written = settled_codes(to_codes(codes.to_indices(values.data)), grid)
+            write_codes(label, written.data, written.affine)
+    except ValueError as error:
         raise DataError(f"{row.title}: {error}") from error
-
-
-def _grid(path: Path) -> Grid:
-    """Read the grid of an image in the cohort, not its voxels."""
-    header = nib.load(path)
-    i, j, k = header.shape[:3]
-    return Grid((i, j, k), np.asarray(header.affine, np.float64))
-
-
-def _volume(path: Path) -> Volume:
-    image = read_scan(path).image
-    data = np.asanyarray(image.dataobj)
-    return Volume(data[..., 0] if data.ndim == 4 else data, np.asarray(image.affine, np.float64))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise DataError(f"{row.title}: {error}") from error
+        raise

@@ -83,4 +83,11 @@ class DataParams(Section):
                 f"labels and missing are of source table, got source {self.source}: set source to table, or labels "
                 "to auto and missing to []"
             )
+        if self.source == "phantom" and (self.path or self.urls):
+            raise ValueError(
+                "path and urls have no effect with source phantom: set source to mmwhs or table, or path to null and "
+                "urls to []"
+            )
+        if self.source == "table" and self.urls:
+            raise ValueError("urls have no effect with source table: set path, and urls to []")
         return self

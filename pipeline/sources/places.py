@@ -4,17 +4,28 @@ import os
 from pathlib import Path
 
 from pipeline.common.errors import DataError
+from pipeline.sources.guard import refuse_outputs
 
 
-def existing_path(text: str) -> Path:
-    """Find what `data.path` names, relative to the working folder or to `$DVC_ROOT`.
+def existing_path(text: str, key: str = "data.path") -> Path:
+    """Find what a parameter names, relative to the working folder or to `$DVC_ROOT`; `~` is the home folder.
 
     Raises:
-        DataError: nothing is there.
+        DataError: nothing is there, or the operating system does not say.
+        UsageError: it lies where DVC removes files.
     """
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{key} = {text}: no home folder is known ({error}): write the whole path") from error
     # `dvc exp run --temp` runs in a copy of the repository, without what git does not track.
-    for base in (Path.cwd(), Path(os.environ.get("DVC_ROOT", Path.cwd()))):
-        if (base / path).exists():
-            return base / path
-    raise DataError(f"data.path = {text} does not exist (seen from {Path.cwd()})")
+    for base in dict.fromkeys((Path.cwd(), Path(os.environ.get("DVC_ROOT", Path.cwd())))):
+        try:
+            (base / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            raise DataError(f"{key} = {text} cannot be read ({error})") from error
+        refuse_outputs(key, base / path)
+        return base / path
+    raise DataError(f"{key} = {text} does not exist (seen from {Path.cwd()})")

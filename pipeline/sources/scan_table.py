@@ -78,6 +78,27 @@ def file_name_of(patient: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
 
 
+# A spreadsheet computes a cell that begins so; Excel drops blanks before it looks.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
+
+
+def name_problem(patient: str) -> str | None:
+    """Say what is wrong with a patient's name: no letters, too long, or one that a spreadsheet would compute.
+
+    >>> name_problem("=1+1")
+    "name '=1+1' begins with a sign that makes spreadsheets compute it"
+    """
+    if not file_name_of(patient):
+        return f"name {patient!r} has no letter or digit"
+    if len(patient) > MAX_NAME:
+        return f"name has {len(patient)} signs, at most {MAX_NAME}"
+    if _FORMULA.match(patient):
+        return f"name {patient!r} begins with a sign that makes spreadsheets compute it"
+    if not patient.isprintable():
+        return f"name {patient!r} has signs that cannot be printed"
+    return None
+
+
 def real_path(path: Path) -> Path | None:
     """Follow all links; None where they go in a circle or cannot be followed."""
     try:

@@ -12,7 +12,7 @@ from crossmodalnet.formats.kinds import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
-from pipeline.sources.scan_table import MAX_NAME, ScanRow, ScanTable, file_name_of
+from pipeline.sources.scan_table import ScanRow, ScanTable, name_problem
 
 REQUIRED, OPTIONAL = ("patient", "modality", "image"), ("label", "role")
 MAX_BYTES = 2**24
@@ -131,13 +131,10 @@ def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
     """Add a row to the table, or all that is wrong with it to the findings."""
     wrong: list[tuple[str, str, str]] = []
     patient = row["patient"]
-    if not patient or not file_name_of(patient):
-        wrong.append(("", "no patient" if not patient else f"patient {patient!r} has no letter or digit",
-                      "name the patient"))  # fmt: skip
-    elif len(patient) > MAX_NAME:
-        wrong.append(
-            ("", f"patient's name has {len(patient)} signs, at most {MAX_NAME}", "give a shorter one")
-        )
+    if not patient:
+        wrong.append(("", "no patient", "name the patient"))
+    elif problem := name_problem(patient):
+        wrong.append(("", f"patient's {problem}", "give another one"))
     modality = MODALITIES.get(row["modality"].lower())
     if modality is None:
         wrong.append(("", f"unknown modality {row['modality']!r}", "write ct or mr"))

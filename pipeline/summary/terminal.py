@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.common.console import UNLIMITED_WIDTH
 from pipeline.common.errors import DataError
 from pipeline.common.names import ATLAS
 from pipeline.common.paths import COMPARISON, METRICS, REPORT
@@ -39,12 +40,29 @@ def print_summary(console: Console, top: Path = Path()) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for name in _ordered(scores["method"].unique().tolist()):
         table.add_row(TITLES.get(name, name), *_cells(scores[scores["method"] == name]), _missed(name, top))
-    console.print(table)
-    report = (top / REPORT / "index.html").resolve()
+    needed = console.measure(table, options=console.options.update(width=UNLIMITED_WIDTH)).maximum
+    if needed <= console.width:
+        console.print(table)
+    else:  # a narrow terminal would cut numbers off
+        _print_below_each_other(console, table)
+    # Not resolved: with a cache of links the page is one, and its file has no name that a browser knows.
+    report = (top / REPORT / "index.html").absolute()
     console.print(
         Text(f"Report: {report}" if report.is_file() else f"{report} is missing: run `dvc repro`"),
         soft_wrap=True,
     )
+
+
+def _print_below_each_other(console: Console, table: Table) -> None:
+    """Print a row of the table as lines of a heading and a value each."""
+    headings = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    console.print(str(table.title))
+    for name, *values in rows:
+        console.print(Text(str(name)), soft_wrap=True)
+        for heading, value in zip(headings[1:], values, strict=True):
+            short = heading.partition(" [")[0]
+            console.print(Text(f"  {short}  ").append_text(Text.from_markup(str(value))), soft_wrap=True)
 
 
 def _ordered(names: Sequence[str]) -> list[str]:

@@ -61,7 +61,7 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     assert rate
     output = smoke.run("dvc", "exp", "run", "-S", "train.lr=1e-5")
     assert sorted(stages_run(output)) == sorted([
-        "train@crossmodalnet-0", "evaluate@crossmodalnet-0", "export@crossmodalnet-0", "audit@crossmodalnet",
+        "check", "train@crossmodalnet-0", "evaluate@crossmodalnet-0", "export@crossmodalnet-0", "audit@crossmodalnet",
         "compare", "report",
     ])  # fmt: skip
     table = smoke.run("dvc", "metrics", "diff")
@@ -69,7 +69,8 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     smoke.run("dvc", "plots", "diff", "-o", "dvc_plots")
     page = (smoke.folder / "dvc_plots/index.html").read_text("utf-8")
     assert all(name in page for name in ("loss_dice", "val_dice", "hd95_mm", "workspace"))
-    assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == []
+    # Nobody's word is taken for the check: it runs for every change of parameters, and changes nothing.
+    assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == ["check"]
     assert json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8")) == first
     assert smoke.run("git", "status", "--porcelain") == ""
 
@@ -80,7 +81,7 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
         "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
     )
     assert set(stages_run(output)) == {
-        "train@mednext-0", "ablate@no_cross-0", "evaluate@mednext-0", "evaluate-ablation@no_cross-0",
+        "check", "train@mednext-0", "ablate@no_cross-0", "evaluate@mednext-0", "evaluate-ablation@no_cross-0",
         "profile@mednext", "profile-ablation@no_cross", "audit@mednext", "export@mednext-0", "compare", "report",
     }  # fmt: skip
     page = (smoke.folder / "report/index.html").read_text("utf-8")
@@ -88,7 +89,7 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
     assert "without cross attention" in page
     # Back again nothing is trained; the others' results stay in the folders that the report depends on.
     back = smoke.run("dvc", "exp", "run", "-S", "models=[crossmodalnet]", "-S", "ablations=[]")
-    assert set(stages_run(back)) <= {"compare", "report"}
+    assert set(stages_run(back)) <= {"check", "compare", "report"}
     smoke.run("git", "checkout", "-q", ".")
 
 
@@ -122,7 +123,7 @@ def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -
     )
     ran = stages_run(output)
     assert set(ran) == {
-        "target", "train@crossmodalnet-0", "adapt@source_only-0", "adapt@supervised-0",
+        "check", "target", "train@crossmodalnet-0", "adapt@source_only-0", "adapt@supervised-0",
         "evaluate@crossmodalnet-0", "evaluate-adaptation@source_only-0", "evaluate-adaptation@supervised-0",
         "audit@crossmodalnet", "export@crossmodalnet-0", "compare", "report",
     }  # fmt: skip
@@ -210,5 +211,28 @@ def test_bad_parameters_stop_the_stage_with_code_2(smoke: Clone, tmp_path: Path)
     try:
         params.write_text(text.replace("margin_mm", "margin"))
         assert "crop.margin: unknown key" in smoke.run("crossmodalnet", "crop", expect=2)
+        output = smoke.run("dvc", "repro", expect=255)
+        assert stages_run(output) == ["check"]
+        assert "crop.margin: unknown key" in output
     finally:
         params.write_text(text)
+
+
+def test_a_cohort_in_an_output_is_never_deleted_by_repro(smoke: Clone, tmp_path: Path) -> None:
+    """Whatever the way that data.path takes to it."""
+    smoke.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = Clone(tmp_path / "clone")
+    own = clone.folder / "data/raw/ct_train_1001_image.nii.gz"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"the only copy")
+    (clone.folder / "mine").symlink_to("data/raw")
+    text = (clone.folder / "params.yaml").read_text("utf-8")
+    for path in ("data/raw", "mine", str(own.parent), "tests/../data/raw", "data"):
+        changed = text.replace("source: phantom", "source: mmwhs", 1).replace("  path:", f"  path: {path}", 1)
+        (clone.folder / "params.yaml").write_text(changed)
+        assert "nothing was touched" in clone.run("dvc", "repro", "download", expect=255)
+        assert own.read_bytes() == b"the only copy"
+    (clone.folder / "params.yaml").write_text(text)
+    assert "holds files that no stage wrote" in clone.run("dvc", "repro", expect=255)
+    assert own.read_bytes() == b"the only copy"
+    assert "move the files" in clone.run("python", "-m", "stages", "doctor", expect=4)

@@ -31,7 +31,8 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     random = np.random.default_rng(0)
     for modality in ("ct", "mr"):
         for number in range(1001, 1005):
-            image = random.integers(-99, 99, CODES.shape, dtype=np.int16)
+            image = random.integers(-999, 99, CODES.shape, dtype=np.int16)
+            image = image if modality == "ct" else image + 999
             save(folder / f"{modality}_train_{number}_image.nii.gz", image)
             save(folder / f"{modality}_train_{number}_label.nii.gz", CODES)
     (tmp_path / "params.yaml").write_text(f"data:\n  source: mmwhs\n  path: {folder}\n")

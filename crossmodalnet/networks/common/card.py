@@ -1,6 +1,6 @@
 """The card of a trained network, which says all that prediction needs, and the network rebuilt from its folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import crossmodalnet
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
@@ -19,6 +20,9 @@ from crossmodalnet.networks.common.build import build_network, check_complete
 BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
+MAX_BYTES = 2**22
+MAX_SIZE = 1024
+MAX_OPTION = 4096
 
 
 class LabelEntry(BaseModel):
@@ -122,7 +126,7 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     path = folder / weights
     try:
         network = card.build()
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError, ZeroDivisionError) as error:
         raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
@@ -144,6 +148,8 @@ def read_card(folder: Path) -> ModelCard:
         ValueError: it is not a card, or its classes are not ours; names the file.
     """
     path = folder / CARD
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is not a model card: it has more than {MAX_BYTES} bytes")
     try:
         card = ModelCard.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -154,7 +160,37 @@ def read_card(folder: Path) -> ModelCard:
         raise ValueError(
             f"{path}: its classes differ from those of this version of crossmodalnet: {card.labels}"
         )
+    _check_bounds(path, card)
     return card
+
+
+def _check_bounds(path: Path, card: ModelCard) -> None:
+    """Refuse numbers that no network of ours has, and that would take memory without end."""
+    for name, size in (("patch_size", card.patch_size), ("size", card.size)):
+        if min(size) < 1 or max(size) > MAX_SIZE:
+            raise ValueError(f"{path}: {name} must be from 1 to {MAX_SIZE} voxels an axis, got {size}")
+    if not all(0 < spacing <= MAX_SPACING_MM for spacing in card.spacing_mm):
+        raise ValueError(
+            f"{path}: spacing_mm must be above 0 and at most {MAX_SPACING_MM:g}, got {card.spacing_mm}"
+        )
+    if (largest := max(_numbers(card.network), default=0)) > MAX_OPTION:
+        raise ValueError(
+            f"{path}: network has the number {largest:g}, above {MAX_OPTION}: no network of this project"
+        )
+    try:
+        _ = card.intensity
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield abs(value)
 
 
 def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:

@@ -77,7 +77,7 @@ def test_empty_label_map(tmp_path: Path) -> None:
 
 def test_constant_image(tmp_path: Path) -> None:
     found = inspected(tmp_path, np.full_like(NOISE, 3), "image")
-    assert whats(found) == ["warning: constant image: every voxel is 3"]
+    assert whats(found) == ["error: constant image: every voxel is 3"]
     assert found.digest == ""
 
 

@@ -98,3 +98,22 @@ def test_ties_go_to_the_lower_class() -> None:
 def test_probabilities_must_lie_on_the_working_grid() -> None:
     with pytest.raises(ValueError, match=r"\(12, 14, 10\)"):
         restore_labels(np.zeros((8, 3, 3, 3), np.float32), WORKING, WORKING)
+
+
+def test_a_sheared_scan_gets_its_labels_by_its_true_affine() -> None:
+    """A gantry tilt of ten degrees: a ball comes back as the ball that it is in the world."""
+    axis = (np.arange(40) - 19.5) * 2.0
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    inside = (x**2 + y**2 + z**2 < 25**2).astype(np.float32)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = -39
+    working = Grid((40, 40, 40), affine)
+    tilted = affine.copy()
+    tilted[1, 2] = np.tan(np.deg2rad(10)) * 2.0
+    native = Grid((40, 40, 40), tilted)
+    found = restore_labels(np.stack([1 - inside, inside]), working, native)
+    points = native.to_world(np.indices(native.shape).reshape(3, -1))
+    expected = ((points**2).sum(axis=0) < 25**2).reshape(native.shape)
+    overlap = 2 * (expected & (found.data == 1)).sum() / (expected.sum() + (found.data == 1).sum())
+    assert overlap > 0.97
+    assert np.array_equal(found.affine, tilted)

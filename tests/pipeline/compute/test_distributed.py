@@ -81,3 +81,20 @@ def test_a_single_process_talks_to_itself():
         assert processes.sum([1.5, 2.0]) == processes.mean([1.5, 2.0]) == [1.5, 2.0]
         assert processes.gather("x") == ["x"]
         assert processes.broadcast("x") == "x"
+
+
+def test_empty_variables_are_none():
+    assert detect_launch({"RANK": "", "WORLD_SIZE": "", "SLURM_PROCID": " ", "SLURM_NTASKS": ""}) is None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "x", "WORLD_SIZE": "2"},
+        {"RANK": "2", "WORLD_SIZE": "2"},
+        {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"},
+    ],
+)
+def test_variables_that_name_no_process_are_an_error_that_names_them(environment):
+    with pytest.raises(ResourceError, match=r"RANK|SLURM"):
+        detect_launch(environment)

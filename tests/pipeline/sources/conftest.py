@@ -16,6 +16,7 @@ def write_case(folder: Path, case: str, seed: int, label: bool = True, suffix: s
     folder.mkdir(parents=True, exist_ok=True)
     affine = np.diag([0.9, 1.1, 2.0, 1.0])
     noise = np.random.default_rng(seed).integers(-1000, 1000, SHAPE, dtype=np.int16)
+    noise = noise if case.startswith("ct") else np.abs(noise)
     nib.save(nib.Nifti1Image(noise, affine), folder / f"{case}_image{suffix}")
     if label:
         codes = np.resize(np.array(CODES, np.int16), SHAPE)

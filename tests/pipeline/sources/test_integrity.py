@@ -16,6 +16,7 @@ CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6
 
 def write(path: Path, seed: int) -> None:
     data = np.random.default_rng(seed).integers(0, 999, CODES.shape, dtype=np.int16)
+    data = 2 * data - 999 if path.name.startswith("ct") else data
     nib.save(nib.Nifti1Image(CODES if "label" in path.name else data, np.eye(4)), path)
 
 

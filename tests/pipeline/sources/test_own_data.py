@@ -52,7 +52,8 @@ def cohort(tmp_path: Path) -> Cohort:
                     f"scans/{modality}{number}{image_suffix}",
                     f"seg/{modality}{number}{label_suffix}",
                 )
-                save(tmp_path / "own" / image, noise(10 * number + len(lines)))
+                values = noise(10 * number + len(lines))
+                save(tmp_path / "own" / image, values if modality == "CT" else np.abs(values))
                 save(tmp_path / "own" / label, codes())
                 lines.append(f"Pat {number},{modality},{image},{label},")
         save(tmp_path / "own/scans/CT4.nii.gz", noise(99))

@@ -107,7 +107,7 @@ def test_a_file_that_is_no_table(
 
 ROWS: dict[str, tuple[str, str, str]] = {
     "no patient": (",ct,b.nrrd,,", "", "no patient"),
-    "no letters": ("...,ct,b.nrrd,,", "", "patient '...' has no letter or digit"),
+    "no letters": ("...,ct,b.nrrd,,", "", "patient's name '...' has no letter or digit"),
     "long name": ("x" * 65 + ",ct,b.nrrd,,", "", "patient's name has 65 signs, at most 64"),
     "modality": ("P2,pet,b.nrrd,,", "", "unknown modality 'pet'"),
     "no modality": ("P2,,b.nrrd,,", "", "unknown modality ''"),

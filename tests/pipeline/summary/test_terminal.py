@@ -70,3 +70,23 @@ def test_without_report(tmp_path: Path) -> None:
 def test_nothing_compared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro"):
         print_summary(Console(file=io.StringIO()), tmp_path)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 72])
+def test_a_narrow_terminal_cuts_no_number(tmp_path: Path, width: int) -> None:
+    add(tmp_path, "crossmodalnet", 0.9)
+    add(tmp_path, "atlas", 0.7)
+    stream = io.StringIO()
+    print_summary(Console(file=stream, width=width), tmp_path)
+    text = stream.getvalue()
+    assert "…" not in text
+    for value in ("0.900 [0.800, 0.950]", "0.810", "4.2", "0.700 [0.600, 0.750]", "Atlas baseline"):
+        assert value in text
+
+
+def test_a_page_that_is_a_link_keeps_its_own_name(tmp_path: Path) -> None:
+    add(tmp_path, "crossmodalnet", 0.9)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "cached").touch()
+    (tmp_path / "report/index.html").symlink_to(tmp_path / "cached")
+    assert printed(tmp_path)[-1].endswith("report/index.html")

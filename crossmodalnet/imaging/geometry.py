@@ -1,0 +1,148 @@
+"""Where the voxels of a file lie: one tolerance, what contradicts itself in a header, and sheared grids."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.volume import Grid
+
+# The one tolerance of positions: two headers, or two files, say the same where no corner moves further than this.
+# Sform and qform of one grid differ by less when one is made of the other in float32 (near half-turns).
+GRID_TOLERANCE_VOXELS = 0.1
+MAX_SPACING_MM = 20.0
+MIN_SPACING_MM = 1e-2
+# Codes of `xyzt_units` for space; 0 is unknown, and taken for mm as by everyone.
+_MM_PER_UNIT = {1: ("metres", 1000.0), 3: ("micrometres", 1e-3)}
+
+
+def largest_shift_mm(a: Grid, b: Grid) -> float:
+    """Give how far the corners of two grids of one shape lie apart at most, mm.
+
+    >>> largest_shift_mm(Grid((2, 2, 2), np.eye(4)), Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
+    2.0
+    """
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape])).reshape(3, -1)
+    return float(np.linalg.norm(a.to_world(corners) - b.to_world(corners), axis=0).max())
+
+
+def agree(a: Grid, b: Grid) -> bool:
+    """Tell whether two grids have one shape and the same corners within the tolerance."""
+    return a.shape == b.shape and largest_shift_mm(a, b) <= tolerance_mm(a)
+
+
+def tolerance_mm(grid: Grid) -> float:
+    """The tolerance of positions on a grid: a tenth of its smallest spacing, mm."""
+    return GRID_TOLERANCE_VOXELS * min(grid.spacing_mm)
+
+
+def right_angled(grid: Grid) -> Grid:
+    """Give the grid of the same centre, spacing and shape whose axes are the nearest ones at right angles."""
+    spacing = np.array(grid.spacing_mm)
+    u, _, v = np.linalg.svd(grid.affine[:3, :3] / spacing)
+    affine = np.eye(4)
+    affine[:3, :3] = (u @ v) * spacing
+    middle = (np.array(grid.shape)[:, None] - 1) / 2
+    affine[:3, 3] = grid.to_world(middle)[:, 0] - affine[:3, :3] @ middle[:, 0]
+    return Grid(grid.shape, affine)
+
+
+def is_sheared(grid: Grid) -> bool:
+    """Tell whether the axes are further from right angles than rounding takes them: beyond the tolerance."""
+    return largest_shift_mm(grid, right_angled(grid)) > tolerance_mm(grid)
+
+
+def shear_degrees(grid: Grid) -> float:
+    """The largest angle by which two axes differ from a right one, degrees."""
+    axes = grid.affine[:3, :3] / np.array(grid.spacing_mm)
+    cosines = np.abs(axes.T @ axes - np.eye(3)).max()
+    return float(np.degrees(np.arcsin(min(1.0, float(cosines)))))
+
+
+def covering_grid(grid: Grid) -> Grid:
+    """Lay a right-angled grid over all voxels of a sheared one: nearest axes, same spacings, more voxels."""
+    straight = right_angled(grid)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1)
+    places = straight.to_index(grid.to_world(corners))
+    low = np.floor(places.min(axis=1) + 1e-6)
+    shape = np.ceil(places.max(axis=1) - 1e-6) - low + 1
+    affine = straight.affine.copy()
+    affine[:3, 3] = straight.to_world(low[:, None])[:, 0]
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+
+def settled_affine(
+    header: Any, shape: tuple[int, ...], affine: NDArray[Any]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Decide what a NIfTI header means where it says nothing or contradicts itself.
+
+    Args:
+        header: header as it is in the file, not repaired.
+        shape: voxels per axis.
+        affine: affine as nibabel chooses it: sform, else qform, else from the spacings alone.
+
+    Returns:
+        Affine in mm, and a sentence per contradiction, which says what was assumed.
+    """
+    affine = np.asarray(affine, np.float64)
+    notes: list[str] = []
+    if len(shape) < 3 or not np.isfinite(affine).all():
+        return affine, notes
+    grid = Grid((shape[0], shape[1], shape[2]), affine)
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if sform <= 0 and qform <= 0:
+        notes.append(
+            "the header does not say how the scan lies in the patient (sform and qform codes 0): assumed that the "
+            "axes run to the patient's left, front and head"
+        )
+    elif sform > 0 and qform > 0:
+        notes += _other_form(header, grid)
+    pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    lengths = np.array(shape[:3]) - 1
+    if (pixdim > 0).all() and np.isfinite(pixdim).all() and sform > 0:
+        off = np.abs(pixdim - np.array(grid.spacing_mm)) * lengths
+        if off.max() > tolerance_mm(grid):
+            notes.append(
+                f"pixdim says {_listed(pixdim)} mm, the affine {_listed(grid.spacing_mm)} mm: assumed the affine"
+            )
+    return _in_mm(header, affine, notes)
+
+
+def _other_form(header: Any, grid: Grid) -> list[str]:
+    try:
+        qform = header.get_qform()
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        return ["the qform is damaged: assumed the sform"]
+    other = Grid(grid.shape, np.asarray(qform, np.float64))
+    if not np.isfinite(other.affine).all():
+        return ["the qform is damaged: assumed the sform"]
+    if agree(grid, other):
+        return []
+    apart = largest_shift_mm(grid, other)
+    return [f"sform and qform put the voxels up to {apart:.3g} mm apart: assumed the sform"]
+
+
+def _in_mm(
+    header: Any, affine: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Honour the unit where spacings are those of a scan in it; where they are only in mm, the unit is wrong."""
+    unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
+    if unit is None:
+        return affine, notes
+    name, factor = unit
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if ((spacing * factor > MIN_SPACING_MM) & (spacing * factor <= MAX_SPACING_MM)).all():
+        scaled = affine.copy()
+        scaled[:3] *= factor
+        return scaled, [*notes, f"positions are in {name}: converted, spacing {_listed(spacing * factor)} mm"]
+    if ((spacing > MIN_SPACING_MM) & (spacing <= MAX_SPACING_MM)).all():
+        return affine, [
+            *notes,
+            f"the header says {name}, its spacing {_listed(spacing)} is one in mm: assumed mm",
+        ]
+    return affine, notes
+
+
+def _listed(values: Any) -> str:
+    return " x ".join(f"{float(value):.4g}" for value in values)

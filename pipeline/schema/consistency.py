@@ -1,0 +1,69 @@
+"""What contradicts itself between the sections of params.yaml, found before the first stage works."""
+
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from pipeline.common.names import OURS
+from pipeline.schema.schema import Params
+from pipeline.training.networks import NETWORKS
+
+
+def contradictions(params: Params) -> list[str]:
+    """List values that a stage would refuse hours later, a line each that names keys and values."""
+    found = []
+    for key, models in (("models", params.models), ("tune.models", params.tune.models)):
+        found += [
+            f"{key}: no network {name!r}; there are {', '.join(NETWORKS)}"
+            for name in models
+            if name not in NETWORKS
+        ]
+        if twice := sorted({name for name in models if models.count(name) > 1}):
+            found.append(f"{key}: {', '.join(twice)} twice")
+    for key, values in (
+        ("seeds", params.seeds), ("ablations", params.ablations), ("adaptations", params.adaptations),
+    ):  # fmt: skip
+        if len(set(values)) < len(values):
+            found.append(f"{key}: a value twice")
+    found += _adaptation(params)
+    if params.ablations and OURS not in params.models:
+        found.append(f"ablations are compared with {OURS}: add it to models, or set ablations to []")
+    devices, batch = params.train.devices, params.train.batch_size
+    if isinstance(devices, int) and batch % devices:
+        found.append(f"train.batch_size = {batch} cannot be shared equally by train.devices = {devices}")
+    if OURS in params.models:
+        try:
+            config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
+            config.check_size(params.train.patch_size)
+        except ValueError as error:
+            found.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
+    return found
+
+
+def _adaptation(params: Params) -> list[str]:
+    found = []
+    adapt = params.adapt
+    if params.adaptations and not adapt.enabled:
+        found.append(
+            f"adaptations = {params.adaptations} have no effect while adapt.enabled is false: set it, or adaptations "
+            "to []"
+        )
+    if adapt.enabled and params.losses.cmif:
+        found.append("losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false")
+    if adapt.enabled and (others := [name for name in params.models if name != OURS]):
+        found.append(
+            f"adapt.enabled: only {OURS} has the features that are aligned, models has {', '.join(others)}"
+        )
+    if adapt.enabled and params.data.missing:
+        found.append(
+            "adapt.enabled aligns every structure, but data.missing is not empty: set adapt.enabled to false"
+        )
+    return found
+
+
+def without_effect(params: Params) -> list[str]:
+    """Name values that were changed and do nothing as the others stand: allowed, since a switch turns them off."""
+    adapt = params.adapt
+    found = []
+    if not adapt.enabled and (adapt.target.path or adapt.target.urls or adapt.target.source != "phantom"):
+        found.append("adapt.target is set, but adapt.enabled is false: nothing is adapted")
+    if params.tune.models and params.tune.learning_rates and not set(params.tune.models) & set(params.models):
+        found.append("tune.models has no network of models: the rates that are found are not used")
+    return found

@@ -1,0 +1,31 @@
+"""Stage `check`: all parameters, and that no path they name lies where DVC deletes files."""
+
+import logging
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Check all of params.yaml, and that nothing of yours lies where a stage would delete it; reads no image.
+
+    DVC removes a stage's outputs before it runs the stage, and all others wait for this one. Exit code 2 where
+    something is wrong.
+    """
+    from pipeline.common.errors import UsageError
+    from pipeline.common.outputs import write_json
+    from pipeline.common.params import read_raw, validate
+    from pipeline.common.paths import CHECKED, PARAMS
+    from pipeline.schema.consistency import contradictions, without_effect
+    from pipeline.schema.endangered import path_problems
+    from pipeline.schema.schema import Params
+
+    params = validate(Params, read_raw(), "")
+    found = contradictions(params)
+    found += path_problems(params.data, params.adapt.target if params.adapt.enabled else None)
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        raise UsageError(f"{PARAMS} cannot be run, {len(found)} reason(s):\n{lines}")
+    for line in without_effect(params):
+        logger.warning("warning: %s", line)
+    # The same for all parameters, so that what waits for it reruns for its own sections alone.
+    write_json(CHECKED, {"checked": True})

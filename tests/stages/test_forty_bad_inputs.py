@@ -1,0 +1,253 @@
+"""What people hand in: each bad input has its sentence and its exit code, and nothing of theirs is lost."""
+
+import gzip
+import json
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pipeline.common.work import file_digest
+from stages import app as console
+
+SHAPE = (9, 8, 7)
+CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), SHAPE)
+AFFINE = np.diag([-2.0, -2.0, 3.0, 1.0])
+CT, CT_LABEL, MR = "ct_train_1001_image.nii.gz", "ct_train_1001_label.nii.gz", "mr_train_1001_image.nii.gz"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project folder, and the user's cohort outside of it."""
+
+    top: Path
+    cohort: Path
+
+    def params(self, **data: Any) -> None:
+        (self.top / "params.yaml").write_text(json.dumps({"data": {"source": "mmwhs", **data}}))
+
+    def image(self, name: str, data: Any, affine: Any = AFFINE) -> None:
+        nib.save(nib.Nifti1Image(data, affine), self.cohort / name)
+
+    def patch(self, name: str, start: int, content: bytes) -> None:
+        """Write bytes into the header of a file."""
+        raw = bytearray(gzip.decompress((self.cohort / name).read_bytes()))
+        raw[start : start + len(content)] = content
+        (self.cohort / name).write_bytes(gzip.compress(bytes(raw)))
+
+    def zipped(self, names: dict[str, bytes]) -> Path:
+        archive = self.cohort.parent / "given.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+            for name, content in names.items():
+                opened.writestr(name, content)
+        self.params(path=str(archive))
+        return archive
+
+    def all_in(self, prefix: str = "") -> dict[str, bytes]:
+        return {prefix + file.name: file.read_bytes() for file in sorted(self.cohort.iterdir())}
+
+    def table(self, text: str, **more: Any) -> None:
+        (self.cohort / "hearts.csv").write_text(text)
+        self.params(source="table", path=str(self.cohort / "hearts.csv"), **more)
+
+
+def values(place: Place, name: str) -> Any:
+    return np.asarray(nib.load(place.cohort / name).dataobj)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    top, cohort = tmp_path / "project", tmp_path / "cohort"
+    top.mkdir()
+    cohort.mkdir()
+    found = Place(top, cohort)
+    random = np.random.default_rng(0)
+    for modality in ("ct", "mr"):
+        for number in range(1001, 1004):
+            image = random.integers(-1000 * (modality == "ct"), 1000, SHAPE, dtype=np.int16)
+            found.image(f"{modality}_train_{number}_image.nii.gz", image)
+            found.image(f"{modality}_train_{number}_label.nii.gz", CODES)
+    found.params(path=str(cohort))
+    monkeypatch.chdir(top)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return found
+
+
+def replaced(old: int, new: float) -> Callable[[Place], None]:
+    def change(place: Place) -> None:
+        place.image(CT_LABEL, np.where(old == CODES, new, CODES).astype(np.float64))
+
+    return change
+
+
+def truncated(place: Place) -> None:
+    (place.cohort / CT).write_bytes((place.cohort / CT).read_bytes()[:-40])
+
+
+def dangling(place: Place) -> None:
+    (place.cohort / CT).unlink()
+    (place.cohort / CT).symlink_to(".git/annex/objects/x")
+
+
+def pipe(place: Place) -> None:
+    (place.cohort / CT).unlink()
+    os.mkfifo(place.cohort / CT)
+
+
+def folder_with_a_name(place: Place) -> None:
+    (place.cohort / CT).unlink()
+    (place.cohort / CT).mkdir()
+
+
+def shifted_label(place: Place) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] = 0.5
+    place.image(CT_LABEL, CODES, moved)
+
+
+def huge_header(place: Place) -> None:
+    place.patch(CT, 42, np.array([30000, 30000, 30000], "<i2").tobytes())
+
+
+def scans_in_output(place: Place) -> None:
+    shutil.copytree(place.cohort, place.top / "data/raw")
+    place.params(path="data/raw")
+
+
+def above_outputs(place: Place) -> None:
+    shutil.copytree(place.cohort, place.top / "data/own")
+    (place.top / "data/registered").mkdir()
+    place.params(path="data")
+
+
+def link_to_output(place: Place) -> None:
+    shutil.copytree(place.cohort, place.top / "models/own")
+    (place.top / "mine").symlink_to("models/own")
+    place.params(path="mine")
+
+
+def by_dots(place: Place) -> None:
+    shutil.copytree(place.cohort, place.top / "report/own")
+    (place.top / "x").mkdir()
+    place.params(path="x/../report/own")
+
+
+def links_inside(place: Place) -> None:
+    (place.top / "data/cropped").mkdir(parents=True)
+    shutil.move(place.cohort / CT, place.top / "data/cropped" / CT)
+    (place.cohort / CT).symlink_to(place.top / "data/cropped" / CT)
+
+
+def member_link(place: Place) -> None:
+    archive = place.zipped(place.all_in())
+    info = zipfile.ZipInfo(CT)
+    info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(archive, "a") as opened, pytest.warns(UserWarning, match="Duplicate"):
+        opened.writestr(info, "/etc/passwd")
+
+
+def bomb(place: Place) -> None:
+    place.zipped({**place.all_in(), "ct_train_1009_image.nii.gz": bytes(2**27)})
+
+
+def nested_bomb(place: Place) -> None:
+    inner = place.zipped({"ct_train_1009_image.nii.gz": bytes(2**27)}).read_bytes()
+    place.zipped({**place.all_in(), "more.zip": inner})
+
+
+def lost_archive(place: Place) -> None:
+    archive = place.zipped(place.all_in())
+    data = bytearray(archive.read_bytes())
+    data[200] ^= 0xFF
+    (place.cohort / "rest.zip").write_bytes(data)
+    place.params(path=str(place.cohort))
+
+
+HEADER = "patient,modality,image,label\n"
+ROW = f"A,ct,{CT},{CT_LABEL}\n"
+# What is done to the cohort or the parameters, the exit code, and a sentence that the user must see.
+INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
+    "no such folder": (lambda p: p.params(path="/no/such"), 3, "data.path = /no/such does not exist"),
+    "empty folder": (lambda p: p.params(path=str(p.top)), 2, "holds data/raw"),
+    "nothing set": (lambda p: p.params(), 3, "neither data.path nor data.urls is given"),
+    "path without source": (lambda p: p.params(source="phantom", path="x"), 2, "no effect with source phantom"),
+    "unknown key": (lambda p: p.params(paht="x"), 2, "data.paht: unknown key"),
+    "infinite limit": (lambda p: p.params(path="x", max_unpacked_gb="inf"), 2, "data.max_unpacked_gb = 'inf'"),
+    "no yaml": (lambda p: (p.top / "params.yaml").write_text("data: ["), 2, "not valid YAML"),
+    "no text": (lambda p: (p.top / "params.yaml").write_bytes(b"\xff\xfe\x00"), 2, "is not UTF-8"),
+    "in an output": (scans_in_output, 2, "is data/raw, and DVC deletes what lies there"),
+    "above outputs": (above_outputs, 2, "holds data/raw"),
+    "link to an output": (link_to_output, 2, "lies in models"),
+    "output by dots": (by_dots, 2, "lies in report"),
+    "links into an output": (links_inside, 2, f"holds the link {CT}, which leads into an output"),
+    "truncated": (truncated, 3, "Compressed file ended"),
+    "no nifti": (lambda p: (p.cohort / CT).write_bytes(b"junk" * 200), 3, "is not a NIfTI file"),
+    "no bytes": (lambda p: (p.cohort / CT).write_bytes(b""), 3, "is empty"),
+    "dangling link": (dangling, 3, "a link that leads nowhere: .git/annex/objects/x"),
+    "pipe": (pipe, 3, "no regular file"),
+    "folder for a file": (folder_with_a_name, 3, "label map without image"),
+    "header promises too much": (huge_header, 3, "implausibly large: 30000 x 30000 x 30000"),
+    "four-dimensional": (lambda p: p.image(CT, np.ones((5, 5, 5, 2), np.int16)), 3, "not 3-D: shape (5, 5, 5, 2)"),
+    "complex voxels": (lambda p: p.image(CT, np.ones(SHAPE, np.complex64)), 3, "complex64, not plain numbers"),
+    "not finite": (lambda p: p.image(CT, np.full(SHAPE, np.nan, np.float32)), 3, "504 voxels are NaN or infinite"),
+    "constant": (lambda p: p.image(MR, np.zeros(SHAPE, np.int16)), 3, "constant image: every voxel is 0"),
+    "one bright voxel": (lambda p: p.image(MR, np.eye(1, 504, 5, np.int16).reshape(SHAPE)), 3, "no contrast"),
+    "black CT": (lambda p: p.image(CT, -900 - CODES), 3, "no contrast between -200 and 600 HU"),
+    "spacing of nothing": (lambda p: p.patch(CT, 80, bytes(4)), 3, "degenerate spacing (pixdim): 0"),
+    "unknown code": (replaced(500, 7), 3, "unknown label codes 7 "),
+    "half a code": (replaced(205, 204.98), 3, "unknown label codes 204.98 "),
+    "empty label map": (lambda p: p.image(CT_LABEL, 0 * CODES), 3, "empty label map"),
+    "label of another shape": (lambda p: p.image(CT_LABEL, CODES[1:]), 3, "different grids"),
+    "label moved by a quarter of a voxel": (shifted_label, 3, "affines differ by up to 0.50 mm"),
+    "no label": (lambda p: (p.cohort / CT_LABEL).unlink(), 3, "training image without label map"),
+    "the same scan twice": (lambda p: shutil.copy(p.cohort / CT, p.cohort / "ct_test_2001_image.nii.gz"), 3,
+                            "the same voxels as the image of ct_1001"),
+    "one modality": (lambda p: [f.unlink() for f in p.cohort.glob("mr_*")], 3, "3 labelled CT, 0 labelled MR"),
+    "no archive": (lambda p: p.zipped({}).write_bytes(b"junk"), 3, "cannot be read as zip"),
+    "archive of nothing": (lambda p: p.zipped({"readme.txt": b"x"}), 3, "no MM-WHS files in"),
+    "member above": (lambda p: p.zipped({**p.all_in(), f"../{CT}": b"x"}), 3, "leaves the folder"),
+    "member of full-width dots": (lambda p: p.zipped({f"\uff0e\uff0e/{CT}": b"x"}), 3, "leaves the folder"),
+    "absolute member": (lambda p: p.zipped({f"C:\\x\\{CT}": b"x"}), 3, "leaves the folder"),
+    "member is a link": (member_link, 3, "is a link or device"),
+    "bomb": (bomb, 3, "times its size"),
+    "bomb in an archive": (nested_bomb, 3, "times its size"),
+    "archive of cases that is damaged": (lost_archive, 3, "cannot be read as zip"),
+    "over the limit": (lambda p: p.params(path=str(p.zipped(p.all_in())), max_unpacked_gb=1e-6), 3,
+                       "data.max_unpacked_gb = 1e-06 GB"),
+    "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "no column patient, modality, image"),
+    "table that computes": (lambda p: p.table(HEADER + ROW.replace("A,", "=1+1,")), 3, "makes spreadsheets compute"),
+    "table that leaves": (lambda p: p.table(HEADER + "A,ct,../x.nii,\n"), 3, "lies outside the table's folder"),
+    "table of other codes": (lambda p: p.table(HEADER + ROW, labels="index"), 3, "unknown label codes 205"),
+}  # fmt: skip
+
+
+def test_there_are_forty() -> None:
+    assert len(INPUTS) >= 40
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_each_bad_input_has_its_sentence_and_loses_nothing(
+    place: Place, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change, code, sentence = INPUTS[name]
+    change(place)
+    before = {file: file_digest(file) for file in place.cohort.parent.rglob("*") if file.is_file()}
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", "download"])
+    with pytest.raises(SystemExit) as left:
+        console.main()
+    said = capfd.readouterr().err
+    assert sentence in said
+    assert left.value.code == code
+    assert "Traceback" not in said
+    after = {file: file_digest(file) for file in before if file.is_file()}
+    assert after == before
+    assert not (place.top / "data/raw/manifest.csv").exists()
+    assert list(place.top.rglob("*.partial")) == []

@@ -1,0 +1,83 @@
+"""`kill -9` of everything at random moments of `dvc repro`, again and again, and the same bytes in the end."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.conftest import Clone
+from tests.stress.conftest import Reference, Run, left_running, results, seed_of, start
+
+pytestmark = pytest.mark.stress
+RUNS = int(os.environ.get("STRESS_RUNS", "5"))
+HITS_PER_STAGE = int(os.environ.get("STRESS_HITS", "2"))
+SECONDS = 1800
+
+
+def kill_within(run: Run, stage: str, after: float) -> bool:
+    """Kill the whole process group so long after a stage began; False where that stage or the run ended before."""
+    end = time.monotonic() + SECONDS
+    while stage not in run.began:
+        if run.process.poll() is not None:
+            return False
+        assert time.monotonic() < end, f"{stage} never began"
+        time.sleep(0.01)
+    time.sleep(max(0.0, run.began[stage] + after - time.monotonic()))
+    hit = run.process.poll() is None and list(run.began)[-1] == stage
+    if run.process.poll() is None:
+        os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+    return hit
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(
+    undisturbed: Reference, fresh: Callable[[str], Clone], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stages = list(undisturbed.seconds)
+    rng = np.random.default_rng(seed_of("STRESS_SEED"))
+    plan = [stage for _ in range(HITS_PER_STAGE) for stage in stages]
+    hits: Counter[str] = Counter()
+    for number in range(RUNS):
+        # In turn, so that every run is hit early and late; a stage may be hit twice in one run.
+        mine = sorted(plan[number::RUNS], key=stages.index)
+        clone, mark = fresh(f"killed{number}"), f"killed{number}"
+        tmp: Path = tmp_path_factory.mktemp("tmp")
+        for stage in mine:
+            run, thread = start(clone, mark, tmp)
+            hits[stage] += kill_within(run, stage, rng.uniform(0.0, 0.8) * undisturbed.seconds[stage])
+            thread.join()
+            assert left_running(mark) == []
+        run, thread = start(clone, mark, tmp)
+        assert run.process.wait() == 0, "".join(run.text[-30:])
+        thread.join()
+        assert results(clone.folder) == undisturbed.digests
+        assert left_running(mark) == []
+        assert [p.name for p in tmp.iterdir() if not p.name.startswith("torchinductor")] == []
+        assert list(clone.folder.rglob("*.partial")) == []
+    print(f"kills by stage: {dict(hits)}")  # noqa: T201
+    # A stage of a second may end before the moment that was drawn for it.
+    assert sum(hits.values()) >= 0.8 * len(plan)
+
+
+def test_two_runs_at_once_do_not_spoil_each_other(
+    undisturbed: Reference, fresh: Callable[[str], Clone], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clone = fresh("twice")
+    tmp = tmp_path_factory.mktemp("tmp")
+    first, one = start(clone, "twice", tmp)
+    time.sleep(3)
+    second, two = start(clone, "twice", tmp)
+    codes = (first.process.wait(), second.process.wait())
+    one.join()
+    two.join()
+    assert 0 in codes, "".join([*first.text[-15:], *second.text[-15:]])
+    assert "Traceback" not in "".join([*first.text, *second.text])
+    done, three = start(clone, "twice", tmp)
+    assert done.process.wait() == 0
+    three.join()
+    assert results(clone.folder) == undisturbed.digests

@@ -1,0 +1,102 @@
+"""Disk, memory and permissions taken away from each stage: one line, an exit code, and nothing lost."""
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stress.conftest import Reference, results
+
+pytestmark = pytest.mark.stress
+MODEL = ("--model", "crossmodalnet")
+SEEDED = (*MODEL, "--seed", "0")
+STAGES: dict[str, tuple[str, ...]] = {
+    "check": (), "download": (), "register": (), "split": (), "crop": (), "target": (), "train": SEEDED,
+    "evaluate": SEEDED, "atlas": (), "profile": MODEL, "audit": SEEDED, "export": SEEDED, "compare": (), "report": (),
+}  # fmt: skip
+FILE_BYTES = 1
+
+
+@pytest.fixture
+def copy(undisturbed: Reference, tmp_path: Path) -> Path:
+    """The finished clone once more, its resumable work gone, so that each stage has all to do."""
+    folder = tmp_path / "project"
+    shutil.copytree(undisturbed.clone.folder, folder, symlinks=True)
+    shutil.rmtree(folder / ".work")
+    return folder
+
+
+def stage(
+    undisturbed: Reference, folder: Path, name: str, limit: Callable[[], None], *before: str
+) -> "subprocess.CompletedProcess[str]":
+    command = [*before, *undisturbed.clone.command("python", "-m", "stages", name, *STAGES[name])]
+    environment = {**undisturbed.clone.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, preexec_fn=limit, check=False
+    )
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_room_on_the_disk(undisturbed: Reference, copy: Path, name: str) -> None:
+    """A limit on the size of files fails where a full disk fails, in the same calls."""
+    before = results(copy)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+
+    done = stage(undisturbed, copy, name, limit)
+    assert done.returncode == 4, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "no room on the disk" in done.stderr
+    assert results(copy) == before
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_too_little_memory(undisturbed: Reference, copy: Path, name: str) -> None:
+    """The address space is cut to what the stage needs at least for its imports; it ends in order or does its work."""
+    before = results(copy)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+
+    done = stage(undisturbed, copy, name, limit)
+    if done.returncode == 0:
+        assert results(copy).keys() == before.keys()
+        return
+    assert results(copy) == before
+    # Where C++ cannot go on it aborts the process; what Python sees of it is one line.
+    assert done.returncode == 4 or done.returncode < 0, done.stderr[-2000:]
+    if done.returncode == 4:
+        assert "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+def _no_override() -> tuple[str, ...]:
+    """Give what takes root's right to write everywhere; nothing where we are not root."""
+    if os.geteuid():
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root writes everywhere, and there is no setpriv")
+    return (setpriv, "--bounding-set=-dac_override,-dac_read_search", "--")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_folders_that_cannot_be_written(undisturbed: Reference, copy: Path, name: str) -> None:
+    before = results(copy)
+    folders = [copy, *(path for path in copy.rglob("*") if path.is_dir() and not path.is_symlink())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = stage(undisturbed, copy, name, lambda: None, *_no_override())
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 4, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert "not allowed to write" in done.stderr
+    assert results(copy) == before
