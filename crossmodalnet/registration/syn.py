@@ -66,11 +66,14 @@ class Transform:
         return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
 
     @property
+    def inverse_warp(self) -> Path | None:
+        """Displacement field of the way back, on the same grid as `warp`."""
+        return None if self.warp is None else self.warp.with_name("syn1InverseWarp.nii.gz")
+
+    @property
     def inverse_files(self) -> list[str]:
         """Files of the way back, from the moving to the fixed image's world, for `warp` with `inverted`."""
-        if self.warp is None:
-            return [str(self.affine)]
-        return [str(self.affine), str(self.warp.with_name("syn1InverseWarp.nii.gz"))]
+        return [str(self.affine)] if self.inverse_warp is None else [str(self.affine), str(self.inverse_warp)]
 
 
 def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
@@ -115,7 +118,7 @@ def estimate(
     else:
         start = folder / "start.mat"
         write_translation(fixed, moving, initialisation, start)
-    affine = _linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
+    affine = linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
     # A start near the optimum is now and then left for a worse one by the coarse levels of the affine stage.
     if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [start]):
         affine = start
@@ -173,14 +176,15 @@ def warp(
     return Volume(warped.astype(np.float32), grid.affine)
 
 
-def _linear(
-    kind: Literal["Affine", "Similarity"],
+def linear(
+    kind: Literal["Rigid", "Similarity", "Affine"],
     fixed: Volume,
     moving: Volume,
     iterations: tuple[int, int, int],
     start: Path,
     prefix: Path,
 ) -> Path:
+    """Register linearly, with Mattes mutual information, from the transform in `start`; gives the file of the result."""
     import ants
 
     ants.registration(
@@ -204,7 +208,7 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
         # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
-        aligned = _linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
+        aligned = linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
         found[aligned] = similarity(fixed, moving, [aligned])
     return max(found, key=found.__getitem__)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from crossmodalnet.processes.parallel import num_workers, run_parallel
 from pipeline.cases.pairs import Pair
 from pipeline.common.errors import DataError, ResourceError
+from pipeline.registration.implausible import implausible
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (
     PICTURE,
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "pair", "role", "attempts", "initialisation", "mi_before", "mi_after", "label_dice",
-    "negative_jacobian_share", "largest_displacement_mm", "seconds",
+    "negative_jacobian_share", "largest_displacement_mm", "inverse_error_mm", "shared_view", "seconds", "warning",
 )  # fmt: skip
 
 
@@ -72,8 +73,11 @@ def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) 
                 shutil.copyfile(folders[pair.name] / name, folder / name)
 
 
-def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
-    """Write the quality table and the checkerboards; the label Dice of test pairs is left out."""
+def write_quality(pairs: list[Pair], folders: dict[str, Path], params: RegisterParams, target: Path) -> None:
+    """Write the quality table and the checkerboards, and name pairs beyond the thresholds of `params`.
+
+    The label Dice of test pairs is left out.
+    """
     rows = []
     with whole_folder(target) as new:
         (new / "checkerboards").mkdir()
@@ -81,7 +85,9 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> 
             record = read_record(folders[pair.name])
             if pair.role == "test":
                 record["label_dice"] = ""
-            rows.append({"pair": pair.name, "role": pair.role, **record})
+            if warning := implausible(record, params):
+                logger.warning("%s: registration: %s; look at its checkerboard", pair.name, warning)
+            rows.append({"pair": pair.name, "role": pair.role, **record, "warning": warning})
             picture = new / "checkerboards" / f"{pair.name}.png"
             shutil.copyfile(folders[pair.name] / PICTURE, picture)
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(new / "pairs.csv", index=False)
