@@ -80,8 +80,7 @@ def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volu
     """
     values = torch.from_numpy(np.ascontiguousarray(moving.data, np.float32))[None]
     moved = np.empty(grid.shape, np.float32)
-    whole = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2]))
-    for part in _slabs(whole):
+    for part in _slabs(_whole(grid.shape)):
         places = _places(grid, part, moving.grid, mapping)
         found = sample(values, places)[0]
         found[~_inside(places, moving.grid.shape)] = fill
@@ -107,21 +106,33 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
     if region is None:
         return Volume(moved, grid.affine)
     box, cut = region
-    classes = [int(value) for value in np.unique(cut.data) if value]
+    # Where the eight voxels around a place are of one class, so is the place; only the others are interpolated.
+    uniform, classes = _uniform_cells(cut.data), [int(value) for value in np.unique(cut.data) if value]
+    values = torch.from_numpy(cut.data.astype(np.int64))
+    shares = torch.from_numpy(np.stack([cut.data == value for value in classes]).astype(np.float32))
+    names = torch.tensor([0, *classes])
     for part in _slabs(box):
         places = _places(grid, part, cut.grid, mapping)
         inside = _inside(places, cut.grid.shape)
-        rest = torch.ones(places.shape[1:])
-        best = torch.zeros(places.shape[1:])
-        winner = torch.zeros(places.shape[1:], dtype=torch.int64)
-        for value in classes:
-            share = sample(torch.from_numpy((cut.data == value).astype(np.float32))[None], places)[0] * inside
-            rest -= share
-            winner[share > best] = value
-            best = torch.maximum(best, share)
-        winner[rest >= best] = 0
-        moved[part] = winner.numpy()
+        cells = [places[axis].floor().long().clamp(0, n - 1) for axis, n in enumerate(cut.grid.shape)]
+        found = values[cells[0], cells[1], cells[2]]
+        mixed = inside & ~uniform[cells[0], cells[1], cells[2]]
+        found[~inside] = 0
+        share = sample(shares, places[:, mixed][:, :, None, None])[:, :, 0, 0]
+        found[mixed] = names[torch.cat([1 - share.sum(dim=0, keepdim=True), share]).argmax(dim=0)]
+        moved[part] = found.numpy()
     return Volume(moved, grid.affine)
+
+
+def _uniform_cells(labels: NDArray[np.uint8]) -> Tensor:
+    """Tell for each voxel whether it and the seven that follow along the axes are of one class, `(i, j, k)`."""
+    padded = np.pad(labels, (0, 1), mode="edge")
+    least, most = padded, padded
+    for axis in range(3):
+        ends = [np.take(least, range(padded.shape[axis] - 1), axis), np.take(least, range(1, padded.shape[axis]), axis)]
+        tops = [np.take(most, range(padded.shape[axis] - 1), axis), np.take(most, range(1, padded.shape[axis]), axis)]
+        least, most = np.minimum(*ends), np.maximum(*tops)
+    return torch.from_numpy(least == most)
 
 
 def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slice]]:
@@ -135,20 +146,22 @@ def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slic
 
 def _places(grid: Grid, part: tuple[slice, slice, slice], moving: Grid, mapping: Mapping) -> Tensor:
     """Where the voxels of a part of the grid lie in the moving image: indices `(3, i, j, k)`."""
-    axes = [torch.arange(axis.start, axis.stop, dtype=torch.float64) for axis in part]
+    axes = [np.arange(axis.start, axis.stop, dtype=np.float64) for axis in part]
     lattice = mapping.lattice.grid
     to_lattice = np.linalg.inv(lattice.affine) @ grid.affine
-    displaced = sample(mapping.field_mm, _applied(to_lattice, axes).float())
+    displaced = sample(mapping.field_mm, _applied(to_lattice, axes))
     to_moving = np.linalg.inv(moving.affine) @ mapping.affine
     turn = torch.from_numpy(to_moving[:3, :3]).float()
     moved = (turn @ displaced.reshape(3, -1)).reshape(displaced.shape)
-    return _applied(to_moving @ grid.affine, axes).float() + moved
+    return _applied(to_moving @ grid.affine, axes) + moved
 
 
-def _applied(matrix: NDArray[np.float64], axes: list[Tensor]) -> Tensor:
-    """An affine map of the indices `axes`: `(3, i, j, k)`, float64."""
-    i, j, k = torch.meshgrid(*axes, indexing="ij")
-    return torch.stack([row[0] * i + row[1] * j + row[2] * k + row[3] for row in matrix[:3].tolist()])
+def _applied(matrix: NDArray[np.float64], axes: list[NDArray[np.float64]]) -> Tensor:
+    """An affine map of the indices `axes`: `(3, i, j, k)`, float32; sums are of whole arrays at the last step only."""
+    i, j, k = axes
+    planes = matrix[:3, 3, None, None] + matrix[:3, :1, None] * i[:, None] + matrix[:3, 1:2, None] * j
+    lines = matrix[:3, 2, None] * k
+    return torch.from_numpy(planes.astype(np.float32))[..., None] + torch.from_numpy(lines.astype(np.float32))[:, None, None]
 
 
 def _inside(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -170,12 +183,23 @@ def _region(
     affine = labels.affine.copy()
     affine[:3, 3] = labels.grid.to_world(low[:, None])[:, 0]
     cut = Volume(np.ascontiguousarray(labels.data[i, j, k]), affine)
-    corners = np.array(list(product(*[(-1, n) for n in cut.data.shape]))).T
-    back = np.linalg.inv(mapping.affine)
-    world = back[:3, :3] @ cut.grid.to_world(corners) + back[:3, 3:]
-    reach = float(mapping.field_mm.square().sum(dim=0).max().sqrt()) / min(grid.spacing_mm) + 1
-    places = grid.to_index(world)
-    start = np.clip(np.floor(places.min(axis=1) - reach), 0, grid.shape).astype(int)
-    stop = np.clip(np.ceil(places.max(axis=1) + reach) + 1, start, grid.shape).astype(int)
+    lattice = mapping.lattice
+    places = _places(lattice.grid, _whole(lattice.shape), cut.grid, mapping)
+    # A label's voxels lie where the field, sampled this coarsely, leads to within two of its steps from the cut part.
+    margin = 2 * lattice.spacing_mm / min(cut.spacing_mm)
+    limits = torch.tensor(cut.grid.shape, dtype=torch.float32)[:, None, None, None] - 1 + margin
+    near = ((places >= -margin) & (places <= limits)).all(dim=0).numpy()
+    if not near.any():
+        return None
+    found = np.array(np.nonzero(near))
+    corners = np.array(list(product(*[(axis.min() - 1, axis.max() + 1) for axis in found]))).T
+    index = grid.to_index(lattice.grid.to_world(corners))
+    start = np.clip(np.floor(index.min(axis=1)), 0, grid.shape).astype(int)
+    stop = np.clip(np.ceil(index.max(axis=1)) + 1, start, grid.shape).astype(int)
     a, b, c = (slice(int(x), int(y)) for x, y in zip(start, stop, strict=True))
     return (a, b, c), cut
+
+
+def _whole(shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    i, j, k = shape
+    return slice(0, i), slice(0, j), slice(0, k)

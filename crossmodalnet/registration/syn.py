@@ -126,7 +126,7 @@ def estimate(
         return Transform(affine, None)
     metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
     ants.registration(
-        _to_ants(fixed), _to_ants(moving), "SyNOnly", initial_transform=str(affine),
+        to_ants(fixed), to_ants(moving), "SyNOnly", initial_transform=str(affine),
         outprefix=str(folder / "syn"), syn_metric=metric, syn_sampling=sampling,
         reg_iterations=settings.iterations,
     )  # fmt: skip
@@ -166,9 +166,9 @@ def warp(
     """
     import ants
 
-    reference = _to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
+    reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
     warped = ants.apply_transforms(
-        reference, _to_ants(moving), [str(file) for file in files], _INTERPOLATORS[interpolation],
+        reference, to_ants(moving), [str(file) for file in files], _INTERPOLATORS[interpolation],
         whichtoinvert=[inverted, *(False for _ in files[1:])], defaultvalue=fill, singleprecision=True,
     ).numpy()  # fmt: skip
     if interpolation == "nearest":
@@ -188,7 +188,7 @@ def linear(
     import ants
 
     ants.registration(
-        _to_ants(fixed), _to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
+        to_ants(fixed), to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
         aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
         aff_iterations=iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=_AFFINE_SMOOTHING,
     )  # fmt: skip
@@ -213,7 +213,8 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
     return max(found, key=found.__getitem__)
 
 
-def _to_ants(volume: Volume) -> Any:
+def to_ants(volume: Volume) -> Any:
+    """Make an image of ANTsPy, float32, geometry included."""
     import ants
 
     image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
