@@ -3,9 +3,9 @@
     python -m benchmarks.registration --pairs 2 --recipes balanced fast SyN:3 SyN:2 SyNCC:3
 
 Recipes of the project go by their name; one of ANTs is its type and the spacing in mm at which it works, from geometric
-centres laid together, its iterations as ANTsPy has them. CPU time has everything between images in memory and the MR and
-its label map on the CT's own grid; those of ANTs are warped as recipe `syn` does it. Pairs are phantoms of different
-people (`benchmarks/registration_pairs.py`); `--hard` moves, turns and cuts them.
+centres laid together, its iterations as ANTsPy has them. CPU time has everything between images in memory and the MR
+and its label map on the CT's own grid; those of ANTs are warped as recipe `syn` does it. Pairs are phantoms of
+different people (`benchmarks/registration_pairs.py`); `--hard` moves, turns and cuts them.
 """
 
 import argparse
@@ -25,13 +25,22 @@ from crossmodalnet.processes.parallel import run_parallel
 from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
 from crossmodalnet.registration.initialise import write_translation
 from crossmodalnet.registration.quality import deformation
-from crossmodalnet.registration.syn import SynSettings, Transform, to_ants, prepare_ct, prepare_mr
+from crossmodalnet.registration.syn import SynSettings, Transform, prepare_ct, prepare_mr, to_ants
 
 PROJECT = ("syn", "fast", "balanced", "thorough")
 # Of preset mmwhs before there were recipes.
 SYN = SynSettings("SyN", (100, 50, 10), (40, 20, 10))
 SYN_MM = 2.0
-HEAD = ("pair", "recipe", "CPU, s", "wall, s", "peak, GB", "Dice", *(s.abbreviation for s in STRUCTURES), "folded")
+HEAD = (
+    "pair",
+    "recipe",
+    "CPU, s",
+    "wall, s",
+    "peak, GB",
+    "Dice",
+    *(s.abbreviation for s in STRUCTURES),
+    "folded",
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,9 @@ def _plan(number: int, options: argparse.Namespace) -> PairPlan:
         )  # fmt: skip
     if options.hard:
         rng = np.random.default_rng([815, number])
-        plan = replace(plan, shift_mm=float(rng.uniform(0, 60)), turn_degrees=float(rng.uniform(0, 30)), codes=True)
+        plan = replace(
+            plan, shift_mm=float(rng.uniform(0, 60)), turn_degrees=float(rng.uniform(0, 30)), codes=True
+        )
         # A whole chest in the CT, or a MR of little more than the heart.
         if number % 3 == 1:
             plan = replace(plan, ct_size=(600, 560, 500), ct_spacing_mm=(0.6, 0.6, 0.6))
@@ -145,17 +156,31 @@ def _load(folder: Path, part: str) -> Volume:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=4, help="number of pairs")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument(
         "--recipes",
         nargs="+",
-        default=["fast", "balanced", "thorough", "SyN:3", "SyN:2", "antsRegistrationSyNQuick[s]:2", "SyNCC:3"],
+        default=[
+            "fast",
+            "balanced",
+            "thorough",
+            "SyN:3",
+            "SyN:2",
+            "antsRegistrationSyNQuick[s]:2",
+            "SyNCC:3",
+        ],
         help=f"recipes of the project ({', '.join(PROJECT)}) or TYPE:SPACING of ANTs",
     )
-    parser.add_argument("--hard", action="store_true", help="hearts moved, turned, in other orientations and views")
-    parser.add_argument("--spacing", type=float, help="voxels of this size, mm, in place of real ones: quicker pairs")
+    parser.add_argument(
+        "--hard", action="store_true", help="hearts moved, turned, in other orientations and views"
+    )
+    parser.add_argument(
+        "--spacing", type=float, help="voxels of this size, mm, in place of real ones: quicker pairs"
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="trials at once")
     return parser
 

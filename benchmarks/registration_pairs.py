@@ -76,13 +76,17 @@ def _scan_of(
     turned = rotation_matrix(_direction(geometry) * np.deg2rad(turn_degrees))
     shape = replace(shape, rotation=turned @ shape.rotation)
     is_ct = modality is Modality.CT
-    oblique = np.eye(3) if is_ct else rotation_matrix(_direction(geometry) * np.deg2rad(geometry.uniform(0, 8)))
+    oblique = (
+        np.eye(3) if is_ct else rotation_matrix(_direction(geometry) * np.deg2rad(geometry.uniform(0, 8)))
+    )
     size, spacing = (plan.ct_size, plan.ct_spacing_mm) if is_ct else (plan.mr_size, plan.mr_spacing_mm)
     heart = geometry.uniform((-60, -250, -400), (60, 60, 150))
     middle = heart + turned @ _HEART_MIDDLE_MM + shift_mm * _direction(geometry) + geometry.uniform(-4, 4, 3)
     axes = geometry.permutation(3) if plan.codes else np.arange(3)
     signs = geometry.choice([-1.0, 1.0], 3) if plan.codes else np.ones(3)
-    scan = _laid(np.array(size)[axes], oblique[:, axes] * signs * np.array(spacing)[axes], middle, heart, axes)
+    scan = _laid(
+        np.array(size)[axes], oblique[:, axes] * signs * np.array(spacing)[axes], middle, heart, axes
+    )
     if is_ct:
         image, labels = image_ct(looks, shape, scan, CT_PROTOCOLS[plan.scanner])
     else:

@@ -1,8 +1,9 @@
 """Where a registration starts when nothing is known: every translation, many rotations, by mutual information.
 
-The joint histogram of two images at all translations at once is a set of correlations, one for each pair of grey levels,
-which the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the distance of two
-hearts nor a field of view that ends half-way matters, as they do where centres of mass are laid together.
+The joint histogram of two images at all translations at once is a set of correlations, one for each pair of grey
+levels, which the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the
+distance of two hearts nor a field of view that ends half-way matters, as they do where centres of mass are laid
+together.
 """
 
 from dataclasses import dataclass

@@ -48,7 +48,9 @@ def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spac
     """Lay a lattice over a box, its middle in the box's middle."""
     shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm).astype(int), 8)
     middle = (low_mm + high_mm) / 2
-    return Lattice(middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm)
+    return Lattice(
+        middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm
+    )
 
 
 def sample(values: Tensor, places: Tensor) -> Tensor:
@@ -64,7 +66,9 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
     last = [max(n - 1, 1) for n in values.shape[1:]]
     # PyTorch wants the last axis first, from -1 to 1.
     scaled = torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)], dim=-1)
-    found = grid_sample(values[None], scaled[None], mode="bilinear", padding_mode="border", align_corners=True)
+    found = grid_sample(
+        values[None], scaled[None], mode="bilinear", padding_mode="border", align_corners=True
+    )
     return found[0]
 
 

@@ -129,8 +129,14 @@ def _uniform_cells(labels: NDArray[np.uint8]) -> Tensor:
     padded = np.pad(labels, (0, 1), mode="edge")
     least, most = padded, padded
     for axis in range(3):
-        ends = [np.take(least, range(padded.shape[axis] - 1), axis), np.take(least, range(1, padded.shape[axis]), axis)]
-        tops = [np.take(most, range(padded.shape[axis] - 1), axis), np.take(most, range(1, padded.shape[axis]), axis)]
+        ends = [
+            np.take(least, range(padded.shape[axis] - 1), axis),
+            np.take(least, range(1, padded.shape[axis]), axis),
+        ]
+        tops = [
+            np.take(most, range(padded.shape[axis] - 1), axis),
+            np.take(most, range(1, padded.shape[axis]), axis),
+        ]
         least, most = np.minimum(*ends), np.maximum(*tops)
     return torch.from_numpy(least == most)
 
@@ -161,7 +167,10 @@ def _applied(matrix: NDArray[np.float64], axes: list[NDArray[np.float64]]) -> Te
     i, j, k = axes
     planes = matrix[:3, 3, None, None] + matrix[:3, :1, None] * i[:, None] + matrix[:3, 1:2, None] * j
     lines = matrix[:3, 2, None] * k
-    return torch.from_numpy(planes.astype(np.float32))[..., None] + torch.from_numpy(lines.astype(np.float32))[:, None, None]
+    return (
+        torch.from_numpy(planes.astype(np.float32))[..., None]
+        + torch.from_numpy(lines.astype(np.float32))[:, None, None]
+    )
 
 
 def _inside(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -169,9 +178,7 @@ def _inside(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return ((places > -0.5) & (places < limits)).all(dim=0)
 
 
-def _region(
-    labels: Volume, grid: Grid, mapping: Mapping
-) -> tuple[tuple[slice, slice, slice], Volume] | None:
+def _region(labels: Volume, grid: Grid, mapping: Mapping) -> tuple[tuple[slice, slice, slice], Volume] | None:
     """The part of the grid where labelled voxels can come to lie, and the part of the label map that has them."""
     filled = np.nonzero(labels.data)
     if not filled[0].size:

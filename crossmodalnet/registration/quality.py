@@ -1,4 +1,4 @@
-"""How good a registration is: mutual information, the deformation, and the views; overlap of labels if there are any."""
+"""How good a registration is: mutual information, deformation, views; overlap of labels where there are any."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def shared_view(fixed: Volume, moving: Volume, transform: Transform) -> float:
     ones = Volume(np.ones_like(moving.data), moving.affine)
     seen = float((warp(ones, fixed.grid, transform.files, "linear").data > 0.5).mean())
     volumes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
-    return min(1.0, seen * volumes_mm3[0] / min(volumes_mm3))
+    return float(min(1.0, seen * volumes_mm3[0] / min(volumes_mm3)))
 
 
 def inverse_error_mm(path: Path, inverse: Path) -> float:
@@ -74,7 +74,8 @@ def inverse_error_mm(path: Path, inverse: Path) -> float:
     if not inside.any():
         return 0.0
     returned = [
-        ndimage.map_coordinates(back[..., axis], places[:, inside], order=1, mode="nearest") for axis in range(3)
+        ndimage.map_coordinates(back[..., axis], places[:, inside], order=1, mode="nearest")
+        for axis in range(3)
     ]
     return float(np.linalg.norm(forward[inside] + np.stack(returned, axis=-1), axis=-1).mean())
 

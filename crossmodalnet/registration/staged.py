@@ -109,9 +109,7 @@ def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) ->
 def _scenes(fixed: Volume, moving: Volume, affine: NDArray[np.float64], flow: Flow) -> list[Scene]:
     """Sample both images, affinely aligned, over what both show, at the spacing of each level."""
     low, high = _common_view(fixed, moving, affine)
-    return [
-        _scene(fixed, moving, affine, lattice_over(low, high, level.spacing_mm)) for level in flow.levels
-    ]
+    return [_scene(fixed, moving, affine, lattice_over(low, high, level.spacing_mm)) for level in flow.levels]
 
 
 def _scene(fixed: Volume, moving: Volume, affine: NDArray[np.float64], lattice: Lattice) -> Scene:

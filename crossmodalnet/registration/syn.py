@@ -184,7 +184,7 @@ def linear(
     start: Path,
     prefix: Path,
 ) -> Path:
-    """Register linearly, with Mattes mutual information, from the transform in `start`; gives the file of the result."""
+    """Register linearly, with Mattes mutual information, from the transform in `start`; give the result's file."""
     import ants
 
     ants.registration(

@@ -12,8 +12,9 @@ class RegisterParams(Section):
 
     recipe: Literal["syn", "fast", "balanced", "thorough"] = Field(
         "syn",
-        description="how a pair is registered; syn: ANTs by the keys transform to initialisations below; fast, balanced, "
-        "thorough: exhaustive search, affine, then local cross-correlation at 3, 2 or 1.5 mm, see docs/registration.md",
+        description="how a pair is registered; syn: ANTs by the keys transform to initialisations below; fast, "
+        "balanced, thorough: exhaustive search, affine, then local cross-correlation at 3, 2 or 1.5 mm, see "
+        "docs/registration.md",
     )
     transform: Literal["SyN", "SyNCC"] = Field(
         "SyN",

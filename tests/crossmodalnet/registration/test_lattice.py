@@ -61,7 +61,10 @@ def test_a_linear_field_is_the_same_on_another_lattice() -> None:
     matrix = torch.tensor([[0.1, 0.05, 0], [0, -0.1, 0.02], [0.03, 0, 0.2]])
 
     def in_voxels(lattice: Lattice) -> torch.Tensor:
-        world = lattice.indices() * lattice.spacing_mm + torch.from_numpy(lattice.low_mm).float()[:, None, None, None]
+        world = (
+            lattice.indices() * lattice.spacing_mm
+            + torch.from_numpy(lattice.low_mm).float()[:, None, None, None]
+        )
         return torch.einsum("ab,bijk->aijk", matrix, world) / lattice.spacing_mm
 
     torch.testing.assert_close(carry(in_voxels(old), old, new), in_voxels(new), atol=1e-4, rtol=0)
