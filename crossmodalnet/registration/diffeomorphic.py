@@ -25,6 +25,11 @@ from crossmodalnet.registration.lattice import (
 
 # Of images between 0 and 1: contrast of less than three per cent in a window is noise.
 _NOISE_FLOOR = 1e-3
+# Variances below this are errors of single precision.
+_ROUNDING = 1e-6
+# Longest vector of a step, before it is scaled, below which the images are taken to agree; single precision alone gives
+# a hundredth of it.
+_AGREED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: i
         for field, force in zip((to_fixed, to_moving), forces, strict=True):
             step = _hold_border(of_step(force * moving_here[1:]))
             longest = float(step.square().sum(dim=0).max().sqrt())
-            if longest == 0:
+            if longest < _AGREED:
                 return to_fixed, to_moving
             moved.append(of_field(compose(step * (flow.step / longest), field, indices)))
         to_fixed, to_moving = moved
@@ -132,10 +137,11 @@ def _forces(fixed: Tensor, moving: Tensor, window: Smoother) -> tuple[Tensor, Te
     products = torch.cat([fixed, moving, fixed * fixed, moving * moving, fixed * moving])
     mean_f, mean_m, square_f, square_m, product = window(products).split(1)
     f, m = fixed - mean_f, moving - mean_m
-    variance_f = (square_f - mean_f * mean_f).clamp(min=0) + _NOISE_FLOOR
-    variance_m = (square_m - mean_m * mean_m).clamp(min=0) + _NOISE_FLOOR
+    variance_f = (square_f - mean_f * mean_f).clamp(min=_ROUNDING)
+    variance_m = (square_m - mean_m * mean_m).clamp(min=_ROUNDING)
     covariance = product - mean_f * mean_m
-    weight = covariance / (variance_f * variance_m)
+    # Only the weight has the floor: images that are alike pull nothing, however faint they are.
+    weight = covariance / ((variance_f + _NOISE_FLOOR) * (variance_m + _NOISE_FLOOR))
     return (
         weight * (m - covariance / variance_f * f) * _gradient(fixed),
         weight * (f - covariance / variance_m * m) * _gradient(moving),
