@@ -135,7 +135,7 @@ def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: i
 def _forces(fixed: Tensor, moving: Tensor, window: Smoother) -> tuple[Tensor, Tensor]:
     """Directions in which the squared local correlation rises, for either image; `(3, i, j, k)` each."""
     products = torch.cat([fixed, moving, fixed * fixed, moving * moving, fixed * moving])
-    mean_f, mean_m, square_f, square_m, product = window(products).split(1)
+    mean_f, mean_m, square_f, square_m, product = (part[None] for part in window(products))
     f, m = fixed - mean_f, moving - mean_m
     variance_f = (square_f - mean_f * mean_f).clamp(min=_ROUNDING)
     variance_m = (square_m - mean_m * mean_m).clamp(min=_ROUNDING)

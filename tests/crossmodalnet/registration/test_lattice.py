@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -32,11 +34,10 @@ def test_sampling_is_scipys() -> None:
 
 
 @pytest.mark.parametrize(("zero", "mode"), [(True, "constant"), (False, "nearest")])
-def test_smoothing_is_scipys(zero: bool, mode: str) -> None:
+def test_smoothing_is_scipys(zero: bool, mode: Literal["constant", "nearest"]) -> None:
     values = np.random.default_rng(1).normal(size=(2, *SHAPE)).astype(np.float32)
     found = Smoother(SHAPE, gaussian_kernel(1.5), zero_past_border=zero)(torch.from_numpy(values)).numpy()
     expected = [ndimage.gaussian_filter(v, 1.5, mode=mode, radius=4) for v in values]
-    # scipy's radius of 1.5 voxels at three deviations is rounded to even, ours too: 4.
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
