@@ -7,7 +7,7 @@ from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.cropping.heart_box import FoundHeart, find_heart
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.align import AlignSettings, align
+from crossmodalnet.registration.align import AlignSettings, align, bring_image
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.registration.syn import Transform, warp
 
@@ -46,8 +46,7 @@ def register_scans(work: RegisterWork) -> Registered:
     found = align(work.ct, work.mr, work.settings, work.folder)
     if found.transform is None or found.quality is None:
         raise RuntimeError(f"the MR cannot be registered to the CT: {'; '.join(found.problems)}")
-    fill = float(work.mr.data.min())
-    moved = warp(work.mr, work.ct.grid, found.transform.files, "linear", fill=fill)
+    moved = bring_image(work.mr, work.ct.grid, found.transform, work.settings)
     return Registered(moved, found.transform, found.quality)
 
 

@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.quality import Quality, measure
 from crossmodalnet.registration.syn import (
     Initialisation,
@@ -15,9 +17,12 @@ from crossmodalnet.registration.syn import (
     estimate,
     prepare_ct,
     prepare_mr,
+    warp,
 )
 
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EMFILE)
+# `syn` follows the other settings; the named ones are settings of their own (`registration.staged`).
+RecipeChoice = Literal["syn", "fast", "balanced", "thorough"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class AlignSettings:
         initialisations: starts, in the order in which they are tried.
         min_gain: least rise of the pair's mutual information, nats; with less the next start is tried.
         seed: seed of the voxels at which the similarity is sampled, for `ANTS_RANDOM_SEED`.
+        recipe: `syn`: ANTs by the settings above; a named recipe takes `min_gain` and `seed` of them alone.
     """
 
     syn: SynSettings
@@ -37,6 +43,7 @@ class AlignSettings:
     initialisations: tuple[Initialisation, ...]
     min_gain: float
     seed: int
+    recipe: RecipeChoice = "syn"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
         settings: starts, transform, and what is good enough.
         folder: exists, receives the files of the transform in a folder of its own; whoever made it deletes it.
     """
+    if settings.recipe != "syn":
+        return _align_in_stages(ct, mr, settings, folder)
     spacing = settings.working_spacing_mm
     fixed, moving = prepare_ct(ct, spacing), prepare_mr(mr, spacing)
     problems: list[str] = []
@@ -89,3 +98,43 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
             problems.append(f"from {start}: mutual information changed by {gain:+.4f}")
         shutil.rmtree(scratch)
     return Alignment(None, None, settings.initialisations[-1], len(settings.initialisations), problems)
+
+
+def bring_image(mr: Volume, grid: Grid, transform: Transform, settings: AlignSettings) -> Volume:
+    """Bring the MR onto a grid in the CT's world, its least value outside its field of view; float32."""
+    fill = float(mr.data.min())
+    if settings.recipe == "syn":
+        return warp(mr, grid, transform.files, "linear", fill=fill)
+    from crossmodalnet.registration.mapping import map_image, read_mapping
+
+    return map_image(mr, grid, read_mapping(transform), fill)
+
+
+def bring_labels(labels: Volume, grid: Grid, transform: Transform, settings: AlignSettings) -> Volume:
+    """Bring the MR's label map onto a grid in the CT's world, background outside its field of view."""
+    if settings.recipe == "syn":
+        return warp(labels, grid, transform.files, "nearest")
+    from crossmodalnet.registration.mapping import map_labels, read_mapping
+
+    return map_labels(labels, grid, read_mapping(transform))
+
+
+def _align_in_stages(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alignment:
+    """Register by a named recipe: its search is exhaustive, so there is no second start."""
+    # PyTorch is imported where it is used: `syn` does without.
+    from crossmodalnet.registration.staged import AFFINE_SPACING_MM, estimate_in_stages, finest_mm
+
+    assert settings.recipe != "syn"
+    spacing = finest_mm(settings.recipe)
+    fixed, moving = prepare_ct(ct, spacing), prepare_mr(mr, spacing)
+    try:
+        transform = estimate_in_stages(fixed, moving, settings.recipe, folder)
+        coarse = [coarsen(image, max(AFFINE_SPACING_MM, spacing)) for image in (fixed, moving)]
+        quality = measure(coarse[0], coarse[1], transform, folder)
+    except (RuntimeError, ValueError, OSError) as error:
+        return Alignment(None, None, "search", 1, [f"recipe {settings.recipe}: {error}"])
+    gain = quality.mi_after - quality.mi_before
+    if gain < settings.min_gain:
+        problem = f"recipe {settings.recipe}: mutual information changed by {gain:+.4f}"
+        return Alignment(None, None, "search", 1, [problem])
+    return Alignment(transform, quality, "search", 1, [])

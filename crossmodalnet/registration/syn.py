@@ -68,11 +68,14 @@ class Transform:
         return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
 
     @property
+    def inverse_warp(self) -> Path | None:
+        """Displacement field of the way back, on the same grid as `warp`."""
+        return None if self.warp is None else self.warp.with_name("syn1InverseWarp.nii.gz")
+
+    @property
     def inverse_files(self) -> list[str]:
         """Files of the way back, from the moving to the fixed image's world, for `warp` with `inverted`."""
-        if self.warp is None:
-            return [str(self.affine)]
-        return [str(self.affine), str(self.warp.with_name("syn1InverseWarp.nii.gz"))]
+        return [str(self.affine)] if self.inverse_warp is None else [str(self.affine), str(self.inverse_warp)]
 
 
 def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
@@ -126,7 +129,7 @@ def _estimate(
     else:
         start = folder / "start.mat"
         write_translation(fixed, moving, initialisation, start)
-    affine = _linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
+    affine = linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
     # A start near the optimum is now and then left for a worse one by the coarse levels of the affine stage.
     if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [start]):
         affine = start
@@ -134,7 +137,7 @@ def _estimate(
         return Transform(affine, None)
     metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
     ants.registration(
-        _to_ants(fixed), _to_ants(moving), "SyNOnly", initial_transform=str(affine),
+        to_ants(fixed), to_ants(moving), "SyNOnly", initial_transform=str(affine),
         outprefix=str(folder / "syn"), syn_metric=metric, syn_sampling=sampling,
         reg_iterations=settings.iterations,
     )  # fmt: skip
@@ -174,13 +177,13 @@ def warp(
     """
     import ants
 
-    reference = _to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
+    reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
     with ExitStack() as stack:
         folders = {
             parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
         }
         warped = ants.apply_transforms(
-            reference, _to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
+            reference, to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
             _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],
             defaultvalue=fill, singleprecision=True,
         ).numpy()  # fmt: skip
@@ -189,18 +192,19 @@ def warp(
     return Volume(warped.astype(np.float32), grid.affine)
 
 
-def _linear(
-    kind: Literal["Affine", "Similarity"],
+def linear(
+    kind: Literal["Rigid", "Similarity", "Affine"],
     fixed: Volume,
     moving: Volume,
     iterations: tuple[int, int, int],
     start: Path,
     prefix: Path,
 ) -> Path:
+    """Register linearly, with Mattes mutual information, from the transform in `start`; give the result's file."""
     import ants
 
     ants.registration(
-        _to_ants(fixed), _to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
+        to_ants(fixed), to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
         aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
         aff_iterations=iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=_AFFINE_SMOOTHING,
     )  # fmt: skip
@@ -220,12 +224,13 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
         # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
-        aligned = _linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
+        aligned = linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
         found[aligned] = similarity(fixed, moving, [aligned])
     return max(found, key=found.__getitem__)
 
 
-def _to_ants(volume: Volume) -> Any:
+def to_ants(volume: Volume) -> Any:
+    """Make an image of ANTsPy, float32, geometry included."""
     import ants
 
     image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))

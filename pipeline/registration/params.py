@@ -10,6 +10,12 @@ from pipeline.common.params import IntTriple, Section
 class RegisterParams(Section):
     """Section `register`."""
 
+    recipe: Literal["syn", "fast", "balanced", "thorough"] = Field(
+        "syn",
+        description="how a pair is registered; syn: ANTs by the keys transform to initialisations below; fast, "
+        "balanced, thorough: exhaustive search, affine, then local cross-correlation at 3, 2 or 1.5 mm, see "
+        "docs/registration.md",
+    )
     transform: Literal["SyN", "SyNCC"] = Field(
         "SyN",
         description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
@@ -36,4 +42,16 @@ class RegisterParams(Section):
         0.0,
         description="least rise of a pair's mutual information, nats; a pair with less is retried, then "
         "stops the stage",
+    )
+    warn_folded_share: float = Field(
+        0.001, ge=0, le=1, description="share of folded voxels above which a pair is named"
+    )
+    warn_inverse_error_mm: float = Field(
+        1.0, ge=0, description="mean error of the inverse deformation above which a pair is named, mm"
+    )
+    warn_shared_view: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the smaller field of view below which, if the other shares no more, a pair is named",
     )

@@ -14,7 +14,7 @@ import psutil
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.align import align
+from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
@@ -26,6 +26,8 @@ from pipeline.registration.settings import align_settings
 DONE = "done.json"
 RESULTS = ("mr.nii.gz", "mr_label.nii.gz", "ct_label.nii.gz")
 PICTURE = "checkerboard.png"
+# Thresholds at which a pair is named; they change no result.
+WARNINGS = ("warn_folded_share", "warn_inverse_error_mm", "warn_shared_view")
 # Finer than the working grid, coarser than a real scan.
 _PICTURE_MM = 2.0
 
@@ -71,10 +73,11 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
     start = time.monotonic()
     ct, mr = read_image(task.ct), read_image(task.mr)
     with _scratch(folder) as scratch:
-        found = align(ct, mr, align_settings(task.params), scratch)
+        settings = align_settings(task.params)
+        found = align(ct, mr, settings, scratch)
         if found.transform is None or found.quality is None:
             return RegisterOutcome(folder, False, list(found.problems), False)
-        agreement = _write_warped(task, ct, mr, found.transform, folder)
+        agreement = _write_warped(task, ct, mr, found.transform, settings, folder)
         _write_picture(ct, mr, found.transform, folder / PICTURE)
     _finish(folder, found.attempts, found.initialisation, found.quality, agreement, time.monotonic() - start)
     return RegisterOutcome(folder, False, list(found.problems), True)
@@ -87,7 +90,7 @@ def read_record(folder: Path) -> dict[str, float | int | str]:
 
 
 def _key(task: RegisterTask) -> str:
-    params = task.params.model_dump()
+    params = task.params.model_dump(exclude=set(WARNINGS))
     files = [task.ct, task.ct_label, task.mr, task.mr_label]
     return fingerprint(
         params, files, code_fingerprint("pipeline.registration.register_pair"), version("antspyx")
@@ -95,17 +98,17 @@ def _key(task: RegisterTask) -> str:
 
 
 def _write_warped(
-    task: RegisterTask, ct: Volume, mr: Volume, transform: Transform, folder: Path
+    task: RegisterTask, ct: Volume, mr: Volume, transform: Transform, settings: AlignSettings, folder: Path
 ) -> float | None:
     """Write the warped MR and the label maps; returns the mean Dice of the two, None where one is lacking."""
-    write_image(folder / "mr.nii.gz", warp(mr, ct.grid, transform.files, "linear", fill=float(mr.data.min())))
+    write_image(folder / "mr.nii.gz", bring_image(mr, ct.grid, transform, settings))
     ct_label = read_label_map(task.ct_label) if task.ct_label else None
     if ct_label:
         write_label_map(folder / "ct_label.nii.gz", ct_label)
     if task.mr_label is None:
         return None
     grid = ct_label.grid if ct_label else ct.grid
-    mr_label = warp(read_label_map(task.mr_label), grid, transform.files, "nearest")
+    mr_label = bring_labels(read_label_map(task.mr_label), grid, transform, settings)
     write_label_map(folder / "mr_label.nii.gz", mr_label)
     if ct_label is None:
         return None

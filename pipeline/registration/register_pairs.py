@@ -10,6 +10,7 @@ from pipeline.cases.pairs import Pair
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import whole_folder
+from pipeline.registration.implausible import implausible
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (
     PICTURE,
@@ -30,7 +31,7 @@ COST = CaseCost(base_mb=400, bytes_per_voxel=40)
 
 COLUMNS = (
     "pair", "role", "attempts", "initialisation", "mi_before", "mi_after", "label_dice",
-    "negative_jacobian_share", "largest_displacement_mm", "seconds",
+    "negative_jacobian_share", "largest_displacement_mm", "inverse_error_mm", "shared_view", "seconds", "warning",
 )  # fmt: skip
 
 
@@ -74,8 +75,11 @@ def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) 
                 shutil.copyfile(folders[pair.name] / name, folder / name)
 
 
-def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
-    """Write the quality table and the checkerboards; the label Dice of test pairs is left out."""
+def write_quality(pairs: list[Pair], folders: dict[str, Path], params: RegisterParams, target: Path) -> None:
+    """Write the quality table and the checkerboards, and name pairs beyond the thresholds of `params`.
+
+    The label Dice of test pairs is left out.
+    """
     rows = []
     with whole_folder(target) as new:
         (new / "checkerboards").mkdir()
@@ -83,7 +87,9 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> 
             record = read_record(folders[pair.name])
             if pair.role == "test":
                 record["label_dice"] = ""
-            rows.append({"pair": pair.name, "role": pair.role, **record})
+            if warning := implausible(record, params):
+                logger.warning("%s: registration: %s; look at its checkerboard", pair.name, warning)
+            rows.append({"pair": pair.name, "role": pair.role, **record, "warning": warning})
             picture = new / "checkerboards" / f"{pair.name}.png"
             shutil.copyfile(folders[pair.name] / PICTURE, picture)
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(new / "pairs.csv", index=False)

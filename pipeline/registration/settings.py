@@ -13,4 +13,5 @@ def align_settings(params: RegisterParams) -> AlignSettings:
         initialisations=tuple(params.initialisations),
         min_gain=params.min_gain,
         seed=params.seed,
+        recipe=params.recipe,
     )

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.affine_file import write_affine
 from crossmodalnet.registration.initialise import write_translation
-from crossmodalnet.registration.quality import deformation, measure
+from crossmodalnet.registration.quality import deformation, inverse_error_mm, measure, shared_view
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr
 
 
@@ -52,3 +54,29 @@ def test_before_is_with_centres_aligned_whatever_the_start(
     )
     assert bad.mi_before == good.mi_before == good.mi_after > bad.mi_after
     assert (good.negative_jacobian_share, good.largest_displacement_mm) == (0, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_error_of_an_inverse_is_what_is_left(turned: bool, tmp_path: Path) -> None:
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    if turned:
+        affine[:3, :3] = Rotation.from_euler("xyz", [30, 20, 10], degrees=True).as_matrix() @ affine[:3, :3]
+    # x -> 0.8 x and back by 1.25, exactly; doing nothing on the way back leaves the displacement.
+    there = _field(tmp_path / "there.nii.gz", -0.2 * np.eye(3), affine)
+    back = _field(tmp_path / "back.nii.gz", 0.25 * np.eye(3), affine)
+    nothing = _field(tmp_path / "nothing.nii.gz", np.zeros((3, 3)), affine)
+    assert inverse_error_mm(there, back) == pytest.approx(0, abs=1e-5)
+    assert inverse_error_mm(there, nothing) > 1
+
+
+def test_the_shared_view_is_of_the_smaller_image(tmp_path: Path) -> None:
+    large = Volume(np.ones((20, 20, 20), np.float32), np.diag([4.0, 4, 4, 1]))
+    small = Volume(np.ones((10, 20, 20), np.float32), np.diag([4.0, 4, 4, 1]))
+    for shift, expected in ((0.0, 1.0), (20.0, 0.5)):
+        matrix = np.eye(4)
+        matrix[0, 3] = shift
+        write_affine(matrix, tmp_path / "a.mat")
+        # The small image covers 0 to 36 mm; shifted, the part that the large one shows is half of it.
+        assert shared_view(large, small, Transform(tmp_path / "a.mat", None)) == pytest.approx(
+            expected, abs=0.11
+        )

@@ -67,7 +67,7 @@ def _run(pairs: list[Pair], top: Path, work: Path) -> Path:
         patch.setenv("DVC_ROOT", str(work))
         folders = register_pairs(pairs, REGISTER)
         write_registered(pairs, folders, top / "registered")
-        write_quality(pairs, folders, top / "qc")
+        write_quality(pairs, folders, REGISTER, top / "qc")
         (top / "cropped").mkdir(parents=True)
         crop_pairs(pairs, CROP, top / "registered", top / "cropped").to_csv(top / "crop_qc.csv", index=False)
     return top

@@ -1,0 +1,128 @@
+"""Where a registration starts when nothing is known: every translation, many rotations, by mutual information.
+
+The joint histogram of two images at all translations at once is a set of correlations, one for each pair of grey
+levels, which the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the
+distance of two hearts nor a field of view that ends half-way matters, as they do where centres of mass are laid
+together.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+from scipy.spatial.transform import Rotation
+
+from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.volume import Volume
+
+_SPACING_MM = 10.0
+_NUM_LEVELS = 6
+# About each axis and each diagonal of the cube; the registration that follows turns by half as much.
+_TURN_DEGREES = 22.0
+# Share of the smaller image that must lie within the other one.
+_LEAST_OVERLAP = 0.4
+# Nats; what images share that show nothing is an error of single precision.
+_LEAST_INFORMATION = 1e-3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rigid map that makes two images alike.
+
+    Attributes:
+        matrix: 4x4, from the fixed to the moving image's world, RAS mm.
+        similarity: mutual information in what both images show, nats.
+    """
+
+    matrix: NDArray[np.float64]
+    similarity: float
+
+
+@dataclass(frozen=True)
+class _View:
+    """An image on a lattice that is turned with the patient: grey levels, `(levels, i, j, k)`, and its first voxel."""
+
+    levels: NDArray[np.float32]
+    low_mm: NDArray[np.float64]
+
+
+def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[Candidate]:
+    """Find the rigid maps of highest mutual information, best first, by trying all translations.
+
+    Args:
+        fixed: prepared image, 0 to 1.
+        moving: prepared image, 0 to 1.
+        num_candidates: most maps to give; of neighbouring translations with the same rotation only the best counts.
+    """
+    fixed, moving = coarsen(fixed, _SPACING_MM), coarsen(moving, _SPACING_MM)
+    middles = _middle(fixed), _middle(moving)
+    still = _view(fixed, np.eye(3), middles[0])
+    turns = _rotations()
+    views = [_view(moving, turn, middles[1]) for turn in turns]
+    # As large as both images side by side, so that nothing wraps round onto the other end.
+    size = [
+        fft.next_fast_len(n + max(view.levels.shape[1 + axis] for view in views) - 1, real=True)
+        for axis, n in enumerate(still.levels.shape[1:])
+    ]
+    spectrum = fft.rfftn(still.levels, size, axes=(1, 2, 3))
+    least = _LEAST_OVERLAP * min(still.levels.sum(), views[0].levels.sum())
+    found: list[Candidate] = []
+    for turn, view in zip(turns, views, strict=True):
+        scores = _mutual_information(spectrum, view, size, float(least))
+        peaks = (scores == ndimage.maximum_filter(scores, 5, mode="wrap")) & (scores > _LEAST_INFORMATION)
+        for place in np.argwhere(peaks):
+            shift = np.where(place < still.levels.shape[1:], place, place - size)
+            offset = view.low_mm - still.low_mm - shift * _SPACING_MM
+            matrix = np.eye(4)
+            matrix[:3, :3] = turn
+            matrix[:3, 3] = middles[1] + turn @ (offset - middles[0])
+            found.append(Candidate(matrix, float(scores[tuple(place)])))
+    return sorted(found, key=lambda candidate: -candidate.similarity)[:num_candidates]
+
+
+def _mutual_information(
+    spectrum: NDArray[np.complex64], view: _View, size: list[int], least: float
+) -> NDArray[np.float32]:
+    """Mutual information at every translation, `size`; 0 where the images share less than `least` voxels."""
+    other = np.conj(fft.rfftn(view.levels, size, axes=(1, 2, 3)))
+    joint = np.stack([fft.irfftn(level * other, size, axes=(1, 2, 3)) for level in spectrum])
+    joint = np.maximum(joint, 0)  # (levels, levels, *size)
+    count = joint.sum(axis=(0, 1))
+    joint /= np.maximum(count, 1)
+    entropy = [_entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0)), _entropy(joint.reshape(-1, *size))]
+    return np.where(count >= least, entropy[0] + entropy[1] - entropy[2], 0)
+
+
+def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(-(shares * np.log(shares + 1e-9)).sum(axis=0))
+
+
+def _view(image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64]) -> _View:
+    """Sample an image where `turn` takes a lattice around its middle, and sort its values into levels."""
+    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in image.data.shape]))).T
+    places = turn.T @ (image.grid.to_world(corners) - middle[:, None])
+    low, high = places.min(axis=1), places.max(axis=1)
+    shape = np.maximum(np.ceil((high - low) / _SPACING_MM - 1e-6).astype(int), 1)
+    low = (low + high) / 2 - _SPACING_MM * (shape - 1) / 2
+    points = np.indices(shape).reshape(3, -1) * _SPACING_MM + low[:, None]
+    index = image.grid.to_index(turn @ points + middle[:, None])
+    inside = ((index > -0.5) & (index < np.array(image.data.shape)[:, None] - 0.5)).all(axis=0)
+    values = ndimage.map_coordinates(image.data, index, order=1, mode="nearest")
+    level = np.clip((values * _NUM_LEVELS).astype(int), 0, _NUM_LEVELS - 1)
+    levels = np.stack([(level == number) & inside for number in range(_NUM_LEVELS)])
+    return _View(levels.reshape(_NUM_LEVELS, *shape).astype(np.float32), low)
+
+
+def _rotations() -> list[NDArray[np.float64]]:
+    """No rotation, and one about each axis and each diagonal of a cube, either way."""
+    axes = [np.array(way, float) for way in product((-1, 0, 1), repeat=3) if np.abs(way).sum() in (1, 3)]
+    angle = np.deg2rad(_TURN_DEGREES)
+    turns = [Rotation.from_rotvec(angle * axis / np.linalg.norm(axis)).as_matrix() for axis in axes]
+    return [np.eye(3), *turns]
+
+
+def _middle(image: Volume) -> NDArray[np.float64]:
+    """Middle of the grid, `(3,)` in RAS mm."""
+    return image.grid.to_world((np.array(image.data.shape)[:, None] - 1) / 2)[:, 0]

@@ -1,0 +1,140 @@
+"""Fields and images on lattices along the world's axes, as tensors: sampling, smoothing, inversion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from crossmodalnet.imaging.volume import Grid
+
+# Iterations of the inversion, and the share of each correction that is made: damped, it also converges where the
+# field is steep.
+_INVERSIONS = 25
+_DAMPING = 0.7
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """An isotropic lattice along world x, y, z.
+
+    Attributes:
+        low_mm: `(3,)` centre of the first voxel.
+        shape: voxels along x, y, z, at least 2 each.
+        spacing_mm: distance of neighbours.
+    """
+
+    low_mm: NDArray[np.float64]
+    shape: tuple[int, int, int]
+    spacing_mm: float
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice as a grid of a volume."""
+        affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
+        affine[:3, 3] = self.low_mm
+        return Grid(self.shape, affine)
+
+    def indices(self) -> Tensor:
+        """Voxel indices `(3, i, j, k)`, float32."""
+        axes = [torch.arange(n, dtype=torch.float32) for n in self.shape]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spacing_mm: float) -> Lattice:
+    """Lay a lattice over a box, its middle in the box's middle."""
+    shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm).astype(int), 8)
+    middle = (low_mm + high_mm) / 2
+    return Lattice(
+        middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm
+    )
+
+
+def sample(values: Tensor, places: Tensor) -> Tensor:
+    """Interpolate linearly; beyond the border lies the border's value.
+
+    Args:
+        values: `(c, i, j, k)`.
+        places: `(3, a, b, d)` indices into the last three axes of `values`.
+
+    Returns:
+        `(c, a, b, d)`.
+    """
+    last = [max(n - 1, 1) for n in values.shape[1:]]
+    # PyTorch wants the last axis first, from -1 to 1.
+    scaled = torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)], dim=-1)
+    found = grid_sample(
+        values[None], scaled[None], mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return found[0]
+
+
+def compose(first: Tensor, second: Tensor, indices: Tensor) -> Tensor:
+    """Displacement of `first` and then `second`, `(3, i, j, k)` each in voxels."""
+    return first + sample(second, indices + first)
+
+
+def invert(field: Tensor, indices: Tensor) -> Tensor:
+    """Invert a displacement `(3, i, j, k)` in voxels by damped fixed-point iterations."""
+    inverse = -field
+    for _ in range(_INVERSIONS):
+        inverse = inverse - _DAMPING * compose(inverse, field, indices)
+    return inverse
+
+
+def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:
+    """Bring a displacement in voxels of one lattice to another one, in its voxels."""
+    ratio = new.spacing_mm / old.spacing_mm
+    start = torch.from_numpy((new.low_mm - old.low_mm) / old.spacing_mm).float()
+    return sample(field, new.indices() * ratio + start[:, None, None, None]) / ratio
+
+
+class Smoother:
+    """A separable filter with a symmetric kernel, as a product with a band matrix along each axis.
+
+    Past the border, the border's value goes on, or 0.
+
+    Args:
+        shape: of what is filtered.
+        kernel: weights, of odd number.
+        past_border: what lies past the border.
+    """
+
+    def __init__(self, shape: Sequence[int], kernel: NDArray[np.float64], *, zero_past_border: bool) -> None:
+        self._bands = [_band(n, kernel, zero_past_border) for n in shape]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Filter the last three axes of `(c, i, j, k)`."""
+        c, i, j, k = values.shape
+        first, second, third = self._bands
+        values = values @ third.T
+        values = second @ values
+        return (first @ values.reshape(c, i, j * k)).reshape(c, i, j, k)
+
+
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
+    """Weights of a Gaussian of `sigma` voxels, cut at three of them."""
+    radius = max(1, round(3 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return np.asarray(weights / weights.sum())
+
+
+def mean_kernel(radius: int) -> NDArray[np.float64]:
+    """Weights of a mean over `2 radius + 1` voxels."""
+    return np.full(2 * radius + 1, 1 / (2 * radius + 1))
+
+
+def _band(n: int, kernel: NDArray[np.float64], zero_past_border: bool) -> Tensor:
+    band = np.zeros((n, n))
+    radius = len(kernel) // 2
+    for offset, weight in zip(range(-radius, radius + 1), kernel, strict=True):
+        rows = np.arange(n)
+        columns = rows + offset
+        inside = (columns >= 0) & (columns < n)
+        if zero_past_border:
+            rows, columns = rows[inside], columns[inside]
+        np.add.at(band, (rows, np.clip(columns, 0, n - 1)), weight)
+    return torch.from_numpy(band).float()

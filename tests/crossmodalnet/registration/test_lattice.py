@@ -1,0 +1,77 @@
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from crossmodalnet.registration.lattice import (
+    Lattice,
+    Smoother,
+    carry,
+    compose,
+    gaussian_kernel,
+    invert,
+    lattice_over,
+    mean_kernel,
+    sample,
+)
+
+SHAPE = (9, 12, 10)
+
+
+def _indices() -> torch.Tensor:
+    return Lattice(np.zeros(3), SHAPE, 1.0).indices()
+
+
+def test_sampling_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=SHAPE).astype(np.float32)
+    places = rng.uniform(-2, 12, (3, 4, 5, 6)).astype(np.float32)
+    found = sample(torch.from_numpy(values)[None], torch.from_numpy(places))[0]
+    expected = ndimage.map_coordinates(values, places, order=1, mode="nearest")
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("zero", "mode"), [(True, "constant"), (False, "nearest")])
+def test_smoothing_is_scipys(zero: bool, mode: Literal["constant", "nearest"]) -> None:
+    values = np.random.default_rng(1).normal(size=(2, *SHAPE)).astype(np.float32)
+    found = Smoother(SHAPE, gaussian_kernel(1.5), zero_past_border=zero)(torch.from_numpy(values)).numpy()
+    expected = [ndimage.gaussian_filter(v, 1.5, mode=mode, radius=4) for v in values]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_means_over_windows_are_scipys() -> None:
+    values = np.random.default_rng(2).normal(size=(1, *SHAPE)).astype(np.float32)
+    found = Smoother(SHAPE, mean_kernel(2), zero_past_border=False)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found[0], ndimage.uniform_filter(values[0], 5, mode="nearest"), atol=1e-5)
+
+
+def test_a_field_then_its_inverse_is_nothing() -> None:
+    i, j, k = _indices()
+    bump = torch.exp(-((i - 4) ** 2 + (j - 6) ** 2 + (k - 5) ** 2) / 6)
+    field = torch.stack([1.2 * bump, -0.8 * bump, 0.5 * bump])
+    inverse = invert(field, _indices())
+    assert float(compose(inverse, field, _indices()).abs().max()) < 1e-3
+    # The other way round linear interpolation of a narrow bump leaves its error.
+    assert float(compose(field, inverse, _indices()).abs().mean()) < 0.02
+
+
+def test_a_linear_field_is_the_same_on_another_lattice() -> None:
+    old, new = Lattice(np.array([0.0, 0, 0]), (9, 9, 9), 4.0), Lattice(np.array([6.0, 5, 7]), (8, 8, 8), 2.0)
+    matrix = torch.tensor([[0.1, 0.05, 0], [0, -0.1, 0.02], [0.03, 0, 0.2]])
+
+    def in_voxels(lattice: Lattice) -> torch.Tensor:
+        world = (
+            lattice.indices() * lattice.spacing_mm
+            + torch.from_numpy(lattice.low_mm).float()[:, None, None, None]
+        )
+        return torch.einsum("ab,bijk->aijk", matrix, world) / lattice.spacing_mm
+
+    torch.testing.assert_close(carry(in_voxels(old), old, new), in_voxels(new), atol=1e-4, rtol=0)
+
+
+def test_a_lattice_lies_over_its_box() -> None:
+    lattice = lattice_over(np.array([-10.0, 0, 5]), np.array([30.0, 50, 45]), 4.0)
+    assert lattice.shape == (10, 13, 10)
+    np.testing.assert_allclose(lattice.grid.to_world(np.array([[4.5], [6], [4.5]])).ravel(), (10, 25, 25))

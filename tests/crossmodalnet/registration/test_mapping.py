@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.registration.affine_file import read_affine, write_affine
+from crossmodalnet.registration.lattice import Lattice
+from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping, write_field
+from crossmodalnet.registration.syn import Transform, warp
+
+TURN = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
+
+
+@pytest.fixture
+def transform(tmp_path: Path) -> Transform:
+    """A bump of 6 mm, then a turn and a shift."""
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = TURN * 1.05, (3, -4, 2)
+    write_affine(affine, tmp_path / "affine.mat")
+    lattice = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
+    i, j, k = lattice.indices()
+    bump = torch.exp(-((i - 10) ** 2 + (j - 10) ** 2 + (k - 10) ** 2) / 18)
+    write_field(tmp_path / "warp.nii.gz", torch.stack([6 * bump, -4 * bump, 3 * bump]), lattice)
+    return Transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz")
+
+
+def _blocks() -> Volume:
+    """Two blocks in an oblique grid."""
+    labels = np.zeros((30, 28, 26), np.uint8)
+    labels[8:16, 9:20, 8:18] = 1
+    labels[16:24, 9:20, 8:18] = 4
+    affine = np.eye(4)
+    affine[:3, :3] = TURN.T * 2.5
+    affine[:3, 3] = -affine[:3, :3] @ (14.5, 13.5, 12.5)
+    return Volume(labels, affine)
+
+
+GRID = Grid((50, 46, 44), np.array([[0, 0, 1.5, -33], [1.5, 0, 0, -36], [0, -1.5, 0, 34], [0, 0, 0, 1.0]]))
+
+
+def test_images_come_as_by_ants(transform: Transform) -> None:
+    labels = _blocks()
+    image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)
+    ours = map_image(image, GRID, read_mapping(transform), fill=-9.0).data
+    ants = warp(image, GRID, transform.files, "linear", fill=-9.0).data
+    both = (ours != -9) & (ants != -9)
+    assert both.mean() > 0.4
+    np.testing.assert_allclose(ours[both], ants[both], atol=0.02)
+    assert ((ours == -9) != (ants == -9)).mean() < 0.03  # half a voxel at the border
+
+
+def test_labels_come_as_by_ants(transform: Transform) -> None:
+    ours = map_labels(_blocks(), GRID, read_mapping(transform))
+    ants = warp(_blocks(), GRID, transform.files, "nearest")
+    assert ours.data.dtype == np.uint8
+    for index in (1, 4):
+        a, b = ours.data == index, ants.data == index
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.98
+
+
+def test_no_label_is_no_label(transform: Transform) -> None:
+    empty = Volume(np.zeros((9, 9, 9), np.uint8), np.eye(4))
+    assert not map_labels(empty, GRID, read_mapping(transform)).data.any()
+
+
+def test_an_affine_map_comes_back_from_its_file(tmp_path: Path) -> None:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = TURN * 0.9, (30, -20, 11)
+    write_affine(matrix, tmp_path / "a.mat")
+    np.testing.assert_allclose(read_affine(tmp_path / "a.mat"), matrix, atol=1e-5)
+
+
+def test_an_affine_transform_has_no_field(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must have a warp"):
+        read_mapping(Transform(tmp_path / "a.mat", None))
