@@ -66,7 +66,7 @@ def test_too_little_memory(undisturbed: Reference, copy: Path, name: str) -> Non
 
     done = stage(undisturbed, copy, name, limit)
     if done.returncode == 0:
-        assert results(copy).keys() == before.keys()
+        assert results(copy).keys() >= before.keys()
         return
     assert results(copy) == before
     # Where C++ cannot go on it aborts the process; what Python sees of it is one line.
