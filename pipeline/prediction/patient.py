@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
+from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.compute.devices import find_device
 from pipeline.prediction.origin import Origin, PatientScans
@@ -80,9 +80,9 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
             logger.info("%s: %s (%.0f s)", scans.name, step, spent)
             return
         if not estimated:
-            logger.info("%s: about %s on this machine", scans.name, duration(spent + left_s))
+            logger.info("%s: about %s on this machine", scans.name, time_in_words(spent + left_s))
             estimated = True
-        logger.info("%s: %s (%.0f s, about %s left)", scans.name, step, spent, duration(left_s))
+        logger.info("%s: %s (%.0f s, about %s left)", scans.name, step, spent, time_in_words(left_s))
 
     with unzipped(scans) as at:
         try:
@@ -112,17 +112,6 @@ def _in_a_line(message: str) -> str:
     """Join the first lines of what pydantic says of a card: which field, and what is wrong with it."""
     lines = [line.strip() for line in message.splitlines() if "further information" not in line]
     return ": ".join(filter(None, lines[:3]))
-
-
-def duration(seconds: float) -> str:
-    """Say how long something takes, no more exactly than an estimate is.
-
-    >>> duration(3.2), duration(68.0), duration(130.0), duration(2000.0)
-    ('5 s', '70 s', '2 min', '33 min')
-    """
-    if seconds < 60:
-        return f"{5 * max(1, math.ceil(seconds / 5))} s"
-    return f"{10 * round(seconds / 10)} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _by_their_names(message: str, scans: PatientScans, at: PatientScans) -> str:
