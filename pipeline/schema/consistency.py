@@ -45,11 +45,6 @@ def _adaptation(params: Params) -> list[str]:
             f"adaptations = {params.adaptations} have no effect while adapt.enabled is false: set it, or adaptations "
             "to []"
         )
-    if adapt.enabled and adapt.target.source != "mmwhs" and (adapt.target.path or adapt.target.urls):
-        found.append(
-            f"adapt.target.path and urls have no effect while adapt.target.source is {adapt.target.source}: set source "
-            "to mmwhs, or path to null and urls to []"
-        )
     if adapt.enabled and params.losses.cmif:
         found.append("losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false")
     if adapt.enabled and (others := [name for name in params.models if name != OURS]):

@@ -41,11 +41,6 @@ def test_a_value_without_effect_is_named(sections: dict[str, Any], told: str) ->
     assert line.startswith(told)
 
 
-def test_a_path_of_the_target_that_is_not_read_is_refused() -> None:
-    [line] = contradictions(changed(adapt={"enabled": True, "target": {"path": "/hearts"}}))
-    assert line.startswith("adapt.target.path and urls have no effect while adapt.target.source is phantom")
-
-
 def test_a_network_that_is_trained_may_be_set() -> None:
     params = changed(network={"mednext": {"size": "b"}})
     assert without_effect(params.model_copy(update={"models": ["crossmodalnet", "mednext"]})) == []
