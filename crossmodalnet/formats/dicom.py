@@ -1,14 +1,21 @@
 """A DICOM series in a folder, read as one volume, or refused: a slice that lacks would bend the heart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from crossmodalnet.formats.itk_image import from_itk, header_reader, last_line, read_itk
+from crossmodalnet.formats.itk_image import (
+    MODALITY_TAG,
+    from_itk,
+    header_reader,
+    last_line,
+    read_itk,
+    tag_of,
+)
 from crossmodalnet.formats.kept_locale import kept_locale
 from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage
 
@@ -43,9 +50,10 @@ def read_dicom_series(
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(file) for file in files])
     try:
-        return from_itk(reader.Execute())
+        found = from_itk(reader.Execute())
     except RuntimeError as error:
         raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+    return replace(found, modality=tag_of(header_reader(files[0], "dicom"), MODALITY_TAG))
 
 
 @dataclass(frozen=True)
@@ -112,12 +120,7 @@ def _of_series(folder: Path, uid: str) -> list[Path]:
 
 def _described(uid: str, files: Sequence[Path]) -> _Series:
     header = header_reader(files[0], "dicom")
-    number, modality, description = (
-        "".join(c for c in header.GetMetaData(tag) if c.isprintable()).strip()
-        if header.HasMetaDataKey(tag)
-        else ""
-        for tag in ("0020|0011", "0008|0060", "0008|103e")
-    )
+    number, modality, description = (tag_of(header, tag) for tag in ("0020|0011", MODALITY_TAG, "0008|103e"))
     return _Series(uid, number, modality, description, len(files))
 
 

@@ -1,5 +1,6 @@
 """One SimpleITK image, read within limits and turned into what the checks of NIfTI files look at."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,9 @@ from crossmodalnet.imaging.untrusted import DEFLATE_LIMIT, MAX_VOXELS, Untrusted
 
 # SimpleITK guesses the format by content, HDF5 and others among them; these read what their names say.
 READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
+MODALITY_TAG = "0008|0060"
+# Headers of NRRD and MetaImage are some dozens of lines of text.
+MAX_HEADER_BYTES = 2**16
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -42,9 +46,37 @@ def read_itk(path: Path, kind: str, max_voxels: int = MAX_VOXELS) -> UntrustedIm
             f"voxels have {reader.GetNumberOfComponents()} components (colour, vectors?), not one"
         )
     try:
-        return from_itk(reader.Execute())
+        found = from_itk(reader.Execute())
     except RuntimeError as error:
         raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+    if kind == "dicom":
+        return replace(found, modality=tag_of(reader, MODALITY_TAG))
+    if says_orientation(path, kind):
+        return found
+    note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
+    return replace(found, notes=(*found.notes, note), says_orientation=False)
+
+
+def says_orientation(path: Path, kind: str) -> bool:
+    """Tell whether the header of a NRRD or MetaImage file says how its axes lie in the patient.
+
+    Args:
+        path: path of the file, whose header begins it.
+        kind: `nrrd` or `metaimage`.
+    """
+    with path.open("rb") as file:
+        head = file.read(MAX_HEADER_BYTES)
+    if kind == "nrrd":
+        lines = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].lower()
+        return b"\nspace:" in lines and b"\nspace directions:" in lines
+    lines = b"\n" + head.partition(b"ElementDataFile")[0]
+    return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
+
+
+def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
+    """Give the printable text of a DICOM tag, empty where there is none."""
+    text = header.GetMetaData(tag) if header.HasMetaDataKey(tag) else ""
+    return "".join(c for c in text if c.isprintable()).strip()
 
 
 def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:

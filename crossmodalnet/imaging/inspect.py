@@ -92,7 +92,8 @@ def inspect_file(
             found, structures, is_whole = _label_problems(untrusted.image, codes)
         else:
             found = _image_problems(untrusted.image, modality)
-        problems += [ImageProblem("warning", note, _NOTE_REMEDY) for note in untrusted.notes]
+        notes = untrusted.notes if modality is None else untrusted.notes_as(modality.name)
+        problems += [ImageProblem("warning", note, _NOTE_REMEDY) for note in notes]
         problems += found
         digest = "" if kind == "label" else _digest(untrusted.image)
     except (ValueError, OSError) as error:

@@ -34,12 +34,20 @@ class UntrustedImage:
         pixdim_mm: the three spacings as the header has them (nibabel repairs zeros and signs), mm.
         notes: what the header does not say or says twice, and what was assumed, a sentence each.
         says_orientation: whether the header says how the scan lies in the patient.
+        modality: modality that the header names, as DICOM has it (`CT`, `MR` ...); empty where it names none.
     """
 
     image: Any
     pixdim_mm: NDArray[np.float64]
     notes: tuple[str, ...] = ()
     says_orientation: bool = True
+    modality: str = ""
+
+    def notes_as(self, modality: str) -> tuple[str, ...]:
+        """The notes, and one where the header names another modality than the user, `CT` or `MR`."""
+        if not self.modality or self.modality == modality:
+            return self.notes
+        return (*self.notes, f"DICOM says that it is {self.modality}: taken as {modality}, as it was given")
 
 
 def is_gzip(path: Path) -> bool:

@@ -51,7 +51,7 @@ def as_noted_volume(
     try:
         if isinstance(scan, str | os.PathLike):
             found = read_scan(Path(scan), series=series, modality=modality.name)
-            return _checked(*_of_untrusted(found)), found.notes
+            return _checked(*_of_untrusted(found)), found.notes_as(modality.name)
         return _checked(*_parts(scan)), ()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

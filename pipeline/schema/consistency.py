@@ -62,6 +62,22 @@ def without_effect(params: Params) -> list[str]:
     """Name values that were changed and do nothing as the others stand: allowed, since a switch turns them off."""
     adapt = params.adapt
     found = []
+    standard = Params()
+    trained = {*params.models, *params.tune.models}
+    for name in NETWORKS:
+        if name not in trained and getattr(params.network, name) != getattr(standard.network, name):
+            found.append(
+                f"network.{name} is set, but {name} is in neither models nor tune.models: it is not trained"
+            )
+    if params.data.source != "phantom" and params.data.phantom != standard.data.phantom:
+        found.append(f"data.phantom is set, but data.source is {params.data.source}: no phantom is made")
+    other = "seconds" if params.train.budget == "epochs" else "epochs"
+    if getattr(params.train, other) != getattr(standard.train, other):
+        found.append(f"train.{other} is set, but train.budget is {params.train.budget}")
+    if adapt.enabled and adapt.scenario != "cohort" and adapt.target != standard.adapt.target:
+        found.append(
+            f"adapt.target is set, but adapt.scenario is {adapt.scenario}: its target is the cohort itself"
+        )
     if not adapt.enabled and (adapt.target.path or adapt.target.urls or adapt.target.source != "phantom"):
         found.append("adapt.target is set, but adapt.enabled is false: nothing is adapted")
     if params.tune.models and params.tune.learning_rates and not set(params.tune.models) & set(params.models):

@@ -207,3 +207,41 @@ def test_pipes_are_not_waited_for(image: sitk.Image, series: WriteSeries, tmp_pa
     os.mkfifo(folder / "b.dcm")
     with pytest.raises(ValueError, match=r"holds b\.dcm, which is no regular file"):
         read_scan(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a.nrrd", ("space:", "space directions:", "space origin:")),
+        ("a.nhdr", ("space:", "space directions:", "space origin:")),
+        ("a.mha", ("TransformMatrix",)),
+        ("a.mhd", ("TransformMatrix",)),
+    ],
+)
+def test_a_header_that_says_nothing_of_orientation_is_told(
+    name: str, lines: tuple[str, ...], image: sitk.Image, tmp_path: Path
+) -> None:
+    path = written(image, tmp_path / name)
+    assert read_scan(path).says_orientation
+    assert read_scan(path).notes == ()
+    end = b"\n\n" if name.startswith("a.n") else b"ElementDataFile"
+    head, separator, rest = path.read_bytes().partition(end)
+    kept = [line for line in head.split(b"\n") if not line.startswith(tuple(text.encode() for text in lines))]
+    path.write_bytes(b"\n".join(kept) + separator + rest)
+    found = read_scan(path)
+    assert not found.says_orientation
+    assert found.notes == (
+        "says nothing of orientation: axes assumed to run to the patient's left, back and head",
+    )
+    assert nib.aff2axcodes(found.image.affine) == ("L", "P", "S")
+
+
+@pytest.mark.parametrize("num_slices", [1, 6])
+def test_the_modality_of_dicom_is_compared_with_what_the_scan_is_said_to_be(
+    num_slices: int, image: sitk.Image, series: WriteSeries, tmp_path: Path
+) -> None:
+    folder = series(tmp_path / "scan", image[:, :, :num_slices], t00080060="MR")
+    found = read_scan(folder)
+    assert found.modality == "MR"
+    assert found.notes_as("MR") == ()
+    assert found.notes_as("CT") == ("DICOM says that it is MR: taken as CT, as it was given",)
