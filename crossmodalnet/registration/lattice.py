@@ -98,7 +98,7 @@ class Smoother:
     Past the border, the border's value goes on, or 0.
 
     Args:
-        shape: of what is filtered.
+        shape: voxels per axis of what is filtered.
         kernel: weights, of odd number.
         past_border: what lies past the border.
     """

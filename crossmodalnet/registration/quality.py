@@ -63,7 +63,7 @@ def inverse_error_mm(path: Path, inverse: Path) -> float:
 
     Args:
         path: NIfTI `(i, j, k, 1, 3)` as in `deformation`.
-        inverse: likewise.
+        inverse: path of the inverse field, likewise.
     """
     forward, affine = _read_field(path)
     back, _ = _read_field(inverse)

@@ -90,6 +90,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ct, mr = (Volume(label.data.astype(np.float32) * 10, WORKING.affine) for _ in range(2))
         Path("data/cropped").mkdir(exist_ok=True)
         write_cropped(Path("data/cropped", name), CroppedCase(name, ct, mr, label, NATIVE))
+    Path("models/mine/seed0").mkdir(parents=True)
+    Path("models/mine/seed0/card.json").write_text("{}", "utf-8")
     model = SimpleNamespace(network=FromBrightness(), card=card_of())
     monkeypatch.setattr(model_folder, "load_model", lambda folder: {Path("models/mine/seed0"): model}[folder])
     return names

@@ -20,6 +20,10 @@ class AdaptationSettings:
         betti_every: interval, in steps that see the target, between looks at Betti numbers.
         map_dim: largest dimension of the map of feature and class before it is randomised.
         width: channels of the discriminators.
+
+    >>> import crossmodalnet
+    >>> crossmodalnet.AdaptationSettings(width=16).conditional_by
+    'discriminator'
     """
 
     cap: float = 1.0

@@ -4,7 +4,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Grid
-from crossmodalnet.prediction import restore
+from crossmodalnet.segmentation import restore
 from crossmodalnet.segmentation.restore import restore_labels
 
 WORKING = Grid((12, 14, 10), np.diag([3.0, 3.0, 3.0, 1.0]))

@@ -263,10 +263,10 @@ def test_the_time_it_takes_is_told_before_the_work(tmp_path: Path, caplog: pytes
         one_patient(tmp_path, Telling())
     told = [line.partition(" (")[0] for line in caplog.messages[:5]]
     assert told == [
-        "p: reading", "p: about 70 s on this machine", "p: search for the heart", "p: network", "p: writing",
+        "p: reading", "p: about 68 s on this machine", "p: search for the heart", "p: network", "p: writing",
     ]  # fmt: skip
-    assert "about 70 s left" in caplog.messages[2]
-    assert "about 5 s left" in caplog.messages[3]
+    assert "about 68 s left" in caplog.messages[2]
+    assert "about 3 s left" in caplog.messages[3]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from crossmodalnet.adaptation.terms.registry import TERMS
-from pipeline.adaptation.params import AdaptParams
+from pipeline.adaptation.params import TERMS, AdaptParams
 from pipeline.adaptation.variants import ADAPTATIONS
 from pipeline.common.errors import DataError, InterruptedRunError, UsageError
 from pipeline.compute.distributed import Processes
