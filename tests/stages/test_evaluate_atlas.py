@@ -119,7 +119,7 @@ def test_evaluate_twice_gives_the_same_bytes(project: list[str]) -> None:
         files = sorted(p for top in ("evaluation", "metrics") for p in Path(top).rglob("*") if p.is_file())
         contents.append({file: file.read_bytes() for file in files})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == len(project) + 5
+    assert len(contents[0]) == len(project) + 6
 
 
 def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
@@ -220,7 +220,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
     record = {"scenario": "cohort", "source": None, "target": roles}
     Path("data/target/domain.json").write_text(json.dumps(record))
     folder = Path("models/mine/seed0")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for epoch in (1, 4):
         candidate_file(folder, epoch).touch()
     card = card_of(adaptation={"variant": None}, best_epoch=4)
