@@ -17,6 +17,7 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.prediction.recipe import Recipe
+from crossmodalnet.prediction.windows import STEP, Window, refusal
 from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 
 SEARCH = "search for the heart"
@@ -127,19 +128,24 @@ def network_seconds(
     mirror: str = "",
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Time each network on a window of half the edge, and give what all windows will take.
+    """Time each network on a window of half the edge, or a whole one where it takes no other; give what all will take.
 
     A device whose memory does not suffice for that counts as 0: what it will take, nobody knows.
     """
     total = 0.0
     for model in models:
         window = model.card.patch_size
-        half = [max(16, n // 2) for n in window]
+        x, y, z = (max(STEP, STEP * round(n / (2 * STEP))) for n in window)
+        half: Window = (x, y, z)
+        size = window if refusal(model.network, half) else half
         device = next((parameter.device for parameter in model.network.parameters()), torch.device("cpu"))
-        image = torch.zeros(1, 2, *half, device=device)
+        image = torch.zeros(1, 2, *size, device=device)
         try:
             with torch.inference_mode():
-                model.network(image)  # what is prepared once is not counted
+                if size == half:
+                    model.network(
+                        image
+                    )  # what is prepared once is not counted; of a whole window it is little
                 _wait(device)
                 start = clock()
                 model.network(image)
@@ -148,7 +154,7 @@ def network_seconds(
             if not is_out_of_memory(error):
                 raise
             return 0.0
-        one = (clock() - start) * math.prod(window) / math.prod(half)
+        one = (clock() - start) * math.prod(window) / math.prod(size)
         total += one * num_windows(recipe.size, window, recipe.overlap) * len(mirrorings(mirror))
     return total
 

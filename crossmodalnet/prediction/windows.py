@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.segmentation.segment import is_out_of_memory, segment
@@ -63,13 +63,25 @@ def segment_within_memory(
         # Not in the handler: the error holds what the device's memory is full of.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if (smaller := _halved(window)) == window:
+        smaller = _halved(window)
+        if smaller == window or refusal(model.network, smaller):
+            # With `offsets: static` a network of ours sees windows of one size alone.
             raise MemoryError(
                 f"the network does not fit into the memory of its device, even with windows of {_text(window)} "
-                "voxels: free some, or use the CPU"
+                "voxels, the smallest that it takes: free some, or use the CPU"
             )
         say(f"memory is short: windows of {_text(smaller)} voxels in place of {_text(window)}")
         window = smaller
+
+
+def refusal(network: nn.Module, size: Window) -> str:
+    """Say why a network does not take inputs of a size, empty where it does; only ours refuses any."""
+    try:
+        if check := getattr(network, "check_size", None):
+            check(size)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _halved(window: Window) -> Window:

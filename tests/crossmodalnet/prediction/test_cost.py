@@ -12,6 +12,7 @@ from monai.inferers.utils import _get_scan_interval, dense_patch_slices
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.prediction import cost
 from crossmodalnet.prediction.recipe import Recipe
@@ -114,3 +115,13 @@ def test_the_clock_learns_from_the_steps_so_far_within_bounds() -> None:
     clock = cost.Clock({"a": 10.0, "b": 20.0}, now=times.__next__)
     clock.left("a")
     assert clock.left("b") == 80
+
+
+def test_a_network_that_takes_one_size_alone_is_timed_with_that() -> None:
+    options = {
+        "channels": 12,
+        "heads": (2, 2),
+    }  # offsets: static, as in the paper and in the default pipeline
+    network = build_network("crossmodalnet", options, patch_size=(40, 40, 40)).eval()
+    card: Any = SimpleNamespace(patch_size=(40, 40, 40))
+    assert cost.network_seconds([LoadedModel(network, card)], RECIPE) > 0

@@ -105,3 +105,18 @@ def test_mirrorings_are_all_sets_of_the_axes() -> None:
     for wrong in ("w", "xx", "X"):
         with pytest.raises(ValueError, match="mirror must be letters of xyz"):
             mirrorings(wrong)
+
+
+class Tied(Hungry):
+    """Takes inputs of one size, as a network with static offsets."""
+
+    def check_size(self, size: tuple[int, ...]) -> None:
+        if size != (96, 64, 40):
+            raise ValueError("offsets: static ties the network to inputs of (96, 64, 40) voxels")
+
+
+def test_a_network_that_takes_one_size_alone_has_no_smaller_window() -> None:
+    network = Tied(fits=1000)
+    with pytest.raises(MemoryError, match="windows of 96 x 64 x 40 voxels, the smallest that it takes"):
+        segment_within_memory(model(network), IMAGE, 0.5)
+    assert set(network.seen) == {(96, 64, 40)}
