@@ -23,7 +23,7 @@ def largest_shift_mm(a: Grid, b: Grid) -> float:
     >>> largest_shift_mm(Grid((2, 2, 2), np.eye(4)), Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
     2.0
     """
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape])).reshape(3, -1)
+    corners = a.corners()
     return float(np.linalg.norm(a.to_world(corners) - b.to_world(corners), axis=0).max())
 
 
@@ -63,8 +63,7 @@ def shear_degrees(grid: Grid) -> float:
 def covering_grid(grid: Grid) -> Grid:
     """Lay a right-angled grid over all voxels of a sheared one: nearest axes, same spacings, more voxels."""
     straight = right_angled(grid)
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1)
-    places = straight.to_index(grid.to_world(corners))
+    places = straight.to_index(grid.to_world(grid.corners()))
     low = np.floor(places.min(axis=1) + 1e-6)
     shape = np.ceil(places.max(axis=1) - 1e-6) - low + 1
     affine = straight.affine.copy()

@@ -1,6 +1,7 @@
 """A volume: voxels and where they lie in the patient."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,16 @@ class Grid:
         """Tell whether both grids have the same voxels, corners agreeing within `tolerance_mm`."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1)
+        corners = self.corners()
         return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
+
+    def corners(self, beyond: float = 0.0) -> NDArray[np.float64]:
+        """Give the indices of the eight corners, `(3, 8)`: centres of the outermost voxels, or `beyond` further out.
+
+        >>> Grid((2, 3, 4), np.eye(4)).corners(0.5)[:, [0, -1]].tolist()
+        [[-0.5, 1.5], [-0.5, 2.5], [-0.5, 3.5]]
+        """
+        return np.array(list(product(*[(-beyond, n - 1 + beyond) for n in self.shape]))).T
 
     def to_world(self, indices: NDArray[Any]) -> NDArray[np.float64]:
         """Map voxel indices `(3, n)` to world coordinates `(3, n)` in mm."""

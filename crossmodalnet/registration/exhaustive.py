@@ -101,8 +101,7 @@ def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _view(image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64]) -> _View:
     """Sample an image where `turn` takes a lattice around its middle, and sort its values into levels."""
-    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in image.data.shape]))).T
-    places = turn.T @ (image.grid.to_world(corners) - middle[:, None])
+    places = turn.T @ (image.grid.to_world(image.grid.corners(0.5)) - middle[:, None])
     low, high = places.min(axis=1), places.max(axis=1)
     shape = np.maximum(np.ceil((high - low) / _SPACING_MM - 1e-6).astype(int), 1)
     low = (low + high) / 2 - _SPACING_MM * (shape - 1) / 2

@@ -4,7 +4,6 @@ Recipes differ in how far the last stage goes. Everything is by intensities; no 
 """
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -140,8 +139,7 @@ def _common_view(
     """Box along the world's axes around all that both images show, in the fixed image's world, mm."""
     boxes = []
     for image, back in ((fixed, np.eye(4)), (moving, np.linalg.inv(affine))):
-        corners = np.array(list(product(*[(-0.5, n - 0.5) for n in image.data.shape]))).T
-        world = back[:3, :3] @ image.grid.to_world(corners) + back[:3, 3:]
+        world = back[:3, :3] @ image.grid.to_world(image.grid.corners(0.5)) + back[:3, 3:]
         boxes.append((world.min(axis=1), world.max(axis=1)))
     low = np.maximum(boxes[0][0], boxes[1][0])
     high = np.minimum(boxes[0][1], boxes[1][1])

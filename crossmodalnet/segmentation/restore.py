@@ -1,7 +1,5 @@
 """From class probabilities on the working grid back to a label map on the original grid."""
 
-from itertools import product
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,8 +51,7 @@ def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Gr
 
 def _native_box(working: Grid, native: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last-plus-one native voxel that can lie in the working grid's field of view."""
-    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in working.shape]))).T
-    indices = native.to_index(working.to_world(corners))
+    indices = native.to_index(working.to_world(working.corners(0.5)))
     start = np.clip(np.floor(indices.min(axis=1)), 0, native.shape).astype(np.int64)
     stop = np.clip(np.ceil(indices.max(axis=1)) + 1, start, native.shape).astype(np.int64)
     return start, stop
