@@ -21,7 +21,9 @@ def scratch_folder() -> Iterator[Path]:
     """Give an empty folder of a plain path, removed at the end; those that killed processes left are removed too."""
     base = _base()
     remove_stale(base)
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=base) as folder:
+    prefix = f"{PREFIX}{os.getpid()}-"
+    # A process of ours that ends at the same moment may still write there.
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=base, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from crossmodalnet.processes.scratch import scratch_folder
 
 # Reads until the pipe to the process that started it is closed, which the system does however that one ends. Workers
 # that end at the same moment may still write: hence several rounds.
@@ -22,17 +23,17 @@ for _ in range(50):
 
 @contextmanager
 def kept_scratch() -> Iterator[Path]:
-    """Give an empty folder below the system's temporary one; a small process of its own removes it if need be."""
-    with TemporaryDirectory(prefix="crossmodalnet-", ignore_cleanup_errors=True) as folder:
+    """Give a scratch folder as elsewhere; should this process be killed, a small one of its own removes it at once."""
+    with scratch_folder() as folder:
         # In a session of its own, so that Ctrl-C leaves it to its work.
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _KEEPER, folder],
+            [sys.executable, "-I", "-S", "-c", _KEEPER, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            yield Path(folder)
+            yield folder
         finally:
             assert keeper.stdin is not None
             keeper.stdin.close()
