@@ -142,10 +142,8 @@ def network_seconds(
         image = torch.zeros(1, 2, *size, device=device)
         try:
             with torch.inference_mode():
-                if size == half:
-                    model.network(
-                        image
-                    )  # what is prepared once is not counted; of a whole window it is little
+                if size == half:  # what is prepared once is not counted; of a whole window it is little
+                    model.network(image)
                 _wait(device)
                 start = clock()
                 model.network(image)

@@ -25,13 +25,13 @@ def what_is_lacking(error: BaseException) -> str | None:
         if isinstance(one, OSError) and one.errno in _NOT_ALLOWED:
             return f"not allowed to write or read{_where(one)} ({one.strerror}): change permissions, or run elsewhere"
         if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
-            return "not enough memory: close other programs, or set register.workers and train.devices to 1"
+            return "not enough memory: close other programs, or set runtime.workers and train.devices to 1"
         if isinstance(one, OSError) and one.errno in _TOO_MANY:
             return f"too many open files or processes ({one.strerror}): raise the limits (`ulimit -n`, `ulimit -u`)"
         if isinstance(one, BrokenProcessPool):
             return (
                 "a worker process was killed, most often for want of memory: close other programs, or set "
-                "register.workers to 1; what was finished is kept"
+                "runtime.workers to 1; what was finished is kept"
             )
         text = str(one).lower()
         if any(words in text for words in _WORDS):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from pipeline.common.errors import UsageError
+from pipeline.common.outputs import write_json
 from pipeline.common.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.common.work import work_folder
 
@@ -153,10 +154,7 @@ def note_written(folder: Path) -> None:
         known = sizes.setdefault(path.name, [])
         if (size := path.stat().st_size) not in known:
             known.append(size)
-    target = work_folder("download", "record") / WRITTEN
-    temporary = target.with_suffix(".partial")
-    temporary.write_text(json.dumps(sizes), "utf-8")
-    temporary.replace(target)
+    write_json(work_folder("download", "record") / WRITTEN, sizes)
 
 
 def _written(top: Path) -> dict[str, list[int]]:
