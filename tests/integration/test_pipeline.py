@@ -55,6 +55,7 @@ def test_repro_again_runs_nothing(smoke: Clone) -> None:
     assert "up to date" in output
 
 
+@pytest.mark.stress
 def test_an_experiment_and_back(smoke: Clone) -> None:
     first = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))
     rate = re.search(r"^  lr: (\S+)", (smoke.folder / "params.yaml").read_text("utf-8"), re.M)
@@ -218,6 +219,7 @@ def test_bad_parameters_stop_the_stage_with_code_2(smoke: Clone, tmp_path: Path)
         params.write_text(text)
 
 
+@pytest.mark.stress
 def test_a_cohort_in_an_output_is_never_deleted_by_repro(smoke: Clone, tmp_path: Path) -> None:
     """Whatever the way that data.path takes to it."""
     smoke.run("git", "clone", "-q", ".", str(tmp_path / "clone"))

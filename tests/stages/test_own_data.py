@@ -260,7 +260,8 @@ def test_a_bad_table_is_told_with_its_row_and_nothing_is_written(
     errors = [line for line in told.splitlines() if line.startswith("error")]
     assert any(row in line and what in line for line in errors), told
     assert not list((project.folder / "data").rglob("*"))
-    assert project.run("data", "check", expect=3).count(what)
+    if name == next(iter(BAD)):  # the two commands ask the same function
+        assert project.run("data", "check", expect=3).count(what)
 
 
 @pytest.mark.slow

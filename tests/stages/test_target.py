@@ -57,6 +57,7 @@ def test_off_needs_neither_torch_nor_ants(top: Path) -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.stress
 def test_a_phantom_of_another_scanner(top: Path) -> None:
     source = PhantomParams(num_labelled=3, num_unlabelled=0, ct_spacing_mm=6.0, mr_spacing_mm=6.0)
     subjects = gather_cohort(top / "data/raw", DataParams(phantom=source))

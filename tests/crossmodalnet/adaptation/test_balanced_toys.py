@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import mean
 
+import pytest
+
 from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing
 from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
 from tests.crossmodalnet.adaptation.toys import TOYS
@@ -75,6 +77,7 @@ def balanced(toy: str, swapped: bool, mode: Balancing, alpha: float) -> Found:
     )
 
 
+@pytest.mark.stress
 def test_the_default_sharpness_weakens_adversaries_and_a_large_one_switches_them_off() -> None:
     default, sharp = (balanced("two Gaussians", True, "paper", alpha) for alpha in (0.5, 8.0))
     assert 0.5 < default.adversaries_over_labels < 0.9
@@ -83,6 +86,7 @@ def test_the_default_sharpness_weakens_adversaries_and_a_large_one_switches_them
     assert sharp.recovered < 0.4
 
 
+@pytest.mark.stress
 def test_minus_the_discriminators_loss_switches_the_labels_off_instead() -> None:
     sharp = balanced("rotated clusters", False, "paper", 4.0)
     assert sharp.adversaries_over_labels > 100

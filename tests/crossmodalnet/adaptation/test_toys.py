@@ -10,6 +10,8 @@ from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accur
 from tests.crossmodalnet.adaptation.toys import TOYS
 
 SEEDS = range(3)
+# The harder one in every run; both where time is given.
+SHIFTED = ["rotated clusters", pytest.param("two Gaussians", marks=pytest.mark.stress)]
 
 
 @cache
@@ -34,12 +36,12 @@ def test_the_source_alone_fails_and_labels_of_the_target_would_do(toy: str) -> N
     assert accuracy(toy, "target labels") > 0.98
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize("toy", SHIFTED)
 def test_jada_recovers_most_of_the_gap_under_label_shift(toy: str) -> None:
     assert recovered(toy, "JADA") >= 0.8
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize("toy", SHIFTED)
 def test_marginal_alignment_does_where_classes_keep_their_shares_and_does_not_where_they_shift(
     toy: str,
 ) -> None:

@@ -10,7 +10,12 @@ from pipeline.training.networks import NETWORKS
 
 # Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
 BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
-SIZES = [(40, 56, 48), (64, 64, 64), pytest.param((96, 80, 112), marks=pytest.mark.stress)]
+SIZES = [
+    ((40, 56, 48), 1),
+    ((40, 56, 48), 2),
+    ((64, 64, 64), 1),
+    *(pytest.param(*more, marks=pytest.mark.stress) for more in [((64, 64, 64), 2), ((96, 80, 112), 1)]),
+]
 
 
 def build(name, patch_size=(40, 40, 40), **changes):
@@ -26,8 +31,7 @@ def test_every_network_has_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize(("size", "batch"), SIZES)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, batch):
     network = build(name, size).train()

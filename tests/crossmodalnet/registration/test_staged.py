@@ -31,7 +31,9 @@ def _pair(
     return (*ct, *(Volume(volume.data, world @ volume.affine) for volume in mr))
 
 
-@pytest.mark.parametrize(("shift_mm", "degrees", "codes"), [(0, 0, LPS), (45, 28, PIR)])
+@pytest.mark.parametrize(
+    ("shift_mm", "degrees", "codes"), [pytest.param(0, 0, LPS, marks=pytest.mark.stress), (45, 28, PIR)]
+)
 def test_hearts_meet_wherever_they_lie_without_folds(
     scan: Callable[..., Any],
     centred: Callable[..., Any],

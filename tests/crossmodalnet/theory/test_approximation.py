@@ -67,7 +67,13 @@ def test_random_images_are_standardised_and_targets_too():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stem": "linear"}, {"joins": "conv", "deep_supervision": True}], ids=str
+    "options",
+    [
+        {},
+        pytest.param({"stem": "linear"}, marks=pytest.mark.stress),
+        {"joins": "conv", "deep_supervision": True},
+    ],
+    ids=str,
 )
 def test_training_brings_the_errors_down(make_subject, options):
     config = small_config(make_subject(**options).config, 6, 1)

@@ -23,7 +23,7 @@ def stages(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cmif", [0.0, 0.1])
+@pytest.mark.parametrize("cmif", [pytest.param(0.0, marks=pytest.mark.stress), 0.1])
 def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
     from stages.train import main
 
@@ -45,7 +45,7 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
     pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
     """Terms are of each process's own samples, so they differ a little; what is supervised hardly does."""
     from stages.train import main

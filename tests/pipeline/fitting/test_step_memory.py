@@ -24,7 +24,7 @@ def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
         assert (live.now, live.peak) == (0, 800)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_count_is_what_a_process_grows_by(checkpointing: bool) -> None:
     """An independent measurement: the resident memory of a process that takes the step."""

@@ -116,6 +116,7 @@ def test_the_peak_is_found_after_the_memory_is_free_again():
     assert 60 < (gauge.peak() - before) / 2**20 < 100
 
 
+@pytest.mark.stress
 def test_memory_is_that_of_live_tensors(work):
     """In processes of their own, as a stage has it: the heap of one that has computed before has holes."""
     train = work.train.model_copy(update={"patch_size": (48, 48, 48)})

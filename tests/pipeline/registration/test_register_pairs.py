@@ -121,7 +121,7 @@ def test_finished_pairs_are_reused_after_a_kill_and_nothing_changes(
     pd.testing.assert_frame_equal(*tables)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_other_test_subjects_change_nothing_of_the_others(raw: Path, first: Path, tmp_path: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     pairs = _pairs(tmp_path / "raw")
@@ -171,6 +171,7 @@ def test_without_labels_the_same_mr_and_no_label_files(
     assert "label_dice" not in read_record(folder)
 
 
+@pytest.mark.stress
 def test_pairs_that_cannot_be_registered_are_named_after_the_others_are_done(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,7 +32,7 @@ def test_labelled_subjects_have_roles_and_others_train(write_cohort: WriteCohort
     assert len(pairs) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_no_byte_of_the_cases_depends_on_a_label(
     project: Path, write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +53,7 @@ def test_no_byte_of_the_cases_depends_on_a_label(
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.stress
 def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Path) -> None:
     manifest = project / "data/raw/manifest.csv"
     bare = [

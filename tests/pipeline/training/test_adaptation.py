@@ -68,6 +68,7 @@ def test_terms_and_figures_are_in_the_curves(adapted):
     assert sorted(f.name for f in folder.glob("epoch*")) == [f"epoch000{n}.safetensors" for n in (1, 2, 3)]
 
 
+@pytest.mark.stress
 def test_before_it_starts_training_is_of_the_source_alone(adapted, set_params):
     set_params(adapt={**ON, "start": 0.5}, validate_every=1, epochs=4)
     _train()
@@ -106,6 +107,7 @@ def test_source_images_take_on_the_targets_intensities(adapted, set_params):
     assert first[0] != first[1]
 
 
+@pytest.mark.stress
 def test_labels_of_the_target_can_be_deleted(adapted, cohort):
     before = _digest(_train())
     shutil.rmtree(cohort / "data/target_labels")
@@ -113,6 +115,7 @@ def test_labels_of_the_target_can_be_deleted(adapted, cohort):
     assert _digest(_train()) == before
 
 
+@pytest.mark.stress
 def test_images_of_the_target_matter(adapted, cohort):
     before = _digest(_train())["weights.safetensors"]
     shutil.rmtree(cohort / "data/target/target/p")
@@ -120,7 +123,7 @@ def test_images_of_the_target_matter(adapted, cohort):
     assert _digest(_train())["weights.safetensors"] != before
 
 
-@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.stress), 2])
 def test_resumed_in_the_middle_of_an_epoch_it_gives_the_same_bytes(
     adapted, cohort, monkeypatch, set_params, every
 ):
@@ -161,6 +164,7 @@ def test_supervised_trains_on_the_targets_labels(adapted, cohort):
         _train("supervised")
 
 
+@pytest.mark.stress
 def test_other_variants_change_what_they_say(adapted):
     whole = AdaptParams(**ON)
     for name in set(ADAPTATIONS) - {"source_only", "supervised"}:

@@ -130,6 +130,7 @@ def test_curves_leave_out_what_was_not_recorded(adapted: Artefacts) -> None:
     assert set(adaptation_figures.TERMS) == set(TERMS)
 
 
+@pytest.mark.stress
 def test_a_page_has_the_section_only_with_an_adaptation(adapted: Artefacts) -> None:
     overlays = draw_overlays(adapted, PARAMS)
     page, off = (render(shown, PARAMS, overlays) for shown in (adapted, replace(adapted, adaptation=None)))

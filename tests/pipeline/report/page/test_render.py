@@ -194,6 +194,7 @@ def test_shared_subject_is_reported(page: str, other_page: str) -> None:
     assert "subjects in more than one role" not in page
 
 
+@pytest.mark.stress
 def test_page_is_written_whole_and_the_same_every_time(made: Path, tmp_path: Path) -> None:
     artefacts = gather(["crossmodalnet"], [], [0], "phantom", made)
     page = render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
