@@ -59,9 +59,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(folder / "report", artefacts, ReportParams())
 
 
-@pytest.fixture(params=[1280, 420], ids=["screen", "phone"])
-def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
-    """The open page; asking for anything but the file, or any error on the console, fails the test."""
+@pytest.fixture(scope="module", params=[1280, 420], ids=["screen", "phone"])
+def opened(
+    request: pytest.FixtureRequest, browser: Browser, report: Path
+) -> Iterator[tuple[Page, list[str]]]:
+    """The page, opened once for all tests, and what goes wrong while it is: an error, a file asked for."""
     opened = browser.new_page(viewport={"width": request.param, "height": 900})
     troubles: list[str] = []
 
@@ -79,8 +81,17 @@ def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iter
     )
     opened.on("pageerror", lambda error: troubles.append(str(error)))
     opened.goto(report.as_uri(), wait_until="load")
-    yield opened
+    yield opened, troubles
     opened.close()
+
+
+@pytest.fixture
+def page(opened: tuple[Page, list[str]]) -> Iterator[Page]:
+    """The page as it opens, all details closed; what goes wrong on it fails the test."""
+    found, troubles = opened
+    found.evaluate("document.querySelectorAll('details').forEach(element => element.open = false)")
+    found.evaluate("window.scrollTo(0, 0); history.replaceState(null, '', ' ')")
+    yield found
     assert troubles == []
 
 
