@@ -46,7 +46,8 @@ def of_size(volume: Volume, shape: tuple[int, int, int]) -> Volume:
     affine = volume.affine.copy()
     affine[:3, :3] *= own / counts
     affine[:3, 3] = volume.grid.to_world(((own / counts - 1) / 2)[:, None])[:, 0]
-    return resample(volume, Grid(tuple(int(n) for n in counts), affine), "linear", float(volume.data.min()))
+    x, y, z = (int(n) for n in counts)
+    return resample(volume, Grid((x, y, z), affine), "linear", float(volume.data.min()))
 
 
 def measure(predictor: Predictor, ct: Volume, mr: Volume) -> dict[str, float]:
