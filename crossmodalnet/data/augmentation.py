@@ -4,7 +4,6 @@ There are no flips: a mirrored heart is another anatomy (situs inversus).
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,51 +22,9 @@ from monai.transforms.utils import create_grid
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.displacement import Displacement, origins
 from crossmodalnet.imaging.missing import MR
-
-
-@dataclass(frozen=True)
-class AugmentationSettings:
-    """How much is changed, and how often.
-
-    Attributes:
-        affine_probability: probability of rotation, scaling and shift together, 0 to 1.
-        rotation_degrees: largest rotation about each axis.
-        scale: largest relative change of size per axis.
-        shift_voxels: largest shift per axis.
-        elastic_probability: probability of a free-form deformation, 0 to 1.
-        elastic_spacing_voxels: spacing of its control points.
-        elastic_voxels: largest displacement of a control point per axis.
-        intensity_probability: probability of each of the changes of intensity, for each modality on its own, 0 to 1.
-        gamma: range of exponents.
-        contrast: largest relative change of the intensity scale.
-        brightness: largest change of intensity; the images range from 0 to 1.
-        noise: largest standard deviation of added noise.
-        smoothing_voxels: largest standard deviation of the blur.
-        bias_field: largest coefficient of the MR's multiplicative field (its logarithm).
-        displacement_probability: probability of a rigid displacement of the MR of a pair against its CT, 0 to 1.
-        displacement_voxels: largest shift of it; the length is drawn uniformly.
-        displacement_degrees: largest rotation of it; the angle is drawn uniformly.
-    """
-
-    affine_probability: float
-    rotation_degrees: float
-    scale: float
-    shift_voxels: float
-    elastic_probability: float
-    elastic_spacing_voxels: float
-    elastic_voxels: float
-    intensity_probability: float
-    gamma: tuple[float, float]
-    contrast: float
-    brightness: float
-    noise: float
-    smoothing_voxels: float
-    bias_field: float
-    displacement_probability: float
-    displacement_voxels: float
-    displacement_degrees: float
 
 
 class Augmenter:

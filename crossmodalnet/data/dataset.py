@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop
+from crossmodalnet.data.augmentation import Augmenter, centre_crop
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.displacement import Displacement
 from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
 from crossmodalnet.data.patches import draw_region, pad_to

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.displacement import Displacement, draw_displacement
 from crossmodalnet.imaging.missing import CT, MR
 

@@ -16,7 +16,8 @@ from crossmodalnet.theory.capture import own_generator, relative_deviation
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, small_config
 from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 # Channels and layers per level; the middle one is in both series.
 WIDTHS = (6, 12, 24)

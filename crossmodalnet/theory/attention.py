@@ -18,7 +18,8 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
 COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (

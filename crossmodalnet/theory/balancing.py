@@ -27,7 +27,8 @@ from crossmodalnet.theory.pareto import (
     stationarity,
     two_valleys,
 )
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)

@@ -19,7 +19,8 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 NUM_TOKENS = 24
 NUM_CHANNELS = 4

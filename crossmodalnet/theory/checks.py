@@ -8,8 +8,9 @@ from importlib import import_module
 from types import MappingProxyType
 
 from crossmodalnet.theory.findings import CheckOutcome
+from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.statements import STATEMENTS
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.subject import AuditSubject
 
 Check = Callable[[AuditSubject, AuditSettings], CheckOutcome]
 

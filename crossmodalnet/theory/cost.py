@@ -13,7 +13,8 @@ from crossmodalnet.networks.common.counts import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import own_generator
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 TOKENS = (512, 1024, 2048, 4096)
 CHANNELS = (16, 32, 64, 128)

@@ -20,7 +20,8 @@ from crossmodalnet.theory.flow_verdicts import (
 )
 from crossmodalnet.theory.information import copula_information, knn_information
 from crossmodalnet.theory.jackknife import JackknifeEstimate, leave_one_out
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.theory.tokens import LayerTokens, pooled, sample_tokens, shuffled_pairs
 
 Estimator = Callable[[NDArray[np.float64], NDArray[np.float64]], float]

@@ -11,7 +11,8 @@ from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 # Voxels of a case that its loss is the mean over; more would change nothing but the time.
 MOST_VOXELS = 10_000

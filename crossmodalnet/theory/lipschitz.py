@@ -19,7 +19,8 @@ from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, n
 from crossmodalnet.theory.lipschitz_bounds import log
 from crossmodalnet.theory.lipschitz_verdicts import judge_definition_6, judge_equation_30, judge_theorem_2_6
 from crossmodalnet.theory.sensitivity import power_iteration
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 _MOST_CASES = 2  # each direction costs two forward passes and a backward pass
 _STEP = 0.02  # l2 norm over both images: far below the image, far above the rounding of logits

@@ -15,7 +15,8 @@ from crossmodalnet.theory.disturbances import DISTURBANCES, attack
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.lipschitz_bounds import log
 from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 
 # Levels 1 to 3. Noise is in units of the attack's size, so that level 1 is as large as the attack.
 STRENGTHS: Mapping[str, tuple[float, float, float]] = MappingProxyType({

@@ -1,4 +1,4 @@
-"""What is audited: a trained network, what it was before training, its cases, and how thoroughly to look."""
+"""What is audited: a trained network, what it was before training, and its cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,37 +10,6 @@ from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.losses.balancing import Balancing
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """How thoroughly the claims are checked.
-
-    Attributes:
-        seed: seed of every draw.
-        num_cases: test pairs that are measured, at most; as many training pairs where those are needed.
-        tokens_per_case: positions drawn per case and layer for estimates of mutual information, at most.
-        components: principal components of each stream that such estimates see.
-        neighbours: k of the k-nearest-neighbour estimator.
-        approximation_steps: training steps per network and function of the approximation study.
-        overfit_steps: training steps, at most, to overfit one case.
-        rademacher_draws: draws of random signs.
-        power_iterations: towards the largest singular value of a Jacobian.
-        attack_steps: steps of projected gradient ascent.
-        attack_radius: largest l2 norm of an attack, over that of Gaussian noise with standard deviation 0.01.
-    """
-
-    seed: int
-    num_cases: int
-    tokens_per_case: int
-    components: int
-    neighbours: int
-    approximation_steps: int
-    overfit_steps: int
-    rademacher_draws: int
-    power_iterations: int
-    attack_steps: int
-    attack_radius: float
 
 
 @dataclass(frozen=True)

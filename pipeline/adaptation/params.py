@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from crossmodalnet import AdaptationSettings
-from pipeline.common.params import Section
+from pipeline.common.params import Section, option
 from pipeline.sources.params import Archive, DataParams, PhantomParams
 
-# The library has the defaults. They come through its front door, by which no stage depends on the terms' code: what a
-# stage depends on is the values, and these stand in params.yaml.
-DEFAULTS = AdaptationSettings()
 
-
+# The library's options come through its front door, by which no stage depends on the terms' code: what a stage depends
+# on is the values, and these stand in params.yaml.
 @dataclass(frozen=True)
 class _OfTerm:
     """Marks the strength of a term among the parameters."""
@@ -113,10 +111,7 @@ class AdaptParams(Section):
     conditional: Strength = Field(
         0.1, description="strength of the alignment of features given classes (CDAN); 0: off"
     )
-    conditional_by: Literal["discriminator", "kernel"] = Field(
-        DEFAULTS.conditional_by,
-        description="form of the conditional term: a discriminator, or a kernel (JMMD)",
-    )
+    conditional_by: Literal["discriminator", "kernel"] = option(AdaptationSettings, "conditional_by")
     output: Strength = Field(
         1.0, description="strength of the discriminator on the output's entropy maps; 0: off"
     )
@@ -124,23 +119,12 @@ class AdaptParams(Section):
         1.0,
         description="strength of the network's own labels of the target where it is sure of them; 0: off",
     )
-    confidence: float = Field(
-        DEFAULTS.confidence, ge=0, lt=1, description="probability from which the network's own labels count"
-    )
+    confidence: float = option(AdaptationSettings, "confidence")
     topology: Strength = Field(
         1.0, description="strength that keeps the spanning trees of source features; 0: off"
     )
-    topology_every: int = Field(
-        DEFAULTS.topology_every,
-        ge=1,
-        description="interval, in steps that see the target, between spanning trees; 1: in each",
-    )
-    teacher_decay: float = Field(
-        DEFAULTS.teacher_decay,
-        ge=0,
-        lt=1,
-        description="decay of the slowly moving source encoder, whose spanning trees are kept",
-    )
+    topology_every: int = option(AdaptationSettings, "topology_every")
+    teacher_decay: float = option(AdaptationSettings, "teacher_decay")
     volumes: Strength = Field(
         0.0,
         description="strength that gives left blood, right blood and myocardium of the target the source's shares, "
@@ -149,36 +133,13 @@ class AdaptParams(Section):
     betti: Strength = Field(
         0.0, description="strength of the Betti numbers of the target's structures; 0: off"
     )
-    betti_every: int = Field(
-        DEFAULTS.betti_every,
-        ge=1,
-        description="interval, in steps that see the target, between looks at Betti numbers; 1: in each",
-    )
-    cap: float = Field(
-        DEFAULTS.cap,
-        gt=0,
-        description="largest norm of a term's gradient on features, over the norm of the supervised "
-        "objectives' gradient there",
-    )
-    decoder_level: int = Field(
-        DEFAULTS.decoder_level, ge=0, description="decoder level that is aligned; 0 is the finest"
-    )
-    voxels_per_class: int = Field(
-        DEFAULTS.voxels_per_class,
-        ge=1,
-        description="voxels drawn per step, domain and class for the conditional term, at most",
-    )
-    tree_voxels_per_class: int = Field(
-        DEFAULTS.tree_voxels_per_class,
-        ge=2,
-        description="voxels of each class in the spanning trees, at most",
-    )
-    map_dim: int = Field(
-        DEFAULTS.map_dim,
-        ge=1,
-        description="largest dimension of the map of feature and class; a larger one is randomised to it",
-    )
-    width: int = Field(DEFAULTS.width, ge=1, description="channels of the discriminators")
+    betti_every: int = option(AdaptationSettings, "betti_every")
+    cap: float = option(AdaptationSettings, "cap")
+    decoder_level: int = option(AdaptationSettings, "decoder_level")
+    voxels_per_class: int = option(AdaptationSettings, "voxels_per_class")
+    tree_voxels_per_class: int = option(AdaptationSettings, "tree_voxels_per_class")
+    map_dim: int = option(AdaptationSettings, "map_dim")
+    width: int = option(AdaptationSettings, "width")
     discriminator_lr: float = Field(1e-3, gt=0, description="learning rate of the discriminators (Adam)")
     entropy_weight: float = Field(
         1.0,

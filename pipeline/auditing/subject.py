@@ -11,7 +11,8 @@ from crossmodalnet.data.patches import pad_to
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.labelled import labelled

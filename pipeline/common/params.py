@@ -1,6 +1,7 @@
 """Reading params.yaml: YAML 1.2 into frozen, strict sections."""
 
 import reprlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -30,6 +31,19 @@ FloatTriple = Annotated[tuple[float, float, float], Field(strict=False)]
 FloatPair = Annotated[tuple[float, float], Field(strict=False)]
 
 S = TypeVar("S", bound=Section)
+
+
+def option(settings: type, name: str) -> Any:
+    """Give a parameter the default, the bounds and the description of an option of the library.
+
+    Args:
+        settings: dataclass of the library, whose fields carry bounds and `description` as metadata.
+        name: name of the field, which the parameter has too.
+    """
+    found = next(field for field in fields(settings) if field.name == name)
+    return Field(found.default, **found.metadata)
+
+
 # Of a hostile file a value can be larger than any memory when it is written out.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200

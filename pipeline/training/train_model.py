@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.adaptation.terms.registry import MODULES
-from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES
@@ -104,7 +104,7 @@ class ModelParams:
         """
         if not self.augment.enabled:
             return None
-        settings = AugmentationSettings(**self.augment.model_dump(exclude={"enabled"}))
+        settings = self.augment.settings()
         return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
 
 

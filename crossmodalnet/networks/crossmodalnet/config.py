@@ -1,7 +1,7 @@
 """What CrossModalNet is built from: its options, and the rules that they and the patch size obey."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from crossmodalnet.networks.common.sizes import (
@@ -31,42 +31,8 @@ AXES = ("depth", "height", "width")
 class CrossModalNetConfig:
     """Options of CrossModalNet; lists have one entry per level, finest first.
 
-    `CrossModalNetConfig()` is the network of the default params.yaml, which takes its values from here.
-
-    Attributes:
-        streams: both (the paper), or one alone, which then has nothing to attend to across: an ablation.
-        channels: channels of each stream at the finest level, doubled at each next one.
-        depths: layers T^l (plain Swin, shifted Swin, Cross Transformer block) per level.
-        heads: heads of every attention, per level.
-        patch_embedding: voxels per token and axis.
-        window: window of the Swin blocks, tokens per axis; None is the one that pads the map of each level least.
-        swin: whether a layer has Swin blocks; without, it has its Cross Transformer blocks alone.
-        cross: whether a layer has Cross Transformer blocks; without, the streams meet in the head alone.
-        cross_window: window of the cross attention, per level, where None is attention over all tokens; None for all is
-            the window that pads each map least, and all tokens at the deepest level.
-        values: stream of the values in Eq. 4.
-        similarity: similarity of queries and keys.
-        refines: stream that a Cross Transformer block refines, of its two.
-        residual: Eq. 2 as printed, or the usual pre-norm block.
-        deformable: whether the deformable operator works on the keys' stream.
-        offsets: kind of offsets of the deformable operator.
-        num_points: K of Eq. 7, per level.
-        max_offset: bound on the offsets, in tokens of the level.
-        mlp_ratio: hidden width of the MLPs over their channels.
-        drop_path: probability of skipping a branch, rising linearly to this value at the deepest level.
-        position: encoding added after patch embedding.
-        stem: linear patch embedding, or residual convolutions from full resolution down to the tokens, whose finer
-            maps are joined again on the way up, in the head.
-        stem_channels: per stream, for stem conv, of the maps finer than the tokens, finest first; the last entry
-            serves further ones.
-        joins: between levels and at the skips of each stream: patch merging and expanding with linear maps, or
-            residual convolutions.
-        head_channels: features per voxel before the classes, twice as many at each coarser map of a head of
-            convolutions.
-        cross_scale: first scale of the residual branch of Cross Transformer blocks, on the last layer of their MLP.
-        checkpointing: recompute activations in the backward pass to save memory.
-        deep_supervision: logits of coarser maps in training mode, too.
-        missing_token: a learned token in place of a stream whose image is missing.
+    `CrossModalNetConfig()` is the network of the default params.yaml, which takes defaults, bounds and
+    descriptions from here.
 
     >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
     >>> config.dim(2), config.multiples()
@@ -76,34 +42,167 @@ class CrossModalNetConfig:
     ValueError: heads must have one entry per level as depths has (2), got 1
     """
 
-    streams: StreamNames = "both"
-    channels: int = 48
-    depths: tuple[int, ...] = (1, 1)
-    heads: tuple[int, ...] = (4, 8)
-    patch_embedding: Triple = (4, 4, 4)
-    window: Triple | None = None
-    swin: bool = True
-    cross: bool = True
-    cross_window: tuple[Triple | None, ...] | None = None
-    values: Values = "b"
-    similarity: Similarity = "dot"
-    refines: Refines = "keys"
-    residual: Residual = "paper"
-    deformable: bool = True
-    offsets: Offsets = "static"
-    num_points: tuple[int, ...] = (2, 4)
-    max_offset: float = 2.0
-    mlp_ratio: float = 2.0
-    drop_path: float = 0.0
-    position: Position = "sincos"
-    stem: Transition = "conv"
-    stem_channels: tuple[int, ...] = (8, 24)
-    joins: Transition = "conv"
-    head_channels: int = 16
-    cross_scale: float = 0.1
-    checkpointing: bool = False
-    deep_supervision: bool = False
-    missing_token: bool = False
+    streams: StreamNames = field(
+        default="both",
+        metadata={
+            "description": "streams of the network; both: the paper; ct or mr: one stream alone, without cross "
+            "attention",
+        },
+    )
+    channels: int = field(
+        default=48,
+        metadata={
+            "ge": 1,
+            "description": "channels of each stream at the finest level of tokens, doubled at each next one",
+        },
+    )
+    depths: tuple[int, ...] = field(
+        default=(1, 1),
+        metadata={
+            "description": "layers per level, each a plain and a shifted Swin block and a Cross Transformer block",
+        },
+    )
+    heads: tuple[int, ...] = field(
+        default=(4, 8),
+        metadata={"description": "attention heads per level; divide the channels of the level"},
+    )
+    patch_embedding: Triple = field(
+        default=(4, 4, 4),
+        metadata={"description": "voxels per token and axis at the finest level"},
+    )
+    window: Triple | None = field(
+        default=None,
+        metadata={
+            "description": "window of the Swin blocks, tokens per axis; null: at each level the one of at most 7 that "
+            "pads its map least",
+        },
+    )
+    swin: bool = field(
+        default=True,
+        metadata={"description": "Swin blocks in every layer; false: an ablation"},
+    )
+    cross: bool = field(
+        default=True,
+        metadata={
+            "description": "Cross Transformer blocks in every layer; false: the streams meet in the head alone",
+        },
+    )
+    cross_window: tuple[Triple | None, ...] | None = field(
+        default=None,
+        metadata={
+            "description": "window of the cross attention per level, of which null is over all tokens; null for all: "
+            "chosen as `window` is, and over all tokens at the deepest level",
+        },
+    )
+    values: Values = field(
+        default="b",
+        metadata={
+            "description": "values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream, as "
+            "usual",
+        },
+    )
+    similarity: Similarity = field(
+        default="dot",
+        metadata={
+            "description": "similarity of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 (scaling) true",
+        },
+    )
+    refines: Refines = field(
+        default="keys",
+        metadata={
+            "description": "stream that a cross block refines; keys: the first argument of Eq. 3, as printed; queries: "
+            "the one that asks, as is usual",
+        },
+    )
+    residual: Residual = field(
+        default="paper",
+        metadata={
+            "description": "residual form of the blocks; paper: MLP(LN(A + F)) + F, as printed in Eq. 2; standard: the "
+            "usual pre-norm block",
+        },
+    )
+    deformable: bool = field(
+        default=True,
+        metadata={"description": "deformable operator (Eq. 7) on what the queries attend to"},
+    )
+    offsets: Offsets = field(
+        default="static",
+        metadata={
+            "description": "origin of the offsets; static: 3 K D H W parameters, tied to the patch size, as in the "
+            "paper; predicted: from the features, any size",
+        },
+    )
+    num_points: tuple[int, ...] = field(
+        default=(2, 4),
+        metadata={"description": "K of Eq. 7 per level: samples per location"},
+    )
+    max_offset: float = field(
+        default=2.0,
+        metadata={"gt": 0, "description": "bound on the offsets, tokens of the level"},
+    )
+    mlp_ratio: float = field(
+        default=2.0,
+        metadata={"gt": 0, "description": "hidden width of the MLPs over their channels"},
+    )
+    drop_path: float = field(
+        default=0.0,
+        metadata={"ge": 0, "lt": 1, "description": "stochastic depth, rising to this at the deepest level"},
+    )
+    position: Position = field(
+        default="sincos",
+        metadata={
+            "description": "position added to the embedded tokens; sincos: absolute 3-D position, without parameters",
+        },
+    )
+    stem: Transition = field(
+        default="conv",
+        metadata={
+            "description": "way from voxels to tokens and back; linear: patch embedding and expanding alone, as in the "
+            "paper; conv: residual convolutions from full resolution down to the tokens, joined again on "
+            "the way up",
+        },
+    )
+    stem_channels: tuple[int, ...] = field(
+        default=(8, 24),
+        metadata={
+            "description": "channels per stream of the maps finer than the tokens, for stem: conv, finest first; the "
+            "last entry serves further ones",
+        },
+    )
+    joins: Transition = field(
+        default="conv",
+        metadata={
+            "description": "way between levels and at the skips; linear: patch merging and expanding, as in the paper; "
+            "conv: residual convolutions",
+        },
+    )
+    head_channels: int = field(
+        default=16,
+        metadata={
+            "ge": 1,
+            "description": "features per voxel before the classes, twice as many at each coarser map on the way up",
+        },
+    )
+    cross_scale: float = field(
+        default=0.1,
+        metadata={
+            "gt": 0,
+            "description": "first scale of the residual branch of Cross Transformer blocks; small, the streams meet "
+            "slowly",
+        },
+    )
+    checkpointing: bool = field(
+        default=False,
+        metadata={"description": "activations are computed anew in the backward pass: less memory, slower"},
+    )
+    deep_supervision: bool = field(
+        default=False,
+        metadata={"description": "logits of coarser maps in training mode, too"},
+    )
+    missing_token: bool = field(
+        default=False,
+        metadata={"description": "learned token in place of a stream whose image is missing"},
+    )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "CrossModalNetConfig":

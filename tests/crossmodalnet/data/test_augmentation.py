@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter, centre_crop, free_form_shifts
+from crossmodalnet.data.augmentation import Augmenter, centre_crop, free_form_shifts
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.displacement import Displacement, displace
 
 NOTHING = AugmentationSettings(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.data.augmentation import AugmentationSettings, Augmenter
+from crossmodalnet.data.augmentation import Augmenter
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.dataset import CONTEXT, LabelledCase, TrainingSet, epoch_order, sample_seed
 from crossmodalnet.data.patches import draw_region
 from crossmodalnet.imaging.missing import MISSING, is_missing

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crossmodalnet.data.augmentation import AugmentationSettings
+from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
 from crossmodalnet.imaging.missing import CT, MR
 

@@ -3,7 +3,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 from tests.crossmodalnet.theory import subjects
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.subject import AuditSettings, AuditSubject
+from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.subject import AuditSubject
 from pipeline.training.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
