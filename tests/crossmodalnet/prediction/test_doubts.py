@@ -99,9 +99,9 @@ def test_search_box_and_registration() -> None:
     assert doubts_of_box(box, Grid((6, 6, 6), AFFINE)) == []
     assert doubts_of_box(box, Grid((5, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
     assert doubts_of_registration(Quality(0.1, 0.2, 0.0, 3.0)) == []
-    assert [doubt.flag for doubt in doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0))] == 2 * [
-        Flag.REGISTRATION
-    ]
+    no_more_alike, folded, inverse, view = doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
+    assert {no_more_alike.flag, folded.flag, inverse.flag, view.flag} == {Flag.REGISTRATION}
+    assert folded.says == "registration: 1.00% of the voxels are folded (at most 0.10%)"
 
 
 def test_windows_smaller_than_in_training_are_told_once_for_an_ensemble() -> None:
