@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import (
     MAX_SPACING_MM,
-    agree,
     is_sheared,
-    largest_shift_mm,
     shear_degrees,
 )
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
@@ -128,12 +126,12 @@ def grid_problems(image: Grid, label: Grid, *, says_orientation: bool = True) ->
     if image.shape != label.shape:
         what = f"label map has shape {label.shape}, its image {image.shape}: different grids"
         return [ImageProblem("error", what, remedy)]
-    if agree(image, label):
+    if image.same_as(label):
         return []
     if not says_orientation and np.allclose(image.spacing_mm, label.spacing_mm, rtol=1e-3):
         what = "assumed to lie on the grid of its image, whose shape and spacings it has"
         return [ImageProblem("warning", what, "look at both together")]
-    apart = largest_shift_mm(image, label)
+    apart = image.largest_shift_mm(label)
     what = f"label map and image lie on different grids: affines differ by up to {apart:.2f} mm"
     return [ImageProblem("error", what, remedy)]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Beyond which a registration is worth a look; the phantom's twenty pairs are far within all three.
+    """Beyond which a registration is worth a look; the phantom's twenty pairs are within all three.
 
     Attributes:
         folded_share: largest share of folded voxels, 0 to 1. A diffeomorphism has none (nor have the phantom's pairs);
