@@ -9,7 +9,7 @@ import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
 from crossmodalnet.imaging.geometry import is_sheared, shear_degrees
-from crossmodalnet.imaging.inspect import AIR_HU
+from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.plausible import implausible
@@ -62,12 +62,8 @@ class Doubt:
 def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
     """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
     found = []
-    low = float(volume.data.min())
-    if modality is Modality.CT and low > AIR_HU:
-        says = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): is it in HU, and is it a CT?"
-        found.append(Doubt(Flag.INTENSITIES, says))
-    if modality is Modality.MR and low < AIR_HU:
-        found.append(Doubt(Flag.INTENSITIES, f"MR has voxels down to {low:g}: is it an MR, not a CT?"))
+    if odd := unlike_modality(float(volume.data.min()), modality):
+        found.append(Doubt(Flag.INTENSITIES, ": ".join(odd)))
     if is_sheared(volume.grid):
         says = (
             f"{modality.name} has axes that are not at right angles, {shear_degrees(volume.grid):.1f} degrees off "

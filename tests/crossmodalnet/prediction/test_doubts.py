@@ -1,7 +1,11 @@
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart
+from crossmodalnet.imaging.inspect import inspect_file
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.prediction.doubts import (
@@ -82,6 +86,16 @@ def test_low_probability() -> None:
 def test_intensities(low: float, modality: Modality, flags: int) -> None:
     volume = Volume(np.full((2, 2, 2), low, np.float32), AFFINE)
     assert [doubt.flag for doubt in doubts_of_scan(volume, modality)] == flags * [Flag.INTENSITIES]
+
+
+@pytest.mark.parametrize(("low", "modality"), [(0, Modality.CT), (-1000, Modality.MR)])
+def test_a_patient_is_judged_as_a_cohort_is(tmp_path: Path, low: int, modality: Modality) -> None:
+    data = np.full((4, 4, 4), low, np.float32)
+    data[2:] += 200
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "a.nii.gz")
+    [problem] = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).problems
+    [doubt] = doubts_of_scan(Volume(data, AFFINE), modality)
+    assert doubt.says == f"{problem.what.partition(': read as')[0]}: {problem.remedy}"
 
 
 def test_axes_that_are_not_at_right_angles() -> None:
