@@ -1,4 +1,4 @@
-"""Where the voxels of a file lie: one tolerance, what contradicts itself in a header, and sheared grids."""
+"""Where the voxels of a file lie: what contradicts itself in a header, and sheared grids."""
 
 from typing import Any
 
@@ -8,33 +8,10 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Grid
 
-# The one tolerance of positions: two headers, or two files, say the same where no corner moves further than this.
-# Sform and qform of one grid differ by less when one is made of the other in float32 (near half-turns).
-GRID_TOLERANCE_VOXELS = 0.1
 MAX_SPACING_MM = 20.0
 MIN_SPACING_MM = 1e-2
 # Codes of `xyzt_units` for space; 0 is unknown, and taken for mm as by everyone.
 _MM_PER_UNIT = {1: ("metres", 1000.0), 3: ("micrometres", 1e-3)}
-
-
-def largest_shift_mm(a: Grid, b: Grid) -> float:
-    """Give how far the corners of two grids of one shape lie apart at most, mm.
-
-    >>> largest_shift_mm(Grid((2, 2, 2), np.eye(4)), Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
-    2.0
-    """
-    corners = a.corners()
-    return float(np.linalg.norm(a.to_world(corners) - b.to_world(corners), axis=0).max())
-
-
-def agree(a: Grid, b: Grid) -> bool:
-    """Tell whether two grids have one shape and the same corners within the tolerance."""
-    return a.shape == b.shape and largest_shift_mm(a, b) <= tolerance_mm(a)
-
-
-def tolerance_mm(grid: Grid) -> float:
-    """The tolerance of positions on a grid: a tenth of its smallest spacing, mm."""
-    return GRID_TOLERANCE_VOXELS * min(grid.spacing_mm)
 
 
 def right_angled(grid: Grid) -> Grid:
@@ -50,7 +27,7 @@ def right_angled(grid: Grid) -> Grid:
 
 def is_sheared(grid: Grid) -> bool:
     """Tell whether the axes are further from right angles than rounding takes them: beyond the tolerance."""
-    return largest_shift_mm(grid, right_angled(grid)) > tolerance_mm(grid)
+    return grid.largest_shift_mm(right_angled(grid)) > grid.tolerance_mm
 
 
 def shear_degrees(grid: Grid) -> float:
@@ -101,7 +78,7 @@ def settled_affine(
     lengths = np.array(shape[:3]) - 1
     if (pixdim > 0).all() and np.isfinite(pixdim).all() and sform > 0:
         off = np.abs(pixdim - np.array(grid.spacing_mm)) * lengths
-        if off.max() > tolerance_mm(grid):
+        if off.max() > grid.tolerance_mm:
             notes.append(
                 f"pixdim says {_listed(pixdim)} mm, the affine {_listed(grid.spacing_mm)} mm: assumed the affine"
             )
@@ -116,9 +93,9 @@ def _other_form(header: Any, grid: Grid) -> list[str]:
     other = Grid(grid.shape, np.asarray(qform, np.float64))
     if not np.isfinite(other.affine).all():
         return ["the qform is damaged: assumed the sform"]
-    if agree(grid, other):
+    if grid.same_as(other):
         return []
-    apart = largest_shift_mm(grid, other)
+    apart = grid.largest_shift_mm(other)
     return [f"sform and qform put the voxels up to {apart:.3g} mm apart: assumed the sform"]
 
 

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import (
     MAX_SPACING_MM,
-    agree,
     is_sheared,
-    largest_shift_mm,
     shear_degrees,
 )
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
@@ -128,12 +126,12 @@ def grid_problems(image: Grid, label: Grid, *, says_orientation: bool = True) ->
     if image.shape != label.shape:
         what = f"label map has shape {label.shape}, its image {image.shape}: different grids"
         return [ImageProblem("error", what, remedy)]
-    if agree(image, label):
+    if image.same_as(label):
         return []
     if not says_orientation and np.allclose(image.spacing_mm, label.spacing_mm, rtol=1e-3):
         what = "assumed to lie on the grid of its image, whose shape and spacings it has"
         return [ImageProblem("warning", what, "look at both together")]
-    apart = largest_shift_mm(image, label)
+    apart = image.largest_shift_mm(label)
     what = f"label map and image lie on different grids: affines differ by up to {apart:.2f} mm"
     return [ImageProblem("error", what, remedy)]
 
@@ -197,13 +195,32 @@ def _intensity_problems(
         where = " between -200 and 600 HU" if modality is Modality.CT else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [ImageProblem("error", what, remedy)]
+    if (doubt := unlike_modality(low, modality)) is None:
+        return []
+    what, question = doubt
+    taken_as = "HU" if modality is Modality.CT else "an MR"
+    return [ImageProblem("warning", f"{what}: read as {taken_as} all the same", question)]
+
+
+def unlike_modality(low: float, modality: Modality) -> tuple[str, str] | None:
+    """Judge by its least value whether an image can be of its modality, for cohorts and for new patients alike.
+
+    Args:
+        low: least value of the image.
+        modality: what the image is said to be.
+
+    Returns:
+        What is odd, and the question that it raises; None where nothing is.
+
+    >>> unlike_modality(-1000.0, Modality.MR)
+    ('MR has voxels down to -1000', 'is it an MR, not a CT?')
+    """
     if modality is Modality.CT and low > AIR_HU:
-        what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): read as HU all the same"
-        return [ImageProblem("warning", what, "is it in HU (offset -1024, slope), and is it a CT?")]
+        what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
+        return what, "is it in HU (offset -1024, slope), and is it a CT?"
     if modality is Modality.MR and low < AIR_HU:
-        what = f"MR has voxels down to {low:g}: read as an MR all the same"
-        return [ImageProblem("warning", what, "is it an MR, not a CT?")]
-    return []
+        return f"MR has voxels down to {low:g}", "is it an MR, not a CT?"
+    return None
 
 
 def _label_problems(image: Any, codes: LabelCodes) -> tuple[list[ImageProblem], tuple[str, ...], bool]:

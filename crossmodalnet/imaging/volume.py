@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# The one tolerance of positions: two headers, or two files, say the same where no corner moves further than this.
+# Sform and qform of one grid differ by less when one is made of the other in float32 (near half-turns).
+GRID_TOLERANCE_VOXELS = 0.1
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -32,12 +36,23 @@ class Grid:
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(i), float(j), float(k)
 
-    def same_as(self, other: "Grid", tolerance_mm: float = 1e-2) -> bool:
-        """Tell whether both grids have the same voxels, corners agreeing within `tolerance_mm`."""
-        if self.shape != other.shape:
-            return False
+    @property
+    def tolerance_mm(self) -> float:
+        """The tolerance of positions: a tenth of the smallest spacing, mm."""
+        return GRID_TOLERANCE_VOXELS * min(self.spacing_mm)
+
+    def same_as(self, other: "Grid") -> bool:
+        """Tell whether both grids have one shape and the same corners within the tolerance of positions."""
+        return self.shape == other.shape and self.largest_shift_mm(other) <= self.tolerance_mm
+
+    def largest_shift_mm(self, other: "Grid") -> float:
+        """Give how far the corners of two grids of one shape lie apart at most, mm.
+
+        >>> Grid((2, 2, 2), np.eye(4)).largest_shift_mm(Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
+        2.0
+        """
         corners = self.corners()
-        return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
+        return float(np.linalg.norm(self.to_world(corners) - other.to_world(corners), axis=0).max())
 
     def corners(self, beyond: float = 0.0) -> NDArray[np.float64]:
         """Give the indices of the eight corners, `(3, 8)`: centres of the outermost voxels, or `beyond` further out.

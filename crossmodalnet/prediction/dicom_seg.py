@@ -27,8 +27,6 @@ CODES: dict[str, tuple[str, str, str]] = {
     "PA": ("81040000", SCT, "Pulmonary artery"),
 }
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
-# A hundredth of a millimetre: positions are written as decimals.
-PLACE_TOLERANCE_MM = 1e-2
 _LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -111,7 +109,7 @@ def _check_places(labels: Volume, sources: Sequence[Any]) -> None:
     corners = np.array([[0, 0, k] for k in range(len(sources))], np.float64).T
     places = labels.grid.to_world(corners).T * _LPS_FROM_RAS
     theirs = np.array([[float(v) for v in source.ImagePositionPatient] for source in sources])
-    if (apart := float(np.abs(places - theirs).max())) > PLACE_TOLERANCE_MM:
+    if (apart := float(np.linalg.norm(places - theirs, axis=1).max())) > labels.grid.tolerance_mm:
         raise ValueError(f"the slices of the series lie {apart:.2f} mm from those of the label map")
 
 

@@ -9,13 +9,12 @@ import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
 from crossmodalnet.imaging.geometry import is_sheared, shear_degrees
-from crossmodalnet.imaging.inspect import AIR_HU
+from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.registration.plausible import implausible
 from crossmodalnet.registration.quality import Quality
 
-# Share of the voxels whose neighbourhood a registration turns inside out.
-FOLDED_SHARE = 0.001
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 AGREEMENT = 0.6
 # Share of a structure's voxels that lie apart from its largest piece.
@@ -63,12 +62,8 @@ class Doubt:
 def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
     """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
     found = []
-    low = float(volume.data.min())
-    if modality is Modality.CT and low > AIR_HU:
-        says = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least): is it in HU, and is it a CT?"
-        found.append(Doubt(Flag.INTENSITIES, says))
-    if modality is Modality.MR and low < AIR_HU:
-        found.append(Doubt(Flag.INTENSITIES, f"MR has voxels down to {low:g}: is it an MR, not a CT?"))
+    if odd := unlike_modality(float(volume.data.min()), modality):
+        found.append(Doubt(Flag.INTENSITIES, ": ".join(odd)))
     if is_sheared(volume.grid):
         says = (
             f"{modality.name} has axes that are not at right angles, {shear_degrees(volume.grid):.1f} degrees off "
@@ -95,15 +90,12 @@ def doubts_of_heart(heart: FoundHeart) -> list[Doubt]:
 
 
 def doubts_of_registration(quality: Quality) -> list[Doubt]:
-    """Say whether a registration made the scans no more alike, or folds them."""
+    """Say whether a registration made the scans no more alike, or is implausible as the pairs of a cohort can be."""
     found = []
     if quality.mi_after <= quality.mi_before:
         says = "registration made MR and CT no more alike than their centres laid together"
         found.append(Doubt(Flag.REGISTRATION, says))
-    if quality.negative_jacobian_share > FOLDED_SHARE:
-        says = f"registration folds {quality.negative_jacobian_share:.2%} of the voxels"
-        found.append(Doubt(Flag.REGISTRATION, says))
-    return found
+    return found + [Doubt(Flag.REGISTRATION, f"registration: {what}") for what in implausible(quality)]
 
 
 def doubts_of_box(wanted: Box, grid: Grid) -> list[Doubt]:

@@ -6,9 +6,7 @@ One composite map from the CT's own voxels to the MR's own; it is evaluated slab
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,11 +14,11 @@ from torch import Tensor
 
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.affine_file import read_affine
+from crossmodalnet.registration.field_file import read_field
 from crossmodalnet.registration.lattice import Lattice, sample
 from crossmodalnet.registration.syn import Transform
 
 _SLAB_VOXELS = 500_000
-_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -38,29 +36,18 @@ class Mapping:
     lattice: Lattice
 
 
-def write_field(path: Path, field_mm: Tensor, lattice: Lattice) -> None:
-    """Write a displacement as ANTs does: `(i, j, k, 1, 3)`, LPS vectors in mm."""
-    vectors = np.moveaxis(field_mm.numpy(), 0, -1)[:, :, :, None] * _LPS
-    image = nib.Nifti1Image(vectors.astype(np.float32), lattice.grid.affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-
-
 def read_mapping(transform: Transform) -> Mapping:
-    """Read a transform whose warp `write_field` wrote.
+    """Read a transform whose warp lies on a lattice.
 
     Raises:
         ValueError: it has no warp, or one that does not lie along the world's axes.
     """
     if transform.warp is None:
         raise ValueError("transform must have a warp, got an affine one")
-    image = nib.load(transform.warp)
-    affine = np.asarray(image.affine, np.float64)
+    vectors, affine = read_field(transform.warp)
     spacing = float(affine[0, 0])
     if not np.allclose(affine[:3, :3], spacing * np.eye(3), atol=1e-5):
         raise ValueError(f"{transform.warp} must lie along the world's axes, isotropic")
-    vectors = np.asarray(image.dataobj, np.float32)[:, :, :, 0] * _LPS.astype(np.float32)
     i, j, k, _ = vectors.shape
     field = torch.from_numpy(np.ascontiguousarray(np.moveaxis(vectors, -1, 0)))
     return Mapping(read_affine(transform.affine), field, Lattice(affine[:3, 3], (i, j, k), spacing))

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.field_file import read_field
 from crossmodalnet.registration.initialise import write_translation
 from crossmodalnet.registration.syn import Transform, similarity, warp
 
@@ -65,8 +64,8 @@ def inverse_error_mm(path: Path, inverse: Path) -> float:
         path: NIfTI `(i, j, k, 1, 3)` as in `deformation`.
         inverse: path of the inverse field, likewise.
     """
-    forward, affine = _read_field(path)
-    back, _ = _read_field(inverse)
+    stored, affine = read_field(path)
+    forward, back = stored.astype(np.float64), read_field(inverse)[0].astype(np.float64)
     to_index = np.linalg.inv(affine[:3, :3])
     places = np.indices(forward.shape[:3]) + np.moveaxis(forward @ to_index.T, -1, 0)
     limits = np.array(forward.shape[:3])[:, None, None, None] - 1
@@ -86,18 +85,12 @@ def deformation(path: Path) -> tuple[float, float]:
     Args:
         path: NIfTI `(i, j, k, 1, 3)`, ITK's LPS vectors in mm, as ANTs writes it.
     """
-    field, affine = _read_field(path)
+    stored, affine = read_field(path)
+    field = stored.astype(np.float64)
     per_index = np.stack(np.gradient(field, axis=(0, 1, 2)), axis=-1)  # (i, j, k, 3, 3)
     jacobian = np.eye(3) + per_index @ np.linalg.inv(affine[:3, :3])
     folded = np.linalg.det(jacobian) <= 0
     return float(folded.mean()), float(np.linalg.norm(field, axis=-1).max())
-
-
-def _read_field(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read a displacement field: `(i, j, k, 3)` RAS mm, and the affine of its grid."""
-    image = nib.load(path)
-    field = np.asarray(image.dataobj, np.float64)[:, :, :, 0] * (-1, -1, 1)
-    return field, np.asarray(image.affine, np.float64)
 
 
 def label_dice(warped: Volume, fixed: Volume) -> float:

@@ -16,8 +16,8 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.affine_file import read_affine, write_affine
 from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform
 from crossmodalnet.registration.exhaustive import best_candidates
+from crossmodalnet.registration.field_file import write_field
 from crossmodalnet.registration.lattice import Lattice, lattice_over, sample
-from crossmodalnet.registration.mapping import write_field
 from crossmodalnet.registration.syn import Transform, linear, similarity
 
 RecipeName = Literal["fast", "balanced", "thorough"]
@@ -81,7 +81,8 @@ def estimate_in_stages(fixed: Volume, moving: Volume, name: RecipeName, folder: 
     transform = Transform(affine, folder / "syn1Warp.nii.gz")
     for field, path in ((forward, transform.warp), (back, folder / "syn1InverseWarp.nii.gz")):
         assert path is not None
-        write_field(path, field * lattice.spacing_mm, lattice)
+        vectors_mm = np.moveaxis((field * lattice.spacing_mm).numpy(), 0, -1)
+        write_field(path, vectors_mm, lattice.grid.affine)
     return transform
 
 

@@ -1,7 +1,6 @@
 """What a machine lacks, told from the errors of a dozen libraries: one line in place of a traceback."""
 
 import errno
-from concurrent.futures.process import BrokenProcessPool
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -28,11 +27,6 @@ def what_is_lacking(error: BaseException) -> str | None:
             return "not enough memory: close other programs, or set runtime.workers and train.devices to 1"
         if isinstance(one, OSError) and one.errno in _TOO_MANY:
             return f"too many open files or processes ({one.strerror}): raise the limits (`ulimit -n`, `ulimit -u`)"
-        if isinstance(one, BrokenProcessPool):
-            return (
-                "a worker process was killed, most often for want of memory: close other programs, or set "
-                "runtime.workers to 1; what was finished is kept"
-            )
         text = str(one).lower()
         if any(words in text for words in _WORDS):
             return f"no room on the disk ({_last_line(one)}): make room and run the same again; it goes on"

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from crossmodalnet.registration.plausible import USUAL
 from pipeline.common.params import IntTriple, Section
 
 
@@ -44,13 +45,15 @@ class RegisterParams(Section):
         "stops the stage",
     )
     warn_folded_share: float = Field(
-        0.001, ge=0, le=1, description="share of folded voxels above which a pair is named"
+        USUAL.folded_share, ge=0, le=1, description="share of folded voxels above which a pair is named"
     )
     warn_inverse_error_mm: float = Field(
-        1.0, ge=0, description="mean error of the inverse deformation above which a pair is named, mm"
+        USUAL.inverse_error_mm,
+        ge=0,
+        description="mean error of the inverse deformation above which a pair is named, mm",
     )
     warn_shared_view: float = Field(
-        0.5,
+        USUAL.shared_view,
         ge=0,
         le=1,
         description="share of the smaller field of view below which, if the other shares no more, a pair is named",

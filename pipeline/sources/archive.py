@@ -43,10 +43,16 @@ class ArchiveMember:
 
 
 class Budget:
-    """The bytes that all archives of a run may unpack to, and their members, archives in archives among them."""
+    """The bytes that all archives of a run may unpack to, and their members, archives in archives among them.
 
-    def __init__(self, limit_bytes: int) -> None:
+    Args:
+        limit_bytes: bytes in all.
+        key: parameter that says so, in GB; None where no parameter does.
+    """
+
+    def __init__(self, limit_bytes: int, key: str | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self.key = key
         self.left_bytes = limit_bytes
         self.left_members = MAX_MEMBERS
 
@@ -75,9 +81,11 @@ class Budget:
         """
         self.left_bytes -= num_bytes
         if self.left_bytes < 0:
+            limit = f"{self.limit_bytes / 1e9:g} GB"
             raise DataError(
-                f"{archive} unpacks to more than data.max_unpacked_gb = {self.limit_bytes / 1e9:g} GB; "
-                "raise it if the archive is what you expect"
+                f"{archive} unpacks to more than {self.key} = {limit}; raise it if the archive is what you expect"
+                if self.key
+                else f"{archive} unpacks to more than {limit}, too much here: unpack it yourself and give the folder"
             )
 
 

@@ -16,7 +16,12 @@ from pipeline.workers.run_cases import ALL_CORES
 
 
 def gather_cohort(
-    folder: Path, params: DataParams, runtime: RuntimeParams = ALL_CORES, *, needs_labels: bool = True
+    folder: Path,
+    params: DataParams,
+    runtime: RuntimeParams = ALL_CORES,
+    *,
+    needs_labels: bool = True,
+    section: str = "data",
 ) -> list[Subject]:
     """Make the phantom, or collect MM-WHS or a group's own data, and read every file to its end.
 
@@ -25,6 +30,7 @@ def gather_cohort(
         params: parameters of the cohort's origin.
         runtime: section `runtime`.
         needs_labels: whether lacking label maps are errors.
+        section: section that the parameters are of, for messages: `data` or `adapt.target`.
 
     Returns:
         The subjects, in the order of `scan` or of the table.
@@ -42,7 +48,7 @@ def gather_cohort(
     if params.source == "phantom":
         make_phantom_cohort(folder, params.phantom, runtime)
     else:
-        laid_out = lay_out_mmwhs(folder, params)
+        laid_out = lay_out_mmwhs(folder, params, section)
     checked = check_folder(folder, laid_out.origins, runtime, needs_labels=needs_labels)
     require_sound([*laid_out.findings, *checked.findings])
     settle_cases(scan(folder), checked.reports)

@@ -26,7 +26,7 @@ FINAL_CODES = range(400, 500)
 MAY_PASS_CODES = (408, 425, 429)
 
 
-def fetch(archive: Archive, max_bytes: int) -> Path:
+def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
     """Give the local file of an archive, downloaded to the work folder unless it lies there already.
 
     What an interrupted download left (`.part`) is continued where the server knows HTTP ranges.
@@ -34,6 +34,7 @@ def fetch(archive: Archive, max_bytes: int) -> Path:
     Args:
         archive: `http`, `https` or `file` address, and SHA-256.
         max_bytes: a larger file is refused.
+        section: section that has the archive among its `urls`, for messages: `data` or `adapt.target`.
 
     Raises:
         DataError: another checksum, or too large.
@@ -42,8 +43,8 @@ def fetch(archive: Archive, max_bytes: int) -> Path:
     wanted = archive.sha256.lower()
     address = urlsplit(archive.url)
     if local := local_archive(archive.url):
-        refuse_outputs("data.urls", local)
-        return _verified_local(local, archive)
+        refuse_outputs(f"{section}.urls", local)
+        return _verified_local(local, archive, section)
     name = re.sub(r"[^\w.-]", "_", Path(address.path).name) or "archive.zip"
     done = work_folder("download", wanted[:16]) / name
     if done.is_file() and file_digest(done) == wanted:
@@ -51,30 +52,30 @@ def fetch(archive: Archive, max_bytes: int) -> Path:
         return done
     part = done.with_name(f"{name}.part")
     resumed = part.is_file() and part.stat().st_size > 0
-    found = _download(archive.url, part, max_bytes)
+    found = _download(archive.url, part, max_bytes, section)
     if found != wanted and resumed:
         # The beginning may be of an older version of the file.
         logger.info("%s: the continued file has another checksum, downloading it anew", name)
         part.unlink()
-        found = _download(archive.url, part, max_bytes)
+        found = _download(archive.url, part, max_bytes, section)
     if found != wanted:
         part.unlink()
-        raise _wrong_checksum(archive, found)
+        raise _wrong_checksum(archive, found, section)
     return part.replace(done)
 
 
-def _verified_local(path: Path, archive: Archive) -> Path:
+def _verified_local(path: Path, archive: Archive, section: str) -> Path:
     if not path.is_file():
-        raise DataError(f"{path} of data.urls does not exist")
+        raise DataError(f"{path} of {section}.urls does not exist")
     if (found := file_digest(path)) != archive.sha256.lower():
-        raise _wrong_checksum(archive, found)
+        raise _wrong_checksum(archive, found, section)
     return path
 
 
-def _wrong_checksum(archive: Archive, found: str) -> DataError:
+def _wrong_checksum(archive: Archive, found: str, section: str) -> DataError:
     return DataError(
         f"{_public(archive.url)} has the wrong checksum: sha256 {found}, "
-        f"data.urls says {archive.sha256.lower()}; correct the sha256 if the file is what you expect"
+        f"{section}.urls says {archive.sha256.lower()}; correct the sha256 if the file is what you expect"
     )
 
 
@@ -84,12 +85,12 @@ def _public(url: str) -> str:
     return f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
 
 
-def _download(url: str, part: Path, max_bytes: int) -> str:
+def _download(url: str, part: Path, max_bytes: int, section: str) -> str:
     """Bring `part` to its full length, trying again after a failure; give its SHA-256."""
     waits = iter(RETRY_SECONDS)
     while True:
         try:
-            _continue(url, part, max_bytes)
+            _continue(url, part, max_bytes, section)
             return file_digest(part)
         except (OSError, http.client.HTTPException) as error:
             code = getattr(error, "code", None)
@@ -103,7 +104,7 @@ def _download(url: str, part: Path, max_bytes: int) -> str:
             time.sleep(wait)
 
 
-def _continue(url: str, part: Path, max_bytes: int) -> None:
+def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(
         url, headers={"User-Agent": "crossmodalnet", "Accept-Encoding": "identity"}
@@ -129,7 +130,7 @@ def _continue(url: str, part: Path, max_bytes: int) -> None:
             for chunk in _shown(_chunks(response), part.stem, start, total):
                 if file.tell() + len(chunk) > max_bytes:
                     raise DataError(
-                        f"{_public(url)} is larger than data.max_unpacked_gb = {max_bytes / 1e9:g} GB"
+                        f"{_public(url)} is larger than {section}.max_unpacked_gb = {max_bytes / 1e9:g} GB"
                     )
                 file.write(chunk)
     if total is not None and (size := part.stat().st_size) < total:

@@ -67,7 +67,7 @@ class LayoutOutcome:
     findings: list[CohortFinding] = field(default_factory=list)
 
 
-def lay_out_mmwhs(folder: Path, params: DataParams) -> LayoutOutcome:
+def lay_out_mmwhs(folder: Path, params: DataParams, section: str = "data") -> LayoutOutcome:
     """Fill an empty folder with the cohort that the parameters name, `ct_train_1001_image.nii.gz` and so on.
 
     Files of the user are copied, never linked: what happens to the originals afterwards does not reach the
@@ -76,14 +76,15 @@ def lay_out_mmwhs(folder: Path, params: DataParams) -> LayoutOutcome:
     Args:
         folder: folder to be filled.
         params: `path` and `urls`.
+        section: section that they are of, for messages: `data` or `adapt.target`.
 
     Raises:
         DataError: nothing given, nothing found, or an archive that is damaged or refused.
         ResourceError: no network or no disk space.
     """
-    sources = _sources(params)
+    sources = _sources(params, section)
     scratch = folder / ".unpacked"
-    search = _Search(scratch, Budget(int(params.max_unpacked_gb * 1e9)))
+    search = _Search(scratch, Budget(int(params.max_unpacked_gb * 1e9), f"{section}.max_unpacked_gb"))
     found = [file for source in sources for file in search.of(source)]
     left_out = search.findings()
     if not found:
@@ -133,17 +134,17 @@ def _unreadable(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
 
 
-def _sources(params: DataParams) -> list[Path]:
+def _sources(params: DataParams, section: str) -> list[Path]:
     paths = [params.path] if isinstance(params.path, str) else params.path or []
     if not paths and not params.urls:
         raise DataError(
-            "data.source is mmwhs, but neither data.path nor data.urls is given. MM-WHS is free for "
-            f"research: register at {REGISTRATION}, download the archives, then set in params.yaml data.path "
-            "to their folder or to one or more zip archives, or data.urls to a list of {url, sha256}"
+            f"{section}.source is mmwhs, but neither {section}.path nor {section}.urls is given. MM-WHS is free for "
+            f"research: register at {REGISTRATION}, download the archives, then set in params.yaml {section}.path "
+            f"to their folder or to one or more zip archives, or {section}.urls to a list of {{url, sha256}}"
         )
-    existing = [existing_path(path) for path in paths]
+    existing = [existing_path(path, f"{section}.path") for path in paths]
     max_bytes = int(params.max_unpacked_gb * 1e9)
-    return [*existing, *(fetch(archive, max_bytes) for archive in params.urls)]
+    return [*existing, *(fetch(archive, max_bytes, section) for archive in params.urls)]
 
 
 class _LostDataError(DataError):
@@ -164,7 +165,7 @@ class _Search:
         self._lost: list[CohortFinding] = []
 
     def of(self, source: Path) -> Iterator[CohortFiles]:
-        """Give the files of a folder or archive that `data.path` names.
+        """Give the files of a folder or archive that the user names.
 
         Raises:
             DataError: the archive itself is damaged or refused, or there is more than the limits allow.

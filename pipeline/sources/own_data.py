@@ -153,7 +153,7 @@ def _read(params: DataParams) -> ScanTable:
             f"data.source is table, which needs one data.path, {given} given: set it to a CSV with the columns "
             "patient, modality, image, label and role, or to a folder laid out for nnU-Net (docs/own_data.md)"
         )
-    path = existing_path(params.path)
+    path = existing_path(params.path, "data.path")
     if path.is_dir():
         if not is_nnunet(path):
             raise DataError(

@@ -7,8 +7,12 @@ from pipeline.common.errors import DataError
 from pipeline.sources.guard import refuse_outputs
 
 
-def existing_path(text: str, key: str = "data.path") -> Path:
+def existing_path(text: str, key: str) -> Path:
     """Find what a parameter names, relative to the working folder or to `$DVC_ROOT`; `~` is the home folder.
+
+    Args:
+        text: path as the user wrote it.
+        key: name of the parameter as the user knows it, for messages: `data.path`, `adapt.target.path`, `PATH`.
 
     Raises:
         DataError: nothing is there, or the operating system does not say.

@@ -110,7 +110,7 @@ def params_for(
     values = dict(read)
     given = {"labels": read_value(labels) if labels else None, "missing": missing}
     if path is not None:
-        own = is_own(existing_path(path))
+        own = is_own(existing_path(path, "PATH"))
         values |= {"path": path, "urls": [], "source": "table" if own else "mmwhs"}
         # What params.yaml says of a table is of no meaning for files that are called as in MM-WHS.
         values = {key: value for key, value in values.items() if own or key not in given}

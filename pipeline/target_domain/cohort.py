@@ -45,7 +45,9 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
         unknown = [s for s in source if s.label is None and s.person not in known]
         pairs = _pair_all(unknown, sections.split)
     else:
-        subjects = gather_cohort(scratch, target.as_data(), sections.runtime, needs_labels=False)
+        subjects = gather_cohort(
+            scratch, target.as_data(), sections.runtime, needs_labels=False, section="adapt.target"
+        )
         pairs = pair_target(subjects, sections.split)
     atlases = choose_atlases(make_pairs(source, sections.split), sections.crop.num_atlases)
     write_cases(pairs, atlases, sections, folder / TARGET_CASES)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.geometry import agree, covering_grid, is_sheared, right_angled, shear_degrees
+from crossmodalnet.imaging.geometry import covering_grid, is_sheared, right_angled, shear_degrees
 from crossmodalnet.imaging.resample import resample, straightened, to_sitk
 from crossmodalnet.imaging.untrusted import read_untrusted
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -102,7 +102,7 @@ def test_rounding_is_not_shear_and_a_tilted_gantry_is() -> None:
     assert is_sheared(tilted)
     assert shear_degrees(tilted) == pytest.approx(10.0)
     assert not is_sheared(right_angled(tilted))
-    assert agree(turned, right_angled(turned))
+    assert turned.same_as(right_angled(turned))
 
 
 def test_what_itk_has_no_words_for_is_refused() -> None:

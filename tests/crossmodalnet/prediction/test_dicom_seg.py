@@ -100,6 +100,22 @@ def test_equal_identities_have_equal_uids(made: tuple[Volume, list[Path], Any]) 
     assert make_seg(labels, files, "m", "two").SOPInstanceUID != seg.SOPInstanceUID
 
 
+def test_slices_may_be_off_by_the_tolerance_that_they_were_read_with(
+    made: tuple[Volume, list[Path], Any],
+) -> None:
+    labels, files, _ = made
+    tolerance_mm = labels.grid.tolerance_mm
+    assert tolerance_mm == pytest.approx(0.15)
+    for share, is_refused in ((0.9, False), (1.1, True)):
+        moved = labels.affine.copy()
+        moved[2, 3] += share * tolerance_mm
+        if is_refused:
+            with pytest.raises(ValueError, match="from those of the label map"):
+                make_seg(Volume(labels.data, moved), files, "m", "one")
+        else:
+            make_seg(Volume(labels.data, moved), files, "m", "one")
+
+
 def test_what_cannot_be_referred_to_is_refused(made: tuple[Volume, list[Path], Any]) -> None:
     labels, files, _ = made
     moved = labels.affine.copy()

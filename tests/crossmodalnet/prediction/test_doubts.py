@@ -1,7 +1,11 @@
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart
+from crossmodalnet.imaging.inspect import inspect_file
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.prediction.doubts import (
@@ -84,6 +88,16 @@ def test_intensities(low: float, modality: Modality, flags: int) -> None:
     assert [doubt.flag for doubt in doubts_of_scan(volume, modality)] == flags * [Flag.INTENSITIES]
 
 
+@pytest.mark.parametrize(("low", "modality"), [(0, Modality.CT), (-1000, Modality.MR)])
+def test_a_patient_is_judged_as_a_cohort_is(tmp_path: Path, low: int, modality: Modality) -> None:
+    data = np.full((4, 4, 4), low, np.float32)
+    data[2:] += 200
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "a.nii.gz")
+    [problem] = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).problems
+    [doubt] = doubts_of_scan(Volume(data, AFFINE), modality)
+    assert doubt.says == f"{problem.what.partition(': read as')[0]}: {problem.remedy}"
+
+
 def test_axes_that_are_not_at_right_angles() -> None:
     affine = AFFINE.copy()
     affine[1, 2] = 1.0
@@ -99,9 +113,9 @@ def test_search_box_and_registration() -> None:
     assert doubts_of_box(box, Grid((6, 6, 6), AFFINE)) == []
     assert doubts_of_box(box, Grid((5, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
     assert doubts_of_registration(Quality(0.1, 0.2, 0.0, 3.0)) == []
-    assert [doubt.flag for doubt in doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0))] == 2 * [
-        Flag.REGISTRATION
-    ]
+    no_more_alike, folded, inverse, view = doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
+    assert {no_more_alike.flag, folded.flag, inverse.flag, view.flag} == {Flag.REGISTRATION}
+    assert folded.says == "registration: 1.00% of the voxels are folded (at most 0.10%)"
 
 
 def test_windows_smaller_than_in_training_are_told_once_for_an_ensemble() -> None:

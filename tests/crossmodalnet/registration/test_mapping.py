@@ -7,8 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.affine_file import read_affine, write_affine
+from crossmodalnet.registration.field_file import write_field
 from crossmodalnet.registration.lattice import Lattice
-from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping, write_field
+from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
 from crossmodalnet.registration.syn import Transform, warp
 
 TURN = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
@@ -23,7 +24,8 @@ def transform(tmp_path: Path) -> Transform:
     lattice = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
     i, j, k = lattice.indices()
     bump = torch.exp(-((i - 10) ** 2 + (j - 10) ** 2 + (k - 10) ** 2) / 18)
-    write_field(tmp_path / "warp.nii.gz", torch.stack([6 * bump, -4 * bump, 3 * bump]), lattice)
+    vectors_mm = torch.stack([6 * bump, -4 * bump, 3 * bump], dim=-1).numpy()
+    write_field(tmp_path / "warp.nii.gz", vectors_mm, lattice.grid.affine)
     return Transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz")
 
 

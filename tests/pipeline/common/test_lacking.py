@@ -1,5 +1,4 @@
 import errno
-from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -16,7 +15,6 @@ from pipeline.common.lacking import what_is_lacking
         (OSError(errno.EROFS, "Read-only file system"), "not allowed"),
         (MemoryError(), "not enough memory"),
         (ImportError("libtorch.so: failed to map segment: Cannot allocate memory"), "not enough memory"),
-        (BrokenProcessPool(), "a worker process was killed"),
         (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
     ],
 )

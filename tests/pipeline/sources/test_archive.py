@@ -14,7 +14,9 @@ NAME = "ct_train_1001_image.nii.gz"
 
 
 def take_all(archive: Path, target: Path, limit_bytes: int = 10**6) -> list[tuple[str, bytes]]:
-    members = extract(archive, target, lambda name: name.endswith(".nii.gz"), Budget(limit_bytes))
+    members = extract(
+        archive, target, lambda name: name.endswith(".nii.gz"), Budget(limit_bytes, "data.max_unpacked_gb")
+    )
     return [(member.name, member.path.read_bytes()) for member in members]
 
 
@@ -61,6 +63,12 @@ def test_declared_sizes_over_the_limit_are_refused_before_writing(zipped: Zipped
         take_all(archive, tmp_path / "out", limit_bytes=1999)
     assert list((tmp_path / "out").iterdir()) == []
     assert len(take_all(archive, tmp_path / "out", limit_bytes=2000)) == 2
+
+
+def test_a_limit_that_no_parameter_sets_names_none(zipped: Zipped, tmp_path: Path) -> None:
+    archive = zipped("a.zip", {NAME: bytes(2000)})
+    with pytest.raises(DataError, match=r"more than 1e-06 GB, too much here: unpack it yourself"):
+        extract(archive, tmp_path / "out", lambda _: True, Budget(1000))
 
 
 def test_sizes_are_counted_whatever_the_header_says(

@@ -77,10 +77,10 @@ def part_of(tmp_path: Path, content: bytes) -> Path:
 
 
 def test_downloads_once(server: Server) -> None:
-    path = fetch(archive(server), LIMIT)
+    path = fetch(archive(server), LIMIT, "data")
     assert path.name == "data.zip"
     assert path.read_bytes() == CONTENT
-    assert fetch(archive(server, sha256=SHA256.upper()), LIMIT) == path
+    assert fetch(archive(server, sha256=SHA256.upper()), LIMIT, "data") == path
     assert server.asked == [None]
 
 
@@ -88,13 +88,13 @@ def test_a_terminal_shows_a_bar(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "is_terminal", lambda: True)
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert "download data.zip" in capsys.readouterr().err
 
 
 def test_continues_what_an_interrupted_run_left(server: Server, tmp_path: Path) -> None:
     part = part_of(tmp_path, CONTENT[:1234])
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == ["bytes=1234-"]
     assert not part.exists()
 
@@ -102,29 +102,29 @@ def test_continues_what_an_interrupted_run_left(server: Server, tmp_path: Path) 
 def test_a_server_without_ranges_sends_everything_again(server: Server, tmp_path: Path) -> None:
     server.knows_ranges = False
     part_of(tmp_path, b"x" * 1234)
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
 
 
 def test_a_broken_connection_is_continued(server: Server) -> None:
     server.drop_after = [1000, 500]
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1000-", "bytes=1500-"]
 
 
 def test_a_complete_part_is_taken(server: Server, tmp_path: Path) -> None:
     part_of(tmp_path, CONTENT)
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
 
 
 def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
     part_of(tmp_path, b"x" * 1234)
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == ["bytes=1234-", None]
 
 
 def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"sha256 {SHA256}, data.urls says {'0' * 64}") as caught:
-        fetch(archive(server, sha256="0" * 64), LIMIT)
+        fetch(archive(server, sha256="0" * 64), LIMIT, "data")
     assert "secret" not in str(caught.value)
     assert [path for path in (tmp_path / ".work").rglob("*") if path.is_file()] == []
 
@@ -132,27 +132,27 @@ def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
 def test_giving_up_keeps_what_is_there(server: Server, tmp_path: Path) -> None:
     server.drop_after = [10, 10, 10]
     with pytest.raises(ResourceError, match="closed after 30 of 25600 bytes"):
-        fetch(archive(server), LIMIT)
-    assert fetch(archive(server), LIMIT).read_bytes() == CONTENT
+        fetch(archive(server), LIMIT, "data")
+    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked[-1] == "bytes=30-"
 
 
 def test_a_missing_file_is_asked_for_once(server: Server) -> None:
     with pytest.raises(ResourceError, match="404"):
-        fetch(archive(server, "missing.zip"), LIMIT)
+        fetch(archive(server, "missing.zip"), LIMIT, "data")
     assert len(server.asked) == 1
 
 
 def test_too_large(server: Server) -> None:
     with pytest.raises(DataError, match="max_unpacked_gb"):
-        fetch(archive(server), 1000)
+        fetch(archive(server), 1000, "data")
 
 
 def test_a_local_address_is_verified_in_place(tmp_path: Path) -> None:
     path = tmp_path / "a b.zip"
     path.write_bytes(CONTENT)
-    assert fetch(Archive(url=path.as_uri(), sha256=SHA256), LIMIT) == path
+    assert fetch(Archive(url=path.as_uri(), sha256=SHA256), LIMIT, "data") == path
     with pytest.raises(DataError, match="wrong checksum"):
-        fetch(Archive(url=path.as_uri(), sha256="1" * 64), LIMIT)
+        fetch(Archive(url=path.as_uri(), sha256="1" * 64), LIMIT, "data")
     with pytest.raises(DataError, match="does not exist"):
-        fetch(Archive(url="file:///no/such.zip", sha256=SHA256), LIMIT)
+        fetch(Archive(url="file:///no/such.zip", sha256=SHA256), LIMIT, "data")

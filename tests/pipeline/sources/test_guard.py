@@ -50,9 +50,9 @@ def test_a_path_in_an_output_is_refused_however_it_is_spelled(
 def test_the_home_folder_is_looked_into(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(project))
     (project / "mine").mkdir()
-    assert existing_path("~/mine") == project / "mine"
+    assert existing_path("~/mine", "data.path") == project / "mine"
     with pytest.raises(UsageError, match="is data/raw"):
-        existing_path("~/data/raw")
+        existing_path("~/data/raw", "data.path")
 
 
 def test_an_output_that_is_a_link_to_another_disk_is_that_disk(project: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_outputs_of_the_repository_of_an_experiment_are_guarded_too(
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("DVC_ROOT", str(project))
     with pytest.raises(UsageError, match="is data/raw"):
-        existing_path("data/raw")
+        existing_path("data/raw", "data.path")
 
 
 def test_neighbours_of_outputs_are_free(project: Path) -> None:

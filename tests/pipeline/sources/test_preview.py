@@ -83,3 +83,8 @@ def test_what_cannot_be_meant(tmp_path: Path) -> None:
         params_for(str(tmp_path / "b.csv"), "{liver: 1}", [], read={})
     with pytest.raises(DataError, match="does not exist"):
         params_for("lacks.csv", None, [], read={})
+
+
+def test_a_path_of_the_command_line_is_no_parameter() -> None:
+    with pytest.raises(DataError, match=r"^PATH = lacks\.csv does not exist"):
+        params_for("lacks.csv", None, [], read={"path": "other"})

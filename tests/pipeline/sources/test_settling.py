@@ -49,4 +49,4 @@ def test_a_sheared_scan_and_its_label_map_are_straightened_together(
     raw = gathered(cohort, tmp_path / "raw")
     image, labels = (raw / f"mr_train_1002_{kind}.nii.gz" for kind in ("image", "label"))
     assert not is_sheared(read_image(image).grid)
-    assert read_image(image).grid.same_as(read_label_map(labels).grid, 1e-6)
+    assert read_image(image).grid.largest_shift_mm(read_label_map(labels).grid) <= 1e-6

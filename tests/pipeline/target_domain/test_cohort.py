@@ -1,7 +1,11 @@
 """Scenario `cohort`: pairing, and that no target label reaches anything but the pairing."""
 
+import re
+import zipfile
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.adaptation.params import TargetParams
 from pipeline.cases.pairs import Pair, Subject
-from pipeline.common.errors import DataError
+from pipeline.common.errors import DataError, PipelineError
 from pipeline.target_domain.cohort import choose_atlases, pair_target, prepare_cohort, write_cases
 from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
@@ -74,6 +78,33 @@ def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Pa
 def test_a_cohort_without_unlabelled_subjects_says_what_to_do(project: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0 CT and 0 MR subjects(.|\n)*adapt\.target\.source"):
         prepare_cohort(TargetParams(source="unlabelled"), SECTIONS, tmp_path, tmp_path / "scratch")
+
+
+TOO_LARGE = "large.zip"
+# What the section says, and how the message names its keys.
+WRONG_PLACES: dict[str, tuple[dict[str, Any], str]] = {
+    "no path": ({"path": "/no/such"}, r"adapt\.target\.path = /no/such does not exist"),
+    "an output": ({"path": "data/raw"}, r"adapt\.target\.path = .* is data/raw.* set adapt\.target\.path to it"),
+    "too large": ({"path": TOO_LARGE, "max_unpacked_gb": 1e-6}, r"adapt\.target\.max_unpacked_gb = 1e-06 GB"),
+    "no local archive": ({"urls": [{"url": "file:///no.zip", "sha256": 64 * "0"}]}, r"of adapt\.target\.urls does not"),
+    "archive of an output": ({"urls": [{"url": "file://{top}/data/raw/manifest.csv", "sha256": 64 * "0"}]},
+                             r"adapt\.target\.urls = .* lies in data/raw"),
+    "other checksum": ({"urls": [{"url": "file://{top}/large.zip", "sha256": 64 * "0"}]},
+                       f"adapt\\.target\\.urls says {64 * '0'}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_PLACES)
+def test_messages_name_the_keys_of_the_target(project: Path, name: str) -> None:
+    with zipfile.ZipFile(project / TOO_LARGE, "w") as opened:
+        opened.writestr("ct_train_1001_image.nii.gz", bytes(2000))
+    values, says = WRONG_PLACES[name]
+    for archive in (values := deepcopy(values)).get("urls", []):
+        archive["url"] = archive["url"].format(top=project)
+    target = TargetParams(source="mmwhs", **values)
+    with pytest.raises(PipelineError, match=says) as caught:
+        prepare_cohort(target, SECTIONS, project / "out", project / "scratch")
+    assert not re.search(r"(?<![\w.])data\.\w", str(caught.value)), "a key of another section"
 
 
 def _source(project: Path, write_cohort: WriteCohort) -> list[Subject]:
