@@ -29,6 +29,7 @@ def main(
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
+    from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.model_workers import ModelWorkers
     from pipeline.evaluation.params import EvaluateParams
     from pipeline.models.model_folder import load_model
@@ -41,23 +42,24 @@ def main(
     loaded.network.to(device)
     # A GPU has one memory for all.
     workers = ModelWorkers(trained, load_section(RuntimeParams, "runtime")) if device.type == "cpu" else None
+    kept = KeptCases.of(trained, device)
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)
     missing = read_notes(SPLIT).missing
     with whole_folder(of_run(EVALUATION, model, seed)) as folder:
         found = evaluate_cases(
-            folder, loaded, source, names["test"], params, missing=missing, workers=workers
+            folder, loaded, source, names["test"], params, missing=missing, workers=workers, kept=kept
         )
         logger.info("%s, seed %d: %s", model, seed, found.summary)
         metrics = found.metrics
         if source == PAIRS:
-            metrics |= evaluate_pairs(folder, loaded, names["test"], params, missing, workers)
+            metrics |= evaluate_pairs(folder, loaded, names["test"], params, missing, workers, kept)
         known = TARGET_CASES.truths() if domain else {}
         tests = [name for name in domain.target["test"] if name in known] if domain else []
         if tests:
             target = folder / "target"
             adapted = evaluate_cases(
-                target, loaded, TARGET_CASES, tests, params, missing=missing, workers=workers
+                target, loaded, TARGET_CASES, tests, params, missing=missing, workers=workers, kept=kept
             )
             write_choices(target, trained, tests, params)
             metrics |= {f"target_{key}": adapted.metrics[key] for key in ("dice", "hd95_mm")}
@@ -67,3 +69,4 @@ def main(
         # What was evaluated is said beside its scores, so that the report reads no weights.
         shutil.copyfile(trained / "card.json", folder / "card.json")
     write_json(of_run(METRICS, model, seed).with_suffix(".json"), metrics)
+    kept.forget()

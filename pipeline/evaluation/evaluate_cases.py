@@ -1,5 +1,6 @@
 """Label maps that a trained model gives of cases, and their scores."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED
+from pipeline.evaluation.kept_cases import LABELS, KeptCases, kept_table
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
@@ -35,6 +37,7 @@ def evaluate_cases(
     view: View = View.PAIR,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
+    kept: KeptCases | None = None,
 ) -> Evaluation:
     """Segment and score cases on their original grids; write label maps and tables into `folder`.
 
@@ -50,6 +53,7 @@ def evaluate_cases(
         view: part of a case that the network is shown; of cases that are no pairs always the whole.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
         workers: how to compute large cases side by side; None: one after the other in this process.
+        kept: where finished cases are kept for the next run, should this one be killed; None: they are not.
 
     Raises:
         DataError: a case or its label map is missing or damaged.
@@ -59,11 +63,16 @@ def evaluate_cases(
     if unknown := [name for name in names if name not in truths]:
         raise DataError(f"{unknown[0]}: no label map of it is found: every test case needs one to be scored")
     tasks = [
-        EvaluateTask(name, truths[name], prediction_file(folder, name), cases, params, view, tuple(missing))
+        EvaluateTask(
+            name, truths[name], prediction_file(folder, name), cases, params, view, tuple(missing),
+            kept.case(cases.folder / name, truths[name], params, view, tuple(missing)) if kept else None,
+        )
         for name in names
-    ]
+    ]  # fmt: skip
     images = [task.truth for task in tasks]
-    results = compute(evaluate_case, tasks, Work("evaluate", COST, images), model, workers, FEW_VOXELS)
+    results = compute(
+        evaluate_case, tasks, Work("evaluate", COST, images, kept=bool(kept)), model, workers, FEW_VOXELS
+    )
     tables = {task.name: table for task, table in track(results, "evaluate", len(tasks))}
     return write_tables(folder, [tables[name] for name in names], params)
 
@@ -80,6 +89,7 @@ class EvaluateTask:
         params: section `evaluate`.
         view: part of the case that the network is shown.
         missing: abbreviations of structures that are not scored.
+        kept: folder where the finished case is kept; None: it is not.
     """
 
     name: str
@@ -89,15 +99,25 @@ class EvaluateTask:
     params: EvaluateParams
     view: View
     missing: tuple[str, ...]
+    kept: Path | None = None
 
 
 def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
-    """Segment a case, write its label map and give its scores, as `score_pair` does."""
+    """Segment a case, write its label map and give its scores, as `score_pair` does; or find that done."""
+    file = task.kept / LABELS if task.kept else task.prediction
+    table = kept_table(task.kept, lambda: _segment_and_score(task, model, file))
+    if task.kept:
+        task.prediction.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, task.prediction)
+    return table
+
+
+def _segment_and_score(task: EvaluateTask, model: LoadedModel, file: Path) -> pd.DataFrame:
     labels = predict_labels(model, task.cases.read_unlabelled(task.name), task.params, task.view)
-    write_label_map(task.prediction, cleaned(labels, task.params))
+    write_label_map(file, cleaned(labels, task.params))
     return score_pair(
         task.name,
-        task.prediction,
+        file,
         task.truth,
         task.params.nsd_tolerance_mm,
         count_stray(labels),

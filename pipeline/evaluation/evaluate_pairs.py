@@ -7,6 +7,7 @@ from pathlib import Path
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
 from pipeline.case_sets.sets import PAIRS
 from pipeline.evaluation.evaluate_cases import evaluate_cases
+from pipeline.evaluation.kept_cases import KeptCases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
 from pipeline.evaluation.model_workers import ModelWorkers
 from pipeline.evaluation.params import EvaluateParams
@@ -23,6 +24,7 @@ def evaluate_pairs(
     params: EvaluateParams,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
+    kept: KeptCases | None = None,
 ) -> dict[str, float]:
     """Measure what a model of pairs is worth where a pair is not as it should be; write into `folder`.
 
@@ -36,6 +38,7 @@ def evaluate_pairs(
         params: section `evaluate`.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
         workers: how to compute large cases side by side; None: one after the other in this process.
+        kept: where finished cases are kept for the next run, should this one be killed; None: they are not.
 
     Returns:
         Figures that the metrics file holds beside the headline: mean Dice of `ct_alone` and `mr_alone`.
@@ -48,11 +51,11 @@ def evaluate_pairs(
         return metrics
     if knows_missing(model.card):
         for view in ALONE:
-            found = evaluate_cases(folder / view, model, PAIRS, names, params, view, missing, workers)
+            found = evaluate_cases(folder / view, model, PAIRS, names, params, view, missing, workers, kept)
             logger.info("%s: %s", VIEW_TITLES[view], found.summary)
             metrics[view.value] = found.metrics["dice"]
     if params.misregistration_mm:
-        table = measure_misregistration(model, PAIRS, names, params, missing, workers)
+        table = measure_misregistration(model, PAIRS, names, params, missing, workers, kept)
         table.to_csv(folder / MISREGISTRATION_FILE, index=False, float_format=f"%.{DECIMALS}f")
         shown = ", ".join(f"{dice:.3f} at {key}" for key, dice in misregistration_means(table).items())
         logger.info("mean Dice with the MR displaced: %s", shown)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -16,6 +17,7 @@ from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.evaluation.kept_cases import KeptCases, kept_table
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
@@ -36,6 +38,7 @@ def measure_misregistration(
     params: EvaluateParams,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
+    kept: KeptCases | None = None,
 ) -> pd.DataFrame:
     """Segment every pair with its MR displaced by each amount, on the working grid alone.
 
@@ -49,6 +52,7 @@ def measure_misregistration(
         params: amounts, overlap of the windows, seed.
         missing: abbreviations of structures that the label maps do not delineate: not scored.
         workers: how to compute large cases side by side; None: one after the other in this process.
+        kept: where finished cases are kept for the next run, should this one be killed; None: they are not.
 
     Returns:
         `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
@@ -57,26 +61,43 @@ def measure_misregistration(
     Raises:
         DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
     """
-    tasks = [MisregisterTask(name, cases, params, tuple(missing)) for name in names]
+    tasks = [
+        MisregisterTask(
+            name, cases, params, tuple(missing),
+            kept.case("misregistered", cases.folder / name, params, tuple(missing)) if kept else None,
+        )
+        for name in names
+    ]  # fmt: skip
     images = [cases.folder / name / "ct.nii.gz" for name in names]
-    results = compute(misregister_case, tasks, Work("misregister", COST, images), model, workers, FEW_VOXELS)
+    results = compute(
+        misregister_case,
+        tasks,
+        Work("misregister", COST, images, kept=bool(kept)),
+        model,
+        workers,
+        FEW_VOXELS,
+    )
     found = {task.name: rows for task, rows in track(results, "misregister", len(tasks))}
-    rows = [row for name in names for row in found[name]]
-    return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
+    return pd.concat([found[name] for name in names], ignore_index=True)
 
 
 @dataclass(frozen=True)
 class MisregisterTask:
-    """A case to segment with its MR displaced; attributes as in `measure_misregistration`."""
+    """A case to segment with its MR displaced; attributes as in `measure_misregistration` and `EvaluateTask`."""
 
     name: str
     cases: CaseSet
     params: EvaluateParams
     missing: tuple[str, ...]
+    kept: Path | None = None
 
 
-def misregister_case(task: MisregisterTask, model: LoadedModel) -> list[tuple[str, float, float, float]]:
-    """Give a row of the table for each amount."""
+def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
+    """Give a row of the table for each amount; or find that done."""
+    return kept_table(task.kept, lambda: _displace_and_score(task, model))
+
+
+def _displace_and_score(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
     ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in task.missing]
     case = task.cases.read(task.name)
     if case.label is None:
@@ -89,7 +110,7 @@ def misregister_case(task: MisregisterTask, model: LoadedModel) -> list[tuple[st
         probabilities = predict_input(model, moved, task.name, task.params)
         dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
         rows.append((task.name, moved_mm, degrees, dice))
-    return rows
+    return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
 
 
 def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, seed: int) -> Tensor:

@@ -21,6 +21,7 @@ from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.cases.params import SplitParams
 from pipeline.cases.split_file import write_split
 from pipeline.common.errors import DataError
+from pipeline.evaluation import evaluate_cases
 from pipeline.models import model_folder
 from pipeline.models.candidates import candidate_file
 from stages import atlas, evaluate
@@ -78,6 +79,7 @@ def card_of(**changes: Any) -> SimpleNamespace:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two test pairs and others, registered and cropped, and a model; gives the names of the test pairs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     Path("params.yaml").write_text("evaluate: {bootstrap_samples: 200, device: cpu}\n")
     Path("data").mkdir()
     pairs = [pair(1, "train"), pair(2, "validation"), pair(3, "test"), pair(4, "test")]
@@ -120,6 +122,35 @@ def test_evaluate_twice_gives_the_same_bytes(project: list[str]) -> None:
         contents.append({file: file.read_bytes() for file in files})
     assert contents[0] == contents[1]
     assert len(contents[0]) == len(project) + 6
+
+
+def test_an_evaluation_that_was_killed_goes_on_where_it_was_and_ends_the_same(
+    project: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate.main("mine")
+    files = sorted(p for top in ("evaluation", "metrics") for p in Path(top).rglob("*") if p.is_file())
+    undisturbed = {file: file.read_bytes() for file in files}
+    segmented: list[str] = []
+    whole = evaluate_cases.predict_labels
+
+    def killed_at_the_second(model: Any, case: CroppedCase, *others: Any) -> Volume:
+        if len(segmented) == 1:
+            raise KeyboardInterrupt
+        segmented.append(case.name)
+        return whole(model, case, *others)
+
+    def noting(model: Any, case: CroppedCase, *others: Any) -> Volume:
+        segmented.append(case.name)
+        return whole(model, case, *others)
+
+    monkeypatch.setattr(evaluate_cases, "predict_labels", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.main("mine")
+    monkeypatch.setattr(evaluate_cases, "predict_labels", noting)
+    evaluate.main("mine")
+    assert sorted(segmented) == project
+    assert {file: file.read_bytes() for file in files} == undisturbed
+    assert not list(Path(".work/evaluate").iterdir())
 
 
 def test_a_model_that_knows_missing_modalities_is_scored_from_either_alone(
