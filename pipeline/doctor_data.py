@@ -1,7 +1,7 @@
 """Whether the download stage would find the data that the parameters name, and nothing of the user's is in danger."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pipeline.schema.schema import Params
 from pipeline.sources.guard import local_archive
 from pipeline.sources.names import parse
 from pipeline.sources.nnunet import is_nnunet
+from pipeline.sources.params import Archive
 from pipeline.sources.places import existing_path
 from pipeline.sources.table_file import read_table_file
 
@@ -38,18 +39,14 @@ def examine_data(top: Path, params: Params) -> Iterator[DoctorFinding]:
             "data", False, "data.source is mmwhs, but neither data.path nor data.urls is set", remedy
         )
     else:
-        found = list(_places("data", data.source, data.path))
-        found += [
-            DoctorFinding("data", False, f"data.urls: {archive.url} does not exist", "correct the address")
-            for archive in data.urls
-            if (local := local_archive(archive.url)) and not local.exists()
-        ]
+        found = [*_places("data", data.source, data.path), *_archives("data", data.urls)]
         yield from found
         if not found:
             state = "downloaded" if (top / MANIFEST).exists() else "not downloaded yet: `dvc repro download`"
             yield DoctorFinding("data", True, f"{data.source}, {state}")
     if target is not None and target.source == "mmwhs":
         yield from _places("adapt.target", target.source, target.path)
+        yield from _archives("adapt.target", target.urls)
 
 
 def _places(section: str, source: str, path: str | list[str] | None) -> Iterator[DoctorFinding]:
@@ -68,6 +65,13 @@ def _places(section: str, source: str, path: str | list[str] | None) -> Iterator
             yield DoctorFinding(
                 "data", False, f"{key} = {text}: {problem}", f"`crossmodalnet data check {text}` says more"
             )
+
+
+def _archives(section: str, urls: Sequence[Archive]) -> Iterator[DoctorFinding]:
+    for archive in urls:
+        if (local := local_archive(archive.url)) and not local.exists():
+            told = f"{section}.urls: {archive.url} does not exist"
+            yield DoctorFinding("data", False, told, "correct the address")
 
 
 def _of_table(path: Path) -> str | None:

@@ -18,6 +18,8 @@ from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.prediction.recipe import Recipe
 from crossmodalnet.prediction.windows import STEP, Window, refusal
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.staged import RECIPES
 from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 
 SEARCH = "search for the heart"
@@ -36,6 +38,9 @@ COSTS: Mapping[str, Mapping[str, float]] = {
     BACK: {"starts": 63.0, "scan_mvox": 7.6},
     WRITING: {"starts": 37.0, "scan_mvox": 0.91},
 }
+# Registration by a named recipe: search, rigid and affine in the start; by the CPU times of recipes `fast` and
+# `balanced` on the two pairs of docs/benchmarks.md, the warp of the label map left out by estimate.
+STAGED_COSTS: Mapping[str, float] = {"starts": 98.0, "scan_mvox": 1.9, "iteration_mvox": 10.5}
 # A first step that takes far less or more than was estimated says no more than this about the others.
 MOST_OFF = 4.0
 _PROBE_EDGE, _PROBE_REPEATS = 64, 8
@@ -74,14 +79,10 @@ def work_of(task: Task) -> dict[str, dict[str, float]]:
         atlas = task.num_atlases * mvox(first, recipe.atlas_spacing_mm)
         work[SEARCH] = {"starts": 1, "scan_mvox": mvox(first), "atlas_mvox": atlas}
     if both:
-        align, coarse = recipe.align, mvox(first, recipe.align.working_spacing_mm)
-        levels = len(align.syn.iterations)
-        deformable = sum(num / 8 ** (levels - 1 - level) for level, num in enumerate(align.syn.iterations))
-        affine = sum(num / 8 ** (2 - level) for level, num in enumerate(align.syn.affine_iterations))
         work[REGISTRATION] = {
             "starts": 1,
             "scan_mvox": scans + mvox(first),  # both are coarsened, and the MR is warped to the CT's grid
-            "iteration_mvox": (deformable + affine) * coarse,
+            "iteration_mvox": _iterations(recipe.align, first),
         }
     box_ml = math.prod(recipe.size) * recipe.spacing_mm**3 / 1000
     inside = min(mvox(first), box_ml / (math.prod(first.spacing_mm) * 1000))
@@ -90,6 +91,23 @@ def work_of(task: Task) -> dict[str, dict[str, float]]:
         work[BACK] = {"starts": 1, "scan_mvox": mvox(task.mr)}
     work[WRITING] = {"starts": 1, "scan_mvox": scans}
     return work
+
+
+def _iterations(align: AlignSettings, fixed: Grid) -> float:
+    """Millions of voxels of a registration's levels, times the iterations of each."""
+    if align.recipe != "syn":
+        levels = RECIPES[align.recipe].flow.levels
+        return sum(level.iterations * mvox(fixed, level.spacing_mm) for level in levels)
+    finest = len(align.syn.iterations) - 1
+    deformable = sum(num / 8.0 ** (finest - level) for level, num in enumerate(align.syn.iterations))
+    affine = sum(num / 8.0 ** (2 - level) for level, num in enumerate(align.syn.affine_iterations))
+    return (deformable + affine) * mvox(fixed, align.working_spacing_mm)
+
+
+def costs_of(recipe: Recipe) -> dict[str, Mapping[str, float]]:
+    """Give `COSTS` with the registration that the recipe names."""
+    staged = recipe.align.recipe != "syn"
+    return {**COSTS, REGISTRATION: STAGED_COSTS if staged else COSTS[REGISTRATION]}
 
 
 def mvox(grid: Grid, spacing_mm: float | None = None) -> float:
@@ -173,9 +191,9 @@ def estimate(task: Task, models: Sequence[LoadedModel], mirror: str = "") -> dic
     Returns:
         Seconds by step, in the order of the steps.
     """
-    speed = probe()
+    speed, costs = probe(), costs_of(task.recipe)
     seconds = {
-        step: speed * sum(COSTS[step][kind] * amount for kind, amount in amounts.items())
+        step: speed * sum(costs[step][kind] * amount for kind, amount in amounts.items())
         for step, amounts in work_of(task).items()
     }
     seconds[NETWORK] += network_seconds(models, task.recipe, mirror)

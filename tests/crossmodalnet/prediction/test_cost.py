@@ -40,9 +40,22 @@ def test_steps_that_are_not_taken_cost_nothing() -> None:
     assert cost.REGISTRATION not in cost.work_of(cost.Task(CT, None, RECIPE, 3))
 
 
-def test_every_kind_of_work_has_its_cost() -> None:
-    for step, amounts in cost.work_of(cost.Task(CT, MR, RECIPE, 3)).items():
-        assert set(amounts) == set(cost.COSTS[step])
+@pytest.mark.parametrize("name", ["syn", "fast", "balanced", "thorough"])
+def test_every_kind_of_work_has_its_cost(name: Any) -> None:
+    recipe = replace(RECIPE, align=replace(ALIGN, recipe=name))
+    for step, amounts in cost.work_of(cost.Task(CT, MR, recipe, 3)).items():
+        assert set(amounts) == set(cost.costs_of(recipe)[step])
+
+
+def test_registration_is_reckoned_by_its_recipe() -> None:
+    """`fast`: 40 iterations at 8 mm, 20 at 4 mm and 4 at 3 mm, over 16 litres."""
+    amounts = {
+        name: cost.work_of(cost.Task(CT, MR, replace(RECIPE, align=replace(ALIGN, recipe=name)), 0))
+        for name in ("fast", "balanced", "thorough")
+    }
+    iterations = {name: work[cost.REGISTRATION]["iteration_mvox"] for name, work in amounts.items()}
+    assert iterations["fast"] == pytest.approx(16 * (40 / 8**3 + 20 / 4**3 + 4 / 3**3))
+    assert iterations["fast"] < iterations["balanced"] < iterations["thorough"]
 
 
 @pytest.mark.parametrize(
