@@ -42,7 +42,7 @@ def main(
     loaded.network.to(device)
     # A GPU has one memory for all.
     workers = ModelWorkers(trained, load_section(RuntimeParams, "runtime")) if device.type == "cpu" else None
-    kept = KeptCases.of(trained, device)
+    kept = KeptCases(trained, device)
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)
     missing = read_notes(SPLIT).missing

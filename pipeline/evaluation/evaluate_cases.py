@@ -1,6 +1,5 @@
 """Label maps that a trained model gives of cases, and their scores."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED
-from pipeline.evaluation.kept_cases import LABELS, KeptCases, kept_table
+from pipeline.evaluation.kept_cases import KeptCases, find_case, keep_case
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
@@ -104,20 +103,19 @@ class EvaluateTask:
 
 def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
     """Segment a case, write its label map and give its scores, as `score_pair` does; or find that done."""
-    file = task.kept / LABELS if task.kept else task.prediction
-    table = kept_table(task.kept, lambda: _segment_and_score(task, model, file))
-    if task.kept:
-        task.prediction.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, task.prediction)
+    table = find_case(task.kept, task.prediction)
+    if table is None:
+        table = _segment_and_score(task, model)
+        keep_case(task.kept, table, task.prediction)
     return table
 
 
-def _segment_and_score(task: EvaluateTask, model: LoadedModel, file: Path) -> pd.DataFrame:
+def _segment_and_score(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
     labels = predict_labels(model, task.cases.read_unlabelled(task.name), task.params, task.view)
-    write_label_map(file, cleaned(labels, task.params))
+    write_label_map(task.prediction, cleaned(labels, task.params))
     return score_pair(
         task.name,
-        file,
+        task.prediction,
         task.truth,
         task.params.nsd_tolerance_mm,
         count_stray(labels),

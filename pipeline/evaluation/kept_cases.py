@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +16,71 @@ LABELS = "prediction.nii.gz"
 SCORES = "scores.json"
 
 
-@dataclass(frozen=True)
 class KeptCases:
     """Where the finished cases of one evaluation are kept, until all of it is written.
 
+    Evaluations of one model share the folder, `dvc queue` may run them at the same time: what one of them no longer
+    needs may vanish under another, which then computes its case.
+
+    Args:
+        trained: folder of the trained model.
+        device: device of the network; another kind gives other last digits.
+
     Attributes:
-        folder: folder of the evaluation below `.work`, of which each case has a folder.
+        folder: folder below `.work`, named by all that cases have in common (model, code, PyTorch, kind of device), of
+            which each case has a folder.
     """
 
-    folder: Path
-
-    @classmethod
-    def of(cls, trained: Path, device: torch.device) -> "KeptCases":
-        """Name the folder by all that cases have in common: model, code, PyTorch and kind of device.
-
-        Args:
-            trained: folder of the trained model.
-            device: device of the network; another kind gives other last digits.
-        """
+    def __init__(self, trained: Path, device: torch.device) -> None:
         code = code_fingerprint("pipeline.evaluation.evaluate_pairs")
-        return cls(work_folder("evaluate", fingerprint(trained, code, torch.__version__, device.type)))
+        self.folder = work_folder("evaluate", fingerprint(trained, code, torch.__version__, device.type))
+        self._asked: set[Path] = set()
 
     def case(self, *inputs: Any) -> Path:
         """Give the folder of a case, by what concerns it alone; a `Path` stands for content, as in `fingerprint`."""
-        return self.folder / fingerprint(*inputs)
+        folder = self.folder / fingerprint(*inputs)
+        self._asked.add(folder)
+        return folder
 
     def forget(self) -> None:
-        """Remove all, once the evaluation is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the cases that were asked for, once the evaluation is written."""
+        for folder in self._asked:
+            shutil.rmtree(folder, ignore_errors=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def kept_table(folder: Path | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Read the table of a case that an earlier run has finished, or compute it and keep it.
+def find_case(folder: Path | None, labels: Path | None = None) -> pd.DataFrame | None:
+    """Give the table of a case that an earlier run has finished, to the last digit; None where there is none.
 
     Args:
         folder: folder of the case; None: nothing is kept.
-        compute: gives the table; its numbers come back from the file to the last digit.
+        labels: where the label map of the case is copied to; None: it has none.
     """
     if folder is None:
-        return compute()
-    path = folder / SCORES
-    if not path.is_file():
-        table = compute()
+        return None
+    try:
+        table = pd.DataFrame(json.loads((folder / SCORES).read_text("utf-8")))
+        if labels:
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / LABELS, labels)
+    except FileNotFoundError:
+        return None
+    return table
+
+
+def keep_case(folder: Path | None, table: pd.DataFrame, labels: Path | None = None) -> None:
+    """Keep the table of a finished case, and its label map, which comes first: a table says that all is there."""
+    if folder is None:
+        return
+    # Two runs may have the same case at the same time, on two machines perhaps: each has names of its own.
+    own = f".{socket.gethostname()}-{os.getpid()}.partial"
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Two runs may have the same case at the same time, on two machines perhaps: each has a name of its own.
-        temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
-        temporary.write_text(json.dumps(table.to_dict("list")), "utf-8")
-        temporary.replace(path)
-    # Read in either case, so that a table is the same whether its case was finished before or now.
-    return pd.DataFrame(json.loads(path.read_text("utf-8")))
+        if labels:
+            shutil.copyfile(labels, folder / f"{LABELS}{own}")
+            (folder / f"{LABELS}{own}").replace(folder / LABELS)
+        (folder / f"{SCORES}{own}").write_text(json.dumps(table.to_dict("list")), "utf-8")
+        (folder / f"{SCORES}{own}").replace(folder / SCORES)
+    except FileNotFoundError:
+        return  # Another run, which had the same case, has ended and removed it.

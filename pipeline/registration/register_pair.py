@@ -1,8 +1,10 @@
 """One pair, MR registered to CT in a worker process; its results are kept in the work folder and reused."""
 
+import glob
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +80,9 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
         if found.transform is None or found.quality is None:
             return RegisterOutcome(folder, False, list(found.problems), False)
         agreement = _write_warped(task, ct, mr, found.transform, settings, folder)
-        _write_picture(ct, mr, found.transform, folder / PICTURE)
+        _write_picture(ct, mr, found.transform, scratch / PICTURE)
+        # Another run may have the same pair, finished, and be copying its picture: never half a one.
+        (scratch / PICTURE).replace(folder / PICTURE)
     _finish(folder, found.attempts, found.initialisation, found.quality, agreement, time.monotonic() - start)
     return RegisterOutcome(folder, False, list(found.problems), True)
 
@@ -144,11 +148,13 @@ def _finish(
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """Give ANTs an empty folder of its own; those that killed runs left are removed."""
-    for stale in folder.glob("run-*"):
-        owner = int(stale.name.removeprefix("run-"))
+    # Of this machine alone: `.work` may lie on a file system that others share, whose processes are not seen here.
+    here = f"run-{socket.gethostname()}-"
+    for stale in folder.glob(f"{glob.escape(here)}*"):
+        owner = int(stale.name.removeprefix(here))
         if owner == os.getpid() or not psutil.pid_exists(owner):
             shutil.rmtree(stale, ignore_errors=True)
-    scratch = folder / f"run-{os.getpid()}"
+    scratch = folder / f"{here}{os.getpid()}"
     scratch.mkdir()
     try:
         yield scratch

@@ -1,6 +1,5 @@
 """An evaluation that was killed is gone on with, and ends with the same bytes."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.evaluation.kept_cases import SCORES, KeptCases, kept_table
+from pipeline.common import work
+from pipeline.evaluation import kept_cases
+from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_case, keep_case
 
 CPU = torch.device("cpu")
 TABLE = pd.DataFrame({"pair": ["001", "001"], "dice": [0.1 + 0.2, np.nan], "missed": [0, 1]})
@@ -22,39 +23,58 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "model"
 
 
-def fail() -> pd.DataFrame:
-    raise AssertionError("computed again")
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.nii.gz"
+    path.write_bytes(b"label map")
+    return path
 
 
-def test_a_finished_case_is_not_computed_again_and_comes_back_to_the_last_digit(trained: Path) -> None:
-    kept = KeptCases.of(trained, CPU)
-    for compute in (lambda: TABLE, fail):
-        found = kept_table(kept.case("case", 0.5), compute)
-        pd.testing.assert_frame_equal(found, TABLE, check_exact=True)
-    assert kept_table(None, lambda: TABLE) is TABLE
+def test_a_finished_case_comes_back_to_the_last_digit(trained: Path, labels: Path, tmp_path: Path) -> None:
+    folder = KeptCases(trained, CPU).case("case", 0.5)
+    copy = tmp_path / "new/copy.nii.gz"
+    assert find_case(folder, copy) is None
+    keep_case(folder, TABLE, labels)
+    found = find_case(folder, copy)
+    assert found is not None
+    pd.testing.assert_frame_equal(found, TABLE, check_exact=True)
+    assert copy.read_bytes() == labels.read_bytes()
+    assert sorted(file.name for file in folder.iterdir()) == [LABELS, SCORES]
 
 
-def test_another_model_case_parameter_or_device_is_another_case(trained: Path) -> None:
-    kept = KeptCases.of(trained, CPU)
+def test_another_model_case_parameter_code_or_device_is_another_case(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptCases(trained, CPU)
     folders = [kept.case("a", 0.5), kept.case("b", 0.5), kept.case("a", 0.25)]
-    folders.append(KeptCases.of(trained, torch.device("cuda")).case("a", 0.5))
+    folders.append(KeptCases(trained, torch.device("cuda")).case("a", 0.5))
     (trained / "weights.safetensors").write_bytes(b"others")
-    folders.append(KeptCases.of(trained, CPU).case("a", 0.5))
+    folders.append(KeptCases(trained, CPU).case("a", 0.5))
+    monkeypatch.setattr(kept_cases, "code_fingerprint", lambda module: "another")
+    folders.append(KeptCases(trained, CPU).case("a", 0.5))
     assert len(set(folders)) == len(folders)
+    assert all(work.TOP not in folder.parents for folder in folders)
 
 
-def test_what_fails_leaves_nothing_that_looks_finished(trained: Path) -> None:
-    folder = KeptCases.of(trained, CPU).case("case")
-    with pytest.raises(AssertionError):
-        kept_table(folder, fail)
-    assert not folder.exists()
-    kept_table(folder, lambda: TABLE)
-    assert [file.name for file in folder.iterdir()] == [SCORES]
-    assert json.loads((folder / SCORES).read_text("utf-8"))["pair"] == ["001", "001"]
+def test_a_case_without_its_label_map_is_not_finished(trained: Path, labels: Path, tmp_path: Path) -> None:
+    folder = KeptCases(trained, CPU).case("case")
+    keep_case(folder, TABLE, labels)
+    (folder / LABELS).unlink()
+    assert find_case(folder, tmp_path / "copy.nii.gz") is None
 
 
-def test_nothing_is_left_of_an_evaluation_that_is_written(trained: Path) -> None:
-    kept = KeptCases.of(trained, CPU)
-    kept_table(kept.case("case"), lambda: TABLE)
-    kept.forget()
-    assert not kept.folder.exists()
+def test_an_evaluation_forgets_its_own_cases_and_no_others(trained: Path, labels: Path) -> None:
+    """Two experiments that differ in a parameter of `evaluate` share the model, and run at the same time."""
+    first, second = KeptCases(trained, CPU), KeptCases(trained, CPU)
+    for kept, overlap in ((first, 0.5), (second, 0.25)):
+        keep_case(kept.case("case", overlap), TABLE, labels)
+    first.forget()
+    assert find_case(first.case("case", 0.5)) is None
+    assert find_case(second.case("case", 0.25)) is not None
+    second.forget()
+    assert not second.folder.exists()
+
+
+def test_where_nothing_is_kept_nothing_is_found(labels: Path) -> None:
+    keep_case(None, TABLE, labels)
+    assert find_case(None, labels) is None

@@ -1,6 +1,7 @@
 """Registration and cropping of tiny cohorts by real worker processes: reuse, leaks, failures."""
 
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,10 +112,12 @@ def test_finished_pairs_are_reused_after_a_kill_and_nothing_changes(
     killed = next((tmp_path / ".work/register").iterdir())
     (killed / "done.json").unlink()
     (killed / "mr.nii.gz").write_bytes(b"half")
-    (killed / "run-999999999").mkdir()  # what ANTs left
+    mine, elsewhere = (killed / f"run-{host}-999999999" for host in (socket.gethostname(), "another"))
+    mine.mkdir()  # what ANTs left
+    elsewhere.mkdir()  # of a machine whose processes are not seen here
     again = _run(_pairs(raw), tmp_path / "again", tmp_path)
     assert "3 of 4 pairs reused" in caplog.text
-    assert not list(killed.glob("run-*"))
+    assert list(killed.glob("run-*")) == [elsewhere]
     for part in ("registered", "cropped", "qc/checkerboards"):
         assert _bytes(again / part) == _bytes(first / part)
     tables = [pd.read_csv(top / "qc/pairs.csv").drop(columns="seconds") for top in (first, again)]
