@@ -248,21 +248,38 @@ def table(scans: Scans, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lay_out_table(tmp_path_factory.mktemp("bad") / "own", scans)
 
 
+def spoil(project: Project, table: Path, folder: Path, name: str) -> None:
+    """Give a project a copy of the table with one fault."""
+    shutil.copytree(table.parent, folder / "own")
+    BAD[name][0](folder / "own/hearts.csv")
+    project.set(folder / "own/hearts.csv", f"  labels: {LABELS}\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_table_is_told_with_its_row_and_nothing_is_written(
     project: Project, table: Path, tmp_path: Path, name: str
 ) -> None:
-    fault, row, what = BAD[name]
-    shutil.copytree(table.parent, tmp_path / "own")
-    fault(tmp_path / "own/hearts.csv")
-    project.set(tmp_path / "own/hearts.csv", f"  labels: {LABELS}\n")
+    _, row, what = BAD[name]
+    spoil(project, table, tmp_path, name)
     told = project.run("download", expect=3)
     errors = [line for line in told.splitlines() if line.startswith("error")]
     assert any(row in line and what in line for line in errors), told
     assert not list((project.folder / "data").rglob("*"))
-    if name == next(iter(BAD)):  # the two commands ask the same function
-        assert project.run("data", "check", expect=3).count(what)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.stress if number else pytest.mark.slow)
+        for number, name in enumerate(BAD)
+    ],
+)
+def test_data_check_tells_of_a_bad_table_too(
+    project: Project, table: Path, tmp_path: Path, name: str
+) -> None:
+    spoil(project, table, tmp_path, name)
+    assert project.run("data", "check", expect=3).count(BAD[name][2])
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ SIZES = [
     ((40, 56, 48), 1),
     ((40, 56, 48), 2),
     ((64, 64, 64), 1),
-    *(pytest.param(*more, marks=pytest.mark.stress) for more in [((64, 64, 64), 2), ((96, 80, 112), 1)]),
+    *(
+        pytest.param(*more, marks=pytest.mark.stress)
+        for more in [((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
+    ),
 ]
 
 

@@ -94,6 +94,14 @@ def test_data_that_the_download_would_refuse(top: Path, name: str) -> None:
     assert any(says in text for text in found), found
 
 
+def test_a_local_archive_of_the_target_domain_is_looked_for_too(top: Path) -> None:
+    adapt = {"enabled": True, "target": lost_archive(top)}
+    params = validate(Params, {"adapt": adapt}, "")
+    [found] = [finding.text for finding in examine_data(top, params) if not finding.ok]
+    assert found.startswith("adapt.target.urls: ")
+    assert found.endswith("a.zip does not exist")
+
+
 def test_sound_data_are_fine(top: Path) -> None:
     touched(top, "own/ct_train_1001_image.nii.gz")
     params = validate(Params, {"data": {"source": "mmwhs", "path": "own"}}, "")
