@@ -10,6 +10,7 @@ import numpy as np
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
 from crossmodalnet.registration.initialise import write_translation
 from crossmodalnet.registration.quality import deformation
@@ -61,8 +62,10 @@ def run_trial(trial: Trial) -> list[str]:
         moved = bring_labels(mr_label, ct.grid, transform, settings)
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
         folded = deformation(transform.warp)[0] if transform.warp else 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    scores = [_dice(moved, ct_label, structure.index) for structure in STRUCTURES]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    scores = [
+        dice(moved.data == structure.index, ct_label.data == structure.index) for structure in STRUCTURES
+    ]
     return [
         trial.pair, trial.recipe, f"{cpu:.0f}", f"{wall:.0f}", f"{peak:.1f}", f"{np.mean(scores):.3f}",
         *(f"{score:.3f}" for score in scores), f"{folded:.3%}",
@@ -86,11 +89,6 @@ def _by_ants(ct: Volume, mr: Volume, kind: str, spacing_mm: float, folder: Path)
     )
     warp, affine = found["fwdtransforms"]
     return Transform(Path(affine), Path(warp))
-
-
-def _dice(a: Volume, b: Volume, index: int) -> float:
-    total = int((a.data == index).sum()) + int((b.data == index).sum())
-    return 2 * int(((a.data == index) & (b.data == index)).sum()) / total if total else 1.0
 
 
 def save_pair(folder: Path, volumes: tuple[Volume, ...]) -> None:

@@ -1,12 +1,12 @@
 """Parameters of the domain adaptation: where the target domain comes from, and how strongly JADA pulls."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from crossmodalnet import AdaptationSettings
-from pipeline.common.params import Section, option
+from pipeline.common.params import Section, option, settings_from
 from pipeline.sources.params import Archive, DataParams, PhantomParams
 
 
@@ -150,8 +150,7 @@ class AdaptParams(Section):
 
     def settings(self) -> AdaptationSettings:
         """The sizes of the terms' parts, for the library."""
-        names = [field.name for field in fields(AdaptationSettings)]
-        return AdaptationSettings(**{name: getattr(self, name) for name in names})
+        return settings_from(self, AdaptationSettings)
 
     def strengths(self) -> dict[str, float]:
         """The terms' strengths by name, for the library."""

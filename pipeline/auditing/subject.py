@@ -18,6 +18,7 @@ from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import CaseSet, source_of
 from pipeline.common.errors import DataError
+from pipeline.common.params import settings_from
 from pipeline.common.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.models.model_folder import load_model
 
@@ -61,7 +62,7 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
 
 def settings_of(params: AuditParams) -> AuditSettings:
     """Take from the parameters what concerns the checks themselves."""
-    return AuditSettings(**params.model_dump(exclude={"device"}))
+    return settings_from(params, AuditSettings)
 
 
 def _cases(cases: CaseSet, names: Sequence[str], card: ModelCard) -> list[LabelledCase]:

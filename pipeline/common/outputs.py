@@ -73,17 +73,24 @@ def _is_at(folder: int, path: Path) -> bool:
         return False
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; it becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write indented JSON under a temporary name and rename it.
 
     Raises:
         ValueError: a number is not finite; DVC would report a change in every comparison.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import reprlib
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -11,6 +11,9 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.common.errors import UsageError
 from pipeline.common.paths import PARAMS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SECTIONS = (
     "models", "ablations", "adaptations", "seeds", "runtime", "data", "register", "split", "crop", "network", "losses",
@@ -31,6 +34,11 @@ FloatTriple = Annotated[tuple[float, float, float], Field(strict=False)]
 FloatPair = Annotated[tuple[float, float], Field(strict=False)]
 
 S = TypeVar("S", bound=Section)
+T = TypeVar("T", bound="DataclassInstance")
+# Of a hostile file a value can be larger than any memory when it is written out.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
 
 
 def option(settings: type, name: str) -> Any:
@@ -44,10 +52,17 @@ def option(settings: type, name: str) -> Any:
     return Field(found.default, **found.metadata)
 
 
-# Of a hostile file a value can be larger than any memory when it is written out.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 200
-_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
+def settings_from(section: Section, kind: type[T]) -> T:
+    """Make a dataclass of the library from the parameters that are its options.
+
+    Args:
+        section: section that has a parameter for each field.
+        kind: the dataclass.
+
+    Raises:
+        ValueError: a rule of the dataclass is broken.
+    """
+    return kind(**{field.name: getattr(section, field.name) for field in fields(kind)})
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:

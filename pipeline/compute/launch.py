@@ -15,6 +15,7 @@ import psutil
 
 from pipeline.common import errors
 from pipeline.common.errors import InterruptedRunError, PipelineError, ResourceError
+from pipeline.common.outputs import write_json
 from pipeline.compute.distributed import Processes, detect_launch, num_processes, process_group
 
 # Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
@@ -107,9 +108,7 @@ def _reporting_outcome() -> Iterator[None]:
     except PipelineError as error:
         if path is None:
             raise
-        part = Path(f"{path}.{os.getpid()}")
-        part.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}))
-        part.replace(path)
+        write_json(Path(path), {"kind": type(error).__name__, "message": str(error)})
 
 
 def _raise(outcome: Path) -> None:

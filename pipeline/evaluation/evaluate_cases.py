@@ -12,7 +12,7 @@ from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.paths import REGISTERED
-from pipeline.evaluation.kept_cases import KeptCases, find_case, keep_case
+from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
@@ -103,11 +103,7 @@ class EvaluateTask:
 
 def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
     """Segment a case, write its label map and give its scores, as `score_pair` does; or find that done."""
-    table = find_case(task.kept, task.prediction)
-    if table is None:
-        table = _segment_and_score(task, model)
-        keep_case(task.kept, table, task.prediction)
-    return table
+    return find_or_compute(task.kept, lambda: _segment_and_score(task, model), task.prediction)
 
 
 def _segment_and_score(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:

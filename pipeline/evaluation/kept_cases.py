@@ -1,15 +1,16 @@
 """Cases of an evaluation that are finished while others are not: kept for the next run, should this one be killed."""
 
 import json
-import os
 import shutil
-import socket
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from pipeline.common.outputs import whole_file
 from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 
 LABELS = "prediction.nii.gz"
@@ -46,8 +47,25 @@ class KeptCases:
         """Remove the cases that were asked for, once the evaluation is written."""
         for folder in self._asked:
             shutil.rmtree(folder, ignore_errors=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # Not empty: another evaluation's cases are there.
+            self.folder.rmdir()
+
+
+def find_or_compute(
+    folder: Path | None, compute: Callable[[], pd.DataFrame], labels: Path | None = None
+) -> pd.DataFrame:
+    """Give the table of a case that an earlier run has finished, or compute it and keep it.
+
+    Args:
+        folder: folder of the case; None: nothing is kept.
+        compute: gives the table, and writes the label map.
+        labels: label map of the case; None: it has none.
+    """
+    table = find_case(folder, labels)
+    if table is None:
+        table = compute()
+        keep_case(folder, table, labels)
+    return table
 
 
 def find_case(folder: Path | None, labels: Path | None = None) -> pd.DataFrame | None:
@@ -73,14 +91,12 @@ def keep_case(folder: Path | None, table: pd.DataFrame, labels: Path | None = No
     """Keep the table of a finished case, and its label map, which comes first: a table says that all is there."""
     if folder is None:
         return
-    # Two runs may have the same case at the same time, on two machines perhaps: each has names of its own.
-    own = f".{socket.gethostname()}-{os.getpid()}.partial"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if labels:
-            shutil.copyfile(labels, folder / f"{LABELS}{own}")
-            (folder / f"{LABELS}{own}").replace(folder / LABELS)
-        (folder / f"{SCORES}{own}").write_text(json.dumps(table.to_dict("list")), "utf-8")
-        (folder / f"{SCORES}{own}").replace(folder / SCORES)
+            with whole_file(folder / LABELS) as temporary:
+                shutil.copyfile(labels, temporary)
+        with whole_file(folder / SCORES) as temporary:
+            # Not `write_json`, which has no NaN: that of a structure that is not there.
+            temporary.write_text(json.dumps(table.to_dict("list")), "utf-8")
     except FileNotFoundError:
         return  # Another run, which had the same case, has ended and removed it.

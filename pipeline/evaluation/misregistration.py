@@ -17,7 +17,7 @@ from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.case_sets.sets import CaseSet
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
-from pipeline.evaluation.kept_cases import KeptCases, find_case, keep_case
+from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import network_input, predict_input
@@ -94,11 +94,7 @@ class MisregisterTask:
 
 def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
     """Give a row of the table for each amount; or find that done."""
-    table = find_case(task.kept)
-    if table is None:
-        table = _displace_and_score(task, model)
-        keep_case(task.kept, table)
-    return table
+    return find_or_compute(task.kept, lambda: _displace_and_score(task, model))
 
 
 def _displace_and_score(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """One pair, MR registered to CT in a worker process; its results are kept in the work folder and reused."""
 
-import glob
 import json
 import os
 import shutil
@@ -149,12 +148,12 @@ def _finish(
 def _scratch(folder: Path) -> Iterator[Path]:
     """Give ANTs an empty folder of its own; those that killed runs left are removed."""
     # Of this machine alone: `.work` may lie on a file system that others share, whose processes are not seen here.
-    here = f"run-{socket.gethostname()}-"
-    for stale in folder.glob(f"{glob.escape(here)}*"):
-        owner = int(stale.name.removeprefix(here))
-        if owner == os.getpid() or not psutil.pid_exists(owner):
+    here = socket.gethostname()
+    for stale in folder.glob("run-*"):
+        _, owner, host = stale.name.split("-", 2)
+        if host == here and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
             shutil.rmtree(stale, ignore_errors=True)
-    scratch = folder / f"{here}{os.getpid()}"
+    scratch = folder / f"run-{os.getpid()}-{here}"
     scratch.mkdir()
     try:
         yield scratch

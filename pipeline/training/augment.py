@@ -3,7 +3,7 @@
 from pydantic import Field, model_validator
 
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from pipeline.common.params import FloatPair, Section, option
+from pipeline.common.params import FloatPair, Section, option, settings_from
 
 
 class AugmentParams(Section):
@@ -40,4 +40,4 @@ class AugmentParams(Section):
         Raises:
             ValueError: a rule of the library's is broken.
         """
-        return AugmentationSettings(**self.model_dump(exclude={"enabled"}))
+        return settings_from(self, AugmentationSettings)

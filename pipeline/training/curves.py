@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.outputs import whole_file
+
 Row = dict[str, float]
 
 
@@ -115,10 +117,7 @@ def _means(names: Sequence[str], sums: Sequence[float], counts: Sequence[int]) -
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as CSV, under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
+    with whole_file(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator=os.linesep)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)

@@ -112,7 +112,9 @@ def test_finished_pairs_are_reused_after_a_kill_and_nothing_changes(
     killed = next((tmp_path / ".work/register").iterdir())
     (killed / "done.json").unlink()
     (killed / "mr.nii.gz").write_bytes(b"half")
-    mine, elsewhere = (killed / f"run-{host}-999999999" for host in (socket.gethostname(), "another"))
+    mine, elsewhere = (
+        killed / f"run-999999999-{host}" for host in (socket.gethostname(), f"a-{socket.gethostname()}")
+    )
     mine.mkdir()  # what ANTs left
     elsewhere.mkdir()  # of a machine whose processes are not seen here
     again = _run(_pairs(raw), tmp_path / "again", tmp_path)
