@@ -14,8 +14,8 @@ from crossmodalnet.prediction.surface import LETTERS, surfaces
 MARGIN_MM = 25.0
 PIXELS = 360
 OPACITY = 0.45
-# The surface is computed at this spacing, and enlarged to the size of the planes.
-SURFACE_MM = 1.0
+# The surface is computed at this spacing, and drawn at the scale of the planes.
+SURFACE_MM = 1.5
 BAR_MM = 50.0
 # A part of a structure smaller than this, in pixels, is not named in the picture; the legend has its colour.
 NAMED_PIXELS = 250
@@ -70,12 +70,10 @@ def _surface_panels(labels: Volume, shown: Box, step: float) -> list[Image.Image
     grid = Grid((shape[0], shape[1], shape[2]), affine)
     size = max(1, round(shown.size_mm[0] / step)), max(1, round(shown.size_mm[2] / step))
     panels = []
-    for side, (picture, classes) in surfaces(labels, grid, PAPER).items():
-        large = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    for side, (picture, classes) in surfaces(labels, grid, size, PAPER).items():
         title = "surface, from the front" if side == "front" else "surface, from behind"
-        panel = _panel(large, title, LETTERS[side])
-        named = Image.fromarray(classes.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-        _name(panel, np.asarray(named))
+        panel = _panel(picture, title, LETTERS[side])
+        _name(panel, classes)
         panels.append(panel)
     return panels
 

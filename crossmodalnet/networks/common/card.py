@@ -1,28 +1,37 @@
 """The card of a trained network, which says all that prediction needs, and the network rebuilt from its folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 import crossmodalnet
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
+from crossmodalnet.networks.common.fitting import TooLargeError, misfits, shapes_built, shapes_in
 
 BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_BYTES = 2**22
 MAX_SIZE = 1024
+MAX_VOXELS = 512**3
 MAX_OPTION = 4096
+MAX_NUMBERS = 256
+# What building a network can raise where its options, of any type, are not those of one.
+_NO_NETWORK = (
+    ValueError, TypeError, RuntimeError, MemoryError, ArithmeticError, LookupError, AttributeError, AssertionError,
+)  # fmt: skip
 
 
 class LabelEntry(BaseModel):
@@ -124,17 +133,21 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     """
     card = read_card(folder)
     path = folder / weights
-    try:
-        network = card.build()
-    except (ValueError, TypeError, RuntimeError, MemoryError, ZeroDivisionError) as error:
-        raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     try:
-        tensors = load_file(path)
+        found = shapes_in(path)
+        # Card and weights may come from anywhere: what they say is compared before memory is taken.
+        problems = misfits(shapes_built(card.build, found), found)
+        if not problems:
+            network, tensors = card.build(), load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error})") from error
-    if problems := _misfits(network.state_dict(), tensors):
+    except TooLargeError as error:
+        problems = [str(error)]
+    except _NO_NETWORK as error:
+        raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
+    if problems:
         raise ValueError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
     network.load_state_dict(tensors)
     return LoadedModel(network.eval(), card)
@@ -169,14 +182,17 @@ def _check_bounds(path: Path, card: ModelCard) -> None:
     for name, size in (("patch_size", card.patch_size), ("size", card.size)):
         if min(size) < 1 or max(size) > MAX_SIZE:
             raise ValueError(f"{path}: {name} must be from 1 to {MAX_SIZE} voxels an axis, got {size}")
+        if prod(size) > MAX_VOXELS:
+            raise ValueError(f"{path}: {name} must have at most {MAX_VOXELS} voxels, got {size}")
     if not all(0 < spacing <= MAX_SPACING_MM for spacing in card.spacing_mm):
         raise ValueError(
             f"{path}: spacing_mm must be above 0 and at most {MAX_SPACING_MM:g}, got {card.spacing_mm}"
         )
-    if (largest := max(_numbers(card.network), default=0)) > MAX_OPTION:
-        raise ValueError(
-            f"{path}: network has the number {largest:g}, above {MAX_OPTION}: no network of this project"
-        )
+    numbers = list(islice(_numbers(card.network), MAX_NUMBERS + 1))
+    if len(numbers) > MAX_NUMBERS:
+        raise ValueError(f"{path}: network has more than {MAX_NUMBERS} numbers: no network of this project")
+    if not all(number <= MAX_OPTION for number in numbers):  # NaN is none of them
+        raise ValueError(f"{path}: network has a number above {MAX_OPTION}: no network of this project")
     try:
         _ = card.intensity
     except ValueError as error:
@@ -191,18 +207,6 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(item)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield abs(value)
-
-
-def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
-    """Say in what two sets of weights differ, the first few of each kind."""
-    shapes = [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    missing = [f"{name} is missing" for name in wanted if name not in found]
-    surplus = [f"{name} is unknown" for name in found if name not in wanted]
-    return [*shapes[:3], *missing[:3], *surplus[:3]]
 
 
 def _tuples(value: Any) -> Any:

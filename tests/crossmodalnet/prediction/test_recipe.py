@@ -27,6 +27,7 @@ def test_a_recipe_comes_back(tmp_path: Path) -> None:
         ({"spacing_mm": "wide"}, "is not a recipe: spacing_mm: Input should be a valid number"),
         ({"size": [40, 44]}, "is not a recipe: size.2: "),
         ({"size": [40, 44, 4000]}, "is no working grid"),
+        ({"size": [1024, 1024, 1024]}, "is no working grid"),
         ({"overlap": 1.0}, "overlap must be from 0 to 0.95, got 1.0"),
         ({"atlas_spacing_mm": 1e-9}, "atlas_spacing_mm must be from 0.5 to 20, got 1e-09"),
         ({"align": {}}, "is not a recipe: align.syn: Field required"),
