@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from crossmodalnet.networks.common.card import MAX_SIZE, MAX_VOXELS
 from crossmodalnet.registration.align import AlignSettings
 
 RECIPE = "recipe.json"
 # Raised when a recipe of an earlier version would be read wrongly.
 VERSION = 2
 MAX_BYTES = 2**20
-MAX_VOXELS = 512**3
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 def _check_bounds(path: Path, recipe: Recipe) -> None:
     """Refuse numbers that no recipe has, and that would take memory or time without end."""
-    impossible = min(recipe.size) < 1 or max(recipe.size) > 1024 or prod(recipe.size) > MAX_VOXELS
+    impossible = min(recipe.size) < 1 or max(recipe.size) > MAX_SIZE or prod(recipe.size) > MAX_VOXELS
     if impossible or not 0 < recipe.spacing_mm <= 10:
         raise ValueError(f"{path}: size {recipe.size} at {recipe.spacing_mm} mm is no working grid")
     for name, value, low, high in (

@@ -2,7 +2,6 @@
 
 import json
 import resource
-import time
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,7 +25,6 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
 # A model that is built by mistake would take a hundred times as much.
 MOST_MB = 300
-MOST_SECONDS = 20
 
 
 def own_options(**changes: Any) -> dict[str, Any]:
@@ -115,11 +113,10 @@ def test_a_card_of_an_enormous_network_is_refused_at_once(
     trained: Path, tmp_path: Path, changes: Any, text: str, says: str
 ) -> None:
     folder = other_card(trained, tmp_path, text, **changes)
-    before, start = peak_mb(), time.monotonic()
+    before = peak_mb()
     with pytest.raises(ValueError, match=says) as refused:
         load_model(folder)
     assert peak_mb() - before < MOST_MB
-    assert time.monotonic() - start < MOST_SECONDS
     assert str(folder) in str(refused.value)
 
 
