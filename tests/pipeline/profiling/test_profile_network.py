@@ -4,9 +4,12 @@ import json
 import math
 import mmap
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -14,6 +17,8 @@ from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import ResourceError, UsageError
+from pipeline.cropping.params import CropParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
 from pipeline.profiling.memory import MemoryGauge, measure_memory
@@ -27,6 +32,7 @@ from pipeline.training.baselines import ResEncUNetParams
 from pipeline.training.losses import LossesParams
 from pipeline.training.params import TrainParams
 
+TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 ROUNDS = Rounds(3, 1, 60)
 
@@ -185,6 +191,28 @@ def test_the_work_of_an_ablation(cohort, set_params):
     assert work.train.patch_size == (16, 16, 16)
     with pytest.raises(UsageError, match="no model 'unet'"):
         read_workload("unet", None, params)
+
+
+def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):
+    """Sections are named whole elsewhere; of these, a profile takes some values only."""
+    read = set()
+    for section, params in (("train", TrainParams), ("crop", CropParams), ("evaluate", EvaluateParams)):
+
+        def note(self, name, section=section, fields=frozenset(params.model_fields)):
+            if name in fields:
+                read.add(f"{section}.{name}")
+            return super(BaseModel, self).__getattribute__(name)
+
+        monkeypatch.setattr(params, "__getattribute__", note, raising=False)
+    _, work = read_workload("crossmodalnet", None, ProfileParams(device="cpu", num_threads=1))
+    work.step(work.build())()
+    work.inference(work.build())()
+    stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]
+    named = {name for name in stage["params"] if "." in name and not name.startswith("network.")}
+    # A step takes as long with any rate and any decay; the others are only checked when they are read from the file.
+    without_effect = {"train.lr", "train.weight_decay", "train.devices", "train.ct_window_hu", "train.mr_percentiles"}
+    assert read - named == without_effect
+    assert named - read == {"train.mixed_precision"}  # looked at on a GPU only
 
 
 @pytest.mark.slow
