@@ -88,8 +88,7 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
             transform = estimate(fixed, moving, settings.syn, start, scratch)
             quality = measure(fixed, moving, transform, scratch)
         except (RuntimeError, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-                raise  # no fault of the images, and no other start would help
+            _raise_if_of_the_machine(error)
             problems.append(f"from {start}: {error}")
         else:
             gain = quality.mi_after - quality.mi_before
@@ -132,9 +131,16 @@ def _align_in_stages(ct: Volume, mr: Volume, settings: AlignSettings, folder: Pa
         coarse = [coarsen(image, max(AFFINE_SPACING_MM, spacing)) for image in (fixed, moving)]
         quality = measure(coarse[0], coarse[1], transform, folder)
     except (RuntimeError, ValueError, OSError) as error:
+        _raise_if_of_the_machine(error)
         return Alignment(None, None, "search", 1, [f"recipe {settings.recipe}: {error}"])
     gain = quality.mi_after - quality.mi_before
     if gain < settings.min_gain:
         problem = f"recipe {settings.recipe}: mutual information changed by {gain:+.4f}"
         return Alignment(None, None, "search", 1, [problem])
     return Alignment(transform, quality, "search", 1, [])
+
+
+def _raise_if_of_the_machine(error: Exception) -> None:
+    """Raise what is no fault of the images, and where no other start would help."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        raise error

@@ -1,4 +1,6 @@
+import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,3 +68,21 @@ def test_recipes_are_as_named_and_finer_in_turn() -> None:
     assert tuple(RECIPES) == get_args(RecipeName)
     finest = [recipe.flow.levels[-1].spacing_mm for recipe in RECIPES.values()]
     assert finest == sorted(finest, reverse=True)
+
+
+@pytest.mark.parametrize("recipe", ["syn", "fast"])
+def test_a_full_disk_is_no_fault_of_the_pair(
+    scan: Callable[..., Any],
+    centred: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: Any,
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("crossmodalnet.registration.align.estimate", full)
+    monkeypatch.setattr("crossmodalnet.registration.staged.write_field", full)
+    ct, _ = scan("ct", centred(6.5))
+    with pytest.raises(OSError, match="No space left"):
+        align(ct, scan("mr", centred(6.5))[0], replace(SETTINGS, recipe=recipe), tmp_path)
