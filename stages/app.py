@@ -5,10 +5,10 @@ import sys
 
 import typer
 
+from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.processes.scratch import remove_stale
 from pipeline.common.console import setup_logging
 from pipeline.common.errors import PipelineError, ResourceError
-from pipeline.common.lacking import what_is_lacking
 from stages import (
     atlas,
     audit,

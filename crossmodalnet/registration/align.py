@@ -1,6 +1,5 @@
 """An MR registered to a CT: from several starts, until one makes the pair more alike."""
 
-import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Literal
 
 from crossmodalnet.imaging.downsample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.registration.quality import Quality, measure
 from crossmodalnet.registration.syn import (
     Initialisation,
@@ -20,7 +20,6 @@ from crossmodalnet.registration.syn import (
     warp,
 )
 
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EMFILE)
 # `syn` follows the other settings; the named ones are settings of their own (`registration.staged`).
 RecipeChoice = Literal["syn", "fast", "balanced", "thorough"]
 
@@ -88,7 +87,8 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
             transform = estimate(fixed, moving, settings.syn, start, scratch)
             quality = measure(fixed, moving, transform, scratch)
         except (RuntimeError, ValueError, OSError) as error:
-            _raise_if_of_the_machine(error)
+            if what_is_lacking(error):
+                raise  # no fault of the images, and no other start would help
             problems.append(f"from {start}: {error}")
         else:
             gain = quality.mi_after - quality.mi_before
@@ -131,16 +131,11 @@ def _align_in_stages(ct: Volume, mr: Volume, settings: AlignSettings, folder: Pa
         coarse = [coarsen(image, max(AFFINE_SPACING_MM, spacing)) for image in (fixed, moving)]
         quality = measure(coarse[0], coarse[1], transform, folder)
     except (RuntimeError, ValueError, OSError) as error:
-        _raise_if_of_the_machine(error)
+        if what_is_lacking(error):
+            raise
         return Alignment(None, None, "search", 1, [f"recipe {settings.recipe}: {error}"])
     gain = quality.mi_after - quality.mi_before
     if gain < settings.min_gain:
         problem = f"recipe {settings.recipe}: mutual information changed by {gain:+.4f}"
         return Alignment(None, None, "search", 1, [problem])
     return Alignment(transform, quality, "search", 1, [])
-
-
-def _raise_if_of_the_machine(error: Exception) -> None:
-    """Raise what is no fault of the images, and where no other start would help."""
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        raise error

@@ -24,11 +24,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     partial = target.parent / f".{target.name}.partial"
     with _held(partial, target):
-        for left in ("new", "old"):
-            shutil.rmtree(partial / left, ignore_errors=True)
-        (partial / "new").mkdir()
-        (partial / ".gitignore").write_text("*\n")
         try:
+            for left in ("new", "old"):
+                shutil.rmtree(partial / left, ignore_errors=True)
+            (partial / "new").mkdir()
+            (partial / ".gitignore").write_text("*\n")
             yield partial / "new"
             if target.exists():
                 target.rename(partial / "old")

@@ -9,6 +9,7 @@ import pandas as pd
 from crossmodalnet.cropping.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.processes.lacking import what_is_lacking
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.cases.pairs import Pair, Role, one_per_ct, select
 from pipeline.common.console import track
@@ -117,6 +118,8 @@ def crop_pair(task: CropTask) -> Row:
         atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
+        if what_is_lacking(error):
+            raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
     ct_here, mr_here = (sample_image(volume, grid, float(volume.data.min())) for volume in (ct, mr))

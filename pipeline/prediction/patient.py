@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodalnet.prediction.predictor import Predictor
+from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, ResourceError, UsageError
@@ -91,6 +92,8 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
             says = _by_their_names(str(error), scans, at)
             if is_out_of_memory(error):
                 raise ResourceError(f"{scans.name}: {says}: try --device cpu") from error
+            if lacking := what_is_lacking(error):
+                raise ResourceError(f"{scans.name}: {lacking}") from error
             raise DataError(f"{scans.name}: {says}") from error
         except MemoryError as error:
             what = str(error) or "not enough memory for scans of this size"

@@ -10,6 +10,7 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
 from pipeline.common.console import track
@@ -81,6 +82,8 @@ def crop_case(task: TargetCropTask) -> float:
         else:
             raise ValueError("no atlas and no label map, so no heart box")
     except (ValueError, RuntimeError) as error:
+        if what_is_lacking(error):
+            raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
     case = CroppedCase(

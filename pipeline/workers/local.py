@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 # A case that kills so many workers is given up.
 MAX_KILLED = 3
+# Above all levels: dask logs tracebacks as critical where memory is short.
+_SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
     # The third worker that dies with a case, and not the fourth.
     "distributed.scheduler.allowed-failures": MAX_KILLED - 1,
@@ -81,7 +83,7 @@ def local_client(num_workers: int, environment: Mapping[str, str]) -> Iterator[C
                 local_directory=str(scratch),
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL,
+                silence_logs=_SILENT,
                 security=Security.temporary(),
             )
             with cluster:
@@ -99,7 +101,7 @@ def _silence() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     before = [found.level for found in loggers]
     for found in loggers:
-        found.setLevel(logging.CRITICAL)
+        found.setLevel(_SILENT)
     try:
         yield
     finally:

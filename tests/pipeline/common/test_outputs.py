@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -41,3 +42,16 @@ def test_a_folder_that_fails_leaves_the_old_one_and_nothing_else(tmp_path: Path)
     with pytest.raises(RuntimeError):
         fill_half(target)
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/old"]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, text: str) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"), whole_folder(tmp_path / "data"):
+        pytest.fail("there is nothing to fill")
+    assert list(tmp_path.iterdir()) == []

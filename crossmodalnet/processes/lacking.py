@@ -4,7 +4,7 @@ import errno
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 # Libraries in C++ and Rust keep the words of the system's error and lose its number.
 _WORDS = ("no space left on device", "file too large", "disk quota exceeded")
 _MEMORY_WORDS = (
@@ -13,7 +13,10 @@ _MEMORY_WORDS = (
     "bad_alloc",
     "failed to allocate",
     "can't allocate memory",
+    "failed to map segment",  # a shared library, by the loader
 )
+# Of a process or thread that could not be started, for want of either.
+_NO_PROCESS_WORDS = ("resource temporarily unavailable", "can't start new thread")
 
 
 def what_is_lacking(error: BaseException) -> str | None:
@@ -26,8 +29,13 @@ def what_is_lacking(error: BaseException) -> str | None:
         if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
             return "not enough memory: close other programs, or set runtime.workers and train.devices to 1"
         if isinstance(one, OSError) and one.errno in _TOO_MANY:
-            return f"too many open files or processes ({one.strerror}): raise the limits (`ulimit -n`, `ulimit -u`)"
+            return f"too many open files ({one.strerror}): raise the limit (`ulimit -n`)"
         text = str(one).lower()
+        if any(words in text for words in _NO_PROCESS_WORDS):
+            return (
+                f"too little memory, or too many processes ({_last_line(one)}): close other programs, set "
+                "runtime.workers to 1, or raise the limits (`ulimit -v`, `ulimit -u`)"
+            )
         if any(words in text for words in _WORDS):
             return f"no room on the disk ({_last_line(one)}): make room and run the same again; it goes on"
         if any(words in text for words in _MEMORY_WORDS):

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from pipeline.common.lacking import what_is_lacking
+from crossmodalnet.processes.lacking import what_is_lacking
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,10 @@ from pipeline.common.lacking import what_is_lacking
         (OSError(errno.EROFS, "Read-only file system"), "not allowed"),
         (MemoryError(), "not enough memory"),
         (ImportError("libtorch.so: failed to map segment: Cannot allocate memory"), "not enough memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
+        (RuntimeError("Resource temporarily unavailable"), "too little memory, or too many processes"),
+        (RuntimeError("can't start new thread"), "too little memory, or too many processes"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too little memory, or too many"),
         (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
     ],
 )
