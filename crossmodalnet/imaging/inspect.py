@@ -26,6 +26,8 @@ Kind = Literal["image", "label"]
 MIN_AXES_VOLUME = 1e-3
 # Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
 AIR_HU = -300.0
+# Metal has some 30,000 HU in scans of an extended scale; beyond two bytes there is nothing.
+MAX_HU = 65536.0
 # What registration and networks see of a CT, and the share of voxels at either end that is not counted as contrast.
 CT_WINDOW_HU = (-200.0, 600.0)
 IGNORED_PERCENT = 1.0
@@ -181,12 +183,12 @@ def _image_problems(image: Any, modality: Modality | None) -> list[ImageProblem]
     if low == high:
         return [*problems, ImageProblem("error", f"constant image: every voxel is {low:g}", remedy)]
     if modality is not None and samples:
-        problems += _intensity_problems(np.concatenate(samples), low, modality, remedy)
+        problems += _intensity_problems(np.concatenate(samples), (low, high), modality, remedy)
     return problems
 
 
 def _intensity_problems(
-    values: NDArray[np.float32], low: float, modality: Modality, remedy: str
+    values: NDArray[np.float32], limits: tuple[float, float], modality: Modality, remedy: str
 ) -> list[ImageProblem]:
     """List what a CT or an MR cannot be: no contrast where networks look, or values of the other modality."""
     shown = np.clip(values, *CT_WINDOW_HU) if modality is Modality.CT else values
@@ -195,29 +197,32 @@ def _intensity_problems(
         where = " between -200 and 600 HU" if modality is Modality.CT else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [ImageProblem("error", what, remedy)]
-    if (doubt := unlike_modality(low, modality)) is None:
+    if (doubt := unlike_modality(*limits, modality)) is None:
         return []
     what, question = doubt
     taken_as = "HU" if modality is Modality.CT else "an MR"
     return [ImageProblem("warning", f"{what}: read as {taken_as} all the same", question)]
 
 
-def unlike_modality(low: float, modality: Modality) -> tuple[str, str] | None:
-    """Judge by its least value whether an image can be of its modality, for cohorts and for new patients alike.
+def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, str] | None:
+    """Judge by its values whether an image can be of its modality, for cohorts and for new patients alike.
 
     Args:
         low: least value of the image.
+        high: greatest value of the image.
         modality: what the image is said to be.
 
     Returns:
         What is odd, and the question that it raises; None where nothing is.
 
-    >>> unlike_modality(-1000.0, Modality.MR)
+    >>> unlike_modality(-1000.0, 3000.0, Modality.MR)
     ('MR has voxels down to -1000', 'is it an MR, not a CT?')
     """
     if modality is Modality.CT and low > AIR_HU:
         what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
         return what, "is it in HU (offset -1024, slope), and is it a CT?"
+    if modality is Modality.CT and max(-low, high) > MAX_HU:
+        return f"CT has values from {low:g} to {high:g}, beyond {MAX_HU:g} HU", "is its slope right?"
     if modality is Modality.MR and low < AIR_HU:
         return f"MR has voxels down to {low:g}", "is it an MR, not a CT?"
     return None

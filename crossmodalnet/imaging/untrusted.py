@@ -94,7 +94,8 @@ def _read(stream: BinaryIO, path: Path, max_voxels: int) -> UntrustedImage:
     affine, notes = settled_affine(header, image.shape, image.affine)
     says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     pixdim = np.asarray(header["pixdim"][1:4], np.float64)
-    if not np.array_equal(affine, image.affine):  # in another unit
+    # In another unit. What is not finite no image can be made of; whoever looks at the affine finds it.
+    if np.isfinite(affine).all() and not np.array_equal(affine, image.affine):
         pixdim = pixdim * np.linalg.norm(affine[:3, :3]) / np.linalg.norm(image.affine[:3, :3])
         image = image_class(image.dataobj, affine)
     return UntrustedImage(image, pixdim, tuple(notes), says)

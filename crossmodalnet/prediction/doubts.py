@@ -62,7 +62,7 @@ class Doubt:
 def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
     """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
     found = []
-    if odd := unlike_modality(float(volume.data.min()), modality):
+    if odd := unlike_modality(float(volume.data.min()), float(volume.data.max()), modality):
         found.append(Doubt(Flag.INTENSITIES, ": ".join(odd)))
     if is_sheared(volume.grid):
         says = (

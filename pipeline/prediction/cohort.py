@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, PipelineError
@@ -14,8 +12,11 @@ from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.patient import predict_patient
 from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predict_side_by_side
 from pipeline.prediction.write import is_done
+from pipeline.sources.scan_table import name_problem
+from pipeline.sources.table_text import TableError, read_table_text, table_cells
 
 logger = logging.getLogger(__name__)
+COLUMNS = ("patient", "ct", "mr")
 
 
 def read_cohort_table(path: Path) -> list[PatientScans]:
@@ -26,26 +27,31 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
             no scan; names the row.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a table ({error})") from error
-    if "patient" not in table.columns or not {"ct", "mr"} & set(table.columns):
-        raise DataError(
-            f"{path} needs the columns patient, and ct, mr or both; it has {', '.join(map(str, table.columns))}"
-        )
+        cells = table_cells(read_table_text(path, COLUMNS))
+    except TableError as error:
+        raise DataError(f"{path}: {error}") from error
+    header = [str(name).strip() for name in cells.iloc[0]]
+    if "patient" not in header or not {"ct", "mr"} & set(header):
+        raise DataError(f"{path} needs the columns patient, and ct, mr or both; it has {', '.join(header)}")
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise DataError(f"{path} has column {', '.join(twice)} twice: keep one of the two")
     problems, patients = [], []
     seen: set[str] = set()
-    for number, row in enumerate(table.to_dict("records"), 2):
-        name = row["patient"].strip()
-        cells = {column: row.get(column, "").strip() for column in ("ct", "mr")}
+    for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
+        row = {column: str(value).strip() for column, value in zip(header, values, strict=True)}
+        if not any(row.values()):
+            continue
+        name, scans = row["patient"], {column: row.get(column, "") for column in ("ct", "mr")}
         if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
             problems.append(f"row {number}: {name!r} is no name for a folder")
+        elif problem := name_problem(name):
+            problems.append(f"row {number}: patient's {problem}")
         elif name.lower() in seen:
             problems.append(f"row {number}: patient {name} a second time")
-        elif not any(cells.values()):
+        elif not any(scans.values()):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
         seen.add(name.lower())
-        files = {column: path.parent / cell if cell else None for column, cell in cells.items()}
+        files = {column: path.parent / cell if cell else None for column, cell in scans.items()}
         patients.append(PatientScans(name, files["ct"], files["mr"]))
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")

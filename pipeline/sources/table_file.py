@@ -1,8 +1,6 @@
 """A user's table of scans (CSV): every row checked, all that is wrong told with its row."""
 
 import difflib
-import re
-from io import StringIO
 from pathlib import Path
 from typing import get_args
 
@@ -13,10 +11,9 @@ from crossmodalnet.imaging.structures import Modality
 from pipeline.cases.pairs import Role
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.scan_table import ScanRow, ScanTable, name_problem
+from pipeline.sources.table_text import TableError, read_table_text, table_cells
 
 REQUIRED, OPTIONAL = ("patient", "modality", "image"), ("label", "role")
-MAX_BYTES = 2**24
-MAX_ROWS = 20_000
 MODALITIES = {
     "ct": Modality.CT,
     "cta": Modality.CT,
@@ -27,10 +24,6 @@ MODALITIES = {
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-class _TableError(Exception):
-    """What makes a whole table unreadable: place, what and remedy."""
-
-
 def read_table_file(path: Path) -> ScanTable:
     """Read a CSV with the columns patient, modality and image, and if it has them label and role.
 
@@ -38,15 +31,12 @@ def read_table_file(path: Path) -> ScanTable:
     """
     table = ScanTable(path.resolve().parent)
     try:
-        text = _text(path)
+        text = read_table_text(path, REQUIRED + OPTIONAL)
         # The header by itself first: of rows that do not fit it, it is the one that is wrong.
-        columns = _columns(_cells(text, 1), table)
-        cells = _cells(text, MAX_ROWS + 2)
-        if len(cells) > MAX_ROWS + 1:
-            raise _TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
-    except _TableError as error:
-        where, what, remedy = error.args
-        table.findings.append(CohortFinding("error", where, path.name, what, remedy))
+        columns = _columns(table_cells(text, 1), table)
+        cells = table_cells(text)
+    except TableError as error:
+        table.findings.append(CohortFinding("error", error.where, path.name, error.what, error.remedy))
         return table
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
         row = {name: str(values[place]).strip() for name, place in columns.items()}
@@ -58,68 +48,29 @@ def read_table_file(path: Path) -> ScanTable:
     return table
 
 
-def _text(path: Path) -> str:
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise _TableError(
-            "table", f"{size} bytes, at most {MAX_BYTES} are read", "give a CSV with a row per scan"
-        )
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise _TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = raw[: error.start].count(b"\n") + 1
-        what = f"not UTF-8: byte 0x{raw[error.start]:02x} in line {row}"
-        raise _TableError(f"row {row}", what, "save the table as CSV UTF-8") from error
-    if "\0" in text:
-        row = text[: text.index("\0")].count("\n") + 1
-        raise _TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
-    if not text.strip():
-        raise _TableError(
-            "table", "the table is empty", f"begin it with the header {','.join(REQUIRED + OPTIONAL)}"
-        )
-    return text
-
-
-def _cells(text: str, num_rows: int) -> pd.DataFrame:
-    """Give the cells of the first rows as text, the header as first row."""
-    try:
-        cells = pd.read_csv(
-            StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
-        )
-    except ValueError as error:  # pandas' own errors are of this kind
-        line = re.search(r"in line (\d+)", str(error))
-        remedy = "give every row as many fields as the header; a comma within a field needs quotes around it"
-        place = f"row {line[1]}" if line else "table"
-        raise _TableError(place, f"not a CSV with commas ({str(error).strip()})", remedy) from error
-    return cells.fillna("")
-
-
 def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
     """Find the place of each column by the header, in any order and case."""
     header = [str(name).strip().lower() for name in cells.iloc[0]]
     wanted = ",".join(REQUIRED + OPTIONAL)
     if len(header) == 1 and (found := next((sign for sign in ";\t|" if sign in header[0]), None)):
         shown = {"\t": "tabs"}.get(found, repr(found))
-        raise _TableError(
+        raise TableError(
             "row 1", f"columns are separated by {shown}, not by commas", "save the table with commas"
         )
     if missing := [name for name in REQUIRED if name not in header]:
         what = (
             f"no column {', '.join(missing)}; the header has {', '.join(filter(None, header)) or 'no names'}"
         )
-        raise _TableError("row 1", what, f"begin the table with the header {wanted}")
+        raise TableError("row 1", what, f"begin the table with the header {wanted}")
     if twice := sorted({name for name in header if name in wanted.split(",") and header.count(name) > 1}):
-        raise _TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
+        raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
     for name in filter(None, header):
         if name in REQUIRED + OPTIONAL:
             continue
         lacking = [column for column in OPTIONAL if column not in header]
         # A label that is not seen for a slip of the pen would make its scan an unlabelled one.
         if close := difflib.get_close_matches(name, lacking, n=1, cutoff=0.6):
-            raise _TableError(
+            raise TableError(
                 "row 1", f"unknown column {name}", f"did you mean {close[0]}? Rename it, or take it out"
             )
         what, remedy = f"column {name} is not used", f"known columns: {wanted}"

@@ -102,6 +102,12 @@ def pipe(place: Place) -> None:
     os.mkfifo(place.cohort / CT)
 
 
+def table_pipe(place: Place) -> None:
+    place.table(HEADER + ROW)
+    (place.cohort / "hearts.csv").unlink()
+    os.mkfifo(place.cohort / "hearts.csv")
+
+
 def folder_with_a_name(place: Place) -> None:
     (place.cohort / CT).unlink()
     (place.cohort / CT).mkdir()
@@ -202,6 +208,10 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "one bright voxel": (lambda p: p.image(MR, np.eye(1, 504, 5, np.int16).reshape(SHAPE)), 3, "no contrast"),
     "black CT": (lambda p: p.image(CT, -900 - CODES), 3, "no contrast between -200 and 600 HU"),
     "spacing of nothing": (lambda p: p.patch(CT, 80, bytes(4)), 3, "degenerate spacing (pixdim): 0"),
+    "affine of no number": (lambda p: p.patch(CT, 280, np.array([np.nan], "<f4").tobytes()), 3,
+                            "affine holds NaN or infinite numbers"),
+    "affine without end": (lambda p: p.patch(CT, 292, np.array([np.inf], "<f4").tobytes()), 3,
+                           "affine holds NaN or infinite numbers"),
     "unknown code": (replaced(500, 7), 3, "unknown label codes 7 "),
     "half a code": (replaced(205, 204.98), 3, "unknown label codes 204.98 "),
     "empty label map": (lambda p: p.image(CT_LABEL, 0 * CODES), 3, "empty label map"),
@@ -223,6 +233,9 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "over the limit": (lambda p: p.params(path=str(p.zipped(p.all_in())), max_unpacked_gb=1e-6), 3,
                        "data.max_unpacked_gb = 1e-06 GB"),
     "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "no column patient, modality, image"),
+    "table of endless columns": (lambda p: p.table(HEADER.strip() + "," * 10**6 + "\n" + ROW), 3,
+                                 "more than 1000 columns"),
+    "table that is a pipe": (table_pipe, 3, "is no regular file"),
     "table that computes": (lambda p: p.table(HEADER + ROW.replace("A,", "=1+1,")), 3, "makes spreadsheets compute"),
     "table that leaves": (lambda p: p.table(HEADER + "A,ct,../x.nii,\n"), 3, "lies outside the table's folder"),
     "table of other codes": (lambda p: p.table(HEADER + ROW, labels="index"), 3, "unknown label codes 205"),

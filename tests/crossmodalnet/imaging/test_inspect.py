@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging import inspect as module
-from crossmodalnet.imaging.inspect import Inspection, Kind, grid_problems, inspect_file
+from crossmodalnet.imaging.inspect import Inspection, Kind, grid_problems, inspect_file, unlike_modality
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (5, 6, 7))
@@ -138,3 +139,23 @@ def test_grids() -> None:
     assert "affines differ by up to 0.25 mm" in moved.what
     [other] = grid_problems(grid, Grid((10, 10, 9), np.eye(4)))
     assert other.what == "label map has shape (10, 10, 9), its image (10, 10, 10): different grids"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "modality", "says"),
+    [
+        (-1024.0, 3071.0, Modality.CT, None),
+        (-1024.0, 30000.0, Modality.CT, None),
+        (-1e33, 1e33, Modality.CT, "CT has values from -1e+33 to 1e+33, beyond 65536 HU"),
+        (-1024.0, 1e6, Modality.CT, "beyond 65536 HU"),
+        (0.0, 3071.0, Modality.CT, "CT has no voxel below -300 HU (0 is the least)"),
+        (0.0, 1e6, Modality.MR, None),
+        (-1024.0, 3071.0, Modality.MR, "MR has voxels down to -1024"),
+    ],
+)
+def test_values_that_a_modality_cannot_have_are_told(
+    low: float, high: float, modality: Modality, says: str | None
+) -> None:
+    found = unlike_modality(low, high, modality)
+    assert (found is None) == (says is None)
+    assert says is None or (found is not None and says in found[0])

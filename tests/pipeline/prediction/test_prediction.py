@@ -1,6 +1,7 @@
 """What is written of a prediction, and many patients one after the other."""
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,6 +215,12 @@ def test_a_folder_of_dicom_is_known_by_its_files(tmp_path: Path) -> None:
         ("patient,ct\n../a,x\n", "row 2: '../a' is no name for a folder"),
         ("patient,ct\n.a,x\n", "is no name for a folder"),
         ("patient,ct,mr\na,,\n", "row 2: patient a has neither"),
+        ("patient,ct\n,\n\n=1+1,x\n", "row 4: patient's name '=1\\+1' begins with a sign"),
+        ("patient,ct\np\x1b[31m,x\n", "row 2: patient's name .* cannot be printed"),
+        ("patient,ct,ct\na,x,y\n", "column ct twice"),
+        ("patient,ct\na,x\nb,y,z\n", "row 3: not a CSV"),
+        ("patient,ct" + "," * 10**6 + "\n", "row 1: more than 1000 columns"),
+        ("", "the table is empty"),
     ],
 )
 def test_bad_tables_name_the_row(tmp_path: Path, text: str, message: str) -> None:
@@ -222,8 +229,14 @@ def test_bad_tables_name_the_row(tmp_path: Path, text: str, message: str) -> Non
         read_cohort_table(tmp_path / "t.csv")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="is no regular file"):
+        read_cohort_table(tmp_path / "t.csv")
+
+
 def test_a_missing_table_and_model_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv is not a table"):
+    with pytest.raises(DataError, match=r"none\.csv: table: not found"):
         read_cohort_table(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"card\.json not found: --model takes a folder"):
         load_predictor([tmp_path], "cpu")

@@ -1,0 +1,84 @@
+"""The text of a CSV that a user gives, and its cells: bounded, and whatever makes it unreadable told by its row."""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+MAX_BYTES = 2**24
+MAX_ROWS = 20_000
+MAX_COLUMNS = 1000
+
+
+class TableError(Exception):
+    """What makes a whole table unreadable.
+
+    Attributes:
+        where: place, `row N` or `table`.
+        what: what is wrong.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        super().__init__(f"{where}: {what}: {remedy}")
+        self.where, self.what, self.remedy = where, what, remedy
+
+
+def read_table_text(path: Path, columns: Sequence[str]) -> str:
+    """Read a table as text, UTF-8, with or without a byte order mark.
+
+    Args:
+        path: path of the table.
+        columns: columns that it may have, named where it has none.
+
+    Raises:
+        TableError: no regular file, too large, unreadable, empty or no text.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        what = "is no regular file" if path.exists() else "not found"
+        raise TableError("table", what, "give a CSV with a row per scan")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise TableError(
+            "table", f"{size} bytes, at most {MAX_BYTES} are read", "give a CSV with a row per scan"
+        )
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = raw[: error.start].count(b"\n") + 1
+        what = f"not UTF-8: byte 0x{raw[error.start]:02x} in line {row}"
+        raise TableError(f"row {row}", what, "save the table as CSV UTF-8") from error
+    if "\0" in text:
+        row = text[: text.index("\0")].count("\n") + 1
+        raise TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
+    if text.partition("\n")[0].count(",") >= MAX_COLUMNS:
+        what = f"more than {MAX_COLUMNS} columns"
+        raise TableError("row 1", what, f"known columns: {','.join(columns)}")
+    if not text.strip():
+        raise TableError("table", "the table is empty", f"begin it with the header {','.join(columns)}")
+    return text
+
+
+def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
+    """Give the cells of the first rows as text, the header as first row.
+
+    Raises:
+        TableError: rows differ in their number of fields, quotes are not closed, or there are too many rows.
+    """
+    try:
+        cells = pd.read_csv(
+            StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
+        )
+    except ValueError as error:  # pandas' own errors are of this kind
+        line = re.search(r"in line (\d+)", str(error))
+        remedy = "give every row as many fields as the header; a comma within a field needs quotes around it"
+        place = f"row {line[1]}" if line else "table"
+        raise TableError(place, f"not a CSV with commas ({str(error).strip()})", remedy) from error
+    if len(cells) > MAX_ROWS + 1:
+        raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
+    return cells.fillna("")
