@@ -1,9 +1,18 @@
 """What contradicts itself between the sections of params.yaml, found before the first stage works."""
 
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.common.names import OURS
 from pipeline.schema.schema import Params
 from pipeline.training.networks import NETWORKS
+
+# ANTs reads its seed as an integer of 32 bits.
+MAX_SEED = 2**31 - 1
+# Of a model's card, which refuses more; that module needs PyTorch, which is not loaded for a check.
+MAX_SIZE, MAX_VOXELS = 1024, 512**3
 
 
 def contradictions(params: Params) -> list[str]:
@@ -22,6 +31,7 @@ def contradictions(params: Params) -> list[str]:
     ):  # fmt: skip
         if len(set(values)) < len(values):
             found.append(f"{key}: a value twice")
+    found += _beyond_bounds(params)
     found += _adaptation(params)
     if params.ablations and OURS not in params.models:
         found.append(f"ablations are compared with {OURS}: add it to models, or set ablations to []")
@@ -35,6 +45,26 @@ def contradictions(params: Params) -> list[str]:
         except ValueError as error:
             found.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
     return found
+
+
+def _beyond_bounds(params: Params) -> list[str]:
+    """Seeds that a library cannot take, and grids that no model's card may have."""
+    seeds = [("seeds", seed) for seed in params.seeds] + list(_seeds(params.model_dump()))
+    found = [f"{key} = {seed}: must be at most {MAX_SEED}" for key, seed in seeds if seed > MAX_SEED]
+    for key, size in (("crop.size", params.crop.size), ("train.patch_size", params.train.patch_size)):
+        if max(size) > MAX_SIZE or prod(size) > MAX_VOXELS:
+            found.append(
+                f"{key} = {size}: must have at most {MAX_SIZE} voxels an axis and {MAX_VOXELS} in all"
+            )
+    return found
+
+
+def _seeds(sections: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in sections.items():
+        if name == "seed":
+            yield above + name, value
+        elif isinstance(value, Mapping):
+            yield from _seeds(value, f"{above}{name}.")
 
 
 def _adaptation(params: Params) -> list[str]:

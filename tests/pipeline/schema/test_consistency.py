@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.schema import presets
+from crossmodalnet.networks.common import card
+from pipeline.schema import consistency, presets
 from pipeline.schema.consistency import contradictions, without_effect
 from pipeline.schema.schema import Params
 
@@ -39,6 +40,29 @@ def test_a_preset_has_nothing_without_effect(name: str) -> None:
 def test_a_value_without_effect_is_named(sections: dict[str, Any], told: str) -> None:
     [line] = without_effect(changed(**sections))
     assert line.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"seeds": [0, 2**31]}, "seeds = 2147483648: must be at most 2147483647"),
+        ({"register": {"seed": 10**30}}, "register.seed = 1000000"),
+        ({"adapt": {"target": {"phantom": {"seed": 2**31}}}}, "adapt.target.phantom.seed = 2147483648"),
+        ({"crop": {"size": (1025, 4, 4)}}, "crop.size = (1025, 4, 4): must have at most 1024 voxels an axis"),
+        (
+            {"train": {"patch_size": (1024, 1024, 1024)}},
+            "train.patch_size = (1024, 1024, 1024): must have at most",
+        ),
+    ],
+)
+def test_what_a_library_or_a_card_would_refuse_hours_later_is_refused_now(
+    sections: dict[str, Any], told: str
+) -> None:
+    assert any(line.startswith(told) for line in contradictions(changed(**sections)))
+
+
+def test_bounds_are_those_of_a_model_s_card() -> None:
+    assert (consistency.MAX_SIZE, consistency.MAX_VOXELS) == (card.MAX_SIZE, card.MAX_VOXELS)
 
 
 def test_a_network_that_is_trained_may_be_set() -> None:
