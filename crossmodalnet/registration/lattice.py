@@ -65,7 +65,7 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
     """
     last = [max(n - 1, 1) for n in values.shape[1:]]
     # PyTorch wants the last axis first, from -1 to 1.
-    scaled = torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)], dim=-1)
+    scaled = torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)]).movedim(0, -1)
     found = grid_sample(
         values[None], scaled[None], mode="bilinear", padding_mode="border", align_corners=True
     )

@@ -1,6 +1,7 @@
 """A transform in memory, and images and label maps brought through it: the whole image once, a label map where it lies.
 
-One composite map from the CT's own voxels to the MR's own; it is evaluated slab by slab, so that memory stays small.
+One composite map from the CT's own voxels to the MR's own; it is evaluated slab by slab, so that memory stays small,
+and where voxels are much finer than the field, at every few of them, and is linear between those.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from crossmodalnet.registration.lattice import Lattice, sample
 from crossmodalnet.registration.syn import Transform
 
 _SLAB_VOXELS = 500_000
+# Voxels at which a map is evaluated lie at most this share of the field's own steps apart: the field is smooth, and
+# its interpolation is linear there anyway.
+_STEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,34 @@ def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slic
 
 def _places(grid: Grid, part: tuple[slice, slice, slice], moving: Grid, mapping: Mapping) -> Tensor:
     """Where the voxels of a part of the grid lie in the moving image: indices `(3, i, j, k)`."""
-    axes = [np.arange(axis.start, axis.stop, dtype=np.float64) for axis in part]
+    steps = _steps(grid, mapping)
+    axes = [
+        np.arange(voxels.start, voxels.stop + step if step > 1 else voxels.stop, step, dtype=np.float64)
+        for voxels, step in zip(part, steps, strict=True)
+    ]
+    places = _places_at(axes, grid, moving, mapping)
+    for axis, (voxels, step) in enumerate(zip(part, steps, strict=True), 1):
+        if step > 1:
+            places = _linear_between(places, axis, step).narrow(axis, 0, voxels.stop - voxels.start)
+    return places
+
+
+def _steps(grid: Grid, mapping: Mapping) -> list[int]:
+    """How many voxels apart, along each axis of the grid, the map is evaluated."""
+    return [max(1, int(_STEP * mapping.lattice.spacing_mm / spacing)) for spacing in grid.spacing_mm]
+
+
+def _linear_between(values: Tensor, axis: int, step: int) -> Tensor:
+    """Each value along an axis but the last, and after it `step - 1` on the line to the next: `(n - 1) step`."""
+    n = values.shape[axis] - 1
+    weights = torch.arange(step, dtype=torch.float32) / step
+    weights = weights.reshape([-1 if d == axis + 1 else 1 for d in range(values.dim() + 1)])
+    first, second = values.narrow(axis, 0, n), values.narrow(axis, 1, n)
+    return torch.lerp(first.unsqueeze(axis + 1), second.unsqueeze(axis + 1), weights).flatten(axis, axis + 1)
+
+
+def _places_at(axes: list[NDArray[np.float64]], grid: Grid, moving: Grid, mapping: Mapping) -> Tensor:
+    """Where the voxels of these indices along the grid's axes lie in the moving image, `(3, i, j, k)`."""
     lattice = mapping.lattice.grid
     to_lattice = np.linalg.inv(lattice.affine) @ grid.affine
     displaced = sample(mapping.field_mm, _applied(to_lattice, axes))
