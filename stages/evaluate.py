@@ -21,10 +21,10 @@ def main(
 
     from pipeline.case_sets.domain import read_domain
     from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
-    from pipeline.cases.split_file import read_notes
     from pipeline.common.outputs import whole_folder, write_json
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
+    from pipeline.common.split_file import read_notes
     from pipeline.compute.devices import find_device
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs

@@ -26,7 +26,7 @@ def main() -> None:
             return
         from pipeline.case_sets.domain import TARGET_CASES
         from pipeline.case_sets.target_labels import write_target_labels
-        from pipeline.cases.params import SplitParams
+        from pipeline.common.split_params import SplitParams
         from pipeline.cropping.params import CropParams
         from pipeline.registration.params import RegisterParams
         from pipeline.target_domain.cohort import prepare_cohort

@@ -8,8 +8,8 @@ from pydantic import Field
 from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import Adaptation
 from pipeline.auditing.params import AuditParams
-from pipeline.cases.params import SplitParams
 from pipeline.common.params import Section
+from pipeline.common.split_params import SplitParams
 from pipeline.comparison.params import CompareParams
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from crossmodalnet.imaging.nifti import read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import NUM_CLASSES, Modality
 from crossmodalnet.networks.common.build import build_network
-from pipeline.cases.pairs import Subject, write_manifest
+from pipeline.common.pairs import Subject, write_manifest
 from pipeline.common.params import read_raw, validate
 from pipeline.cropping.crop_pairs import CropTask, crop_pair
 from pipeline.schema import presets

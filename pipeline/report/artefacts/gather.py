@@ -9,12 +9,12 @@ import pandas as pd
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.adaptation.params import AdaptParams
 from pipeline.case_sets.domain import Domain, read_domain
-from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common import paths
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.inputs import existing, read_object, read_table
 from pipeline.common.names import ATLAS, OURS, method_of
 from pipeline.common.params import load_section, read_raw
+from pipeline.common.split_file import read_notes, read_split
 from pipeline.comparison.titles import METRICS
 from pipeline.evaluation.tables import CASE_COLUMNS
 from pipeline.profiling.profile import read_profile

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import (
+from pipeline.common.errors import DataError
+from pipeline.common.pairs import (
     Pair,
     Subject,
     make_pairs,
@@ -20,10 +21,9 @@ from pipeline.cases.pairs import (
     subjects_by_role,
     unpaired,
 )
-from pipeline.cases.params import SplitParams
-from pipeline.cases.partners import circles_of
-from pipeline.cases.split_file import read_atlas_pairs, write_split
-from pipeline.common.errors import DataError
+from pipeline.common.partners import circles_of
+from pipeline.common.split_file import read_atlas_pairs, write_split
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.crop_pairs import choose_atlases
 from pipeline.cropping.params import CropParams
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.params import SplitParams
-from pipeline.cases.partners import circles_of, connected, swap_partners, with_more_mrs
 from pipeline.common.errors import DataError
+from pipeline.common.partners import circles_of, connected, swap_partners, with_more_mrs
+from pipeline.common.split_params import SplitParams
 
 T = TypeVar("T")
 Role = Literal["train", "validation", "test"]

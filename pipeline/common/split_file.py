@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.cases.pairs import Pair, Role, select
-from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import write_json
+from pipeline.common.pairs import Pair, Role, select
+from pipeline.common.split_params import SplitParams
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

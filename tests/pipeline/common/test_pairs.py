@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import (
+from pipeline.common.errors import DataError
+from pipeline.common.pairs import (
     Subject,
     make_pairs,
     make_unlabelled_pairs,
@@ -14,8 +15,7 @@ from pipeline.cases.pairs import (
     subjects_by_role,
     write_manifest,
 )
-from pipeline.cases.params import SplitParams
-from pipeline.common.errors import DataError
+from pipeline.common.split_params import SplitParams
 
 
 def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:

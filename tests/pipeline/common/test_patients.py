@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import (
+from pipeline.common.errors import DataError
+from pipeline.common.pairs import (
     Pair,
     Role,
     Subject,
@@ -19,8 +20,7 @@ from pipeline.cases.pairs import (
     unpaired,
     write_manifest,
 )
-from pipeline.cases.params import SplitParams
-from pipeline.common.errors import DataError
+from pipeline.common.split_params import SplitParams
 
 
 def scan(modality: Modality, patient: str, role: Role | None = None, *, labelled: bool = True) -> Subject:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from pipeline.cases.pairs import Pair
+    from pipeline.common.pairs import Pair
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import Pair, Role, Subject
-from pipeline.cases.params import SplitParams
-from pipeline.cases.split_file import SplitNotes, read_notes, read_split, write_split
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair, Role, Subject
+from pipeline.common.split_file import SplitNotes, read_notes, read_split, write_split
+from pipeline.common.split_params import SplitParams
 
 
 def _pair(number: int, role: Role) -> Pair:
