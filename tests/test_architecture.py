@@ -165,8 +165,14 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         (
             "pipeline/training/trainer.py",
             "mednext",
+            {"tune", "train", "ablate", "adapt"},
+        ),
+        (
+            "pipeline/learning/learner.py",
+            "mednext",
             {"tune", "train", "ablate", "adapt", "profile", "profile-ablation"},
         ),
+        ("crossmodalnet/adaptation/adapter.py", "mednext", {"tune", "train", "ablate", "adapt"}),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),
     ],

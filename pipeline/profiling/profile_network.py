@@ -14,13 +14,13 @@ from pipeline.compute.determinism import reproducible
 from pipeline.compute.devices import find_device
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.learning.model_params import read_params
 from pipeline.profiling.memory import measure_memory
 from pipeline.profiling.params import ProfileParams
 from pipeline.profiling.profile import Profile
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload
-from pipeline.training.train_model import read_params
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tuple[str, Workload]:

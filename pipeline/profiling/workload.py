@@ -15,10 +15,10 @@ from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.common.errors import UsageError
 from pipeline.compute.distributed import Processes
+from pipeline.learning.learner import Learner
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.params import TrainParams
 from pipeline.profiling.times import Action
-from pipeline.training.learner import Learner
-from pipeline.training.losses import LossesParams
-from pipeline.training.params import TrainParams
 
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 

@@ -14,15 +14,15 @@ from pipeline.comparison.params import CompareParams
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.exporting.params import ExportParams
+from pipeline.learning.ablations import Ablation
+from pipeline.learning.augment import AugmentParams
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.networks import NetworkParams
+from pipeline.learning.params import TrainParams
 from pipeline.profiling.params import ProfileParams
 from pipeline.registration.params import RegisterParams
 from pipeline.report.params import ReportParams
 from pipeline.sources.params import DataParams
-from pipeline.training.ablations import Ablation
-from pipeline.training.augment import AugmentParams
-from pipeline.training.losses import LossesParams
-from pipeline.training.networks import NetworkParams
-from pipeline.training.params import TrainParams
 from pipeline.tuning.params import TuneParams
 from pipeline.workers.params import RuntimeParams
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet
-from pipeline.training.extra_objective import TargetBatch
+from pipeline.learning.extra_objective import TargetBatch
 
 
 @dataclass(frozen=True)

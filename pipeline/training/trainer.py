@@ -14,6 +14,8 @@ from pipeline.common.errors import InterruptedRunError
 from pipeline.compute.determinism import reproducible
 from pipeline.compute.distributed import Processes
 from pipeline.compute.launch import StopRequest
+from pipeline.learning.learner import Learner
+from pipeline.learning.params import TrainParams
 from pipeline.models.candidates import candidate_file, find_candidates
 from pipeline.models.checkpoint import (
     Checkpoint,
@@ -25,8 +27,6 @@ from pipeline.models.checkpoint import (
 )
 from pipeline.training.budget import make_budget
 from pipeline.training.curves import EpochSums, Row, balanced_loss, write_curves
-from pipeline.training.learner import Learner
-from pipeline.training.params import TrainParams
 from pipeline.training.progress import TrainingProgress, peak_memory_mb
 from pipeline.training.target_stream import TargetDomain, TargetStream
 from pipeline.training.training_state import TrainingState

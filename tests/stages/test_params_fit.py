@@ -14,10 +14,10 @@ from crossmodalnet.networks.common.build import build_network
 from pipeline.common.pairs import Subject, write_manifest
 from pipeline.common.params import read_raw, validate
 from pipeline.cropping.crop_pairs import CropTask, crop_pair
+from pipeline.learning.model_params import read_params
 from pipeline.schema import presets
 from pipeline.schema.render import render
 from pipeline.schema.schema import Params
-from pipeline.training.train_model import read_params
 from stages.params import app
 
 

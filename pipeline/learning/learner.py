@@ -16,10 +16,10 @@ from crossmodalnet.networks.common.parameter_groups import parameter_groups
 from crossmodalnet.networks.common.running_mean import RunningMean
 from pipeline.common.errors import DivergenceError
 from pipeline.compute.distributed import Processes
+from pipeline.learning.extra_objective import ExtraObjective, StepInput, TargetBatch
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.params import TrainParams
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
-from pipeline.training.losses import LossesParams
-from pipeline.training.params import TrainParams
 
 
 class Learner:

@@ -2,9 +2,9 @@ import pytest
 
 from pipeline.common.errors import UsageError
 from pipeline.common.params import load_section, validate
-from pipeline.training.augment import AugmentParams
-from pipeline.training.losses import LossesParams
-from pipeline.training.params import TrainParams
+from pipeline.learning.augment import AugmentParams
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.params import TrainParams
 
 
 def test_numbers_as_dvc_writes_them(tmp_path):

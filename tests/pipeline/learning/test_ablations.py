@@ -8,8 +8,8 @@ from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
-from pipeline.training.ablations import ABLATIONS, Ablation
-from pipeline.training.network import CrossModalNetParams
+from pipeline.learning.ablations import ABLATIONS, Ablation
+from pipeline.learning.network import CrossModalNetParams
 
 KINDS = (SwinBlock, CrossTransformerBlock, DeformableOperator)
 

@@ -11,12 +11,12 @@ from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.build import build_network
 from pipeline.common.errors import DataError
 from pipeline.compute.distributed import Processes
+from pipeline.learning.learner import Learner
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.network import CrossModalNetParams
+from pipeline.learning.params import TrainParams
 from pipeline.models.checkpoint import Checkpoint
 from pipeline.training.flow_objective import make_flow_objective
-from pipeline.training.learner import Learner
-from pipeline.training.losses import LossesParams
-from pipeline.training.network import CrossModalNetParams
-from pipeline.training.params import TrainParams
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

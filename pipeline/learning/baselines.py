@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.training.network import NetworkSection
+from pipeline.learning.network import NetworkSection
 
 CHECKPOINTING = "activations are computed anew in the backward pass: less memory, slower"
 

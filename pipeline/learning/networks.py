@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipeline.common.params import Section
-from pipeline.training.baselines import (
+from pipeline.learning.baselines import (
     MedNeXtParams,
     NNFormerParams,
     ResEncUNetParams,
@@ -11,7 +11,7 @@ from pipeline.training.baselines import (
     SwinUNETRParams,
     VTUNetParams,
 )
-from pipeline.training.network import CrossModalNetParams, NetworkSection
+from pipeline.learning.network import CrossModalNetParams, NetworkSection
 
 
 class NetworkParams(Section):
