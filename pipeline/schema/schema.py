@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import Adaptation
 from pipeline.auditing.params import AuditParams
 from pipeline.common.params import Section
@@ -23,6 +22,7 @@ from pipeline.profiling.params import ProfileParams
 from pipeline.registration.params import RegisterParams
 from pipeline.report.params import ReportParams
 from pipeline.sources.params import DataParams
+from pipeline.target_domain.params import AdaptSection
 from pipeline.tuning.params import TuneParams
 from pipeline.workers.params import RuntimeParams
 
@@ -70,8 +70,8 @@ with warnings.catch_warnings():
         augment: AugmentParams = Field(
             AugmentParams(), description="random changes of training cases (stage train)"
         )
-        adapt: AdaptParams = Field(
-            AdaptParams(), description="adaptation to a second, unlabelled domain (stages target and train)"
+        adapt: AdaptSection = Field(
+            AdaptSection(), description="adaptation to a second, unlabelled domain (stages target and train)"
         )
         train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
         tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.adaptation.params import TargetParams
 from pipeline.case_sets.domain import ROLES, TARGET_CASES, Domain
 from pipeline.common.errors import DataError
 from pipeline.common.pairs import (
@@ -23,6 +22,7 @@ from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
+from pipeline.target_domain.params import TargetParams
 from pipeline.target_domain.prepared import PreparedDomain, Sections
 
 
