@@ -156,7 +156,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         (
             "crossmodalnet/scoring/surface.py",
             "mednext",
-            {"evaluate", "evaluate-ablation", "evaluate-adaptation", "atlas"},
+            {"evaluate", "evaluate-ablation", "evaluate-adaptation", "atlas", "compare", "report"},
         ),
         ("crossmodalnet/networks/mednext/network.py", "mednext", {*ALL, "audit"}),
         ("crossmodalnet/networks/mednext/network.py", "resenc_unet", set()),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossmodalnet.statistics.paired import bootstrap_interval, merge_rounding
+from crossmodalnet.scoring.paired import bootstrap_interval, merge_rounding
 
 Verdict = Literal["supported", "not_supported", "underpowered"]
 # Most differences whose 2^n sign patterns are counted one by one.

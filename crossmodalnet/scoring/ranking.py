@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossmodalnet.statistics.paired import merge_rounding
+from crossmodalnet.scoring.paired import merge_rounding
 
 
 @dataclass(frozen=True)
