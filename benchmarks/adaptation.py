@@ -20,10 +20,10 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from pipeline.adaptation.params import AdaptParams
 from pipeline.common.params import load_section
-from pipeline.compute.distributed import Processes
 from pipeline.learning.extra_objective import ExtraObjective, TargetBatch
 from pipeline.learning.learner import Learner
 from pipeline.learning.model_params import ModelParams, read_params
+from pipeline.models.distributed import Processes
 from pipeline.training.adaptation_objective import AdaptationObjective
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))

@@ -15,11 +15,11 @@ from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.parameter_groups import parameter_groups
 from crossmodalnet.networks.common.running_mean import RunningMean
 from pipeline.common.errors import DivergenceError
-from pipeline.compute.distributed import Processes
 from pipeline.learning.extra_objective import ExtraObjective, StepInput, TargetBatch
 from pipeline.learning.losses import LossesParams
 from pipeline.learning.params import TrainParams
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from pipeline.models.distributed import Processes
 
 
 class Learner:

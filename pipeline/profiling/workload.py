@@ -14,10 +14,10 @@ from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.common.errors import UsageError
-from pipeline.compute.distributed import Processes
 from pipeline.learning.learner import Learner
 from pipeline.learning.losses import LossesParams
 from pipeline.learning.params import TrainParams
+from pipeline.models.distributed import Processes
 from pipeline.profiling.times import Action
 
 REFERENCE_CHANNELS = (16, 32, 64, 128)

@@ -21,10 +21,10 @@ from pipeline.common.names import OURS, method_of
 from pipeline.common.params import load_section
 from pipeline.common.paths import CURVES, MODELS, of_run
 from pipeline.common.work import code_fingerprint, fingerprint, work_folder
-from pipeline.compute.distributed import Processes
 from pipeline.learning.extra_objective import ExtraObjective
 from pipeline.learning.learner import Learner
 from pipeline.learning.model_params import ModelParams
+from pipeline.models.distributed import Processes
 from pipeline.models.model_folder import save_model
 from pipeline.training.adaptation_objective import AdaptationObjective
 from pipeline.training.cohort import Cohort, read_cohort

@@ -10,12 +10,12 @@ from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.build import build_network
 from pipeline.common.errors import DataError
-from pipeline.compute.distributed import Processes
 from pipeline.learning.learner import Learner
 from pipeline.learning.losses import LossesParams
 from pipeline.learning.network import CrossModalNetParams
 from pipeline.learning.params import TrainParams
 from pipeline.models.checkpoint import Checkpoint
+from pipeline.models.distributed import Processes
 from pipeline.training.flow_objective import make_flow_objective
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))

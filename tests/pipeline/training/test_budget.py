@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.compute.distributed import Processes
 from pipeline.learning.params import TrainParams
+from pipeline.models.distributed import Processes
 from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from crossmodalnet.data.dataset import TrainingSet
 from pipeline.common.errors import DataError, InterruptedRunError, UsageError
-from pipeline.compute.distributed import Processes
 from pipeline.learning.learner import Learner
 from pipeline.learning.model_params import read_params
+from pipeline.models.distributed import Processes
 from pipeline.models.model_folder import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.train_model import train_model

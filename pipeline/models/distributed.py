@@ -1,6 +1,6 @@
 """The processes that train together: who they are, and what they tell each other.
 
-A training runs in one process, under the stage's own torchrun (`pipeline/compute/launch.py`), under an outer
+A training runs in one process, under the stage's own torchrun (`pipeline/models/launch.py`), under an outer
 torchrun, or as tasks of a SLURM step over several nodes.
 """
 

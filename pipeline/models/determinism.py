@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch.utils import deterministic as filling
 
-from pipeline.compute.distributed import Processes
+from pipeline.models.distributed import Processes
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import DataError, InterruptedRunError, UsageError
-from pipeline.compute.launch import LAUNCHER, OUTCOME, StopRequest, run_on_devices, start_processes
+from pipeline.models.launch import LAUNCHER, OUTCOME, StopRequest, run_on_devices, start_processes
 
 TOP = Path(__file__).resolve().parents[3]
 LOSSES = ["loss", "loss_dice", "loss_ce", "weight_dice", "weight_ce", "val_dice"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import ResourceError
-from pipeline.compute.devices import find_device
+from pipeline.models.devices import find_device
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import psutil
 from pipeline.common import errors
 from pipeline.common.errors import InterruptedRunError, PipelineError, ResourceError
 from pipeline.common.outputs import write_json
-from pipeline.compute.distributed import Processes, detect_launch, num_processes, process_group
+from pipeline.models.distributed import Processes, detect_launch, num_processes, process_group
 
 # Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
 OUTCOME = "CROSSMODALNET_OUTCOME"
