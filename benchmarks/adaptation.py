@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from crossmodalnet.data.dataset import Batch
+from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from pipeline.adaptation.params import AdaptParams

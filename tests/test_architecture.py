@@ -173,6 +173,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
             {"tune", "train", "ablate", "adapt", "profile", "profile-ablation"},
         ),
         ("crossmodalnet/adaptation/adapter.py", "mednext", {"tune", "train", "ablate", "adapt"}),
+        ("crossmodalnet/data/augmentation.py", "mednext", {"tune", "train", "ablate", "adapt"}),
         ("pipeline/sources/params.py", "mednext", {"download", "target", "report"}),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),

@@ -2,8 +2,10 @@
 
 from pydantic import Field, model_validator
 
-from crossmodalnet.data.augmentation_settings import AugmentationSettings
+from crossmodalnet import AugmentationSettings
 from pipeline.common.params import FloatPair, Section, option, settings_from
+
+# The library's options come through its front door, as those of the networks do (`pipeline/learning/network.py`).
 
 
 class AugmentParams(Section):

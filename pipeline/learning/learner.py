@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crossmodalnet.data.dataset import Batch
+from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.losses.balancing import AdaptiveBalancer
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.parameter_groups import parameter_groups

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from crossmodalnet.data.augmentation_settings import AugmentationSettings
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.common.errors import UsageError
@@ -17,6 +16,7 @@ from pipeline.learning.networks import NETWORKS
 from pipeline.learning.params import TrainParams
 
 if TYPE_CHECKING:
+    from crossmodalnet.data.augmentation_settings import AugmentationSettings
     from pipeline.adaptation.params import AdaptParams
 
 
@@ -75,7 +75,7 @@ class ModelParams:
         return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
 
     @property
-    def augmentation(self) -> AugmentationSettings | None:
+    def augmentation(self) -> "AugmentationSettings | None":
         """The augmentation, if there is one; a network of one stream has its image and label left together.
 
         In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.

@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from crossmodalnet.data.dataset import Batch
+from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.samples import LabelledCase
 from pipeline.adaptation.variants import SOURCE_ONLY, SUPERVISED
 from pipeline.case_sets.cropped import CroppedCase
 from pipeline.case_sets.domain import Domain, read_domain

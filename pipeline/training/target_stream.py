@@ -3,7 +3,8 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet
+from crossmodalnet.data.dataset import TrainingSet
+from crossmodalnet.imaging.samples import Batch, LabelledCase
 from pipeline.learning.extra_objective import TargetBatch
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from crossmodalnet.adaptation.terms.registry import MODULES
-from crossmodalnet.data.dataset import LabelledCase, TrainingSet, sample_seed
+from crossmodalnet.data.dataset import TrainingSet, sample_seed
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import PLACES, build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from crossmodalnet.data.dataset import Batch, LabelledCase, TrainingSet, sample_seed
+from crossmodalnet.data.dataset import TrainingSet, sample_seed
+from crossmodalnet.imaging.samples import Batch, LabelledCase
 from pipeline.common.errors import InterruptedRunError
 from pipeline.learning.learner import Learner
 from pipeline.learning.params import TrainParams

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.data.dataset import Batch
+from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.build import build_network
