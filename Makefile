@@ -27,8 +27,8 @@ stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, l
 
 # Without what trains, registers, audits or draws the whole page, the networks and the real pipeline.
 QUICK := tests/test_architecture.py tests/test_docs.py tests/test_packaging.py tests/test_parameters_file.py \
-	$(addprefix tests/crossmodalnet/,data imaging losses metrics scoring statistics) \
-	$(addprefix tests/pipeline/,case_sets cases evaluation models schema sources) tests/pipeline/common
+	$(addprefix tests/crossmodalnet/,data imaging losses metrics scoring) \
+	$(addprefix tests/pipeline/,case_sets evaluation models schema sources) tests/pipeline/common
 
 quick: $(STAMP)  ## format, lint, types and the quick tests: before a commit
 	$(BIN)/ruff format --check .

@@ -12,16 +12,16 @@ import argparse
 from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import PipelineError
 from pipeline.common.params import load_section, validate
-from pipeline.compute.devices import find_device
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.model_params import read_params
+from pipeline.learning.networks import NETWORKS
+from pipeline.learning.params import TrainParams
+from pipeline.models.devices import find_device
 from pipeline.profiling.profile import Profile
 from pipeline.profiling.profile_network import profile_network
 from pipeline.profiling.times import Rounds
 from pipeline.profiling.workload import Workload
-from pipeline.training.losses import LossesParams
-from pipeline.training.networks import NETWORKS
-from pipeline.training.params import TrainParams
-from pipeline.training.train_model import read_params
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossmodalnet.adaptation.common.settings import AdaptationSettings
     from crossmodalnet.cropping.heart_box import box_of, working_grid
+    from crossmodalnet.data.augmentation_settings import AugmentationSettings
     from crossmodalnet.imaging.intensity import Intensity, stack_input
     from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
     from crossmodalnet.imaging.resample import resample
@@ -36,6 +37,7 @@ __all__ = [
     "STRUCTURES",
     "AdaptationSettings",
     "AdaptiveBalancer",
+    "AugmentationSettings",
     "CrossModalNetConfig",
     "Grid",
     "Intensity",
@@ -64,6 +66,7 @@ __all__ = [
 _PLACES = {
     "adaptation.common.settings": ("AdaptationSettings",),
     "cropping.heart_box": ("box_of", "working_grid"),
+    "data.augmentation_settings": ("AugmentationSettings",),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
     "imaging.resample": ("resample",),

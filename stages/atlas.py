@@ -9,12 +9,12 @@ def main() -> None:
     """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
     import shutil
 
-    from pipeline.cases.split_file import read_notes, read_split
     from pipeline.common.console import track
     from pipeline.common.errors import DataError
     from pipeline.common.outputs import whole_folder, write_json
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, REGISTERED, SPLIT
+    from pipeline.common.split_file import read_notes, read_split
     from pipeline.evaluation.params import EvaluateParams
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
 

@@ -6,11 +6,11 @@ def main() -> None:
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
-    from pipeline.cases.pairs import make_pairs, read_manifest
-    from pipeline.cases.params import SplitParams
     from pipeline.common.outputs import whole_folder
+    from pipeline.common.pairs import make_pairs, read_manifest
     from pipeline.common.params import load_section
     from pipeline.common.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
+    from pipeline.common.split_params import SplitParams
     from pipeline.cropping.crop_pairs import crop_pairs
     from pipeline.cropping.params import CropParams
     from pipeline.workers.params import RuntimeParams

@@ -32,8 +32,8 @@ def check(
 
     What is left out is as in params.yaml, the split too. Exit code 3 where something is wrong.
     """
-    from pipeline.cases.params import SplitParams
     from pipeline.common.params import load_section, read_raw
+    from pipeline.common.split_params import SplitParams
     from pipeline.sources.findings import require_sound
     from pipeline.sources.preview import params_for, preview
     from pipeline.workers.params import RuntimeParams

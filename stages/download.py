@@ -12,8 +12,8 @@ def main() -> None:
     Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
     """
-    from pipeline.cases.pairs import write_manifest
     from pipeline.common.outputs import whole_folder
+    from pipeline.common.pairs import write_manifest
     from pipeline.common.params import load_section
     from pipeline.common.paths import MANIFEST, RAW
     from pipeline.sources.cohort import gather_cohort

@@ -21,17 +21,17 @@ def main(
 
     from pipeline.case_sets.domain import read_domain
     from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
-    from pipeline.cases.split_file import read_notes
     from pipeline.common.outputs import whole_folder, write_json
     from pipeline.common.params import load_section
     from pipeline.common.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
-    from pipeline.compute.devices import find_device
+    from pipeline.common.split_file import read_notes
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.model_workers import ModelWorkers
     from pipeline.evaluation.params import EvaluateParams
+    from pipeline.models.devices import find_device
     from pipeline.models.model_folder import load_model
     from pipeline.workers.params import RuntimeParams
 

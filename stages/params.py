@@ -101,8 +101,8 @@ def fit(
     Needs the cohort (`dvc repro download`); after stage crop it knows where the boxes lie, too. Test subjects are not
     looked at.
     """
-    from pipeline.cases.pairs import make_pairs, read_manifest
     from pipeline.common.errors import UsageError
+    from pipeline.common.pairs import make_pairs, read_manifest
     from pipeline.common.params import read_raw, validate
     from pipeline.common.paths import CROP_QC, MANIFEST, PARAMS
     from pipeline.fitting.fit import fit as fit_sizes

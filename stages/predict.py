@@ -66,7 +66,7 @@ def main(
 
     from crossmodalnet.imaging.codes import CODE_SETS
     from pipeline.common.errors import UsageError
-    from pipeline.compute.devices import find_device
+    from pipeline.models.devices import find_device
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
     from pipeline.prediction.origin import PatientScans, digest_models, origin_of

@@ -7,10 +7,10 @@ def main() -> None:
     Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
     data/registration_qc.
     """
-    from pipeline.cases.pairs import make_pairs, read_manifest
-    from pipeline.cases.params import SplitParams
+    from pipeline.common.pairs import make_pairs, read_manifest
     from pipeline.common.params import load_section
     from pipeline.common.paths import MANIFEST, REGISTERED, REGISTRATION_QC
+    from pipeline.common.split_params import SplitParams
     from pipeline.registration.params import RegisterParams
     from pipeline.registration.register_pairs import register_pairs, write_quality, write_registered
     from pipeline.workers.params import RuntimeParams

@@ -11,14 +11,14 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
-    from pipeline.adaptation.params import AdaptParams
     from pipeline.case_sets.domain import write_domain
     from pipeline.case_sets.label_list import write_labelled_names
     from pipeline.common.outputs import whole_folder
     from pipeline.common.params import load_section
     from pipeline.common.paths import TARGET, TARGET_LABELS
+    from pipeline.target_domain.params import AdaptSection
 
-    params = load_section(AdaptParams, "adapt")
+    params = load_section(AdaptSection, "adapt")
     with whole_folder(TARGET) as images, whole_folder(TARGET_LABELS) as labels:
         if not params.enabled:
             write_domain(images, None)
@@ -26,7 +26,7 @@ def main() -> None:
             return
         from pipeline.case_sets.domain import TARGET_CASES
         from pipeline.case_sets.target_labels import write_target_labels
-        from pipeline.cases.params import SplitParams
+        from pipeline.common.split_params import SplitParams
         from pipeline.cropping.params import CropParams
         from pipeline.registration.params import RegisterParams
         from pipeline.target_domain.cohort import prepare_cohort

@@ -12,8 +12,9 @@ def main(
     adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
-    from pipeline.compute.launch import run_on_devices
-    from pipeline.training.train_model import read_params, train_model, with_adaptation
+    from pipeline.learning.model_params import read_params
+    from pipeline.models.launch import run_on_devices
+    from pipeline.training.train_model import train_model, with_adaptation
 
     params = with_adaptation(read_params(model, ablation), adaptation)
     run_on_devices(

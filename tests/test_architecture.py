@@ -156,7 +156,7 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         (
             "crossmodalnet/scoring/surface.py",
             "mednext",
-            {"evaluate", "evaluate-ablation", "evaluate-adaptation", "atlas"},
+            {"evaluate", "evaluate-ablation", "evaluate-adaptation", "atlas", "compare", "report"},
         ),
         ("crossmodalnet/networks/mednext/network.py", "mednext", {*ALL, "audit"}),
         ("crossmodalnet/networks/mednext/network.py", "resenc_unet", set()),
@@ -165,8 +165,16 @@ OF_OURS = {"ablate", "adapt", "evaluate-ablation", "evaluate-adaptation", "profi
         (
             "pipeline/training/trainer.py",
             "mednext",
+            {"tune", "train", "ablate", "adapt"},
+        ),
+        (
+            "pipeline/learning/learner.py",
+            "mednext",
             {"tune", "train", "ablate", "adapt", "profile", "profile-ablation"},
         ),
+        ("crossmodalnet/adaptation/adapter.py", "mednext", {"tune", "train", "ablate", "adapt"}),
+        ("crossmodalnet/data/augmentation.py", "mednext", {"tune", "train", "ablate", "adapt"}),
+        ("pipeline/sources/params.py", "mednext", {"download", "target", "report"}),
         ("crossmodalnet/registration/syn.py", "mednext", {"register", "crop", "target", "export"}),
         ("pipeline/common/errors.py", "mednext", set(STAGES)),
     ],

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from crossmodalnet.data.displacement import Displacement, origins
+from crossmodalnet.imaging.crop_pad import centre_crop
+from crossmodalnet.imaging.displacement import Displacement, origins
 from crossmodalnet.imaging.missing import MR
 
 
@@ -115,13 +116,6 @@ def _displaced(grid: Any, size: tuple[int, int, int], displacement: Displacement
     """Where each voxel of the result comes from in an image that is displaced first, `(3, *size)`."""
     points = _plain(_still(size) if grid is None else grid)[:3]
     return origins(points.movedim(0, -1), displacement).movedim(-1, 0)
-
-
-def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Cut the middle of the last three axes."""
-    for axis, length in zip((-3, -2, -1), size, strict=True):
-        volume = volume.narrow(axis, (volume.shape[axis] - length) // 2, length)
-    return volume
 
 
 def free_form_shifts(

@@ -7,19 +7,21 @@ resumed in the middle of an epoch sees those that it would have seen.
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.data.augmentation import Augmenter, centre_crop
+from crossmodalnet.data.augmentation import Augmenter
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from crossmodalnet.data.displacement import Displacement
 from crossmodalnet.data.pair_changes import draw_loss, draw_misregistration
-from crossmodalnet.data.patches import draw_region, pad_to
+from crossmodalnet.data.patches import draw_region
+from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
+from crossmodalnet.imaging.displacement import Displacement
 from crossmodalnet.imaging.missing import CT, without
+from crossmodalnet.imaging.samples import Batch, LabelledCase
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
 CONTEXT = 1.25
@@ -27,34 +29,6 @@ CONTEXT = 1.25
 # Numbers that keep the draws of a lost modality and of a displacement apart from each other and from those of patch
 # and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
 _LOSS, _DISPLACEMENT = 1, 2
-
-
-@dataclass(frozen=True)
-class LabelledCase:
-    """A pair of images, or one image alone, with its truth.
-
-    Attributes:
-        name: name of the pair, or of the subject.
-        image: CT and MR in [0, 1], `(2, d, h, w)`.
-        label: class indices of the CT, or of the image alone, uint8, `(d, h, w)`.
-        mr_label: class indices of the MR, which shows another heart, like `label`; None where there are none.
-        single: whether both channels hold the same image.
-    """
-
-    name: str
-    image: Tensor
-    label: Tensor
-    mr_label: Tensor | None = None
-    single: bool = False
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples of one step: `image (b, 2, d, h, w)`, `label (b, d, h, w)` int64, and their cases' names."""
-
-    names: tuple[str, ...]
-    image: Tensor
-    label: Tensor
 
 
 def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from crossmodalnet.data.displacement import Displacement, draw_displacement
+from crossmodalnet.imaging.displacement import Displacement, draw_displacement
 from crossmodalnet.imaging.missing import CT, MR
 
 

@@ -1,22 +1,12 @@
-"""Where in a case a training patch lies, and padding of cases that are smaller than a patch."""
+"""Where in a case a training patch lies."""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Region = tuple[slice, slice, slice]
-
-
-def pad_to(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Pad `(c, d, h, w)` to at least `size` by repeating the border, as inference does."""
-    widths: list[int] = []
-    for length, wanted in zip(reversed(volume.shape[-3:]), reversed(size), strict=True):
-        missing = max(0, wanted - length)
-        widths += [missing // 2, missing - missing // 2]
-    return functional.pad(volume[None], widths, mode="replicate")[0] if any(widths) else volume
 
 
 def draw_region(

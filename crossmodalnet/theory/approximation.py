@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from crossmodalnet.data.augmentation import centre_crop
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.crop_pad import centre_crop
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.sizes import Triple

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing, balancing_weights
 from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.theory.findings import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.bound_network import upper_bound
 from crossmodalnet.theory.disturbances import DISTURBANCES, attack

@@ -1,13 +1,12 @@
-"""Parameters of the domain adaptation: where the target domain comes from, and how strongly JADA pulls."""
+"""Parameters of the domain adaptation: whether there is one, what is adapted to what, and how strongly JADA pulls."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from crossmodalnet import AdaptationSettings
 from pipeline.common.params import Section, option, settings_from
-from pipeline.sources.params import Archive, DataParams, PhantomParams
 
 
 # The library's options come through its front door, by which no stage depends on the terms' code: what a stage depends
@@ -21,58 +20,8 @@ class _OfTerm:
 Strength = Annotated[float, Field(ge=0), _OfTerm()]
 
 
-class TargetParams(Section):
-    """Where the images of the target domain come from, in the scenario `cohort`."""
-
-    source: Literal["phantom", "unlabelled", "mmwhs"] = Field(
-        "phantom",
-        description="source of the target domain; phantom: a second phantom cohort; unlabelled: the "
-        "subjects of the cohort that have no labels "
-        "(MM-WHS 2001 to 2040); mmwhs: another cohort laid out like MM-WHS, whose labels only evaluate sees",
-    )
-    path: str | list[str] | None = Field(
-        None,
-        description="path of a folder, or of one or more zip archives, for source mmwhs; null when urls are given",
-    )
-    urls: list[Archive] = Field([], description="archives to download for source mmwhs, each {url, sha256}")
-    max_unpacked_gb: float = Field(
-        60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
-    )
-    phantom: PhantomParams = Field(
-        PhantomParams(seed=1, num_unlabelled=0, ct_spacing_mm=2.4, mr_spacing_mm=2.8, scanner="other"),
-        description="the second phantom cohort",
-    )
-
-    @model_validator(mode="after")
-    def _has_a_place(self) -> "TargetParams":
-        if self.source == "mmwhs" and not self.path and not self.urls:
-            raise ValueError("source mmwhs needs a path or urls, got neither")
-        if self.source != "mmwhs" and (self.path or self.urls):
-            raise ValueError(
-                f"path and urls have no effect with source {self.source}: set source to mmwhs, or path to null and "
-                "urls to []"
-            )
-        return self
-
-    def as_data(self) -> DataParams:
-        """The same as a section `data`, for the code that lays out a cohort.
-
-        Raises:
-            ValueError: the source is `unlabelled`, which is no cohort of its own.
-        """
-        if self.source == "unlabelled":
-            raise ValueError("source must be phantom or mmwhs to be laid out, got unlabelled")
-        return DataParams(
-            source=self.source,
-            path=self.path,
-            urls=self.urls,
-            max_unpacked_gb=self.max_unpacked_gb,
-            phantom=self.phantom,
-        )
-
-
 class AdaptParams(Section):
-    """Section `adapt`."""
+    """Section `adapt`, as trainings read it: they have the target's images before them, wherever these come from."""
 
     enabled: bool = Field(
         False, description="switch of the adaptation to a target domain, whose labels training never sees"
@@ -83,7 +32,8 @@ class AdaptParams(Section):
         "`target`; ct_to_mr, mr_to_ct: from the "
         "cohort's labelled images of one modality to its images of the other, unpaired",
     )
-    target: TargetParams = Field(TargetParams(), description="the target domain of the scenario cohort")
+    # Left unread here, so that no training depends on the options of a cohort: `pipeline/target_domain/params.py`.
+    target: object = Field(None, description="the target domain of the scenario cohort")
     start: float = Field(
         0.5,
         ge=0,

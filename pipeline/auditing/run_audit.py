@@ -15,9 +15,9 @@ from crossmodalnet.theory.subject import AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.common.outputs import write_json
-from pipeline.compute.determinism import reproducible
-from pipeline.compute.devices import find_device
-from pipeline.compute.distributed import Processes
+from pipeline.models.determinism import reproducible
+from pipeline.models.devices import find_device
+from pipeline.models.distributed import Processes
 from pipeline.workers.cost import CaseCost
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import ALL_CORES, Work, run_cases

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
-from crossmodalnet.data.augmentation import centre_crop
-from crossmodalnet.data.dataset import LabelledCase
-from crossmodalnet.data.patches import pad_to
+from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig

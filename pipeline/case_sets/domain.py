@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pipeline.cases.pairs import Role
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import write_json
+from pipeline.common.pairs import Role
 from pipeline.common.paths import TARGET
 
 RECORD = "domain.json"

@@ -2,8 +2,8 @@
 
 import torch
 
-from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.samples import LabelledCase
 from pipeline.case_sets.cropped import CroppedCase
 from pipeline.common.errors import DataError
 

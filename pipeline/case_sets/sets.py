@@ -9,10 +9,10 @@ from pipeline.case_sets.cropped import CroppedCase, read_cropped
 from pipeline.case_sets.domain import SOURCE_CASES, Domain
 from pipeline.case_sets.domain import TARGET_CASES as TARGETS
 from pipeline.case_sets.target_labels import NATIVE, WORKING
-from pipeline.cases.pairs import Role, read_manifest
-from pipeline.cases.split_file import read_split
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Role, read_manifest
 from pipeline.common.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
+from pipeline.common.split_file import read_split
 
 Names = Mapping[Role, list[str]]
 

@@ -1,1 +1,1 @@
-"""What every stage knows and runs on: errors, names, places, parameters, console, outputs, resumable work."""
+"""What every stage knows and runs on: errors, names, places, parameters, pairs, console, outputs, resumable work."""

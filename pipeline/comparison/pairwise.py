@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossmodalnet.statistics.ranking import rank_stability
-from crossmodalnet.statistics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
+from crossmodalnet.scoring.ranking import rank_stability
+from crossmodalnet.scoring.significance import PairedComparison, Verdict, compare_paired, holm, verdict
 from pipeline.common.names import OURS
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.params import CompareParams

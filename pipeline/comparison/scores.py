@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.statistics.paired import bootstrap_interval_seeds
+from crossmodalnet.scoring.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.params import CompareParams
 from pipeline.comparison.titles import METRICS, Metric

@@ -11,9 +11,9 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.processes.lacking import what_is_lacking
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.cases.pairs import Pair, Role, one_per_ct, select
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair, Role, one_per_ct, select
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.cropping.params import CropParams
 from pipeline.workers.cost import CaseCost

@@ -11,10 +11,10 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.case_sets.labelled import labelled
 from pipeline.case_sets.sets import TARGET_CASES
-from pipeline.compute.devices import find_device
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.models.candidates import find_candidates
+from pipeline.models.devices import find_device
 from pipeline.models.model_folder import load_model
 
 

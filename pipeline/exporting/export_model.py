@@ -12,10 +12,10 @@ from crossmodalnet.prediction.packed import ATLASES
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.processes.alone import run_alone
-from pipeline.cases.split_file import read_atlas_pairs
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import whole_folder, write_json
 from pipeline.common.paths import REGISTERED, SPLIT
+from pipeline.common.split_file import read_atlas_pairs
 from pipeline.cropping.heart_box import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams

@@ -22,11 +22,11 @@ from pipeline.fitting.plan import (
 )
 from pipeline.fitting.sizes import levels_of
 from pipeline.fitting.step_memory import step_bytes
+from pipeline.learning.model_params import ModelParams
+from pipeline.learning.networks import NETWORKS
 from pipeline.registration.register_pairs import COST
 from pipeline.schema.presets import merge
 from pipeline.schema.schema import Params
-from pipeline.training.networks import NETWORKS
-from pipeline.training.train_model import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)

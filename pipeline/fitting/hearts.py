@@ -10,9 +10,9 @@ import pandas as pd
 
 from crossmodalnet.cropping.heart_box import Box, box_of
 from crossmodalnet.imaging.nifti import read_label_map
-from pipeline.cases.pairs import Pair
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair
 from pipeline.workers.cost import CaseCost, largest_image
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import Work, run_cases

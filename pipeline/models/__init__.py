@@ -1,1 +1,1 @@
-"""Trained models on disk: weights, card, checkpoints."""
+"""Models on disk (weights, card, checkpoints), and the devices and processes of PyTorch that they run on."""

@@ -12,7 +12,7 @@ from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, ResourceError, UsageError
-from pipeline.compute.devices import find_device
+from pipeline.models.devices import find_device
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.prediction.unzipped import unzipped
 from pipeline.prediction.write import check_target, write_prediction

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from pipeline.common.errors import ResourceError
 from pipeline.common.params import load_section
-from pipeline.compute.determinism import reproducible
-from pipeline.compute.devices import find_device
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.learning.model_params import read_params
+from pipeline.models.determinism import reproducible
+from pipeline.models.devices import find_device
 from pipeline.profiling.memory import measure_memory
 from pipeline.profiling.params import ProfileParams
 from pipeline.profiling.profile import Profile
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload
-from pipeline.training.train_model import read_params
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tuple[str, Workload]:

@@ -8,17 +8,17 @@ import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from crossmodalnet.data.dataset import Batch
+from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.common.errors import UsageError
-from pipeline.compute.distributed import Processes
+from pipeline.learning.learner import Learner
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.params import TrainParams
+from pipeline.models.distributed import Processes
 from pipeline.profiling.times import Action
-from pipeline.training.learner import Learner
-from pipeline.training.losses import LossesParams
-from pipeline.training.params import TrainParams
 
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 

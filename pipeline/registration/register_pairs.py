@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cases.pairs import Pair
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import whole_folder
+from pipeline.common.pairs import Pair
 from pipeline.registration.implausible import implausible
 from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.common.names import OURS
+from pipeline.learning.networks import NETWORKS
 from pipeline.schema.schema import Params
-from pipeline.training.networks import NETWORKS
 
 # ANTs reads its seed as an integer of 32 bits.
 MAX_SEED = 2**31 - 1

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.adaptation.params import TargetParams
 from pipeline.common.errors import DataError, UsageError
 from pipeline.sources.guard import foreign_files, foreign_message, local_archive, refuse_outputs, tops
 from pipeline.sources.nnunet import is_nnunet, read_nnunet
 from pipeline.sources.params import Archive, DataParams
 from pipeline.sources.places import existing_path
 from pipeline.sources.table_file import read_table_file
+from pipeline.target_domain.params import TargetParams
 
 
 def path_problems(data: DataParams, target: TargetParams | None) -> list[str]:

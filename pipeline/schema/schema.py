@@ -5,24 +5,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.adaptation.params import AdaptParams
 from pipeline.adaptation.variants import Adaptation
 from pipeline.auditing.params import AuditParams
-from pipeline.cases.params import SplitParams
 from pipeline.common.params import Section
+from pipeline.common.split_params import SplitParams
 from pipeline.comparison.params import CompareParams
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.exporting.params import ExportParams
+from pipeline.learning.ablations import Ablation
+from pipeline.learning.augment import AugmentParams
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.networks import NetworkParams
+from pipeline.learning.params import TrainParams
 from pipeline.profiling.params import ProfileParams
 from pipeline.registration.params import RegisterParams
 from pipeline.report.params import ReportParams
 from pipeline.sources.params import DataParams
-from pipeline.training.ablations import Ablation
-from pipeline.training.augment import AugmentParams
-from pipeline.training.losses import LossesParams
-from pipeline.training.networks import NetworkParams
-from pipeline.training.params import TrainParams
+from pipeline.target_domain.params import AdaptSection
 from pipeline.tuning.params import TuneParams
 from pipeline.workers.params import RuntimeParams
 
@@ -70,8 +70,8 @@ with warnings.catch_warnings():
         augment: AugmentParams = Field(
             AugmentParams(), description="random changes of training cases (stage train)"
         )
-        adapt: AdaptParams = Field(
-            AdaptParams(), description="adaptation to a second, unlabelled domain (stages target and train)"
+        adapt: AdaptSection = Field(
+            AdaptSection(), description="adaptation to a second, unlabelled domain (stages target and train)"
         )
         train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
         tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cases.pairs import Subject
+from pipeline.common.pairs import Subject
 from pipeline.sources.findings import require_sound
 from pipeline.sources.integrity import check_folder, scan, subjects
 from pipeline.sources.mmwhs import LayoutOutcome, lay_out_mmwhs

@@ -13,8 +13,8 @@ from crossmodalnet.imaging.orientation import reoriented_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from pipeline.cases.pairs import Subject
 from pipeline.common.console import track
+from pipeline.common.pairs import Subject
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.names import Part, parse
 from pipeline.workers.cost import CaseCost

@@ -8,7 +8,7 @@ from typing import Any
 from crossmodalnet.formats.kinds import SUFFIXES
 from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
-from pipeline.cases.pairs import Role
+from pipeline.common.pairs import Role
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.scan_table import ScanRow, ScanTable, name_problem, real_path
 

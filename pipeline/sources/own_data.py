@@ -15,9 +15,9 @@ from crossmodalnet.imaging.orientation import reoriented
 from crossmodalnet.imaging.settle import settled_codes, settled_image
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cases.pairs import Subject
 from pipeline.common.console import track
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Subject
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import (
     COST,

@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.cases.pairs import Pair, Subject, make_pairs, unpaired
-from pipeline.cases.params import SplitParams
 from pipeline.common.console import plain_table
 from pipeline.common.errors import DataError, UsageError
+from pipeline.common.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.common.params import read_value, validate
+from pipeline.common.split_params import SplitParams
 from pipeline.common.work import work_folder
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.integrity import CaseReport, check_cases, scan, subjects

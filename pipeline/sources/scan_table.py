@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crossmodalnet.imaging.codes import LabelCodes
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import Role
+from pipeline.common.pairs import Role
 from pipeline.sources.findings import CohortFinding
 
 MAX_NAME = 64

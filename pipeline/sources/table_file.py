@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossmodalnet.formats.kinds import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import Role
+from pipeline.common.pairs import Role
 from pipeline.sources.findings import CohortFinding
 from pipeline.sources.scan_table import ScanRow, ScanTable, name_problem
 from pipeline.sources.table_text import TableError, read_table_text, table_cells

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.adaptation.params import TargetParams
 from pipeline.case_sets.domain import ROLES, TARGET_CASES, Domain
-from pipeline.cases.pairs import (
+from pipeline.common.errors import DataError
+from pipeline.common.pairs import (
     Pair,
     Subject,
     make_pairs,
@@ -15,14 +15,14 @@ from pipeline.cases.pairs import (
     read_manifest,
     select,
 )
-from pipeline.cases.params import SplitParams
-from pipeline.common.errors import DataError
 from pipeline.common.paths import MANIFEST, REGISTERED
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.heart_box import AtlasFiles
 from pipeline.registration.register_pairs import register_pairs
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.integrity import MIN_LABELLED
 from pipeline.target_domain.crop_cases import TargetCropTask, crop_cases
+from pipeline.target_domain.params import TargetParams
 from pipeline.target_domain.prepared import PreparedDomain, Sections
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
-from pipeline.cases.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
+from pipeline.common.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
 from pipeline.common.paths import MANIFEST
 from pipeline.cropping.heart_box import AtlasFiles
 from pipeline.cropping.params import CropParams

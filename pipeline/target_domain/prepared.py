@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.case_sets.domain import Domain
-from pipeline.cases.params import SplitParams
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.params import CropParams
 from pipeline.registration.params import RegisterParams
 from pipeline.workers.params import RuntimeParams

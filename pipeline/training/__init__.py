@@ -1,1 +1,1 @@
-"""Training a network: parameters, cohort, learner, objectives, curves."""
+"""Training a network: cases, what is minimised beside the objectives, the loop of epochs, curves."""

@@ -10,8 +10,8 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from pipeline.adaptation.params import AdaptParams
 from pipeline.common.errors import UsageError
+from pipeline.learning.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)

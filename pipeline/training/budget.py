@@ -4,8 +4,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 
-from pipeline.compute.distributed import Processes
-from pipeline.training.params import TrainParams
+from pipeline.learning.params import TrainParams
+from pipeline.models.distributed import Processes
 
 # Where time is the budget, its share in these takes the place of the step's number.
 TICKS = 10_000

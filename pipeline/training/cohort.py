@@ -4,18 +4,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.data.dataset import LabelledCase
 from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.samples import LabelledCase
 from pipeline.adaptation.variants import SOURCE_ONLY, SUPERVISED
 from pipeline.case_sets.cropped import CroppedCase
 from pipeline.case_sets.domain import Domain, read_domain
 from pipeline.case_sets.label_list import read_labelled_names
 from pipeline.case_sets.labelled import blind, labelled
 from pipeline.case_sets.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
-from pipeline.cases.pairs import Role
-from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common.errors import DataError, UsageError
+from pipeline.common.pairs import Role
 from pipeline.common.paths import SPLIT
+from pipeline.common.split_file import read_notes, read_split
 from pipeline.common.work import fingerprint
 
 logger = logging.getLogger(__name__)

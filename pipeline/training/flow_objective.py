@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
-from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
+from pipeline.learning.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 
 class FlowNetwork(nn.Module):

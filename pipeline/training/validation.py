@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from crossmodalnet.adaptation.common.entropy import balanced_entropy
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.compute.distributed import Processes
+from pipeline.models.distributed import Processes
 
 OVERLAP = 0.25
 

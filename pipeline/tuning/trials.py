@@ -7,9 +7,10 @@ from pathlib import Path
 from pipeline.common.errors import DivergenceError, UsageError
 from pipeline.common.params import load_section, read_raw
 from pipeline.common.paths import TUNING
-from pipeline.compute.distributed import Processes
+from pipeline.learning.model_params import ModelParams, read_params
+from pipeline.models.distributed import Processes
 from pipeline.training.cohort import read_cohort
-from pipeline.training.train_model import ModelParams, read_params, run_training
+from pipeline.training.train_model import run_training
 from pipeline.tuning.params import TuneParams
 from pipeline.tuning.trial_result import TrialResult, write_trial
 

@@ -11,7 +11,11 @@ import crossmodalnet
 from pipeline.common.imports import TOP
 
 # The defaults of options: what a stage depends on is the values, and these stand in params.yaml.
-MAY_USE_THE_FRONT_DOOR = {"pipeline/adaptation/params.py", "pipeline/training/network.py"}
+MAY_USE_THE_FRONT_DOOR = {
+    "pipeline/adaptation/params.py",
+    "pipeline/learning/augment.py",
+    "pipeline/learning/network.py",
+}
 
 
 @pytest.mark.parametrize("name", crossmodalnet.__all__)

@@ -17,10 +17,10 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.cases.pairs import Pair, Role, Subject
-from pipeline.cases.params import SplitParams
-from pipeline.cases.split_file import write_split
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair, Role, Subject
+from pipeline.common.split_file import write_split
+from pipeline.common.split_params import SplitParams
 from pipeline.evaluation import evaluate_cases
 from pipeline.models import model_folder
 from pipeline.models.candidates import candidate_file

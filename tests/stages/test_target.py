@@ -13,9 +13,9 @@ from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.case_sets.domain import read_domain
 from pipeline.case_sets.label_list import read_labelled_names
-from pipeline.cases.pairs import make_pairs, write_manifest
-from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError, UsageError
+from pipeline.common.pairs import make_pairs, write_manifest
+from pipeline.common.split_params import SplitParams
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.params import DataParams, PhantomParams
 from stages.target import main

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.case_sets.domain import Scenario
-from pipeline.cases.pairs import Role
+from pipeline.common.pairs import Role
 from pipeline.report.artefacts.results import Estimates, TestCase
 
 Roles = Mapping[Role, Sequence[str]]

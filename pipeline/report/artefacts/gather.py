@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.adaptation.params import AdaptParams
 from pipeline.case_sets.domain import Domain, read_domain
-from pipeline.cases.split_file import read_notes, read_split
 from pipeline.common import paths
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.inputs import existing, read_object, read_table
 from pipeline.common.names import ATLAS, OURS, method_of
 from pipeline.common.params import load_section, read_raw
+from pipeline.common.split_file import read_notes, read_split
 from pipeline.comparison.titles import METRICS
 from pipeline.evaluation.tables import CASE_COLUMNS
 from pipeline.profiling.profile import read_profile
@@ -28,6 +27,7 @@ from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
 from pipeline.sources.params import DataParams
+from pipeline.target_domain.params import AdaptSection
 from pipeline.tuning.trial_result import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
@@ -42,7 +42,7 @@ def gather_run() -> Artefacts:
     """
     raw = read_raw()
     source = load_section(DataParams, "data").source
-    adapt = load_section(AdaptParams, "adapt")
+    adapt = load_section(AdaptSection, "adapt")
     return gather(
         raw["models"],
         raw.get("ablations") or [],
@@ -59,7 +59,7 @@ def gather(
     source: str,
     top: Path = Path(),
     *,
-    adapt: AdaptParams | None = None,
+    adapt: AdaptSection | None = None,
 ) -> Artefacts:
     """Read everything the report shows.
 

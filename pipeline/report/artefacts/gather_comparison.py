@@ -5,7 +5,7 @@ from typing import get_args
 
 import pandas as pd
 
-from crossmodalnet.statistics.significance import Verdict
+from crossmodalnet.scoring.significance import Verdict
 from pipeline.common import paths
 from pipeline.common.errors import DataError
 from pipeline.common.inputs import read_objects, read_table

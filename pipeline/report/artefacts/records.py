@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cases.pairs import Role
-from pipeline.cases.split_file import SplitNotes
 from pipeline.common.names import ATLAS
+from pipeline.common.pairs import Role
+from pipeline.common.split_file import SplitNotes
 from pipeline.profiling.profile import Profile
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord

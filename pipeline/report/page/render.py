@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.statistics.significance import smallest_p
+from crossmodalnet.scoring.significance import smallest_p
 from pipeline.common.outputs import whole_folder
 from pipeline.comparison.titles import METRICS
 from pipeline.report.adaptation.section import adaptation_section

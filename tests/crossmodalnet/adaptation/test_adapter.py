@@ -12,7 +12,7 @@ from crossmodalnet.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.adaptation.terms.conditional import ConditionalMap
 from crossmodalnet.adaptation.terms.registry import TERMS
 from crossmodalnet.networks.common.build import build_network
-from pipeline.training.network import CrossModalNetParams
+from pipeline.learning.network import CrossModalNetParams
 
 STRENGTHS = {**dict.fromkeys(TERMS, 1.0), "marginal": 0.5, "conditional": 0.1}
 SETTINGS = AdaptationSettings(

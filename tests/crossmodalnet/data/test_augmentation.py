@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.data.augmentation import Augmenter, centre_crop, free_form_shifts
+from crossmodalnet.data.augmentation import Augmenter, free_form_shifts
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from crossmodalnet.data.displacement import Displacement, displace
+from crossmodalnet.imaging.crop_pad import centre_crop
+from crossmodalnet.imaging.displacement import Displacement, displace
 
 NOTHING = AugmentationSettings(
     affine_probability=0.0,

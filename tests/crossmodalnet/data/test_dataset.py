@@ -7,9 +7,10 @@ import torch
 
 from crossmodalnet.data.augmentation import Augmenter
 from crossmodalnet.data.augmentation_settings import AugmentationSettings
-from crossmodalnet.data.dataset import CONTEXT, LabelledCase, TrainingSet, epoch_order, sample_seed
+from crossmodalnet.data.dataset import CONTEXT, TrainingSet, epoch_order, sample_seed
 from crossmodalnet.data.patches import draw_region
 from crossmodalnet.imaging.missing import MISSING, is_missing
+from crossmodalnet.imaging.samples import LabelledCase
 
 SETTINGS = AugmentationSettings(
     0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.data.patches import draw_region, pad_to
+from crossmodalnet.data.patches import draw_region
 
 
 def _draw(label, size, seed=0, share=0.0, context=1.0):
@@ -38,13 +38,3 @@ def test_structures_are_drawn_equally_often_whatever_their_size():
 def test_context_is_even_and_fits(length, patch, expected):
     region = _draw(torch.zeros(length, length, length), (patch,) * 3, context=1.25)
     assert [s.stop - s.start for s in region] == [expected] * 3
-
-
-def test_padding_repeats_the_border_on_both_sides():
-    padded = pad_to(torch.tensor([1.0, 2.0]).reshape(1, 1, 1, 2), (1, 1, 5))
-    assert padded.flatten().tolist() == [1, 1, 2, 2, 2]
-
-
-def test_large_enough_volumes_stay():
-    volume = torch.rand(2, 3, 4, 5)
-    assert torch.equal(pad_to(volume, (3, 4, 4)), volume)

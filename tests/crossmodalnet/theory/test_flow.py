@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.flow import KEYS, check, measure
 from crossmodalnet.theory.information import knn_information

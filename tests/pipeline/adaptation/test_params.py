@@ -1,34 +1,15 @@
 import pytest
 
-from pipeline.adaptation.params import AdaptParams, TargetParams
+from pipeline.adaptation.params import AdaptParams
 from pipeline.common.errors import UsageError
 from pipeline.common.params import validate
-from pipeline.sources.params import PhantomParams
 
 
-def test_off_unless_asked_for() -> None:
-    params = AdaptParams()
-    assert (params.enabled, params.scenario, params.target.source) == (False, "cohort", "phantom")
+def test_the_target_is_left_to_the_stage_that_prepares_it() -> None:
+    params = validate(AdaptParams, {"target": {"source": "no such"}, "every": 3}, "adapt")
+    assert params.every == 3
 
 
-def test_the_target_phantom_is_another_scanner_and_other_people() -> None:
-    phantom, source = TargetParams().phantom, PhantomParams()
-    assert phantom.scanner == "other" != source.scanner
-    assert phantom.seed != source.seed
-
-
-def test_mmwhs_without_a_place_is_an_error() -> None:
-    with pytest.raises(UsageError, match=r"adapt\.target = .*source mmwhs needs a path or urls"):
-        validate(AdaptParams, {"target": {"source": "mmwhs"}}, "adapt")
-
-
-def test_a_target_is_laid_out_as_a_cohort_is() -> None:
-    params = validate(AdaptParams, {"target": {"source": "mmwhs", "path": ["a.zip", "b"]}}, "adapt")
-    data = params.target.as_data()
-    assert (data.source, data.path, data.max_unpacked_gb) == ("mmwhs", ["a.zip", "b"], 60.0)
-    assert TargetParams().as_data().phantom == TargetParams().phantom
-
-
-def test_the_unlabelled_subjects_are_no_cohort_of_their_own() -> None:
-    with pytest.raises(ValueError, match="must be phantom or mmwhs"):
-        TargetParams(source="unlabelled").as_data()
+def test_other_unknown_keys_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"adapt\.targets: unknown key"):
+        validate(AdaptParams, {"targets": {}}, "adapt")

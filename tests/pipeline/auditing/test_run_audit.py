@@ -14,8 +14,9 @@ from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.common.errors import DataError
 from pipeline.common.outputs import write_json
-from pipeline.compute.distributed import Processes
-from pipeline.training.train_model import read_params, train_model
+from pipeline.learning.model_params import read_params
+from pipeline.models.distributed import Processes
+from pipeline.training.train_model import train_model
 
 CPU = torch.device("cpu")
 

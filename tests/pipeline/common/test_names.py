@@ -16,10 +16,10 @@ from pipeline.comparison.titles import (
     short_title_of,
     title_of,
 )
+from pipeline.learning.ablations import ABLATIONS, Ablation
+from pipeline.learning.networks import NETWORKS
 from pipeline.report.adaptation.figures import TERMS as TERMS_IN_WORDS
 from pipeline.report.comparison.policy import DEEPLY_SUPERVISED as DEEPLY_SUPERVISED_IN_WORDS
-from pipeline.training.ablations import ABLATIONS, Ablation
-from pipeline.training.networks import NETWORKS
 
 
 def test_every_title_is_of_a_network_an_ablation_or_an_adaptation() -> None:

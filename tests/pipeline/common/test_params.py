@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cases.params import SplitParams
 from pipeline.common.errors import UsageError
 from pipeline.common.params import load_section, read_raw
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.params import CropParams
 
 

@@ -7,8 +7,8 @@ from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cases.pairs import Pair, Role, Subject
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair, Role, Subject
 from pipeline.fitting.hearts import measure_hearts, read_boxes
 from pipeline.workers.params import RuntimeParams
 

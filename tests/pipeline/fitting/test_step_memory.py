@@ -3,11 +3,11 @@ import torch
 
 from crossmodalnet.processes.alone import run_alone
 from pipeline.fitting.step_memory import LiveBytes, step_bytes
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.network import CrossModalNetParams
+from pipeline.learning.params import TrainParams
 from pipeline.profiling.memory import measure_memory
 from pipeline.profiling.workload import Workload
-from pipeline.training.losses import LossesParams
-from pipeline.training.network import CrossModalNetParams
-from pipeline.training.params import TrainParams
 
 
 def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:

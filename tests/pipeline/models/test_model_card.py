@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.common.errors import DataError
+from pipeline.learning.model_params import read_params
+from pipeline.learning.network import CrossModalNetParams
 from pipeline.models.model_folder import load_model
-from pipeline.training.network import CrossModalNetParams
-from pipeline.training.train_model import read_params
 
 
 @pytest.fixture

@@ -19,6 +19,9 @@ from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import ResourceError, UsageError
 from pipeline.cropping.params import CropParams
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.learning.baselines import ResEncUNetParams
+from pipeline.learning.losses import LossesParams
+from pipeline.learning.params import TrainParams
 from pipeline.profiling import profile_network as profiling
 from pipeline.profiling import times as profile_times
 from pipeline.profiling.memory import MemoryGauge, measure_memory
@@ -28,9 +31,6 @@ from pipeline.profiling.profile_network import profile_network, read_workload
 from pipeline.profiling.spread import spread
 from pipeline.profiling.times import Rounds, time_in_turn
 from pipeline.profiling.workload import Workload
-from pipeline.training.baselines import ResEncUNetParams
-from pipeline.training.losses import LossesParams
-from pipeline.training.params import TrainParams
 
 TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")

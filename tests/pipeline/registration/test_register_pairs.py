@@ -14,9 +14,9 @@ import pytest
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cases.pairs import Pair, Subject, make_pairs, select
-from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError
+from pipeline.common.pairs import Pair, Subject, make_pairs, select
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.crop_pairs import choose_atlases, crop_pairs
 from pipeline.cropping.params import CropParams
 from pipeline.registration.params import RegisterParams

@@ -12,8 +12,8 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from pipeline.adaptation.params import AdaptParams
 from pipeline.auditing.params import AuditParams
-from pipeline.training.augment import AugmentParams
-from pipeline.training.network import CrossModalNetParams
+from pipeline.learning.augment import AugmentParams
+from pipeline.learning.network import CrossModalNetParams
 
 # What a training decides of the network, and not its section.
 OF_THE_TRAINING = {"deep_supervision", "missing_token"}

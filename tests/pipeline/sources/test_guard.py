@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.adaptation.params import TargetParams
 from pipeline.common.errors import UsageError
 from pipeline.common.imports import TOP
 from pipeline.common.paths import OUTPUTS
@@ -12,6 +11,7 @@ from pipeline.schema.endangered import path_problems
 from pipeline.sources.guard import foreign_files, note_written, refuse_outputs
 from pipeline.sources.params import Archive, DataParams
 from pipeline.sources.places import existing_path
+from pipeline.target_domain.params import TargetParams
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.cases.pairs import make_pairs
-from pipeline.cases.params import SplitParams
+from pipeline.common.pairs import make_pairs
+from pipeline.common.split_params import SplitParams
 from pipeline.sources.cohort import gather_cohort
 from pipeline.sources.params import DataParams, PhantomParams
 from pipeline.sources.phantom import make_phantom_cohort

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cases.params import SplitParams
 from pipeline.common.errors import DataError, UsageError
+from pipeline.common.split_params import SplitParams
 from pipeline.sources.params import DataParams
 from pipeline.sources.preview import params_for, preview
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cases.pairs import Subject, make_pairs, select, write_manifest
+from pipeline.common.pairs import Subject, make_pairs, select, write_manifest
 from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 NUM_SUBJECTS = 4

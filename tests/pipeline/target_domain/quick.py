@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from pipeline.cases.pairs import Subject
-from pipeline.cases.params import SplitParams
+from pipeline.common.pairs import Subject
+from pipeline.common.split_params import SplitParams
 from pipeline.cropping.params import CropParams
 from pipeline.registration.params import RegisterParams
 from pipeline.target_domain.prepared import Sections

@@ -12,10 +12,10 @@ import pytest
 
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.adaptation.params import TargetParams
-from pipeline.cases.pairs import Pair, Subject
 from pipeline.common.errors import DataError, PipelineError
+from pipeline.common.pairs import Pair, Subject
 from pipeline.target_domain.cohort import choose_atlases, pair_target, prepare_cohort, write_cases
+from pipeline.target_domain.params import TargetParams
 from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 

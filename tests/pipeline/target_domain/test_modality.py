@@ -9,7 +9,7 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import read_cropped
-from pipeline.cases.pairs import make_pairs, read_manifest, subjects_by_role
+from pipeline.common.pairs import make_pairs, read_manifest, subjects_by_role
 from pipeline.common.paths import MANIFEST
 from pipeline.target_domain.modality import MODALITIES, prepare_modality, source_task, target_task
 from pipeline.target_domain.prepared import PreparedDomain

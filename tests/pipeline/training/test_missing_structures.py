@@ -8,8 +8,8 @@ import pytest
 
 from crossmodalnet.imaging.intensity import Intensity
 from pipeline.common.errors import UsageError
+from pipeline.learning.model_params import read_params
 from pipeline.training.cohort import read_cohort
-from pipeline.training.train_model import read_params
 
 
 @pytest.fixture

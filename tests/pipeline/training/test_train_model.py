@@ -5,8 +5,9 @@ import torch
 
 from crossmodalnet.data.dataset import TrainingSet
 from crossmodalnet.imaging.missing import is_missing
-from pipeline.compute.distributed import Processes
-from pipeline.training.train_model import read_params, train_model, with_adaptation
+from pipeline.learning.model_params import read_params
+from pipeline.models.distributed import Processes
+from pipeline.training.train_model import train_model, with_adaptation
 
 ON = {"enabled": True, "start": 0.0, "every": 1}
 

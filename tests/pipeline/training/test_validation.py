@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.data.dataset import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.mean_dice import mean_dice
-from pipeline.compute.distributed import Processes
+from pipeline.models.distributed import Processes
 from pipeline.training.validation import ValidationSettings, target_entropy, validate
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import DataError, DivergenceError, UsageError
-from pipeline.compute.distributed import Processes
+from pipeline.models.distributed import Processes
 from pipeline.tuning import trials as tuning
 from pipeline.tuning.trials import read_trial, run_trial
 

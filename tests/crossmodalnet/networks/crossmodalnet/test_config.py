@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.training.network import CrossModalNetParams
+from pipeline.learning.network import CrossModalNetParams
 
 
 def config(**changes: Any) -> CrossModalNetConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.adaptation.params import TERMS, AdaptParams
+from pipeline.adaptation.params import TERMS
 from pipeline.common.errors import DataError
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
@@ -19,6 +19,7 @@ from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.page.render import draw_overlays, render
 from pipeline.report.params import ReportParams
+from pipeline.target_domain.params import AdaptSection
 
 HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
@@ -28,7 +29,7 @@ PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
 
 
 def gathered(top: Path, scenario: str) -> Artefacts:
-    adapt = AdaptParams.model_validate({"enabled": True, "scenario": scenario})
+    adapt = AdaptSection.model_validate({"enabled": True, "scenario": scenario})
     return gather(["crossmodalnet"], [], SEEDS, "phantom", top, adapt=adapt)
 
 
@@ -61,7 +62,7 @@ def adapted(made: Callable[[str], Path]) -> Artefacts:
 
 
 def test_without_an_adaptation_there_is_no_section(plain: Path) -> None:
-    found = gather(["crossmodalnet"], [], SEEDS, "phantom", plain, adapt=AdaptParams())
+    found = gather(["crossmodalnet"], [], SEEDS, "phantom", plain, adapt=AdaptSection())
     assert found.adaptation is None
     assert adaptation_section(found, PARAMS) is None
 

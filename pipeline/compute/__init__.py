@@ -1,1 +1,0 @@
-"""Devices, processes and determinism of PyTorch."""
