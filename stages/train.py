@@ -13,12 +13,20 @@ def main(
 ) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
     from pipeline.learning.model_params import read_params
+    from pipeline.models.distributed import Processes
     from pipeline.models.launch import run_on_devices
-    from pipeline.training.train_model import train_model, with_adaptation
+    from pipeline.training.adapted_params import with_adaptation
 
     params = with_adaptation(read_params(model, ablation), adaptation)
+
+    def work(processes: Processes) -> None:
+        # Where it is used: a process that only starts others, one per device, does without the networks' libraries.
+        from pipeline.training.train_model import train_model
+
+        train_model(params, seed, processes)
+
     run_on_devices(
-        lambda processes: train_model(params, seed, processes),
+        work,
         devices=params.train.devices,
         batch_size=params.train.batch_size,
         command=[

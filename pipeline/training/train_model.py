@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,7 @@ from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import PLACES, build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
-from pipeline.adaptation.params import AdaptParams
-from pipeline.adaptation.variants import ADAPTATIONS
 from pipeline.common.errors import UsageError
-from pipeline.common.names import OURS, method_of
-from pipeline.common.params import load_section
 from pipeline.common.paths import CURVES, MODELS, of_run
 from pipeline.common.work import code_fingerprint, fingerprint, work_folder
 from pipeline.learning.extra_objective import ExtraObjective
@@ -34,33 +29,6 @@ from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.target_stream import TargetDomain
 from pipeline.training.trainer import Trainer
 from pipeline.training.training_state import TrainingState
-
-
-def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
-    """Add the adaptation of section `adapt`, where it is on.
-
-    Args:
-        params: parameters of a training without adaptation.
-        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
-
-    Raises:
-        UsageError: no such variant, or one of an adaptation that is off.
-    """
-    adapt = load_section(AdaptParams, "adapt")
-    if not adapt.enabled:
-        if variant is not None:
-            raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
-        return params
-    if params.losses.cmif:
-        raise UsageError(
-            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
-        )
-    if variant is None:
-        return replace(params, adapt=adapt)
-    if variant not in ADAPTATIONS or params.name != OURS:
-        raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
-    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
-    return replace(params, name=method_of(variant), adapt=changed, variant=variant)
 
 
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:

@@ -16,8 +16,9 @@ from pipeline.learning.learner import Learner
 from pipeline.learning.model_params import read_params
 from pipeline.models.distributed import Processes
 from pipeline.models.model_folder import load_model
+from pipeline.training.adapted_params import with_adaptation
 from pipeline.training.cohort import read_cohort
-from pipeline.training.train_model import train_model, with_adaptation
+from pipeline.training.train_model import train_model
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 ON = {

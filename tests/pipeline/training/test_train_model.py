@@ -7,7 +7,8 @@ from crossmodalnet.data.dataset import TrainingSet
 from crossmodalnet.imaging.missing import is_missing
 from pipeline.learning.model_params import read_params
 from pipeline.models.distributed import Processes
-from pipeline.training.train_model import train_model, with_adaptation
+from pipeline.training.adapted_params import with_adaptation
+from pipeline.training.train_model import train_model
 
 ON = {"enabled": True, "start": 0.0, "every": 1}
 
