@@ -70,12 +70,17 @@ def axis_title(metric: Metric) -> str:
 
 def svg(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> str:
     """Run `draw` on a figure in the report's style; returns a `data:` address."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture(draw, size_inches)).decode()
+
+
+def picture(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
+    """Run `draw` on a figure in the report's style; returns an SVG file."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size_inches, layout="constrained")
         draw(figure)
         buffer = BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def patch_legend(figure: Figure, methods: Sequence[Method]) -> None:

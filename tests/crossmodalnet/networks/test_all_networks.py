@@ -13,10 +13,9 @@ BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
 SIZES = [
     ((40, 56, 48), 1),
     ((40, 56, 48), 2),
-    ((64, 64, 64), 1),
     *(
         pytest.param(*more, marks=pytest.mark.stress)
-        for more in [((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
+        for more in [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
     ),
 ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
+from pipeline.report.charts import drawing
 
 MODELS, ABLATIONS, SEEDS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only"), (0, 3)
 
@@ -29,3 +30,9 @@ def project(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def artefacts(made: Path) -> Artefacts:
     return gather(MODELS, ABLATIONS, SEEDS, "phantom", made)
+
+
+@pytest.fixture
+def blank_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the charts empty, for tests of a page's texts: drawing them is nearly all of a page's time."""
+    monkeypatch.setattr(drawing, "picture", lambda *_: b"")

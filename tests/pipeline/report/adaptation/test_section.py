@@ -141,6 +141,7 @@ def test_a_page_has_the_section_only_with_an_adaptation(adapted: Artefacts) -> N
     assert "not comparable with the phantom" not in page
 
 
+@pytest.mark.usefixtures("blank_charts")
 def test_between_modalities_there_is_neither_atlas_nor_registration(made: Callable[[str], Path]) -> None:
     found = gathered(made("ct_to_mr"), "ct_to_mr")
     assert found.atlas is None

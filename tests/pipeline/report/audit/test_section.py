@@ -37,6 +37,7 @@ def section(artefacts: Artefacts, *audits: AuditRecord) -> ClaimsSection:
     return made
 
 
+@pytest.mark.usefixtures("blank_charts")
 def test_every_statement_is_in_its_group(artefacts: Artefacts) -> None:
     main = section(artefacts, *artefacts.audits.values()).main
     assert main is not None
@@ -76,6 +77,7 @@ def test_nothing_applies_to_anything(artefacts: Artefacts) -> None:
     assert claims_section(replace(artefacts, audits={})) is None
 
 
+@pytest.mark.usefixtures("blank_charts")
 def test_charts_need_their_tables(artefacts: Artefacts) -> None:
     first = artefacts.audits["crossmodalnet"]
     num = {"blocks": 0, "flow": 2}
@@ -123,6 +125,7 @@ def test_numbers_in_texts_are_printed_as_on_paper(text: str, printed: str) -> No
     assert readable(text) == printed
 
 
+@pytest.mark.usefixtures("blank_charts")
 def test_details_leave_out_what_is_empty(artefacts: Artefacts) -> None:
     main = section(artefacts, artefacts.audits["crossmodalnet"]).main
     assert main is not None

@@ -4,7 +4,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict, not_applicable
@@ -15,6 +14,7 @@ from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate, Training
+from pipeline.report.charts import drawing
 from pipeline.report.page.render import draw_overlays, render, write_page
 from pipeline.report.params import ReportParams
 
@@ -70,7 +70,7 @@ def hostile(audit: AuditRecord) -> AuditRecord:
 def render_text(artefacts: Artefacts) -> str:
     """A page whose charts are empty, which takes a fraction of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda *_, **__: None)
+        patch.setattr(drawing, "picture", lambda *_: b"")
         return render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
 
 
