@@ -24,6 +24,7 @@ from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 
 SEARCH = "search for the heart"
 REGISTRATION = "registration"
+AT_ONCE = f"{SEARCH}, {REGISTRATION}"
 NETWORK = "network"
 BACK = "label map on the MR's grid"
 WRITING = "writing"
@@ -55,12 +56,14 @@ class Task:
         mr: grid of the MR; None likewise.
         recipe: how the scans are prepared.
         num_atlases: atlases that will be registered; 0 where the heart box is given.
+        at_once: whether the heart is searched while the MR is registered.
     """
 
     ct: Grid | None
     mr: Grid | None
     recipe: Recipe
     num_atlases: int
+    at_once: bool = False
 
 
 def work_of(task: Task) -> dict[str, dict[str, float]]:
@@ -197,6 +200,8 @@ def estimate(task: Task, models: Sequence[LoadedModel], mirror: str = "") -> dic
         for step, amounts in work_of(task).items()
     }
     seconds[NETWORK] += network_seconds(models, task.recipe, mirror)
+    if task.at_once and SEARCH in seconds and REGISTRATION in seconds:
+        seconds = {AT_ONCE: max(seconds.pop(SEARCH), seconds.pop(REGISTRATION)), **seconds}
     return seconds
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -215,18 +216,10 @@ class Predictor:
         ]  # fmt: skip
         clock = self._clock(ct_volume, mr_volume, box)
         with scratch_folder() as scratch:
-            if box is None:
-                progress(cost.SEARCH, clock.left(cost.SEARCH))
-                box, more = self._find(ct_volume, mr_volume)
-                doubts += more
-            first = ct_volume if ct_volume is not None else mr_volume
-            assert first is not None
-            _check_inside(box, first)
-            registered = None
-            if ct_volume and mr_volume:
-                progress(cost.REGISTRATION, clock.left(cost.REGISTRATION))
-                registered = self._register(RegisterWork(ct_volume, mr_volume, self._recipe.align, scratch))
-                doubts += doubts_of_registration(registered.quality)
+            box, more, registered = self._locate(
+                ct_volume, mr_volume, box, scratch, lambda step: progress(step, clock.left(step))
+            )
+            doubts += more
             progress(cost.NETWORK, clock.left(cost.NETWORK))
             own = ct_own if ct_own is not None else mr_own
             assert own is not None
@@ -261,8 +254,51 @@ class Predictor:
             None if mr is None else mr.grid,
             self._recipe,
             len(self._atlases) if box is None else 0,
+            at_once=_has_several_cores(),
         )
         return cost.Clock(cost.estimate(task, self._models, self._mirror))
+
+    def _locate(
+        self,
+        ct: Volume | None,
+        mr: Volume | None,
+        box: Box | None,
+        scratch: Path,
+        tell: Callable[[str], None],
+    ) -> tuple[Box, list[Doubt], Registered | None]:
+        """Find the heart, where no box is given, and register the MR, where there are both scans.
+
+        Either is a process of one thread, so both go on at once where there are cores for it.
+        """
+        first = ct if ct is not None else mr
+        assert first is not None
+        doubts: list[Doubt] = []
+        work = (
+            RegisterWork(ct, mr, self._recipe.align, scratch) if ct is not None and mr is not None else None
+        )
+        if box is not None:
+            _check_inside(box, first)
+        if work and box is None and _has_several_cores():
+            tell(cost.AT_ONCE)
+            with ThreadPoolExecutor(1) as beside:
+                searching = beside.submit(self._find, ct, mr)
+                try:
+                    registered = self._register(work)
+                except RuntimeError:
+                    searching.result()  # that there is no heart says more than that the scans do not fit
+                    raise
+                box, doubts = searching.result()
+            _check_inside(box, first)
+        else:
+            if box is None:
+                tell(cost.SEARCH)
+                box, doubts = self._find(ct, mr)
+                _check_inside(box, first)
+            if work is None:
+                return box, doubts, None
+            tell(cost.REGISTRATION)
+            registered = self._register(work)
+        return box, [*doubts, *doubts_of_registration(registered.quality)], registered
 
     def _register(self, work: RegisterWork) -> Registered:
         """Register, and blame the disk where it is the disk's fault: ANTs does not say why it failed."""
@@ -336,6 +372,11 @@ class Predictor:
             *doubts_of_labels(labels, cleaned, sureness.confidence, max(grid.spacing_mm)),
         ]
         return cleaned if recipe.keep_largest_component else labels, sureness, doubts
+
+
+def _has_several_cores() -> bool:
+    """Whether this process may use them: one that segments patients beside others has one thread."""
+    return torch.get_num_threads() > 1
 
 
 def _seeded(seed: str) -> dict[str, str]:

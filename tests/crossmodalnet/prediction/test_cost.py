@@ -118,6 +118,16 @@ def test_a_slow_machine_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cost.probe() > 0
 
 
+def test_what_is_done_at_once_takes_as_long_as_the_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "probe", lambda: 0.1)
+    one = cost.estimate(cost.Task(CT, MR, RECIPE, 3), [])
+    both = cost.estimate(cost.Task(CT, MR, RECIPE, 3, at_once=True), [])
+    assert list(both) == [cost.AT_ONCE, cost.NETWORK, cost.BACK, cost.WRITING]
+    assert both[cost.AT_ONCE] == max(one[cost.SEARCH], one[cost.REGISTRATION])
+    alone = cost.estimate(cost.Task(CT, None, RECIPE, 3, at_once=True), [])
+    assert list(alone) == [cost.SEARCH, cost.NETWORK, cost.WRITING]
+
+
 def test_the_clock_learns_from_the_steps_so_far_within_bounds() -> None:
     times = iter([100.0, 120.0, 121.0])
     clock = cost.Clock({"a": 10.0, "b": 20.0, "c": 5.0}, now=times.__next__)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +22,15 @@ from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.resample import to_sitk
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import LoadedModel
+from crossmodalnet.prediction import cost
 from crossmodalnet.prediction import predictor as module
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import Recipe
+from crossmodalnet.prediction.registered import Registered, find_box, labels_on_mr, register_scans
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.quality import Quality
+from crossmodalnet.registration.syn import SynSettings, Transform
 
 ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
 RECIPE = Recipe(
@@ -301,6 +305,52 @@ def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.Mo
         located(0.19, 0.4, monkeypatch)
     assert "heart_search" in flags(located(0.21, 0.4, monkeypatch))
     assert "heart_search" in flags(located(0.01, None, monkeypatch))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_heart_is_searched_while_the_mr_is_registered_where_there_are_cores(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mr = Volume(np.clip(scan().data, 0, None), TURNED)
+    answers: dict[Any, Any] = {
+        find_box: FoundHeart(BOX, 0.5, agreement=0.9),
+        register_scans: Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0)),
+        labels_on_mr: Volume(np.zeros(mr.data.shape, np.uint8), TURNED),
+    }
+    meeting = Barrier(cores, timeout=20)  # of those that must be under way at the same time
+
+    def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
+        if function is not labels_on_mr:
+            meeting.wait()
+        return answers[function]
+
+    monkeypatch.setattr(module, "run_alone", answer)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    steps: list[str] = []
+    plain: Any = predictor()
+    plain._atlases = (SimpleNamespace(),)
+    found = plain(ct=scan(), mr=mr, progress=lambda step, left_s: steps.append(step))
+    before = [cost.AT_ONCE] if cores > 1 else [cost.SEARCH, cost.REGISTRATION]
+    assert steps == ["reading", *before, cost.NETWORK, cost.BACK]
+    np.testing.assert_array_equal(found.ct_labels.data, predictor()(ct=scan(), box=BOX).ct_labels.data)
+    assert found.box == BOX
+    assert found.registration == answers[register_scans].quality
+
+
+def test_scans_without_a_heart_are_told_rather_than_that_they_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
+        if function is find_box:
+            return FoundHeart(BOX, 0.1, agreement=0.4)
+        raise RuntimeError("the MR cannot be registered to the CT")
+
+    monkeypatch.setattr(module, "run_alone", answer)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    plain: Any = predictor()
+    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=0.4), (SimpleNamespace(),)
+    with pytest.raises(ValueError, match="no heart found"):
+        plain(ct=scan(), mr=Volume(np.clip(scan().data, 0, None), TURNED))
 
 
 def test_a_full_disk_is_told_from_a_registration_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
