@@ -69,9 +69,12 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     What is said of the temporary folder's files names the packed file instead.
 
     Raises:
-        ValueError: a file that is no packed model, damaged, or a part of a model is larger than one can be.
+        ValueError: a file that is no packed model, damaged, or a part of a model is larger than one can be or no
+            regular file, which could be waited for without end.
     """
     named = Path(path)
+    if named.exists() and not named.is_file() and not named.is_dir():
+        raise ValueError(f"{named} is neither a model's folder nor a packed model, but a pipe or a device")
     if not named.is_file():
         _check_folder(named)
         yield named
@@ -86,8 +89,11 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _check_folder(folder: Path) -> None:
     for name, limit in MAX_MODEL_BYTES.items():
-        if (folder / name).is_file() and (size := (folder / name).stat().st_size) > limit:
-            raise ValueError(f"{folder / name} has {size} bytes, more than the {limit} that one can have")
+        part = folder / name
+        if part.exists() and not part.is_file():
+            raise ValueError(f"{part} is no regular file")
+        if part.exists() and (size := part.stat().st_size) > limit:
+            raise ValueError(f"{part} has {size} bytes, more than the {limit} that one can have")
 
 
 def _is_packed(file: Path) -> bool:

@@ -1,6 +1,7 @@
 """Files beside a table that look like scans and are not taken: forgotten rows are seen so."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +10,39 @@ from pipeline.sources.findings import CohortFinding
 from pipeline.sources.guard import is_output
 from pipeline.sources.scan_table import ScanTable, real_path
 
+# More than these are not a few forgotten rows but a folder that is shared with other work: they are counted instead.
+MOST_NAMED = 50
+
 
 def leftover_findings(table: ScanTable) -> list[CohortFinding]:
-    """List every file below the folder that could be a scan or label map and is not taken; a folder of DICOM once."""
+    """List the files below the folder that could be scans or label maps and are not taken; a folder of DICOM once.
+
+    More than `MOST_NAMED` are counted by the folder, directly below the table's, in which they lie.
+    """
     taken = {file for row in table.rows for file in (row.image, row.label) if file}
     unlisted: list[OSError] = []
-    found = [
-        CohortFinding(
-            "warning", "table", table.known_as(path), "looks like a scan and is not taken", "add it, or not"
-        )
-        for path in _scans(table.root, {path.resolve() for path in taken}, unlisted)
-    ]
+    scans = list(_scans(table.root, {path.resolve() for path in taken}, unlisted))
+    if len(scans) <= MOST_NAMED:
+        found = [
+            CohortFinding(
+                "warning",
+                "table",
+                table.known_as(path),
+                "looks like a scan and is not taken",
+                "add it, or not",
+            )
+            for path in scans
+        ]
+    else:
+        folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in scans)
+        found = [
+            CohortFinding(
+                "warning", "table", table.known_as(folder),
+                f"number of files below that look like scans and are not taken: {count}",
+                "add them, or give the table a folder of its own",
+            )
+            for folder, count in sorted(folders.items())
+        ]  # fmt: skip
     return found + [
         CohortFinding(
             "warning", "table", table.known_as(Path(error.filename or table.root)),

@@ -1,5 +1,6 @@
 """A model as one file, and files that pretend to be one."""
 
+import os
 import stat
 import zipfile
 from pathlib import Path
@@ -123,6 +124,19 @@ def test_a_folder_with_a_file_larger_than_any_model_s_is_refused(
     monkeypatch.setitem(module.MAX_MODEL_BYTES, "card.json", 5)
     with pytest.raises(ValueError, match=r"card\.json has 20 bytes, more than the 5"), model_folder(folder):
         pass
+
+
+@pytest.mark.parametrize("name", MAX_MODEL_BYTES)
+def test_a_pipe_is_refused_and_not_waited_for(folder: Path, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is neither a model's folder nor a packed model"):
+        model_folder(tmp_path / "pipe").__enter__()
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name} is no regular file"):
+        model_folder(folder).__enter__()
+    with pytest.raises(ValueError, match=f"{name} is no regular file"):
+        pack_model(folder, tmp_path / "m.zip")
 
 
 def test_what_is_said_of_an_unpacked_file_names_the_packed_one(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.common.errors import DataError, UsageError
 from pipeline.common.params import validate
+from pipeline.sources.leftovers import MOST_NAMED
 from pipeline.sources.own_data import check_own, lay_out_own
 from pipeline.sources.params import DataParams
 
@@ -184,6 +185,19 @@ def test_files_that_were_forgotten_are_listed(cohort: Cohort) -> None:
         "deep/er/seg9.nrrd",
         "dicom",
         "scans/CT9.nii.gz",
+    ]
+
+
+def test_in_a_folder_shared_with_other_work_they_are_counted(cohort: Cohort) -> None:
+    path = cohort()
+    for number in range(MOST_NAMED):
+        (path.parent / f"other/project{number % 7}").mkdir(parents=True, exist_ok=True)
+        (path.parent / f"other/project{number % 7}/{number}.nii.gz").touch()
+    assert len([f for f in check(path) if "not taken" in f[3]]) == MOST_NAMED
+    (path.parent / "one.nii").touch()
+    assert [f[2:4] for f in check(path) if "not taken" in f[3]] == [
+        (".", "number of files below that look like scans and are not taken: 1"),
+        ("other", f"number of files below that look like scans and are not taken: {MOST_NAMED}"),
     ]
 
 
