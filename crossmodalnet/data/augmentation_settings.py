@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How much is changed, and how often."""
+    """How much is changed, and how often.
+
+    >>> AugmentationSettings(rotation_degrees=15.0).rotation_degrees
+    15.0
+
+    Raises:
+        ValueError: `gamma` is no range of positive numbers.
+    """
 
     affine_probability: float = field(
         default=0.4,
