@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from scipy.optimize import nnls
 
 from crossmodalnet.imaging.resample import resample
@@ -70,6 +71,9 @@ def probed() -> float:
 
 def main(model: str, ct_path: str, mr_path: str) -> None:
     """Measure and print the table."""
+    torch.set_num_threads(
+        1
+    )  # the heart is searched before the MR is registered, so that each step has its own time
     ct, mr = as_volume(ct_path, Modality.CT), as_volume(mr_path, Modality.MR)
     rows: dict[str, list[tuple[dict[str, float], float]]] = {}
     predictor = Predictor.load(model)

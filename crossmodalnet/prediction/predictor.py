@@ -276,8 +276,7 @@ class Predictor:
         work = (
             RegisterWork(ct, mr, self._recipe.align, scratch) if ct is not None and mr is not None else None
         )
-        if box is not None:
-            _check_inside(box, first)
+        registered = None
         if work and box is None and _has_several_cores():
             tell(cost.AT_ONCE)
             with ThreadPoolExecutor(1) as beside:
@@ -288,17 +287,16 @@ class Predictor:
                     searching.result()  # that there is no heart says more than that the scans do not fit
                     raise
                 box, doubts = searching.result()
-            _check_inside(box, first)
-        else:
-            if box is None:
-                tell(cost.SEARCH)
-                box, doubts = self._find(ct, mr)
-                _check_inside(box, first)
-            if work is None:
-                return box, doubts, None
+        elif box is None:
+            tell(cost.SEARCH)
+            box, doubts = self._find(ct, mr)
+        _check_inside(box, first)
+        if work and registered is None:
             tell(cost.REGISTRATION)
             registered = self._register(work)
-        return box, [*doubts, *doubts_of_registration(registered.quality)], registered
+        if registered:
+            doubts += doubts_of_registration(registered.quality)
+        return box, doubts, registered
 
     def _register(self, work: RegisterWork) -> Registered:
         """Register, and blame the disk where it is the disk's fault: ANTs does not say why it failed."""

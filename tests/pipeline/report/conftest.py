@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
-from pipeline.report.charts import drawing
+from tests.pipeline.report.blank import leave_charts_empty
 
 MODELS, ABLATIONS, SEEDS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only"), (0, 3)
 
@@ -34,5 +34,4 @@ def artefacts(made: Path) -> Artefacts:
 
 @pytest.fixture
 def blank_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the charts empty, for tests of a page's texts: drawing them is nearly all of a page's time."""
-    monkeypatch.setattr(drawing, "picture", lambda *_: b"")
+    leave_charts_empty(monkeypatch)

@@ -14,9 +14,9 @@ from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate, Training
-from pipeline.report.charts import drawing
 from pipeline.report.page.render import draw_overlays, render, write_page
 from pipeline.report.params import ReportParams
+from tests.pipeline.report.blank import leave_charts_empty
 
 PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
 
@@ -70,7 +70,7 @@ def hostile(audit: AuditRecord) -> AuditRecord:
 def render_text(artefacts: Artefacts) -> str:
     """A page whose charts are empty, which takes a fraction of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "picture", lambda *_: b"")
+        leave_charts_empty(patch)
         return render(artefacts, PARAMS, draw_overlays(artefacts, PARAMS))
 
 
