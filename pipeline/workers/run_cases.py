@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,7 +77,7 @@ def _run_here(
     from pipeline.workers.local import local_client
 
     with local_client(plan.workers, work.environment or {}) as client:
-        yield from _results(client, tasks, work, function, lambda result: result)
+        yield from _results(client, tasks, work, function, lambda result: result, at_once=plan.workers)
 
 
 def plan_here(work: Work, num_cases: int, requested: int) -> Plan:
@@ -105,40 +106,57 @@ def _run_there(
         )  # fmt: skip
         calls = [pack(function, task) for task in tasks]
         place = Place.here(work.environment or {})
-        yield from _results(client, tasks, work, call_there, unpack, calls, place)
+        # All at once, so that a cluster that grows by need sees how much there is to do.
+        yield from _results(client, tasks, work, call_there, unpack, calls, place, at_once=len(tasks))
 
 
 def _results(
     client: "Client", tasks: Sequence[T], work: Work, function: Callable[..., Any],
-    read: Callable[[Any], R], calls: Sequence[Any] | None = None, *others: Any,
+    read: Callable[[Any], R], calls: Sequence[Any] | None = None, *others: Any, at_once: int,
 ) -> Iterator[tuple[T, R]]:  # fmt: skip
-    """Give results as they come; name the cases that killed their workers after the others are done."""
+    """Give results as they come; name the cases that killed their workers after the others are done.
+
+    Where only as many cases are handed out as there are workers, a worker's result is fetched before it begins another
+    case: neither does it wait for that case, nor is it lost, and waited for in vain, when that case kills the worker.
+    """
     from concurrent.futures import CancelledError
 
-    from distributed import KilledWorker, as_completed
+    from distributed import Future, KilledWorker, as_completed
 
-    # pure=False: a key of its own for each, so that no earlier answer is taken for this one.
-    futures = {
-        client.submit(function, call, *others, pure=False): task
-        for call, task in zip(calls or tasks, tasks, strict=True)
-    }
+    remaining = iter(zip(calls or tasks, tasks, strict=True))
+    futures: dict[Future, T] = {}
+
+    def hand_out(most: int) -> list[Future]:
+        # pure=False: a key of its own for each, so that no earlier answer is taken for this one.
+        new = {
+            client.submit(function, call, *others, pure=False): task for call, task in islice(remaining, most)
+        }
+        futures.update(new)
+        return list(new)
+
     killed: list[str] = []
     done = 0
-    for future in as_completed(futures, loop=client.loop):
-        task = futures[future]
-        try:
-            result = read(future.result())
-        except (KilledWorker, MemoryError) as error:
-            killed.append(name_of(task) or str(task))
-            logger.warning("%s: given up: %s", killed[-1], _brief(error))
-            continue
-        except (CancelledError, OSError) as error:
-            if future.status not in ("cancelled", "lost"):
-                raise
-            raise ResourceError(f"{work.what}: the scheduler is gone; {_kept(done, work)}") from error
-        done += 1
-        future.release()
-        yield task, result
+    finished = as_completed(hand_out(at_once), loop=client.loop)
+    for batch in finished.batches():
+        answers: list[tuple[T, R]] = []
+        for future in batch:
+            task = futures.pop(future)
+            try:
+                answers.append((task, read(future.result())))
+            except (KilledWorker, MemoryError) as error:
+                killed.append(name_of(task) or str(task))
+                logger.warning("%s: given up: %s", killed[-1], _brief(error))
+            except (CancelledError, OSError) as error:
+                if future.status not in ("cancelled", "lost"):
+                    raise
+                raise ResourceError(
+                    f"{work.what}: the scheduler is gone; {_kept(done + len(answers), work)}"
+                ) from error
+            else:
+                future.release()
+        finished.update(hand_out(len(batch)))
+        done += len(answers)
+        yield from answers
     if killed:
         raise ResourceError(
             f"{work.what}: {len(killed)} of {len(tasks)} cases ended every process that computed them, most often for "

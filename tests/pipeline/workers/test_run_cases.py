@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ def test_a_case_that_kills_three_workers_is_named_and_the_others_are_done(helper
     with pytest.raises(ResourceError, match=r"1 of 4 cases ended every process .* memory: 3\. Set runtime"):
         done.extend(task for task, _ in run_cases(module().die, [0, 2, 3, 4], WORK, TWO))
     assert sorted(done) == [0, 2, 4]
+
+
+def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
+    helpers: Helpers, tmp_path: Path
+) -> None:
+    """Else a result waits as long as the next case takes, and is lost with the worker that this one kills."""
+    cases = [str(tmp_path / f"{number}.begun") for number in range(6)]
+    found = run_cases(module().begin, cases, WORK, RuntimeParams(workers=1))
+    first, _ = next(found)
+    wait_until(Path(cases[1]).exists)
+    time.sleep(1)
+    assert [Path(case).exists() for case in cases] == [True, True, False, False, False, False]
+    assert [first, *(case for case, _ in found)] == cases
 
 
 def test_a_case_without_memory_is_named_and_the_others_are_done(helpers: Helpers) -> None:
