@@ -97,3 +97,21 @@ class Volume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel spacing per array axis, mm."""
         return self.grid.spacing_mm
+
+    def part(self, low: NDArray[Any], high: NDArray[Any]) -> "Volume":
+        """Cut out the voxels from index `low` up to `high`, `(3,)`, where they lie; a view of the same data.
+
+        Indices between voxels are rounded outwards, those past the ends taken for the ends; along each axis at least
+        one voxel is left.
+
+        >>> part = Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)).part(np.array([-1, 2, 9]), np.array([2, 4, 9]))
+        >>> part.data.shape, part.affine[:3, 3].tolist()
+        ((2, 2, 1), [0.0, 2.0, 3.0])
+        """
+        shape = np.array(self.data.shape)
+        start = np.clip(np.floor(low).astype(int), 0, shape - 1)
+        stop = np.clip(np.ceil(high).astype(int), start + 1, shape)
+        affine = self.affine.copy()
+        affine[:3, 3] = self.grid.to_world(start[:, None])[:, 0]
+        i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        return Volume(self.data[i, j, k], affine)

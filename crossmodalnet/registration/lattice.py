@@ -63,11 +63,19 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
     Returns:
         `(c, a, b, d)`.
     """
-    last = [max(n - 1, 1) for n in values.shape[1:]]
-    # PyTorch wants the last axis first, from -1 to 1.
-    scaled = torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)]).movedim(0, -1)
+    return sample_at(values, to_unit(places, values.shape[1:]))
+
+
+def to_unit(places: Tensor, shape: Sequence[int]) -> Tensor:
+    """Express indices `(3, a, b, d)` into axes of this shape as PyTorch does: last axis first, from -1 to 1."""
+    last = [max(n - 1, 1) for n in shape]
+    return torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)])
+
+
+def sample_at(values: Tensor, unit: Tensor) -> Tensor:
+    """Do what `sample` does, at places that `to_unit` gave."""
     found = grid_sample(
-        values[None], scaled[None], mode="bilinear", padding_mode="border", align_corners=True
+        values[None], unit.movedim(0, -1)[None], mode="bilinear", padding_mode="border", align_corners=True
     )
     return found[0]
 

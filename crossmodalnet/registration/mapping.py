@@ -16,13 +16,14 @@ from torch import Tensor
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.affine_file import read_affine
 from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.lattice import Lattice, sample
+from crossmodalnet.registration.lattice import Lattice, sample, sample_at, to_unit
 from crossmodalnet.registration.syn import Transform
 
 _SLAB_VOXELS = 500_000
 # Voxels at which a map is evaluated lie at most this share of the field's own steps apart: the field is smooth, and
 # its interpolation is linear there anyway.
 _STEP = 0.5
+_MIXED = -1
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,14 @@ def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volu
     """
     values = torch.from_numpy(np.ascontiguousarray(moving.data, np.float32))[None]
     moved = np.empty(grid.shape, np.float32)
+    steps = _steps(grid, mapping)
     for part in _slabs(_whole(grid.shape)):
-        places = _places(grid, part, moving.grid, mapping)
-        found = sample(values, places)[0]
-        found[~_inside(places, moving.grid.shape)] = fill
+        knots = _places_at(_knots(part, steps), grid, moving.grid, mapping)
+        seen = _inside(knots, moving.grid.shape)
+        places = _between(to_unit(knots, moving.grid.shape), part, steps)
+        found = sample_at(values, places)[0]
+        if not seen.all():  # else all that lies between them is seen, too
+            found[~_inside_unit(places, moving.grid.shape)] = fill
         moved[part] = found.numpy()
     return Volume(moved, grid.affine)
 
@@ -98,25 +103,24 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
         return Volume(moved, grid.affine)
     box, cut = region
     # Where the eight voxels around a place are of one class, so is the place; only the others are interpolated.
-    uniform, classes = _uniform_cells(cut.data), [int(value) for value in np.unique(cut.data) if value]
-    values = torch.from_numpy(cut.data.astype(np.int64))
+    cells, classes = _uniform_cells(cut.data), [int(value) for value in np.unique(cut.data) if value]
     shares = torch.from_numpy(np.stack([cut.data == value for value in classes]).astype(np.float32))
-    names = torch.tensor([0, *classes])
+    names = torch.tensor([0, *classes], dtype=cells.dtype)
+    _, rows, columns = cut.data.shape
     for part in _slabs(box):
         places = _places(grid, part, cut.grid, mapping)
-        inside = _inside(places, cut.grid.shape)
-        cells = [places[axis].floor().long().clamp(0, n - 1) for axis, n in enumerate(cut.grid.shape)]
-        found = values[cells[0], cells[1], cells[2]]
-        mixed = inside & ~uniform[cells[0], cells[1], cells[2]]
-        found[~inside] = 0
+        i, j, k = (places[axis].floor().long().clamp_(0, n - 1) for axis, n in enumerate(cut.data.shape))
+        found = cells.take((i * rows + j) * columns + k)
+        mixed = found == _MIXED
         share = sample(shares, places[:, mixed][:, :, None, None])[:, :, 0, 0]
         found[mixed] = names[torch.cat([1 - share.sum(dim=0, keepdim=True), share]).argmax(dim=0)]
+        found[~_inside(places, cut.grid.shape)] = 0
         moved[part] = found.numpy()
     return Volume(moved, grid.affine)
 
 
 def _uniform_cells(labels: NDArray[np.uint8]) -> Tensor:
-    """Tell for each voxel whether it and the seven that follow along the axes are of one class, `(i, j, k)`."""
+    """Give for each voxel the class of it and of the seven that follow along the axes, or `_MIXED`; `(i, j, k)`."""
     padded = np.pad(labels, (0, 1), mode="edge")
     least, most = padded, padded
     for axis in range(3):
@@ -129,7 +133,7 @@ def _uniform_cells(labels: NDArray[np.uint8]) -> Tensor:
             np.take(most, range(1, padded.shape[axis]), axis),
         ]
         least, most = np.minimum(*ends), np.maximum(*tops)
-    return torch.from_numpy(least == most)
+    return torch.from_numpy(np.where(least == most, labels.astype(np.int16), np.int16(_MIXED)))
 
 
 def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slice]]:
@@ -144,15 +148,23 @@ def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slic
 def _places(grid: Grid, part: tuple[slice, slice, slice], moving: Grid, mapping: Mapping) -> Tensor:
     """Where the voxels of a part of the grid lie in the moving image: indices `(3, i, j, k)`."""
     steps = _steps(grid, mapping)
-    axes = [
+    return _between(_places_at(_knots(part, steps), grid, moving, mapping), part, steps)
+
+
+def _knots(part: tuple[slice, slice, slice], steps: list[int]) -> list[NDArray[np.float64]]:
+    """Indices along each axis at which the map is evaluated; where these are not all voxels, the last lies beyond."""
+    return [
         np.arange(voxels.start, voxels.stop + step if step > 1 else voxels.stop, step, dtype=np.float64)
         for voxels, step in zip(part, steps, strict=True)
     ]
-    places = _places_at(axes, grid, moving, mapping)
+
+
+def _between(knots: Tensor, part: tuple[slice, slice, slice], steps: list[int]) -> Tensor:
+    """Values `(3, i, j, k)` at all voxels of a part of the grid, from those at its knots."""
     for axis, (voxels, step) in enumerate(zip(part, steps, strict=True), 1):
         if step > 1:
-            places = _linear_between(places, axis, step).narrow(axis, 0, voxels.stop - voxels.start)
-    return places
+            knots = _linear_between(knots, axis, step).narrow(axis, 0, voxels.stop - voxels.start)
+    return knots
 
 
 def _steps(grid: Grid, mapping: Mapping) -> list[int]:
@@ -196,18 +208,28 @@ def _inside(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return ((places > -0.5) & (places < limits)).all(dim=0)
 
 
+def labelled_part(labels: Volume) -> Volume | None:
+    """Cut a label map to the box of its labelled voxels and one voxel around it; None where there are none."""
+    filled = labels.data != 0
+    along = [np.flatnonzero(filled.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not along[0].size:
+        return None
+    low, high = (np.array([indices[end] for indices in along]) for end in (0, -1))
+    part = labels.part(low - 1, high + 2)
+    return Volume(np.ascontiguousarray(part.data), part.affine)
+
+
+def _inside_unit(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """`_inside` of places that `to_unit` gave."""
+    limits = torch.tensor([n / max(n - 1, 1) for n in reversed(shape)], dtype=torch.float32)
+    return (places.abs() < limits[:, None, None, None]).all(dim=0)
+
+
 def _region(labels: Volume, grid: Grid, mapping: Mapping) -> tuple[tuple[slice, slice, slice], Volume] | None:
     """The part of the grid where labelled voxels can come to lie, and the part of the label map that has them."""
-    filled = np.nonzero(labels.data)
-    if not filled[0].size:
+    cut = labelled_part(labels)
+    if cut is None:
         return None
-    shape = np.array(labels.data.shape)
-    low = np.maximum([axis.min() - 1 for axis in filled], 0)
-    high = np.minimum([axis.max() + 2 for axis in filled], shape)
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    affine = labels.affine.copy()
-    affine[:3, 3] = labels.grid.to_world(low[:, None])[:, 0]
-    cut = Volume(np.ascontiguousarray(labels.data[i, j, k]), affine)
     lattice = mapping.lattice
     places = _places(lattice.grid, _whole(lattice.shape), cut.grid, mapping)
     # A label's voxels lie where the field, sampled this coarsely, leads to within two of its steps from the cut part.

@@ -48,12 +48,7 @@ def cut(volume: Volume, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64
     """Keep the voxels around a world-aligned box, so that resampling a slice does not copy the whole body."""
     corners = np.array(np.meshgrid(*np.stack([low_mm, high_mm], 1))).reshape(3, -1)
     index = volume.grid.to_index(corners)
-    size = np.array(volume.data.shape)
-    start = np.clip(np.floor(index.min(axis=1)).astype(int) - 1, 0, size - 1)
-    stop = np.clip(np.ceil(index.max(axis=1)).astype(int) + 2, start + 1, size)
-    affine = volume.affine.copy()
-    affine[:3, 3] = volume.grid.to_world(start[:, None])[:, 0]
-    return Volume(volume.data[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))], affine)
+    return volume.part(index.min(axis=1) - 1, index.max(axis=1) + 2)
 
 
 def slice_grid(

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from crossmodalnet.imaging.downsample import coarse_grid, coarsen, sample_image, sample_labels
 from crossmodalnet.imaging.resample import resample
@@ -52,10 +53,29 @@ def test_far_from_the_scan_are_fill_and_background() -> None:
     assert not sample_labels(volume, far).data.any()
 
 
-def test_a_part_of_the_scan_gives_what_the_whole_gives() -> None:
-    volume = Volume(np.random.default_rng(0).normal(size=(40, 36, 30)).astype(np.float32), np.eye(4))
+@pytest.mark.parametrize("native_mm", [1.0, 0.4])
+def test_a_part_of_the_scan_gives_what_the_whole_gives(native_mm: float) -> None:
+    shape = [round(n / native_mm) for n in (40, 36, 30)]
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    volume = Volume(data, np.diag([native_mm, native_mm, native_mm, 1.0]))
     whole = coarsen(volume, 2.5)
     affine = whole.affine.copy()
     affine[:3, 3] = whole.grid.to_world(np.array([[5], [4], [3]]))[:, 0]
     part = sample_image(volume, Grid((6, 5, 4), affine), 0.0)
     np.testing.assert_allclose(part.data, whole.data[5:11, 4:9, 3:7], atol=1e-5)
+
+
+def test_fine_voxels_are_averaged_as_a_gaussian_over_all_of_them_would() -> None:
+    """Of a heart-like ball with noise, voxels as fine as those of a CT, along turned axes of two spacings."""
+    affine = np.array([[0, 0.5, 0, -20], [-0.5, 0, 0, 22], [0, 0, 0.8, -21], [0, 0, 0, 1.0]])
+    fine = Grid((83, 79, 53), affine)
+    points = fine.to_world(np.indices(fine.shape).reshape(3, -1))
+    noise = np.random.default_rng(0).normal(0, 0.2, fine.shape)
+    image = (np.linalg.norm(points, axis=0) < 13).reshape(fine.shape) + noise
+    volume = Volume(image.astype(np.float32), affine)
+    found = coarsen(volume, 4.0)
+    sigma = [np.sqrt((4.0**2 - spacing**2) / 12) / spacing for spacing in fine.spacing_mm]
+    smooth = ndimage.gaussian_filter(volume.data, sigma, mode="nearest")
+    expected = resample(Volume(smooth, affine), found.grid, "linear", float(image.min())).data
+    np.testing.assert_allclose(found.data, expected, atol=0.1)
+    assert np.abs(found.data - expected).mean() < 0.012
