@@ -2,9 +2,9 @@
 
     python -m benchmarks.predict_time MODEL CT MR
 
-segments the pair at several sizes, with the registration of the model's recipe and with a finer one, and fits the
-processor time of every step to the work that `cost.py` counts, in units of its probe. Processor time, so that what
-else runs on the machine does not count.
+segments the pair at several sizes, with SyN at the spacing of the model's recipe and at a finer one and with two named
+recipes, and fits the processor time of every step to the work that `cost.py` counts, in units of its probe. Processor
+time, so that what else runs on the machine does not count.
 """
 
 import os
@@ -25,12 +25,15 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.prediction import cost
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.scans import as_volume
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.staged import RecipeName
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.write import write_prediction
 
 # Voxels of CT and MR; None: as they are. The last is a pair of real size.
 SIZES = (None, ((256, 256, 160), (192, 192, 96)), ((512, 512, 250), (288, 288, 160)))
 FINER_MM = 3.0
+NAMED: tuple[RecipeName, ...] = ("fast", "balanced")
 
 
 def cpu_seconds() -> float:
@@ -69,20 +72,24 @@ def probed() -> float:
     return float(np.median([cost.probe(time.process_time) for _ in range(5)]))
 
 
+def settings_of(predictor: Predictor) -> list[AlignSettings]:
+    """Registrations to measure; the named recipes last."""
+    syn = replace(predictor._recipe.align, recipe="syn")
+    named = [replace(syn, recipe=name) for name in NAMED]
+    return [syn, replace(syn, working_spacing_mm=FINER_MM), *named]
+
+
 def main(model: str, ct_path: str, mr_path: str) -> None:
     """Measure and print the table."""
-    torch.set_num_threads(
-        1
-    )  # the heart is searched before the MR is registered, so that each step has its own time
+    # The heart is then searched before the MR is registered, so that each step has its own time.
+    torch.set_num_threads(1)
     ct, mr = as_volume(ct_path, Modality.CT), as_volume(mr_path, Modality.MR)
     rows: dict[str, list[tuple[dict[str, float], float]]] = {}
     predictor = Predictor.load(model)
     for size in SIZES:
         here, there = (ct, mr) if size is None else (of_size(ct, size[0]), of_size(mr, size[1]))
-        for spacing in (predictor._recipe.align.working_spacing_mm, FINER_MM):
-            recipe = replace(
-                predictor._recipe, align=replace(predictor._recipe.align, working_spacing_mm=spacing)
-            )
+        for align in settings_of(predictor):
+            recipe = replace(predictor._recipe, align=align)
             one = Predictor(predictor._models, recipe, predictor._atlases)
             before = probed()
             seconds = measure(one, here, there)
@@ -90,15 +97,15 @@ def main(model: str, ct_path: str, mr_path: str) -> None:
             task = cost.Task(here.grid, there.grid, recipe, len(predictor._atlases))
             seconds[cost.NETWORK] -= cost.network_seconds(predictor._models, recipe, clock=time.process_time)
             for step, amounts in cost.work_of(task).items():
-                rows.setdefault(step, []).append((amounts, max(seconds[step], 0.01) / speed))
+                staged = step == cost.REGISTRATION and align.recipe != "syn"
+                row = (amounts, max(seconds[step], 0.01) / speed)
+                rows.setdefault(cost.STAGED_REGISTRATION if staged else step, []).append(row)
             listed = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items())
-            print(
-                f"{here.data.shape} {there.data.shape} at {spacing} mm, probe {speed:.3f}: {listed}",
-                flush=True,
-            )
-    # Steps with an interpreter of their own share what it takes to start one.
+            name = f"syn at {align.working_spacing_mm} mm" if align.recipe == "syn" else align.recipe
+            print(f"{here.data.shape} {there.data.shape}, {name}, probe {speed:.3f}: {listed}", flush=True)
+    # Steps with little but an interpreter of their own share what it takes to start one.
     shared = [cost.SEARCH, cost.REGISTRATION, cost.BACK]
-    for steps in (shared, [cost.NETWORK], [cost.WRITING]):
+    for steps in (shared, [cost.STAGED_REGISTRATION], [cost.NETWORK], [cost.WRITING]):
         report(steps, rows)
 
 

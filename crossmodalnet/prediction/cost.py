@@ -24,6 +24,8 @@ from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
 
 SEARCH = "search for the heart"
 REGISTRATION = "registration"
+# By a named recipe; a key of `COSTS`, while the step's name is the other one.
+STAGED_REGISTRATION = "registration in stages"
 AT_ONCE = f"{SEARCH}, {REGISTRATION}"
 NETWORK = "network"
 BACK = "label map on the MR's grid"
@@ -31,17 +33,15 @@ WRITING = "writing"
 
 # Seconds per unit of work, for a machine whose probe takes one second; by benchmarks/predict_time.py. A start is that
 # of an interpreter with ANTs, in WRITING what does not depend on the scans' size; in REGISTRATION it holds the coarse
-# search too, whose grid is small.
+# search too, whose grid is small, in STAGED_REGISTRATION also the rigid and the affine stage.
 COSTS: Mapping[str, Mapping[str, float]] = {
     SEARCH: {"starts": 63.0, "scan_mvox": 1.9, "atlas_mvox": 70.0},
     REGISTRATION: {"starts": 63.0, "scan_mvox": 2.9, "iteration_mvox": 29.0},
+    STAGED_REGISTRATION: {"starts": 98.0, "scan_mvox": 1.9, "iteration_mvox": 10.5},
     NETWORK: {"restored_mvox": 0.37},
-    BACK: {"starts": 63.0, "scan_mvox": 7.6},
+    BACK: {"starts": 63.0, "heart_mvox": 7.6},
     WRITING: {"starts": 37.0, "scan_mvox": 0.91},
 }
-# Registration by a named recipe: search, rigid and affine in the start; by the CPU times of recipes `fast` and
-# `balanced` on the two pairs of docs/benchmarks.md, the warp of the label map left out by estimate.
-STAGED_COSTS: Mapping[str, float] = {"starts": 98.0, "scan_mvox": 1.9, "iteration_mvox": 10.5}
 # A first step that takes far less or more than was estimated says no more than this about the others.
 MOST_OFF = 4.0
 _PROBE_EDGE, _PROBE_REPEATS = 64, 8
@@ -87,13 +87,17 @@ def work_of(task: Task) -> dict[str, dict[str, float]]:
             "scan_mvox": scans + mvox(first),  # both are coarsened, and the MR is warped to the CT's grid
             "iteration_mvox": _iterations(recipe.align, first),
         }
-    box_ml = math.prod(recipe.size) * recipe.spacing_mm**3 / 1000
-    inside = min(mvox(first), box_ml / (math.prod(first.spacing_mm) * 1000))
-    work[NETWORK] = {"restored_mvox": NUM_CLASSES * inside}
+    work[NETWORK] = {"restored_mvox": NUM_CLASSES * _heart_mvox(recipe, first)}
     if both and task.mr is not None:
-        work[BACK] = {"starts": 1, "scan_mvox": mvox(task.mr)}
+        work[BACK] = {"starts": 1, "heart_mvox": _heart_mvox(recipe, task.mr)}
     work[WRITING] = {"starts": 1, "scan_mvox": scans}
     return work
+
+
+def _heart_mvox(recipe: Recipe, grid: Grid) -> float:
+    """Millions of a scan's voxels that the network's grid can cover."""
+    covered_mm3 = math.prod(recipe.size) * recipe.spacing_mm**3
+    return min(mvox(grid), covered_mm3 / math.prod(grid.spacing_mm) / 1e6)
 
 
 def _iterations(align: AlignSettings, fixed: Grid) -> float:
@@ -108,9 +112,9 @@ def _iterations(align: AlignSettings, fixed: Grid) -> float:
 
 
 def costs_of(recipe: Recipe) -> dict[str, Mapping[str, float]]:
-    """Give `COSTS` with the registration that the recipe names."""
+    """Give the costs of the steps, with the registration that the recipe names."""
     staged = recipe.align.recipe != "syn"
-    return {**COSTS, REGISTRATION: STAGED_COSTS if staged else COSTS[REGISTRATION]}
+    return {**COSTS, REGISTRATION: COSTS[STAGED_REGISTRATION if staged else REGISTRATION]}
 
 
 def mvox(grid: Grid, spacing_mm: float | None = None) -> float:

@@ -32,7 +32,13 @@ def test_work_is_counted_in_millions_of_voxels() -> None:
     assert work[cost.SEARCH]["atlas_mvox"] == pytest.approx(3 * 16e6 / 5**3 / 1e6)
     iterations = 40 / 64 + 30 / 8 + 15 + 100 / 64 + 50 / 8 + 10
     assert work[cost.REGISTRATION]["iteration_mvox"] == pytest.approx(iterations * 0.25)
-    assert work[cost.BACK]["scan_mvox"] == pytest.approx(0.1)
+    assert work[cost.BACK]["heart_mvox"] == pytest.approx(0.1)
+
+
+def test_labels_go_back_to_no_more_of_the_mr_than_the_network_has_seen() -> None:
+    fine = Grid((300, 300, 200), np.diag([1.0, 1.0, 1.2, 1.0]))
+    work = cost.work_of(cost.Task(CT, fine, RECIPE, 0))
+    assert work[cost.BACK]["heart_mvox"] == pytest.approx(140**3 / 1.2 / 1e6)
 
 
 def test_steps_that_are_not_taken_cost_nothing() -> None:
