@@ -55,8 +55,8 @@ class Run:
                     self.began[match[1]] = time.monotonic()
 
 
-def start(clone: Clone, mark: str, tmp: Path) -> tuple[Run, threading.Thread]:
-    environment = {**clone.environment(), "TMPDIR": str(tmp), MARK: mark, "PYTHONUNBUFFERED": "1"}
+def start(clone: Clone, mark: str, tmp: Path, **more: str) -> tuple[Run, threading.Thread]:
+    environment = {**clone.environment(), "TMPDIR": str(tmp), MARK: mark, "PYTHONUNBUFFERED": "1", **more}
     process = subprocess.Popen(
         clone.command("dvc", "repro", *TARGETS), cwd=clone.folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
