@@ -35,7 +35,6 @@ from crossmodalnet.prediction.doubts import (
 from crossmodalnet.prediction.packed import ATLASES, model_folder
 from crossmodalnet.prediction.recipe import Recipe, read_recipe
 from crossmodalnet.prediction.registered import (
-    BackWork,
     BoxWork,
     Registered,
     RegisterWork,
@@ -49,8 +48,6 @@ from crossmodalnet.prediction.sureness import Sureness, sureness_of
 from crossmodalnet.prediction.windows import segment_within_memory
 from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.processes.scratch import scratch_folder
-from crossmodalnet.registration.mapping import labelled_part
-from crossmodalnet.registration.syn import Transform
 from crossmodalnet.segmentation.components import keep_largest_component
 from crossmodalnet.segmentation.restore import restore_labels
 from crossmodalnet.segmentation.segment import mirrorings
@@ -231,7 +228,7 @@ class Predictor:
             if ct_volume and mr_volume and registered and mr_own:
                 progress(cost.BACK, clock.left(cost.BACK))
                 straight = resample(labels, ct_volume.grid, "nearest")
-                moved = _taken_back(straight, mr_volume.grid, registered.transform)
+                moved = labels_on_mr(straight, mr_volume.grid, registered.transform)
                 mr_labels = resample(moved, mr_own.grid, "nearest")
         return Prediction(
             ct=ct_own,
@@ -373,14 +370,6 @@ class Predictor:
 def _has_several_cores() -> bool:
     """Whether this process may use them: one that segments patients beside others has one thread."""
     return torch.get_num_threads() > 1
-
-
-def _taken_back(labels: Volume, grid: Grid, transform: Transform) -> Volume:
-    """Bring class indices from the CT's to the MR's grid; of those only the part with labels is handed on."""
-    part = labelled_part(labels)
-    if part is None:
-        return Volume(np.zeros(grid.shape, labels.data.dtype), grid.affine)
-    return run_alone(labels_on_mr, BackWork(part, grid, transform), environment=_seeded(ATLAS_SEED))
 
 
 def _seeded(seed: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A patient's MR on the CT's grid, and a label map of the CT taken back to the MR's: in processes of their own."""
+"""What prediction asks of ANTs: the MR on the CT's grid, the heart's box, a label map taken back to the MR's grid."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -12,6 +12,7 @@ from crossmodalnet.imaging.downsample import coarse_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.align import AlignSettings, align, bring_image
+from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.registration.syn import Transform, warp
 
@@ -76,39 +77,34 @@ def find_box(work: BoxWork) -> FoundHeart:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class BackWork:
-    """A label map on the CT's grid to be taken to the MR's.
-
-    Attributes:
-        labels: class indices, of the CT's grid the part that has any.
-        grid: grid of the MR.
-        transform: transform that brought the MR to the CT.
-    """
-
-    labels: Volume
-    grid: Grid
-    transform: Transform
-
-
-def labels_on_mr(work: BackWork) -> Volume:
+def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:
     """Bring class indices from the CT's grid to the MR's by the inverse of the transform.
 
     ANTs takes a label map through a transform voxel by voxel and label by label, so only that part of the MR's grid is
-    handed to it where labels can come to lie; all others are 0.
+    handed to it where labels can come to lie. What it does here draws nothing at random and needs no process.
+
+    Args:
+        labels: class indices.
+        grid: grid of the MR.
+        transform: transform that brought the MR to the CT.
+
+    Returns:
+        Class indices `(i, j, k)` of the grid; 0 where the CT has no label.
     """
-    files = work.transform.inverse_files
-    moved = np.zeros(work.grid.shape, work.labels.data.dtype)
-    whole = Volume(moved, work.grid.affine)
-    near = _near(work.labels.grid)
-    coarse = warp(near, coarse_grid(work.grid, _COARSE_MM), files, "linear", inverted=True)
+    whole = Volume(np.zeros(grid.shape, labels.data.dtype), grid.affine)
+    part = labelled_part(labels)
+    if part is None:
+        return whole
+    coarse = warp(
+        _near(part.grid), coarse_grid(grid, _COARSE_MM), transform.inverse_files, "linear", inverted=True
+    )
     found = np.array(np.nonzero(coarse.data))
     if not found.size:
         return whole
     ends = np.stack([found.min(axis=1) - 1, found.max(axis=1) + 1], axis=1)
-    index = work.grid.to_index(coarse.grid.to_world(np.array(list(product(*ends))).T))
-    part = whole.part(index.min(axis=1), index.max(axis=1) + 1)
-    part.data[:] = warp(work.labels, part.grid, files, "nearest", inverted=True).data
+    index = grid.to_index(coarse.grid.to_world(np.array(list(product(*ends))).T))
+    reached = whole.part(index.min(axis=1), index.max(axis=1) + 1)
+    reached.data[:] = warp(part, reached.grid, transform.inverse_files, "nearest", inverted=True).data
     return whole
 
 

@@ -26,7 +26,7 @@ from crossmodalnet.prediction import cost
 from crossmodalnet.prediction import predictor as module
 from crossmodalnet.prediction.predictor import Predictor
 from crossmodalnet.prediction.recipe import Recipe
-from crossmodalnet.prediction.registered import Registered, find_box, labels_on_mr, register_scans
+from crossmodalnet.prediction.registered import Registered, find_box, register_scans
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.quality import Quality
@@ -315,16 +315,15 @@ def test_the_heart_is_searched_while_the_mr_is_registered_where_there_are_cores(
     answers: dict[Any, Any] = {
         find_box: FoundHeart(BOX, 0.5, agreement=0.9),
         register_scans: Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0)),
-        labels_on_mr: Volume(np.zeros(mr.data.shape, np.uint8), TURNED),
     }
     meeting = Barrier(cores, timeout=20)  # of those that must be under way at the same time
 
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
-        if function is not labels_on_mr:
-            meeting.wait()
+        meeting.wait()
         return answers[function]
 
     monkeypatch.setattr(module, "run_alone", answer)
+    monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     steps: list[str] = []
     plain: Any = predictor()

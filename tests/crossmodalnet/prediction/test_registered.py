@@ -5,10 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.prediction.registered import BackWork, labels_on_mr
+from crossmodalnet.prediction.registered import labels_on_mr
 from crossmodalnet.registration.affine_file import write_affine
 from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.syn import Transform, warp
 
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
@@ -50,9 +49,7 @@ def test_labels_go_back_as_ants_takes_the_whole_map(
 ) -> None:
     labels = _labels(*boxes)
     whole = warp(labels, MR, transform.inverse_files, "nearest", inverted=True).data
-    part = labelled_part(labels)
-    assert part is not None
-    found = labels_on_mr(BackWork(part, MR, transform))
+    found = labels_on_mr(labels, MR, transform)
     assert 0 < np.count_nonzero(whole) < whole.size
     np.testing.assert_array_equal(found.data, whole)
     np.testing.assert_array_equal(found.affine, MR.affine)
@@ -61,7 +58,6 @@ def test_labels_go_back_as_ants_takes_the_whole_map(
 
 def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -> None:
     far = Grid(MR.shape, np.array([[2.5, 0, 0, 400], [0, 2.5, 0, 0], [0, 0, 3.5, 0], [0, 0, 0, 1]]))
-    part = labelled_part(_labels((slice(20, 35), slice(22, 40), slice(18, 30))))
-    assert part is not None
-    assert not labels_on_mr(BackWork(part, far, transform)).data.any()
-    assert labelled_part(_labels()) is None
+    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
+    assert not labels_on_mr(labels, far, transform).data.any()
+    assert not labels_on_mr(_labels(), MR, transform).data.any()
