@@ -23,7 +23,7 @@ from crossmodalnet.processes.alone import run_alone
 def main() -> None:
     """Make the pairs, run all recipes and print the table, row by row."""
     options = _parser().parse_args()
-    plans = [_plan(number, options) for number in range(options.first, options.first + options.pairs)]
+    plans = [plan_of(number, options) for number in range(options.first, options.first + options.pairs)]
     print("| " + " | ".join(HEAD) + " |\n|---|---|" + "---:|" * (len(HEAD) - 2), flush=True)
     with TemporaryDirectory(prefix="registration_") as folder:
         for plan in plans:
@@ -37,7 +37,7 @@ def main() -> None:
                 print("| " + " | ".join(row) + " |", flush=True)
 
 
-def _plan(number: int, options: argparse.Namespace) -> PairPlan:
+def plan_of(number: int, options: argparse.Namespace) -> PairPlan:
     """Every other pair has the size of a coronary CT with a free-breathing MR; hard ones differ in everything."""
     plan = PairPlan(number)
     if number % 2:

@@ -11,10 +11,11 @@ from torch.nn.functional import grid_sample
 
 from crossmodalnet.imaging.volume import Grid
 
-# Iterations of the inversion, and the share of each correction that is made: damped, it also converges where the
-# field is steep.
+# Most iterations of the inversion, the share of each correction that is made (damped, it also converges where the field
+# is steep), and the correction in voxels below which it has converged.
 _INVERSIONS = 25
 _DAMPING = 0.7
+_INVERTED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,10 @@ def invert(field: Tensor, indices: Tensor) -> Tensor:
     """Invert a displacement `(3, i, j, k)` in voxels by damped fixed-point iterations."""
     inverse = -field
     for _ in range(_INVERSIONS):
-        inverse = inverse - _DAMPING * compose(inverse, field, indices)
+        error = compose(inverse, field, indices)
+        inverse = inverse - _DAMPING * error
+        if float(error.abs().max()) < _INVERTED:
+            break
     return inverse
 
 

@@ -42,14 +42,19 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     rng = np.random.default_rng(seed_of("STRESS_SEED"))
     plan = [stage for _ in range(HITS_PER_STAGE) for stage in stages]
     hits: Counter[str] = Counter()
-    for number in range(RUNS):
-        # In turn, so that every run is hit early and late; a stage may be hit twice in one run.
-        mine = sorted(plan[number::RUNS], key=stages.index)
+    # In turn, so that every run is hit early and late; a stage may be hit twice in one run.
+    shares = [plan[number::RUNS] for number in range(RUNS)]
+    for number, share in enumerate(shares):
+        mine = sorted(share, key=stages.index)
+        missed: list[str] = []
         clone, mark = fresh(f"killed{number}"), f"killed{number}"
         tmp: Path = tmp_path_factory.mktemp("tmp")
         for stage in mine:
             run, thread = start(clone, mark, tmp)
-            hits[stage] += kill_within(run, stage, rng.uniform(0.0, 0.8) * undisturbed.seconds[stage])
+            if kill_within(run, stage, rng.uniform(0.0, 0.8) * undisturbed.seconds[stage]):
+                hits[stage] += 1
+            else:
+                missed.append(stage)
             thread.join()
             assert left_running(mark) == []
         run, thread = start(clone, mark, tmp)
@@ -59,9 +64,13 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
         assert left_running(mark) == []
         assert [p.name for p in tmp.iterdir() if not p.name.startswith("torchinductor")] == []
         assert list(clone.folder.rglob("*.partial")) == []
-    print(f"kills by stage: {dict(hits)}")  # noqa: T201
-    # A stage of a second may end before the moment that was drawn for it.
-    assert sum(hits.values()) >= 0.8 * len(plan)
+        # A stage may end before the moment that was drawn for it: its turn comes again in the next run, or in one more.
+        if missed and number + 1 == len(shares) < 2 * RUNS:
+            shares.append([])
+        if number + 1 < len(shares):
+            shares[number + 1] += missed
+    print(f"kills by stage: {dict(hits)} in {len(shares)} runs")  # noqa: T201
+    assert {stage: hits[stage] for stage in stages} == dict.fromkeys(stages, HITS_PER_STAGE)
 
 
 def test_two_runs_at_once_do_not_spoil_each_other(
