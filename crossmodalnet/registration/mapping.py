@@ -72,14 +72,13 @@ def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volu
     """
     values = torch.from_numpy(np.ascontiguousarray(moving.data, np.float32))[None]
     moved = np.empty(grid.shape, np.float32)
-    steps = _steps(grid, mapping)
+    steps, ends = _steps(grid, mapping), to_unit(_ends(moving.grid.shape), moving.grid.shape)
     for part in _slabs(_whole(grid.shape)):
-        knots = _places_at(_knots(part, steps), grid, moving.grid, mapping)
-        seen = _inside(knots, moving.grid.shape)
-        places = _between(to_unit(knots, moving.grid.shape), part, steps)
+        knots = to_unit(_places_at(_knots(part, steps), grid, moving.grid, mapping), moving.grid.shape)
+        places = _between(knots, part, steps)
         found = sample_at(values, places)[0]
-        if not seen.all():  # else all that lies between them is seen, too
-            found[~_inside_unit(places, moving.grid.shape)] = fill
+        if not _within(knots, ends).all():  # else all that lies between them is seen, too
+            found[~_within(places, ends)] = fill
         moved[part] = found.numpy()
     return Volume(moved, grid.affine)
 
@@ -107,6 +106,7 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
     shares = torch.from_numpy(np.stack([cut.data == value for value in classes]).astype(np.float32))
     names = torch.tensor([0, *classes], dtype=cells.dtype)
     _, rows, columns = cut.data.shape
+    ends = _ends(cut.grid.shape)
     for part in _slabs(box):
         places = _places(grid, part, cut.grid, mapping)
         i, j, k = (places[axis].floor().long().clamp_(0, n - 1) for axis, n in enumerate(cut.data.shape))
@@ -114,7 +114,7 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
         mixed = found == _MIXED
         share = sample(shares, places[:, mixed][:, :, None, None])[:, :, 0, 0]
         found[mixed] = names[torch.cat([1 - share.sum(dim=0, keepdim=True), share]).argmax(dim=0)]
-        found[~_inside(places, cut.grid.shape)] = 0
+        found[~_within(places, ends)] = 0
         moved[part] = found.numpy()
     return Volume(moved, grid.affine)
 
@@ -203,9 +203,14 @@ def _applied(matrix: NDArray[np.float64], axes: list[NDArray[np.float64]]) -> Te
     )
 
 
-def _inside(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    limits = torch.tensor(shape, dtype=torch.float32)[:, None, None, None] - 0.5
-    return ((places > -0.5) & (places < limits)).all(dim=0)
+def _ends(shape: tuple[int, int, int]) -> Tensor:
+    """Where the first and the last voxel of each axis end, as indices `(3, 2, 1, 1)`."""
+    return torch.tensor([[-0.5, n - 0.5] for n in shape], dtype=torch.float32)[:, :, None, None]
+
+
+def _within(places: Tensor, ends: Tensor) -> Tensor:
+    """Tell which of `(3, i, j, k)` lie between the ends of all three axes."""
+    return ((places > ends[:, :1]) & (places < ends[:, 1:])).all(dim=0)
 
 
 def labelled_part(labels: Volume) -> Volume | None:
@@ -217,12 +222,6 @@ def labelled_part(labels: Volume) -> Volume | None:
     low, high = (np.array([indices[end] for indices in along]) for end in (0, -1))
     part = labels.part(low - 1, high + 2)
     return Volume(np.ascontiguousarray(part.data), part.affine)
-
-
-def _inside_unit(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """`_inside` of places that `to_unit` gave."""
-    limits = torch.tensor([n / max(n - 1, 1) for n in reversed(shape)], dtype=torch.float32)
-    return (places.abs() < limits[:, None, None, None]).all(dim=0)
 
 
 def _region(labels: Volume, grid: Grid, mapping: Mapping) -> tuple[tuple[slice, slice, slice], Volume] | None:

@@ -62,6 +62,17 @@ def test_images_come_as_by_ants(transform: Transform, grid: Grid, largest: float
     assert ((ours == -9) != (ants == -9)).mean() < 0.03  # half a voxel at the border
 
 
+def test_an_image_of_one_slice_is_seen_in_its_slice(tmp_path: Path) -> None:
+    write_affine(np.eye(4), tmp_path / "affine.mat")
+    lattice = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
+    write_field(tmp_path / "warp.nii.gz", np.zeros((21, 21, 21, 3)), lattice.grid.affine)
+    mapping = read_mapping(Transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz"))
+    slice_ = Volume(np.full((8, 8, 1), 5.0, np.float32), np.eye(4))
+    found = map_image(slice_, Grid((8, 8, 3), np.eye(4)), mapping, fill=-1.0).data
+    np.testing.assert_allclose(found[:, :, 0], 5, rtol=1e-6)
+    assert (found[:, :, 1:] == -1).all()
+
+
 def test_labels_come_as_by_ants(transform: Transform) -> None:
     ours = map_labels(_blocks(), GRID, read_mapping(transform))
     ants = warp(_blocks(), GRID, transform.files, "nearest")
