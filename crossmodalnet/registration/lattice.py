@@ -11,11 +11,12 @@ from torch.nn.functional import grid_sample
 
 from crossmodalnet.imaging.volume import Grid
 
-# Most iterations of the inversion, the share of each correction that is made (damped, it also converges where the field
-# is steep), and the correction in voxels below which it has converged.
-_INVERSIONS = 25
+# The inversion: plain steps, which suffice where the field is gentle, and most of Newton's; the share of a correction
+# that a plain step makes; the error in voxels below which it has converged; the longest of Newton's steps in voxels.
+_PLAIN_STEPS, _NEWTON_STEPS = 5, 25
 _DAMPING = 0.7
 _INVERTED = 1e-3
+_LONGEST = 2.0
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,38 @@ def compose(first: Tensor, second: Tensor, indices: Tensor) -> Tensor:
 
 
 def invert(field: Tensor, indices: Tensor) -> Tensor:
-    """Invert a displacement `(3, i, j, k)` in voxels by damped fixed-point iterations."""
+    """Invert a displacement `(3, i, j, k)` in voxels.
+
+    A few plain steps of the fixed-point iteration come first; where they have not converged, Newton's method goes on.
+    The iteration alone does not converge where the field is steep, and leaves folds in an inverse that has none.
+    """
     inverse = -field
-    for _ in range(_INVERSIONS):
-        error = compose(inverse, field, indices)
-        inverse = inverse - _DAMPING * error
-        if float(error.abs().max()) < _INVERTED:
+    for _ in range(_PLAIN_STEPS):
+        inverse = inverse - _DAMPING * compose(inverse, field, indices)
+    gradient = torch.cat([torch.stack(torch.gradient(part)) for part in field])
+    left = torch.ones(field.shape[1:], dtype=torch.bool)
+    for _ in range(_NEWTON_STEPS):
+        places = (indices + inverse)[:, left]
+        error = inverse[:, left] + _sample_list(field, places)
+        off = error.abs().amax(dim=0) > _INVERTED
+        left[left.clone()] = off
+        if not off.any():
             break
+        inverse[:, left] -= _newton_step(_sample_list(gradient, places[:, off]), error[:, off])
     return inverse
+
+
+def _sample_list(values: Tensor, places: Tensor) -> Tensor:
+    """Sample `(c, i, j, k)` at a list of places `(3, n)`: `(c, n)`."""
+    return sample(values, places[:, :, None, None])[:, :, 0, 0]
+
+
+def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
+    """Solve for the steps `(3, n)` that undo errors, by the field's derivatives `(9, n)` there; none is too long."""
+    jacobian = torch.eye(3) + gradient.T.reshape(-1, 3, 3)
+    step, singular = torch.linalg.solve_ex(jacobian, error.T)
+    step = torch.where((singular == 0)[:, None] & step.isfinite(), step, _DAMPING * error.T).T
+    return step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
 
 
 def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:

@@ -57,6 +57,33 @@ def test_a_field_then_its_inverse_is_nothing() -> None:
     assert float(compose(field, inverse, _indices()).abs().mean()) < 0.02
 
 
+def test_the_inverse_of_a_steep_field_has_no_folds() -> None:
+    # Along the first axis the field stretches four voxels to sixteen; a damped plain iteration jumps to and fro there.
+    shape = (45, 12, 12)
+    indices = Lattice(np.zeros(3), shape, 1.0).indices()
+    moved = np.interp(np.arange(45), [0, 20, 24, 44], [0, -6, 6, 0])
+    field = torch.zeros(3, *shape)
+    field[0] = torch.from_numpy(moved).float()[:, None, None]
+    inverse = invert(field, indices)
+    assert float(compose(inverse, field, indices).abs().max()) < 1e-3
+    place = np.arange(45)
+    expected = np.interp(place, place + moved, place) - place  # of a rising curve, axes exchanged
+    np.testing.assert_allclose(inverse[0, :, 5, 5].numpy(), expected, atol=2e-3)
+    assert float((1 + torch.gradient(inverse[0], dim=0)[0]).min()) > 0.2
+
+
+def test_a_field_with_folds_still_gets_a_finite_inverse() -> None:
+    rng = np.random.default_rng(2)
+    field = torch.from_numpy(rng.normal(size=(3, *SHAPE)).astype(np.float32)) * 4
+    assert invert(field, _indices()).isfinite().all()
+
+
+def test_where_a_field_flattens_space_the_inverse_is_finite() -> None:
+    # All voxels go to one plane: the Jacobian is singular everywhere.
+    field = torch.stack([5.0 - _indices()[0], *torch.zeros(2, *SHAPE)])
+    assert invert(field, _indices()).isfinite().all()
+
+
 def test_a_linear_field_is_the_same_on_another_lattice() -> None:
     old, new = Lattice(np.array([0.0, 0, 0]), (9, 9, 9), 4.0), Lattice(np.array([6.0, 5, 7]), (8, 8, 8), 2.0)
     matrix = torch.tensor([[0.1, 0.05, 0], [0, -0.1, 0.02], [0.03, 0, 0.2]])
