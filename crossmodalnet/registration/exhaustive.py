@@ -93,13 +93,19 @@ def _shared_information(
     0 where that share is below `_LEAST_OVERLAP`.
     """
     other = np.conj(fft.rfftn(view.levels, size, axes=(1, 2, 3)))
-    joint = np.stack([fft.irfftn(level * other, size, axes=(1, 2, 3)) for level in spectrum])
-    joint = np.maximum(joint, 0)  # (levels, levels, *size)
-    count = joint.sum(axis=(0, 1))
-    joint /= np.maximum(count, 1)
-    entropy = [_entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0)), _entropy(joint.reshape(-1, *size))]
-    share = np.minimum(count / smaller, 1)
-    return np.where(share >= _LEAST_OVERLAP, share * (entropy[0] + entropy[1] - entropy[2]), 0)
+    share = np.minimum(fft.irfftn(spectrum.sum(axis=0) * other.sum(axis=0), size) / smaller, 1)
+    seen = share >= _LEAST_OVERLAP  # of all translations the few that are worth a histogram
+    joint = np.stack([fft.irfftn(level * other, size, axes=(1, 2, 3))[:, seen] for level in spectrum])
+    joint = np.maximum(joint, 0)  # (levels, levels, translations seen)
+    joint /= joint.sum(axis=(0, 1))
+    entropies = (
+        _entropy(joint.sum(axis=1))
+        + _entropy(joint.sum(axis=0))
+        - _entropy(joint.reshape(joint.shape[0] * joint.shape[1], -1))
+    )
+    information = np.zeros(size, np.float32)
+    information[seen] = share[seen] * entropies
+    return information
 
 
 def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -119,7 +119,8 @@ def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
     jacobian = torch.eye(3) + gradient.T.reshape(-1, 3, 3)
     step, singular = torch.linalg.solve_ex(jacobian, error.T)
     step = torch.where((singular == 0)[:, None] & step.isfinite(), step, _DAMPING * error.T).T
-    return step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
+    shorter: Tensor = step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
+    return shorter
 
 
 def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Nanny, SchedulerPlugin
+from distributed import Client, LocalCluster, Nanny, Scheduler, SchedulerPlugin
+from distributed.core import Status
 from distributed.security import Security
 
 from crossmodalnet.processes.alone import SINGLE_THREADED
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 # A case that kills so many workers is given up.
 MAX_KILLED = 3
+# Workers that may die one after another before they have started.
+_STARTS = 10
 # Above all levels: dask logs tracebacks as critical where memory is short.
 _SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
@@ -36,24 +39,65 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+class _Deaths(SchedulerPlugin):  # type: ignore[misc]
+    """What follows from the death of workers, as long as the cluster is wanted.
+
+    Args:
+        num_workers: workers that the cluster began with.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        self.wanted = True
+        self.scheduler: Scheduler | None = None
+        self._num_left = num_workers
+
+    def remove_worker(self, scheduler: Any, worker: str, **others: Any) -> None:
+        if self.wanted:
+            logger.warning("a worker process was killed: its case starts again in a new one")
+
+    def no_other_comes(self) -> None:
+        """Note that nothing follows a dead worker; cancel all cases, which would wait for ever, after the last one."""
+        self._num_left -= 1
+        if self._num_left or self.scheduler is None or not self.wanted:
+            return
+        for client, state in self.scheduler.clients.items():
+            keys = [task.key for task in state.wants_what]
+            self.scheduler.stimulus_cancel(
+                keys, client, force=True, reason="no-worker", msg="no worker is left"
+            )
+
+
 class ImmediateNanny(Nanny):  # type: ignore[misc]
-    """A nanny that ends its worker at once: when the cluster closes, results are there or not wanted."""
+    """A nanny that ends its worker at once: when the cluster closes, results are there or not wanted.
+
+    Args:
+        deaths: learns that no other worker can be started, as where memory suffices for the first one only.
+    """
+
+    def __init__(self, *args: Any, deaths: _Deaths, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._deaths = deaths
+        self._starts_in_vain = 0
+
+    async def instantiate(self) -> Status:
+        """Start a worker, the first or one in place of another."""
+        try:
+            status = await super().instantiate()
+        except Exception:  # the worker said what it lacks; the nanny has closed itself
+            self._deaths.no_other_comes()
+            raise
+        # A worker that dies while it starts, as by its first case or for want of memory, is followed by another.
+        self._starts_in_vain = 0 if status == Status.running else self._starts_in_vain + 1
+        if self._starts_in_vain == _STARTS:
+            await self.close(reason="workers-die-while-they-start")
+            self._deaths.no_other_comes()
+        return status
 
     async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:
         """Kill the process first, so that nothing is waited for."""
         if self.process is not None and self.process.process is not None:
             await self.process.process.kill()
         await super().kill(timeout=timeout, reason=reason)
-
-
-class _TellsOfDeaths(SchedulerPlugin):  # type: ignore[misc]
-    """Says that a worker died, as long as the cluster is wanted."""
-
-    wanted = True
-
-    def remove_worker(self, scheduler: Any, worker: str, **others: Any) -> None:
-        if self.wanted:
-            logger.warning("a worker process was killed: its case starts again in a new one")
 
 
 @contextmanager
@@ -73,12 +117,13 @@ def local_client(num_workers: int, environment: Mapping[str, str]) -> Iterator[C
         settings = {
             **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
         }  # fmt: skip
-        deaths = _TellsOfDeaths()
+        deaths = _Deaths(num_workers)
         with _environment(variables), _silence(), dask.config.set(settings):
             cluster = LocalCluster(
                 n_workers=num_workers,
                 threads_per_worker=1,
                 worker_class=ImmediateNanny,
+                deaths=deaths,
                 memory_limit=0,  # what fits was reckoned before; cases are not paused in between
                 local_directory=str(scratch),
                 dashboard_address="127.0.0.1:0",
@@ -87,6 +132,7 @@ def local_client(num_workers: int, environment: Mapping[str, str]) -> Iterator[C
                 security=Security.temporary(),
             )
             with cluster:
+                deaths.scheduler = cluster.scheduler
                 cluster.scheduler.add_plugin(deaths)
                 with Client(cluster, set_as_default=False) as client:
                     try:

@@ -77,7 +77,10 @@ def _run_here(
     from pipeline.workers.local import local_client
 
     with local_client(plan.workers, work.environment or {}) as client:
-        yield from _results(client, tasks, work, function, lambda result: result, at_once=plan.workers)
+        yield from _results(
+            client, tasks, work, function, lambda result: result, at_once=plan.workers,
+            gone="no worker process can be started any more, most often for want of memory",
+        )  # fmt: skip
 
 
 def plan_here(work: Work, num_cases: int, requested: int) -> Plan:
@@ -107,20 +110,21 @@ def _run_there(
         calls = [pack(function, task) for task in tasks]
         place = Place.here(work.environment or {})
         # All at once, so that a cluster that grows by need sees how much there is to do.
-        yield from _results(client, tasks, work, call_there, unpack, calls, place, at_once=len(tasks))
+        yield from _results(
+            client, tasks, work, call_there, unpack, calls, place, at_once=len(tasks),
+            gone="the scheduler is gone",
+        )  # fmt: skip
 
 
 def _results(
     client: "Client", tasks: Sequence[T], work: Work, function: Callable[..., Any],
-    read: Callable[[Any], R], calls: Sequence[Any] | None = None, *others: Any, at_once: int,
+    read: Callable[[Any], R], calls: Sequence[Any] | None = None, *others: Any, at_once: int, gone: str,
 ) -> Iterator[tuple[T, R]]:  # fmt: skip
     """Give results as they come; name the cases that killed their workers after the others are done.
 
     Where only as many cases are handed out as there are workers, a worker's result is fetched before it begins another
     case: neither does it wait for that case, nor is it lost, and waited for in vain, when that case kills the worker.
     """
-    from concurrent.futures import CancelledError
-
     from distributed import Future, KilledWorker, as_completed
 
     remaining = iter(zip(calls or tasks, tasks, strict=True))
@@ -139,6 +143,8 @@ def _results(
     finished = as_completed(hand_out(at_once), loop=client.loop)
     for batch in finished.batches():
         answers: list[tuple[T, R]] = []
+        fault: Exception | None = None
+        lost = False
         for future in batch:
             task = futures.pop(future)
             try:
@@ -146,17 +152,18 @@ def _results(
             except (KilledWorker, MemoryError) as error:
                 killed.append(name_of(task) or str(task))
                 logger.warning("%s: given up: %s", killed[-1], _brief(error))
-            except (CancelledError, OSError) as error:
-                if future.status not in ("cancelled", "lost"):
-                    raise
-                raise ResourceError(
-                    f"{work.what}: the scheduler is gone; {_kept(done + len(answers), work)}"
-                ) from error
+            except Exception as error:
+                fault, lost = error, lost or future.status in ("cancelled", "lost")
             else:
                 future.release()
-        finished.update(hand_out(len(batch)))
+        if fault is None:
+            finished.update(hand_out(len(batch)))
         done += len(answers)
         yield from answers
+        if lost:
+            raise ResourceError(f"{work.what}: {gone}; {_kept(done, work)}") from fault
+        if fault is not None:
+            raise fault
     if killed:
         raise ResourceError(
             f"{work.what}: {len(killed)} of {len(tasks)} cases ended every process that computed them, most often for "

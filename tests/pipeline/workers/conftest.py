@@ -63,6 +63,21 @@ def begin(name):
     Path(name).touch()
     return name
 
+def bar_the_way(number):
+    """Put a file in the place of the workers' folder, so that no other one can start, and kill this process."""
+    import shutil
+    folder = Path(os.environ["TMPDIR"], "dask-scratch-space")
+    shutil.rmtree(folder)
+    folder.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def slowly_fail(seconds):
+    """Give back a number of seconds; wait so long and fail where it is not 0."""
+    time.sleep(seconds)
+    if seconds:
+        raise ValueError("as foreseen")
+    return seconds
+
 def out_of_memory(number):
     if number == 2:
         raise MemoryError("no memory")

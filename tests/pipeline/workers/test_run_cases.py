@@ -1,9 +1,11 @@
 """Cases on workers of this machine: results, faults, and what is left after `kill -9`."""
 
+import contextlib
 import importlib
 import logging
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,15 @@ def test_what_a_task_raises_is_raised_here() -> None:
         list(run_cases(int, ["1", "x"], WORK, TWO))
 
 
+def test_what_has_finished_when_a_task_fails_is_given_first(helpers: Helpers) -> None:
+    found = run_cases(module().slowly_fail, [0, 1, 0], WORK, TWO)
+    assert next(found) == (0, 0)
+    time.sleep(3)  # both others end meanwhile
+    assert next(found) == (0, 0)
+    with pytest.raises(ValueError, match="as foreseen"):
+        next(found)
+
+
 def test_a_worker_that_is_killed_costs_its_case_a_second_try(
     helpers: Helpers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,6 +76,39 @@ def test_a_case_that_kills_three_workers_is_named_and_the_others_are_done(helper
     with pytest.raises(ResourceError, match=r"1 of 4 cases ended every process .* memory: 3\. Set runtime"):
         done.extend(task for task, _ in run_cases(module().die, [0, 2, 3, 4], WORK, TWO))
     assert sorted(done) == [0, 2, 4]
+
+
+def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> None:
+    """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
+    found = run_cases(
+        module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeParams(workers=1)
+    )
+    with pytest.raises(
+        ResourceError, match=r"^try: no worker process can be started .*the 0 finished cases are"
+    ):
+        list(found)
+
+
+def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_path: Path) -> None:
+    begun, ended = tmp_path / "slow.begun", threading.Event()
+
+    def kill_all() -> None:
+        wait_until(begun.exists)
+        while not ended.wait(0.01):
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeParams(workers=1))
+    try:
+        with pytest.raises(ResourceError, match="no worker process can be started"):
+            list(found)
+    finally:
+        ended.set()
+        killer.join()
 
 
 def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
