@@ -29,6 +29,11 @@ class Box:
         return _box(np.array(self.low_mm) - margin_mm, np.array(self.high_mm) + margin_mm)
 
     @property
+    def ends_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest corner, `(3,)` each."""
+        return np.array(self.low_mm), np.array(self.high_mm)
+
+    @property
     def size_mm(self) -> tuple[float, float, float]:
         """Edge lengths along x, y, z."""
         x, y, z = (float(b - a) for a, b in zip(self.low_mm, self.high_mm, strict=True))

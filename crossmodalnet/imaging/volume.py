@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 GRID_TOLERANCE_VOXELS = 0.1
 
 
+def corners_of(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
+    """Give the eight corners `(3, 8)` of the box from `low` to `high`, `(3,)` each.
+
+    >>> corners_of(np.array([0, 0, 5]), np.array([1, 2, 6]))[:, [0, 1, -1]].tolist()
+    [[0, 0, 1], [0, 0, 2], [5, 6, 6]]
+    """
+    return np.array(list(product(*zip(low, high, strict=True)))).T
+
+
 @dataclass(frozen=True)
 class Grid:
     """A lattice of voxel centres in the patient.
@@ -60,7 +69,16 @@ class Grid:
         >>> Grid((2, 3, 4), np.eye(4)).corners(0.5)[:, [0, -1]].tolist()
         [[-0.5, 1.5], [-0.5, 2.5], [-0.5, 3.5]]
         """
-        return np.array(list(product(*[(-beyond, n - 1 + beyond) for n in self.shape]))).T
+        return corners_of(np.full(3, -beyond), np.array(self.shape) - 1 + beyond)
+
+    def reach(self, points_mm: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the lowest and the highest index `(3,)` of points `(3, n)` in mm, between voxels or past the ends, too.
+
+        >>> Grid((4, 4, 4), np.diag([2.0, -2.0, 2.0, 1.0])).reach(np.array([[0, 3], [0, 6], [4, 4]]))
+        (array([ 0., -3.,  2.]), array([1.5, 0. , 2. ]))
+        """
+        index = self.to_index(points_mm)
+        return index.min(axis=1), index.max(axis=1)
 
     def to_world(self, indices: NDArray[Any]) -> NDArray[np.float64]:
         """Map voxel indices `(3, n)` to world coordinates `(3, n)` in mm."""
@@ -115,3 +133,16 @@ class Volume:
         affine[:3, 3] = self.grid.to_world(start[:, None])[:, 0]
         i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
         return Volume(self.data[i, j, k], affine)
+
+    def around(self, low_mm: NDArray[Any], high_mm: NDArray[Any]) -> "Volume":
+        """Cut out the voxels around a box along the world's axes, so that a resampling there copies no whole body.
+
+        Args:
+            low_mm: lowest corner of the box, `(3,)` RAS mm.
+            high_mm: highest corner likewise.
+
+        Returns:
+            A view of the same data, as of `part`.
+        """
+        low, high = self.grid.reach(corners_of(low_mm, high_mm))
+        return self.part(low - 1, high + 2)

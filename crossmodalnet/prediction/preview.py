@@ -44,8 +44,9 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
     """
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
-    middle = _middle(labels, box)
     low, high = grey_window(image, modality)
+    image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
+    middle = _middle(labels, box)
     columns = []
     for plane, (axis, letters) in PLANES.items():
         grid = _plane(shown, axis, middle[axis], step)

@@ -1,7 +1,6 @@
 """What prediction asks of ANTs: the MR on the CT's grid, the heart's box, a label map taken back to the MR's grid."""
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from crossmodalnet.cropping.atlas import Atlas
 from crossmodalnet.cropping.heart_box import FoundHeart, find_heart
 from crossmodalnet.imaging.downsample import coarse_grid
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.align import AlignSettings, align, bring_image
 from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality
@@ -101,9 +100,9 @@ def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:
     found = np.array(np.nonzero(coarse.data))
     if not found.size:
         return whole
-    ends = np.stack([found.min(axis=1) - 1, found.max(axis=1) + 1], axis=1)
-    index = grid.to_index(coarse.grid.to_world(np.array(list(product(*ends))).T))
-    reached = whole.part(index.min(axis=1), index.max(axis=1) + 1)
+    corners = corners_of(found.min(axis=1) - 1, found.max(axis=1) + 1)
+    low, high = grid.reach(coarse.grid.to_world(corners))
+    reached = whole.part(low, high + 1)
     reached.data[:] = warp(part, reached.grid, transform.inverse_files, "nearest", inverted=True).data
     return whole
 

@@ -64,8 +64,10 @@ def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, 
     from matplotlib.colors import ListedColormap
     from nilearn.plotting import view_img
 
-    grid = _grid(box.grown(MARGIN_MM))
+    shown = box.grown(MARGIN_MM)
+    grid = _grid(shown)
     low, high = grey_window(image, modality)
+    image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
     grey = np.clip(resample(image, grid, "linear", low).data, low, high)
     classes = resample(labels, grid, "nearest", 0.0).data
     view: Any = view_img(

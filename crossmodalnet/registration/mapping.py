@@ -6,14 +6,13 @@ and where voxels are much finer than the field, at every few of them, and is lin
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.affine_file import read_affine
 from crossmodalnet.registration.field_file import read_field
 from crossmodalnet.registration.lattice import Lattice, sample, sample_at, to_unit
@@ -238,10 +237,10 @@ def _region(labels: Volume, grid: Grid, mapping: Mapping) -> tuple[tuple[slice, 
     if not near.any():
         return None
     found = np.array(np.nonzero(near))
-    corners = np.array(list(product(*[(axis.min() - 1, axis.max() + 1) for axis in found]))).T
-    index = grid.to_index(lattice.grid.to_world(corners))
-    start = np.clip(np.floor(index.min(axis=1)), 0, grid.shape).astype(int)
-    stop = np.clip(np.ceil(index.max(axis=1)) + 1, start, grid.shape).astype(int)
+    corners = corners_of(found.min(axis=1) - 1, found.max(axis=1) + 1)
+    low, high = grid.reach(lattice.grid.to_world(corners))
+    start = np.clip(np.floor(low), 0, grid.shape).astype(int)
+    stop = np.clip(np.ceil(high) + 1, start, grid.shape).astype(int)
     a, b, c = (slice(int(x), int(y)) for x, y in zip(start, stop, strict=True))
     return (a, b, c), cut
 

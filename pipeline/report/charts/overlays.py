@@ -23,7 +23,7 @@ from pipeline.comparison.titles import adapted_title_of
 from pipeline.report.artefacts.adaptation_records import TargetCase
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
-from pipeline.report.charts.slices import best_slices, cut, heart_box, slice_grid
+from pipeline.report.charts.slices import best_slices, heart_box, slice_grid
 from pipeline.report.params import ReportParams
 
 PLANES = (("axial", 2), ("coronal", 1), ("sagittal", 0))
@@ -108,11 +108,11 @@ def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportParams) ->
     truth = read_label_map(case.truth)
     low_mm, high_mm = heart_box(truth, params.margin_mm)
     images = {
-        title: cut(read_image(path), low_mm, high_mm)
+        title: read_image(path).around(low_mm, high_mm)
         for title, path in (("CT", case.ct), ("MR, registered" if case.ct else "MR", case.mr))
         if path
     }
-    truth, *predicted = (cut(volume, low_mm, high_mm) for volume in (truth, *labels.values()))
+    truth, *predicted = (volume.around(low_mm, high_mm) for volume in (truth, *labels.values()))
     windows = {t: params.ct_window_hu if t == "CT" else _percentiles(v.data) for t, v in images.items()}
     centre_mm = best_slices(truth, low_mm, high_mm)
     pixel_mm = float((high_mm - low_mm).max()) / params.panel_px

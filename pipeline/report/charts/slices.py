@@ -44,13 +44,6 @@ def best_slices(label: Volume, low_mm: NDArray[np.float64], high_mm: NDArray[np.
     return chosen
 
 
-def cut(volume: Volume, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> Volume:
-    """Keep the voxels around a world-aligned box, so that resampling a slice does not copy the whole body."""
-    corners = np.array(np.meshgrid(*np.stack([low_mm, high_mm], 1))).reshape(3, -1)
-    index = volume.grid.to_index(corners)
-    return volume.part(index.min(axis=1) - 1, index.max(axis=1) + 2)
-
-
 def slice_grid(
     low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], axis: int, place_mm: float, pixel_mm: float
 ) -> Grid:

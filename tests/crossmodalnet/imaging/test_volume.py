@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.imaging.volume import Grid, Volume
 
 GRID = Grid((10, 12, 14), np.diag([1.0, 2.0, 3.0, 1.0]))
 
@@ -29,3 +29,14 @@ def test_a_turn_counts_by_the_corner_that_it_moves_most() -> None:
 
 def test_other_shapes_are_other_grids() -> None:
     assert not GRID.same_as(Grid((10, 12, 15), GRID.affine))
+
+
+def test_what_lies_around_a_box_keeps_the_place_of_every_voxel() -> None:
+    data = np.random.default_rng(0).normal(size=(12, 10, 8))
+    volume = Volume(data, np.array([[-2.0, 0, 0, 20], [0, 0, 3, -5], [0, 1, 0, 7], [0, 0, 0, 1]]))
+    low, high = volume.grid.to_world(np.array([[7, 3], [3, 6], [2, 4]])).T
+    small = volume.around(low, high)
+    assert small.data.shape == (7, 6, 5)  # indices 3..7, 3..6, 2..4 and a voxel around
+    point = volume.grid.to_world(np.array([[4], [5], [3]]))
+    i, j, k = np.rint(small.grid.to_index(point)[:, 0]).astype(int)
+    assert small.data[i, j, k] == data[4, 5, 3]

@@ -1,7 +1,7 @@
 import numpy as np
 
 from crossmodalnet.imaging.volume import Volume
-from pipeline.report.charts.slices import best_slices, cut, heart_box, slice_grid
+from pipeline.report.charts.slices import best_slices, heart_box, slice_grid
 
 
 def test_heart_box_is_in_world_millimetres() -> None:
@@ -23,17 +23,6 @@ def test_best_slice_shows_most_structures_rather_than_most_voxels() -> None:
     label[4, 4, 10], label[14, 14, 10] = 2, 3
     chosen = best_slices(Volume(label, np.diag([2.0, 2.0, 2.0, 1.0])), np.zeros(3), np.full(3, 38.0))
     assert chosen[2] == 20.0
-
-
-def test_cut_keeps_the_place_of_every_voxel() -> None:
-    data = np.random.default_rng(0).normal(size=(12, 10, 8))
-    volume = Volume(data, np.array([[-2.0, 0, 0, 20], [0, 0, 3, -5], [0, 1, 0, 7], [0, 0, 0, 1]]))
-    low, high = volume.grid.to_world(np.array([[7, 3], [3, 6], [2, 4]])).T
-    small = cut(volume, low, high)
-    assert small.data.shape == (7, 6, 5)  # indices 3..7, 3..6, 2..4 and a voxel around
-    point = volume.grid.to_world(np.array([[4], [5], [3]]))
-    i, j, k = np.rint(small.grid.to_index(point)[:, 0]).astype(int)
-    assert small.data[i, j, k] == data[4, 5, 3]
 
 
 def test_slice_lies_across_its_axis() -> None:
