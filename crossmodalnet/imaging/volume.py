@@ -74,8 +74,9 @@ class Grid:
     def reach(self, points_mm: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the lowest and the highest index `(3,)` of points `(3, n)` in mm, between voxels or past the ends, too.
 
-        >>> Grid((4, 4, 4), np.diag([2.0, -2.0, 2.0, 1.0])).reach(np.array([[0, 3], [0, 6], [4, 4]]))
-        (array([ 0., -3.,  2.]), array([1.5, 0. , 2. ]))
+        >>> low, high = Grid((4, 4, 4), np.diag([2.0, -2.0, 2.0, 1.0])).reach(np.array([[0, 3], [2, 6], [4, 4]]))
+        >>> low.tolist(), high.tolist()
+        ([0.0, -3.0, 2.0], [1.5, -1.0, 2.0])
         """
         index = self.to_index(points_mm)
         return index.min(axis=1), index.max(axis=1)
