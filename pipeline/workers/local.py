@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SchedulerPlugin
@@ -70,8 +70,11 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
 class ImmediateNanny(Nanny):  # type: ignore[misc]
     """A nanny that ends its worker at once: when the cluster closes, results are there or not wanted.
 
+    It starts a worker in place of one that was killed, but closes itself where that one cannot start, and where a
+    worker asks for it, as it does when it lacks the memory to say that it lives.
+
     Args:
-        deaths: learns that no other worker can be started, as where memory suffices for the first one only.
+        deaths: learns of nannies that have closed themselves.
     """
 
     def __init__(self, *args: Any, deaths: _Deaths, **others: Any) -> None:
@@ -81,17 +84,20 @@ class ImmediateNanny(Nanny):  # type: ignore[misc]
 
     async def instantiate(self) -> Status:
         """Start a worker, the first or one in place of another."""
-        try:
-            status = await super().instantiate()
-        except Exception:  # the worker said what it lacks; the nanny has closed itself
-            self._deaths.no_other_comes()
-            raise
+        status = await super().instantiate()
         # A worker that dies while it starts, as by its first case or for want of memory, is followed by another.
         self._starts_in_vain = 0 if status == Status.running else self._starts_in_vain + 1
         if self._starts_in_vain == _STARTS:
             await self.close(reason="workers-die-while-they-start")
-            self._deaths.no_other_comes()
         return status
+
+    async def close(self, timeout: float = 5, reason: str = "nanny-close") -> Literal["OK"]:
+        """End the worker, and tell that none follows."""
+        is_first = self.status not in (Status.closing, Status.closed)
+        done: Literal["OK"] = await super().close(timeout=timeout, reason=reason)
+        if is_first:
+            self._deaths.no_other_comes()
+        return done
 
     async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:
         """Kill the process first, so that nothing is waited for."""

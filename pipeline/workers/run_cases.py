@@ -79,7 +79,7 @@ def _run_here(
     with local_client(plan.workers, work.environment or {}) as client:
         yield from _results(
             client, tasks, work, function, lambda result: result, at_once=plan.workers,
-            gone="no worker process can be started any more, most often for want of memory",
+            gone="no worker process is left, most often for want of memory",
         )  # fmt: skip
 
 

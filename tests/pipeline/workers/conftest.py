@@ -71,6 +71,13 @@ def bar_the_way(number):
     folder.touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
+def close_the_worker(number):
+    """Close the worker that computes this case."""
+    from distributed import get_worker
+    worker = get_worker()
+    worker.loop.add_callback(worker.close)
+    time.sleep(60)
+
 def slowly_fail(seconds):
     """Give back a number of seconds; wait so long and fail where it is not 0."""
     time.sleep(seconds)

@@ -83,10 +83,14 @@ def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> No
     found = run_cases(
         module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeParams(workers=1)
     )
-    with pytest.raises(
-        ResourceError, match=r"^try: no worker process can be started .*the 0 finished cases are"
-    ):
+    with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
         list(found)
+
+
+def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
+    """As one does that lacks the memory to say that it lives."""
+    with pytest.raises(ResourceError, match="no worker process is left"):
+        list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeParams(workers=1)))
 
 
 def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_p
     killer.start()
     found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeParams(workers=1))
     try:
-        with pytest.raises(ResourceError, match="no worker process can be started"):
+        with pytest.raises(ResourceError, match="no worker process is left"):
             list(found)
     finally:
         ended.set()
