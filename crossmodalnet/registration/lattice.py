@@ -100,16 +100,16 @@ def invert(field: Tensor, indices: Tensor) -> Tensor:
     left = torch.ones(field.shape[1:], dtype=torch.bool)
     for _ in range(_NEWTON_STEPS):
         places = (indices + inverse)[:, left]
-        error = inverse[:, left] + _sample_list(field, places)
+        error = inverse[:, left] + sample_list(field, places)
         off = error.abs().amax(dim=0) > _INVERTED
         left[left.clone()] = off
         if not off.any():
             break
-        inverse[:, left] -= _newton_step(_sample_list(gradient, places[:, off]), error[:, off])
+        inverse[:, left] -= _newton_step(sample_list(gradient, places[:, off]), error[:, off])
     return inverse
 
 
-def _sample_list(values: Tensor, places: Tensor) -> Tensor:
+def sample_list(values: Tensor, places: Tensor) -> Tensor:
     """Sample `(c, i, j, k)` at a list of places `(3, n)`: `(c, n)`."""
     return sample(values, places[:, :, None, None])[:, :, 0, 0]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.affine_file import read_affine
 from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.lattice import Lattice, sample, sample_at, to_unit
+from crossmodalnet.registration.lattice import Lattice, sample, sample_at, sample_list, to_unit
 from crossmodalnet.registration.syn import Transform
 
 _SLAB_VOXELS = 500_000
@@ -111,7 +111,7 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
         i, j, k = (places[axis].floor().long().clamp_(0, n - 1) for axis, n in enumerate(cut.data.shape))
         found = cells.take((i * rows + j) * columns + k)
         mixed = found == _MIXED
-        share = sample(shares, places[:, mixed][:, :, None, None])[:, :, 0, 0]
+        share = sample_list(shares, places[:, mixed])
         found[mixed] = names[torch.cat([1 - share.sum(dim=0, keepdim=True), share]).argmax(dim=0)]
         found[~_within(places, ends)] = 0
         moved[part] = found.numpy()
