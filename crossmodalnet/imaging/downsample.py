@@ -1,4 +1,7 @@
-"""Sampling onto coarser grids without aliasing: images are smoothed first, label maps by class."""
+"""Sampling onto coarser grids without aliasing: images are smoothed first, label maps by class.
+
+Voxels are taken in the order in which they lie in the patient, so that nothing depends on how a scan was stored.
+"""
 
 import math
 
@@ -7,6 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from crossmodalnet.imaging.orientation import WORLD, reoriented
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 
@@ -26,8 +30,13 @@ def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
 
 
 def coarsen(volume: Volume, spacing_mm: float) -> Volume:
-    """Sample an image at an isotropic spacing, same axes and field of view."""
-    return sample_image(volume, coarse_grid(volume.grid, spacing_mm), float(volume.data.min()))
+    """Sample an image at an isotropic spacing, same field of view, its axes turned to run as the world's (RAS).
+
+    >>> coarsen(Volume(np.zeros((4, 6, 8), np.float32), np.diag([1.0, -1.0, 1.0, 1.0])), 2.0).affine.tolist()[1]
+    [0.0, 2.0, 0.0, -4.5]
+    """
+    turned = reoriented(volume, WORLD)
+    return sample_image(turned, coarse_grid(turned.grid, spacing_mm), float(volume.data.min()))
 
 
 def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
@@ -41,7 +50,7 @@ def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
     Returns:
         float32 `(i, j, k)` of the grid.
     """
-    part = _near(volume, grid)
+    part = _near(reoriented(volume, WORLD), grid)
     return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)
 
 
@@ -55,7 +64,7 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
     Returns:
         uint8 `(i, j, k)` of the grid; background outside the field of view.
     """
-    part = _near(labels, grid)
+    part = _near(reoriented(labels, WORLD), grid)
     best = np.full(grid.shape, -1.0, np.float32)
     winner = np.zeros(grid.shape, np.uint8)
     for index in np.union1d([0], np.unique(part.data)):
@@ -94,8 +103,9 @@ def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
     # ITK leaves out the last voxels where they do not fill a bin.
     missing = [(0, -n % num) for n, num in zip(volume.data.shape, bins.tolist(), strict=True)]
     padded = np.pad(volume.data.astype(np.float32), missing, mode="edge")
-    # The order of ITK's axes is the other way about.
-    binned = sitk.GetArrayFromImage(sitk.BinShrink(sitk.GetImageFromArray(padded), bins[::-1].tolist()))
+    # The order of ITK's axes is the other way about. What is not contiguous it copies voxel by voxel, in seconds.
+    image = sitk.GetImageFromArray(np.ascontiguousarray(padded))
+    binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins[::-1].tolist()))
     affine = volume.affine.copy()
     affine[:3, :3] *= bins
     affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Grid, Volume
 
+# Axes to the patient's right, front and head.
+WORLD = Grid((1, 1, 1), np.eye(4))
+
 
 def reoriented_grid(grid: Grid, like: Grid) -> Grid:
     """Turn and reverse the axes of a grid so that they run as those of another one; the lattice stays where it is.
@@ -24,7 +27,7 @@ def reoriented_grid(grid: Grid, like: Grid) -> Grid:
 
 def reoriented(volume: Volume, like: Grid) -> Volume:
     """Turn and reverse the axes of a volume so that they run as those of a grid; no voxel moves in the world."""
-    data = nib.orientations.apply_orientation(volume.data, _change(volume.grid, like))
+    data = nib.orientations.apply_orientation(volume.data, _change(volume.grid, like))  # a view
     return Volume(data, reoriented_grid(volume.grid, like).affine)
 
 

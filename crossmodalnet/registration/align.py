@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.orientation import WORLD, reoriented, reoriented_grid
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.registration.quality import Quality, measure
@@ -101,21 +102,31 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
 
 def bring_image(mr: Volume, grid: Grid, transform: Transform, settings: AlignSettings) -> Volume:
     """Bring the MR onto a grid in the CT's world, its least value outside its field of view; float32."""
-    fill = float(mr.data.min())
+    fill, turned = float(mr.data.min()), reoriented_grid(grid, WORLD)
     if settings.recipe == "syn":
-        return warp(mr, grid, transform.files, "linear", fill=fill)
+        return _turned_back(warp(mr, turned, transform.files, "linear", fill=fill), grid)
     from crossmodalnet.registration.mapping import map_image, read_mapping
 
-    return map_image(mr, grid, read_mapping(transform), fill)
+    return _turned_back(map_image(mr, turned, read_mapping(transform), fill), grid)
 
 
 def bring_labels(labels: Volume, grid: Grid, transform: Transform, settings: AlignSettings) -> Volume:
     """Bring the MR's label map onto a grid in the CT's world, background outside its field of view."""
+    turned = reoriented_grid(grid, WORLD)
     if settings.recipe == "syn":
-        return warp(labels, grid, transform.files, "nearest")
+        return _turned_back(warp(labels, turned, transform.files, "nearest"), grid)
     from crossmodalnet.registration.mapping import map_labels, read_mapping
 
-    return map_labels(labels, grid, read_mapping(transform))
+    return _turned_back(map_labels(labels, turned, read_mapping(transform)), grid)
+
+
+def _turned_back(moved: Volume, grid: Grid) -> Volume:
+    """Give what was brought onto a grid along the world's axes on the grid itself.
+
+    A map is evaluated at every few voxels: along the patient's axes, whatever those of the scan, so that a scan
+    stored along others has the same result.
+    """
+    return Volume(reoriented(moved, grid).data, grid.affine)
 
 
 def _align_in_stages(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alignment:

@@ -55,9 +55,17 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
         if self.wanted:
             logger.warning("a worker process was killed: its case starts again in a new one")
 
+    def update_graph(self, scheduler: Any, **others: Any) -> None:
+        """Look again once a case is in: the last worker may have gone while it came."""
+        scheduler.loop.add_callback(self._end_if_alone)
+
     def no_other_comes(self) -> None:
-        """Note that nothing follows a dead worker; cancel all cases, which would wait for ever, after the last one."""
+        """Note that nothing follows a dead worker."""
         self._num_left -= 1
+        self._end_if_alone()
+
+    def _end_if_alone(self) -> None:
+        """Cancel all cases, which would wait for ever, where no worker is left."""
         if self._num_left or self.scheduler is None or not self.wanted:
             return
         for client, state in self.scheduler.clients.items():

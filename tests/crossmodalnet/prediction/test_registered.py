@@ -1,15 +1,23 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
+from crossmodalnet.imaging.orientation import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.prediction.registered import labels_on_mr
+from crossmodalnet.prediction.registered import RegisterWork, labels_on_mr, register_scans
+from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.registration.affine_file import write_affine
+from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
 from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.syn import Transform, warp
+from crossmodalnet.registration.syn import SynSettings, Transform, warp
 
+SETTINGS = AlignSettings(SynSettings("SyN", (20, 10, 0), (10, 5)), 7.0, ("centre_of_mass",), 0.0, 1)
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
 
 
@@ -61,3 +69,52 @@ def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -
     labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
     assert not labels_on_mr(labels, far, transform).data.any()
     assert not labels_on_mr(_labels(), MR, transform).data.any()
+
+
+@pytest.mark.parametrize("recipe", ["syn", pytest.param("fast", marks=pytest.mark.stress)])
+def test_a_pair_stored_along_other_axes_is_registered_the_same(
+    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, recipe: Any
+) -> None:
+    settings = replace(SETTINGS, recipe=recipe)
+    ct, _ = scan("ct", centred(6.5))
+    mr, mr_label = scan("mr", centred(6.5), shift_mm=(10, -5, 5), scale=0.95)
+    moved: list[tuple[Volume, Volume]] = []
+    for of_ct, of_mr in (("ASL", "LPS"), ("IRP", "SAL")):
+        folder = tmp_path / of_ct
+        folder.mkdir()
+        here, there = _stored(ct, of_ct), _stored(mr, of_mr)
+        work = RegisterWork(here, there, settings, folder)
+        found = run_alone(register_scans, work, environment={"ANTS_RANDOM_SEED": "1"})
+        labels = bring_labels(_stored(mr_label, of_mr), here.grid, found.transform, settings)
+        assert labels.data.any()
+        moved.append((_turned_as(found.mr, ct, here), _turned_as(labels, ct, here)))
+    (image, label), (other_image, other_label) = moved
+    np.testing.assert_allclose(other_image.data, image.data, atol=1e-4 * np.ptp(mr.data))
+    assert (other_label.data != label.data).mean() < 1e-4  # ties
+
+
+@pytest.mark.parametrize("recipe", ["syn", "fast"])
+def test_a_transform_brings_the_same_to_a_grid_along_other_axes(transform: Transform, recipe: Any) -> None:
+    """Also where the grid is so fine that the map is evaluated at every few voxels only."""
+    settings = replace(SETTINGS, recipe=recipe)
+    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
+    image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)
+    fine = Volume(np.zeros((83, 79, 64), np.uint8), np.diag([0.9, 0.9, 0.9, 1.0]))
+    for bring, volume in ((bring_image, image), (bring_labels, labels)):
+        expected = bring(volume, fine.grid, transform, settings)
+        turned = _stored(fine, "IPL")
+        found = _turned_as(bring(volume, turned.grid, transform, settings), fine, turned)
+        assert expected.data.any()
+        np.testing.assert_array_equal(found.data, expected.data)
+
+
+def _stored(volume: Volume, codes: str) -> Volume:
+    """Store a volume along other axes, each voxel where it was."""
+    turned = reoriented(volume, Grid((1, 1, 1), inv_ornt_aff(axcodes2ornt(codes), (1, 1, 1))))
+    return Volume(np.ascontiguousarray(turned.data), turned.affine)
+
+
+def _turned_as(volume: Volume, like: Volume, grid_of: Volume) -> Volume:
+    """Turn what lies on the grid of one volume as another volume is stored."""
+    np.testing.assert_array_equal(volume.affine, grid_of.affine)
+    return reoriented(volume, like.grid)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from pipeline.common.errors import ResourceError
 from pipeline.workers.cost import CaseCost
+from pipeline.workers.local import local_client
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import Work, run_cases
 
@@ -91,6 +93,13 @@ def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
     """As one does that lacks the memory to say that it lives."""
     with pytest.raises(ResourceError, match="no worker process is left"):
         list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeParams(workers=1)))
+
+
+def test_a_case_that_comes_after_the_last_worker_has_gone_ends_too(helpers: Helpers) -> None:
+    with local_client(1, {}) as client:
+        client.cluster.sync(client.cluster.workers[0].close)
+        with pytest.raises(CancelledError):
+            client.submit(abs, -1).result(timeout=30)
 
 
 def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_path: Path) -> None:
