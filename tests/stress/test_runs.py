@@ -1,4 +1,8 @@
-"""`kill -9` of everything at random moments of `dvc repro`, again and again, and the same bytes in the end."""
+"""Whole runs: `kill -9` of everything at random moments of `dvc repro`, again and again, and two runs at once.
+
+Its name is the last one of the folder's: pytest-xdist hands files out by name, and one of few tests together with the
+next one, so that another one's many tests would wait for the kills.
+"""
 
 import os
 import signal
