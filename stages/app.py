@@ -2,13 +2,15 @@
 
 import logging
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 import typer
 
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.processes.scratch import remove_stale
 from pipeline.common.console import setup_logging
-from pipeline.common.errors import PipelineError, ResourceError
+from pipeline.common.errors import PipelineError, ResourceError, UsageError
 from stages import (
     atlas,
     audit,
@@ -37,6 +39,8 @@ from stages import (
 STAGES = "Stages of the pipeline (run by `dvc repro`)"
 USE = "New patients"
 TOOLS = "Tools"
+# Options whose empty value says something.
+MAY_BE_EMPTY = ("--mirror",)
 
 app = typer.Typer(
     help="Whole-heart segmentation from a patient's CT and MRI together.",
@@ -62,6 +66,7 @@ def main() -> None:
     """Run the command line; an error of the pipeline becomes a message and its exit code."""
     setup_logging()
     try:
+        _check_none_empty(sys.argv[1:])
         remove_stale()
         app()
     except PipelineError as error:
@@ -72,3 +77,17 @@ def main() -> None:
             raise
         logging.getLogger("stages").error("error: %s", lacking)
         sys.exit(ResourceError.exit_code)
+
+
+def _check_none_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument: an unset variable of a shell, which as a path would mean the current folder.
+
+    Raises:
+        UsageError: an argument is empty where it cannot be meant.
+    """
+    for before, argument in pairwise(["", *arguments]):
+        name, sign, value = argument.partition("=")
+        option = name if sign and name.startswith("--") else before
+        if not (value if sign and name.startswith("--") else argument) and option not in MAY_BE_EMPTY:
+            what = f"option {option}" if option.startswith("--") else "an argument"
+            raise UsageError(f"{what} is empty: is a variable of the shell not set?")

@@ -33,7 +33,9 @@ def show(
 
     found = models or sorted(path.parent for path in EXPORT.glob("*/seed*/card.json"))
     if not found:
-        raise DataError(f"no model in {EXPORT}/: run `dvc repro export`, or name a folder")
+        raise DataError(
+            f"no model in {EXPORT}/: run `dvc repro export`, or name a folder: `crossmodalnet models show FOLDER`"
+        )
     rows = []
     for path in found:
         predictor = load_predictor([path], "cpu")

@@ -17,6 +17,8 @@ from crossmodalnet.registration.quality import Quality
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 AGREEMENT = 0.6
+# Edge of a heart box, mm; hearts of the newborn are longer.
+SMALLEST_HEART_MM = 30.0
 # Share of a structure's voxels that lie apart from its largest piece.
 PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: 0.92 and more in the phantom's test subjects, 0.69 to 0.87 in noise.
@@ -98,12 +100,15 @@ def doubts_of_registration(quality: Quality) -> list[Doubt]:
     return found + [Doubt(Flag.REGISTRATION, f"registration: {what}") for what in implausible(quality)]
 
 
-def doubts_of_box(wanted: Box, grid: Grid) -> list[Doubt]:
-    """Say whether the heart box, margin included, is longer than the working grid."""
-    if (over := overflow_mm(wanted, grid)) <= 0:
-        return []
-    says = f"the heart box is {over:.0f} mm longer than what the network sees: parts may be cut off"
-    return [Doubt(Flag.BOX, says)]
+def doubts_of_box(box: Box, margin_mm: float, grid: Grid) -> list[Doubt]:
+    """Say whether the heart box is smaller than any heart, or with its margin longer than the working grid."""
+    if min(box.size_mm) < SMALLEST_HEART_MM:
+        edges = " x ".join(f"{edge:.3g}" for edge in box.size_mm)
+        return [Doubt(Flag.BOX, f"the heart box is {edges} mm: no heart is that small")]
+    if (over := overflow_mm(box.grown(margin_mm), grid)) > 0:
+        says = f"the heart box is {over:.0f} mm longer than what the network sees: parts may be cut off"
+        return [Doubt(Flag.BOX, says)]
+    return []
 
 
 def doubts_of_windows(

@@ -361,7 +361,7 @@ class Predictor:
             *doubts_of_windows(
                 [model.card.patch_size for model in self._models], [one.window for one in found]
             ),
-            *doubts_of_box(box.grown(recipe.margin_mm), grid),
+            *doubts_of_box(box, recipe.margin_mm, grid),
             *doubts_of_labels(labels, cleaned, sureness.confidence, max(grid.spacing_mm)),
         ]
         return cleaned if recipe.keep_largest_component else labels, sureness, doubts

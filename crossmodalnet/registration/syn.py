@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.orientation import WORLD, reoriented
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -26,6 +27,8 @@ from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
 Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
+# Of the middle of an image and of the steps from voxel to voxel, mm.
+_PLACE_DECIMALS, _AXIS_DECIMALS = 2, 4
 _AFFINE_SHRINK = (4, 2, 1)
 _AFFINE_SMOOTHING = (2, 1, 0)
 _SAMPLING_RATE = 0.25
@@ -82,15 +85,29 @@ def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
     """Coarsen a CT and map -200..600 HU to 0..1: air and lung are 0, metal does not dominate."""
     low, high = CT_WINDOW_HU
     clipped = np.clip((ct.data.astype(np.float32) - low) / (high - low), 0, 1)
-    return coarsen(Volume(clipped, ct.affine), spacing_mm)
+    return coarsen(_placed(Volume(clipped, ct.affine)), spacing_mm)
 
 
 def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
     """Coarsen an MR and map its 1st..99th percentile to 0..1; a constant image becomes 0."""
-    coarse = coarsen(Volume(mr.data.astype(np.float32), mr.affine), spacing_mm)
+    coarse = coarsen(_placed(Volume(mr.data.astype(np.float32), mr.affine)), spacing_mm)
     low, high = np.percentile(coarse.data, MR_PERCENTILES)
     scaled = (coarse.data - low) / max(high - low, np.finfo(np.float32).tiny)
     return Volume(np.clip(scaled, 0, 1).astype(np.float32), coarse.affine)
+
+
+def _placed(image: Volume) -> Volume:
+    """Turn an image's axes as the world's run, and round where it lies, by a few hundredths of a millimetre at most.
+
+    The same scan in another file lies elsewhere by what single precision rounds, some 1e-5 mm. A registration makes
+    other tenths of a millimetre of that, so it does not see it.
+    """
+    turned = reoriented(image, WORLD)
+    middle = (np.array(turned.data.shape)[:, None] - 1) / 2
+    affine = np.eye(4)
+    affine[:3, :3] = np.round(turned.affine[:3, :3], _AXIS_DECIMALS)
+    affine[:3, 3] = (np.round(turned.grid.to_world(middle), _PLACE_DECIMALS) - affine[:3, :3] @ middle)[:, 0]
+    return Volume(turned.data, affine)
 
 
 def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:

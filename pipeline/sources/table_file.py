@@ -52,11 +52,6 @@ def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
     """Find the place of each column by the header, in any order and case."""
     header = [str(name).strip().lower() for name in cells.iloc[0]]
     wanted = ",".join(REQUIRED + OPTIONAL)
-    if len(header) == 1 and (found := next((sign for sign in ";\t|" if sign in header[0]), None)):
-        shown = {"\t": "tabs"}.get(found, repr(found))
-        raise TableError(
-            "row 1", f"columns are separated by {shown}, not by commas", "save the table with commas"
-        )
     if missing := [name for name in REQUIRED if name not in header]:
         what = (
             f"no column {', '.join(missing)}; the header has {', '.join(filter(None, header)) or 'no names'}"

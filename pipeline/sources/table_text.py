@@ -68,8 +68,15 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
     """Give the cells of the first rows as text, the header as first row.
 
     Raises:
-        TableError: rows differ in their number of fields, quotes are not closed, or there are too many rows.
+        TableError: columns are not separated by commas, rows differ in their number of fields, quotes are not closed,
+            or there are too many rows.
     """
+    header = text.lstrip().partition("\n")[0]
+    if "," not in header and (found := next((sign for sign in ";\t|" if sign in header), None)):
+        shown = {"\t": "tabs"}.get(found, repr(found))
+        raise TableError(
+            "row 1", f"columns are separated by {shown}, not by commas", "save the table with commas"
+        )
     try:
         cells = pd.read_csv(
             StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows

@@ -127,3 +127,26 @@ def test_no_preset_wastes_tokens(preset: str) -> None:
 def test_data_check_needs_a_path_and_exits_with_3_where_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, "data", "check") == 2
     assert exit_code(monkeypatch, "data", "check", "lacks.csv") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predict", "--ct", "", "--out", "o"], "option --ct is empty: is a variable of the shell not set?"),
+        (["predict", "--ct", "a", "--out="], "option --out is empty"),
+        (["data", "check", ""], "an argument is empty"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, arguments: list[str], says: str
+) -> None:
+    assert exit_code(monkeypatch, *arguments) == 2
+    assert says in caplog.text
+
+
+def test_an_empty_value_that_says_something_is_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for mirror in (["--mirror", ""], ["--mirror="]):
+        exit_code(monkeypatch, "predict", "--ct", "a", "--out", "o", "--labels", "none", *mirror)
+    assert caplog.text.count("--labels must be") == 2

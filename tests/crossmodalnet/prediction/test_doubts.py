@@ -110,8 +110,11 @@ def test_search_box_and_registration() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
     assert doubts_of_heart(FoundHeart(box, 0.5, 0.6)) == []
     assert [doubt.flag for doubt in doubts_of_heart(FoundHeart(box, 0.5, 0.59))] == [Flag.HEART_SEARCH]
-    assert doubts_of_box(box, Grid((6, 6, 6), AFFINE)) == []
-    assert doubts_of_box(box, Grid((5, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
+    assert doubts_of_box(box, 0.0, Grid((6, 6, 6), AFFINE)) == []
+    assert doubts_of_box(box, 0.0, Grid((5, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
+    assert doubts_of_box(box, 2.5, Grid((6, 6, 6), AFFINE))[0].says.startswith("the heart box is 5 mm longer")
+    (small,) = doubts_of_box(Box((0.0, 0.0, 0.0), (30.0, 0.1, 30.0)), 5.0, Grid((6, 6, 6), AFFINE))
+    assert small == Doubt(Flag.BOX, "the heart box is 30 x 0.1 x 30 mm: no heart is that small")
     assert doubts_of_registration(Quality(0.1, 0.2, 0.0, 3.0)) == []
     no_more_alike, folded, inverse, view = doubts_of_registration(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
     assert {no_more_alike.flag, folded.flag, inverse.flag, view.flag} == {Flag.REGISTRATION}

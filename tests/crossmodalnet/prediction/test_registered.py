@@ -79,10 +79,11 @@ def test_a_pair_stored_along_other_axes_is_registered_the_same(
     ct, _ = scan("ct", centred(6.5))
     mr, mr_label = scan("mr", centred(6.5), shift_mm=(10, -5, 5), scale=0.95)
     moved: list[tuple[Volume, Volume]] = []
-    for of_ct, of_mr in (("ASL", "LPS"), ("IRP", "SAL")):
+    # A header in single precision puts the scan elsewhere by some 1e-5 mm.
+    for of_ct, of_mr, off_mm in (("ASL", "LPS", 0.0), ("IRP", "SAL", 1e-5)):
         folder = tmp_path / of_ct
         folder.mkdir()
-        here, there = _stored(ct, of_ct), _stored(mr, of_mr)
+        here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
         work = RegisterWork(here, there, settings, folder)
         found = run_alone(register_scans, work, environment={"ANTS_RANDOM_SEED": "1"})
         labels = bring_labels(_stored(mr_label, of_mr), here.grid, found.transform, settings)
@@ -108,10 +109,12 @@ def test_a_transform_brings_the_same_to_a_grid_along_other_axes(transform: Trans
         np.testing.assert_array_equal(found.data, expected.data)
 
 
-def _stored(volume: Volume, codes: str) -> Volume:
-    """Store a volume along other axes, each voxel where it was."""
+def _stored(volume: Volume, codes: str, off_mm: float = 0.0) -> Volume:
+    """Store a volume along other axes, each voxel where it was, or a little off."""
     turned = reoriented(volume, Grid((1, 1, 1), inv_ornt_aff(axcodes2ornt(codes), (1, 1, 1))))
-    return Volume(np.ascontiguousarray(turned.data), turned.affine)
+    affine = turned.affine.copy()
+    affine[:3, 3] += off_mm
+    return Volume(np.ascontiguousarray(turned.data), affine)
 
 
 def _turned_as(volume: Volume, like: Volume, grid_of: Volume) -> Volume:

@@ -210,6 +210,7 @@ def test_a_folder_of_dicom_is_known_by_its_files(tmp_path: Path) -> None:
     [
         ("name,ct\na,b\n", "needs the columns patient"),
         ("patient,age\na,b\n", "needs the columns patient"),
+        ("\ufeffpatient;ct;mr\r\na;x,1;y\r\n", "row 1: columns are separated by ';', not by commas: save"),
         ("patient,ct\n", "has no rows"),
         ("patient,ct\na,x\nA,y\n", "row 3: patient A a second time"),
         ("patient,ct\n../a,x\n", "row 2: '../a' is no name for a folder"),
