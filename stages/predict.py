@@ -59,7 +59,7 @@ def main(
 ) -> None:
     """Segment a patient's CT and MR, or one of them where the model was trained for that.
 
-    Writes label maps on the scans' own grids, volumes.csv, preview.png and run.json. Research software, not a medical
+    Writes label maps on the scans' own grids, volumes.csv, pictures and run.json. Research software, not a medical
     device.
     """
     import json as encoder

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 import crossmodalnet
+from crossmodalnet.cropping.heart_box import box_of
 from crossmodalnet.formats.dicom import series_files
 from crossmodalnet.imaging.codes import CODE_SETS
 from crossmodalnet.imaging.nifti import write_codes
@@ -36,9 +37,11 @@ NOTE = "Research software, not a medical device: not for diagnosis or treatment.
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
+# Of a pair: its label map there is no better than the registration, so it has to be looked at.
+PREVIEW_MR = "preview_mr.png"
 VIEWER = "preview.html"
 OUTPUTS = {
-    RUN, VOLUMES, PREVIEW, VIEWER,
+    RUN, VOLUMES, PREVIEW, PREVIEW_MR, VIEWER,
     *(f"labels_{modality.value}{suffix}" for modality in Modality for suffix in (".nii.gz", ".dcm")),
 }  # fmt: skip
 
@@ -52,7 +55,7 @@ def write_prediction(
     at: PatientScans,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write label maps, volumes, a picture and the run's record into a folder, which is replaced.
+    """Write label maps, volumes, pictures and the run's record into a folder, which is replaced.
 
     Args:
         folder: folder to write; may hold an earlier prediction and nothing else.
@@ -84,6 +87,9 @@ def write_prediction(
             volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
             modality, image, labels = _shown(maps)
             preview(image, labels, modality, found.box).save(new / PREVIEW)
+            if modality is Modality.CT and found.mr and found.mr_labels and found.mr_labels.data.any():
+                box = box_of(found.mr_labels)
+                preview(found.mr, found.mr_labels, Modality.MR, box).save(new / PREVIEW_MR)
             title = f"{origin.scans.name}: {modality.name}"
             page = viewer_page(image, labels, modality, found.box, title=title, note=NOTE)
             (new / VIEWER).write_text(page, "utf-8")
@@ -191,7 +197,7 @@ def _write_labels(path: Path, labels: Volume, codes: str) -> None:
 def _shown(
     maps: Mapping[Modality, tuple[Volume | None, Volume | None]],
 ) -> tuple[Modality, Volume, Volume]:
-    """The scan that the picture is of: the CT where there is one, whose world the box is in."""
+    """The scan that the page is of: the CT where there is one, whose world the box is in."""
     for modality, (image, labels) in maps.items():
         if image is not None and labels is not None:
             return modality, image, labels

@@ -138,15 +138,15 @@ def test_data_check_needs_a_path_and_exits_with_3_where_nothing_is(monkeypatch: 
     ],
 )
 def test_an_empty_argument_is_not_the_current_folder(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, arguments: list[str], says: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     assert exit_code(monkeypatch, *arguments) == 2
-    assert says in caplog.text
+    assert says in capsys.readouterr().err
 
 
 def test_an_empty_value_that_says_something_is_taken(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for mirror in (["--mirror", ""], ["--mirror="]):
         exit_code(monkeypatch, "predict", "--ct", "a", "--out", "o", "--labels", "none", *mirror)
-    assert caplog.text.count("--labels must be") == 2
+    assert capsys.readouterr().err.count("--labels must be") == 2

@@ -73,6 +73,21 @@ def test_volumes_are_millilitres_and_the_mass_is_the_myocardium_s(tmp_path: Path
     assert table["mass_g"].notna().sum() == 1
 
 
+@pytest.mark.parametrize("shows_heart", [True, False])
+def test_a_pair_has_a_picture_of_the_mr_too(tmp_path: Path, shows_heart: bool) -> None:
+    """Where the MR shows nothing of the heart there is nothing to draw."""
+    values = np.zeros((24, 24, 20), np.uint8)
+    values[8:14, 8:14, 8:14] = 2 * shows_heart
+    far = np.diag([2.0, 2.0, 2.0, 1.0]) + np.array([[0, 0, 0, 500.0]] + [[0.0] * 4] * 3)
+    image = Volume(np.random.default_rng(0).uniform(0, 300, values.shape).astype(np.float32), far)
+    write(tmp_path / "out", mr=image, mr_labels=Volume(values, far))
+    assert (tmp_path / "out/preview_mr.png").exists() == shows_heart
+    if shows_heart:
+        with Image.open(tmp_path / "out/preview_mr.png") as picture:
+            blue = (np.asarray(picture, int) * (-1, -1, 2)).sum(axis=-1) > 60  # of the right ventricle
+        assert blue.sum() > 1000
+
+
 def test_index_codes_and_the_mr_grid(tmp_path: Path) -> None:
     mr_labels = Volume(np.full((9, 9, 9), 7, np.uint8), np.eye(4))
     image = Volume(np.ones((9, 9, 9), np.float32), np.eye(4))
