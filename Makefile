@@ -22,7 +22,7 @@ check: $(STAMP)  ## format, lint, types, tests
 	$(BIN)/dvc repro --dry --allow-missing | awk '!/change, skipping/; /up to date/ {ok = 1} END {exit !ok}'  # or names what dvc.lock lacks
 	$(TESTS)
 
-stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, large inputs; an hour on two cores
+stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, large inputs; up to two hours
 	$(TESTS) -m stress
 
 # Without what trains, registers, audits or draws the whole page, the networks and the real pipeline.

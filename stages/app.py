@@ -86,8 +86,9 @@ def _check_none_empty(arguments: Sequence[str]) -> None:
         UsageError: an argument is empty where it cannot be meant.
     """
     for before, argument in pairwise(["", *arguments]):
-        name, sign, value = argument.partition("=")
-        option = name if sign and name.startswith("--") else before
-        if not (value if sign and name.startswith("--") else argument) and option not in MAY_BE_EMPTY:
+        option, sign, value = argument.partition("=")
+        if not (sign and option.startswith("--")):
+            option, value = before, argument
+        if not value and option not in MAY_BE_EMPTY:
             what = f"option {option}" if option.startswith("--") else "an argument"
             raise UsageError(f"{what} is empty: is a variable of the shell not set?")
