@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check stress format picture install constraints
+.PHONY: repro test quick check slow stress format picture install constraints
 
 repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 	$(BIN)/dvc repro
@@ -15,12 +15,15 @@ repro: $(STAMP)  ## rebuild everything that has changed, and say what came out
 test: $(STAMP)  ## the tests, the real pipeline in a temporary clone included
 	$(TESTS)
 
-check: $(STAMP)  ## format, lint, types, tests
+check: $(STAMP)  ## format, lint, types, the lock, and the tests that take no more than a few seconds each
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/dvc repro --dry --allow-missing | awk '!/change, skipping/; /up to date/ {ok = 1} END {exit !ok}'  # or names what dvc.lock lacks
-	$(TESTS)
+	$(TESTS) -m "not slow and not stress"
+
+slow: $(STAMP)  ## the other tests of `make test`: the real pipeline, several processes, real registrations
+	$(TESTS) -m slow
 
 stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, large inputs; up to two hours
 	$(TESTS) -m stress

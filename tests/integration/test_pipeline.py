@@ -18,6 +18,8 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from tests.integration.conftest import Clone
 
+pytestmark = pytest.mark.slow
+
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '([^']+)'", output)

@@ -70,6 +70,7 @@ def test_a_ct_alone_from_the_command_line(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

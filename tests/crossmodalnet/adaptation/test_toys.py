@@ -36,6 +36,7 @@ def test_the_source_alone_fails_and_labels_of_the_target_would_do(toy: str) -> N
     assert accuracy(toy, "target labels") > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("toy", SHIFTED)
 def test_jada_recovers_most_of_the_gap_under_label_shift(toy: str) -> None:
     assert recovered(toy, "JADA") >= 0.8

@@ -27,6 +27,7 @@ def digest(**environment: str) -> str:
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [

@@ -71,7 +71,10 @@ def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -
     assert not labels_on_mr(_labels(), MR, transform).data.any()
 
 
-@pytest.mark.parametrize("recipe", ["syn", pytest.param("fast", marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)],
+)
 def test_a_pair_stored_along_other_axes_is_registered_the_same(
     scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, recipe: Any
 ) -> None:

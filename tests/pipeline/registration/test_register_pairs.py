@@ -23,6 +23,8 @@ from pipeline.registration.params import RegisterParams
 from pipeline.registration.register_pair import read_record
 from pipeline.registration.register_pairs import COLUMNS, register_pairs, write_quality, write_registered
 
+pytestmark = pytest.mark.slow
+
 REGISTER = RegisterParams(
     working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5], initialisations=["centre_of_mass"],
     min_gain=-1.0,
@@ -103,7 +105,6 @@ def test_the_registered_folder_and_the_tables(raw: Path, first: Path) -> None:
     assert not cut.filter(like="cut_").to_numpy().any()
 
 
-@pytest.mark.slow
 def test_finished_pairs_are_reused_after_a_kill_and_nothing_changes(
     raw: Path, first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,7 +142,6 @@ def test_other_test_subjects_change_nothing_of_the_others(raw: Path, first: Path
         assert all(name.startswith(test_pair.name) for name in changed)
 
 
-@pytest.mark.slow
 def test_a_test_label_changes_label_files_only(raw: Path, first: Path, tmp_path: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
     pairs = _pairs(tmp_path / "raw")

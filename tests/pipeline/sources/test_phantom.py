@@ -58,6 +58,7 @@ def test_image_and_label_share_their_grid(cohort):
         np.testing.assert_array_equal(label.affine, image.affine)
 
 
+@pytest.mark.slow
 def test_same_bytes_on_every_run_and_others_with_another_seed(cohort, tmp_path):
     make_phantom_cohort(tmp_path / "again", PARAMS)
     assert digests(tmp_path / "again") == digests(cohort)
@@ -70,6 +71,7 @@ def test_all_are_different_people(cohort):
     assert len(set(contents.values())) == len(contents)
 
 
+@pytest.mark.slow
 def test_the_same_patients_are_told_and_have_one_heart(tmp_path: Path) -> None:
     small = {"num_labelled": 3, "num_unlabelled": 1, "ct_spacing_mm": 6.0, "mr_spacing_mm": 6.0}
     found = gather_cohort(tmp_path / "raw", DataParams(phantom=PhantomParams(**small, same_patients=True)))

@@ -89,6 +89,7 @@ def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> No
         list(found)
 
 
+@pytest.mark.slow
 def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
     """As one does that lacks the memory to say that it lives."""
     with pytest.raises(ResourceError, match="no worker process is left"):
