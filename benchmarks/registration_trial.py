@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.registration_pairs import PairPlan, make_pair
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
@@ -91,9 +92,10 @@ def _by_ants(ct: Volume, mr: Volume, kind: str, spacing_mm: float, folder: Path)
     return Transform(Path(affine), Path(warp))
 
 
-def save_pair(folder: Path, volumes: tuple[Volume, ...]) -> None:
-    """Keep CT, its labels, MR and its labels in a folder, as `run_trial` reads them."""
-    for part, volume in zip(("ct", "ct_label", "mr", "mr_label"), volumes, strict=True):
+def save_pair(pair: tuple[Path, PairPlan]) -> None:
+    """Make a pair and keep CT, its labels, MR and its labels in a folder, as `run_trial` reads them."""
+    folder, plan = pair
+    for part, volume in zip(("ct", "ct_label", "mr", "mr_label"), make_pair(plan), strict=True):
         np.savez(folder / f"{part}.npz", data=volume.data, affine=volume.affine)
 
 

@@ -50,7 +50,7 @@ def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
     Returns:
         float32 `(i, j, k)` of the grid.
     """
-    part = _near(reoriented(volume, WORLD), grid)
+    part = _near(volume, grid)
     return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)
 
 
@@ -64,7 +64,7 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
     Returns:
         uint8 `(i, j, k)` of the grid; background outside the field of view.
     """
-    part = _near(reoriented(labels, WORLD), grid)
+    part = _near(labels, grid)
     best = np.full(grid.shape, -1.0, np.float32)
     winner = np.zeros(grid.shape, np.uint8)
     for index in np.union1d([0], np.unique(part.data)):
@@ -102,7 +102,7 @@ def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
         return volume
     # ITK leaves out the last voxels where they do not fill a bin.
     missing = [(0, -n % num) for n, num in zip(volume.data.shape, bins.tolist(), strict=True)]
-    padded = np.pad(volume.data.astype(np.float32), missing, mode="edge")
+    padded = np.pad(volume.data, missing, mode="edge").astype(np.float32, copy=False)
     # The order of ITK's axes is the other way about. What is not contiguous it copies voxel by voxel, in seconds.
     image = sitk.GetImageFromArray(np.ascontiguousarray(padded))
     binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins[::-1].tolist()))
@@ -113,10 +113,11 @@ def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
 
 
 def _near(volume: Volume, grid: Grid) -> Volume:
-    """Cut a volume down to what samples on `grid` can see, a margin of two voxels of either grid, from a bin's start.
+    """Turn a volume to the world's axes and cut it down to what samples on `grid` can see, from a bin's start.
 
-    So a sample does not depend on how much of the grid is asked for.
+    A margin of two voxels of either grid is left, so a sample does not depend on how much of the grid is asked for.
     """
+    volume = reoriented(volume, WORLD)
     corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
     indices = volume.grid.to_index(grid.to_world(corners))
     bins = _bins(volume.grid, min(grid.spacing_mm))
