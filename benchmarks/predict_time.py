@@ -63,7 +63,7 @@ def measure(predictor: Predictor, ct: Volume, mr: Volume) -> dict[str, float]:
     scans = PatientScans("benchmark", Path("ct.nii.gz"), Path("mr.nii.gz"))
     with TemporaryDirectory() as folder:
         origin = origin_of(scans, "", codes="mmwhs", box=None)
-        write_prediction(Path(folder) / "out", found, predictor.cards, origin=origin, at=scans, seconds=0.0)
+        write_prediction(Path(folder), found, predictor.cards, origin=origin, at=scans, seconds=0.0)
     marks.append(("end", cpu_seconds()))
     return {step: after - before for (step, before), (_, after) in pairwise(marks)}
 

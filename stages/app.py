@@ -1,9 +1,12 @@
 """The `crossmodalnet` console command: the stages, and what helps around them."""
 
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
+from types import FrameType
 
 import typer
 
@@ -39,6 +42,8 @@ from stages import (
 STAGES = "Stages of the pipeline (run by `dvc repro`)"
 USE = "New patients"
 TOOLS = "Tools"
+# Exit codes of a program that a signal has ended, as shells have them.
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 # Options whose empty value says something.
 MAY_BE_EMPTY = ("--mirror",)
 
@@ -66,9 +71,14 @@ def main() -> None:
     """Run the command line; an error of the pipeline becomes a message and its exit code."""
     setup_logging()
     try:
-        _check_none_empty(sys.argv[1:])
-        remove_stale()
-        app()
+        with _ending_on_sigterm():
+            _check_none_empty(sys.argv[1:])
+            remove_stale()
+            app()
+    except SystemExit as end:
+        if end.code in INTERRUPTED:
+            logging.getLogger("stages").error("interrupted: nothing half-written is left")
+        raise
     except PipelineError as error:
         logging.getLogger("stages").error("error: %s", error)
         sys.exit(error.exit_code)
@@ -77,6 +87,20 @@ def main() -> None:
             raise
         logging.getLogger("stages").error("error: %s", lacking)
         sys.exit(ResourceError.exit_code)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which schedulers and `timeout` send, end the program as Ctrl-C does: it tidies up on the way."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_none_empty(arguments: Sequence[str]) -> None:

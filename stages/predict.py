@@ -1,6 +1,7 @@
 """`crossmodalnet predict`: segment a new patient."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,7 @@ def main(
     import json as encoder
 
     from crossmodalnet.imaging.codes import CODE_SETS
-    from pipeline.common.errors import UsageError
+    from pipeline.common.errors import ResourceError, UsageError
     from pipeline.models.devices import find_device
     from pipeline.prediction.cohort import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
@@ -79,7 +80,12 @@ def main(
         raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort stands in place of --ct, --mr, --series and --box")
+    if cohort is not None and json:
+        raise UsageError(
+            "--json prints the record of one patient; with --cohort each folder has its run.json"
+        )
     heart = read_box(box) if box is not None else None
+    out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is refused)
     patients = (
         [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
     )
@@ -97,4 +103,9 @@ def main(
     origin = origin_of(patients[0], digest_models(models), codes=labels, box=heart, mirror=mirror)
     record = predict_patient(predictor, origin, out)
     if json:
-        typer.echo(encoder.dumps(record, indent=2))
+        try:
+            typer.echo(encoder.dumps(record, indent=2))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ResourceError(f"run.json cannot be printed ({error}); it lies in {out}") from error

@@ -1,5 +1,6 @@
 """Where the voxels of a file lie: what contradicts itself in a header, and sheared grids."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import nibabel as nib
@@ -10,8 +11,24 @@ from crossmodalnet.imaging.volume import Grid
 
 MAX_SPACING_MM = 20.0
 MIN_SPACING_MM = 1e-2
+# A scan that holds a heart is as long as that of a newborn; none is longer than a patient.
+SMALLEST_HEART_MM = 30.0
+LARGEST_PATIENT_MM = 2200.0
 # Codes of `xyzt_units` for space; 0 is unknown, and taken for mm as by everyone.
 _MM_PER_UNIT = {1: ("metres", 1000.0), 3: ("micrometres", 1e-3)}
+
+
+def odd_extent(shape: Sequence[int], spacing_mm: Sequence[float]) -> str | None:
+    """Say whether a scan is smaller than any heart or larger than any patient, as by a wrong unit of its spacings.
+
+    >>> odd_extent((512, 512, 300), (0.0005, 0.0005, 0.001))
+    'is 0.256 x 0.256 x 0.3 mm, smaller than any heart'
+    """
+    extents = [num * spacing for num, spacing in zip(shape, spacing_mm, strict=True)]
+    listed = f"is {' x '.join(f'{extent:.3g}' for extent in extents)} mm"
+    if min(extents) < SMALLEST_HEART_MM:
+        return f"{listed}, smaller than any heart"
+    return f"{listed}, larger than any patient" if max(extents) > LARGEST_PATIENT_MM else None
 
 
 def right_angled(grid: Grid) -> Grid:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from crossmodalnet.cropping.heart_box import Box, FoundHeart, overflow_mm
-from crossmodalnet.imaging.geometry import is_sheared, shear_degrees
+from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -17,8 +17,6 @@ from crossmodalnet.registration.quality import Quality
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 AGREEMENT = 0.6
-# Edge of a heart box, mm; hearts of the newborn are longer.
-SMALLEST_HEART_MM = 30.0
 # Share of a structure's voxels that lie apart from its largest piece.
 PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: 0.92 and more in the phantom's test subjects, 0.69 to 0.87 in noise.
@@ -29,6 +27,10 @@ PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
     "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
     "AO": (3, 500), "PA": (3, 400),
 }  # fmt: skip
+# How many times larger a structure may be in one scan than in the other: it fills and empties, but not by more.
+VOLUME_RATIO = 3.0
+# An image has at least hundreds of grey levels, a label map or a mask has a few.
+FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 
 
 class Flag(StrEnum):
@@ -64,6 +66,10 @@ class Doubt:
 def doubts_of_scan(volume: Volume, modality: Modality) -> list[Doubt]:
     """Say what makes an image look unlike its modality, or its voxels unlike a right-angled grid."""
     found = []
+    sampled = volume.data.reshape(-1, order="A")[:: max(1, volume.data.size // LEVEL_SAMPLES)]
+    if (num := len(np.unique(sampled))) <= FEWEST_LEVELS:
+        says = f"{modality.name} has {num} grey levels: is it a scan, or a label map or a mask?"
+        found.append(Doubt(Flag.INTENSITIES, says))
     if odd := unlike_modality(float(volume.data.min()), float(volume.data.max()), modality):
         found.append(Doubt(Flag.INTENSITIES, ": ".join(odd)))
     if is_sheared(volume.grid):
@@ -141,35 +147,76 @@ def doubts_of_labels(
     before, after = (
         np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1) for labels in (raw, cleaned)
     )
-    millilitre = abs(float(np.linalg.det(raw.affine[:3, :3]))) / 1000
-    missing, pieces, odd, unsure = [], [], [], []
+    pieces, unsure = [], []
     for structure in STRUCTURES:
         name, count = structure.name, int(before[structure.index])
         if not count:
-            missing.append(name)
             continue
         if (share := 1 - after[structure.index] / count) > PIECES_SHARE:
             pieces.append(f"{name} ({share:.0%} of it elsewhere)")
-        low, high = PLAUSIBLE_ML[structure.abbreviation]
-        if not low <= (volume := after[structure.index] * millilitre) <= high:
-            odd.append(f"{name} ({volume:.1f} mL)")
         if (mean := confidence[structure.abbreviation]) < CONFIDENCE:
             unsure.append(f"{name} ({mean:.2f})")
-    cut = [structure.name for structure in STRUCTURES if structure.index in _at_edge(cleaned, depth_mm)]
-    rows = (
-        (Flag.MISSING, "not found", missing),
+    return _doubts(
+        (Flag.MISSING, "not found", _missing(_millilitres(raw))),
         (Flag.PIECES, "in pieces", pieces),
-        (Flag.CUT, "reaching the edge of the scan, so perhaps cut", cut),
-        (Flag.VOLUME, "of a volume that no heart of an adult has", odd),
+        (Flag.CUT, "reaching the edge of the scan, so perhaps cut", _at_edge(cleaned, depth_mm)),
+        (Flag.VOLUME, "of a volume that no heart of an adult has", _implausible(_millilitres(cleaned))),
         (Flag.CONFIDENCE, "found with a low mean probability", unsure),
     )
+
+
+def doubts_of_mr_labels(mr: Volume, ct: Volume, depth_mm: float) -> list[Doubt]:
+    """Say what is doubtful of a label map that went back from the CT to the MR: it is no better than the registration.
+
+    Args:
+        mr: class indices on the MR's grid.
+        ct: class indices on the CT's grid.
+        depth_mm: how near to the edge of the scan counts as its edge.
+    """
+    here, there = _millilitres(mr), _millilitres(ct)
+    unlike = [
+        f"{name} ({volume:.1f} mL in the MR, {there[name]:.1f} in the CT)"
+        for name, volume in here.items()
+        if volume and there[name] and not 1 / VOLUME_RATIO <= volume / there[name] <= VOLUME_RATIO
+    ]
+    missing = [name for name in _missing(here) if there[name]]
+    return _doubts(
+        (Flag.MISSING, "not in the MR, though in the CT", missing),
+        (Flag.CUT, "reaching the edge of the MR, so perhaps cut", _at_edge(mr, depth_mm)),
+        (Flag.VOLUME, "in the MR of a volume that no heart of an adult has", _implausible(here)),
+        (Flag.REGISTRATION, "registration: volumes in MR and CT are too far apart", unlike),
+    )
+
+
+def _doubts(*rows: tuple[Flag, str, Sequence[str]]) -> list[Doubt]:
     return [Doubt(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
 
 
-def _at_edge(labels: Volume, depth_mm: float) -> set[int]:
+def _millilitres(labels: Volume) -> dict[str, float]:
+    """Volume of each structure in mL, by its name."""
+    counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
+    millilitre = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    return {structure.name: float(counts[structure.index]) * millilitre for structure in STRUCTURES}
+
+
+def _missing(volumes_ml: Mapping[str, float]) -> list[str]:
+    return [name for name, volume in volumes_ml.items() if not volume]
+
+
+def _implausible(volumes_ml: Mapping[str, float]) -> list[str]:
+    limits = {structure.name: PLAUSIBLE_ML[structure.abbreviation] for structure in STRUCTURES}
+    return [
+        f"{name} ({volume:.1f} mL)"
+        for name, volume in volumes_ml.items()
+        if volume and not limits[name][0] <= volume <= limits[name][1]
+    ]
+
+
+def _at_edge(labels: Volume, depth_mm: float) -> list[str]:
+    """Names of the structures that reach the edge of the scan."""
     found: set[int] = set()
     for axis, spacing in enumerate(labels.spacing_mm):
         depth = math.ceil(depth_mm / spacing)
         slabs = np.moveaxis(labels.data, axis, 0)
         found |= {int(index) for slab in (slabs[:depth], slabs[-depth:]) for index in np.unique(slab)}
-    return found
+    return [structure.name for structure in STRUCTURES if structure.index in found]

@@ -28,6 +28,7 @@ from crossmodalnet.prediction.doubts import (
     doubts_of_header,
     doubts_of_heart,
     doubts_of_labels,
+    doubts_of_mr_labels,
     doubts_of_registration,
     doubts_of_scan,
     doubts_of_windows,
@@ -114,8 +115,8 @@ class Predictor:
 
         Raises:
             FileNotFoundError: a file of a model is missing.
-            ValueError: a file is damaged or of another version, or the models prepare scans in different ways; names
-                it.
+            ValueError: a file is damaged or of another version, one model is given twice, or the models prepare scans
+                in different ways; names it.
         """
         if not models:
             raise ValueError("models must name at least one model, got none")
@@ -125,6 +126,9 @@ class Predictor:
             recipes = [read_recipe(folder) for folder in folders]
             has_atlases = (folders[0] / ATLASES).exists()
             atlases = load_atlases(folders[0] / ATLASES) if has_atlases else []
+        for number, model in enumerate(loaded):
+            if (twin := [one.card for one in loaded].index(model.card)) < number:
+                raise ValueError(f"{models[number]} is the same model as {models[twin]}: give each one once")
         first = cls(loaded[:1], recipes[0])
         for name, model, recipe in zip(models[1:], loaded[1:], recipes[1:], strict=True):
             # Other folds have other atlases, whose likeness is another.
@@ -230,6 +234,7 @@ class Predictor:
                 straight = resample(labels, ct_volume.grid, "nearest")
                 moved = labels_on_mr(straight, mr_volume.grid, registered.transform)
                 mr_labels = resample(moved, mr_own.grid, "nearest")
+                doubts += doubts_of_mr_labels(mr_labels, labels, self._recipe.spacing_mm)
         return Prediction(
             ct=ct_own,
             mr=mr_own,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossmodalnet.formats.itk_image import from_itk
 from crossmodalnet.formats.read import read_scan
-from crossmodalnet.imaging.geometry import MAX_SPACING_MM
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM, odd_extent
 from crossmodalnet.imaging.inspect import MIN_AXES_VOLUME
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage
@@ -88,6 +88,8 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
     _check_places(affine, pixdim_mm)
+    if odd := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
+        raise ValueError(f"{odd}: are its spacings in mm?")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         data = data.astype(np.float32)
     if not np.isfinite(data).all():

@@ -73,14 +73,18 @@ def _answer() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # Libraries in C++ write to stdout as they please: what they write goes to stderr.
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
         function, task = pickle.load(sys.stdin.buffer)  # noqa: S301 (what the process that started this one wrote)
         try:
             answer = True, function(task)
         except Exception as error:
             answer = False, error
         pickle.dump(answer, out, protocol=5)
+        out.flush()
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError):  # who asked is gone: there is nobody to tell
+        os._exit(1)
     # Who asked has what it waits for; taking PyTorch and MONAI down piece by piece would keep it a second or two.
     sys.stderr.flush()
     os._exit(0)

@@ -25,6 +25,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     partial = target.parent / f".{target.name}.partial"
     with _held(partial, target):
         try:
+            _put_back(partial, target)
             for left in ("new", "old"):
                 shutil.rmtree(partial / left, ignore_errors=True)
             (partial / "new").mkdir()
@@ -34,7 +35,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 target.rename(partial / "old")
             (partial / "new").rename(target)
         finally:
+            _put_back(partial, target)
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_back(partial: Path, target: Path) -> None:
+    """Undo a replacement that was interrupted between its two renames."""
+    if (partial / "old").exists() and not target.exists():
+        (partial / "old").rename(target)
 
 
 @contextmanager

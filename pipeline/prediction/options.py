@@ -16,6 +16,8 @@ def read_box(text: str) -> Box:
         a, b, c, x, y, z = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise UsageError(f"--box must be six numbers in mm, got {text!r}") from error
-    if not all(math.isfinite(v) for v in (a, b, c, x, y, z)) or not (a < x and b < y and c < z):
+    if not all(math.isfinite(v) for v in (a, b, c, x, y, z)):
+        raise UsageError(f"--box must be six finite numbers in mm, got {text!r}")
+    if not (a < x and b < y and c < z):
         raise UsageError(f"--box must be the lowest and then the highest corner in mm, got {text!r}")
     return Box((a, b, c), (x, y, z))

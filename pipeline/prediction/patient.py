@@ -15,7 +15,7 @@ from pipeline.common.errors import DataError, ResourceError, UsageError
 from pipeline.models.devices import find_device
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.prediction.unzipped import unzipped
-from pipeline.prediction.write import check_target, write_prediction
+from pipeline.prediction.write import prediction_folder, write_prediction
 
 DEVICES = ("auto", "cpu", "cuda")
 logger = logging.getLogger(__name__)
@@ -67,7 +67,6 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
     scans = origin.scans
     if not scans.paths:
         raise UsageError("give --ct, --mr or both")
-    check_target(out)
     if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
         raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
     start = time.monotonic()
@@ -85,7 +84,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
             estimated = True
         logger.info("%s: %s (%.0f s, about %s left)", scans.name, step, spent, time_in_words(left_s))
 
-    with unzipped(scans) as at:
+    with prediction_folder(out) as folder, unzipped(scans) as at:
         try:
             found = predictor(ct=at.ct, mr=at.mr, box=origin.box, progress=tell, series=at.series)
         except (ValueError, RuntimeError) as error:
@@ -104,7 +103,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
             raise ResourceError(f"{scans.name}: {error}{remedy}") from error
         tell("writing", None)
         seconds = time.monotonic() - start
-        record = write_prediction(out, found, predictor.cards, origin=origin, at=at, seconds=seconds)
+        record = write_prediction(folder, found, predictor.cards, origin=origin, at=at, seconds=seconds)
     for doubt in found.doubts:
         logger.warning("%s: look at this: %s", scans.name, doubt.says)
     logger.info("%s: written to %s (%.0f s)", scans.name, out, time.monotonic() - start)

@@ -3,11 +3,11 @@
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,33 @@ OUTPUTS = {
 }  # fmt: skip
 
 
+@contextmanager
+def prediction_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder for a prediction; it becomes `target` when the block ends well, which no other run can use.
+
+    Args:
+        target: folder to write; may hold an earlier prediction and nothing else.
+
+    Raises:
+        UsageError: the target holds something else, is a file, or is the folder that this runs in.
+        ResourceError: it cannot be written, or another run is writing it.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise UsageError(f"{target} is no folder: choose another --out")
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise UsageError(f"{target} is where this runs, and would be replaced: choose another --out")
+    found = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    if others := sorted(found - OUTPUTS):
+        raise UsageError(
+            f"{target} holds other files and would be replaced ({others[0]}): choose another --out"
+        )
+    try:
+        with whole_folder(target) as new:
+            yield new
+    except OSError as error:
+        raise ResourceError(f"{target} cannot be written ({error}): choose another --out") from error
+
+
 def write_prediction(
     folder: Path,
     found: Prediction,
@@ -55,10 +82,10 @@ def write_prediction(
     at: PatientScans,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write label maps, volumes, pictures and the run's record into a folder, which is replaced.
+    """Write label maps, volumes, pictures and the run's record into a folder.
 
     Args:
-        folder: folder to write; may hold an earlier prediction and nothing else.
+        folder: folder to write into, as `prediction_folder` gives it.
         found: what was found.
         cards: cards of the models.
         origin: what it is made from.
@@ -69,57 +96,29 @@ def write_prediction(
         The record, as run.json holds it.
 
     Raises:
-        UsageError: the folder holds something else.
-        ResourceError: it cannot be written.
+        OSError: the folder cannot be written.
     """
-    check_target(folder)
     maps = {
         Modality.CT: (found.ct, found.ct_labels),
         Modality.MR: (found.mr, found.mr_labels),
     }
-    try:
-        with whole_folder(folder) as new:
-            for modality, (_, labels) in maps.items():
-                if labels is not None:
-                    _write_labels(new / f"labels_{modality.value}.nii.gz", labels, origin.codes)
-                    _write_seg(new / f"labels_{modality.value}.dcm", labels, modality, cards, origin, at)
-            volumes = volume_table(found)
-            volumes.to_csv(new / VOLUMES, index=False, float_format="%.3f")
-            modality, image, labels = _shown(maps)
-            preview(image, labels, modality, found.box).save(new / PREVIEW)
-            if modality is Modality.CT and found.mr and found.mr_labels and found.mr_labels.data.any():
-                box = box_of(found.mr_labels)
-                preview(found.mr, found.mr_labels, Modality.MR, box).save(new / PREVIEW_MR)
-            title = f"{origin.scans.name}: {modality.name}"
-            page = viewer_page(image, labels, modality, found.box, title=title, note=NOTE)
-            (new / VIEWER).write_text(page, "utf-8")
-            record = _record(found, cards, origin, seconds, volumes)
-            write_json(new / RUN, record)
-    except OSError as error:
-        raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
+    for modality, (_, labels) in maps.items():
+        if labels is not None:
+            _write_labels(folder / f"labels_{modality.value}.nii.gz", labels, origin.codes)
+            _write_seg(folder / f"labels_{modality.value}.dcm", labels, modality, cards, origin, at)
+    volumes = volume_table(found)
+    volumes.to_csv(folder / VOLUMES, index=False, float_format="%.3f")
+    modality, image, labels = _shown(maps)
+    preview(image, labels, modality, found.box).save(folder / PREVIEW)
+    if modality is Modality.CT and found.mr and found.mr_labels and found.mr_labels.data.any():
+        box = box_of(found.mr_labels)
+        preview(found.mr, found.mr_labels, Modality.MR, box).save(folder / PREVIEW_MR)
+    title = f"{origin.scans.name}: {modality.name}"
+    page = viewer_page(image, labels, modality, found.box, title=title, note=NOTE)
+    (folder / VIEWER).write_text(page, "utf-8")
+    record = _record(found, cards, origin, seconds, volumes)
+    write_json(folder / RUN, record)
     return record
-
-
-def check_target(folder: Path) -> None:
-    """Refuse what cannot be written, and to replace what is not an earlier prediction.
-
-    Raises:
-        UsageError: the folder holds something else, or is a file.
-        ResourceError: nothing can be written beside it.
-    """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UsageError(f"{folder} is no folder: choose another --out")
-    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if others := sorted(found - OUTPUTS):
-        raise UsageError(
-            f"{folder} holds other files and would be replaced ({others[0]}): choose another --out"
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder.parent):
-            pass
-    except OSError as error:
-        raise ResourceError(f"{folder} cannot be written ({error}): choose another --out") from error
 
 
 def is_done(folder: Path, origin: Origin) -> bool:

@@ -1,5 +1,6 @@
 """The console around the stages: params, doctor, errors and exit codes."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import doctor
+from pipeline.common.outputs import whole_folder
 from pipeline.schema import presets
 from pipeline.schema.render import render
 from pipeline.schema.schema import Params
@@ -150,3 +152,23 @@ def test_an_empty_value_that_says_something_is_taken(
     for mirror in (["--mirror", ""], ["--mirror="]):
         exit_code(monkeypatch, "predict", "--ct", "a", "--out", "o", "--labels", "none", *mirror)
     assert capsys.readouterr().err.count("--labels must be") == 2
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sent: int, code: int
+) -> None:
+    """Schedulers and `timeout` send SIGTERM, and then what is being written shall be removed as after Ctrl-C."""
+
+    def killed(models: object) -> None:
+        with whole_folder(tmp_path / "out") as new:
+            (new / "half").touch()
+            signal.raise_signal(sent)
+
+    monkeypatch.setattr("pipeline.prediction.origin.digest_models", killed)
+    monkeypatch.setattr("pipeline.prediction.patient.load_predictor", lambda *_: None)
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code(monkeypatch, "predict", "--ct", "a", "--out", "o") == code
+    assert capsys.readouterr().err.endswith("interrupted: nothing half-written is left\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert signal.getsignal(signal.SIGTERM) is before

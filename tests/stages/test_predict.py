@@ -86,7 +86,11 @@ def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
         ((), 2, "give --ct, --mr or both"),
         (("--ct", "CT", "--labels", "roman"), 2, "--labels must be mmwhs or index or totalsegmentator"),
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
+        (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be six finite numbers"),
+        (("--ct", "CT", "--box", "1 0 0 0 1 1"), 2, "--box must be the lowest and then the highest corner"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort stands in place of"),
+        (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
+        (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
         (
             ("--ct", "CT", "--mirror", "left"),
@@ -105,7 +109,7 @@ def test_mistakes_say_what_is_wrong(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...], code: int, says: str,
 ) -> None:  # fmt: skip
-    given = [argument.replace("CT", str(ct)) for argument in arguments]
+    given = [argument.replace("CT", str(ct)).replace("MODEL", str(model)) for argument in arguments]
     defaults = {"--model": model, "--out": ct.parent / "out"}
     more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
     assert leave(monkeypatch, "predict", *given, *more) == code

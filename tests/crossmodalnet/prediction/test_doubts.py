@@ -14,6 +14,7 @@ from crossmodalnet.prediction.doubts import (
     doubts_of_box,
     doubts_of_heart,
     doubts_of_labels,
+    doubts_of_mr_labels,
     doubts_of_registration,
     doubts_of_scan,
     doubts_of_windows,
@@ -79,19 +80,23 @@ def test_low_probability() -> None:
     ]
 
 
+def grey(low: float) -> np.ndarray:
+    """Values from `low` on, as many as there are voxels."""
+    return np.linspace(low, low + 200, 8**3, dtype=np.float32).reshape(8, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("low", "modality", "flags"),
     [(-1000, Modality.CT, 0), (0, Modality.CT, 1), (0, Modality.MR, 0), (-1000, Modality.MR, 1)],
 )
 def test_intensities(low: float, modality: Modality, flags: int) -> None:
-    volume = Volume(np.full((2, 2, 2), low, np.float32), AFFINE)
+    volume = Volume(grey(low), AFFINE)
     assert [doubt.flag for doubt in doubts_of_scan(volume, modality)] == flags * [Flag.INTENSITIES]
 
 
 @pytest.mark.parametrize(("low", "modality"), [(0, Modality.CT), (-1000, Modality.MR)])
 def test_a_patient_is_judged_as_a_cohort_is(tmp_path: Path, low: int, modality: Modality) -> None:
-    data = np.full((4, 4, 4), low, np.float32)
-    data[2:] += 200
+    data = grey(low)
     nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "a.nii.gz")
     [problem] = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).problems
     [doubt] = doubts_of_scan(Volume(data, AFFINE), modality)
@@ -101,9 +106,40 @@ def test_a_patient_is_judged_as_a_cohort_is(tmp_path: Path, low: int, modality: 
 def test_axes_that_are_not_at_right_angles() -> None:
     affine = AFFINE.copy()
     affine[1, 2] = 1.0
-    (doubt,) = doubts_of_scan(Volume(np.full((8, 8, 8), -999, np.float32), affine), Modality.CT)
+    (doubt,) = doubts_of_scan(Volume(grey(-999), affine), Modality.CT)
     assert doubt.flag == Flag.AXES
     assert "CT has axes that are not at right angles, 11.3 degrees off" in doubt.says
+
+
+@pytest.mark.parametrize(("levels", "flags"), [(2, 1), (8, 1), (300, 0)])
+def test_a_label_map_or_a_mask_is_no_scan(levels: int, flags: int) -> None:
+    values = np.random.default_rng(0).integers(0, levels, (80, 80, 60)).astype(np.float32)
+    found = doubts_of_scan(Volume(values, AFFINE), Modality.MR)
+    assert [doubt.says for doubt in found] == flags * [
+        f"MR has {levels} grey levels: is it a scan, or a label map or a mask?"
+    ]
+
+
+def of_mr(mr: np.ndarray, ct: np.ndarray | None = None) -> list[Doubt]:
+    return doubts_of_mr_labels(Volume(mr, AFFINE), Volume(heart() if ct is None else ct, AFFINE), 5.0)
+
+
+def test_the_label_map_of_the_mr_is_judged_too() -> None:
+    assert of_mr(heart()) == []
+    lost, small, cut = heart(), heart(), heart()[:, 5:]
+    lost[lost == 3] = 0
+    small[small == 2], small[10:13, 6:10, 6:10] = 0, 2  # 6 mL of 27
+    assert of_mr(lost) == [Doubt(Flag.MISSING, "not in the MR, though in the CT: left atrium blood cavity")]
+    assert of_mr(lost, lost) == []
+    name = "right ventricle blood cavity"
+    assert of_mr(small) == [
+        Doubt(Flag.VOLUME, f"in the MR of a volume that no heart of an adult has: {name} (6.0 mL)"),
+        Doubt(
+            Flag.REGISTRATION,
+            f"registration: volumes in MR and CT are too far apart: {name} (6.0 mL in the MR, 27.0 in the CT)",
+        ),
+    ]
+    assert [doubt.flag for doubt in of_mr(cut)] == [Flag.CUT]
 
 
 def test_search_box_and_registration() -> None:

@@ -85,7 +85,8 @@ def test_the_label_map_lies_on_the_scans_own_grid() -> None:
     assert agreement(found.ct_labels, volume) > 0.8
     assert found.mr_labels is None
     assert set(np.unique(found.ct_labels.data)) == set(range(8))
-    assert set(flags(found)) <= {"volume_implausible", "structure_in_pieces"}  # slabs of a few millilitres
+    # Slabs of a few millilitres, and eight grey levels.
+    assert set(flags(found)) <= {"volume_implausible", "structure_in_pieces", "intensities"}
     assert all(0.5 < value <= 1 for value in found.confidence.values())
 
 
@@ -158,6 +159,9 @@ def test_mr_alone_is_segmented_on_its_own_grid() -> None:
         (np.zeros((20, 20, 1)), "too few for a scan of a heart"),
         (np.full((20, 20, 20), 1e300), "CT: has voxels that are not finite"),
         (np.zeros((20, 20, 20), complex), "type complex128, not plain numbers"),
+        (np.zeros((20, 20, 9)), "CT: is 44 x 40 x 27 mm, smaller than any heart: are its spacings in mm"),
+        (np.zeros((9, 9, 800)), "smaller than any heart"),
+        (np.zeros((20, 20, 800)), "CT: is 44 x 40 x 2.4e.03 mm, larger than any patient"),
     ],
 )
 def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -71,3 +72,12 @@ def test_it_ends_when_the_process_that_asked_is_killed(tmp_path: Path) -> None:
         parent.kill()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
+
+
+@pytest.mark.parametrize("sent", [b"", pickle.dumps((len, list(range(1000))))[:-100]])
+def test_it_ends_without_a_word_where_the_call_never_came_whole(sent: bytes) -> None:
+    """The process that asked was killed while it wrote: nobody reads what this one would say."""
+    command = [sys.executable, "-P", "-m", "crossmodalnet.processes.alone"]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

@@ -55,3 +55,33 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_folder_behind(
     with pytest.raises(OSError, match="No space left"), whole_folder(tmp_path / "data"):
         pytest.fail("there is nothing to fill")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replacement_that_was_interrupted_in_its_middle_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.rename
+
+    def interrupted(self: Path, to: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(target) as new:
+        (new / "new").touch()
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/old"]
+
+
+def test_what_a_run_killed_in_the_middle_of_a_replacement_left_is_put_back_by_the_next(
+    tmp_path: Path,
+) -> None:
+    target, kept = tmp_path / "model", tmp_path / ".model.partial/old/file"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(RuntimeError):
+        fill_half(target)
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/file"]

@@ -23,7 +23,7 @@ from pipeline.prediction.cohort import predict_cohort, read_cohort_table
 from pipeline.prediction.options import read_box
 from pipeline.prediction.origin import PatientScans, digest_models, origin_of
 from pipeline.prediction.patient import load_predictor, predict_patient
-from pipeline.prediction.write import write_prediction
+from pipeline.prediction.write import prediction_folder, write_prediction
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")
@@ -46,7 +46,10 @@ def prediction(**changes: Any) -> Prediction:
 
 def write(out: Path, codes: str = "mmwhs", **changes: Any) -> dict[str, Any]:
     origin = origin_of(PatientScans("p", out.parent / "=x.nii", None), "digest", codes=codes, box=None)
-    return write_prediction(out, prediction(**changes), [CARD], origin=origin, at=origin.scans, seconds=1.0)
+    with prediction_folder(out) as new:
+        return write_prediction(
+            new, prediction(**changes), [CARD], origin=origin, at=origin.scans, seconds=1.0
+        )
 
 
 def test_all_that_is_promised_is_written(tmp_path: Path) -> None:
@@ -111,7 +114,8 @@ def test_a_series_that_cannot_be_referred_to_has_no_dicom_segmentation_and_says_
 ) -> None:
     (tmp_path / "series").mkdir()
     origin = origin_of(PatientScans("p", tmp_path / "series", None), "", codes="mmwhs", box=None)
-    write_prediction(tmp_path / "out", prediction(), [CARD], origin=origin, at=origin.scans, seconds=1.0)
+    with prediction_folder(tmp_path / "out") as new:
+        write_prediction(new, prediction(), [CARD], origin=origin, at=origin.scans, seconds=1.0)
     assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
     assert not (tmp_path / "out/labels_ct.dcm").exists()
 
@@ -143,6 +147,24 @@ def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot be written"):
         predict_patient(fake, origin, tmp_path / "file/out")
     assert fake.calls == []
+
+
+def test_where_this_runs_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out/inside").mkdir(parents=True)
+    for where in ("out", "out/inside"):
+        monkeypatch.chdir(tmp_path / where)
+        with pytest.raises(UsageError, match="is where this runs, and would be replaced"):
+            write(tmp_path / "out")
+
+
+def test_of_two_runs_with_one_output_the_second_ends_before_any_work(tmp_path: Path) -> None:
+    fake: Any = Fake()
+    origin = origin_of(PatientScans("p", tmp_path / "a.nii", None), "digest", codes="mmwhs", box=None)
+    with prediction_folder(tmp_path / "out"), pytest.raises(ResourceError, match="being written by another"):
+        predict_patient(fake, origin, tmp_path / "out")
+    assert fake.calls == []
+    predict_patient(fake, origin, tmp_path / "out")
+    assert len(fake.calls) == 1
 
 
 class Fake:
