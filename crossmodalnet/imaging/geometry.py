@@ -25,7 +25,7 @@ def odd_extent(shape: Sequence[int], spacing_mm: Sequence[float]) -> str | None:
     'is 0.256 x 0.256 x 0.3 mm, smaller than any heart'
     """
     extents = [num * spacing for num, spacing in zip(shape, spacing_mm, strict=True)]
-    listed = f"is {' x '.join(f'{extent:.3g}' for extent in extents)} mm"
+    listed = f"is {' x '.join(f'{extent:.3g}' if extent < 100 else f'{extent:.0f}' for extent in extents)} mm"
     if min(extents) < SMALLEST_HEART_MM:
         return f"{listed}, smaller than any heart"
     return f"{listed}, larger than any patient" if max(extents) > LARGEST_PATIENT_MM else None

@@ -161,7 +161,7 @@ def test_mr_alone_is_segmented_on_its_own_grid() -> None:
         (np.zeros((20, 20, 20), complex), "type complex128, not plain numbers"),
         (np.zeros((20, 20, 9)), "CT: is 44 x 40 x 27 mm, smaller than any heart: are its spacings in mm"),
         (np.zeros((9, 9, 800)), "smaller than any heart"),
-        (np.zeros((20, 20, 800)), "CT: is 44 x 40 x 2.4e.03 mm, larger than any patient"),
+        (np.zeros((20, 20, 800)), "CT: is 44 x 40 x 2400 mm, larger than any patient"),
     ],
 )
 def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
