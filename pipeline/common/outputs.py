@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         ResourceError: another process is filling it at this moment.
     """
-    partial = target.parent / f".{target.name}.partial"
+    partial = _partial(target)
     with _held(partial, target):
         try:
             _put_back(partial, target)
@@ -37,6 +37,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
         finally:
             _put_back(partial, target)
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partial(target: Path) -> None:
+    """Remove what a killed process left beside `target`, unless another one is filling it at this moment."""
+    partial = _partial(target)
+    if partial.is_dir():
+        with suppress(ResourceError), _held(partial, target):
+            _put_back(partial, target)
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    return target.parent / f".{target.name}.partial"
 
 
 def _put_back(partial: Path, target: Path) -> None:

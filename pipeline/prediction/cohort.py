@@ -8,6 +8,7 @@ from pathlib import Path
 from crossmodalnet.prediction.predictor import Predictor
 from pipeline.common.console import time_in_words
 from pipeline.common.errors import DataError, PipelineError
+from pipeline.common.outputs import remove_partial
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.patient import predict_patient
 from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predict_side_by_side
@@ -95,9 +96,15 @@ def predict_cohort(
             logger.info("%s: done before", scans.name)
         else:
             tasks.append(PredictTask(scans.name, origin, out / scans.name))
-    failed = (
-        _one_after_the_other(predictor, tasks) if workers is None else predict_side_by_side(tasks, workers)
-    )
+    try:
+        failed = (
+            _one_after_the_other(predictor, tasks)
+            if workers is None
+            else predict_side_by_side(tasks, workers)
+        )
+    finally:
+        for task in tasks:  # of workers that were killed, as by Ctrl-C
+            remove_partial(task.out)
     if failed:
         lines = "\n".join(f"  {failed[task.name]}" for task in tasks if task.name in failed)
         raise DataError(f"{len(failed)} of {len(patients)} patients were not segmented:\n{lines}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.common.outputs import whole_folder, write_json
+from pipeline.common.outputs import remove_partial, whole_folder, write_json
 
 
 def test_comes_back(tmp_path: Path) -> None:
@@ -85,3 +85,16 @@ def test_what_a_run_killed_in_the_middle_of_a_replacement_left_is_put_back_by_th
     with pytest.raises(RuntimeError):
         fill_half(target)
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/file"]
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_another_fills(tmp_path: Path) -> None:
+    left, target = tmp_path / ".model.partial/new/half", tmp_path / "model"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    remove_partial(target)
+    remove_partial(target)
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(target) as new:
+        (new / "whole").touch()
+        remove_partial(target)
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["model", "model/whole"]
