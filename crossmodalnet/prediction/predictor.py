@@ -126,8 +126,9 @@ class Predictor:
             recipes = [read_recipe(folder) for folder in folders]
             has_atlases = (folders[0] / ATLASES).exists()
             atlases = load_atlases(folders[0] / ATLASES) if has_atlases else []
-        for number, model in enumerate(loaded):
-            if (twin := [one.card for one in loaded].index(model.card)) < number:
+        cards = [model.card for model in loaded]
+        for number, card in enumerate(cards):
+            if (twin := cards.index(card)) < number:
                 raise ValueError(f"{models[number]} is the same model as {models[twin]}: give each one once")
         first = cls(loaded[:1], recipes[0])
         for name, model, recipe in zip(models[1:], loaded[1:], recipes[1:], strict=True):
