@@ -144,7 +144,7 @@ def doubts_of_labels(
         depth_mm: how near to the edge of the scan counts as its edge: a voxel of the network's, whose outside it sees
             as air.
     """
-    before, after = _millilitres(raw), _millilitres(cleaned)
+    before, after = volumes_ml(raw), volumes_ml(cleaned)
     pieces, unsure = [], []
     for structure in STRUCTURES:
         name = structure.name
@@ -171,7 +171,7 @@ def doubts_of_mr_labels(mr: Volume, ct: Volume, depth_mm: float) -> list[Doubt]:
         ct: class indices on the CT's grid.
         depth_mm: how near to the edge of the scan counts as its edge.
     """
-    here, there = _millilitres(mr), _millilitres(ct)
+    here, there = volumes_ml(mr), volumes_ml(ct)
     unlike = [
         f"{name} ({volume:.1f} mL in the MR, {there[name]:.1f} in the CT)"
         for name, volume in here.items()
@@ -190,22 +190,22 @@ def _doubts(*rows: tuple[Flag, str, Sequence[str]]) -> list[Doubt]:
     return [Doubt(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
 
 
-def _millilitres(labels: Volume) -> dict[str, float]:
-    """Volume of each structure in mL, by its name."""
+def volumes_ml(labels: Volume) -> dict[str, float]:
+    """Measure the volume of each structure of a label map (class indices) in mL, by its name; 0 where it is missing."""
     counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
     millilitre = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     return {structure.name: float(counts[structure.index]) * millilitre for structure in STRUCTURES}
 
 
-def _missing(volumes_ml: Mapping[str, float]) -> list[str]:
-    return [name for name, volume in volumes_ml.items() if not volume]
+def _missing(volumes: Mapping[str, float]) -> list[str]:
+    return [name for name, volume in volumes.items() if not volume]
 
 
-def _implausible(volumes_ml: Mapping[str, float]) -> list[str]:
+def _implausible(volumes: Mapping[str, float]) -> list[str]:
     limits = {structure.name: PLAUSIBLE_ML[structure.abbreviation] for structure in STRUCTURES}
     return [
         f"{name} ({volume:.1f} mL)"
-        for name, volume in volumes_ml.items()
+        for name, volume in volumes.items()
         if volume and not limits[name][0] <= volume <= limits[name][1]
     ]
 

@@ -87,9 +87,7 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    _check_places(affine, pixdim_mm)
-    if odd := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
-        raise ValueError(f"{odd}: are its spacings in mm?")
+    _check_places(data.shape, affine, pixdim_mm)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         data = data.astype(np.float32)
     if not np.isfinite(data).all():
@@ -99,7 +97,7 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     return Volume(data, np.asarray(affine, np.float64))
 
 
-def _check_places(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
+def _check_places(shape: tuple[int, ...], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
     """Refuse what `inspect_file` refuses in files of a training; nibabel repairs a spacing of zero in silence."""
     remedy = "export the scan again with its true geometry"
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -111,3 +109,5 @@ def _check_places(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
             )
     if not abs(np.linalg.det(affine[:3, :3])) >= MIN_AXES_VOLUME * spacing_mm.prod():
         raise ValueError(f"does not say where its voxels lie (its axes are not independent): {remedy}")
+    if odd := odd_extent(shape, spacing_mm.tolist()):
+        raise ValueError(f"{odd}: are its spacings in mm?")

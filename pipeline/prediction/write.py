@@ -22,6 +22,7 @@ from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.prediction.dicom_seg import make_seg
+from crossmodalnet.prediction.doubts import volumes_ml
 from crossmodalnet.prediction.preview import preview
 from crossmodalnet.prediction.result import Prediction
 from crossmodalnet.prediction.viewer import viewer_page
@@ -174,10 +175,9 @@ def volume_table(found: Prediction) -> pd.DataFrame:
     for modality, labels in ((Modality.CT, found.ct_labels), (Modality.MR, found.mr_labels)):
         if labels is None:
             continue
-        voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
-        counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
+        volumes = volumes_ml(labels)
         for structure in STRUCTURES:
-            volume = float(counts[structure.index]) * voxel_ml
+            volume = volumes[structure.name]
             mass = volume * MYOCARDIUM_G_PER_ML if structure.abbreviation == "Myo" else None
             rows.append({
                 "modality": modality.name, "structure": structure.abbreviation, "name": structure.name,
