@@ -23,7 +23,6 @@ from ruamel.yaml import YAML
 from benchmarks.registration_pairs import PairPlan, make_pair
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import to_codes
-from crossmodalnet.processes.alone import run_alone
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 1e9
@@ -86,7 +85,7 @@ def main() -> None:
     cohort, repository = folder / "cohort", folder / "repository"
     cohort.mkdir(parents=True, exist_ok=True)
     for number in range(options.people):
-        run_alone(save_people, (cohort, number))
+        save_people(cohort, number)
     print(f"cohort: {_disk_gb(cohort):.2f} GB", flush=True)
     if not repository.exists():
         subprocess.run(["git", "clone", "--quiet", ROOT, repository], check=True)
@@ -96,9 +95,8 @@ def main() -> None:
         print("| " + " | ".join(run_stage(repository, stage)) + " |", flush=True)
 
 
-def save_people(task: tuple[Path, int]) -> None:
+def save_people(folder: Path, number: int) -> None:
     """Write the CT of one person and the MR of another, with their label maps; what is there is kept."""
-    folder, number = task
     stems = [folder / f"{modality}_train_{1001 + number}" for modality in ("ct", "mr")]
     if all(Path(f"{stem}_label.nii.gz").exists() for stem in stems):
         return
