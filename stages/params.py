@@ -1,7 +1,8 @@
 """`crossmodalnet params`: show, explain and choose the parameters."""
 
 import logging
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,18 +70,19 @@ def use(
 
     new = presets.load(preset)
     try:
-        before = validate(Params, read_raw(), "") if PARAMS.exists() else Params()
-        old = {k.name: k.value for k in keys(before)}
+        raw = read_raw() if PARAMS.exists() else {}
+        # A key that the file lacks is new to it, whatever its value.
+        old = {k.name: k.value for k in keys(validate(Params, raw, "")) if _has(raw, k.name)}
     except UsageError:  # a file of another version, or a broken one, is what one replaces
         old = {}
     temporary = PARAMS.with_suffix(".tmp")
     temporary.write_text(render(new), "utf-8")
     temporary.replace(PARAMS)
-    changed = [k for k in keys(new) if old.get(k.name) != k.value]
+    changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
     _table(
         f"params.yaml now holds the preset {preset}" + (":" if changed else "; no value changed"),
         ["key", "before", "now"],
-        [[k.name, to_yaml(old.get(k.name)), to_yaml(k.value)] for k in changed],
+        [[k.name, to_yaml(old[k.name]) if k.name in old else "", to_yaml(k.value)] for k in changed],
     )
     _warn(new)
 
@@ -129,6 +131,12 @@ def fit(
         [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in fitted.reasons.items()],
     )
     _warn(fitted.params)
+
+
+def _has(raw: Mapping[str, Any], name: str) -> bool:
+    """Whether a file's content has a key, with dots between the names of its sections."""
+    section, _, rest = name.partition(".")
+    return section in raw and (not rest or (isinstance(raw[section], Mapping) and _has(raw[section], rest)))
 
 
 def _warn(params: "Params") -> None:

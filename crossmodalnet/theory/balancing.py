@@ -48,8 +48,10 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
         )
     losses = np.array([subject.curves[f"loss_{name}"] for name in subject.objectives]).T  # epochs, objectives
     weights = np.array([subject.curves[f"weight_{name}"] for name in subject.objectives]).T
-    replayed = replay(losses, subject.objectives, subject.balancing, subject.alpha)
-    deviation = float(np.abs(replayed - equation_23(losses, subject.alpha)).max())
+    # Weights follow the losses of one step before. With the last epoch twice, those of each epoch are looked at.
+    series = np.vstack([losses, losses[-1:]])
+    replayed = replay(series, subject.objectives, subject.balancing, subject.alpha)
+    deviation = float(np.abs(replayed - equation_23(series, subject.alpha)).max())
     what, options = (
         "The weights of this training",
         [f"balancing: {subject.balancing}"] * (subject.balancing != "paper"),

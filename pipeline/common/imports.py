@@ -37,8 +37,9 @@ def imported(module: str) -> list[Path]:
 
 
 def _parents(module: str) -> tuple[str, ...]:
-    """The packages that a module lies in, which run before it."""
-    return tuple(module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
+    """The packages that a module lies in, which run before it; a folder without `__init__.py` runs nothing."""
+    packages = (module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1))
+    return tuple(package for package in packages if _source(package).is_file())
 
 
 @cache

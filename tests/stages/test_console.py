@@ -43,6 +43,14 @@ def test_using_a_preset_writes_it_and_shows_what_changed(folder: Path) -> None:
     assert "train.lr" in run("params", "show")
 
 
+def test_a_key_that_the_file_lacked_is_shown_though_its_value_is_the_default(folder: Path) -> None:
+    text = render(Params())
+    line = next(line for line in text.splitlines() if line.startswith("  min_gain:"))
+    (folder / "params.yaml").write_text(text.replace(f"{line}\n", ""))
+    assert "register.min_gain" in run("params", "use", "default")
+    assert "no value changed" in run("params", "use", "default")
+
+
 def test_showing_the_defaults_says_so() -> None:
     assert "holds the defaults" in run("params", "show")
 

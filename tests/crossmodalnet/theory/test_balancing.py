@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,14 @@ def verdicts(outcome):
 def test_each_mode_has_its_verdicts(make_subject, settings, balancing, definition, attention):
     found = verdicts(check(make_subject(balancing=balancing), settings))
     assert found == {"definition_4": definition, "equation_23": attention, "theorem_2_5": Verdict.CONDITIONAL}
+
+
+def test_a_training_of_one_epoch_is_judged_too(make_subject, settings):
+    subject = make_subject()
+    one = {name: values[:1] for name, values in subject.curves.items()}
+    found = check(replace(subject, curves=one), settings)
+    assert verdicts(found)["definition_4"] is Verdict.HOLDS
+    assert {row["epoch"] for row in found.tables["balancing_weights"]} == {1}
 
 
 def test_equation_23_by_hand():

@@ -32,3 +32,11 @@ def test_imports_for_types_alone_are_left_out_and_their_else_is_not(project: Pat
 def test_other_conditions_run(project: Path, guard: str) -> None:
     (project / "user.py").write_text(f"def f():\n    if {guard}:\n        import pipeline.run\n")
     assert imports.imported("pipeline.user") == [Path("pipeline/run.py")]
+
+
+def test_a_folder_without_init_is_a_package_that_runs_nothing(project: Path) -> None:
+    (project / "toy").mkdir()
+    (project / "toy" / "network.py").write_text("import pipeline.run\n")
+    assert imports.closure("pipeline.toy.network") == [
+        Path("pipeline/__init__.py"), Path("pipeline/run.py"), Path("pipeline/toy/network.py"),
+    ]  # fmt: skip

@@ -80,10 +80,13 @@ def test_nothing_applies_to_anything(artefacts: Artefacts) -> None:
 @pytest.mark.usefixtures("blank_charts")
 def test_charts_need_their_tables(artefacts: Artefacts) -> None:
     first = artefacts.audits["crossmodalnet"]
-    num = {"blocks": 0, "flow": 2}
     main = section(artefacts, first).main
     assert main is not None
-    assert {group.key: len(group.charts) for group in main.groups} == {**dict.fromkeys(GROUPS, 1), **num}
+    drawn = {group.key: len(group.charts) for group in main.groups if group.charts}
+    assert drawn == {
+        "attention": 1, "cost": 1, "approximation": 1, "flow": 2, "lipschitz": 1, "balancing": 1,
+        "generalisation": 1, "robustness": 1,
+    }  # fmt: skip
     bare = section(artefacts, replace(first, tables={}))
     assert bare.main is not None
     assert not any(group.charts for group in bare.main.groups)

@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -164,10 +165,20 @@ def test_claims_lead_to_their_details_and_details_are_of_the_main_model(page: st
     assert page.count(STATEMENTS["theorem_2_4"].rule) == 1
 
 
-def test_verdicts_are_summed_up(page: str) -> None:
-    words = "9 hold, 5 hold under conditions only, 5 fail, 1 is replaced by an option and 1 is undecided"
+def test_verdicts_are_summed_up(page: str, artefacts: Artefacts) -> None:
+    ours, mednext = (
+        Counter(finding.verdict for finding in artefacts.audits[model].findings.values())
+        for model in ("crossmodalnet", "mednext")
+    )
+    # All that the others are not: a new claim is one of these in the example's files.
+    holds, not_applicable = ours[Verdict.HOLDS], mednext[Verdict.NOT_APPLICABLE]
+    words = (
+        f"{holds} hold, 5 hold under conditions only, 5 fail, 1 is replaced by an option and 1 is undecided"
+    )
     assert f"tested on CrossModalNet, {words}: <a" in page
-    assert "MedNeXt: 3 hold, 1 holds under conditions only, 1 fails and 16 do not apply" in page
+    assert (
+        f"MedNeXt: 3 hold, 1 holds under conditions only, 1 fails and {not_applicable} do not apply" in page
+    )
 
 
 def test_networks_that_nothing_applies_to_have_a_line(artefacts: Artefacts) -> None:
