@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
+from crossmodalnet.imaging.structures import (
+    ABBREVIATIONS,
+    STRAY_CODES,
+    STRUCTURES,
+    renamed,
+    values_beyond,
+)
 
 BACKGROUND = "background"
 # Label maps that are saved as float, or scaled, miss their whole numbers by this much at most.
@@ -52,7 +58,7 @@ class LabelCodes:
 
     def unknown(self, values: NDArray[np.generic]) -> list[int | float]:
         """List the values that have no meaning, ascending."""
-        return [value.item() for value in np.setdiff1d(np.unique(values), list(self.indices))]
+        return values_beyond(values, list(self.indices))
 
     def to_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Turn values into class indices 0 to 7, any shape.
@@ -63,11 +69,7 @@ class LabelCodes:
         values = whole_values(values)
         if unknown := self.unknown(values):
             raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
-        indices = np.zeros(values.shape, np.uint8)
-        for code, index in self.indices.items():
-            if index:
-                indices[values == code] = index
-        return indices
+        return renamed(values, self.indices)
 
     @property
     def listed(self) -> str:

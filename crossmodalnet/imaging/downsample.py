@@ -64,11 +64,12 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
     Returns:
         uint8 `(i, j, k)` of the grid; background outside the field of view.
     """
-    part = _near(labels, grid)
+    target_mm = min(grid.spacing_mm)
+    part = _without_background(_near(labels, grid), target_mm)
     best = np.full(grid.shape, -1.0, np.float32)
     winner = np.zeros(grid.shape, np.uint8)
     for index in np.union1d([0], np.unique(part.data)):
-        mask = _averaged(Volume(part.data == index, part.affine), min(grid.spacing_mm))
+        mask = _averaged(Volume(part.data == index, part.affine), target_mm)
         share = resample(mask, grid, "linear", float(index == 0)).data
         winner[share > best] = index
         best = np.maximum(best, share)
@@ -110,6 +111,17 @@ def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
     affine[:3, :3] *= bins
     affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]
     return Volume(binned, affine)
+
+
+def _without_background(labels: Volume, target_mm: float) -> Volume:
+    """Cut a label map down to its structures, with a margin beyond which averages see nothing but background."""
+    found = ndimage.find_objects((labels.data > 0).astype(np.uint8))
+    if not found:
+        return labels
+    bins = _bins(labels.grid, target_mm)
+    margin = np.ceil(3 * target_mm / np.array(labels.spacing_mm)) + 2 * bins
+    low = np.floor(([side.start for side in found[0]] - margin) / bins) * bins
+    return labels.part(low, [side.stop for side in found[0]] + margin + bins)
 
 
 def _near(volume: Volume, grid: Grid) -> Volume:

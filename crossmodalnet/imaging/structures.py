@@ -1,5 +1,6 @@
 """The seven structures of MM-WHS, their codes, and the two modalities: the one place that knows them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,10 +53,26 @@ NUM_CLASSES = len(STRUCTURES) + 1
 STRAY_CODES = {421: 420}
 
 
+def values_beyond(values: NDArray[np.generic], known: Sequence[int]) -> list[int | float]:
+    """List the values, any shape, that are not among `known`, ascending."""
+    # In the order of memory: NIfTI's runs the other way about, and numpy would copy all voxels first.
+    return [value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), known)]
+
+
+def renamed(values: NDArray[np.generic], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Give each value, any shape, its class index; 0 where `index_of` has none."""
+    # In the order of memory; assignment to `indices[values == value]` takes seconds where that is NIfTI's.
+    indices = np.zeros_like(values, np.uint8)
+    for value, index in index_of.items():
+        if index:
+            np.copyto(indices, index, where=values == value)
+    return indices
+
+
 def unknown_codes(codes: NDArray[np.generic]) -> list[int | float]:
     """List the values of a label map that MM-WHS does not define, ascending (421 counts as known)."""
     known = [0, *STRAY_CODES, *(structure.code for structure in STRUCTURES)]
-    return [value.item() for value in np.setdiff1d(np.unique(codes), known)]
+    return values_beyond(codes, known)
 
 
 def to_indices(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -69,12 +86,8 @@ def to_indices(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
     """
     if unknown := unknown_codes(codes):
         raise ValueError(f"unknown label codes {unknown}; MM-WHS uses 0, 205, 420, 500, 550, 600, 820, 850")
-    indices = np.zeros(codes.shape, np.uint8)
-    for structure in STRUCTURES:
-        indices[codes == structure.code] = structure.index
-    for stray, meant in STRAY_CODES.items():
-        indices[codes == stray] = next(s.index for s in STRUCTURES if s.code == meant)
-    return indices
+    index_of = {structure.code: structure.index for structure in STRUCTURES}
+    return renamed(codes, index_of | {stray: index_of[meant] for stray, meant in STRAY_CODES.items()})
 
 
 def to_codes(indices: NDArray[np.generic]) -> NDArray[np.int16]:

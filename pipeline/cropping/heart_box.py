@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,13 +28,14 @@ class AtlasFiles:
     label: Path
 
 
-def read_atlas(files: AtlasFiles, modality: Modality, params: CropParams) -> Atlas:
-    """Read an atlas at the spacing of the atlas registration.
+@lru_cache(maxsize=32)
+def read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float) -> Atlas:
+    """Read an atlas at the spacing of the atlas registration, once in a process: all its cases have the same atlases.
 
     Raises:
         ValueError: a file cannot be read.
     """
-    return make_atlas(read_image(files.image), read_label_map(files.label), modality, params.atlas_spacing_mm)
+    return make_atlas(read_image(files.image), read_label_map(files.label), modality, spacing_mm)
 
 
 def heart_box(
@@ -61,7 +63,7 @@ def heart_box(
     if not done.is_file():
         box = find_heart_box(
             read_image(image),
-            [read_atlas(files, atlas_modality, params) for files in atlases],
+            [read_atlas(files, atlas_modality, params.atlas_spacing_mm) for files in atlases],
             params.atlas_spacing_mm,
             modality=modality,
             initialisation=initialisation,

@@ -83,6 +83,6 @@ def _read_atlases(crop: CropParams) -> list[Atlas]:
     folders = [REGISTERED / pair for pair in read_atlas_pairs(SPLIT)[: crop.num_atlases]]
     files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
     try:
-        return [read_atlas(subject, Modality.CT, crop) for subject in files]
+        return [read_atlas(subject, Modality.CT, crop.atlas_spacing_mm) for subject in files]
     except ValueError as error:
         raise DataError(f"{error}: run `dvc repro register`") from error

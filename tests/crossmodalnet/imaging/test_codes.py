@@ -85,3 +85,17 @@ def test_structures_by_name(name: str, abbreviation: str | None) -> None:
 def test_our_own_names_are_understood(structure: object) -> None:
     for name in (structure.name, structure.abbreviation):  # type: ignore[attr-defined]
         assert structure_named(name) == structure.index  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "turned", [np.asfortranarray, lambda codes: codes.transpose(2, 0, 1), lambda codes: codes[::-1, :, ::2]]
+)
+def test_the_order_of_memory_changes_nothing(turned) -> None:
+    """NIfTI's first axis runs fastest; views run as they like."""
+    codes = turned(np.random.default_rng(0).choice([0, 205, 420, 421, 820], (5, 6, 7)).astype(np.int16))
+    one_by_one = [
+        next((s.index for s in STRUCTURES if s.code == code), 3 if code == 421 else 0) for code in codes.flat
+    ]
+    for read in (to_indices, MMWHS.to_indices):
+        assert read(codes).shape == codes.shape
+        assert list(read(codes).flat) == one_by_one

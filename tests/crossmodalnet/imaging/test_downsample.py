@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from crossmodalnet.imaging.downsample import coarse_grid, coarsen, sample_image, sample_labels
-from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.orientation import WORLD, reoriented
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 
@@ -48,6 +48,24 @@ def test_labels_keep_their_volume_at_a_coarser_spacing(spacing_mm: float) -> Non
     outer = (coarse.data > 0).sum() * spacing_mm**3
     assert inner == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.04)
     assert outer == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.04)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.7, 2.0, 5.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_each_voxel_has_the_class_of_the_largest_share(spacing_mm: float, seed: int) -> None:
+    """Whatever part of the scan the structures take, each class is averaged as an image of the whole scan is."""
+    rng = np.random.default_rng(seed)
+    data = np.zeros((21, 26, 30), np.uint8)
+    low = [rng.integers(0, n - 1) for n in data.shape]
+    high = [rng.integers(a + 1, n + 1) for a, n in zip(low, data.shape, strict=True)]
+    data[tuple(map(slice, low, high))] = rng.integers(0, 5, np.subtract(high, low))
+    labels = Volume(data, np.diag([0.5, -0.8, 1.1, 1.0]))
+    grid = coarse_grid(reoriented(labels, WORLD).grid, spacing_mm)
+    shares = [
+        sample_image(Volume((data == index).astype(np.float32), labels.affine), grid, float(index == 0)).data
+        for index in range(5)
+    ]
+    np.testing.assert_array_equal(sample_labels(labels, grid).data, np.argmax(shares, axis=0))
 
 
 def test_far_from_the_scan_are_fill_and_background() -> None:
