@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,8 @@ def test_the_order_of_memory_changes_nothing(turned) -> None:
     for read in (to_indices, MMWHS.to_indices):
         assert read(codes).shape == codes.shape
         assert list(read(codes).flat) == one_by_one
+
+
+def test_values_that_are_mapped_into_memory_become_an_array(tmp_path: Path) -> None:
+    values = np.memmap(tmp_path / "codes", np.int16, "w+", shape=(2, 3, 4))
+    assert type(to_indices(values)) is np.ndarray
