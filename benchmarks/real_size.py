@@ -14,19 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 from ruamel.yaml import YAML
 
-from benchmarks.registration_pairs import PairPlan, make_pair
+from benchmarks.registration_pairs import coronary_plan, make_pair
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import to_codes
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 1e9
-# What each stage leaves in the working copy; stages of one model in their order.
+# What each stage leaves in the working copy, stages in their order.
 STAGES = {
     "check": (),
     "download": ("data/raw",),
@@ -43,10 +42,6 @@ STAGES = {
     "compare": ("comparison",),
     "report": ("report",),
 }
-SIZES = {
-    "ct_size": (512, 512, 250), "ct_spacing_mm": (0.45, 0.45, 0.6),
-    "mr_size": (288, 288, 160), "mr_spacing_mm": (0.8, 0.8, 1.0),
-}  # fmt: skip
 
 
 class PeakMemory:
@@ -100,7 +95,7 @@ def save_people(folder: Path, number: int) -> None:
     stems = [folder / f"{modality}_train_{1001 + number}" for modality in ("ct", "mr")]
     if all(Path(f"{stem}_label.nii.gz").exists() for stem in stems):
         return
-    ct, ct_labels, mr, mr_labels = make_pair(replace(PairPlan(number), **SIZES))  # type: ignore[arg-type]
+    ct, ct_labels, mr, mr_labels = make_pair(coronary_plan(number))
     for stem, image, labels in zip(stems, (ct, mr), (ct_labels, mr_labels), strict=True):
         write_image(Path(f"{stem}_image.nii.gz"), image)
         write_codes(Path(f"{stem}_label.nii.gz"), to_codes(labels.data), labels.affine)

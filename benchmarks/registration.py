@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.registration_pairs import PairPlan
+from benchmarks.registration_pairs import PairPlan, coronary_plan
 from benchmarks.registration_trial import HEAD, PROJECT, Trial, run_trial, save_pair
 from crossmodalnet.processes.alone import run_alone
 
@@ -39,13 +39,7 @@ def main() -> None:
 
 def plan_of(number: int, options: argparse.Namespace) -> PairPlan:
     """Every other pair has the size of a coronary CT with a free-breathing MR; hard ones differ in everything."""
-    plan = PairPlan(number)
-    if number % 2:
-        plan = replace(
-            plan,
-            ct_size=(512, 512, 250), ct_spacing_mm=(0.45, 0.45, 0.6),
-            mr_size=(288, 288, 160), mr_spacing_mm=(0.8, 0.8, 1.0),
-        )  # fmt: skip
+    plan = coronary_plan(number) if number % 2 else PairPlan(number)
     if options.hard:
         rng = np.random.default_rng([815, number])
         plan = replace(

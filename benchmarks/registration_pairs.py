@@ -60,6 +60,15 @@ class PairPlan:
         )
 
 
+def coronary_plan(number: int) -> PairPlan:
+    """A coronary CT with a free-breathing MR, both of real size."""
+    return PairPlan(
+        number,
+        ct_size=(512, 512, 250), ct_spacing_mm=(0.45, 0.45, 0.6),
+        mr_size=(288, 288, 160), mr_spacing_mm=(0.8, 0.8, 1.0),
+    )  # fmt: skip
+
+
 def make_pair(plan: PairPlan) -> tuple[Volume, Volume, Volume, Volume]:
     """Make CT, its label map, MR and its label map; CT and MR are of different people, somewhere in the scanner."""
     ct = _scan_of(plan, Modality.CT, 0.0, 0.0)

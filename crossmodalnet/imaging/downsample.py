@@ -4,6 +4,7 @@ Voxels are taken in the order in which they lie in the patient, so that nothing 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -118,10 +119,10 @@ def _without_background(labels: Volume, target_mm: float) -> Volume:
     found = ndimage.find_objects((labels.data > 0).astype(np.uint8))
     if not found:
         return labels
-    bins = _bins(labels.grid, target_mm)
-    margin = np.ceil(3 * target_mm / np.array(labels.spacing_mm)) + 2 * bins
-    low = np.floor(([side.start for side in found[0]] - margin) / bins) * bins
-    return labels.part(low, [side.stop for side in found[0]] + margin + bins)
+    # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
+    margin = 3 * target_mm / np.array(labels.spacing_mm) + 2 * _bins(labels.grid, target_mm)
+    low, high = np.array([(side.start, side.stop) for side in found[0]]).T
+    return _from_a_bin(labels, low - margin, high + margin, target_mm)
 
 
 def _near(volume: Volume, grid: Grid) -> Volume:
@@ -132,6 +133,10 @@ def _near(volume: Volume, grid: Grid) -> Volume:
     volume = reoriented(volume, WORLD)
     corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
     indices = volume.grid.to_index(grid.to_world(corners))
-    bins = _bins(volume.grid, min(grid.spacing_mm))
-    low = np.floor((indices.min(axis=1) - 2) / bins) * bins
-    return volume.part(low, indices.max(axis=1) + 2 + bins)
+    return _from_a_bin(volume, indices.min(axis=1) - 2, indices.max(axis=1) + 2, min(grid.spacing_mm))
+
+
+def _from_a_bin(volume: Volume, low: NDArray[Any], high: NDArray[Any], target_mm: float) -> Volume:
+    """Cut out the voxels from index `low` to `high`, `(3,)`, so that bins lie where they lie in the whole volume."""
+    bins = _bins(volume.grid, target_mm)
+    return volume.part(np.floor(low / bins) * bins, high + bins)

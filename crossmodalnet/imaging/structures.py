@@ -61,10 +61,9 @@ def values_beyond(values: NDArray[np.generic], known: Sequence[int]) -> list[int
 
 def renamed(values: NDArray[np.generic], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
     """Give each value, any shape, its class index; 0 where `index_of` has none."""
-    # In the order of memory; assignment to `indices[values == value]` takes seconds where that is NIfTI's.
-    indices = np.zeros_like(
-        values, np.uint8, subok=False
-    )  # of a file that is mapped into memory, an array all the same
+    # In the order of memory: assignment to `indices[values == value]` takes seconds where that is NIfTI's.
+    # A plain array, though the values may be a file that is mapped into memory.
+    indices = np.zeros_like(values, np.uint8, subok=False)
     for value, index in index_of.items():
         if index:
             np.copyto(indices, index, where=values == value)

@@ -28,14 +28,27 @@ class AtlasFiles:
     label: Path
 
 
-@lru_cache(maxsize=32)
 def read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float) -> Atlas:
     """Read an atlas at the spacing of the atlas registration, once in a process: all its cases have the same atlases.
 
     Raises:
         ValueError: a file cannot be read.
     """
+    return _read_atlas(files, modality, spacing_mm, (_state(files.image), _state(files.label)))
+
+
+@lru_cache(maxsize=32)
+def _read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float, states: object) -> Atlas:
     return make_atlas(read_image(files.image), read_label_map(files.label), modality, spacing_mm)
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    """What changes with a file: a cluster's worker lives on, while other data come to lie under the same name."""
+    try:
+        found = file.stat()
+    except OSError:  # reading says what is wrong
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def heart_box(

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.case_sets.cropped import read_cropped
 from pipeline.common.errors import DataError
 from pipeline.cropping.crop_pairs import CropTask, crop_pair
+from pipeline.cropping.heart_box import AtlasFiles, read_atlas
 from pipeline.cropping.params import CropParams
 
 PARAMS = CropParams(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8))
@@ -45,3 +47,23 @@ def test_a_pair_without_the_label_of_its_mr_is_an_error(task: CropTask) -> None:
     (task.registered / "mr_label.nii.gz").unlink()
     with pytest.raises(DataError, match=r"p: .*mr_label\.nii\.gz"):
         crop_pair(task)
+
+
+def write_atlas(folder: Path, side: int) -> AtlasFiles:
+    """Write a labelled subject whose heart is a cube of `side` voxels."""
+    label = np.zeros((16, 16, 16), np.uint8)
+    label[:side, :side, :side] = 1
+    image = np.random.default_rng(side).normal(size=label.shape).astype(np.float32)
+    files = AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz")
+    write_image(files.image, Volume(image, np.eye(4)))
+    write_label_map(files.label, Volume(label, np.eye(4)))
+    return files
+
+
+def test_an_atlas_is_read_once_but_again_when_other_data_lie_under_its_name(tmp_path: Path) -> None:
+    """A worker of a cluster outlives a run, and the next one's data may lie at the same place."""
+    files = write_atlas(tmp_path, 4)
+    first = read_atlas(files, Modality.CT, 2.0)
+    assert read_atlas(files, Modality.CT, 2.0) is first
+    second = read_atlas(write_atlas(tmp_path, 8), Modality.CT, 2.0)
+    assert second.heart.data.sum() > 4 * first.heart.data.sum()

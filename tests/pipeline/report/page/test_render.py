@@ -1,5 +1,4 @@
 import re
-from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,20 +164,14 @@ def test_claims_lead_to_their_details_and_details_are_of_the_main_model(page: st
     assert page.count(STATEMENTS["theorem_2_4"].rule) == 1
 
 
-def test_verdicts_are_summed_up(page: str, artefacts: Artefacts) -> None:
-    ours, mednext = (
-        Counter(finding.verdict for finding in artefacts.audits[model].findings.values())
-        for model in ("crossmodalnet", "mednext")
-    )
-    # All that the others are not: a new claim is one of these in the example's files.
-    holds, not_applicable = ours[Verdict.HOLDS], mednext[Verdict.NOT_APPLICABLE]
-    words = (
-        f"{holds} hold, 5 hold under conditions only, 5 fail, 1 is replaced by an option and 1 is undecided"
-    )
+def test_verdicts_are_summed_up(page: str) -> None:
+    added = (
+        len(STATEMENTS) - 21
+    )  # to the paper's: in the example each holds for ours and does not apply to the other
+    words = f"{9 + added} hold, 5 hold under conditions only, 5 fail, 1 is replaced by an option and 1 is undecided"
     assert f"tested on CrossModalNet, {words}: <a" in page
-    assert (
-        f"MedNeXt: 3 hold, 1 holds under conditions only, 1 fails and {not_applicable} do not apply" in page
-    )
+    words = f"3 hold, 1 holds under conditions only, 1 fails and {16 + added} do not apply"
+    assert f"MedNeXt: {words}" in page
 
 
 def test_networks_that_nothing_applies_to_have_a_line(artefacts: Artefacts) -> None:
