@@ -7,9 +7,9 @@ of a training on a CPU does, from `adapt.start` on. Prints mean seconds and thei
 each term, and with target samples in every step.
 """
 
+import argparse
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -54,7 +54,9 @@ def make_batch(params: ModelParams, seed: int) -> Batch:
 
 def main() -> None:
     """Measure and print."""
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("steps", type=int, nargs="?", default=12, help="timed steps, at least")
+    steps = parser.parse_args().steps
     torch.set_num_threads(1)
     params, adapt = read_params("crossmodalnet"), load_section(AdaptParams, "adapt")
     kinds: dict[str, AdaptParams | None] = {"without": None, "JADA": adapt}

@@ -8,6 +8,7 @@ them (`pipeline/profiling/profile_network.py`). A network that cannot be measure
 """
 
 import argparse
+from functools import partial
 
 from crossmodalnet.processes.alone import run_alone
 from pipeline.common.errors import PipelineError
@@ -57,7 +58,8 @@ def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
     """
     rounds = Rounds(options.repetitions, 2, options.max_seconds)
     work = make_work(name, size, options)
-    return run_alone(_profile, (work, rounds))
+    # Not a function of this file: run as a program it is `__main__`, which the other process does not have.
+    return run_alone(partial(profile_network, rounds=rounds), work)
 
 
 def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
@@ -82,10 +84,6 @@ def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
         num_threads=options.threads,
         seed=0,
     )
-
-
-def _profile(task: tuple[Workload, Rounds]) -> Profile:
-    return profile_network(*task)
 
 
 def _size(name: str, size: str) -> str:

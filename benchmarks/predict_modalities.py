@@ -7,8 +7,8 @@ train.modality_dropout. A label map on the CT's grid is scored against the CT's 
 MR's. With axes to mirror along (x, xyz, ...) the pairs are segmented with these too.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +30,24 @@ def score(found: Volume | None, truth: Path) -> float:
     return float(np.mean([dice(found.data == entry.index, expected == entry.index) for entry in STRUCTURES]))
 
 
-def main(model: str, *mirrors: str) -> None:
+def main() -> None:
     """Print a row per test pair, and the means."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path, help="folder of an exported model")
+    parser.add_argument("mirrors", nargs="*", default=[], metavar="mirror", help="axes, such as x or xyz")
+    options = parser.parse_args()
     files = pd.read_csv(RAW / "manifest.csv").set_index("subject")
     rows = []
     for pair in json.loads(Path("data/split.json").read_text("utf-8"))["test"]:
         images = {name: RAW / files.loc[pair[name], "image"] for name in ("ct", "mr")}
         labels = {name: RAW / files.loc[pair[name], "label"] for name in ("ct", "mr")}
         row: dict[str, float] = {}
-        for mirror in ("", *mirrors):
-            both = Predictor.load(model, mirror=mirror)(**images)
+        for mirror in ("", *options.mirrors):
+            both = Predictor.load(options.model, mirror=mirror)(**images)
             suffix = f" mirrored {mirror}" if mirror else ""
             row["pair, CT" + suffix] = score(both.ct_labels, labels["ct"])
             row["pair, MR" + suffix] = score(both.mr_labels, labels["mr"])
-        plain = Predictor.load(model)
+        plain = Predictor.load(options.model)
         row["CT alone"] = score(plain(ct=images["ct"]).ct_labels, labels["ct"])
         row["MR alone"] = score(plain(mr=images["mr"]).mr_labels, labels["mr"])
         rows.append(row)
@@ -52,4 +56,4 @@ def main(model: str, *mirrors: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -7,9 +7,9 @@ recipes, and fits the processor time of every step to the work that `cost.py` co
 time, so that what else runs on the machine does not count.
 """
 
+import argparse
 import importlib
 import os
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -80,16 +80,20 @@ def settings_of(predictor: Predictor) -> list[AlignSettings]:
     return [syn, replace(syn, working_spacing_mm=FINER_MM), *named]
 
 
-def main(model: str, ct_path: str, mr_path: str) -> None:
+def main() -> None:
     """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name, text in (("model", "folder of an exported model"), ("ct", "CT of a pair"), ("mr", "its MR")):
+        parser.add_argument(name, type=Path, help=text)
+    options = parser.parse_args()
     # The heart is then searched before the MR is registered, so that each step has its own time.
     torch.set_num_threads(1)
     began = cpu_seconds()
     importlib.import_module("ants")  # by the first patient of a process, when labels go back to the MR's grid
     import_s = cpu_seconds() - began
-    ct, mr = as_volume(ct_path, Modality.CT), as_volume(mr_path, Modality.MR)
+    ct, mr = as_volume(options.ct, Modality.CT), as_volume(options.mr, Modality.MR)
     rows: dict[str, list[tuple[dict[str, float], float]]] = {}
-    predictor = Predictor.load(model)
+    predictor = Predictor.load(options.model)
     for size in SIZES:
         here, there = (ct, mr) if size is None else (of_size(ct, size[0]), of_size(mr, size[1]))
         for align in settings_of(predictor):
@@ -134,4 +138,4 @@ def report(steps: list[str], rows: dict[str, list[tuple[dict[str, float], float]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -6,6 +6,7 @@ Run it from the top of a repository in which `dvc repro crop split` has run. Pri
 their ratio; the work folders that it makes are its own.
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -19,6 +20,8 @@ EPOCHS = 3
 
 def main() -> None:
     """Train for a few epochs with one and with two processes, and print the ratio of their best throughputs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.parse_args()
     rates = {devices: throughput(devices) for devices in (1, 2)}
     for devices, rate in rates.items():
         print(f"train.devices={devices}: {rate:.2f} samples/s")
