@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.cropping.atlas import Atlas
+from crossmodalnet.imaging.extents import class_extents
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes.scratch import scratch_folder
@@ -184,11 +185,14 @@ def cut_voxels(labels: Volume, grid: Grid) -> dict[str, int]:
     Returns:
         Count by abbreviation, all structures.
     """
-    indices = np.array(np.nonzero(labels.data))
-    position = grid.to_index(labels.grid.to_world(indices))
-    outside = ((position < -0.5) | (position > np.array(grid.shape)[:, None] - 0.5)).any(axis=0)
-    counts = np.bincount(labels.data[tuple(indices)][outside], minlength=len(STRUCTURES) + 1)
-    return {structure.abbreviation: int(counts[structure.index]) for structure in STRUCTURES}
+    counts = dict.fromkeys((structure.abbreviation for structure in STRUCTURES), 0)
+    for index, extent in class_extents(labels.data).items():
+        start = np.array([side.start for side in extent])[:, None]
+        indices = start + np.array(np.nonzero(labels.data[extent] == index))
+        position = grid.to_index(labels.grid.to_world(indices))
+        outside = ((position < -0.5) | (position > np.array(grid.shape)[:, None] - 0.5)).any(axis=0)
+        counts[STRUCTURES[index - 1].abbreviation] = int(outside.sum())
+    return counts
 
 
 def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:

@@ -4,6 +4,7 @@ Voxels are taken in the order in which they lie in the patient, so that nothing 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from crossmodalnet.imaging.extents import Extent, class_extents
 from crossmodalnet.imaging.orientation import WORLD, reoriented
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -66,15 +68,22 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
         uint8 `(i, j, k)` of the grid; background outside the field of view.
     """
     target_mm = min(grid.spacing_mm)
-    part = _without_background(_near(labels, grid), target_mm)
-    best = np.full(grid.shape, -1.0, np.float32)
+    near = _near(labels, grid)
+    extents = class_extents(near.data)
+    # A structure fills little of a scan, so each is averaged where it lies, and the background around all of them.
+    best = _share(_around(near, list(extents.values()), target_mm), 0, grid)
     winner = np.zeros(grid.shape, np.uint8)
-    for index in np.union1d([0], np.unique(part.data)):
-        mask = _averaged(Volume(part.data == index, part.affine), target_mm)
-        share = resample(mask, grid, "linear", float(index == 0)).data
+    for index, extent in extents.items():
+        share = _share(_around(near, [extent], target_mm), index, grid)
         winner[share > best] = index
         best = np.maximum(best, share)
     return Volume(winner, grid.affine)
+
+
+def _share(labels: Volume, index: int, grid: Grid) -> NDArray[np.float32]:
+    """Share of each voxel of `grid` that is of a class; outside the label map all is background."""
+    mask = _averaged(Volume(labels.data == index, labels.affine), min(grid.spacing_mm))
+    return np.asarray(resample(mask, grid, "linear", float(index == 0)).data, np.float32)
 
 
 def _averaged(volume: Volume, target_mm: float) -> Volume:
@@ -102,26 +111,26 @@ def _bins(grid: Grid, target_mm: float) -> NDArray[np.int_]:
 def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
     if (bins == 1).all():
         return volume
+    # Transposed, an array of NIfTI's lies in memory as ITK wants it; what does not is copied voxel by voxel.
+    data = volume.data.transpose(2, 1, 0)
     # ITK leaves out the last voxels where they do not fill a bin.
-    missing = [(0, -n % num) for n, num in zip(volume.data.shape, bins.tolist(), strict=True)]
-    padded = np.pad(volume.data, missing, mode="edge").astype(np.float32, copy=False)
-    # The order of ITK's axes is the other way about. What is not contiguous it copies voxel by voxel, in seconds.
-    image = sitk.GetImageFromArray(np.ascontiguousarray(padded))
-    binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins[::-1].tolist()))
+    missing = [(0, -n % num) for n, num in zip(data.shape, bins[::-1].tolist(), strict=True)]
+    image = sitk.GetImageFromArray(np.pad(data, missing, mode="edge").astype(np.float32, copy=False))
+    binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins.tolist())).transpose(2, 1, 0)
     affine = volume.affine.copy()
     affine[:3, :3] *= bins
     affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]
     return Volume(binned, affine)
 
 
-def _without_background(labels: Volume, target_mm: float) -> Volume:
-    """Cut a label map down to its structures, with a margin beyond which averages see nothing but background."""
-    found = ndimage.find_objects((labels.data > 0).astype(np.uint8))
-    if not found:
+def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volume:
+    """Cut a label map down to extents, with a margin beyond which averages see nothing of them; none: as it is."""
+    if not extents:
         return labels
     # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
     margin = 3 * target_mm / np.array(labels.spacing_mm) + 2 * _bins(labels.grid, target_mm)
-    low, high = np.array([(side.start, side.stop) for side in found[0]]).T
+    low = np.min([[side.start for side in extent] for extent in extents], axis=0)
+    high = np.max([[side.stop for side in extent] for extent in extents], axis=0)
     return _from_a_bin(labels, low - margin, high + margin, target_mm)
 
 

@@ -107,16 +107,14 @@ def crop_pair(task: CropTask) -> Row:
         DataError: its images or its heart cannot be used.
     """
     try:
-        ct, label = (
-            read_image(task.registered / "ct.nii.gz"),
-            read_label_map(task.registered / "ct_label.nii.gz"),
-        )
+        ct_file = task.registered / "ct.nii.gz"
+        ct, label = read_image(ct_file), read_label_map(task.registered / "ct_label.nii.gz")
         mr, mr_label = (
             read_image(task.registered / "mr.nii.gz"),
             read_label_map(task.registered / "mr_label.nii.gz"),
         )
         atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
-        box = heart_box(task.registered / "ct.nii.gz", atlases, task.params) if atlases else box_of(label)
+        box = heart_box(ct_file, ct, atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
         if what_is_lacking(error):
             raise

@@ -11,6 +11,7 @@ from crossmodalnet.cropping.atlas import Atlas, make_atlas
 from crossmodalnet.cropping.heart_box import Box, find_heart_box
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.syn import Initialisation
 from pipeline.common.outputs import write_json
 from pipeline.common.work import code_fingerprint, fingerprint, work_folder
@@ -52,7 +53,8 @@ def _state(file: Path) -> tuple[int, ...] | None:
 
 
 def heart_box(
-    image: Path,
+    file: Path,
+    image: Volume,
     atlases: Sequence[AtlasFiles],
     params: CropParams,
     modality: Modality = Modality.CT,
@@ -63,19 +65,28 @@ def heart_box(
 
     Work is keyed by the images, the atlases' labels, the spacing, the modalities and the code.
 
+    Args:
+        file: the image's file.
+        image: what was read from it, HU or MR.
+        atlases: other subjects, labelled.
+        params: section `crop`.
+        modality: modality of the image.
+        atlas_modality: modality of the atlases.
+        initialisation: start of the registrations.
+
     Raises:
         ValueError: no atlas, an unreadable file, or the atlases agree on no voxel.
         RuntimeError: ANTs failed.
     """
     key = fingerprint(
-        image, [[atlas.image, atlas.label] for atlas in atlases], params.atlas_spacing_mm,
+        file, [[atlas.image, atlas.label] for atlas in atlases], params.atlas_spacing_mm,
         [modality, atlas_modality, initialisation], code_fingerprint("crossmodalnet.cropping.heart_box"),
         version("antspyx"),
     )  # fmt: skip
     done = work_folder("crop", key) / "box.json"
     if not done.is_file():
         box = find_heart_box(
-            read_image(image),
+            image,
             [read_atlas(files, atlas_modality, params.atlas_spacing_mm) for files in atlases],
             params.atlas_spacing_mm,
             modality=modality,

@@ -74,9 +74,9 @@ def crop_case(task: TargetCropTask) -> float:
         images = {modality: read_image(path) for modality, path in task.images.items()}
         label = read_label_map(task.label) if task.label else None
         if task.atlases:
-            path = task.images[found_in]
+            file, image = task.images[found_in], images[found_in]
             start = initialisation(found_in, task.atlas_modality)
-            box = heart_box(path, task.atlases, task.params, found_in, task.atlas_modality, start)
+            box = heart_box(file, image, task.atlases, task.params, found_in, task.atlas_modality, start)
         elif label:
             box = box_of(label)
         else:
