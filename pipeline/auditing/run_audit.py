@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 
 import pandas as pd
@@ -15,16 +16,19 @@ from crossmodalnet.theory.subject import AuditSubject
 from pipeline.auditing.params import AuditParams
 from pipeline.auditing.subject import read_subject, settings_of
 from pipeline.common.outputs import write_json
+from pipeline.common.paths import MODELS, of_run
 from pipeline.models.determinism import reproducible
 from pipeline.models.devices import find_device
 from pipeline.models.distributed import Processes
-from pipeline.workers.cost import CaseCost
+from pipeline.models.model_folder import load_model
+from pipeline.workers.cost import MB, CaseCost
 from pipeline.workers.params import RuntimeParams
 from pipeline.workers.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
-# Of the default network (docs/benchmarks.md).
-COST = CaseCost(base_mb=1700)
+# By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
+# and on that of the preset mmwhs (docs/clusters.md).
+COST = CaseCost(base_mb=1200, bytes_per_voxel=8700)
 FINDINGS = "findings.json"
 FIGURES = "figures.json"
 # Digits that are kept: more would differ between machines and make every comparison long.
@@ -65,7 +69,7 @@ def audit(
     if find_device(params.device, "audit.device").type == "cuda":
         yield from ((task, run_group(task)) for task in tasks)
     else:
-        yield from run_cases(run_group, tasks, Work("audit", COST), runtime)
+        yield from run_cases(run_group, tasks, Work("audit", _cost(model, seed)), runtime)
 
 
 def run_group(task: AuditTask) -> CheckOutcome:
@@ -74,6 +78,12 @@ def run_group(task: AuditTask) -> CheckOutcome:
     with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
         subject = _subject(task.model, task.seed, task.params)
         return CHECKS[task.name](subject, settings_of(task.params))
+
+
+def _cost(model: str, seed: int) -> CaseCost:
+    """Peak memory of a worker of this model's audit."""
+    patch = load_model(of_run(MODELS, model, seed)).card.patch_size
+    return CaseCost(base_mb=COST.bytes(prod(patch)) / MB)
 
 
 @cache

@@ -22,7 +22,7 @@ from pipeline.workers.cost import CaseCost
 from pipeline.workers.run_cases import Work
 
 # Measured on the phantom and on a case of real size (docs/clusters.md).
-COST = CaseCost(base_mb=1100, bytes_per_voxel=60)
+COST = CaseCost(base_mb=1100, bytes_per_voxel=32)
 # About one CT of real size.
 FEW_VOXELS = 2**26
 

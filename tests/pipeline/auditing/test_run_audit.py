@@ -17,6 +17,7 @@ from pipeline.common.outputs import write_json
 from pipeline.learning.model_params import read_params
 from pipeline.models.distributed import Processes
 from pipeline.training.train_model import train_model
+from pipeline.workers.run_cases import Work
 
 CPU = torch.device("cpu")
 
@@ -99,6 +100,18 @@ def test_what_is_missing_is_named(trained: Path) -> None:
         read_subject("crossmodalnet", 0, AuditParams(), CPU)
     with pytest.raises(DataError, match=r"models/crossmodalnet/seed1"):
         read_subject("crossmodalnet", 1, AuditParams(), CPU)
+
+
+def test_a_worker_of_the_audit_takes_memory_by_the_patch(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Work] = []
+    monkeypatch.setattr(
+        auditing, "run_cases", lambda function, tasks, work, runtime: asked.append(work) or iter(())
+    )
+    assert list(auditing.audit("crossmodalnet", 0, AuditParams())) == []
+    expected = 1200 * 2**20 + 8700 * 16**3  # patches of 16 x 16 x 16
+    assert asked[0].cost.bytes(0) == pytest.approx(expected, abs=1)
 
 
 def test_settings_are_the_parameters_of_the_checks() -> None:
