@@ -3,7 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from crossmodalnet.imaging.extents import class_extents
 
 
 def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -19,10 +20,9 @@ def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Class indices of the same shape.
     """
     kept = labels.copy()
-    for index, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is not None:
-            mask = labels[box] == index
-            kept[box][mask & ~_largest(mask)] = 0
+    for index, extent in class_extents(labels).items():
+        mask = labels[extent] == index
+        kept[extent][mask & ~_largest(mask)] = 0
     return kept
 
 
