@@ -2,8 +2,8 @@
 
     python -m benchmarks.adaptation [STEPS]
 
-With the parameters of params.yaml, on random images, with one thread and one sample of each domain: what each process
-of a training on a CPU does, from `adapt.start` on. Prints mean seconds and their ratio, for JADA as a whole, without
+With the parameters of params.yaml, on random images, with one thread and a batch of each domain: what a training on a
+CPU does, from `adapt.start` on. Prints mean seconds and their ratio, for JADA as a whole, without
 each term, and with target samples in every step.
 """
 
@@ -43,13 +43,13 @@ def make_learner(params: ModelParams, adapt: AdaptParams | None) -> Learner:
 
 
 def make_batch(params: ModelParams, seed: int) -> Batch:
-    """Draw a batch of one random sample."""
+    """Draw a batch of random samples."""
     random = torch.Generator().manual_seed(seed)
-    size = params.train.patch_size
-    label = torch.randint(0, NUM_CLASSES, (1, *(n // 4 for n in size)), generator=random)
+    size, number = params.train.patch_size, params.train.batch_size
+    label = torch.randint(0, NUM_CLASSES, (number, *(n // 4 for n in size)), generator=random)
     for axis in (1, 2, 3):
         label = label.repeat_interleave(4, axis)
-    return Batch(("random",), torch.rand(1, 2, *size, generator=random), label)
+    return Batch(("random",) * number, torch.rand(number, 2, *size, generator=random), label)
 
 
 def main() -> None:
