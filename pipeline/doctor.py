@@ -115,5 +115,5 @@ def _fit(params: Params) -> Iterator[DoctorFinding]:
             "fit", False, f"patches of {params.train.patch_size} x {per_gpu} on the CPU take days", remedy
         )
 
-    for text in wasteful_windows(params):
-        yield DoctorFinding("fit", True, text, "null chooses a window that divides the map")
+    for text, remedy in wasteful_windows(params):
+        yield DoctorFinding("fit", True, text, remedy)

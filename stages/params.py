@@ -143,8 +143,8 @@ def _warn(params: "Params") -> None:
     """Name windows that waste tokens."""
     from pipeline.schema.wasteful_windows import wasteful_windows
 
-    for text in wasteful_windows(params):
-        logger.warning("%s; null chooses a window that divides the map", text)
+    for text, remedy in wasteful_windows(params):
+        logger.warning("%s; %s", text, remedy)
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -71,9 +71,11 @@ def deepest_cross(network: CrossModalNet) -> CrossAttention:
     return attention
 
 
-def deepest_self(network: CrossModalNet) -> WindowAttention:
-    """Give the self-attention of the first Swin block of the first stream in the deepest layer."""
-    block = next(_deepest(network).swin[0].children())
+def deepest_self(network: CrossModalNet) -> WindowAttention | None:
+    """Give the self-attention of the first Swin block of the first stream in the deepest layer, if it has any."""
+    block = next(_deepest(network).swin[0].children(), None)
+    if block is None:
+        return None
     assert isinstance(block, SwinBlock)
     return block.attention
 

@@ -73,7 +73,8 @@ def paper_bound(network: CrossModalNet, patch_size: Triple) -> dict[str, float]:
 
     Returns:
         decimal logarithms of L_S, L_C (Cross Transformer block without its operator, both streams together),
-        L_D and of the formula; `depth` is d, the number of layers of encoder and decoder.
+        L_D and of the formula, 0 for a kind that the network does not have; `depth` is d, the number of layers of
+        encoder and decoder.
     """
     swin, cross, sampler, depth = [], [], [], 0
     for layer, size in _layers(network, patch_size):
@@ -82,7 +83,7 @@ def paper_bound(network: CrossModalNet, patch_size: Triple) -> dict[str, float]:
         for block in layer.cross or []:
             cross.append(joined(*cross_block(block, size, with_sampler=False)))
             sampler.append(sampler_bound(block))
-    logs = {"l_s": max(swin), "l_c": max(cross, default=0.0), "l_d": max(sampler, default=0.0)}
+    logs = {"l_s": max(swin, default=0.0), "l_c": max(cross, default=0.0), "l_d": max(sampler, default=0.0)}
     logs["formula"] = depth * sum(logs.values())
     return {name: value / math.log(10) for name, value in logs.items()} | {"depth": float(depth)}
 

@@ -40,7 +40,7 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     ratios = _ratios(subject, settings)
     log10_bound, log10_ratio = bounds[-1][1], log(max(float(row["ratio"]) for row in ratios)) / math.log(10)
     image = subject.images(subject.test[:1])
-    own_growth = _self_growth(network, image, settings.seed)
+    growths = _self_growth(network, image, settings.seed)
     tables: dict[str, list[Row]] = {
         "sensitivity_bounds": [{"part": part, "log10_bound": value} for part, value in bounds],
         "power_iteration": ratios,
@@ -48,7 +48,6 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     missing_token = len(network.missing) > 0
     if not subject.crosses:
         findings = [not_applicable(key, _ONE_STREAM) for key in ("definition_6", "equation_30")]
-        growths = {"self-attention": own_growth}
         findings.append(judge_theorem_2_6(log10_bound, log10_ratio, growths, missing_token=missing_token))
         return CheckOutcome(findings, tables)
     growth = _cross_growth(network, image, settings.seed)
@@ -60,7 +59,7 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
             judge_theorem_2_6(
                 log10_bound,
                 log10_ratio,
-                {"cross attention": growth, "self-attention": own_growth},
+                {"cross attention": growth, **growths},
                 missing_token=missing_token,
             ),
         ],
@@ -134,7 +133,10 @@ def _cross_growth(network: CrossModalNet, image: Tensor, seed: int) -> Growth:
     return cross_growth(attention, f_a, f_b, seed)
 
 
-def _self_growth(network: CrossModalNet, image: Tensor, seed: int) -> Growth:
+def _self_growth(network: CrossModalNet, image: Tensor, seed: int) -> dict[str, Growth]:
+    """Give the growth of the deepest self-attention by its name; none where the network has no Swin block."""
     attention = deepest_self(network)
+    if attention is None:
+        return {}
     (f,) = own_inputs(network, attention, image)
-    return self_growth(attention, f, seed)
+    return {"self-attention": self_growth(attention, f, seed)}

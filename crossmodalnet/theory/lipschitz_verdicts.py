@@ -101,12 +101,12 @@ def judge_theorem_2_6(
     Args:
         log10_bound: decimal logarithm of the upper bound.
         log10_ratio: base-10 logarithm of the largest ratio of output change to input change found.
-        growths: growths of the sensitivity of attentions by themselves, by the attention's name.
+        growths: growths of the sensitivity of attentions by themselves, by the attention's name; none without any.
         missing_token: whether a missing image is replaced by a token, which is a jump: the bound is for images of
             which none, or the same, is missing.
     """
-    name, growth = max(growths.items(), key=lambda item: growth_factor(item[1]))
-    factor = growth_factor(growth)
+    factors = {name: growth_factor(growth) for name, growth in growths.items()}
+    factor = max(factors.values(), default=1.0)
     numbers = {"log10_bound": log10_bound, "log10_largest_ratio": log10_ratio, "attention_growth": factor}
     bound = f"no change of the images is multiplied by more than 10^{log10_bound:.0f}, for all images"
     bound += " as long as none goes missing" * missing_token
@@ -121,9 +121,15 @@ def judge_theorem_2_6(
             counterexample=f"The direction found by power iteration, stretched {10**log10_ratio:.3g} times.",
         )
     if factor <= _MOST_GROWTH:
-        why = f"By its weights {bound}; {found}. Each attention has a constant by itself."
+        why = f"By its weights {bound}; {found}. "
+        why += (
+            "Each attention has a constant by itself."
+            if factors
+            else "There is no attention in this network."
+        )
         return StatementFinding("theorem_2_6", Verdict.HOLDS, why, numbers)
-    (_, first), (scale, last) = growth[0], growth[-1]
+    name = max(factors, key=factors.__getitem__)
+    (_, first), (scale, last) = growths[name][0], growths[name][-1]
     return StatementFinding(
         "theorem_2_6",
         Verdict.CONDITIONAL,

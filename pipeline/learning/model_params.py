@@ -75,6 +75,18 @@ class ModelParams:
         return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
 
     @property
+    def training(self) -> dict[str, Any]:
+        """What the result of the training depends on beside the other sections: `train` as it holds for this network.
+
+        A checkpoint is found by it, and a model's card tells it.
+        """
+        return {
+            **self.train.essential(),
+            "modality_dropout": self.modality_dropout,
+            "offset_lr_factor": self.network.offset_rate,
+        }
+
+    @property
     def augmentation(self) -> "AugmentationSettings | None":
         """The augmentation, if there is one; a network of one stream has its image and label left together.
 

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from crossmodalnet import CrossModalNetConfig
-from pipeline.common.params import IntTriple, Section, option
+from pipeline.common.params import Section, option
 
 # The library's options come through its front door, by which no stage depends on the network's code: what a stage
 # depends on is the values, and these stand in params.yaml.
 # YAML has lists only; the elements stay strict.
 Count = Annotated[int, Field(ge=1)]
 Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
-Window = Annotated[tuple[Count, Count, Count], Field(strict=False)]
-Windows = Annotated[tuple[Window | None, ...], Field(strict=False, min_length=1)]
+CountTriple = Annotated[tuple[Count, Count, Count], Field(strict=False)]
+Windows = Annotated[tuple[CountTriple | None, ...], Field(strict=False, min_length=1)]
 
 
 class NetworkSection(Section):
@@ -38,8 +38,8 @@ class CrossModalNetParams(NetworkSection):
     channels: int = option(CrossModalNetConfig, "channels")
     depths: Levels = option(CrossModalNetConfig, "depths")
     heads: Levels = option(CrossModalNetConfig, "heads")
-    patch_embedding: IntTriple = option(CrossModalNetConfig, "patch_embedding")
-    window: Window | None = option(CrossModalNetConfig, "window")
+    patch_embedding: CountTriple = option(CrossModalNetConfig, "patch_embedding")
+    window: CountTriple | None = option(CrossModalNetConfig, "window")
     swin: bool = option(CrossModalNetConfig, "swin")
     cross: bool = option(CrossModalNetConfig, "cross")
     cross_window: Windows | None = option(CrossModalNetConfig, "cross_window")

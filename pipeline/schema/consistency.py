@@ -6,6 +6,8 @@ from typing import Any
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.common.names import OURS
+from pipeline.learning.ablations import ABLATIONS
+from pipeline.learning.network import CrossModalNetParams
 from pipeline.learning.networks import NETWORKS
 from pipeline.schema.schema import Params
 
@@ -44,7 +46,30 @@ def contradictions(params: Params) -> list[str]:
             config.check_size(params.train.patch_size)
         except ValueError as error:
             found.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
+        else:
+            found += _idle_ablations(params)
     return found
+
+
+def _idle_ablations(params: Params) -> list[str]:
+    """Ablations that train the network itself, or one another's network, over again."""
+    network = params.network.crossmodalnet
+    seen = {OURS: _effective(network)}
+    found = []
+    for name in params.ablations:
+        options = _effective(network.model_copy(update=dict(ABLATIONS[name])))
+        if same := next((other for other, known in seen.items() if known == options), None):
+            found.append(
+                f"ablations: {name} is the same network as {same}, by section network.{OURS}: take it out"
+            )
+        seen.setdefault(name, options)
+    return found
+
+
+def _effective(network: CrossModalNetParams) -> dict[str, Any]:
+    options = network.options()
+    idle = CrossModalNetConfig.from_mapping(options).without_effect()
+    return {key: value for key, value in options.items() if key not in idle}
 
 
 def _beyond_bounds(params: Params) -> list[str]:
@@ -99,6 +124,18 @@ def without_effect(params: Params) -> list[str]:
             found.append(
                 f"network.{name} is set, but {name} is in neither models nor tune.models: it is not trained"
             )
+    if OURS in trained:
+        found += _idle_options(params.network.crossmodalnet, standard.network.crossmodalnet)
+    if params.train.modality_dropout:
+        if adapt.enabled:
+            found.append("train.modality_dropout is set, but adapt.enabled is true: adaptations have none")
+        elif OURS in trained and params.network.crossmodalnet.streams != "both":
+            found.append(
+                f"train.modality_dropout is set, but network.{OURS}.streams is "
+                f"{params.network.crossmodalnet.streams}: {OURS} has none"
+            )
+    if not params.augment.enabled and params.augment.model_copy(update={"enabled": True}) != standard.augment:
+        found.append("augment is set, but augment.enabled is false: nothing is augmented")
     if params.data.source != "phantom" and params.data.phantom != standard.data.phantom:
         found.append(f"data.phantom is set, but data.source is {params.data.source}: no phantom is made")
     other = "seconds" if params.train.budget == "epochs" else "epochs"
@@ -113,3 +150,23 @@ def without_effect(params: Params) -> list[str]:
     if params.tune.models and params.tune.learning_rates and not set(params.tune.models) & set(params.models):
         found.append("tune.models has no network of models: the rates that are found are not used")
     return found
+
+
+def _idle_options(network: CrossModalNetParams, standard: CrossModalNetParams) -> list[str]:
+    try:
+        config = CrossModalNetConfig.from_mapping(network.options())
+    except ValueError:
+        return []  # a contradiction, which is told as such
+    idle = set(config.without_effect())
+    if not (config.crosses and config.deformable):
+        idle.add("offset_lr_factor")
+    because = ", ".join(
+        f"{key} is {str(getattr(network, key)).lower()}"
+        for key in ("streams", "cross", "deformable", "swin", "stem")
+        if key not in idle and getattr(network, key) != getattr(standard, key)
+    )
+    return [
+        f"network.{OURS}.{key} is set, but {because}: it changes nothing"
+        for key in sorted(idle)
+        if getattr(network, key) != getattr(standard, key)
+    ]

@@ -1,11 +1,11 @@
 """Windows of the parameters that do not fit the patch, for `params` and the doctor."""
 
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig, WastefulWindow
 from pipeline.common.names import OURS
 from pipeline.schema.schema import Params
 
 
-def wasteful_windows(params: Params) -> list[str]:
+def wasteful_windows(params: Params) -> list[WastefulWindow]:
     """Name the windows of our network that pad a map by more than a tenth; none where it is not trained.
 
     Options that the network cannot be built from are the business of the training, which says what is wrong.
@@ -17,4 +17,5 @@ def wasteful_windows(params: Params) -> list[str]:
         config.check_size(params.train.patch_size)
     except ValueError:
         return []
-    return [f"network.{OURS}.{text}" for text in config.wasteful_windows(params.train.patch_size)]
+    found = config.wasteful_windows(params.train.patch_size)
+    return [WastefulWindow(f"network.{OURS}.{text}", remedy) for text, remedy in found]

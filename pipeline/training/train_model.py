@@ -92,7 +92,7 @@ def run_training(
 def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
     code = code_fingerprint("pipeline.training.train_model", PLACES[params.builder][0], *MODULES.values())
-    parts = [params.options, params.losses, params.augment, params.train.essential(), params.adapt, seed]
+    parts = [params.options, params.losses, params.augment, params.training, params.adapt, seed]
     return work_folder(
         "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
     )
@@ -140,7 +140,7 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingSta
         mr_percentiles=params.train.mr_percentiles,
         labels=label_entries(),
         num_classes=NUM_CLASSES,
-        train=params.train.essential(),
+        train=params.training,
         losses=params.losses.model_dump(mode="json"),
         augment=params.augment.model_dump(mode="json"),
         versions=package_versions(),

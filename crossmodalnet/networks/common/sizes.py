@@ -7,10 +7,12 @@ Triple = tuple[int, int, int]
 
 # Tokens per axis: a window of 7^3 costs as much attention as is common (Swin transformers have 7).
 LARGEST_WINDOW = 7
+# Smaller windows see too little, even where they divide a map and larger ones do not.
+SMALLEST_WINDOW = 4
 
 
 def dividing_window(size: Triple) -> Triple:
-    """Choose the window that pads a map least, of at most `LARGEST_WINDOW` and at least half as many tokens per axis.
+    """Choose the window that pads a map least, of `SMALLEST_WINDOW` to `LARGEST_WINDOW` tokens per axis.
 
     Of equally good ones the larger is taken; a short axis becomes one window.
 
@@ -20,7 +22,7 @@ def dividing_window(size: Triple) -> Triple:
     def choose(n: int) -> int:
         if n <= LARGEST_WINDOW:
             return n
-        return min(range(LARGEST_WINDOW, LARGEST_WINDOW // 2, -1), key=lambda w: -n % w)
+        return min(range(LARGEST_WINDOW, SMALLEST_WINDOW - 1, -1), key=lambda w: -n % w)
 
     return choose(size[0]), choose(size[1]), choose(size[2])
 

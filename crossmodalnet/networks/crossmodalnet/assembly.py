@@ -198,8 +198,13 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _scale_branches(network: nn.Module, config: CrossModalNetConfig) -> None:
-    """Let the streams meet slowly: a choice of first weights, which leaves Eq. 2 and 3 as they are."""
+    """Let the streams meet slowly: a choice of first weights, which leaves Eq. 2 and 3 as they are.
+
+    With `residual: standard` the attention is a branch of its own beside the MLP, and is scaled by its values.
+    """
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, CrossTransformerBlock):
                 module.mlp.fc2.weight.mul_(config.cross_scale)
+                if module.residual == "standard":
+                    module.attention.value.weight.mul_(config.cross_scale)

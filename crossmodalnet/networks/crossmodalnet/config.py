@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from crossmodalnet.networks.common.sizes import (
+    LARGEST_WINDOW,
+    SMALLEST_WINDOW,
     Triple,
     dividing_window,
     effective_window,
@@ -25,6 +27,13 @@ from crossmodalnet.networks.crossmodalnet.choices import (
 # Share of padded tokens from which a window is called wasteful.
 WASTE = 0.1
 AXES = ("depth", "height", "width")
+
+
+class WastefulWindow(NamedTuple):
+    """A window that adds many tokens to a map, in words, and what to do about it."""
+
+    text: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class CrossModalNetConfig:
     window: Triple | None = field(
         default=None,
         metadata={
-            "description": "window of the Swin blocks, tokens per axis; null: at each level the one of at most 7 that "
+            "description": "window of the Swin blocks, tokens per axis; null: at each level the one of 4 to 7 that "
             "pads its map least",
         },
     )
@@ -218,6 +227,8 @@ class CrossModalNetConfig:
 
     def __post_init__(self) -> None:
         levels = len(self.depths)
+        if min(self.patch_embedding) < 1:
+            raise ValueError(f"patch_embedding must be positive, got {self.patch_embedding}")
         for name in ("heads", "cross_window", "num_points"):
             value = getattr(self, name)
             if value is not None and (length := len(value)) != levels:
@@ -243,6 +254,27 @@ class CrossModalNetConfig:
     def crosses(self) -> bool:
         """Whether there are Cross Transformer blocks."""
         return self.cross and self.streams == "both"
+
+    def without_effect(self) -> frozenset[str]:
+        """Name the options that change nothing as the others stand.
+
+        >>> sorted(CrossModalNetConfig(deformable=False).without_effect())
+        ['max_offset', 'num_points', 'offsets']
+        """
+        none: set[str] = set()
+        if self.streams != "both":
+            none.add("cross")
+        if not self.crosses:
+            none |= {"cross_window", "values", "similarity", "refines", "deformable", "cross_scale"}
+        if not (self.crosses and self.deformable):
+            none |= {"offsets", "num_points", "max_offset"}
+        if not self.swin:
+            none.add("window")
+        if not (self.swin or self.crosses):
+            none |= {"heads", "residual", "mlp_ratio", "drop_path"}
+        if self.stem == "linear":
+            none.add("stem_channels")
+        return frozenset(none)
 
     @property
     def strides(self) -> list[Triple]:
@@ -273,7 +305,8 @@ class CrossModalNetConfig:
 
     def drop_path_at(self, level: int) -> float:
         """Probability of skipping a branch at `level`."""
-        return self.drop_path * level / max(self.num_levels - 1, 1)
+        deepest = self.num_levels - 1
+        return self.drop_path * level / deepest if deepest else self.drop_path
 
     def multiples(self) -> Triple:
         """Voxels per axis of which a patch must be a multiple."""
@@ -313,8 +346,8 @@ class CrossModalNetConfig:
         window = self.cross_window[level]
         return None if window is None else effective_window(size, window)
 
-    def wasteful_windows(self, patch_size: Triple) -> list[str]:
-        """Name the windows that add more than a tenth to the tokens of a map, with what would not."""
+    def wasteful_windows(self, patch_size: Triple) -> list[WastefulWindow]:
+        """Name the windows that add more than a tenth to the tokens of a map, with what would add less."""
         found = []
         for level in range(self.num_levels):
             size = self.map_size(patch_size, level)
@@ -322,8 +355,9 @@ class CrossModalNetConfig:
             if self.crosses and (cross := self.cross_window_at(level, size)):
                 windows["cross_window"] = cross
             found += [
-                f"{name} {list(window)} adds {share:.0%} to the {list(size)} tokens of level {level + 1}; "
-                f"{list(dividing_window(size))} adds {padding_share(size, dividing_window(size)):.0%}"
+                _wasteful(
+                    f"{name} {list(window)}", f"the {list(size)} tokens of level {level + 1}", size, share
+                )
                 for name, window in windows.items()
                 if (share := padding_share(size, window)) > WASTE
             ]
@@ -333,3 +367,20 @@ class CrossModalNetConfig:
         """Tokens per axis at `level`."""
         d, h, w = (n // (s * 2**level) for n, s in zip(patch_size, self.patch_embedding, strict=True))
         return d, h, w
+
+
+def _wasteful(window: str, tokens: str, size: Triple, share: float) -> WastefulWindow:
+    best = dividing_window(size)
+    least = padding_share(size, best)
+    text = f"{window} adds {share:.0%} to {tokens}"
+    if least == share:
+        return WastefulWindow(
+            f"{text}; no window of {SMALLEST_WINDOW} to {LARGEST_WINDOW} adds less",
+            "choose another train.patch_size; `crossmodalnet params fit` finds one that windows divide",
+        )
+    remedy = (
+        "null chooses a window that divides the map"
+        if least == 0
+        else "null chooses the window that adds least"
+    )
+    return WastefulWindow(f"{text}; {list(best)} adds {least:.0%}", remedy)

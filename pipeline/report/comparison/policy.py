@@ -10,12 +10,12 @@ from pipeline.report.artefacts.results import Training
 from pipeline.report.charts.curves import OBJECTIVES
 from pipeline.report.charts.tables import enumerate_words, flatten
 
-# What a card must share with every other; the learning rate is each network's own.
+# What a card must share with every other; learning rates are each network's own.
 COMMON = (
     "train", "losses", "augment", "patch_size", "spacing_mm", "size", "ct_window_hu", "mr_percentiles",
     "data_fingerprint", "training_pairs", "validation_pairs",
 )  # fmt: skip
-OWN = "train.lr"
+OWN = ("train.lr", "train.offset_lr_factor")
 DEEPLY_SUPERVISED = ("nnformer", "mednext", "resenc_unet")
 BALANCING = {
     "paper": "weighted against each other by Eq. 23, the smaller loss more",
@@ -62,7 +62,7 @@ def departures(trainings: Sequence[Training]) -> list[str]:
         values: dict[str, list[str]] = {}
         for title, card in cards:
             values.setdefault(_short(card.get(key, "absent")), []).append(title)
-        if key != OWN and len(values) > 1:
+        if key not in OWN and len(values) > 1:
             uses = "; ".join(f"{value}: {', '.join(dict.fromkeys(names))}" for value, names in values.items())
             found.append(f"{key} ({uses})")
     return found

@@ -54,6 +54,19 @@ def test_without_cross_attention(options):
     assert "self-attention" in found["theorem_2_6"].counterexample
 
 
+def test_without_swin_blocks_the_theorem_is_about_the_cross_attention():
+    found = findings(make_subject(size=8, swin=False))
+    assert found["definition_6"].verdict == found["theorem_2_6"].verdict == Verdict.CONDITIONAL
+    assert "cross attention" in found["theorem_2_6"].counterexample
+
+
+def test_without_any_attention_the_theorem_holds():
+    found = findings(make_subject(size=8, swin=False, cross=False))
+    assert found["definition_6"].verdict == found["equation_30"].verdict == Verdict.NOT_APPLICABLE
+    assert found["theorem_2_6"].verdict == Verdict.HOLDS
+    assert found["theorem_2_6"].why.endswith("There is no attention in this network.")
+
+
 def test_other_networks_have_no_known_constants():
     subject = make_subject(size=8)
     other = AuditSubject(

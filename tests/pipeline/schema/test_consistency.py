@@ -35,6 +35,30 @@ def test_a_preset_has_nothing_without_effect(name: str) -> None:
             "adapt.target is set, but adapt.scenario is ct_to_mr",
         ),
         ({"adapt": {"target": {"source": "unlabelled"}}}, "adapt.target is set, but adapt.enabled is false"),
+        (
+            {"network": {"crossmodalnet": {"cross": False, "cross_scale": 0.5}}},
+            "network.crossmodalnet.cross_scale is set, but cross is false: it changes nothing",
+        ),
+        (
+            {"network": {"crossmodalnet": {"deformable": False, "offset_lr_factor": 0.5}}},
+            "network.crossmodalnet.offset_lr_factor is set, but deformable is false",
+        ),
+        (
+            {"network": {"crossmodalnet": {"stem": "linear", "stem_channels": [4]}}},
+            "network.crossmodalnet.stem_channels is set, but stem is linear",
+        ),
+        (
+            {"adapt": {"enabled": True}, "train": {"modality_dropout": 0.2}},
+            "train.modality_dropout is set, but adapt.enabled is true",
+        ),
+        (
+            {"network": {"crossmodalnet": {"streams": "ct"}}, "train": {"modality_dropout": 0.2}},
+            "train.modality_dropout is set, but network.crossmodalnet.streams is ct",
+        ),
+        (
+            {"augment": {"enabled": False, "displacement_probability": 0.5}},
+            "augment is set, but augment.enabled is false",
+        ),
     ],
 )
 def test_a_value_without_effect_is_named(sections: dict[str, Any], told: str) -> None:
@@ -68,3 +92,23 @@ def test_bounds_are_those_of_a_model_s_card() -> None:
 def test_a_network_that_is_trained_may_be_set() -> None:
     params = changed(network={"mednext": {"size": "b"}})
     assert without_effect(params.model_copy(update={"models": ["crossmodalnet", "mednext"]})) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "ablations", "told"),
+    [
+        ({"cross": False}, ["no_cross"], ["no_cross is the same network as crossmodalnet"]),
+        ({"cross": False}, ["no_deformable"], ["no_deformable is the same network as crossmodalnet"]),
+        ({"swin": False}, ["no_cross", "conv_only"], ["conv_only is the same network as no_cross"]),
+        ({"streams": "ct"}, ["no_cross", "ct_only", "mr_only"], ["no_cross is the", "ct_only is the"]),
+        ({}, ["no_cross", "no_deformable", "conv_only", "ct_only", "mr_only", "standard_residual"], []),
+    ],
+)
+def test_an_ablation_that_changes_nothing_is_refused(
+    network: dict[str, Any], ablations: list[str], told: list[str]
+) -> None:
+    params = changed(network={"crossmodalnet": network}).model_copy(update={"ablations": ablations})
+    lines = contradictions(params)
+    assert len(lines) == len(told)
+    for line, start in zip(lines, told, strict=True):
+        assert line.startswith(f"ablations: {start}")

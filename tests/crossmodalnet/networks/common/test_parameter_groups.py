@@ -32,6 +32,16 @@ def test_norms_and_biases_do_not_decay():
     assert [(len(group.parameters), group.decays) for group in groups] == [(1, True), (3, False)]
 
 
+def test_position_biases_and_scales_of_heads_do_not_decay(make):
+    network = make(similarity="cosine")
+    decaying = {id(p) for group in parameter_groups(network) if group.decays for p in group.parameters}
+    names = {name.rsplit(".", 1)[-1] for name, p in network.named_parameters() if id(p) not in decaying}
+    assert {"position_bias", "log_scale", "bias"} <= names
+    assert {name.rsplit(".", 1)[-1] for name, p in network.named_parameters() if id(p) in decaying} == {
+        "weight"
+    }
+
+
 def test_frozen_weights_are_left_out():
     network = nn.Linear(2, 3)
     network.weight.requires_grad_(False)

@@ -53,5 +53,6 @@ def test_policy_follows_the_parameters(
 
 def test_learning_rates_may_differ_and_nothing_else(artefacts: Artefacts) -> None:
     assert departures(changed(artefacts, "mednext", "train", lr=0.5).trainings) == []
+    assert departures(changed(artefacts, "mednext", "train", offset_lr_factor=1.0).trainings) == []
     found = departures(changed(artefacts, "mednext", "train", epochs=99, lr=0.5).trainings)
     assert found == ["train.epochs (30: CrossModalNet; 99: MedNeXt)"]
