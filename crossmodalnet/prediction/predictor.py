@@ -164,9 +164,9 @@ class Predictor:
         streams = self.card.network.get("streams", "both")
         if self.card.adaptation and self.card.adaptation.get("scenario") in ("ct_to_mr", "mr_to_ct"):
             return ("CT", "MR")
-        if self.card.train.get("modality_dropout", 0) > 0:
-            return ("CT + MR", "CT", "MR")
-        return ("CT + MR",) if streams == "both" else ("CT + MR", streams.upper())
+        if streams != "both":
+            return ("CT + MR", streams.upper())
+        return ("CT + MR", "CT", "MR") if self.card.train.get("modality_dropout", 0) > 0 else ("CT + MR",)
 
     def __call__(
         self,

@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from crossmodalnet.networks.crossmodalnet.choices import Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
@@ -34,12 +35,7 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
         keys = ("definition_1", *OPERATOR_KEYS)
         return CheckOutcome([not_applicable(key, "This network has other blocks.") for key in keys])
     image, draw = subject.images(subject.test[:1]), np.random.default_rng(settings.seed)
-    blocks = capture_inputs(subject.network, image, SwinBlock)
-    deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
-    residual = subject.config.residual
-    options = [f"residual: {residual}"] * (residual != "paper")
-    what = "The trained network's Swin blocks"
-    findings = [judge_equation("definition_1", what, "Eq. 2", deviation, TOLERANCE, options)]
+    findings = [_definition_1(subject, subject.config.residual, image, draw)]
     operators = capture_inputs(subject.network, image, DeformableOperator)
     if not operators:
         why = "This network has no deformable operator."
@@ -49,6 +45,18 @@ def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
     findings.append(judge_operator(max(measured), largest, subject.config.max_offset))
     findings.append(judge_capacity([count_offsets(operator) for operator, _ in operators.values()]))
     return CheckOutcome(findings)
+
+
+def _definition_1(
+    subject: AuditSubject, residual: Residual, image: Tensor, draw: np.random.Generator
+) -> StatementFinding:
+    blocks = capture_inputs(subject.network, image, SwinBlock)
+    if not blocks:
+        return not_applicable("definition_1", "This network has no Swin blocks.")
+    deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
+    options = [f"residual: {residual}"] * (residual != "paper")
+    what = "The trained network's Swin blocks"
+    return judge_equation("definition_1", what, "Eq. 2", deviation, TOLERANCE, options)
 
 
 def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> float:

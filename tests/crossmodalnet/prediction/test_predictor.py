@@ -201,6 +201,15 @@ def test_one_modality_needs_a_network_trained_for_it() -> None:
         predictor()()
 
 
+@pytest.mark.parametrize(("stream", "other"), [("ct", {"mr": scan()}), ("mr", {"ct": scan()})])
+def test_a_network_of_one_stream_takes_its_own_modality_only(stream: str, other: dict[str, Volume]) -> None:
+    one = predictor(modality_dropout=0.3)
+    one.card.network["streams"] = stream
+    assert one.modalities == ("CT + MR", stream.upper())
+    with pytest.raises(ValueError, match=rf"segments CT \+ MR or {stream.upper()}, got"):
+        one(**other, box=BOX)
+
+
 class Shy(FromBrightness):
     """Takes the last structure for background, and is half as sure of all others."""
 

@@ -31,6 +31,7 @@ def test_the_default_network_is_as_printed(make_subject, settings):
         ({"offsets": "predicted"}, "theorem_2_2", Verdict.DEPARTS),
         ({"deformable": False}, "theorem_2_2", Verdict.NOT_APPLICABLE),
         ({"deformable": False}, "definition_3", Verdict.NOT_APPLICABLE),
+        ({"swin": False}, "definition_1", Verdict.NOT_APPLICABLE),
     ],
 )
 def test_options_change_the_verdicts_concerned(make_subject, settings, options, key, verdict):
