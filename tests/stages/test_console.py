@@ -162,6 +162,15 @@ def test_an_empty_value_that_says_something_is_taken(
     assert capsys.readouterr().err.count("--labels must be") == 2
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard; a shell lets what it starts in the background ignore it, these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sent: int, code: int
