@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.imaging.missing import without
+from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.network import DualLayer
 from tests.crossmodalnet.networks.conftest import SMALL
 
@@ -269,3 +270,16 @@ def test_a_missing_image_is_not_looked_at_and_leaves_the_other_samples_alone(mak
     (grad,) = torch.autograd.grad(network(pair)[0].square().sum(), pair)
     assert grad[0, 0].abs().sum() > 0
     assert not grad[0, 1].any()
+
+
+@pytest.mark.parametrize("residual", ["paper", "standard"])
+def test_cross_blocks_begin_with_a_share_of_their_branches(make, residual):
+    def change(scale):
+        torch.manual_seed(0)
+        network = make(residual=residual, cross_scale=scale)
+        block = next(module for module in network.modules() if isinstance(module, CrossTransformerBlock))
+        own, other = torch.randn(2, 1, *block.sampler.size, block.norm.normalized_shape[0])
+        return (block(own, other) - own).std()
+
+    assert change(0.01) < 0.05 * change(1.0)
+    assert change(1.0) > 0.1
