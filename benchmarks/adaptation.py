@@ -18,13 +18,13 @@ import torch
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
-from pipeline.adaptation.params import AdaptParams
-from pipeline.common.params import load_section
-from pipeline.learning.extra_objective import ExtraObjective, TargetBatch
-from pipeline.learning.learner import Learner
-from pipeline.learning.model_params import ModelParams, read_params
-from pipeline.models.distributed import Processes
+from pipeline.config.adapt import AdaptParams
+from pipeline.config.params import load_section
 from pipeline.training.adaptation_objective import AdaptationObjective
+from pipeline.training.distributed import Processes
+from pipeline.training.extra_objective import ExtraObjective, TargetBatch
+from pipeline.training.learner import Learner
+from pipeline.training.model_params import ModelParams, read_params
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 TURNS = 2  # of `adapt.every` steps, before those that are timed

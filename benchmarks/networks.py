@@ -4,25 +4,25 @@
 
 Run it from the top of the repository: what the options leave open is as in params.yaml, networks without named sizes
 included. Times are medians, with ratios to the steps and cases of a small U-Net of MONAI that were timed in turn with
-them (`pipeline/profiling/profile_network.py`). A network that cannot be measured has the reason in its row.
+them (`pipeline/evaluation/profile_network.py`). A network that cannot be measured has the reason in its row.
 """
 
 import argparse
 from functools import partial
 
 from crossmodalnet.processes.alone import run_alone
-from pipeline.common.errors import PipelineError
-from pipeline.common.params import load_section, validate
-from pipeline.evaluation.params import EvaluateParams
-from pipeline.learning.losses import LossesParams
-from pipeline.learning.model_params import read_params
-from pipeline.learning.networks import NETWORKS
-from pipeline.learning.params import TrainParams
-from pipeline.models.devices import find_device
-from pipeline.profiling.profile import Profile
-from pipeline.profiling.profile_network import profile_network
-from pipeline.profiling.times import Rounds
-from pipeline.profiling.workload import Workload
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.losses import LossesParams
+from pipeline.config.networks import NETWORKS
+from pipeline.config.params import load_section, validate
+from pipeline.config.train import TrainParams
+from pipeline.evaluation.profile import Profile
+from pipeline.evaluation.profile_network import profile_network
+from pipeline.evaluation.times import Rounds
+from pipeline.evaluation.workload import Workload
+from pipeline.runtime.errors import PipelineError
+from pipeline.training.devices import find_device
+from pipeline.training.model_params import read_params
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

@@ -17,8 +17,8 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.metrics.overlap import dice
-from crossmodalnet.prediction.predictor import Predictor
 
 RAW = Path("data/raw")
 

@@ -1,4 +1,4 @@
-"""What a unit of work of each step of a prediction costs: the table `crossmodalnet.prediction.cost.COSTS`.
+"""What a unit of work of each step of a prediction costs: the table `crossmodalnet.inference.cost.COSTS`.
 
     python -m benchmarks.predict_time MODEL CT MR
 
@@ -23,9 +23,9 @@ from scipy.optimize import nnls
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.prediction import cost
-from crossmodalnet.prediction.predictor import Predictor
-from crossmodalnet.prediction.scans import as_volume
+from crossmodalnet.inference import cost
+from crossmodalnet.inference.predictor import Predictor
+from crossmodalnet.inference.scans import as_volume
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.staged import RecipeName
 from pipeline.prediction.origin import PatientScans, origin_of

@@ -12,25 +12,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossmodalnet.adaptation.common.settings import AdaptationSettings
-    from crossmodalnet.cropping.heart_box import box_of, working_grid
-    from crossmodalnet.data.augmentation_settings import AugmentationSettings
     from crossmodalnet.imaging.intensity import Intensity, stack_input
     from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
     from crossmodalnet.imaging.resample import resample
     from crossmodalnet.imaging.structures import STRUCTURES, Modality
     from crossmodalnet.imaging.volume import Grid, Volume
-    from crossmodalnet.losses.balancing import AdaptiveBalancer
-    from crossmodalnet.losses.segmentation import evaluate_objectives
+    from crossmodalnet.inference.predictor import Predictor
     from crossmodalnet.metrics.overlap import dice
+    from crossmodalnet.metrics.scores import score_label_map
     from crossmodalnet.networks.common.build import build_network
     from crossmodalnet.networks.common.parameter_groups import parameter_groups
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
-    from crossmodalnet.prediction.predictor import Predictor
-    from crossmodalnet.scoring.scores import score_label_map
-    from crossmodalnet.segmentation.restore import restore_labels
+    from crossmodalnet.roi.heart_box import box_of, working_grid
+    from crossmodalnet.roi.restore import restore_labels
+    from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
+    from crossmodalnet.training.augmentation_settings import AugmentationSettings
+    from crossmodalnet.training.balancing import AdaptiveBalancer
+    from crossmodalnet.training.segmentation import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.common.errors import UsageError
-from pipeline.common.params import read_raw, validate
-from pipeline.common.paths import PARAMS
+from pipeline.config.consistency import contradictions, without_effect
+from pipeline.config.params import read_raw, validate
+from pipeline.config.schema import Params
+from pipeline.config.wasteful_windows import wasteful_windows
 from pipeline.doctor_clone import examine_clone
 from pipeline.doctor_data import examine_data
 from pipeline.doctor_finding import DoctorFinding
-from pipeline.schema.consistency import contradictions, without_effect
-from pipeline.schema.schema import Params
-from pipeline.schema.wasteful_windows import wasteful_windows
+from pipeline.runtime.errors import UsageError
+from pipeline.runtime.paths import PARAMS
 
 # Release series the project is tested with; constraints.txt has the exact versions.
 TESTED = {

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipeline.common.errors import DataError, UsageError
-from pipeline.common.paths import MANIFEST
+from pipeline.cohort.guard import local_archive
+from pipeline.cohort.names import parse
+from pipeline.cohort.nnunet import is_nnunet
+from pipeline.cohort.places import existing_path
+from pipeline.cohort.table_file import read_table_file
+from pipeline.config.data import Archive
+from pipeline.config.endangered import path_problems
+from pipeline.config.schema import Params
 from pipeline.doctor_finding import DoctorFinding
-from pipeline.schema.endangered import path_problems
-from pipeline.schema.schema import Params
-from pipeline.sources.guard import local_archive
-from pipeline.sources.names import parse
-from pipeline.sources.nnunet import is_nnunet
-from pipeline.sources.params import Archive
-from pipeline.sources.places import existing_path
-from pipeline.sources.table_file import read_table_file
+from pipeline.runtime.errors import DataError, UsageError
+from pipeline.runtime.paths import MANIFEST
 
 MAX_ENTRIES = 20_000
 

@@ -12,8 +12,8 @@ import typer
 
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.processes.scratch import remove_stale
-from pipeline.common.console import setup_logging
-from pipeline.common.errors import PipelineError, ResourceError, UsageError
+from pipeline.runtime.console import setup_logging
+from pipeline.runtime.errors import PipelineError, ResourceError, UsageError
 from stages import (
     atlas,
     audit,

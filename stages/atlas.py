@@ -9,14 +9,14 @@ def main() -> None:
     """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
     import shutil
 
-    from pipeline.common.console import track
-    from pipeline.common.errors import DataError
-    from pipeline.common.outputs import whole_folder, write_json
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import EVALUATION, METRICS, REGISTERED, SPLIT
-    from pipeline.common.split_file import read_notes, read_split
-    from pipeline.evaluation.params import EvaluateParams
+    from pipeline.cohort.split_file import read_notes, read_split
+    from pipeline.config.evaluate import EvaluateParams
+    from pipeline.config.params import load_section
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
+    from pipeline.runtime.console import track
+    from pipeline.runtime.errors import DataError
+    from pipeline.runtime.outputs import whole_folder, write_json
+    from pipeline.runtime.paths import EVALUATION, METRICS, REGISTERED, SPLIT
 
     params = load_section(EvaluateParams, "evaluate")
     pairs, missing = read_split(SPLIT)["test"], read_notes(SPLIT).missing

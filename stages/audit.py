@@ -15,13 +15,13 @@ def main(
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-    from pipeline.auditing.params import AuditParams
-    from pipeline.auditing.run_audit import audit, write_audit
-    from pipeline.common.console import track
-    from pipeline.common.outputs import whole_folder
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import AUDIT
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.config.audit import AuditParams
+    from pipeline.config.params import load_section
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.evaluation.run_audit import audit, write_audit
+    from pipeline.runtime.console import track
+    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.paths import AUDIT
 
     params = load_section(AuditParams, "audit")
     runtime = load_section(RuntimeParams, "runtime")

@@ -11,13 +11,13 @@ def main() -> None:
     DVC removes a stage's outputs before it runs the stage, and all others wait for this one. Exit code 2 where
     something is wrong.
     """
-    from pipeline.common.errors import UsageError
-    from pipeline.common.outputs import write_json
-    from pipeline.common.params import read_raw, validate
-    from pipeline.common.paths import CHECKED, PARAMS
-    from pipeline.schema.consistency import contradictions, without_effect
-    from pipeline.schema.endangered import path_problems
-    from pipeline.schema.schema import Params
+    from pipeline.config.consistency import contradictions, without_effect
+    from pipeline.config.endangered import path_problems
+    from pipeline.config.params import read_raw, validate
+    from pipeline.config.schema import Params
+    from pipeline.runtime.errors import UsageError
+    from pipeline.runtime.outputs import write_json
+    from pipeline.runtime.paths import CHECKED, PARAMS
 
     params = validate(Params, read_raw(), "")
     found = contradictions(params)

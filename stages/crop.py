@@ -6,14 +6,14 @@ def main() -> None:
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
-    from pipeline.common.outputs import whole_folder
-    from pipeline.common.pairs import make_pairs, read_manifest
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
-    from pipeline.common.split_params import SplitParams
-    from pipeline.cropping.crop_pairs import crop_pairs
-    from pipeline.cropping.params import CropParams
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.cohort.pairs import make_pairs, read_manifest
+    from pipeline.config.crop import CropParams
+    from pipeline.config.params import load_section
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.config.split import SplitParams
+    from pipeline.preparation.crop_pairs import crop_pairs
+    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
 
     params = load_section(CropParams, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))

@@ -32,11 +32,11 @@ def check(
 
     What is left out is as in params.yaml, the split too. Exit code 3 where something is wrong.
     """
-    from pipeline.common.params import load_section, read_raw
-    from pipeline.common.split_params import SplitParams
-    from pipeline.sources.findings import require_sound
-    from pipeline.sources.preview import params_for, preview
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.cohort.findings import require_sound
+    from pipeline.cohort.preview import params_for, preview
+    from pipeline.config.params import load_section, read_raw
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.config.split import SplitParams
 
     params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
     found = preview(params, load_section(SplitParams, "split"), load_section(RuntimeParams, "runtime"))

@@ -12,14 +12,14 @@ def main() -> None:
     Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
     """
-    from pipeline.common.outputs import whole_folder
-    from pipeline.common.pairs import write_manifest
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import MANIFEST, RAW
-    from pipeline.sources.cohort import gather_cohort
-    from pipeline.sources.guard import note_written, refuse_foreign
-    from pipeline.sources.params import DataParams
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.cohort.cohort import gather_cohort
+    from pipeline.cohort.guard import note_written, refuse_foreign
+    from pipeline.cohort.pairs import write_manifest
+    from pipeline.config.data import DataParams
+    from pipeline.config.params import load_section
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.paths import MANIFEST, RAW
 
     params = load_section(DataParams, "data")
     with whole_folder(RAW) as folder:

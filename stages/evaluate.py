@@ -19,21 +19,21 @@ def main(
     """
     import shutil
 
-    from pipeline.case_sets.domain import read_domain
-    from pipeline.case_sets.sets import PAIRS, TARGET_CASES, source_of
-    from pipeline.common.outputs import whole_folder, write_json
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
-    from pipeline.common.split_file import read_notes
+    from pipeline.cohort.split_file import read_notes
+    from pipeline.config.evaluate import EvaluateParams
+    from pipeline.config.params import load_section
+    from pipeline.config.runtime import RuntimeParams
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.model_workers import ModelWorkers
-    from pipeline.evaluation.params import EvaluateParams
-    from pipeline.models.devices import find_device
-    from pipeline.models.model_folder import load_model
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.preparation.domain import read_domain
+    from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
+    from pipeline.runtime.outputs import whole_folder, write_json
+    from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
+    from pipeline.training.devices import find_device
+    from pipeline.training.model_folder import load_model
 
     params = load_section(EvaluateParams, "evaluate")
     trained = of_run(MODELS, model, seed)
@@ -42,7 +42,7 @@ def main(
     loaded.network.to(device)
     # A GPU has one memory for all.
     workers = ModelWorkers(trained, load_section(RuntimeParams, "runtime")) if device.type == "cpu" else None
-    kept = KeptCases(trained, device)
+    kept = KeptCases(trained, device, loaded.card.builder)
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)
     missing = read_notes(SPLIT).missing

@@ -13,13 +13,13 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Gather weights, card, recipe and atlases of a model: all that `crossmodalnet predict` needs."""
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import EXPORT, MODELS, of_run
-    from pipeline.cropping.params import CropParams
-    from pipeline.evaluation.params import EvaluateParams
-    from pipeline.exporting.export_model import Preparation, export_model
-    from pipeline.exporting.params import ExportParams
-    from pipeline.registration.params import RegisterParams
+    from pipeline.config.crop import CropParams
+    from pipeline.config.evaluate import EvaluateParams
+    from pipeline.config.export import ExportParams
+    from pipeline.config.params import load_section
+    from pipeline.config.register import RegisterParams
+    from pipeline.prediction.export_model import Preparation, export_model
+    from pipeline.runtime.paths import EXPORT, MODELS, of_run
 
     params = Preparation(
         load_section(RegisterParams, "register"),

@@ -26,10 +26,10 @@ def show(
     ] = None,
 ) -> None:
     """Show modalities, structures, training data and validation Dice of exported models."""
-    from pipeline.common.console import plain_table
-    from pipeline.common.errors import DataError
-    from pipeline.common.paths import EXPORT
     from pipeline.prediction.patient import load_predictor
+    from pipeline.runtime.console import plain_table
+    from pipeline.runtime.errors import DataError
+    from pipeline.runtime.paths import EXPORT
 
     found = models or sorted(path.parent for path in EXPORT.glob("*/seed*/card.json"))
     if not found:

@@ -66,15 +66,15 @@ def main(
     import json as encoder
 
     from crossmodalnet.imaging.codes import CODE_SETS
-    from pipeline.common.errors import ResourceError, UsageError
-    from pipeline.models.devices import find_device
-    from pipeline.prediction.cohort import predict_cohort, read_cohort_table
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.prediction.many_patients import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
     from pipeline.prediction.origin import PatientScans, digest_models, origin_of
     from pipeline.prediction.patient import load_predictor, predict_patient
     from pipeline.prediction.side_by_side import PatientWorkers
     from pipeline.prediction.write import NOTE
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.runtime.errors import ResourceError, UsageError
+    from pipeline.training.devices import find_device
 
     if labels not in CODE_SETS:
         raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")

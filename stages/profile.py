@@ -13,12 +13,12 @@ def main(
     ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
 ) -> None:
     """Count parameters and operations; measure a training step and a case beside a reference network."""
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import PROFILE
-    from pipeline.profiling.params import ProfileParams
-    from pipeline.profiling.profile import write_profile
-    from pipeline.profiling.profile_network import profile_network, read_workload
-    from pipeline.profiling.times import Rounds
+    from pipeline.config.params import load_section
+    from pipeline.config.profile import ProfileParams
+    from pipeline.evaluation.profile import write_profile
+    from pipeline.evaluation.profile_network import profile_network, read_workload
+    from pipeline.evaluation.times import Rounds
+    from pipeline.runtime.paths import PROFILE
 
     params = load_section(ProfileParams, "profile")
     name, work = read_workload(model, ablation, params)

@@ -7,13 +7,13 @@ def main() -> None:
     Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
     data/registration_qc.
     """
-    from pipeline.common.pairs import make_pairs, read_manifest
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import MANIFEST, REGISTERED, REGISTRATION_QC
-    from pipeline.common.split_params import SplitParams
-    from pipeline.registration.params import RegisterParams
-    from pipeline.registration.register_pairs import register_pairs, write_quality, write_registered
-    from pipeline.workers.params import RuntimeParams
+    from pipeline.cohort.pairs import make_pairs, read_manifest
+    from pipeline.config.params import load_section
+    from pipeline.config.register import RegisterParams
+    from pipeline.config.runtime import RuntimeParams
+    from pipeline.config.split import SplitParams
+    from pipeline.preparation.register_pairs import register_pairs, write_quality, write_registered
+    from pipeline.runtime.paths import MANIFEST, REGISTERED, REGISTRATION_QC
 
     params = load_section(RegisterParams, "register")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))

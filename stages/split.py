@@ -7,11 +7,11 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write data/split.json: the pairs of each role, split by patient."""
-    from pipeline.common.pairs import make_pairs, one_per_ct, read_manifest, select, unpaired
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import MANIFEST, SPLIT
-    from pipeline.common.split_file import ROLES, write_split
-    from pipeline.common.split_params import SplitParams
+    from pipeline.cohort.pairs import make_pairs, one_per_ct, read_manifest, select, unpaired
+    from pipeline.cohort.split_file import ROLES, write_split
+    from pipeline.config.params import load_section
+    from pipeline.config.split import SplitParams
+    from pipeline.runtime.paths import MANIFEST, SPLIT
 
     params = load_section(SplitParams, "split")
     subjects = read_manifest(MANIFEST)

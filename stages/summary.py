@@ -13,8 +13,8 @@ def main(
     """Print the mean results of every model beside the atlas baseline, and where the report is."""
     from rich.console import Console
 
-    from pipeline.summary.markdown import markdown_tables
-    from pipeline.summary.terminal import print_summary
+    from pipeline.comparison.markdown import markdown_tables
+    from pipeline.comparison.terminal import print_summary
 
     if markdown:
         typer.echo(markdown_tables())

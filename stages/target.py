@@ -11,12 +11,12 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
-    from pipeline.case_sets.domain import write_domain
-    from pipeline.case_sets.label_list import write_labelled_names
-    from pipeline.common.outputs import whole_folder
-    from pipeline.common.params import load_section
-    from pipeline.common.paths import TARGET, TARGET_LABELS
-    from pipeline.target_domain.params import AdaptSection
+    from pipeline.config.params import load_section
+    from pipeline.config.target import AdaptSection
+    from pipeline.preparation.domain import write_domain
+    from pipeline.preparation.label_list import write_labelled_names
+    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")
     with whole_folder(TARGET) as images, whole_folder(TARGET_LABELS) as labels:
@@ -24,15 +24,15 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.case_sets.domain import TARGET_CASES
-        from pipeline.case_sets.target_labels import write_target_labels
-        from pipeline.common.split_params import SplitParams
-        from pipeline.cropping.params import CropParams
-        from pipeline.registration.params import RegisterParams
-        from pipeline.target_domain.cohort import prepare_cohort
-        from pipeline.target_domain.modality import prepare_modality
-        from pipeline.target_domain.prepared import Sections
-        from pipeline.workers.params import RuntimeParams
+        from pipeline.config.crop import CropParams
+        from pipeline.config.register import RegisterParams
+        from pipeline.config.runtime import RuntimeParams
+        from pipeline.config.split import SplitParams
+        from pipeline.preparation.domain import TARGET_CASES
+        from pipeline.preparation.target_cohort import prepare_cohort
+        from pipeline.preparation.target_labels import write_target_labels
+        from pipeline.preparation.target_modality import prepare_modality
+        from pipeline.preparation.target_prepared import Sections
 
         sections = Sections(
             load_section(RegisterParams, "register"),

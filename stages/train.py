@@ -12,10 +12,10 @@ def main(
     adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
-    from pipeline.learning.model_params import read_params
-    from pipeline.models.distributed import Processes
-    from pipeline.models.launch import run_on_devices
     from pipeline.training.adapted_params import with_adaptation
+    from pipeline.training.distributed import Processes
+    from pipeline.training.launch import run_on_devices
+    from pipeline.training.model_params import read_params
 
     params = with_adaptation(read_params(model, ablation), adaptation)
 

@@ -10,8 +10,8 @@ def main(
     lr: Annotated[str, Option(help="learning rate, one of `tune.learning_rates`")],
 ) -> None:
     """Try a learning rate on the training pairs and write the Dice on the validation pairs."""
-    from pipeline.models.launch import run_on_devices
-    from pipeline.tuning.trials import read_trial, run_trial
+    from pipeline.training.launch import run_on_devices
+    from pipeline.training.trials import read_trial, run_trial
 
     trial = read_trial(model, lr)
     run_on_devices(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.theory.statements import STATEMENTS, Statement
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 from tests.crossmodalnet.theory.test_findings import NUMBERED
 
 PAGES = [

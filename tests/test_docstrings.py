@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 
 PACKAGES = ("crossmodalnet", "pipeline", "stages")
 SECTIONS = ("Args", "Attributes", "Returns", "Yields")

@@ -6,7 +6,7 @@ import tomllib
 from ruamel.yaml import YAML
 
 import crossmodalnet
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
 

@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from pipeline.common.imports import TOP
-from pipeline.common.params import SECTIONS
-from pipeline.schema import presets
-from pipeline.schema.render import keys, render
-from pipeline.schema.schema import Params
+from pipeline.config import presets
+from pipeline.config.params import SECTIONS
+from pipeline.config.render import keys, render
+from pipeline.config.schema import Params
+from pipeline.runtime.paths import TOP
 
 
 def test_the_committed_file_is_the_default_preset() -> None:

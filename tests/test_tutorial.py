@@ -8,7 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 
 NOTEBOOK = json.loads((TOP / "docs/tutorial.ipynb").read_text("utf-8"))
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]

@@ -5,10 +5,10 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.common.imports import TOP
+from pipeline.config.report import ReportParams
 from pipeline.report.artefacts.gather import gather_run
 from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
-from pipeline.report.params import ReportParams
+from pipeline.runtime.paths import TOP
 
 PLANES = ("axial", "coronal")
 GAP, TITLE = 6, 22

@@ -1,1 +1,1 @@
-"""Volumes and label maps: reading, writing, geometry, intensities, and the structures of the heart."""
+"""Volumes and label maps: geometry, reading, writing, header checks, resampling and intensity."""

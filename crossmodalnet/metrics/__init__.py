@@ -1,1 +1,1 @@
-"""Overlap, surface distances and their statistics."""
+"""Overlap, surface distances and topology; confidence intervals, tests and ranks."""

@@ -8,8 +8,6 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing, balancing_weights
-from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.theory.findings import (
     CheckOutcome,
     Row,
@@ -29,6 +27,8 @@ from crossmodalnet.theory.pareto import (
 )
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
+from crossmodalnet.training.segmentation import evaluate_objectives
 
 KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)

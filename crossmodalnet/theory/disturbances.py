@@ -11,8 +11,8 @@ import torch
 from monai.transforms import GaussianSmooth, RandBiasField, RandGaussianNoise
 from torch import Tensor, nn
 
-from crossmodalnet.losses.segmentation import cross_entropy
 from crossmodalnet.theory.sensitivity import pull_back
+from crossmodalnet.training.segmentation import cross_entropy
 
 Disturbance = Callable[[Tensor, float, int], Tensor]
 

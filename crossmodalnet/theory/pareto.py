@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.losses.balancing import AdaptiveBalancer, Balancing
+from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing
 
 Array = NDArray[np.float64]
 # Where the two losses of the convex problem have their minima, and their curvatures along the two axes.

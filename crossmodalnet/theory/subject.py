@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.losses.balancing import Balancing
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.training.balancing import Balancing
 
 
 @dataclass(frozen=True)

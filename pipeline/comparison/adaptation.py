@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.common.names import OURS
 from pipeline.comparison.adaptation_statements import adaptation_statements
 from pipeline.comparison.domains import LOWER, DomainScores
 from pipeline.comparison.gap import gap_by_seed, gap_table
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import interval, paired_values, resampled_means
 from pipeline.comparison.scores import MEANS, score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
+from pipeline.config.compare import CompareParams
+from pipeline.config.names import OURS
 
 DOMAINS = ("source", "target")
 SHOWN = tuple(metric for metric in METRICS if metric.key in ("dice", "hd95_mm", "assd_mm", "betti_error"))

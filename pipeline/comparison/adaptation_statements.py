@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.common.names import OURS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
+from pipeline.config.names import OURS
 from pipeline.evaluation.tables import MEAN
 
 Row = Mapping[Any, Any]

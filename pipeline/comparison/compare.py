@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.common.errors import DataError
-from pipeline.common.names import OURS
 from pipeline.comparison.conditions import Conditions, write_kept
 from pipeline.comparison.methods import Methods, check_methods, group_of
 from pipeline.comparison.misregistration import (
@@ -17,10 +15,12 @@ from pipeline.comparison.misregistration import (
 )
 from pipeline.comparison.modalities import Modalities, compare_modalities, write_modalities
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
+from pipeline.config.compare import CompareParams
+from pipeline.config.names import OURS
+from pipeline.runtime.errors import DataError
 
 CASES = "cases.csv"
 NOTHING_MEASURED = Conditions()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.common.errors import DataError
 from pipeline.comparison.methods import Runs, read_cases
 from pipeline.evaluation.tables import MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE
+from pipeline.runtime.errors import DataError
 
 # What a comparison keeps of them, so that the folds of a cross-validation can be pooled.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"

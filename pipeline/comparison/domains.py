@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adaptation.variants import SOURCE_ONLY, SUPERVISED
-from pipeline.common.names import OURS, method_of
-from pipeline.common.paths import of_run
 from pipeline.comparison.methods import Methods, check_methods, read_runs
+from pipeline.config.names import OURS, method_of
+from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
+from pipeline.runtime.paths import of_run
 
 LOWER, UPPER = method_of(SOURCE_ONLY), method_of(SUPERVISED)
 CASES = "cases.csv"

@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import TAIL, interval, paired_values, resampled_means
 from pipeline.comparison.scores import MEANS
+from pipeline.config.compare import CompareParams
 
 GAP_COLUMNS = (
     "method", "structure", "source_only", "dice", "supervised", "share", "low", "high", "num_samples",

@@ -7,10 +7,10 @@ from typing import Literal
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.common.errors import DataError
-from pipeline.common.names import ATLAS, is_ablation, method_of
-from pipeline.common.paths import of_run
 from pipeline.comparison.titles import METRICS
+from pipeline.config.names import ATLAS, is_ablation, method_of
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]
 Methods = Mapping[str, pd.DataFrame]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.comparison.misregistration_statements import FAR_MM, LOSS, misregistration_statements
 from pipeline.comparison.pairwise import COLUMNS as TEST_COLUMNS
 from pipeline.comparison.pairwise import families_of, paired_tests
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import interval, resampled_means
 from pipeline.comparison.statements import Statement
+from pipeline.config.compare import CompareParams
 
 COLUMNS = (
     "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.methods import Methods
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.resampling import interval, paired_values, resampled_means
 from pipeline.comparison.scores import score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
 from pipeline.comparison.titles import short_title_of as title
+from pipeline.config.compare import CompareParams
 from pipeline.evaluation.tables import MEAN
 from pipeline.evaluation.views import ALONE, VIEW_TITLES, View
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossmodalnet.scoring.ranking import rank_stability
-from crossmodalnet.scoring.significance import PairedComparison, Verdict, compare_paired, holm, verdict
-from pipeline.common.names import OURS
+from crossmodalnet.metrics.ranking import rank_stability
+from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
 from pipeline.comparison.methods import Methods, group_of
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import by_subject, subject_means
 from pipeline.comparison.titles import METRICS, Metric
+from pipeline.config.compare import CompareParams
+from pipeline.config.names import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

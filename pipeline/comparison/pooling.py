@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.common.errors import DataError, UsageError
-from pipeline.common.params import read_raw, validate
-from pipeline.common.paths import COMPARISON, PARAMS
 from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
 from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
+from pipeline.config.params import read_raw, validate
+from pipeline.runtime.errors import DataError, UsageError
+from pipeline.runtime.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)
 FOLD = "split.fold"

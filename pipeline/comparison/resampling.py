@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import by_subject
+from pipeline.config.compare import CompareParams
 
 TAIL = 0.025
 
@@ -32,7 +32,7 @@ def paired_values(
 def resampled_means(values: NDArray[np.float64], params: CompareParams) -> NDArray[np.float64]:
     """Draw subjects and, apart from them, seeds with replacement (pigeonhole bootstrap, Owen 2007), all methods alike.
 
-    The draws are those of `crossmodalnet.scoring.paired.bootstrap_interval_seeds`.
+    The draws are those of `crossmodalnet.metrics.paired.bootstrap_interval_seeds`.
 
     Args:
         values: `(num_methods, num_subjects, num_seeds)`, finite.

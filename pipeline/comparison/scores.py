@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.scoring.paired import bootstrap_interval_seeds
+from crossmodalnet.metrics.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.titles import METRICS, Metric
+from pipeline.config.compare import CompareParams
 from pipeline.evaluation.tables import MEAN
 
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")

@@ -1,1 +1,1 @@
-"""From a trained model and cases to predictions, scores and tables."""
+"""Predictions and scores, the atlas baseline, profile and audit."""

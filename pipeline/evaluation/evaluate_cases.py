@@ -8,18 +8,18 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.case_sets.sets import CaseSet
-from pipeline.common.console import track
-from pipeline.common.errors import DataError
-from pipeline.common.paths import REGISTERED
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
-from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.evaluation.score_cases import Evaluation, count_stray, prediction_file, score_pair, write_tables
 from pipeline.evaluation.views import View
-from pipeline.workers.cost import CaseCost
-from pipeline.workers.run_cases import Work
+from pipeline.preparation.sets import CaseSet
+from pipeline.runtime.console import track
+from pipeline.runtime.cost import CaseCost
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.paths import REGISTERED
+from pipeline.runtime.run_cases import Work
 
 # Measured on the phantom and on a case of real size (docs/clusters.md).
 COST = CaseCost(base_mb=1100, bytes_per_voxel=32)

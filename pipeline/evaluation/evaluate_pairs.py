@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
-from pipeline.case_sets.sets import PAIRS
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.kept_cases import KeptCases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
 from pipeline.evaluation.model_workers import ModelWorkers
-from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE, VIEW_TITLES
+from pipeline.preparation.sets import PAIRS
 
 logger = logging.getLogger(__name__)
 

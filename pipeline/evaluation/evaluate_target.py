@@ -9,13 +9,13 @@ import torch
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.case_sets.labelled import labelled
-from pipeline.case_sets.sets import TARGET_CASES
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.models.candidates import find_candidates
-from pipeline.models.devices import find_device
-from pipeline.models.model_folder import load_model
+from pipeline.preparation.labelled import labelled
+from pipeline.preparation.sets import TARGET_CASES
+from pipeline.training.candidates import find_candidates
+from pipeline.training.devices import find_device
+from pipeline.training.model_folder import load_model
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pipeline.common.outputs import whole_file
-from pipeline.common.work import code_fingerprint, fingerprint, work_folder
+from pipeline.runtime.outputs import whole_file
+from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 LABELS = "prediction.nii.gz"
 SCORES = "scores.json"
@@ -26,14 +26,15 @@ class KeptCases:
     Args:
         trained: folder of the trained model.
         device: device of the network; another kind gives other last digits.
+        builder: key of the network, whose code the cases depend on.
 
     Attributes:
         folder: folder below `.work`, named by all that cases have in common (model, code, PyTorch, kind of device), of
             which each case has a folder.
     """
 
-    def __init__(self, trained: Path, device: torch.device) -> None:
-        code = code_fingerprint("pipeline.evaluation.evaluate_pairs")
+    def __init__(self, trained: Path, device: torch.device, builder: str) -> None:
+        code = code_fingerprint("evaluate", builder)
         self.folder = work_folder("evaluate", fingerprint(trained, code, torch.__version__, device.type))
         self._asked: set[Path] = set()
 

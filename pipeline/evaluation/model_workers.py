@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.models.model_folder import load_model
-from pipeline.workers.cost import largest_image
-from pipeline.workers.params import RuntimeParams
-from pipeline.workers.run_cases import Work, run_cases
+from pipeline.config.runtime import RuntimeParams
+from pipeline.runtime.cost import largest_image
+from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.training.model_folder import load_model
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -6,14 +6,14 @@ from torch import Tensor
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.missing import without
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.segmentation.components import keep_largest_component
-from crossmodalnet.segmentation.restore import restore_labels
-from crossmodalnet.segmentation.segment import segment
-from pipeline.case_sets.cropped import CroppedCase
-from pipeline.common.errors import DataError
-from pipeline.evaluation.params import EvaluateParams
+from crossmodalnet.roi.components import keep_largest_component
+from crossmodalnet.roi.restore import restore_labels
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.views import View
+from pipeline.preparation.cropped import CroppedCase
+from pipeline.runtime.errors import DataError
 
 
 def predict_labels(

@@ -9,10 +9,9 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.metrics.scores import UNDEFINED, score_label_map
 from crossmodalnet.metrics.topology import stray_components
-from crossmodalnet.scoring.scores import UNDEFINED, score_label_map
-from pipeline.common.errors import DataError
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.tables import (
     CASE_COLUMNS,
     DECIMALS,
@@ -21,6 +20,7 @@ from pipeline.evaluation.tables import (
     headline,
     interval_table,
 )
+from pipeline.runtime.errors import DataError
 
 
 def prediction_file(folder: Path, pair: str) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.scoring.paired import Interval, bootstrap_interval
+from crossmodalnet.metrics.paired import Interval, bootstrap_interval
 
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined", "stray")

@@ -7,8 +7,10 @@ from typing import Any
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.common.errors import UsageError
-from pipeline.common.names import OURS
+from pipeline.config.names import OURS
+from pipeline.config.networks import NETWORKS
+from pipeline.config.presets import merge
+from pipeline.config.schema import Params
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.plan import (
     BATCH,
@@ -22,11 +24,9 @@ from pipeline.fitting.plan import (
 )
 from pipeline.fitting.sizes import levels_of
 from pipeline.fitting.step_memory import step_bytes
-from pipeline.learning.model_params import ModelParams
-from pipeline.learning.networks import NETWORKS
-from pipeline.registration.register_pairs import COST
-from pipeline.schema.presets import merge
-from pipeline.schema.schema import Params
+from pipeline.preparation.register_pairs import COST
+from pipeline.runtime.errors import UsageError
+from pipeline.training.model_params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)

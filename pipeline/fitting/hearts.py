@@ -8,14 +8,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from crossmodalnet.cropping.heart_box import Box, box_of
 from crossmodalnet.imaging.nifti import read_label_map
-from pipeline.common.console import track
-from pipeline.common.errors import DataError
-from pipeline.common.pairs import Pair
-from pipeline.workers.cost import CaseCost, largest_image
-from pipeline.workers.params import RuntimeParams
-from pipeline.workers.run_cases import Work, run_cases
+from crossmodalnet.roi.heart_box import Box, box_of
+from pipeline.cohort.pairs import Pair
+from pipeline.config.runtime import RuntimeParams
+from pipeline.runtime.console import track
+from pipeline.runtime.cost import CaseCost, largest_image
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.run_cases import Work, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
 # Voxels of all label maps together that are read before worker processes have started.

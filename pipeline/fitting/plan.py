@@ -8,9 +8,9 @@ from typing import Any
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.common.errors import ResourceError
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.sizes import covers, levels_of, patches_for
+from pipeline.runtime.errors import ResourceError
 
 logger = logging.getLogger(__name__)
 

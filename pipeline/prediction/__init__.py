@@ -1,1 +1,1 @@
-"""New patients: what is written of a prediction, one patient or many."""
+"""Predict one patient or many; export models."""

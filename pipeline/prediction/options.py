@@ -2,8 +2,8 @@
 
 import math
 
-from crossmodalnet.cropping.heart_box import Box
-from pipeline.common.errors import UsageError
+from crossmodalnet.roi.heart_box import Box
+from pipeline.runtime.errors import UsageError
 
 
 def read_box(text: str) -> Box:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import crossmodalnet
-from crossmodalnet.cropping.heart_box import Box
-from crossmodalnet.formats.dicom import MAX_FILES
-from crossmodalnet.prediction.packed import MAX_MODEL_BYTES, model_folder
-from pipeline.common.work import file_digest
+from crossmodalnet.imaging.dicom import MAX_FILES
+from crossmodalnet.inference.packed import MAX_MODEL_BYTES, model_folder
+from crossmodalnet.roi.heart_box import Box
+from pipeline.runtime.work import file_digest
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from crossmodalnet.prediction.packed import pack_model
-from pipeline.common.errors import DataError, ResourceError, UsageError
+from crossmodalnet.inference.packed import pack_model
 from pipeline.prediction.patient import load_predictor
+from pipeline.runtime.errors import DataError, ResourceError, UsageError
 
 
 def pack_checked(folder: Path, file: Path) -> int:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossmodalnet.prediction.predictor import Predictor
+from crossmodalnet.inference.predictor import Predictor
+from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
 from crossmodalnet.processes.lacking import what_is_lacking
-from crossmodalnet.segmentation.segment import is_out_of_memory, mirrorings
-from pipeline.common.console import time_in_words
-from pipeline.common.errors import DataError, ResourceError, UsageError
-from pipeline.models.devices import find_device
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.prediction.unzipped import unzipped
 from pipeline.prediction.write import prediction_folder, write_prediction
+from pipeline.runtime.console import time_in_words
+from pipeline.runtime.errors import DataError, ResourceError, UsageError
+from pipeline.training.devices import find_device
 
 DEVICES = ("auto", "cpu", "cuda")
 logger = logging.getLogger(__name__)

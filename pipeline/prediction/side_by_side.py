@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from crossmodalnet.prediction.predictor import Predictor
-from pipeline.common.console import track
-from pipeline.common.errors import PipelineError
+from crossmodalnet.inference.predictor import Predictor
+from pipeline.config.runtime import RuntimeParams
 from pipeline.prediction.origin import Origin
 from pipeline.prediction.patient import load_predictor, predict_patient
-from pipeline.workers.cost import CaseCost
-from pipeline.workers.params import RuntimeParams
-from pipeline.workers.run_cases import Work, run_cases
+from pipeline.runtime.console import track
+from pipeline.runtime.cost import CaseCost
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.run_cases import Work, run_cases
 
 logger = logging.getLogger(__name__)
 

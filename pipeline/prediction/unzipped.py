@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodalnet.formats.kinds import DICOM_SUFFIXES
+from crossmodalnet.imaging.kinds import DICOM_SUFFIXES
 from crossmodalnet.processes.scratch import scratch_folder
-from pipeline.common.errors import DataError
+from pipeline.cohort.archive import Budget, extract
 from pipeline.prediction.origin import PatientScans
-from pipeline.sources.archive import Budget, extract
+from pipeline.runtime.errors import DataError
 
 # A study of a thousand slices of 512 x 512 has half a gigabyte.
 MAX_UNPACKED_BYTES = 8 * 10**9

@@ -14,21 +14,21 @@ import numpy as np
 import pandas as pd
 
 import crossmodalnet
-from crossmodalnet.cropping.heart_box import box_of
-from crossmodalnet.formats.dicom import series_files
 from crossmodalnet.imaging.codes import CODE_SETS
+from crossmodalnet.imaging.dicom import series_files
 from crossmodalnet.imaging.nifti import write_codes
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.dicom_seg import make_seg
+from crossmodalnet.inference.doubts import volumes_ml
+from crossmodalnet.inference.preview import preview
+from crossmodalnet.inference.result import Prediction
+from crossmodalnet.inference.viewer import viewer_page
 from crossmodalnet.networks.common.card import ModelCard
-from crossmodalnet.prediction.dicom_seg import make_seg
-from crossmodalnet.prediction.doubts import volumes_ml
-from crossmodalnet.prediction.preview import preview
-from crossmodalnet.prediction.result import Prediction
-from crossmodalnet.prediction.viewer import viewer_page
-from pipeline.common.errors import ResourceError, UsageError
-from pipeline.common.outputs import whole_folder, write_json
+from crossmodalnet.roi.heart_box import box_of
 from pipeline.prediction.origin import Origin, PatientScans
+from pipeline.runtime.errors import ResourceError, UsageError
+from pipeline.runtime.outputs import whole_folder, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Training a network: cases, what is minimised beside the objectives, the loop of epochs, curves."""
+"""Trainer, learner, checkpoints, processes and tuning."""

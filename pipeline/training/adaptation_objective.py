@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.adaptation.adapter import MEASURES, AdaptationNetwork
-from crossmodalnet.adaptation.appearance import match_histogram
-from crossmodalnet.adaptation.schedule import ganin_ramp
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from pipeline.adaptation.params import AdaptParams
-from pipeline.common.errors import UsageError
-from pipeline.learning.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
-from pipeline.models.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork
+from crossmodalnet.training.adaptation.appearance import match_histogram
+from crossmodalnet.training.adaptation.schedule import ganin_ramp
+from pipeline.config.adapt import AdaptParams
+from pipeline.runtime.errors import UsageError
+from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)

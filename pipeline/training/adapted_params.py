@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from pipeline.adaptation.params import AdaptParams
-from pipeline.adaptation.variants import ADAPTATIONS
-from pipeline.common.errors import UsageError
-from pipeline.common.names import OURS, method_of
-from pipeline.common.params import load_section
-from pipeline.learning.model_params import ModelParams
+from pipeline.config.adapt import AdaptParams
+from pipeline.config.names import OURS, method_of
+from pipeline.config.params import load_section
+from pipeline.config.variants import ADAPTATIONS
+from pipeline.runtime.errors import UsageError
+from pipeline.training.model_params import ModelParams
 
 
 def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:

@@ -4,8 +4,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 
-from pipeline.learning.params import TrainParams
-from pipeline.models.distributed import Processes
+from pipeline.config.train import TrainParams
+from pipeline.training.distributed import Processes
 
 # Where time is the budget, its share in these takes the place of the step's number.
 TICKS = 10_000

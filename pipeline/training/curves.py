@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.outputs import whole_file
+from pipeline.runtime.outputs import whole_file
 
 Row = dict[str, float]
 

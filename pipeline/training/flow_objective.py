@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.losses.cmif import cmif_penalty
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
-from pipeline.learning.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
+from crossmodalnet.training.cmif import cmif_penalty
+from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
 
 
 class FlowNetwork(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.common.console import is_terminal
+from pipeline.runtime.console import is_terminal
 from pipeline.training.curves import Row
 
 logger = logging.getLogger(__name__)

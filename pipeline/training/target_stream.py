@@ -3,9 +3,9 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from crossmodalnet.data.dataset import TrainingSet
 from crossmodalnet.imaging.samples import Batch, LabelledCase
-from pipeline.learning.extra_objective import TargetBatch
+from crossmodalnet.training.dataset import TrainingSet
+from pipeline.training.extra_objective import TargetBatch
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from crossmodalnet.adaptation.terms.registry import MODULES
-from crossmodalnet.data.dataset import TrainingSet, sample_seed
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
-from crossmodalnet.networks.common.build import PLACES, build_network
+from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
-from pipeline.common.errors import UsageError
-from pipeline.common.paths import CURVES, MODELS, of_run
-from pipeline.common.work import code_fingerprint, fingerprint, work_folder
-from pipeline.learning.extra_objective import ExtraObjective
-from pipeline.learning.learner import Learner
-from pipeline.learning.model_params import ModelParams
-from pipeline.models.distributed import Processes
-from pipeline.models.model_folder import save_model
+from crossmodalnet.training.dataset import TrainingSet, sample_seed
+from pipeline.runtime.errors import UsageError
+from pipeline.runtime.paths import CURVES, MODELS, of_run
+from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.adaptation_objective import AdaptationObjective
-from pipeline.training.cohort import Cohort, read_cohort
 from pipeline.training.curves import write_curves
+from pipeline.training.distributed import Processes
+from pipeline.training.extra_objective import ExtraObjective
 from pipeline.training.flow_objective import make_flow_objective
+from pipeline.training.learner import Learner
+from pipeline.training.model_folder import save_model
+from pipeline.training.model_params import ModelParams
 from pipeline.training.target_stream import TargetDomain
 from pipeline.training.trainer import Trainer
+from pipeline.training.training_cohort import Cohort, read_cohort
 from pipeline.training.training_state import TrainingState
 
 
@@ -91,7 +90,7 @@ def run_training(
 
 def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
-    code = code_fingerprint("pipeline.training.train_model", PLACES[params.builder][0], *MODULES.values())
+    code = code_fingerprint("train", params.builder)
     parts = [params.options, params.losses, params.augment, params.training, params.adapt, seed]
     return work_folder(
         "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"

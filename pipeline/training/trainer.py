@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from crossmodalnet.data.dataset import TrainingSet, sample_seed
 from crossmodalnet.imaging.samples import Batch, LabelledCase
-from pipeline.common.errors import InterruptedRunError
-from pipeline.learning.learner import Learner
-from pipeline.learning.params import TrainParams
-from pipeline.models.candidates import candidate_file, find_candidates
-from pipeline.models.checkpoint import (
+from crossmodalnet.training.dataset import TrainingSet, sample_seed
+from pipeline.config.train import TrainParams
+from pipeline.runtime.errors import InterruptedRunError
+from pipeline.training.budget import make_budget
+from pipeline.training.candidates import candidate_file, find_candidates
+from pipeline.training.checkpoint import (
     Checkpoint,
     exclusive,
     prefixed,
@@ -23,11 +23,11 @@ from pipeline.models.checkpoint import (
     save_tensors,
     write_checkpoint,
 )
-from pipeline.models.determinism import reproducible
-from pipeline.models.distributed import Processes
-from pipeline.models.launch import StopRequest
-from pipeline.training.budget import make_budget
 from pipeline.training.curves import EpochSums, Row, balanced_loss, write_curves
+from pipeline.training.determinism import reproducible
+from pipeline.training.distributed import Processes
+from pipeline.training.launch import StopRequest
+from pipeline.training.learner import Learner
 from pipeline.training.progress import TrainingProgress, peak_memory_mb
 from pipeline.training.target_stream import TargetDomain, TargetStream
 from pipeline.training.training_state import TrainingState

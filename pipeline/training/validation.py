@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from crossmodalnet.adaptation.common.entropy import balanced_entropy
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.models.distributed import Processes
+from crossmodalnet.training.adaptation.common.entropy import balanced_entropy
+from pipeline.training.distributed import Processes
 
 OVERLAP = 0.25
 

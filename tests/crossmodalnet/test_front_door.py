@@ -8,13 +8,13 @@ from importlib import import_module
 import pytest
 
 import crossmodalnet
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 
 # The defaults of options: what a stage depends on is the values, and these stand in params.yaml.
 MAY_USE_THE_FRONT_DOOR = {
-    "pipeline/adaptation/params.py",
-    "pipeline/learning/augment.py",
-    "pipeline/learning/network.py",
+    "pipeline/config/adapt.py",
+    "pipeline/config/augment.py",
+    "pipeline/config/network.py",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.common.imports import TOP
+from pipeline.runtime.paths import TOP
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from pipeline.config.report import ReportParams
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.page.render import write_page
-from pipeline.report.params import ReportParams
 
 FAKE = Path(__file__).parents[1] / "pipeline/report/fake_artefacts.py"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

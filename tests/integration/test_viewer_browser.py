@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.prediction.viewer import viewer_page
+from crossmodalnet.inference.viewer import viewer_page
+from crossmodalnet.roi.heart_box import Box
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.common.errors import DataError, UsageError
 from pipeline.evaluation.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
+from pipeline.runtime.errors import DataError, UsageError
 from stages import compare, pool
 
 

@@ -16,14 +16,14 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.common.errors import DataError
-from pipeline.common.pairs import Pair, Role, Subject
-from pipeline.common.split_file import write_split
-from pipeline.common.split_params import SplitParams
+from pipeline.cohort.pairs import Pair, Role, Subject
+from pipeline.cohort.split_file import write_split
+from pipeline.config.split import SplitParams
 from pipeline.evaluation import evaluate_cases
-from pipeline.models import model_folder
-from pipeline.models.candidates import candidate_file
+from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.runtime.errors import DataError
+from pipeline.training import model_folder
+from pipeline.training.candidates import candidate_file
 from stages import atlas, evaluate
 
 NATIVE = Grid((40, 36, 25), np.array([[-1.5, 0, 0, 30], [0, -1.5, 0, 27], [0, 0, 2, -25], [0, 0, 0, 1]]))

@@ -19,8 +19,8 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.generate import make_subject
-from pipeline.common.imports import TOP
-from pipeline.common.pairs import read_manifest
+from pipeline.cohort.pairs import read_manifest
+from pipeline.runtime.paths import TOP
 
 # LV to PA, and the values of a group that counts otherwise.
 VALUES = np.array([0, 30, 31, 32, 33, 34, 35, 36], np.int16)

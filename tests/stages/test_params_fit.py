@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from crossmodalnet.imaging.nifti import read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import NUM_CLASSES, Modality
 from crossmodalnet.networks.common.build import build_network
-from pipeline.common.pairs import Subject, write_manifest
-from pipeline.common.params import read_raw, validate
-from pipeline.cropping.crop_pairs import CropTask, crop_pair
-from pipeline.learning.model_params import read_params
-from pipeline.schema import presets
-from pipeline.schema.render import render
-from pipeline.schema.schema import Params
+from pipeline.cohort.pairs import Subject, write_manifest
+from pipeline.config import presets
+from pipeline.config.params import read_raw, validate
+from pipeline.config.render import render
+from pipeline.config.schema import Params
+from pipeline.preparation.crop_pairs import CropTask, crop_pair
+from pipeline.training.model_params import read_params
 from stages.params import app
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
-from crossmodalnet.prediction.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
-from pipeline.models.checkpoint import save_tensors
+from pipeline.training.checkpoint import save_tensors
 from stages import app as console
 
 BOX = "-20 -20 -20 20 20 20"

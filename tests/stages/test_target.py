@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.structures import unknown_codes
-from pipeline.case_sets.cropped import read_cropped
-from pipeline.case_sets.domain import read_domain
-from pipeline.case_sets.label_list import read_labelled_names
-from pipeline.common.errors import DataError, UsageError
-from pipeline.common.pairs import make_pairs, write_manifest
-from pipeline.common.split_params import SplitParams
-from pipeline.sources.cohort import gather_cohort
-from pipeline.sources.params import DataParams, PhantomParams
+from pipeline.cohort.cohort import gather_cohort
+from pipeline.cohort.pairs import make_pairs, write_manifest
+from pipeline.config.data import DataParams, PhantomParams
+from pipeline.config.split import SplitParams
+from pipeline.preparation.cropped import read_cropped
+from pipeline.preparation.domain import read_domain
+from pipeline.preparation.label_list import read_labelled_names
+from pipeline.runtime.errors import DataError, UsageError
 from stages.target import main
 
 QUICK = """

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.common.names import OURS
 from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
+from pipeline.config.names import OURS
+from pipeline.config.report import ReportParams
 from pipeline.evaluation.tables import MEAN
 from pipeline.report.adaptation.figures import TERMS, adaptation_chart
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles
@@ -28,7 +29,6 @@ from pipeline.report.charts.tables import (
     frame_table,
 )
 from pipeline.report.comparison.section import signed
-from pipeline.report.params import ReportParams
 
 PUBLISHED = Path(__file__).with_name("literature.csv")
 TARGETS = {

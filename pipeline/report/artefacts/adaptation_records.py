@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.case_sets.domain import Scenario
-from pipeline.common.pairs import Role
+from pipeline.cohort.pairs import Role
+from pipeline.preparation.domain import Scenario
 from pipeline.report.artefacts.results import Estimates, TestCase
 
 Roles = Mapping[Role, Sequence[str]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from crossmodalnet.scoring.significance import Verdict
+from crossmodalnet.metrics.significance import Verdict
 
 
 @dataclass(frozen=True)

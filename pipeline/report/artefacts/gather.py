@@ -7,16 +7,15 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.case_sets.domain import Domain, read_domain
-from pipeline.common import paths
-from pipeline.common.errors import DataError, UsageError
-from pipeline.common.inputs import existing, read_object, read_table
-from pipeline.common.names import ATLAS, OURS, method_of
-from pipeline.common.params import load_section, read_raw
-from pipeline.common.split_file import read_notes, read_split
+from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.comparison.titles import METRICS
+from pipeline.config.data import DataParams
+from pipeline.config.names import ATLAS, OURS, method_of
+from pipeline.config.params import load_section, read_raw
+from pipeline.config.target import AdaptSection
+from pipeline.evaluation.profile import read_profile
 from pipeline.evaluation.tables import CASE_COLUMNS
-from pipeline.profiling.profile import read_profile
+from pipeline.preparation.domain import Domain, read_domain
 from pipeline.report.artefacts.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.artefacts.gather_audit import read_audit
 from pipeline.report.artefacts.gather_comparison import (
@@ -26,9 +25,10 @@ from pipeline.report.artefacts.gather_comparison import (
 from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
-from pipeline.sources.params import DataParams
-from pipeline.target_domain.params import AdaptSection
-from pipeline.tuning.trial_result import read_trials
+from pipeline.runtime import paths
+from pipeline.runtime.errors import DataError, UsageError
+from pipeline.runtime.inputs import existing, read_object, read_table
+from pipeline.training.trial_result import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
@@ -71,7 +71,7 @@ def gather(
         ablations: ablations of CrossModalNet, as in params.yaml.
         seeds: seeds of the trainings of each, as in params.yaml.
         source: `data.source`.
-        top: folder that `pipeline.common.paths` are relative to.
+        top: folder that `pipeline.runtime.paths` are relative to.
         adapt: section `adapt`; None as where it is off.
 
     Raises:

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.case_sets.domain import SOURCE_CASES, TARGET_CASES, Domain
-from pipeline.case_sets.target_labels import NATIVE, WORKING
-from pipeline.common import paths
-from pipeline.common.inputs import existing, read_object, read_objects, read_table
-from pipeline.common.names import OURS, is_adaptation
 from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
 from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
+from pipeline.config.names import OURS, is_adaptation
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
+from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain
+from pipeline.preparation.target_labels import NATIVE, WORKING
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
+from pipeline.runtime import paths
+from pipeline.runtime.inputs import existing, read_object, read_objects, read_table
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")
@@ -32,7 +32,7 @@ def read_adaptation(
         target_source: `adapt.target.source`.
         source_names: labelled cases by role.
         seeds: seeds of params.yaml.
-        top: folder that `pipeline.common.paths` are relative to.
+        top: folder that `pipeline.runtime.paths` are relative to.
 
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.

@@ -8,10 +8,10 @@ import pandas as pd
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.common import paths
-from pipeline.common.errors import DataError
-from pipeline.common.inputs import read_object, read_table
 from pipeline.report.artefacts.audit_records import NUMBER, TABLES, TEXT, AuditRecord, Tables
+from pipeline.runtime import paths
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.inputs import read_object, read_table
 
 STAGE = "audit"
 

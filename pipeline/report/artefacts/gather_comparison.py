@@ -5,10 +5,7 @@ from typing import get_args
 
 import pandas as pd
 
-from crossmodalnet.scoring.significance import Verdict
-from pipeline.common import paths
-from pipeline.common.errors import DataError
-from pipeline.common.inputs import read_objects, read_table
+from crossmodalnet.metrics.significance import Verdict
 from pipeline.comparison import misregistration, modalities
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,
@@ -17,6 +14,9 @@ from pipeline.report.artefacts.comparison_records import (
     MisregistrationRecord,
     StatementRecord,
 )
+from pipeline.runtime import paths
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.inputs import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.common.work import fingerprint
-from pipeline.tuning.trial_result import TrialResult
+from pipeline.runtime.work import fingerprint
+from pipeline.training.trial_result import TrialResult
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
 SECTIONS = ("data", "register", "crop", "split", "augment", "losses")

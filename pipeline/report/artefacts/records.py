@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.common.names import ATLAS
-from pipeline.common.pairs import Role
-from pipeline.common.split_file import SplitNotes
-from pipeline.profiling.profile import Profile
+from pipeline.cohort.pairs import Role
+from pipeline.cohort.split_file import SplitNotes
+from pipeline.config.names import ATLAS
+from pipeline.evaluation.profile import Profile
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import ComparisonRecord
 from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
-from pipeline.tuning.trial_result import TrialResult
+from pipeline.training.trial_result import TrialResult
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.common.names import ATLAS
 from pipeline.comparison.titles import METRICS, Metric
+from pipeline.config.names import ATLAS
 from pipeline.report.artefacts.results import Method
 
 # Told apart by readers with any kind of colour vision too: the least distance of any two, the atlas included,

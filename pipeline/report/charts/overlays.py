@@ -20,11 +20,11 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.titles import adapted_title_of
+from pipeline.config.report import ReportParams
 from pipeline.report.artefacts.adaptation_records import TargetCase
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
 from pipeline.report.charts.slices import best_slices, heart_box, slice_grid
-from pipeline.report.params import ReportParams
 
 PLANES = (("axial", 2), ("coronal", 1), ("sagittal", 0))
 SCALE_BAR_MM = 20.0

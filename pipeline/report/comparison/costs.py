@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.profiling.profile import Profile
-from pipeline.profiling.spread import Spread
+from pipeline.evaluation.profile import Profile
+from pipeline.evaluation.spread import Spread
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
 from pipeline.report.comparison.figures import cost_chart

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES
+from pipeline.evaluation.profile import Profile
 from pipeline.evaluation.tables import MEAN
-from pipeline.profiling.profile import Profile
 from pipeline.report.artefacts.comparison_records import Difference
 from pipeline.report.artefacts.results import Estimate, Result
 from pipeline.report.charts.drawing import (

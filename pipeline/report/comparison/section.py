@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.common.names import is_ablation
 from pipeline.comparison.titles import METRICS, Metric, title_of
+from pipeline.config.names import is_ablation
 from pipeline.report.artefacts.comparison_records import Difference, Differences, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.standing import KEYS, MEAN_TITLES

@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.scoring.significance import smallest_p
-from pipeline.common.outputs import whole_folder
+from crossmodalnet.metrics.significance import smallest_p
 from pipeline.comparison.titles import METRICS
+from pipeline.config.report import ReportParams
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
@@ -23,11 +23,11 @@ from pipeline.report.comparison.ablations import ablation_section
 from pipeline.report.comparison.costs import cost_section
 from pipeline.report.comparison.literature import literature_table
 from pipeline.report.comparison.section import comparison_section
-from pipeline.report.params import ReportParams
 from pipeline.report.results.figures import bar_chart, box_plot
 from pipeline.report.results.section import result_groups, summaries, verdicts
 from pipeline.report.robustness.misregistration_section import misregistration_section
 from pipeline.report.robustness.modality_section import modality_tables
+from pipeline.runtime.outputs import whole_folder
 
 FOLDER = Path(__file__).parent
 OVERLAYS = "overlays"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
-from pipeline.common.names import ATLAS
 from pipeline.comparison.titles import METRICS
+from pipeline.config.names import ATLAS
 from pipeline.evaluation.tables import MEAN
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result

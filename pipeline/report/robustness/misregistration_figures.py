@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.common.names import OURS, method_of
 from pipeline.comparison.titles import ABLATION_TITLES
+from pipeline.config.names import OURS, method_of
 from pipeline.report.artefacts.results import Result
 from pipeline.report.charts.drawing import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.common.names import OURS, is_ablation
 from pipeline.comparison.misregistration_statements import FAR_MM
 from pipeline.comparison.titles import title_of
+from pipeline.config.names import OURS, is_ablation
 from pipeline.report.artefacts.comparison_records import MisregistrationRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.common.build import build_network
-from pipeline.learning.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),

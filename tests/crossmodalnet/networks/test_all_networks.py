@@ -4,9 +4,9 @@ import pytest
 import torch
 from timm.layers import DropPath
 
-from crossmodalnet.losses.segmentation import evaluate_objectives
 from crossmodalnet.networks.common.build import BUILDERS, DEEPLY_SUPERVISED, build_network
-from pipeline.learning.networks import NETWORKS
+from crossmodalnet.training.segmentation import evaluate_objectives
+from pipeline.config.networks import NETWORKS
 
 # Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
 BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]

@@ -10,7 +10,7 @@ from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.learning.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetParams
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),

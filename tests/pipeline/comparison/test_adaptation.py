@@ -14,7 +14,7 @@ from pipeline.comparison.adaptation import (
     write_adaptation,
 )
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
 
 PARAMS = CompareParams(bootstrap_samples=200)
 OURS = "crossmodalnet"

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.common.errors import DataError
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
+from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareParams(bootstrap_samples=200)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.modalities import compare_modalities, modality_table, write_modalities
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareParams(bootstrap_samples=300)

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareParams(bootstrap_samples=200)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import by_subject, score_table, subject_means
+from pipeline.config.compare import CompareParams
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareParams(bootstrap_samples=200)

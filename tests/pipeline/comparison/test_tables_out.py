@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.comparison.params import CompareParams
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.tables_out import bar_table, escape, latex_table, plot_table, wide_table
+from pipeline.config.compare import CompareParams
 from tests.pipeline.comparison.conftest import Cases
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline import doctor_clone
-from pipeline.common.params import validate
+from pipeline.config.params import validate
+from pipeline.config.schema import Params
 from pipeline.doctor_clone import examine_clone
 from pipeline.doctor_data import examine_data
-from pipeline.schema.schema import Params
 
 Change = Callable[[Path], dict[str, Any]]
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.common import work
 from pipeline.evaluation import kept_cases
 from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_case, keep_case
+from pipeline.runtime import paths
 
 CPU = torch.device("cpu")
 TABLE = pd.DataFrame({"pair": ["001", "001"], "dice": [0.1 + 0.2, np.nan], "missed": [0, 1]})
@@ -31,7 +31,7 @@ def labels(tmp_path: Path) -> Path:
 
 
 def test_a_finished_case_comes_back_to_the_last_digit(trained: Path, labels: Path, tmp_path: Path) -> None:
-    folder = KeptCases(trained, CPU).case("case", 0.5)
+    folder = KeptCases(trained, CPU, "crossmodalnet").case("case", 0.5)
     copy = tmp_path / "new/copy.nii.gz"
     assert find_case(folder, copy) is None
     keep_case(folder, TABLE, labels)
@@ -45,19 +45,19 @@ def test_a_finished_case_comes_back_to_the_last_digit(trained: Path, labels: Pat
 def test_another_model_case_parameter_code_or_device_is_another_case(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = KeptCases(trained, CPU)
+    kept = KeptCases(trained, CPU, "crossmodalnet")
     folders = [kept.case("a", 0.5), kept.case("b", 0.5), kept.case("a", 0.25)]
-    folders.append(KeptCases(trained, torch.device("cuda")).case("a", 0.5))
+    folders.append(KeptCases(trained, torch.device("cuda"), "crossmodalnet").case("a", 0.5))
     (trained / "weights.safetensors").write_bytes(b"others")
-    folders.append(KeptCases(trained, CPU).case("a", 0.5))
-    monkeypatch.setattr(kept_cases, "code_fingerprint", lambda module: "another")
-    folders.append(KeptCases(trained, CPU).case("a", 0.5))
+    folders.append(KeptCases(trained, CPU, "crossmodalnet").case("a", 0.5))
+    monkeypatch.setattr(kept_cases, "code_fingerprint", lambda stage, model: "another")
+    folders.append(KeptCases(trained, CPU, "crossmodalnet").case("a", 0.5))
     assert len(set(folders)) == len(folders)
-    assert all(work.TOP not in folder.parents for folder in folders)
+    assert all(paths.TOP not in folder.parents for folder in folders)
 
 
 def test_a_case_without_its_label_map_is_not_finished(trained: Path, labels: Path, tmp_path: Path) -> None:
-    folder = KeptCases(trained, CPU).case("case")
+    folder = KeptCases(trained, CPU, "crossmodalnet").case("case")
     keep_case(folder, TABLE, labels)
     (folder / LABELS).unlink()
     assert find_case(folder, tmp_path / "copy.nii.gz") is None
@@ -65,7 +65,7 @@ def test_a_case_without_its_label_map_is_not_finished(trained: Path, labels: Pat
 
 def test_an_evaluation_forgets_its_own_cases_and_no_others(trained: Path, labels: Path) -> None:
     """Two experiments that differ in a parameter of `evaluate` share the model, and run at the same time."""
-    first, second = KeptCases(trained, CPU), KeptCases(trained, CPU)
+    first, second = KeptCases(trained, CPU, "crossmodalnet"), KeptCases(trained, CPU, "crossmodalnet")
     for kept, overlap in ((first, 0.5), (second, 0.25)):
         keep_case(kept.case("case", overlap), TABLE, labels)
     first.forget()

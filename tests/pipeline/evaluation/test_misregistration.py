@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
-from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.case_sets.sets import CaseSet
-from pipeline.common.errors import DataError
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.sets import CaseSet
+from pipeline.runtime.errors import DataError
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40
 

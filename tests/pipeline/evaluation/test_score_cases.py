@@ -6,9 +6,9 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.common.errors import DataError
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.score_cases import score_pair, write_tables
+from pipeline.runtime.errors import DataError
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
 

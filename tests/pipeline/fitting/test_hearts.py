@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from pipeline.common.errors import DataError
-from pipeline.common.pairs import Pair, Role, Subject
+from crossmodalnet.roi.heart_box import Box
+from pipeline.cohort.pairs import Pair, Role, Subject
+from pipeline.config.runtime import RuntimeParams
 from pipeline.fitting.hearts import measure_hearts, read_boxes
-from pipeline.workers.params import RuntimeParams
+from pipeline.runtime.errors import DataError
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from crossmodalnet.processes.alone import run_alone
+from pipeline.config.losses import LossesParams
+from pipeline.config.network import CrossModalNetParams
+from pipeline.config.train import TrainParams
+from pipeline.evaluation.memory import measure_memory
+from pipeline.evaluation.workload import Workload
 from pipeline.fitting.step_memory import LiveBytes, step_bytes
-from pipeline.learning.losses import LossesParams
-from pipeline.learning.network import CrossModalNetParams
-from pipeline.learning.params import TrainParams
-from pipeline.profiling.memory import measure_memory
-from pipeline.profiling.workload import Workload
 
 
 def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:

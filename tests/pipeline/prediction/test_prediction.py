@@ -14,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from crossmodalnet.cropping.heart_box import Box
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.prediction.doubts import Doubt, Flag
-from crossmodalnet.prediction.result import Prediction
-from pipeline.common.errors import DataError, ResourceError, UsageError
-from pipeline.prediction.cohort import predict_cohort, read_cohort_table
+from crossmodalnet.inference.doubts import Doubt, Flag
+from crossmodalnet.inference.result import Prediction
+from crossmodalnet.roi.heart_box import Box
+from pipeline.prediction.many_patients import predict_cohort, read_cohort_table
 from pipeline.prediction.options import read_box
 from pipeline.prediction.origin import PatientScans, digest_models, origin_of
 from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.prediction.write import prediction_folder, write_prediction
+from pipeline.runtime.errors import DataError, ResourceError, UsageError
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.common.errors import DataError
 from pipeline.prediction.origin import PatientScans
 from pipeline.prediction.unzipped import unzipped
+from pipeline.runtime.errors import DataError
 
 
 def archive(path: Path, *names: str) -> Path:

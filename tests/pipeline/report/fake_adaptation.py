@@ -10,14 +10,14 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
-from pipeline.case_sets.cropped import CroppedCase, write_cropped
-from pipeline.case_sets.domain import Domain, Scenario, write_domain
 from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.domains import read_domain_scores
 from pipeline.comparison.methods import read_methods, runs_of
-from pipeline.comparison.params import CompareParams
+from pipeline.config.compare import CompareParams
 from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.domain import Domain, Scenario, write_domain
 
 VARIANTS = ("source_only", "supervised", "no_output")
 # Dice on source and target, by variant.

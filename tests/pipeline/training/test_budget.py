@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipeline.learning.params import TrainParams
-from pipeline.models.distributed import Processes
+from pipeline.config.train import TrainParams
 from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
+from pipeline.training.distributed import Processes
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

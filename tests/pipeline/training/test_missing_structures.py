@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.intensity import Intensity
-from pipeline.common.errors import UsageError
-from pipeline.learning.model_params import read_params
-from pipeline.training.cohort import read_cohort
+from pipeline.runtime.errors import UsageError
+from pipeline.training.model_params import read_params
+from pipeline.training.training_cohort import read_cohort
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from crossmodalnet.data.dataset import TrainingSet
 from crossmodalnet.imaging.missing import is_missing
-from pipeline.learning.model_params import read_params
-from pipeline.learning.params import EXECUTION
-from pipeline.models.distributed import Processes
+from crossmodalnet.training.dataset import TrainingSet
+from pipeline.config.train import EXECUTION
 from pipeline.training.adapted_params import with_adaptation
+from pipeline.training.distributed import Processes
+from pipeline.training.model_params import read_params
 from pipeline.training.train_model import find_work, train_model
 
 ON = {"enabled": True, "start": 0.0, "every": 1}

@@ -6,7 +6,7 @@ from torch import nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.mean_dice import mean_dice
-from pipeline.models.distributed import Processes
+from pipeline.training.distributed import Processes
 from pipeline.training.validation import ValidationSettings, target_entropy, validate
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))

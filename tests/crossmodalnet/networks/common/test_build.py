@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.learning.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetParams
 
 
 def test_unknown_network_lists_the_choices():

@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.learning.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetParams
 
 
 def config(**changes: Any) -> CrossModalNetConfig:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.adaptation.params import TERMS
-from pipeline.common.errors import DataError
+from pipeline.config.adapt import TERMS
+from pipeline.config.report import ReportParams
+from pipeline.config.target import AdaptSection
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
@@ -18,8 +19,7 @@ from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.page.render import draw_overlays, render
-from pipeline.report.params import ReportParams
-from pipeline.target_domain.params import AdaptSection
+from pipeline.runtime.errors import DataError
 
 HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]

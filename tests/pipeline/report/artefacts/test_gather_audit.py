@@ -8,9 +8,9 @@ import pytest
 
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.statements import STATEMENTS
-from pipeline.common.errors import DataError
 from pipeline.report.artefacts.audit_records import TABLES
 from pipeline.report.artefacts.gather_audit import read_audit
+from pipeline.runtime.errors import DataError
 
 
 def change(project: Path, edit: Callable[[Any], object]) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.config import presets
 from pipeline.report.artefacts.recorded_rates import FILE, recorded_trials, settings_digest
 from pipeline.report.comparison.rates import judge
-from pipeline.schema import presets
 
 PRESETS = presets.rendered()
 

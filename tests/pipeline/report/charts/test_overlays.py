@@ -10,11 +10,11 @@ from PIL import Image
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from pipeline.config.report import ReportParams
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
 from pipeline.report.charts import overlays
 from pipeline.report.charts.overlays import Panel, rank_cases
-from pipeline.report.params import ReportParams
 
 PARAMS = ReportParams(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))
 

@@ -1,1 +1,0 @@
-"""Finding the heart by atlases."""

@@ -1,1 +1,0 @@
-"""Cases as tensors: dataset and augmentation."""

@@ -1,0 +1,1 @@
+"""Predict new patients: model folder, sliding window, registration, quality flags, exports."""

@@ -1,0 +1,116 @@
+"""A page to scroll through a prediction in three planes: one file that needs no network, by nilearn's viewer."""
+
+import re
+from html import escape
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.inference.preview import MARGIN_MM, grey_window
+from crossmodalnet.roi.heart_box import Box
+
+WIDTH = 1200
+SPACING_MM = 1.0
+# A heart with its margin has some 150 voxels a side; more than this makes a page that no browser likes.
+MAX_VOXELS_PER_AXIS = 256
+OPACITY = 0.5
+# Of nilearn's own page: an icon from its web site.
+_LINK = re.compile(r"<link[^>]*>")
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ margin: 1.5rem; background: #101010; color: #f0f0f0; font: 15px/1.5 system-ui, sans-serif; }}
+iframe {{ border: 0; background: #d8d8d8; }}
+ul {{ list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }}
+li span {{ display: inline-block; width: .8em; height: .8em; margin-right: .4em; }}
+p {{ color: #b8b8b8; max-width: 70rem; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{note}</p>
+<ul>{legend}</ul>
+{view}
+<p>Click or drag in a plane to move the cross; the slider below the planes fades the structures. Radiological view: the
+patient's right is on the left; in the first plane, seen from the side, the front is on the right. Coordinates in
+mm, world RAS.</p>
+</body>
+</html>
+"""
+
+
+def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, title: str, note: str) -> str:
+    """Make the page of an image with its label map, cut to the heart.
+
+    Args:
+        image: CT in HU, or MR.
+        labels: class indices on the same grid.
+        modality: modality of the image.
+        box: heart box in the image's world, which is shown with a margin.
+        title: heading of the page.
+        note: sentence beneath it.
+
+    Returns:
+        HTML, its pictures and scripts inside.
+    """
+    from matplotlib.colors import ListedColormap
+    from nilearn.plotting import view_img
+
+    shown = box.grown(MARGIN_MM)
+    grid = _grid(shown)
+    low, high = grey_window(image, modality)
+    image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
+    grey = np.clip(resample(image, grid, "linear", low).data, low, high)
+    classes = resample(labels, grid, "nearest", 0.0).data
+    view: Any = view_img(
+        _nifti(classes, grid),
+        bg_img=_nifti(grey, grid),
+        cmap=ListedColormap(["#000000", *(structure.colour for structure in STRUCTURES)]),
+        vmin=0,
+        vmax=len(STRUCTURES),
+        threshold=0.5 if classes.any() else 0.0,  # nilearn wants one that a value reaches
+        symmetric_cmap=False,
+        resampling_interpolation="nearest",
+        cut_coords=_middle(classes, grid),
+        opacity=OPACITY,
+        colorbar=False,
+        black_bg=True,
+        radiological=True,
+        width_view=WIDTH,
+    )
+    legend = "".join(
+        f'<li><span style="background: {structure.colour}"></span>{structure.abbreviation}: {structure.name}</li>'
+        for structure in STRUCTURES
+    )
+    inner = _LINK.sub("", view.get_standalone())
+    x, y, z = grid.shape  # sagittal, coronal and axial planes side by side, above them the slider
+    height = round(WIDTH * max(y, z) / (2 * x + y)) + 100
+    frame = f'<iframe srcdoc="{escape(inner)}" width="{WIDTH + 20}" height="{height}" title="three planes"></iframe>'
+    return PAGE.format(title=escape(title), note=escape(note), legend=legend, view=frame)
+
+
+def _grid(box: Box) -> Grid:
+    spacing = max(SPACING_MM, max(box.size_mm) / MAX_VOXELS_PER_AXIS)
+    i, j, k = (max(2, round(length / spacing)) for length in box.size_mm)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = np.array(box.low_mm) + spacing / 2
+    return Grid((i, j, k), affine)
+
+
+def _nifti(data: Any, grid: Grid) -> Any:
+    return nib.Nifti1Image(np.asarray(data, np.float32), grid.affine)
+
+
+def _middle(classes: Any, grid: Grid) -> tuple[float, ...]:
+    """Centre of the structures, of the grid where there are none."""
+    inside = np.array(np.nonzero(classes))
+    index = inside.mean(axis=1) if inside.size else (np.array(grid.shape) - 1) / 2
+    return tuple(float(value) for value in grid.to_world(index[:, None])[:, 0])

@@ -1,1 +1,0 @@
-"""Objectives of training and how they are balanced."""

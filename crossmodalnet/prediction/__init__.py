@@ -1,1 +1,0 @@
-"""From probabilities on the working grid to label maps on the original one."""

@@ -1,1 +1,0 @@
-"""Scores of a label map against the truth, per structure; intervals, tests and ranks of the scores of many."""

@@ -1,0 +1,171 @@
+"""Random augmentation of a CT-MR pair and its label map, by MONAI's transforms.
+
+There are no flips: a mirrored heart is another anatomy (situs inversus).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import (
+    RandAdjustContrast,
+    RandAffineGrid,
+    RandBiasField,
+    RandGaussianNoise,
+    RandGaussianSmooth,
+    RandScaleIntensity,
+    RandShiftIntensity,
+    Resample,
+)
+from monai.transforms.utils import create_grid
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossmodalnet.imaging.crop_pad import centre_crop
+from crossmodalnet.imaging.displacement import Displacement, origins
+from crossmodalnet.imaging.missing import MR
+from crossmodalnet.training.augmentation_settings import AugmentationSettings
+
+
+class Augmenter:
+    """Applies a random change to a sample; one per thread, since MONAI's transforms hold their draw."""
+
+    def __init__(self, settings: AugmentationSettings) -> None:
+        self.settings = settings
+        angle = math.radians(settings.rotation_degrees)
+        self._affine = RandAffineGrid(
+            rotate_range=[(-angle, angle)] * 3,
+            translate_range=[(-settings.shift_voxels, settings.shift_voxels)] * 3,
+            scale_range=[(-settings.scale, settings.scale)] * 3,
+            dtype=torch.float32,
+        )
+        self._resample = Resample(padding_mode="border", dtype=torch.float32)
+        self._intensity = [_intensity_transforms(settings, bias) for bias in (0.0, settings.bias_field)]
+
+    def __call__(
+        self,
+        image: Tensor,
+        label: Tensor,
+        size: tuple[int, int, int],
+        random: np.random.RandomState,
+        displacement: Displacement | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Change a sample and cut its centre.
+
+        Args:
+            image: CT and MR in [0, 1], `(2, d, h, w)`.
+            label: class indices `(d, h, w)`.
+            size: voxels of the result, no larger than `(d, h, w)`.
+            random: source of every draw.
+            displacement: displacement of the MR against CT and label, about the centre; it takes part in the one
+                interpolation.
+
+        Returns:
+            Image `(2, *size)` and label map `size` with its input's type; the inputs are left as they are.
+        """
+        grid = self._draw_grid(size, random)
+        if displacement is None:
+            image = self._move(image, grid, size)
+        else:
+            moved = _displaced(grid, size, displacement)
+            image = torch.cat([self._move(image[:MR], grid, size), self._move(image[MR:], moved, size)])
+        if grid is None:
+            label = centre_crop(label, size)
+        else:
+            warped = _plain(self._resample(label[None].float(), grid, mode="nearest"))
+            label = warped[0].round().to(label.dtype)
+        channels = [self._change_intensity(c, image[c : c + 1], random) for c in range(len(image))]
+        return torch.cat(channels), label
+
+    def _move(self, image: Tensor, grid: Any, size: tuple[int, int, int]) -> Tensor:
+        """Take an image from where the grid says; from its centre where there is none."""
+        if grid is None:
+            return centre_crop(image, size)
+        return _plain(self._resample(image, grid, mode="bilinear"))
+
+    def _draw_grid(self, size: tuple[int, int, int], random: np.random.RandomState) -> Any:
+        """Where each voxel of the result comes from, `(4, *size)` about the centre; None for no change."""
+        settings = self.settings
+        affine, elastic = random.uniform(size=2) < (settings.affine_probability, settings.elastic_probability)
+        if not (affine or elastic):
+            return None
+        grid = _still(size)
+        if elastic:
+            shifts = free_form_shifts(size, settings.elastic_spacing_voxels, settings.elastic_voxels, random)
+            grid[:3] += torch.from_numpy(shifts)
+        if affine:
+            self._affine.set_random_state(state=random)
+            grid = self._affine(grid=grid)
+        return grid
+
+    def _change_intensity(self, channel: int, image: Tensor, random: np.random.RandomState) -> Tensor:
+        result: Any = image
+        for transform in self._intensity[channel]:
+            transform.set_random_state(state=random)
+            result = transform(result)
+        return _plain(result)
+
+
+def _still(size: tuple[int, int, int]) -> Any:
+    """The grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
+    return create_grid(size, dtype=torch.float32, backend="torch")
+
+
+def _displaced(grid: Any, size: tuple[int, int, int], displacement: Displacement) -> Tensor:
+    """Where each voxel of the result comes from in an image that is displaced first, `(3, *size)`."""
+    points = _plain(_still(size) if grid is None else grid)[:3]
+    return origins(points.movedim(0, -1), displacement).movedim(-1, 0)
+
+
+def free_form_shifts(
+    size: tuple[int, int, int], spacing: float, magnitude: float, random: np.random.RandomState
+) -> NDArray[np.float32]:
+    """Draw a smooth displacement field: a cubic B-spline over uniform random control points (Rueckert 1999).
+
+    Args:
+        size: voxels.
+        spacing: spacing of the control points, voxels.
+        magnitude: largest displacement of a control point per axis, voxels; the spline stays within it.
+        random: source of the draw.
+
+    Returns:
+        `(3, *size)`, voxels.
+    """
+    bases = [_cubic_basis(length, spacing) for length in size]
+    points = random.uniform(-magnitude, magnitude, (3, *(basis.shape[1] for basis in bases)))
+    i, j, k = bases
+    field = np.einsum("nabc,kc->nabk", points, k, optimize=True)
+    field = np.einsum("nabk,jb->najk", field, j, optimize=True)
+    field = np.einsum("najk,ia->nijk", field, i, optimize=True)
+    return np.asarray(field, np.float32)
+
+
+def _cubic_basis(length: int, spacing: float) -> NDArray[np.float64]:
+    """Weights of the control points at each voxel, `(length, points)`; rows sum to 1."""
+    num_points = math.floor((length - 1) / spacing) + 4
+    away = np.abs(np.arange(length)[:, None] / spacing + 1 - np.arange(num_points))
+    near = 2 / 3 - away**2 + away**3 / 2
+    far = np.clip(2 - away, 0, None) ** 3 / 6
+    return np.where(away < 1, near, far)
+
+
+def _intensity_transforms(settings: AugmentationSettings, bias_field: float) -> list[Any]:
+    often = settings.intensity_probability
+    blur = (0.0, settings.smoothing_voxels)
+    transforms: list[Any] = [
+        RandAdjustContrast(prob=often, gamma=settings.gamma),
+        RandScaleIntensity(prob=often, factors=settings.contrast),
+        RandShiftIntensity(prob=often, offsets=settings.brightness),
+        RandGaussianSmooth(prob=often, sigma_x=blur, sigma_y=blur, sigma_z=blur),
+        RandGaussianNoise(prob=often, std=settings.noise),
+    ]
+    if bias_field:
+        transforms.insert(0, RandBiasField(prob=often, degree=2, coeff_range=(-bias_field, bias_field)))
+    return transforms
+
+
+def _plain(tensor: Any) -> Tensor:
+    """Drop the metadata that MONAI attaches."""
+    plain: Tensor = tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
+    return plain

@@ -1,0 +1,123 @@
+"""A penalty on falling information flow between CT and MR (Def. 7, Theorem 2.7), to train with."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crossmodalnet.training.wishart import log_det_bias
+
+# Share of the identity in every correlation matrix: bounds the information to about 3 nats per component.
+SHRINKAGE = 1e-3
+# Added to variances: features that vary less say nothing.
+EPSILON = 1e-5
+# Degrees of freedom per dimension of the joint covariance that an estimate needs at least.
+MIN_DF_PER_DIM = 2
+
+
+def cmif_penalty(
+    features: Sequence[tuple[Tensor, Tensor]], *, seed: int, num_tokens: int = 256, components: int = 4
+) -> Tensor:
+    """Penalise what contradicts Theorem 2.7: `sum_l relu(-CMIF(l)) + relu(CMIF(l - 1) - CMIF(l))`.
+
+    The mean over the samples of a batch, so that the mean over processes of equal shares is that of the whole.
+    Computed in single precision at least, under autocast too. Positions and projections depend on `seed`, layer
+    and shape alone: all samples and processes share them.
+
+    Args:
+        features: per layer a pair of `(b, c, d, h, w)`, CT and MR, of equal size, as `CrossModalNet.features`
+            gives; the batch is that of all layers.
+        seed: seed of positions and projections.
+        num_tokens: positions per layer, at most.
+        components: random directions of each stream, at most; fewer where channels or tokens are few.
+
+    Returns:
+        Scalar in nats, at least 0; 0 for a single layer.
+
+    Raises:
+        ValueError: no layer, or one with too few tokens.
+    """
+    if not features:
+        raise ValueError("features must have at least one layer, got none")
+    information = torch.stack(
+        [
+            layer_information(a, b, seed=seed + layer, num_tokens=num_tokens, components=components)
+            for layer, (a, b) in enumerate(features)
+        ]
+    )  # (layers, b)
+    flow = information.diff(dim=0)
+    penalties = functional.relu(-flow).sum(0) + functional.relu(-flow.diff(dim=0)).sum(0)
+    return penalties.mean()
+
+
+def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, components: int) -> Tensor:
+    """Estimate the mutual information of the tokens of two feature maps in each sample, `(b,)`, in nats.
+
+    Of tokens at the same random positions, projected to few random directions: a lower bound of that of whole
+    tokens, by data processing.
+
+    Args:
+        a: `(b, c, d, h, w)`, any precision.
+        b: `(b, c', d, h, w)`.
+        seed: seed of positions and directions.
+        num_tokens: largest number of tokens.
+        components: largest number of components.
+
+    Raises:
+        ValueError: fewer than 6 tokens.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = a[0, 0].numel()
+    places = torch.randperm(size, generator=generator)[:num_tokens].to(a.device)
+    kept = min(components, (len(places) - 2) // (2 * MIN_DF_PER_DIM))
+    if kept < 1:
+        raise ValueError(f"features must have at least {2 * MIN_DF_PER_DIM + 2} tokens per map, got {size}")
+    with torch.autocast(a.device.type, enabled=False):
+        x, y = (_projected(stream, places, kept, generator) for stream in (a, b))
+        return gaussian_information(x, y)
+
+
+def gaussian_information(x: Tensor, y: Tensor) -> Tensor:
+    """Mutual information of jointly Gaussian samples without bias, `(b,)`, in nats; safe for constant ones.
+
+    As the function of the same name for the audit, with shrinkage in place of a ridge, so that gradients stay
+    bounded in single precision. NaN where a sample has one.
+
+    Args:
+        x: `(b, n, p)`.
+        y: `(b, n, q)`, n - 1 at least p + q.
+    """
+    df, p, q = x.shape[1] - 1, x.shape[2], y.shape[2]
+    both = torch.cat([_standardised(x), _standardised(y)], dim=2)
+    identity = torch.eye(p + q, dtype=x.dtype, device=x.device)
+    correlation = (1 - SHRINKAGE) * (both.mT @ both) / df + SHRINKAGE * identity
+    parts = (correlation[:, :p, :p], correlation[:, p:, p:], correlation)
+    own_x, own_y, joint = (_log_det(part) for part in parts)
+    bias = log_det_bias(p, df) + log_det_bias(q, df) - log_det_bias(p + q, df)
+    return (own_x + own_y - joint - bias) / 2
+
+
+def _projected(features: Tensor, places: Tensor, components: int, generator: torch.Generator) -> Tensor:
+    """Take the tokens `(b, n, c)` at `places` onto random orthonormal directions, `(b, n, p)`."""
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    tokens = features.flatten(2).index_select(2, places).mT.to(dtype)
+    channels = tokens.shape[2]
+    # Drawn in double precision on the CPU: the same directions on every device.
+    directions = torch.randn(channels, min(components, channels), dtype=torch.float64, generator=generator)
+    orthonormal: Tensor = torch.linalg.qr(directions)[0]
+    projected: Tensor = tokens @ orthonormal.to(tokens)
+    return projected
+
+
+def _standardised(x: Tensor) -> Tensor:
+    centred = x - x.mean(dim=1, keepdim=True)
+    variance = centred.square().sum(dim=1, keepdim=True) / (x.shape[1] - 1)
+    return centred * (variance + EPSILON).rsqrt()
+
+
+def _log_det(matrix: Tensor) -> Tensor:
+    """Log-determinant of positive definite `(b, m, m)`; a NaN stays one instead of stopping the program."""
+    factor = torch.linalg.cholesky_ex(matrix)[0]
+    log_det: Tensor = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+    return log_det

@@ -1,0 +1,184 @@
+"""The training set in memory, and which sample goes where: a pure function of seed, epoch and position.
+
+No draw depends on the process that makes it, so any number of processes sees the same batches, and training
+resumed in the middle of an epoch sees those that it would have seen.
+"""
+
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
+from crossmodalnet.imaging.displacement import Displacement
+from crossmodalnet.imaging.missing import CT, without
+from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.training.augmentation import Augmenter
+from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration
+from crossmodalnet.training.patches import draw_region
+
+# A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
+CONTEXT = 1.25
+
+# Numbers that keep the draws of a lost modality and of a displacement apart from each other and from those of patch
+# and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
+_LOSS, _DISPLACEMENT = 1, 2
+
+
+def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Indices of the cases in the order of an epoch: rounds over all cases, each shuffled anew."""
+    random = np.random.default_rng([seed, epoch])
+    return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
+
+
+def sample_seed(seed: int, *position: int) -> int:
+    """Mix a seed with where it is used into 32 bits."""
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
+
+
+class TrainingSet:
+    """Cases in memory, from which augmented patches are drawn.
+
+    Args:
+        cases: cases to draw from, at least one.
+        settings: settings of the augmentation; None leaves samples as they are. The MR of a pair is displaced where the
+            sample keeps both images: the label of a sample without CT is the MR's.
+        patch_size: voxels; smaller cases are padded by repeating their border.
+        samples_per_case: visits of an epoch to each case.
+        foreground_share: share of patches centred on a structure.
+        seed: source of every draw.
+        batch_size: global, over all processes.
+        modality_dropout: probability, at least 0 and below 1, that a sample of a pair loses its CT or its MR, with
+            equal chance. The channel is filled with `MISSING` when all else is done, and a sample without CT has
+            the MR's label. A case without `mr_label` never loses its CT, and a single image is never lost.
+
+    Raises:
+        ValueError: no case, or an impossible probability.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[LabelledCase],
+        *,
+        settings: AugmentationSettings | None,
+        patch_size: tuple[int, int, int],
+        samples_per_case: int,
+        foreground_share: float,
+        seed: int,
+        batch_size: int,
+        modality_dropout: float = 0.0,
+    ) -> None:
+        if not cases:
+            raise ValueError("a training set needs at least one case")
+        if not 0 <= modality_dropout < 1:
+            raise ValueError(f"modality_dropout must be at least 0 and below 1, got {modality_dropout}")
+        self._cases = [_padded(case, patch_size) for case in cases]
+        self._settings = settings
+        self._patch_size = patch_size
+        self._samples_per_case = samples_per_case
+        self._foreground_share = foreground_share
+        self._seed = seed
+        self._batch_size = batch_size
+        self._modality_dropout = modality_dropout
+        self._local = threading.local()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch; the last one is filled up with the epoch's first cases, augmented anew."""
+        return -(-len(self._cases) * self._samples_per_case // self._batch_size)
+
+    def batches(
+        self, epoch: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, threads: int = 1
+    ) -> Generator[Batch, None, None]:
+        """Make a process's share of an epoch's batches, one batch ahead of the consumer.
+
+        Args:
+            epoch: counted from 0.
+            first_step: step of the epoch to begin at.
+            rank: number of this process; it gets the `rank`-th share of every global batch.
+            world_size: number of processes, a divisor of the batch size.
+            threads: samples made at once; has no influence on what they are.
+        """
+        share = self._batch_size // world_size
+        order = epoch_order(len(self._cases), self._samples_per_case, self._seed, epoch)
+        with ThreadPoolExecutor(threads, thread_name_prefix="augment") as pool:
+
+            def submit(step: int) -> list[Future[LabelledCase]]:
+                first = step * self._batch_size + rank * share
+                positions = range(first, first + share)
+                return [pool.submit(self.sample, int(order[p % len(order)]), epoch, p) for p in positions]
+
+            steps = range(first_step, self.steps_per_epoch)
+            waiting = submit(steps[0]) if steps else []
+            for step in steps:
+                ready, waiting = waiting, submit(step + 1) if step + 1 < self.steps_per_epoch else []
+                yield _collate([future.result() for future in ready])
+
+    def stream(
+        self, first_step: int, *, rank: int = 0, world_size: int = 1, threads: int = 1
+    ) -> Generator[Batch, None, None]:
+        """Make a process's share of batches without end, epoch after epoch; `first_step` counts over all of them."""
+        epoch, step = divmod(first_step, self.steps_per_epoch)
+        while True:
+            yield from self.batches(epoch, first_step=step, rank=rank, world_size=world_size, threads=threads)
+            epoch, step = epoch + 1, 0
+
+    def sample(self, index: int, epoch: int, position: int) -> LabelledCase:
+        """Draw the sample at a position of an epoch from the case `index`."""
+        case, size = self._cases[index], self._patch_size
+        lost, label = self._lose(case, epoch, position)
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position))
+        image = case.image
+        if tuple(label.shape) != size:
+            region = draw_region(
+                label, size, foreground_share=self._foreground_share, context=CONTEXT, random=random
+            )
+            image, label = image[(slice(None), *region)], label[region]
+        if self._settings is None:
+            image, label = centre_crop(image, size), centre_crop(label, size)
+        else:
+            if not hasattr(self._local, "augmenter"):
+                self._local.augmenter = Augmenter(self._settings)
+            displacement = None if lost is not None else self._displacement(case, epoch, position)
+            image, label = self._local.augmenter(image, label, size, random, displacement)
+        return LabelledCase(case.name, image if lost is None else without(image, lost), label)
+
+    def _lose(self, case: LabelledCase, epoch: int, position: int) -> tuple[int | None, Tensor]:
+        """Draw the channel that a sample loses, if any, and give the label of what it keeps."""
+        if case.single or not self._modality_dropout:
+            return None, case.label
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _LOSS))
+        lost = draw_loss(self._modality_dropout, random)
+        if lost != CT:
+            return lost, case.label
+        # Another heart's label would teach what the MR does not show.
+        return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
+
+    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+        """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
+        if case.single or self._settings is None or not self._settings.displacement_probability:
+            return None
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _DISPLACEMENT))
+        return draw_misregistration(self._settings, random)
+
+
+def _padded(case: LabelledCase, size: tuple[int, int, int]) -> LabelledCase:
+    def pad(label: Tensor) -> Tensor:
+        return pad_to(label[None].float(), size)[0].to(label.dtype)
+
+    mr_label = None if case.mr_label is None else pad(case.mr_label)
+    return replace(case, image=pad_to(case.image, size), label=pad(case.label), mr_label=mr_label)
+
+
+def _collate(samples: list[LabelledCase]) -> Batch:
+    return Batch(
+        tuple(sample.name for sample in samples),
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.label for sample in samples]).long(),
+    )

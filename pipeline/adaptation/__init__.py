@@ -1,1 +1,0 @@
-"""Parameters of an adaptation and the variants that it is compared with."""

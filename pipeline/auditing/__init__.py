@@ -1,1 +1,0 @@
-"""The audit of the paper's statements on a trained model."""

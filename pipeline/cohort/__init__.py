@@ -1,0 +1,1 @@
+"""Sources, tables and integrity of a cohort; its pairs and their split."""

@@ -1,0 +1,179 @@
+"""Downloading an archive: resumed after an interruption, with progress, verified by its checksum."""
+
+import http.client
+import logging
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.cohort.guard import local_archive, refuse_outputs
+from pipeline.config.data import Archive
+from pipeline.runtime.console import is_terminal
+from pipeline.runtime.errors import DataError, ResourceError
+from pipeline.runtime.work import file_digest, work_folder
+
+logger = logging.getLogger(__name__)
+
+CHUNK_BYTES = 2**20
+TIMEOUT_SECONDS = 60
+RETRY_SECONDS = (1.0, 5.0, 20.0)
+LOG_SECONDS = 10.0
+FINAL_CODES = range(400, 500)
+MAY_PASS_CODES = (408, 425, 429)
+
+
+def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
+    """Give the local file of an archive, downloaded to the work folder unless it lies there already.
+
+    What an interrupted download left (`.part`) is continued where the server knows HTTP ranges.
+
+    Args:
+        archive: `http`, `https` or `file` address, and SHA-256.
+        max_bytes: a larger file is refused.
+        section: section that has the archive among its `urls`, for messages: `data` or `adapt.target`.
+
+    Raises:
+        DataError: another checksum, or too large.
+        ResourceError: the network or the server fails; a later run continues.
+    """
+    wanted = archive.sha256.lower()
+    address = urlsplit(archive.url)
+    if local := local_archive(archive.url):
+        refuse_outputs(f"{section}.urls", local)
+        return _verified_local(local, archive, section)
+    name = re.sub(r"[^\w.-]", "_", Path(address.path).name) or "archive.zip"
+    done = work_folder("download", wanted[:16]) / name
+    if done.is_file() and file_digest(done) == wanted:
+        logger.info("%s: already downloaded", done)
+        return done
+    part = done.with_name(f"{name}.part")
+    resumed = part.is_file() and part.stat().st_size > 0
+    found = _download(archive.url, part, max_bytes, section)
+    if found != wanted and resumed:
+        # The beginning may be of an older version of the file.
+        logger.info("%s: the continued file has another checksum, downloading it anew", name)
+        part.unlink()
+        found = _download(archive.url, part, max_bytes, section)
+    if found != wanted:
+        part.unlink()
+        raise _wrong_checksum(archive, found, section)
+    return part.replace(done)
+
+
+def _verified_local(path: Path, archive: Archive, section: str) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path} of {section}.urls does not exist")
+    if (found := file_digest(path)) != archive.sha256.lower():
+        raise _wrong_checksum(archive, found, section)
+    return path
+
+
+def _wrong_checksum(archive: Archive, found: str, section: str) -> DataError:
+    return DataError(
+        f"{_public(archive.url)} has the wrong checksum: sha256 {found}, "
+        f"{section}.urls says {archive.sha256.lower()}; correct the sha256 if the file is what you expect"
+    )
+
+
+def _public(url: str) -> str:
+    """The address without user, password and query, which may hold a token."""
+    address = urlsplit(url)
+    return f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
+
+
+def _download(url: str, part: Path, max_bytes: int, section: str) -> str:
+    """Bring `part` to its full length, trying again after a failure; give its SHA-256."""
+    waits = iter(RETRY_SECONDS)
+    while True:
+        try:
+            _continue(url, part, max_bytes, section)
+            return file_digest(part)
+        except (OSError, http.client.HTTPException) as error:
+            code = getattr(error, "code", None)
+            wait = next(waits, None)
+            if wait is None or (code in FINAL_CODES and code not in MAY_PASS_CODES):
+                raise ResourceError(
+                    f"{_public(url)} cannot be downloaded ({error}): check the address and the network, "
+                    "then run the stage again; it continues where it stopped"
+                ) from error
+            logger.info("%s: %s, trying again in %g s", _public(url), error, wait)
+            time.sleep(wait)
+
+
+def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "crossmodalnet", "Accept-Encoding": "identity"}
+    )
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not start:
+            raise
+        # Nothing after `start`: either all is there, or the beginning is of another file. The checksum tells.
+        return
+    with response:
+        if response.status != 206 or _range_start(response.headers["Content-Range"]) != start:
+            if start and response.status == 206:
+                part.unlink()
+                raise ConnectionError("the server sent another range than asked for")
+            start = 0
+        length = response.headers["Content-Length"]
+        total = start + int(length) if length else None
+        with part.open("ab" if start else "wb") as file:
+            for chunk in _shown(_chunks(response), part.stem, start, total):
+                if file.tell() + len(chunk) > max_bytes:
+                    raise DataError(
+                        f"{_public(url)} is larger than {section}.max_unpacked_gb = {max_bytes / 1e9:g} GB"
+                    )
+                file.write(chunk)
+    if total is not None and (size := part.stat().st_size) < total:
+        raise ConnectionError(f"the connection closed after {size} of {total} bytes")
+
+
+def _range_start(header: str | None) -> int | None:
+    match = re.match(r"bytes (\d+)-", header or "")
+    return int(match[1]) if match else None
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while chunk := response.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _shown(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
+    """Pass chunks on while showing how far it is: a bar on a terminal, a line every ten seconds elsewhere."""
+    if not is_terminal():
+        yield from _logged(chunks, name, start, total)
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn(),
+        progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+    )  # fmt: skip
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"download {name}", total=total, completed=start)
+        for chunk in chunks:
+            yield chunk
+            bar.advance(task, len(chunk))
+
+
+def _logged(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
+    of = f" of {total / 1e6:.1f}" if total else ""
+    logger.info("download %s: from %.1f%s MB", name, start / 1e6, of)
+    done, last = start, time.monotonic()
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        if time.monotonic() - last > LOG_SECONDS:
+            last = time.monotonic()
+            logger.info("download %s: %.1f%s MB", name, done / 1e6, of)
+    logger.info("download %s: %.1f%s MB", name, done / 1e6, of)

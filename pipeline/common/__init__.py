@@ -1,1 +1,0 @@
-"""What every stage knows and runs on: errors, names, places, parameters, pairs, console, outputs, resumable work."""

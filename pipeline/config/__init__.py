@@ -1,0 +1,1 @@
+"""The sections of params.yaml, its presets and the checks between sections."""

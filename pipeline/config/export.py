@@ -1,0 +1,15 @@
+"""Parameters of the export stage."""
+
+from pydantic import Field
+
+from crossmodalnet.config import Config
+
+
+class ExportParams(Config):
+    """Section `export`."""
+
+    atlases: bool = Field(
+        True,
+        description="coarse images of the training subjects that find the heart are part of an exported model; "
+        "false: they are left out, and `predict` needs --box",
+    )

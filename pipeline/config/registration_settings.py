@@ -1,0 +1,17 @@
+"""Section `register` as the library takes it; apart from the section, which is read without the library."""
+
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.syn import SynSettings
+from pipeline.config.register import RegisterParams
+
+
+def align_settings(params: RegisterParams) -> AlignSettings:
+    """Turn section `register` into the settings of a registration."""
+    return AlignSettings(
+        syn=SynSettings(params.transform, params.affine_iterations, tuple(params.iterations)),
+        working_spacing_mm=params.working_spacing_mm,
+        initialisations=tuple(params.initialisations),
+        min_gain=params.min_gain,
+        seed=params.seed,
+        recipe=params.recipe,
+    )

@@ -1,1 +1,0 @@
-"""The heart box of many pairs."""

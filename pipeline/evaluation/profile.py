@@ -1,0 +1,81 @@
+"""The profile of a network on disk: profile/<model>.json."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config.names import is_ablation
+from pipeline.evaluation.spread import Spread
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.inputs import read_object
+from pipeline.runtime.outputs import write_json
+from pipeline.runtime.paths import PROFILE
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs.
+
+    Attributes:
+        parameters: trained weights.
+        flops: operations of one forward pass of one patch; see `count_flops`.
+        step_seconds: a training step of the whole batch in one process with all threads.
+        step_ratio: `step_seconds` over the reference network's, of pairs of steps timed one after the other.
+        step_memory_mb: peak of a training step, MiB; see `profile_memory`.
+        inference_seconds: one case on the working grid, all windows and their blending; not its return to the
+            original CT grid, which is the same for all networks.
+        inference_ratio: inference time over the reference network's, as `step_ratio`.
+        inference_memory_mb: peak of inference, MiB.
+        reference_seconds: median step of the reference network, MONAI's U-Net of `REFERENCE_CHANNELS`.
+        reference_inference_seconds: median inference of the reference network.
+        repetitions: timed steps.
+        device: GPU or processor.
+        threads: threads of the CPU.
+        batch_size: samples of a step.
+        patch_size: voxels.
+        case_size: voxels.
+    """
+
+    parameters: int
+    flops: int
+    step_seconds: Spread
+    step_ratio: Spread
+    step_memory_mb: float
+    inference_seconds: Spread
+    inference_ratio: Spread
+    inference_memory_mb: float
+    reference_seconds: float
+    reference_inference_seconds: float
+    repetitions: int
+    device: str
+    threads: int
+    batch_size: int
+    patch_size: tuple[int, int, int]
+    case_size: tuple[int, int, int]
+
+
+def write_profile(path: Path, profile: Profile) -> None:
+    """Write a profile as JSON."""
+    write_json(path, asdict(profile))
+
+
+def read_profile(name: str, top: Path) -> Profile:
+    """Read the costs of a model or of an ablation's runs.
+
+    Args:
+        name: name of the model, as its file is called.
+        top: folder that `pipeline.runtime.paths` are relative to.
+
+    Raises:
+        DataError: its profile is missing or malformed.
+    """
+    path = top / PROFILE / f"{name}.json"
+    stage = "profile-ablation" if is_ablation(name) else "profile"
+    content = read_object(path, stage)
+    try:
+        return TypeAdapter(Profile).validate_python(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        key = ".".join(map(str, found["loc"]))
+        raise DataError(f"{path}: {key}: {found['msg']}: run `dvc repro --force {stage}`") from error

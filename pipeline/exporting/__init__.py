@@ -1,1 +1,0 @@
-"""Model folders that predict without this repository."""

@@ -1,0 +1,1 @@
+"""Register and crop many cases; prepare the target domain."""

@@ -1,0 +1,68 @@
+"""The record of a target domain: which cases of which role it has; what reads it needs nothing else."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pipeline.cohort.pairs import Role
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.outputs import write_json
+from pipeline.runtime.paths import TARGET
+
+RECORD = "domain.json"
+ROLES: tuple[Role, ...] = get_args(Role)
+
+Scenario = Literal["cohort", "ct_to_mr", "mr_to_ct"]
+Roles = dict[Role, list[str]]
+
+# Folders of the cases of each domain, under `data/target`.
+SOURCE_CASES, TARGET_CASES = "source", "target"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Which cases a domain adaptation has.
+
+    Attributes:
+        scenario: direction of the adaptation, what is adapted to what.
+        source: names of the labelled cases in the folder `source`, by role; None where they are data/cropped.
+        target: names of the cases in the folder `target`, which hold no label, by role.
+    """
+
+    scenario: Scenario
+    source: Roles | None
+    target: Roles
+
+
+def write_domain(folder: Path, domain: Domain | None) -> None:
+    """Write the record; None where adaptation is off."""
+    if domain is None:
+        write_json(folder / RECORD, {"scenario": None})
+    else:
+        content = {"scenario": domain.scenario, "source": domain.source, "target": domain.target}
+        write_json(folder / RECORD, content)
+
+
+def read_domain(folder: Path = TARGET) -> Domain | None:
+    """Read the record of the folder `data/target`; None where adaptation is off.
+
+    Raises:
+        DataError: no record, or not one that `write_domain` wrote.
+    """
+    try:
+        content = json.loads((folder / RECORD).read_text("utf-8"))
+        if content["scenario"] is None:
+            return None
+        if content["scenario"] not in get_args(Scenario):
+            raise ValueError(f"scenario must be one of {get_args(Scenario)}, got {content['scenario']!r}")
+        source = None if content["source"] is None else _roles(content["source"])
+        return Domain(content["scenario"], source, _roles(content["target"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder} does not hold a target domain ({error}): run `dvc repro target`"
+        ) from error
+
+
+def _roles(content: dict[str, Any]) -> Roles:
+    return {role: [str(name) for name in content[role]] for role in ROLES}

@@ -1,1 +1,0 @@
-"""What a network costs: operations, time, memory."""

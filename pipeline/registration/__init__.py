@@ -1,1 +1,0 @@
-"""MR to CT, many pairs, resumable."""

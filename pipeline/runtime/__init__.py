@@ -1,0 +1,1 @@
+"""Workers, resumable work, outputs, console, errors and paths."""

@@ -1,0 +1,70 @@
+"""Resumable work: a folder outside DVC's outputs, keyed by a fingerprint of all that matters."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from pipeline.runtime.paths import TOP
+
+PACKAGES = ("crossmodalnet/", "pipeline/", "stages/")
+
+
+def work_folder(stage: str, key: str) -> Path:
+    """Give the folder of one piece of resumable work, created if need be.
+
+    It lies under `$DVC_ROOT`, which DVC sets to the parent repository in `--temp` and `--queue` runs, so a crashed run
+    resumes there too.
+    """
+    folder = Path(os.environ.get("DVC_ROOT", Path.cwd())) / ".work" / stage / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def fingerprint(*parts: Any) -> str:
+    """Digest parameters and inputs into 16 hexadecimal digits.
+
+    A `Path` stands for the content of that file, or of all files below that folder; models, mappings, sequences,
+    numbers and strings stand for themselves.
+    """
+    return hashlib.sha256(json.dumps([_plain(part) for part in parts]).encode()).hexdigest()[:16]
+
+
+def code_fingerprint(stage: str, model: str = "") -> str:
+    """Digest the code that `dvc.yaml` lists as dependencies of a stage.
+
+    Args:
+        stage: key in `dvc.yaml`.
+        model: value of `${item.model}` there.
+    """
+    stages = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]
+    deps = (dep.replace("${item.model}", model) for dep in stages[stage]["deps"])
+    places = (TOP / dep for dep in deps if dep.startswith(PACKAGES))
+    files = {file for place in places for file in ([place] if place.is_file() else place.rglob("*.py"))}
+    return fingerprint([[str(file.relative_to(TOP)), file] for file in sorted(files)])
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, Path):
+        if part.is_dir():
+            return [
+                [str(p.relative_to(part)), file_digest(p)] for p in sorted(part.rglob("*")) if p.is_file()
+            ]
+        return file_digest(part)
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json")
+    if isinstance(part, dict):
+        return {str(key): _plain(value) for key, value in sorted(part.items())}
+    if isinstance(part, list | tuple):
+        return [_plain(value) for value in part]
+    return part

@@ -1,1 +1,0 @@
-"""params.yaml as a whole: its sections, its text, its presets."""

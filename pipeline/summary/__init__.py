@@ -1,1 +1,0 @@
-"""Results in a few lines: on the terminal, and as Markdown tables."""

@@ -1,1 +1,0 @@
-"""Preparing the domain that an adaptation adapts to."""

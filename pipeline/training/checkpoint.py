@@ -1,0 +1,124 @@
+"""Checkpoints: tensors and plain values in one safetensors file (no pickle), written whole or not at all."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.runtime.errors import DataError, ResourceError
+
+# One key only: the order of several would vary from file to file.
+_KEY = "values"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a training needs to go on.
+
+    Attributes:
+        tensors: tensors by dotted name.
+        values: plain JSON; floats come back bit for bit.
+    """
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors below `prefix.`, without it."""
+        start = f"{prefix}."
+        return {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put `prefix.` before the names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write to disk, then replace `path`: a kill at any moment leaves the old or the new one."""
+    save_tensors(path, checkpoint.tensors, {_KEY: json.dumps(checkpoint.values)})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors under a temporary name, flush, and rename."""
+    part = path.with_name(f".{path.name}.part")
+    # Cloned, since safetensors refuses tensors that share memory.
+    save_file(
+        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, part, metadata
+    )
+    part.chmod(0o644)  # safetensors makes it readable by the owner alone
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None where there is none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Checkpoint(tensors, json.loads(file.metadata()[_KEY]))
+    except (SafetensorError, OSError, TypeError, KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is damaged ({error}): delete it to train from the start") from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by parameter number and name, such as `3.exp_avg`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(v) for number, entry in state.items() for name, v in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; the settings stay those the optimizer was made with.
+
+    Moments get their parameter's memory format again: a fused optimizer reads both in the order of the memory.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, entry = name.partition(".")
+        parameter = parameters[int(number)]
+        if tensor.shape == parameter.shape:
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+        state.setdefault(int(number), {})[entry] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@contextmanager
+def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
+    """Keep a second training with the same parameters out of a work folder; the lock dies with its process.
+
+    Raises:
+        ResourceError: another process still works there after `patience_s`.
+    """
+    deadline = time.monotonic() + patience_s
+    with (folder / "lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ResourceError(
+                        f"another training with the same parameters is running (it holds {folder / 'lock'})"
+                    ) from error
+                time.sleep(0.2)
+        yield

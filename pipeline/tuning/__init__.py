@@ -1,1 +1,0 @@
-"""Short trainings that find a learning rate."""

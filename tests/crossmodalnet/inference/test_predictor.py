@@ -1,0 +1,378 @@
+"""From scans in any form to label maps on their own grids; registration itself is tried in tests/integration."""
+
+from dataclasses import replace
+from itertools import permutations, product
+from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from torch import Tensor, nn
+
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.missing import is_missing
+from crossmodalnet.imaging.nifti import write_image
+from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference import cost
+from crossmodalnet.inference import predictor as module
+from crossmodalnet.inference.predictor import Predictor
+from crossmodalnet.inference.recipe import Recipe
+from crossmodalnet.inference.registered import Registered, find_box, register_scans
+from crossmodalnet.inference.result import Prediction
+from crossmodalnet.networks.common.card import LoadedModel
+from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.quality import Quality
+from crossmodalnet.registration.syn import SynSettings, Transform
+from crossmodalnet.roi.heart_box import Box, FoundHeart
+
+ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
+RECIPE = Recipe(
+    ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, atlas_likeness=None, overlap=0.5, keep_largest_component=True
+)
+BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
+# Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
+TURNED = np.array([[0.0, -2.0, 0, 40], [-2.2, 0, 0, 45], [0, 0, 3.0, -40], [0, 0, 0, 1]])
+
+
+class FromBrightness(nn.Module):
+    """Logits of a network for which brightness is the class index over 10, in CT; in MR over 7 where CT is missing."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = torch.where(is_missing(image)[:, 0, None, None, None], 7 * image[:, 1], 10 * image[:, 0])
+        return torch.stack([-20 * (seen - index) ** 2 for index in range(8)], dim=1)
+
+
+def predictor(*networks: nn.Module, **train: float) -> Predictor:
+    card: Any = SimpleNamespace(
+        patch_size=(16, 16, 16), intensity=Intensity((0.0, 1000.0), (0.0, 100.0)), adaptation=None, network={},
+        train={"modality_dropout": 0.3} | train,
+    )  # fmt: skip
+    return Predictor(
+        [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]], RECIPE
+    )
+
+
+def scan(affine: np.ndarray = TURNED, shape: tuple[int, int, int] = (40, 40, 28)) -> Volume:
+    """A CT whose brightness is 100 HU per class; seven slabs along x, and air around."""
+    x, y, z = Volume(np.zeros(shape), affine).grid.to_world(np.indices(shape).reshape(3, -1))
+    index = np.floor((x + 24) / 6) + 1
+    inside = (index >= 1) & (index <= 7) & (abs(y) < 15) & (abs(z - 6) < 12 + 0.2 * y)
+    values = np.where(inside, 100 * index, -1000).reshape(shape)
+    return Volume(values.astype(np.float32), affine)
+
+
+def truth(volume: Volume) -> np.ndarray:
+    return np.where(volume.data > 0, volume.data / 100, 0).round().astype(np.uint8)
+
+
+def agreement(found: Volume | None, volume: Volume) -> float:
+    assert found is not None
+    np.testing.assert_array_equal(found.affine, volume.affine)
+    a, b = found.data > 0, truth(volume) > 0
+    return float(2 * (found.data == truth(volume))[b].sum() / (a.sum() + b.sum()))
+
+
+def test_the_label_map_lies_on_the_scans_own_grid() -> None:
+    volume = scan()
+    found = predictor()(ct=volume, box=BOX)
+    assert agreement(found.ct_labels, volume) > 0.8
+    assert found.mr_labels is None
+    assert set(np.unique(found.ct_labels.data)) == set(range(8))
+    # Slabs of a few millilitres, and eight grey levels.
+    assert set(flags(found)) <= {"volume_implausible", "structure_in_pieces", "intensities"}
+    assert all(0.5 < value <= 1 for value in found.confidence.values())
+
+
+ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)]
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_a_turned_scan_has_the_same_label_map_turned(codes: str) -> None:
+    volume = scan()
+    expected = predictor()(ct=volume, box=BOX).ct_labels
+    turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(codes))
+    turned = Volume(
+        np.ascontiguousarray(apply_orientation(volume.data, turn)),
+        volume.affine @ inv_ornt_aff(turn, volume.data.shape),
+    )
+    found = predictor()(ct=turned, box=BOX).ct_labels
+    assert expected is not None
+    assert found is not None
+    differ = found.data != apply_orientation(expected.data, turn)
+    assert differ.mean() < 1e-4  # ties between two classes
+
+
+def test_an_oblique_scan_keeps_a_landmark_at_its_millimetre() -> None:
+    angle = np.deg2rad(25)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = TURNED.copy()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = turn @ affine[:3, 3]
+    volume = scan(affine, (44, 44, 28))
+    found = predictor()(ct=volume, box=BOX).ct_labels
+    assert agreement(found, volume) > 0.8
+    assert found is not None
+    centres = [
+        v.grid.to_world(np.array(np.nonzero(v.data == 7))).mean(axis=1)
+        for v in (found, Volume(truth(volume), affine))
+    ]
+    np.testing.assert_allclose(*centres, atol=1.5)  # half a voxel of the network
+
+
+def test_every_form_of_a_scan_gives_the_same(tmp_path: Path) -> None:
+    volume = scan()
+    write_image(tmp_path / "ct.nii.gz", volume)
+    sitk.WriteImage(to_sitk(volume), str(tmp_path / "ct.nrrd"))
+    sitk.WriteImage(to_sitk(volume), str(tmp_path / "ct.mha"))
+    forms: list[Any] = [tmp_path / "ct.nii.gz", str(tmp_path / "ct.nrrd"), tmp_path / "ct.mha"]
+    forms += [nib.Nifti1Image(volume.data, volume.affine), to_sitk(volume)]
+    forms += [(volume.data, volume.affine), (volume.data[..., None], volume.affine)]
+    expected = predictor()(ct=volume, box=BOX).ct_labels
+    assert expected is not None
+    for form in forms:
+        found = predictor()(ct=form, box=BOX).ct_labels
+        assert found is not None
+        assert (found.data != expected.data).mean() < 1e-4
+
+
+def test_mr_alone_is_segmented_on_its_own_grid() -> None:
+    volume = scan()
+    mr = Volume(np.clip(volume.data, 0, None), volume.affine)
+    found = predictor()(mr=mr, box=BOX)
+    assert found.ct_labels is None
+    assert agreement(found.mr_labels, mr) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.full((20, 20, 20), 5.0), "CT: has no contrast: every voxel is 5"),
+        (np.full((20, 20, 20), np.nan), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20, 3)), "CT: must have three axes"),
+        (np.zeros((20, 20, 1)), "too few for a scan of a heart"),
+        (np.full((20, 20, 20), 1e300), "CT: has voxels that are not finite"),
+        (np.zeros((20, 20, 20), complex), "type complex128, not plain numbers"),
+        (np.zeros((20, 20, 9)), "CT: is 44 x 40 x 27 mm, smaller than any heart: are its spacings in mm"),
+        (np.zeros((9, 9, 800)), "smaller than any heart"),
+        (np.zeros((20, 20, 800)), "CT: is 44 x 40 x 2400 mm, larger than any patient"),
+    ],
+)
+def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictor()(ct=(data, TURNED), box=BOX)
+
+
+def test_a_scan_without_places_is_refused() -> None:
+    flat = np.array([[1.0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    with pytest.raises(ValueError, match="does not say where its voxels lie"):
+        predictor()(ct=(scan().data, flat), box=BOX)
+    with pytest.raises(ValueError, match="degenerate spacing"):
+        predictor()(ct=(scan().data, np.full((4, 4), np.nan)), box=BOX)
+    with pytest.raises(ValueError, match="degenerate spacing"):
+        predictor()(ct=(scan().data, np.diag([1.0, 1, 50, 1])), box=BOX)
+    with pytest.raises(ValueError, match="affine must be 4 x 4"):
+        predictor()(ct=(scan().data, np.eye(3)), box=BOX)
+    with pytest.raises(TypeError, match="must be a path"):
+        predictor()(ct=3, box=BOX)
+
+
+def test_a_spacing_of_zero_in_the_header_is_not_repaired_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii"
+    nib.save(nib.Nifti1Image(scan().data, TURNED), path)
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(0).tobytes()  # pixdim[1]
+    path.write_bytes(content)
+    message = r"ct\.nii: degenerate spacing \(pixdim\): 0 x"
+    with pytest.raises(ValueError, match=message):
+        predictor()(ct=path, box=BOX)
+
+
+def test_one_modality_needs_a_network_trained_for_it() -> None:
+    with pytest.raises(ValueError, match=r"segments CT \+ MR, got CT"):
+        predictor(modality_dropout=0)(ct=scan(), box=BOX)
+    with pytest.raises(ValueError, match="got no scan"):
+        predictor()()
+
+
+@pytest.mark.parametrize(("stream", "other"), [("ct", {"mr": scan()}), ("mr", {"ct": scan()})])
+def test_a_network_of_one_stream_takes_its_own_modality_only(stream: str, other: dict[str, Volume]) -> None:
+    one = predictor(modality_dropout=0.3)
+    one.card.network["streams"] = stream
+    assert one.modalities == ("CT + MR", stream.upper())
+    with pytest.raises(ValueError, match=rf"segments CT \+ MR or {stream.upper()}, got"):
+        one(**other, box=BOX)
+
+
+class Shy(FromBrightness):
+    """Takes the last structure for background, and is half as sure of all others."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = super().forward(image) / 2
+        return torch.cat([logits[:, :7], torch.full_like(logits[:, 7:], -1e3)], dim=1)
+
+
+def test_an_ensemble_averages_and_says_how_its_members_agree() -> None:
+    one = predictor()(ct=scan(), box=BOX)
+    twice = predictor(FromBrightness(), FromBrightness())(ct=scan(), box=BOX)
+    assert one.ct_labels is not None
+    assert twice.ct_labels is not None
+    np.testing.assert_array_equal(twice.ct_labels.data, one.ct_labels.data)
+    assert set(twice.agreement.values()) == {1.0}
+    assert all(np.isnan(value) for value in one.agreement.values())
+    mixed = predictor(FromBrightness(), Shy())(ct=scan(), box=BOX)
+    assert mixed.agreement["PA"] == 0
+    assert mixed.agreement["LV"] > 0.9
+    assert mixed.confidence["LV"] < one.confidence["LV"]
+
+
+def test_one_scan_given_twice_is_no_pair() -> None:
+    with pytest.raises(ValueError, match="CT and MR are the same scan"):
+        predictor()(ct=scan(), mr=scan(), box=BOX)
+
+
+def test_without_atlases_a_box_is_needed() -> None:
+    with pytest.raises(ValueError, match="give the heart box"):
+        predictor()(ct=scan())
+
+
+def flags(found: Prediction) -> list[str]:
+    return [doubt.flag.value for doubt in found.doubts]
+
+
+def test_what_is_doubtful_is_said() -> None:
+    brighter = Volume(scan().data.clip(0) + 20, TURNED)
+    large = Box((-60.0, -30.0, -24.0), (57.0, 30.0, 36.0))
+    assert {"intensities", "box"} <= set(flags(predictor()(ct=brighter, box=large)))
+    half = scan().data[:, :22]
+    assert "heart_cut" in flags(predictor()(ct=(half, TURNED), box=BOX))
+
+
+class Hungry(FromBrightness):
+    """Does not fit into memory with more than 32 voxels a side."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image[0, 0].numel() > 32**3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return super().forward(image)
+
+
+def test_where_memory_is_short_smaller_windows_do_and_it_is_said() -> None:
+    steps: list[tuple[str, float | None]] = []
+    plain: Any = predictor(Hungry())
+    plain._models[0].card.patch_size = (48, 48, 48)
+    found: Prediction = plain(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
+    assert agreement(found.ct_labels, scan()) > 0.8
+    assert "smaller_windows" in flags(found)
+    says = "memory is short: windows of 32 x 32 x 32 voxels in place of 48 x 48 x 48"
+    assert (says, None) in steps
+    plain._models[0].card.patch_size = (40, 40, 40)
+    assert "smaller_windows" in flags(plain(ct=scan(), box=BOX))
+    assert "smaller_windows" not in flags(predictor()(ct=scan(), box=BOX))
+
+
+def test_steps_are_told_with_the_time_that_is_left() -> None:
+    steps: list[tuple[str, float | None]] = []
+    predictor()(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
+    assert [name for name, _ in steps] == ["reading", "network"]
+    assert steps[0][1] is None
+    assert steps[1][1] is not None
+    assert 0 < steps[1][1] < 600
+
+
+def test_mirroring_is_an_option_of_the_predictor() -> None:
+    plain: Any = predictor()
+    mirrored = Predictor(plain._models, RECIPE, mirror="xz")(ct=scan(), box=BOX).ct_labels
+    expected = plain(ct=scan(), box=BOX).ct_labels
+    assert mirrored is not None
+    assert (mirrored.data != expected.data).mean() < 1e-3  # a voxel's answer is its own
+    with pytest.raises(ValueError, match="mirror must be letters of xyz"):
+        Predictor(plain._models, RECIPE, mirror="left")
+
+
+def test_a_box_beside_the_scan_is_refused() -> None:
+    with pytest.raises(ValueError, match="the middle of the heart box, 550 x 550 x 550 mm"):
+        predictor()(ct=scan(), box=Box((500.0, 500.0, 500.0), (600.0, 600.0, 600.0)))
+
+
+def located(likeness: float, usual: float | None, monkeypatch: pytest.MonkeyPatch) -> Prediction:
+    """Segment where the search for the heart gives this likeness."""
+    heart = FoundHeart(BOX, likeness, agreement=0.4)
+    monkeypatch.setattr(module, "run_alone", lambda function, work, environment: heart)
+    plain: Any = predictor()
+    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=usual), (None,)
+    found: Prediction = plain(ct=scan())
+    return found
+
+
+def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ValueError, match=r"no heart found: it shares 0\.190 nats with the atlases, which share 0\.400"
+    ):
+        located(0.19, 0.4, monkeypatch)
+    assert "heart_search" in flags(located(0.21, 0.4, monkeypatch))
+    assert "heart_search" in flags(located(0.01, None, monkeypatch))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_heart_is_searched_while_the_mr_is_registered_where_there_are_cores(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mr = Volume(np.clip(scan().data, 0, None), TURNED)
+    answers: dict[Any, Any] = {
+        find_box: FoundHeart(BOX, 0.5, agreement=0.9),
+        register_scans: Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0)),
+    }
+    meeting = Barrier(cores, timeout=20)  # of those that must be under way at the same time
+
+    def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
+        meeting.wait()
+        return answers[function]
+
+    monkeypatch.setattr(module, "run_alone", answer)
+    monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    steps: list[str] = []
+    plain: Any = predictor()
+    plain._atlases = (SimpleNamespace(),)
+    found = plain(ct=scan(), mr=mr, progress=lambda step, left_s: steps.append(step))
+    before = [cost.AT_ONCE] if cores > 1 else [cost.SEARCH, cost.REGISTRATION]
+    assert steps == ["reading", *before, cost.NETWORK, cost.BACK]
+    np.testing.assert_array_equal(found.ct_labels.data, predictor()(ct=scan(), box=BOX).ct_labels.data)
+    assert found.box == BOX
+    assert found.registration == answers[register_scans].quality
+
+
+def test_scans_without_a_heart_are_told_rather_than_that_they_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
+        if function is find_box:
+            return FoundHeart(BOX, 0.1, agreement=0.4)
+        raise RuntimeError("the MR cannot be registered to the CT")
+
+    monkeypatch.setattr(module, "run_alone", answer)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    plain: Any = predictor()
+    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=0.4), (SimpleNamespace(),)
+    with pytest.raises(ValueError, match="no heart found"):
+        plain(ct=scan(), mr=Volume(np.clip(scan().data, 0, None), TURNED))
+
+
+def test_a_full_disk_is_told_from_a_registration_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the MR cannot be registered to the CT: from search: exit code 1")
+
+    monkeypatch.setattr(module, "run_alone", fails)
+    mr = Volume(np.clip(scan().data, 0, None), TURNED)
+    with pytest.raises(RuntimeError, match="cannot be registered"):
+        predictor()(ct=scan(), mr=mr, box=BOX)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"No room for \d+ MB \(0\.0 MB are free\)"):
+        predictor()(ct=scan(), mr=mr, box=BOX)

@@ -1,0 +1,131 @@
+"""The picture of a prediction: what lies in front, left and right, and what is written on it."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_erosion
+
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.inference.preview import preview
+from crossmodalnet.inference.surface import Side, surfaces
+from crossmodalnet.roi.heart_box import Box
+
+# The world is RAS: x grows to the patient's right, y to the front, z to the head.
+GRID = Grid((40, 30, 50), np.diag([1.0, 1.0, 1.0, 1.0]))
+PAPER = (16, 16, 16)
+# A pixel per millimetre.
+SIZE = (40, 50)
+
+
+def heart() -> Volume:
+    """Structure 1 in front of 2 (right half, low), 3 behind alone (left half, high)."""
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[24:36, 18:26, 8:22] = 1
+    labels[22:38, 4:14, 6:24] = 2
+    labels[4:16, 4:14, 30:44] = 3
+    return Volume(labels, GRID.affine)
+
+
+def test_from_the_front_the_right_is_on_the_left_and_what_is_in_front_hides() -> None:
+    front = surfaces(heart(), GRID, SIZE, PAPER)["front"][1]
+    assert front.shape == (50, 40)
+    # x = 30, z = 15: column 39 - 30, row 49 - 15.
+    assert front[34, 9] == 1
+    assert front[49 - 37, 39 - 10] == 3
+    assert (front == 2).sum() < (front == 1).sum()
+    assert front[2, 2] == 0
+
+
+def test_from_behind_the_right_is_on_the_right() -> None:
+    back = surfaces(heart(), GRID, SIZE, PAPER)["back"][1]
+    assert back[34, 30] == 2
+    assert back[49 - 37, 10] == 3
+    assert not (back == 1).any()
+
+
+def test_a_surface_is_shaded_in_the_structure_s_colour_and_nothing_is_paper() -> None:
+    picture, classes = surfaces(heart(), GRID, SIZE, PAPER)["front"]
+    nothing = binary_erosion(classes == 0, iterations=2)  # outlines are mixed with what is behind them
+    assert (picture[nothing] == PAPER).all()
+    colour = np.array([int(STRUCTURES[2].colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+    inside = picture[binary_erosion(classes == 3)].astype(float)
+    lit = inside @ colour / (colour @ colour)
+    np.testing.assert_allclose(inside, lit[:, None] * colour, atol=1.5)
+    assert 0.1 < lit.min() < lit.max() <= 1.01
+
+
+@pytest.mark.parametrize("side", ["front", "back"])
+def test_a_sphere_is_brightest_where_it_looks_to_the_light(side: Side) -> None:
+    """The light comes from the viewer's upper left, whichever side is looked at."""
+    x, y, z = np.indices(GRID.shape)
+    ball = ((x - 20) ** 2 + (y - 15) ** 2 + (z - 25) ** 2 < 100).astype(np.uint8)
+    picture, classes = surfaces(Volume(ball, GRID.affine), GRID, SIZE, PAPER)[side]
+    shade = picture.max(axis=2).astype(float)
+    row, column = np.argwhere(classes == 1).mean(axis=0).round().astype(int)
+    diagonal = [shade[row + k, column + k] for k in (-3, 2, 5)]
+    assert all(a > b for a, b in pairwise(diagonal))
+    across = [shade[row - 5, column + 4], shade[row + 5, column - 4]]
+    assert shade[row - 3, column - 3] > max(across)
+
+
+def test_a_sphere_lies_where_it_is_and_is_as_large() -> None:
+    """Pixels of 0.5 mm; centre at 12.5 mm and 30.5 mm from the grid's corner, radius 10 mm."""
+    x, y, z = np.indices(GRID.shape)
+    ball = ((x - 12) ** 2 + (y - 15) ** 2 + (z - 30) ** 2 < 100).astype(np.uint8)
+    shown = surfaces(Volume(ball, GRID.affine), GRID, (80, 100), PAPER)
+    columns_of: dict[Side, float] = {"front": 2 * (40 - 12.5), "back": 2 * 12.5}
+    for side, column in columns_of.items():
+        classes = shown[side][1]
+        assert classes.shape == (100, 80)
+        rows, columns = np.nonzero(classes)
+        assert rows.mean() + 0.5 == pytest.approx(2 * (50 - 30.5), abs=0.6)
+        assert columns.mean() + 0.5 == pytest.approx(column, abs=0.6)
+        assert np.count_nonzero(classes) / 4 == pytest.approx(np.pi * 100, rel=0.08)
+
+
+def test_what_is_smaller_than_the_smoothing_is_drawn_and_what_the_grid_cuts_is_closed() -> None:
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[30, 20, 30] = 1  # one voxel
+    labels[5:20, :, 0:15] = 2  # to the edge in front, behind and below
+    for _, classes in surfaces(Volume(labels, GRID.affine), GRID, SIZE, PAPER).values():
+        assert (classes == 1).any()
+        assert (classes[40:49] == 2).sum() > 9 * 12
+
+
+@pytest.mark.parametrize("size", [(29, 57), (58, 115), (1, 1)])
+def test_pictures_have_the_size_that_is_asked_for(size: tuple[int, int]) -> None:
+    for picture, classes in surfaces(heart(), GRID, size, PAPER).values():
+        assert picture.shape == (size[1], size[0], 3)
+        assert classes.shape == (size[1], size[0])
+
+
+def test_an_empty_label_map_has_a_picture_too() -> None:
+    nothing = Volume(np.zeros(GRID.shape, np.uint8), GRID.affine)
+    for picture, classes in surfaces(nothing, GRID, SIZE, PAPER).values():
+        assert (picture == PAPER).all()
+        assert not classes.any()
+
+
+def test_the_picture_has_planes_surfaces_and_names(monkeypatch: Any) -> None:
+    import crossmodalnet.inference.preview as module
+
+    written: list[str] = []
+    plain = module.ImageDraw.ImageDraw.text
+
+    def text(self: Any, place: Any, words: str, *rest: Any, **more: Any) -> None:
+        written.append(words)
+        plain(self, place, words, *rest, **more)
+
+    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", text)
+    image = Volume(np.full(GRID.shape, 40, np.float32), GRID.affine)
+    shown = preview(image, heart(), Modality.CT, Box((-20.0, -20.0, -20.0), (60.0, 50.0, 70.0)))
+    assert shown.width > shown.height > 600
+    titles = {"axial, CT", "axial, structures", "surface, from the front", "surface, from behind", "5 cm"}
+    assert titles <= set(written)
+    # 1 and 3 from the front, 2 and 3 from behind, and in the planes that cut them.
+    assert written.count("LA") >= 2
+    assert {"LV", "RV", "LA"} <= set(written)
+    assert "Myo" not in written

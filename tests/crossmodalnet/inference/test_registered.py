@@ -1,0 +1,126 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff
+from scipy.spatial.transform import Rotation
+
+from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.inference.registered import RegisterWork, labels_on_mr, register_scans
+from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.registration.affine_file import write_affine
+from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
+from crossmodalnet.registration.field_file import write_field
+from crossmodalnet.registration.syn import SynSettings, Transform, warp
+
+SETTINGS = AlignSettings(SynSettings("SyN", (20, 10, 0), (10, 5)), 7.0, ("centre_of_mass",), 0.0, 1)
+MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
+
+
+@pytest.fixture
+def transform(tmp_path: Path) -> Transform:
+    """A turn, a shift, and a bump of 9 mm one way as well as the other."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix() * 1.1
+    matrix[:3, 3] = [14, -10, 6]
+    write_affine(matrix, tmp_path / "syn0GenericAffine.mat")
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    points = np.moveaxis(np.indices((30, 30, 30)) * 4.0, 0, -1)
+    bump = 9 * np.exp(-(((points - 55) / 20) ** 2).sum(axis=-1, keepdims=True)) * np.array([1, -0.5, 0.7])
+    write_field(tmp_path / "syn1Warp.nii.gz", bump, affine)
+    write_field(tmp_path / "syn1InverseWarp.nii.gz", -bump, affine)
+    return Transform(tmp_path / "syn0GenericAffine.mat", tmp_path / "syn1Warp.nii.gz")
+
+
+def _labels(*boxes: tuple[slice, slice, slice]) -> Volume:
+    data = np.zeros((60, 60, 50), np.uint8)
+    for value, box in enumerate(boxes, 1):
+        data[box] = value
+    return Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        ((slice(20, 35), slice(22, 40), slice(18, 30)), (slice(30, 42), slice(18, 30), slice(20, 33))),
+        ((slice(0, 60), slice(0, 12), slice(0, 50)), (slice(50, 60), slice(0, 60), slice(40, 50))),
+        ((slice(30, 31), slice(30, 31), slice(25, 26)), (slice(31, 32), slice(30, 31), slice(25, 26))),
+    ],
+    ids=["within", "to the borders", "two voxels"],
+)
+def test_labels_go_back_as_ants_takes_the_whole_map(
+    boxes: tuple[tuple[slice, slice, slice], ...], transform: Transform
+) -> None:
+    labels = _labels(*boxes)
+    whole = warp(labels, MR, transform.inverse_files, "nearest", inverted=True).data
+    found = labels_on_mr(labels, MR, transform)
+    assert 0 < np.count_nonzero(whole) < whole.size
+    np.testing.assert_array_equal(found.data, whole)
+    np.testing.assert_array_equal(found.affine, MR.affine)
+    assert found.data.dtype == np.uint8
+
+
+def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -> None:
+    far = Grid(MR.shape, np.array([[2.5, 0, 0, 400], [0, 2.5, 0, 0], [0, 0, 3.5, 0], [0, 0, 0, 1]]))
+    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
+    assert not labels_on_mr(labels, far, transform).data.any()
+    assert not labels_on_mr(_labels(), MR, transform).data.any()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)],
+)
+def test_a_pair_stored_along_other_axes_is_registered_the_same(
+    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, recipe: Any
+) -> None:
+    settings = replace(SETTINGS, recipe=recipe)
+    ct, _ = scan("ct", centred(6.5))
+    mr, mr_label = scan("mr", centred(6.5), shift_mm=(10, -5, 5), scale=0.95)
+    moved: list[tuple[Volume, Volume]] = []
+    # A header in single precision puts the scan elsewhere by some 1e-5 mm.
+    for of_ct, of_mr, off_mm in (("ASL", "LPS", 0.0), ("IRP", "SAL", 1e-5)):
+        folder = tmp_path / of_ct
+        folder.mkdir()
+        here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
+        work = RegisterWork(here, there, settings, folder)
+        found = run_alone(register_scans, work, environment={"ANTS_RANDOM_SEED": "1"})
+        labels = bring_labels(_stored(mr_label, of_mr), here.grid, found.transform, settings)
+        assert labels.data.any()
+        moved.append((_turned_as(found.mr, ct, here), _turned_as(labels, ct, here)))
+    (image, label), (other_image, other_label) = moved
+    np.testing.assert_allclose(other_image.data, image.data, atol=1e-4 * np.ptp(mr.data))
+    assert (other_label.data != label.data).mean() < 1e-4  # ties
+
+
+@pytest.mark.parametrize("recipe", ["syn", "fast"])
+def test_a_transform_brings_the_same_to_a_grid_along_other_axes(transform: Transform, recipe: Any) -> None:
+    """Also where the grid is so fine that the map is evaluated at every few voxels only."""
+    settings = replace(SETTINGS, recipe=recipe)
+    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
+    image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)
+    fine = Volume(np.zeros((83, 79, 64), np.uint8), np.diag([0.9, 0.9, 0.9, 1.0]))
+    for bring, volume in ((bring_image, image), (bring_labels, labels)):
+        expected = bring(volume, fine.grid, transform, settings)
+        turned = _stored(fine, "IPL")
+        found = _turned_as(bring(volume, turned.grid, transform, settings), fine, turned)
+        assert expected.data.any()
+        np.testing.assert_array_equal(found.data, expected.data)
+
+
+def _stored(volume: Volume, codes: str, off_mm: float = 0.0) -> Volume:
+    """Store a volume along other axes, each voxel where it was, or a little off."""
+    turned = reoriented(volume, Grid((1, 1, 1), inv_ornt_aff(axcodes2ornt(codes), (1, 1, 1))))
+    affine = turned.affine.copy()
+    affine[:3, 3] += off_mm
+    return Volume(np.ascontiguousarray(turned.data), affine)
+
+
+def _turned_as(volume: Volume, like: Volume, grid_of: Volume) -> Volume:
+    """Turn what lies on the grid of one volume as another volume is stored."""
+    np.testing.assert_array_equal(volume.affine, grid_of.affine)
+    return reoriented(volume, like.grid)

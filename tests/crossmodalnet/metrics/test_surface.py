@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from crossmodalnet.metrics.surface import assd_mm, diagonal_mm, hd95_mm, nsd, surface_distances
+
+SPACING = (0.7, 1.3, 2.5)
+
+
+def brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of surface voxels; surfaces by erosion instead of contour filters and distance maps."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    points = [np.argwhere(m & ~ndimage.binary_erosion(m, cross, border_value=0)) * spacing for m in (a, b)]
+    matrix = cdist(*points)
+    return matrix.min(axis=1), matrix.min(axis=0)
+
+
+def sphere(radius_mm: float, centre_mm: tuple[float, ...], spacing: tuple[float, ...]) -> np.ndarray:
+    grid = np.indices((32, 30, 20)).transpose(1, 2, 3, 0) * spacing
+    return np.linalg.norm(grid - centre_mm, axis=-1) <= radius_mm
+
+
+def assert_equals_brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    found, expected = surface_distances(a, b, spacing), brute_force(a, b, spacing)
+    np.testing.assert_allclose(np.sort(found.forward_mm), np.sort(expected[0]), atol=1e-5)
+    np.testing.assert_allclose(np.sort(found.backward_mm), np.sort(expected[1]), atol=1e-5)
+    pooled = np.concatenate(expected)
+    assert hd95_mm(found) == pytest.approx(max(np.percentile(d, 95) for d in expected), abs=1e-5)
+    assert assd_mm(found) == pytest.approx(pooled.mean(), abs=1e-5)
+    for tolerance in (0.05, 1.01, 3.33):
+        assert nsd(found, tolerance) == pytest.approx((pooled <= tolerance).mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), SPACING], ids=["isotropic", "anisotropic"])
+def test_spheres_against_brute_force(spacing: tuple[float, float, float]) -> None:
+    centre = tuple(n * s / 2 for n, s in zip((32, 30, 20), spacing, strict=True))
+    shifted = tuple(c + 1.9 for c in centre)
+    assert_equals_brute_force(sphere(7, centre, spacing), sphere(5, shifted, spacing), spacing)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ragged_masks_touching_the_border_against_brute_force(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (ndimage.gaussian_filter(rng.normal(size=(13, 9, 11)), 1.2) > 0.05 for _ in range(2))
+    assert_equals_brute_force(a, b, SPACING)
+
+
+def test_sparse_voxels_against_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    assert_equals_brute_force(rng.random((12, 11, 9)) < 0.02, rng.random((12, 11, 9)) < 0.6, SPACING)
+
+
+def test_concentric_spheres_have_the_difference_of_radii() -> None:
+    spacing, centre = (1.0, 1.0, 1.0), (15.0, 15.0, 10.0)
+    found = surface_distances(sphere(9, centre, spacing), sphere(5, centre, spacing), spacing)
+    assert assd_mm(found) == pytest.approx(4, abs=0.5)
+    assert hd95_mm(found) == pytest.approx(4, abs=1)
+    assert (nsd(found, 2.5), nsd(found, 6.0)) == (0, 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_single_voxels_are_their_distance_apart(axis: int) -> None:
+    a = np.zeros((8, 8, 8), bool)
+    a[2, 3, 1] = True
+    found = surface_distances(a, np.roll(a, 4, axis), SPACING)
+    expected = 4 * SPACING[axis]
+    assert (hd95_mm(found), assd_mm(found)) == pytest.approx((expected, expected), rel=1e-6)
+    assert nsd(found, expected) == 1  # exactly the tolerance is within it
+    assert nsd(found, 0.99 * expected) == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_plates_shifted_across_their_plane(axis: int) -> None:
+    plate = np.zeros((9, 9, 9), bool)
+    np.moveaxis(plate, axis, 0)[3] = True
+    found = surface_distances(plate, np.roll(plate, 2, axis), SPACING)
+    assert (hd95_mm(found), assd_mm(found)) == pytest.approx((2 * SPACING[axis],) * 2, rel=1e-6)
+
+
+def test_directions_are_not_pooled_in_hd95() -> None:
+    truth = np.zeros((3, 3, 50), bool)
+    truth[1, 1, :] = True
+    prediction = truth.copy()
+    prediction[1, 1, :45] = False  # truth to prediction: 0 five times, then 1 to 45 mm
+    found = surface_distances(prediction, truth, (1.0, 1.0, 1.0))
+    distances = np.array([0] * 5 + list(range(1, 46)))
+    assert found.forward_mm.max() == 0
+    assert hd95_mm(found) == pytest.approx(np.percentile(distances, 95))
+    assert assd_mm(found) == pytest.approx(distances.sum() / 55)
+
+
+def test_a_mask_agrees_with_itself() -> None:
+    mask = sphere(6, (15.0, 15.0, 10.0), (1.0, 1.0, 1.0))
+    found = surface_distances(mask, mask, SPACING)
+    assert (hd95_mm(found), assd_mm(found), nsd(found, 0.001)) == (0, 0, 1)
+
+
+def test_inner_surfaces_count() -> None:
+    ball = np.ones((7, 7, 7), bool)
+    shell = ball.copy()
+    shell[3, 3, 3] = False  # the six voxels around the hole are surface too
+    found = surface_distances(shell, ball, (1.0, 1.0, 1.0))
+    assert len(found.forward_mm) == 7**3 - 5**3 + 6
+    assert len(found.backward_mm) == 7**3 - 5**3
+    assert found.forward_mm.max() == 2
+
+
+def test_diagonal() -> None:
+    assert diagonal_mm((3, 4, 12), (1.0, 1.0, 1.0)) == 13
+    assert diagonal_mm((10, 10, 10), (0.3, 0.4, 1.2)) == pytest.approx(13)
+
+
+@pytest.mark.parametrize(("which", "name"), [(0, "prediction"), (1, "truth")])
+def test_empty_masks_have_no_surface(which: int, name: str) -> None:
+    masks = [np.ones((3, 3, 3), bool), np.ones((3, 3, 3), bool)]
+    masks[which][:] = False
+    with pytest.raises(ValueError, match=f"{name} must not be empty"):
+        surface_distances(*masks, SPACING)

@@ -1,0 +1,63 @@
+import math
+
+import pytest
+
+from crossmodalnet.training.balancing import AdaptiveBalancer, balancing_weights
+
+
+def test_equation_23_by_hand():
+    low, high = math.exp(-2 * 0.5), math.exp(-2 * 1.5)
+    assert balancing_weights([0.5, 1.5], 2.0, "paper") == pytest.approx(
+        [low / (low + high), high / (low + high)]
+    )
+
+
+@pytest.mark.parametrize(("mode", "heaviest"), [("paper", 0), ("harder", 2)])
+def test_which_loss_weighs_most(mode, heaviest):
+    weights = balancing_weights([0.1, 0.5, 0.9], 1.0, mode)
+    assert weights.index(max(weights)) == heaviest
+    assert sum(weights) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("alpha", "mode"), [(0.0, "paper"), (5.0, "uniform")])
+def test_equal_weights(alpha, mode):
+    assert balancing_weights([0.1, 0.5, 0.9], alpha, mode) == pytest.approx([1 / 3] * 3)
+
+
+def test_huge_losses_do_not_overflow():
+    assert balancing_weights([1e4, 0.0], 1.0, "harder") == [1.0, 0.0]
+
+
+def test_weights_follow_the_losses_of_the_step_before():
+    balancer = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
+    assert balancer.weights == [0.5, 0.5]
+    balancer.update([0.0, math.log(3)])
+    assert balancer.weights == pytest.approx([0.75, 0.25])
+
+
+def test_state_goes_back():
+    balancer = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
+    balancer.update([0.3, 0.7])
+    other = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
+    other.restore(balancer.state())
+    assert other.weights == balancer.weights
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "alpha", "message"),
+    [
+        (["a"], "easier", 1.0, "paper, harder, uniform"),
+        (["a", "a"], "paper", 1.0, "different names"),
+        ([], "paper", 1.0, "one or more"),
+        (["a"], "paper", -1.0, "alpha must be at least 0"),
+    ],
+)
+def test_impossible_settings(names, mode, alpha, message):
+    with pytest.raises(ValueError, match=message):
+        AdaptiveBalancer(names, mode, alpha)
+
+
+@pytest.mark.parametrize("losses", [[0.1], [0.1, math.nan]])
+def test_impossible_losses(losses):
+    with pytest.raises(ValueError, match="2 finite numbers"):
+        AdaptiveBalancer(["dice", "ce"], "paper", 1.0).update(losses)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+
+from crossmodalnet.training.cmif import cmif_penalty, gaussian_information, layer_information
+
+
+def _correlated(information: float, dim: int, num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian samples (n, dim) whose mutual information, spread over the dimensions, is known."""
+    rng = np.random.default_rng(seed)
+    rho = np.sqrt(1 - np.exp(-2 * information / dim))
+    x = rng.standard_normal((num_samples, dim))
+    return x, rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(x.shape)
+
+
+def _maps(x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Feature maps (1, dim, 8, 8, n / 64) with these tokens."""
+    a, b = (torch.as_tensor(s.T.reshape(1, s.shape[1], 8, 8, -1), dtype=torch.float32) for s in (x, y))
+    return a, b
+
+
+def _layers(*informations: float, num_samples: int = 4096) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [_maps(*_correlated(value, 2, num_samples, seed)) for seed, value in enumerate(informations)]
+
+
+def _penalty(layers: list[tuple[torch.Tensor, torch.Tensor]], **options: int) -> torch.Tensor:
+    return cmif_penalty(layers, seed=0, **{"num_tokens": 4096, "components": 2, **options})
+
+
+@pytest.mark.parametrize("information", [0.0, 0.5, 2.0])
+def test_unbiased_on_gaussians_of_known_information(information):
+    pairs = [_correlated(information, 3, 60, seed) for seed in range(400)]
+    x, y = (torch.as_tensor(np.stack(stream), dtype=torch.float32) for stream in zip(*pairs, strict=True))
+    # Shrinkage takes 0.02 nats away at most here.
+    assert gaussian_information(x, y).mean().item() == pytest.approx(information, abs=0.04)
+
+
+def test_equals_the_textbook_formula_where_samples_are_many():
+    x, y = _correlated(1.0, 2, 4096, 0)
+    r = np.corrcoef(np.hstack([x, y]).T)
+    expected = np.log(np.linalg.det(r[:2, :2]) * np.linalg.det(r[2:, 2:]) / np.linalg.det(r)) / 2
+    a, b = _maps(x, y)
+    # All directions are kept, so that projecting is a rotation of each stream.
+    found = layer_information(a, b, seed=1, num_tokens=4096, components=2)
+    assert found.item() == pytest.approx(expected, abs=5e-3)
+
+
+def test_nothing_to_penalise_where_information_rises_ever_faster():
+    assert _penalty(_layers(0.1, 0.3, 0.9)).item() == 0
+    assert _penalty(_layers(0.5)).item() == 0
+
+
+def test_penalty_of_a_falling_and_of_a_slowing_flow_by_hand():
+    # Flows 0.5 and -0.3: -(-0.3) for the loss and 0.5 + 0.3 for the growth.
+    assert _penalty(_layers(0.5, 1.0, 0.7)).item() == pytest.approx(0.3 + 0.8, abs=0.12)
+    # Flows 0.6 and 0.2: less growth alone.
+    assert _penalty(_layers(0.2, 0.8, 1.0)).item() == pytest.approx(0.4, abs=0.12)
+
+
+def test_gradient_descent_raises_a_falling_flow():
+    first = _maps(*_correlated(1.0, 2, 512, 0))
+    free = [torch.nn.Parameter(stream) for stream in _maps(*_correlated(0.2, 2, 512, 1))]
+    optimizer = torch.optim.Adam(free, lr=0.05)
+    options = {"seed": 0, "num_tokens": 512, "components": 2}
+    start = cmif_penalty([first, (free[0], free[1])], **options).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        penalty = cmif_penalty([first, (free[0], free[1])], **options)
+        penalty.backward()
+        optimizer.step()
+    assert start > 0.6
+    assert cmif_penalty([first, (free[0], free[1])], **options).item() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_constant_and_identical_features_are_finite(dtype):
+    varying = torch.randn(2, 6, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = [varying.to(dtype), torch.full_like(varying, 3.0, dtype=dtype), varying.to(dtype) * 1e4]
+    for stream in maps:
+        stream.requires_grad_()
+    a, constant, large = maps
+    cmif_penalty([(a, a), (constant, constant), (a, constant), (large, a)], seed=0).backward()
+    assert all(stream.grad is not None and bool(stream.grad.isfinite().all()) for stream in maps)
+
+
+def test_same_under_autocast():
+    layers = _layers(1.0, 0.5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(_penalty(layers), _penalty(layers))
+        inside = _penalty(layers)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, _penalty(layers))
+
+
+def test_mean_over_equal_shares_is_the_value_of_the_batch():
+    generator = torch.Generator().manual_seed(0)
+    layers = [tuple(torch.randn(4, 6, 4, 4, 4, generator=generator) for _ in "ab") for _ in range(3)]
+    whole = cmif_penalty(layers, seed=3)
+    halves = [cmif_penalty([(a[s], b[s]) for a, b in layers], seed=3) for s in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(whole, (halves[0] + halves[1]) / 2)
+    assert not torch.equal(whole, cmif_penalty(layers, seed=4))
+
+
+def test_gradients_agree_with_differences():
+    generator = torch.Generator().manual_seed(0)
+    streams = [
+        torch.randn(1, 2, 2, 3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+        for _ in range(6)
+    ]
+    assert torch.autograd.gradcheck(
+        lambda *s: cmif_penalty([s[:2], s[2:4], s[4:]], seed=0, components=2), streams
+    )
+
+
+def test_few_tokens_leave_fewer_components_and_too_few_are_refused():
+    layers = [(torch.randn(1, 8, 2, 2, 2), torch.randn(1, 8, 2, 2, 2))] * 2
+    assert cmif_penalty(layers, seed=0).item() >= 0
+    with pytest.raises(ValueError, match="at least 6 tokens per map, got 4"):
+        cmif_penalty([(torch.randn(1, 8, 1, 2, 2), torch.randn(1, 8, 1, 2, 2))], seed=0)
+    with pytest.raises(ValueError, match="at least one layer"):
+        cmif_penalty([], seed=0)
+
+
+def test_a_nan_stays_a_nan():
+    bad = torch.full((1, 4, 3, 3, 3), torch.nan)
+    assert cmif_penalty([(bad, bad), (bad, bad)], seed=0).isnan()

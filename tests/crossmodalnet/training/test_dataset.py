@@ -1,0 +1,214 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from crossmodalnet.imaging.missing import MISSING, is_missing
+from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.training.augmentation import Augmenter
+from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.dataset import CONTEXT, TrainingSet, epoch_order, sample_seed
+from crossmodalnet.training.patches import draw_region
+
+SETTINGS = AugmentationSettings(
+    0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0
+)  # fmt: skip
+DISPLACED = replace(SETTINGS, displacement_probability=1.0)
+OPTIONS = {
+    "settings": SETTINGS,
+    "patch_size": (8, 8, 8),
+    "samples_per_case": 2,
+    "foreground_share": 0.5,
+    "seed": 3,
+    "batch_size": 4,
+}
+
+
+# Every change of a pair as a pair.
+CHANGES = {"modality_dropout": 0.6, "settings": replace(SETTINGS, displacement_probability=0.6)}
+
+
+def _cases(count=3, size=8):
+    random = torch.Generator().manual_seed(0)
+    return [
+        LabelledCase(
+            f"case{n}",
+            torch.rand(2, size, size, size, generator=random),
+            *(torch.randint(0, 8, (size,) * 3, generator=random, dtype=torch.uint8) for _ in "ab"),
+        )
+        for n in range(count)
+    ]
+
+
+def _set(cases=None, **changes):
+    return TrainingSet(cases or _cases(), **{**OPTIONS, **changes})
+
+
+def _missing(sample):
+    """What a sample lacks: (CT, MR)."""
+    return tuple(is_missing(sample.image[None])[0].tolist())
+
+
+def test_an_epoch_visits_every_case_as_often():
+    order = epoch_order(5, 3, seed=0, epoch=1)
+    assert sorted(order[:5]) == sorted(order[5:10]) == sorted(order[10:]) == list(range(5))
+    assert order.tolist() != epoch_order(5, 3, seed=0, epoch=2).tolist()
+
+
+def test_the_last_batch_is_filled_from_the_start_of_the_epoch():
+    samples = _set()
+    batches = list(samples.batches(0))
+    assert samples.steps_per_epoch == len(batches) == 2
+    names = [name for batch in batches for name in batch.names]
+    assert names[6:] == names[:2]
+    assert not torch.equal(batches[1].image[2], batches[0].image[0])  # augmented anew
+
+
+def test_a_batch_larger_than_the_epoch_wraps_more_than_once():
+    (batch,) = _set(_cases(1), samples_per_case=1, batch_size=3).batches(0)
+    assert batch.names == ("case0",) * 3
+
+
+@pytest.mark.parametrize("changes", [{}, CHANGES])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_the_very_batches_of_one(world_size, changes):
+    samples = _set(**changes)
+    whole = list(samples.batches(1))
+    shares = [list(samples.batches(1, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    for step, batch in enumerate(whole):
+        assert torch.equal(batch.image, torch.cat([share[step].image for share in shares]))
+        assert torch.equal(batch.label, torch.cat([share[step].label for share in shares]))
+        assert batch.names == sum((share[step].names for share in shares), ())
+
+
+def test_beginning_in_the_middle_of_an_epoch():
+    (resumed,) = _set().batches(2, first_step=1)
+    assert torch.equal(resumed.image, list(_set().batches(2))[1].image)
+
+
+@pytest.mark.parametrize("changes", [{}, CHANGES])
+def test_threads_do_not_change_samples(changes):
+    one, four = (next(_set(**changes).batches(0, threads=n)) for n in (1, 4))
+    assert torch.equal(one.image, four.image)
+    assert torch.equal(one.label, four.label)
+
+
+def test_epochs_differ():
+    a, b = (_set(_cases(1)).sample(0, epoch, 0).image for epoch in (0, 1))
+    assert not torch.equal(a, b)
+
+
+def test_patches_of_larger_cases():
+    sample = _set(_cases(1, size=13), settings=None, patch_size=(6, 8, 4)).sample(0, 0, 0)
+    assert sample.image.shape == (2, 6, 8, 4)
+    assert sample.label.shape == (6, 8, 4)
+
+
+def test_smaller_cases_are_padded():
+    case = _cases(1)[0]
+    sample = _set([case], settings=None, patch_size=(8, 10, 8)).sample(0, 0, 0)
+    assert torch.equal(sample.label[:, 1:9], case.label)
+    assert torch.equal(sample.image[:, :, 9], case.image[:, :, 7])
+
+
+def test_no_cases():
+    with pytest.raises(ValueError, match="at least one case"):
+        TrainingSet([], **OPTIONS)
+
+
+def test_a_sample_is_what_place_patch_and_augmentation_make_of_it():
+    (case,) = _cases(1, size=13)
+    random = np.random.RandomState(sample_seed(3, 2, 5))
+    region = draw_region(case.label, (8, 8, 8), foreground_share=0.5, context=CONTEXT, random=random)
+    image, label = Augmenter(SETTINGS)(
+        case.image[(slice(None), *region)], case.label[region], (8, 8, 8), random
+    )
+    sample = _set([case]).sample(0, 2, 5)
+    assert torch.equal(sample.image, image)
+    assert torch.equal(sample.label, label)
+
+
+def test_samples_lose_either_modality_or_none():
+    samples = _set(_cases(1, size=4), settings=None, patch_size=(4, 4, 4), modality_dropout=0.5)
+    found = Counter(_missing(samples.sample(0, 0, position)) for position in range(800))
+    assert set(found) == {(False, False), (True, False), (False, True)}
+    # Four standard deviations of a binomial count.
+    assert found[False, False] == pytest.approx(400, abs=57)
+    assert found[True, False] == pytest.approx(200, abs=49)
+    assert found[False, True] == pytest.approx(200, abs=49)
+
+
+def test_what_is_left_of_a_sample_is_what_it_would_have_been():
+    (case,) = _cases(1, size=13)
+    changed, whole = _set([case], modality_dropout=0.7), _set([case])
+    of_the_mr = _set([replace(case, label=case.mr_label)])
+    seen = set()
+    for position in range(20):
+        sample = changed.sample(0, 1, position)
+        seen.add(kind := _missing(sample))
+        expected = (of_the_mr if kind[0] else whole).sample(0, 1, position)
+        assert torch.equal(sample.label, expected.label)
+        for channel, missing in enumerate(kind):
+            image = sample.image[channel]
+            assert torch.equal(image, torch.full_like(image, MISSING) if missing else expected.image[channel])
+    assert len(seen) == 3
+
+
+def test_without_a_label_of_its_mr_a_case_never_loses_its_ct():
+    case = replace(_cases(1, size=4)[0], mr_label=None)
+    samples = _set([case], settings=None, patch_size=(4, 4, 4), modality_dropout=0.5)
+    found = Counter(_missing(samples.sample(0, 0, position)) for position in range(400))
+    assert set(found) == {(False, False), (False, True)}
+    assert found[False, True] == pytest.approx(100, abs=35)
+
+
+def test_a_single_image_is_never_lost():
+    samples = _set([replace(_cases(1)[0], single=True)], modality_dropout=0.9)
+    assert not any(any(_missing(samples.sample(0, 0, position))) for position in range(20))
+
+
+def test_the_mr_is_displaced_where_a_sample_keeps_both_images():
+    (case,) = _cases(1, size=13)
+    moved, still = (_set([case], settings=s, modality_dropout=0.6) for s in (DISPLACED, SETTINGS))
+    seen = set()
+    for position in range(20):
+        sample, expected = (samples.sample(0, 1, position) for samples in (moved, still))
+        seen.add(kind := _missing(expected))
+        assert torch.equal(sample.label, expected.label)
+        assert torch.equal(sample.image[0], expected.image[0])
+        assert torch.equal(sample.image[1], expected.image[1]) == any(kind)
+    assert len(seen) == 3
+
+
+def test_a_share_of_the_samples_is_displaced():
+    (case,) = _cases(1, size=4)
+    some, none = (
+        _set([case], settings=replace(SETTINGS, displacement_probability=p), patch_size=(4, 4, 4))
+        for p in (0.3, 0.0)
+    )
+    samples = [(some.sample(0, 0, n).image[1], none.sample(0, 0, n).image[1]) for n in range(200)]
+    assert sum(not torch.equal(a, b) for a, b in samples) == pytest.approx(60, abs=26)
+
+
+def test_a_single_image_is_not_displaced():
+    (case,) = _cases(1)
+    moved, still = (_set([replace(case, single=True)], settings=s) for s in (DISPLACED, SETTINGS))
+    assert torch.equal(moved.sample(0, 0, 0).image, still.sample(0, 0, 0).image)
+
+
+def test_both_labels_of_a_smaller_case_are_padded():
+    (case,) = _cases(1)
+    samples = _set([case], settings=None, patch_size=(8, 10, 8), modality_dropout=0.9)
+    labels = [s.label for p in range(20) if _missing(s := samples.sample(0, 0, p))[0]]
+    assert labels
+    assert all(torch.equal(label[:, 1:9], case.mr_label) for label in labels)
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.0])
+def test_impossible_modality_dropout(probability):
+    with pytest.raises(
+        ValueError, match=f"modality_dropout must be at least 0 and below 1, got {probability}"
+    ):
+        _set(modality_dropout=probability)

@@ -1,0 +1,134 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.cohort.guard import foreign_files, note_written, refuse_outputs
+from pipeline.cohort.places import existing_path
+from pipeline.config.data import Archive, DataParams
+from pipeline.config.endangered import path_problems
+from pipeline.config.target import TargetParams
+from pipeline.runtime.errors import UsageError
+from pipeline.runtime.paths import OUTPUTS, TOP
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    top = tmp_path / "project"
+    (top / "data/raw").mkdir(parents=True)
+    monkeypatch.chdir(top)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return top
+
+
+def test_every_output_of_dvc_yaml_is_guarded() -> None:
+    stages = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]
+    outs = [out for stage in stages.values() for out in (*stage["outs"], *stage.get("metrics", []))]
+    cached = [Path(out) for out in outs if isinstance(out, str)]
+    assert len(cached) > 15
+    assert [out for out in cached if not {out, *out.parents} & set(OUTPUTS)] == []
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=str)
+@pytest.mark.parametrize("below", ["", "own", "own/deep/file.zip"])
+def test_a_path_in_an_output_is_refused_however_it_is_spelled(
+    project: Path, output: Path, below: str
+) -> None:
+    path = project / output / below
+    path.mkdir(parents=True, exist_ok=True)
+    (project / "link").symlink_to(path)
+    (project.parent / "elsewhere").symlink_to(project)
+    for spelled in (path, Path(output) / below, Path("x/..") / output / below, Path("link"),
+                    project.parent / "elsewhere" / output / below):  # fmt: skip
+        (project / "x").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match="nothing was touched"):
+            refuse_outputs("data.path", spelled)
+
+
+def test_the_home_folder_is_looked_into(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project))
+    (project / "mine").mkdir()
+    assert existing_path("~/mine", "data.path") == project / "mine"
+    with pytest.raises(UsageError, match="is data/raw"):
+        existing_path("~/data/raw", "data.path")
+
+
+def test_an_output_that_is_a_link_to_another_disk_is_that_disk(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk/own").mkdir(parents=True)
+    (project / "models").symlink_to(tmp_path / "disk")
+    with pytest.raises(UsageError, match="lies in models"):
+        refuse_outputs("data.path", tmp_path / "disk/own")
+
+
+def test_outputs_of_the_repository_of_an_experiment_are_guarded_too(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    with pytest.raises(UsageError, match="is data/raw"):
+        existing_path("data/raw", "data.path")
+
+
+def test_neighbours_of_outputs_are_free(project: Path) -> None:
+    for name in ("data/mine", "data/rawdata", "model", "mmwhs"):
+        (project / name).mkdir(parents=True)
+        refuse_outputs("data.path", project / name)
+
+
+def test_all_places_are_told_at_once(project: Path) -> None:
+    (project / "report").mkdir()
+    archive = Archive(url=(project / "data/raw/a.zip").as_uri(), sha256=64 * "0")
+    data = DataParams(source="mmwhs", path=["data/raw", "report"], urls=[archive])
+    target = TargetParams(source="mmwhs", path=str(project))
+    found = path_problems(data, target)
+    assert [text.split(" = ")[0] for text in found] == [
+        "data.path",
+        "data.path",
+        "data.urls",
+        "adapt.target.path",
+    ]
+
+
+def test_scans_of_a_table_are_looked_at(project: Path) -> None:
+    (project / "data/raw/a.nii").write_bytes(b"x")
+    (project / "hearts.csv").write_text("patient,modality,image\nA,ct,data/raw/a.nii\n")
+    [problem, foreign] = path_problems(DataParams(source="table", path="hearts.csv"), None)
+    assert problem.startswith("data.path names row 2 (ct_A) = ")
+    assert "a.nii" in foreign
+
+
+def test_what_the_stage_wrote_or_dvc_keeps_is_not_foreign(project: Path) -> None:
+    raw = project / "data/raw"
+    (raw / "manifest.csv").write_text("subject,modality,image,label\nct_1,ct,a.nii.gz,\n")
+    (raw / "a.nii.gz").write_bytes(b"ours")
+    assert foreign_files(project) == []
+    note_written(raw)
+    assert foreign_files(project) == []
+    (raw / "b.nii.gz").write_bytes(b"somebody's")
+    assert foreign_files(project) == ["b.nii.gz"]
+    (raw / "b.nii.gz").unlink()
+    content = b"another cohort under the same name"
+    (raw / "a.nii.gz").write_bytes(content)
+    assert foreign_files(project) == ["a.nii.gz"]
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    kept = project / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert foreign_files(project) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"source": "phantom", "path": "x"},
+        {"source": "phantom", "urls": [{"url": "http://x/a.zip", "sha256": 64 * "0"}]},
+        {"source": "table", "path": "x", "urls": [{"url": "http://x/a.zip", "sha256": 64 * "0"}]},
+    ],
+)
+def test_a_place_without_effect_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no effect"):
+        DataParams.model_validate(values)
+    with pytest.raises(ValueError, match="no effect"):
+        TargetParams(source="unlabelled", path="x")

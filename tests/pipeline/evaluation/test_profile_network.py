@@ -1,0 +1,247 @@
+import dataclasses
+import itertools
+import json
+import math
+import mmap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from crossmodalnet.networks.common import build
+from crossmodalnet.networks.common.counts import count_flops, count_parameters
+from crossmodalnet.processes.alone import run_alone
+from pipeline.config.baselines import ResEncUNetParams
+from pipeline.config.crop import CropParams
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.losses import LossesParams
+from pipeline.config.profile import ProfileParams
+from pipeline.config.train import TrainParams
+from pipeline.evaluation import profile_network as profiling
+from pipeline.evaluation import times as profile_times
+from pipeline.evaluation.memory import MemoryGauge, measure_memory
+from pipeline.evaluation.profile import write_profile
+from pipeline.evaluation.profile_network import profile_network, read_workload
+from pipeline.evaluation.spread import spread
+from pipeline.evaluation.times import Rounds, time_in_turn
+from pipeline.evaluation.workload import Workload
+from pipeline.runtime.errors import ResourceError, UsageError
+
+TOP = Path(__file__).parents[3]
+CPU = torch.device("cpu")
+ROUNDS = Rounds(3, 1, 60)
+
+
+class _Attention(nn.Module):
+    """Voxels as tokens of two heads with two channels each; the same tokens ask and are asked."""
+
+    def forward(self, x):
+        tokens = x.flatten(2).unflatten(1, (2, -1)).transpose(-1, -2)
+        return scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """A network of two convolutions, known to this process alone."""
+
+    def two(config, patch_size, num_classes):
+        if config:
+            raise ValueError(f"unknown option {next(iter(config))}")
+        return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
+
+    monkeypatch.setitem(build.BUILDERS, "two", two)
+    train = TrainParams(patch_size=(6, 5, 4), batch_size=2)
+    return Workload("two", {}, train, LossesParams(), (9, 5, 4), 0.5, CPU, num_threads=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "flops"),
+    [
+        (nn.Conv3d(4, 6, 3, padding=1, bias=False), 2 * 6 * 4 * 27 * 60),
+        (nn.Conv3d(4, 6, 3, padding=1, groups=2), 2 * 6 * 2 * 27 * 60),
+        (nn.Conv3d(4, 8, 2, stride=2), 2 * 8 * 4 * 8 * (2 * 2 * 1)),
+        (nn.ConvTranspose3d(4, 8, 2, stride=2), 2 * 8 * 4 * 8 * 60),
+        (nn.Linear(3, 7), 2 * 3 * 7 * 4 * 4 * 5),
+        (_Attention(), 2 * 2 * (60 * 60 * 2) * 2),
+        (nn.GELU(), 0),
+    ],
+)
+def test_flops_by_hand(network, flops):
+    image = torch.zeros(1, 4, 4, 5, 3)  # 60 voxels
+    assert [count_flops(network, image) for _ in range(2)] == [flops, flops]
+
+
+def test_flops_are_of_evaluation_mode_which_is_left_again():
+    network = nn.Sequential(nn.Conv3d(2, 2, 1), nn.Dropout())
+    modes = []
+    network[1].register_forward_hook(lambda module, *_: modes.append(module.training))
+    count_flops(network, torch.zeros(1, 2, 2, 2, 2))
+    assert modes == [False]
+    assert network.training
+
+
+def test_parameters_by_hand():
+    network = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 4, bias=False), nn.BatchNorm1d(4))
+    network.append(network[1])  # shared: counts once
+    network[2].weight.requires_grad_(False)
+    assert count_parameters(network) == 3 * 5 + 5 + 5 * 4 + 4
+
+
+def test_spread_by_hand():
+    assert dataclasses.astuple(spread(torch.tensor([4.0, 1, 3, 2, 6]).numpy())) == (3, 2, 4)
+
+
+def test_actions_are_timed_in_turn(monkeypatch):
+    ticks, order = itertools.count(), []
+    monkeypatch.setattr(profile_times.time, "perf_counter", lambda: float(next(ticks)))
+    actions = [lambda: order.append("a") or next(ticks), lambda: order.append("b")]
+    seconds = time_in_turn(actions, Rounds(4, 2, 1e9), CPU)
+    assert "".join(order) == "ab" * 6
+    assert seconds.tolist() == [[2.0] * 4, [1.0] * 4]
+
+
+def test_slow_actions_are_timed_three_times():
+    done = []
+    assert time_in_turn([lambda: done.append(1)], Rounds(9, 1, 1e-9), CPU).shape == (1, 3)
+    assert len(done) == 4
+
+
+def test_the_peak_is_found_after_the_memory_is_free_again():
+    gauge = MemoryGauge(CPU)
+    before = gauge.now()
+    # 64 MiB that cannot come from what the process has already, for as long as a busy machine may need to look.
+    with gauge.watching(), mmap.mmap(-1, 2**26) as block:
+        for page in range(0, 2**26, mmap.PAGESIZE):
+            block[page] = 1
+        time.sleep(0.5)
+    assert 60 < (gauge.peak() - before) / 2**20 < 100
+
+
+def test_what_is_loaded_once_is_no_memory_of_the_network(work, monkeypatch):
+    loaded, build = [], Workload.build
+
+    def first_build_loads(self):
+        if not loaded:
+            loaded.append(torch.ones(2**24))  # 64 MiB that stay, as imported modules do
+        return build(self)
+
+    monkeypatch.setattr(Workload, "build", first_build_loads)
+    assert measure_memory(work).inference_mb < 32
+
+
+@pytest.mark.stress
+def test_memory_is_that_of_live_tensors(work):
+    """In processes of their own, as a stage has it: the heap of one that has computed before has holes."""
+    train = work.train.model_copy(update={"patch_size": (48, 48, 48)})
+    options = ResEncUNetParams().options() | {"deep_supervision": False}
+    large = dataclasses.replace(
+        work, model="resenc_unet", options=options, train=train, case_size=(48, 48, 48)
+    )
+    first, second = (run_alone(measure_memory, large) for _ in range(2))
+    weights = count_parameters(large.build()) * 4 / 2**20
+    assert weights + 3.3 < first.inference_mb  # 8 classes of 48^3 voxels are 3.4 MiB
+    assert max(first.inference_mb, 4 * weights) < first.step_mb  # gradients and Adam's two moments besides
+    assert second.step_mb == pytest.approx(first.step_mb, rel=0.2)
+    assert second.inference_mb == pytest.approx(first.inference_mb, rel=0.2)
+
+
+def test_a_profile_is_complete(work, tmp_path):
+    write_profile(tmp_path / "two.json", profile_network(work, ROUNDS))
+    content = json.loads((tmp_path / "two.json").read_text("utf-8"))
+    assert content["parameters"] == 3 * 2 * 27 + 3 + 8 * 3 + 8
+    assert content["flops"] == 2 * (3 * 2 * 27 + 8 * 3) * 120
+    assert (content["batch_size"], content["patch_size"], content["case_size"]) == (2, [6, 5, 4], [9, 5, 4])
+    assert (content["threads"], content["repetitions"]) == (1, 3)
+    for name in ("step_seconds", "step_ratio", "inference_seconds", "inference_ratio"):
+        values = content[name]
+        assert 0 < values["low"] <= values["median"] <= values["high"] < math.inf
+    for name in ("reference_seconds", "reference_inference_seconds", "step_memory_mb", "inference_memory_mb"):
+        assert math.isfinite(content[name])
+    assert content["reference_seconds"] > 0
+
+
+def test_steps_leave_the_weights_as_they_are(work):
+    network = work.build()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    step = work.step(network)
+    step()
+    assert all(bool(parameter.grad.any()) for parameter in network.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_the_reference_takes_any_size(work):
+    with torch.no_grad():
+        assert work.build_reference()(work.patch()).shape == (1, 8, 6, 5, 4)
+
+
+def test_errors(work, monkeypatch):
+    with pytest.raises(
+        UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option x"
+    ):
+        dataclasses.replace(work, options={"x": 1}).build()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(profiling, "_profile", full)
+    with pytest.raises(ResourceError, match=r"two: a batch of 2 patches of \(6, 5, 4\) does not fit"):
+        profile_network(work, ROUNDS)
+
+
+def test_the_work_of_an_ablation(cohort, set_params):
+    params = ProfileParams(device="cpu", num_threads=1)
+    counts = {}
+    for ablation in (None, "no_cross"):
+        name, work = read_workload("crossmodalnet", ablation, params)
+        counts[name] = count_parameters(work.build())
+    assert counts["crossmodalnet-no_cross"] < counts["crossmodalnet"]
+    assert work.train.patch_size == (16, 16, 16)
+    with pytest.raises(UsageError, match="no model 'unet'"):
+        read_workload("unet", None, params)
+
+
+def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):
+    """Sections are named whole elsewhere; of these, a profile takes some values only."""
+    read = set()
+    for section, params in (("train", TrainParams), ("crop", CropParams), ("evaluate", EvaluateParams)):
+
+        def note(self, name, section=section, fields=frozenset(params.model_fields)):
+            if name in fields:
+                read.add(f"{section}.{name}")
+            return super(BaseModel, self).__getattribute__(name)
+
+        monkeypatch.setattr(params, "__getattribute__", note, raising=False)
+    _, work = read_workload("crossmodalnet", None, ProfileParams(device="cpu", num_threads=1))
+    work.step(work.build())()
+    work.inference(work.build())()
+    stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]
+    named = {name for name in stage["params"] if "." in name and not name.startswith("network.")}
+    # A step takes as long with any rate and any decay; the others are only checked when they are read from the file.
+    without_effect = {
+        "train.lr",
+        "train.weight_decay",
+        "train.devices",
+        "train.ct_window_hu",
+        "train.mr_percentiles",
+    }
+    assert read - named == without_effect
+    assert named - read == {"train.mixed_precision"}  # looked at on a GPU only
+
+
+@pytest.mark.slow
+def test_the_stage_writes_a_profile(cohort, set_params):
+    from stages.profile import main
+
+    with (cohort / "params.yaml").open("a") as file:
+        file.write(
+            "profile: {repetitions: 3, warmup: 1, device: cpu, num_threads: 1}\ncrop: {size: [16, 16, 16]}\n"
+        )
+    main("crossmodalnet", None)
+    content = json.loads((cohort / "profile/crossmodalnet.json").read_text("utf-8"))
+    assert (content["case_size"], content["threads"]) == ([16, 16, 16], 1)
+    assert content["step_memory_mb"] > 0

@@ -1,0 +1,120 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from crossmodalnet.theory.checks import CHECKS
+from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
+from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+from pipeline.config.audit import AuditParams
+from pipeline.evaluation import run_audit as auditing
+from pipeline.evaluation.audit_subject import read_subject, settings_of
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.outputs import write_json
+from pipeline.runtime.run_cases import Work
+from pipeline.training.distributed import Processes
+from pipeline.training.model_params import read_params
+from pipeline.training.train_model import train_model
+
+CPU = torch.device("cpu")
+
+
+def outcomes() -> dict[str, CheckOutcome]:
+    """A finding per statement, all holding with one number, and one table."""
+    found: dict[str, list[StatementFinding]] = {group: [] for group in GROUPS}
+    for key, statement in STATEMENTS.items():
+        found[statement.group].append(
+            StatementFinding(key, Verdict.HOLDS, "why", {"deviation": 0.0123456, "rounding": -1.2e-16})
+        )
+    tables = {"cost": [{"x": 1.0, "y": "a"}, {"x": 2.5, "y": "b"}]}
+    return {
+        group: CheckOutcome(findings, tables if group == "cost" else {}) for group, findings in found.items()
+    }
+
+
+@pytest.fixture
+def trained(cohort: Path, set_params: Callable[..., None]) -> Path:
+    """The tiny cohort with a test pair, and a model trained on it for an epoch."""
+    set_params(epochs=1)
+    split = json.loads((cohort / "data/split.json").read_text("utf-8"))
+    split["test"] = split["validation"]
+    write_json(cohort / "data/split.json", split)
+    train_model(read_params("crossmodalnet"), 0, Processes(0, 1, 1, CPU))
+    return cohort
+
+
+def test_every_group_has_its_check_and_its_place_in_the_order() -> None:
+    assert set(CHECKS) == set(GROUPS) == set(auditing.ORDER)
+
+
+def test_metrics_have_a_row_per_statement_with_verdict_and_short_numbers(tmp_path: Path) -> None:
+    found = auditing.write_audit(tmp_path, "m", 3, outcomes())
+    metrics = json.loads((tmp_path / "figures.json").read_text("utf-8"))
+    assert list(metrics) == list(found) == list(STATEMENTS)
+    assert metrics["theorem_2_1_2"] == {"verdict": "holds", "deviation": 0.01235, "rounding": 0.0}
+
+
+def test_findings_and_tables_are_written(tmp_path: Path) -> None:
+    auditing.write_audit(tmp_path, "m", 3, outcomes())
+    content = json.loads((tmp_path / "findings.json").read_text("utf-8"))
+    assert (content["model"], content["seed"]) == ("m", 3)
+    assert [entry["key"] for entry in content["findings"]] == list(STATEMENTS)
+    assert content["findings"][0]["verdict"] == "holds"
+    assert pd.read_csv(tmp_path / "cost.csv").to_dict("list") == {"x": [1.0, 2.5], "y": ["a", "b"]}
+
+
+def test_a_statement_without_a_finding_is_an_error(tmp_path: Path) -> None:
+    incomplete = {name: outcome for name, outcome in outcomes().items() if name != "cost"}
+    with pytest.raises(ValueError, match="lemma_1"):
+        auditing.write_audit(tmp_path, "m", 3, incomplete)
+
+
+def test_a_subject_is_the_trained_and_the_untrained_network_with_its_cases(trained: Path) -> None:
+    subject = read_subject("crossmodalnet", 0, AuditParams(), CPU)
+    assert [case.name for case in subject.training] == ["a", "b", "c"]
+    assert [case.name for case in subject.test] == ["d"]
+    assert subject.images(subject.test).shape == (1, 2, 16, 16, 16)
+    assert subject.config is not None
+    assert subject.config.channels == 6
+    assert set(subject.curves) == {"loss_dice", "loss_ce", "weight_dice", "weight_ce"}
+    weights = [dict(network.named_parameters()) for network in (subject.network, subject.initial)]
+    assert not torch.equal(*(w["encoder.0.0.swin.0.0.attention.qkv.weight"] for w in weights))
+
+
+def test_the_untrained_network_is_the_one_that_training_began_with(
+    trained: Path, set_params: Callable[..., None]
+) -> None:
+    set_params(epochs=1, lr=1e-12)
+    train_model(read_params("crossmodalnet"), 0, Processes(0, 1, 1, CPU))
+    subject = read_subject("crossmodalnet", 0, AuditParams(), CPU)
+    for name, parameter in subject.initial.named_parameters():
+        torch.testing.assert_close(parameter, subject.network.get_parameter(name), atol=1e-8, rtol=1e-6)
+
+
+def test_what_is_missing_is_named(trained: Path) -> None:
+    (trained / "curves/crossmodalnet/seed0.csv").unlink()
+    with pytest.raises(DataError, match=r"curves/crossmodalnet/seed0\.csv .*dvc repro train"):
+        read_subject("crossmodalnet", 0, AuditParams(), CPU)
+    with pytest.raises(DataError, match=r"models/crossmodalnet/seed1"):
+        read_subject("crossmodalnet", 1, AuditParams(), CPU)
+
+
+def test_a_worker_of_the_audit_takes_memory_by_the_patch(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Work] = []
+    monkeypatch.setattr(
+        auditing, "run_cases", lambda function, tasks, work, runtime: asked.append(work) or iter(())
+    )
+    assert list(auditing.audit("crossmodalnet", 0, AuditParams())) == []
+    expected = 1200 * 2**20 + 8700 * 16**3  # patches of 16 x 16 x 16
+    assert asked[0].cost.bytes(0) == pytest.approx(expected, abs=1)
+
+
+def test_settings_are_the_parameters_of_the_checks() -> None:
+    settings = settings_of(AuditParams(neighbours=7))
+    assert settings.neighbours == 7
+    assert not hasattr(settings, "device")

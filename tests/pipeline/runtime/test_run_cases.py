@@ -1,0 +1,195 @@
+"""Cases on workers of this machine: results, faults, and what is left after `kill -9`."""
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.config.runtime import RuntimeParams
+from pipeline.runtime.cost import CaseCost
+from pipeline.runtime.errors import ResourceError
+from pipeline.runtime.local import local_client
+from pipeline.runtime.run_cases import Work, run_cases
+
+from .conftest import Helpers, is_gone, wait_until
+
+WORK = Work("try", CaseCost(200))
+TWO = RuntimeParams(workers=2)
+
+
+def module() -> Any:
+    return importlib.import_module("helpers")
+
+
+def test_results_come_with_their_tasks_whatever_the_number_of_workers(helpers: Helpers) -> None:
+    for workers in (1, 3):
+        found = run_cases(module().square, [1, 2, -3], WORK, RuntimeParams(workers=workers))
+        assert sorted(found) == [(-3, 9), (1, 1), (2, 4)]
+
+
+def test_no_task_starts_no_process() -> None:
+    assert list(run_cases(abs, [], WORK)) == []
+
+
+def test_workers_see_the_environment_and_one_thread_and_this_process_keeps_its_own(
+    helpers: Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    work = Work("try", CaseCost(200), environment={"COLOUR_OF_TEST": "red"})
+    ((_, (colour, folder, threads)),) = run_cases(module().environment, ["COLOUR_OF_TEST"], work, TWO)
+    assert (colour, folder, threads) == ("red", os.getcwd(), "1")  # noqa: PTH109
+    assert dict(os.environ) == before
+
+
+def test_what_a_task_raises_is_raised_here() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(run_cases(int, ["1", "x"], WORK, TWO))
+
+
+def test_what_has_finished_when_a_task_fails_is_given_first(helpers: Helpers) -> None:
+    found = run_cases(module().slowly_fail, [0, 1, 0], WORK, TWO)
+    assert next(found) == (0, 0)
+    time.sleep(3)  # both others end meanwhile
+    assert next(found) == (0, 0)
+    with pytest.raises(ValueError, match="as foreseen"):
+        next(found)
+
+
+def test_a_worker_that_is_killed_costs_its_case_a_second_try(
+    helpers: Helpers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = [str(tmp_path / "flag"), ""]
+    assert sorted(r for _, r in run_cases(module().die_once, flags, WORK, TWO)) == sorted(flags)
+    assert caplog.text.count("a worker process was killed") == 1
+
+
+def test_a_case_that_kills_three_workers_is_named_and_the_others_are_done(helpers: Helpers) -> None:
+    done: list[int] = []
+    with pytest.raises(ResourceError, match=r"1 of 4 cases ended every process .* memory: 3\. Set runtime"):
+        done.extend(task for task, _ in run_cases(module().die, [0, 2, 3, 4], WORK, TWO))
+    assert sorted(done) == [0, 2, 4]
+
+
+def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> None:
+    """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
+    found = run_cases(
+        module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeParams(workers=1)
+    )
+    with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
+        list(found)
+
+
+@pytest.mark.slow
+def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
+    """As one does that lacks the memory to say that it lives."""
+    with pytest.raises(ResourceError, match="no worker process is left"):
+        list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeParams(workers=1)))
+
+
+def test_a_case_that_comes_after_the_last_worker_has_gone_ends_too(helpers: Helpers) -> None:
+    with local_client(1, {}) as client:
+        client.cluster.sync(client.cluster.workers[0].close)
+        with pytest.raises(CancelledError):
+            client.submit(abs, -1).result(timeout=30)
+
+
+def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_path: Path) -> None:
+    begun, ended = tmp_path / "slow.begun", threading.Event()
+
+    def kill_all() -> None:
+        wait_until(begun.exists)
+        while not ended.wait(0.01):
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeParams(workers=1))
+    try:
+        with pytest.raises(ResourceError, match="no worker process is left"):
+            list(found)
+    finally:
+        ended.set()
+        killer.join()
+
+
+def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
+    helpers: Helpers, tmp_path: Path
+) -> None:
+    """Else a result waits as long as the next case takes, and is lost with the worker that this one kills."""
+    cases = [str(tmp_path / f"{number}.begun") for number in range(6)]
+    found = run_cases(module().begin, cases, WORK, RuntimeParams(workers=1))
+    first, _ = next(found)
+    wait_until(Path(cases[1]).exists)
+    time.sleep(1)
+    assert [Path(case).exists() for case in cases] == [True, True, False, False, False, False]
+    assert [first, *(case for case, _ in found)] == cases
+
+
+def test_a_case_without_memory_is_named_and_the_others_are_done(helpers: Helpers) -> None:
+    found = run_cases(module().out_of_memory, [1, 2, 3], Work("try", CaseCost(200), kept=True), TWO)
+    with pytest.raises(ResourceError, match=r"memory: 2\. .*the 2 finished cases are kept"):
+        list(found)
+
+
+def test_the_number_of_workers_is_told_with_its_reason(
+    helpers: Helpers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        list(run_cases(module().square, [1, 2], WORK))
+    assert "try: 2 cases, " in caplog.text
+    assert "a case takes up to 0.2 GB" in caplog.text
+
+
+PROGRAM = """
+import helpers
+from pipeline.runtime.cost import CaseCost
+from pipeline.config.runtime import RuntimeParams
+from pipeline.runtime.run_cases import Work, run_cases
+
+if __name__ == "__main__":
+    list(run_cases(helpers.{function}, {tasks!r}, Work("try", CaseCost(100)), RuntimeParams({runtime})))
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_when_the_stage_is_killed(helpers: Helpers, tmp_path: Path, sent: int) -> None:
+    temporary, flags = tmp_path / "tmp", [tmp_path / "one", tmp_path / "two"]
+    temporary.mkdir()
+    script = PROGRAM.format(function="leave_a_file", tasks=[str(flag) for flag in flags], runtime="workers=2")
+    with helpers.start(script, tmp=temporary) as program:
+        wait_until(lambda: all(flag.exists() and flag.read_text() for flag in flags))
+        processes = psutil.Process(program.pid).children(recursive=True)
+        assert len(processes) >= 3
+        assert list(temporary.iterdir())
+        program.send_signal(sent)
+        assert program.stderr is not None
+        program.stderr.close()
+    wait_until(lambda: all(map(is_gone, processes)))
+    wait_until(lambda: not list(temporary.iterdir()))
+
+
+def test_a_rerun_after_a_kill_finishes(helpers: Helpers, tmp_path: Path) -> None:
+    """The third case runs when the stage is killed; the first two are noted, and a rerun is of the third alone."""
+    names = [str(tmp_path / name) for name in ("a", "b", "slow")]
+    with helpers.start(PROGRAM.format(function="finish", tasks=names, runtime="workers=1")) as program:
+        wait_until((tmp_path / "slow.begun").exists)
+        program.kill()
+        assert program.stderr is not None
+        program.stderr.close()
+    assert [Path(name).exists() for name in names] == [True, True, False]
+    (tmp_path / "slow").mkdir()
+    rest = [str(tmp_path / "slow" / "c")]
+    assert [name for name, _ in run_cases(module().finish, rest, WORK, TWO)] == rest

@@ -1,0 +1,35 @@
+from typing import get_args
+
+import pytest
+import torch
+
+from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
+from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
+from pipeline.comparison.titles import ABLATION_TITLES, PARTS
+from pipeline.config.ablations import ABLATIONS, Ablation
+from pipeline.config.network import CrossModalNetParams
+
+KINDS = (SwinBlock, CrossTransformerBlock, DeformableOperator)
+
+
+def test_every_ablation_has_a_title_and_names_the_part_it_is_about() -> None:
+    assert set(ABLATIONS) == set(get_args(Ablation)) == set(ABLATION_TITLES) == set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "left"),
+    [
+        ("no_cross", {SwinBlock}),
+        ("no_deformable", {SwinBlock, CrossTransformerBlock}),
+        ("conv_only", set()),
+        ("standard_residual", set(KINDS)),
+    ],
+)
+def test_what_an_ablation_leaves(ablation: str, left: set[type]) -> None:
+    params = CrossModalNetParams(channels=6, heads=(1, 2), stem_channels=(2,), head_channels=4)
+    options = params.model_copy(update=dict(ABLATIONS[ablation])).options()
+    network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
+    assert {kind for kind in KINDS if any(isinstance(m, kind) for m in network.modules())} == left
+    assert network(torch.rand(1, 2, 16, 16, 16)).shape == (1, 8, 16, 16, 16)

@@ -1,0 +1,116 @@
+import threading
+
+import pytest
+import torch
+
+from pipeline.runtime.errors import DataError, ResourceError
+from pipeline.training.checkpoint import (
+    Checkpoint,
+    exclusive,
+    optimizer_tensors,
+    prefixed,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
+
+
+def test_round_trip_is_exact(tmp_path):
+    shared = torch.rand(3, 4)
+    tensors = {"a.x": shared.T, "a.y": shared, "b.step": torch.tensor(7.0)}
+    values = {"loss": 0.1 + 0.2, "rows": [{"epoch": 1}], "none": None}
+    write_checkpoint(tmp_path / "c", Checkpoint(tensors, values))
+    found = read_checkpoint(tmp_path / "c")
+    assert found is not None
+    assert found.values == values
+    assert torch.equal(found.part("a")["x"], shared.T)
+    assert set(found.part("b")) == {"step"}
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_none_and_damaged(tmp_path):
+    path = tmp_path / "c"
+    assert read_checkpoint(path) is None
+    write_checkpoint(path, Checkpoint({"a": torch.zeros(100)}, {}))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"damaged .* delete it to train from the start"):
+        read_checkpoint(path)
+
+
+def test_a_failed_write_leaves_the_old_one(tmp_path):
+    path = tmp_path / "c"
+    write_checkpoint(path, Checkpoint({"a": torch.ones(2)}, {}))
+    with pytest.raises(TypeError):
+        write_checkpoint(path, Checkpoint({"a": torch.zeros(2)}, {"bad": object()}))
+    found = read_checkpoint(path)
+    assert found is not None
+    assert found.tensors["a"].tolist() == [1, 1]
+
+
+def _optimizer(weight):
+    return torch.optim.Adam([weight], lr=0.1, fused=True)
+
+
+def _steps(weight, optimizer, count):
+    for _ in range(count):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+
+
+def test_the_optimizer_goes_on_bit_for_bit():
+    weight = torch.linspace(-1, 1, 5).requires_grad_()
+    optimizer = _optimizer(weight)
+    _steps(weight, optimizer, 3)
+    other = weight.detach().clone().requires_grad_()
+    resumed = _optimizer(other)
+    restore_optimizer(resumed, {name: t.clone() for name, t in optimizer_tensors(optimizer).items()})
+    _steps(weight, optimizer, 3)
+    _steps(other, resumed, 3)
+    assert torch.equal(weight, other)
+
+
+def test_prefix():
+    assert list(prefixed("network", {"a.b": torch.zeros(1)})) == ["network.a.b"]
+
+
+def test_a_work_folder_is_for_one_at_a_time(tmp_path):
+    with (
+        exclusive(tmp_path),
+        pytest.raises(ResourceError, match="another training"),
+        exclusive(tmp_path, 0.3),
+    ):
+        pass
+    with exclusive(tmp_path, 0.0):
+        assert (tmp_path / "lock").exists()
+
+
+def test_the_second_waits_for_the_first(tmp_path):
+    release = threading.Event()
+    lock = exclusive(tmp_path)
+    lock.__enter__()
+    threading.Timer(0.3, release.set).start()
+    waiter = threading.Thread(target=lambda: exclusive(tmp_path, 5.0).__enter__())
+    waiter.start()
+    release.wait()
+    assert waiter.is_alive()
+    lock.__exit__(None, None, None)
+    waiter.join(5)
+    assert not waiter.is_alive()
+
+
+def test_an_optimizer_goes_on_whatever_the_order_of_its_weights_in_memory(tmp_path):
+    found = []
+    for stopped in (False, True):
+        weight = torch.nn.Parameter(
+            torch.arange(48.0).view(2, 3, 2, 2, 2).to(memory_format=torch.channels_last_3d)
+        )
+        optimizer = _optimizer(weight)
+        _steps(weight, optimizer, 2)
+        if stopped:
+            write_checkpoint(tmp_path / "c", Checkpoint(optimizer_tensors(optimizer), {}))
+            optimizer = _optimizer(weight)
+            restore_optimizer(optimizer, read_checkpoint(tmp_path / "c").tensors)
+        _steps(weight, optimizer, 2)
+        found.append(weight.detach())
+    assert torch.equal(*found)

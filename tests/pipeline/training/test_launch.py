@@ -1,0 +1,150 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
+from pipeline.training.launch import LAUNCHER, OUTCOME, StopRequest, run_on_devices, start_processes
+
+TOP = Path(__file__).resolve().parents[3]
+LOSSES = ["loss", "loss_dice", "loss_ce", "weight_dice", "weight_ce", "val_dice"]
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Make this working copy's packages importable to processes started from elsewhere, one thread each."""
+    monkeypatch.setenv("PYTHONPATH", str(TOP))
+    return [sys.executable, "-m", "stages"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cmif", [pytest.param(0.0, marks=pytest.mark.stress), 0.1])
+def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
+    from stages.train import main
+
+    curves = []
+    for devices in (1, 2):
+        set_params(
+            epochs=2,
+            validate_every=1,
+            batch_size=4,
+            devices=devices,
+            network={"drop_path": 0.0},
+            losses={"cmif": cmif},
+        )
+        for path in cohort.rglob(".work/train/*/*"):
+            path.unlink()
+        main("crossmodalnet")
+        named = [*LOSSES, *["loss_cmif"] * bool(cmif)]
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[named])
+    pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
+
+
+@pytest.mark.stress
+def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
+    """Terms are of each process's own samples, so they differ a little; what is supervised hardly does."""
+    from stages.train import main
+
+    curves = []
+    for devices in (1, 2):
+        every = {"topology_every": 1, "betti_every": 1}
+        adapt = {"enabled": True, "start": 0.4, "betti": 0.1, "confidence": 0.1, "width": 4, **every}
+        set_params(
+            epochs=4, validate_every=1, batch_size=4, devices=devices, network={"drop_path": 0.0}, adapt=adapt
+        )
+        main("crossmodalnet")
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv"))
+        for path in cohort.rglob(".work/train/*/*"):
+            path.unlink()
+    one, two = curves
+    assert list(one) == list(two)
+    losses = two[[name for name in two if name.startswith("loss_")]]
+    assert (losses.iloc[-1] > 0).all()
+    assert losses.iloc[0, 2:].isna().all()  # of the source alone as yet
+    assert losses.iloc[0, :2].notna().all()
+    for name in ("loss_dice", "loss_ce"):
+        assert two[name].to_numpy() == pytest.approx(one[name].to_numpy(), abs=0.02)
+    assert two["target_entropy"].to_numpy() == pytest.approx(one["target_entropy"].to_numpy(), abs=0.05)
+
+
+@pytest.mark.slow
+def test_errors_of_the_processes_come_back_once(cohort, set_params, stages, capfd):
+    set_params(batch_size=3, devices=2)
+    with pytest.raises(UsageError, match=r"train\.batch_size = 3 .* 2 processes"):
+        start_processes(2, ["train", "--model", "crossmodalnet"])
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_sigterm_reaches_the_processes_and_comes_back_as_75(cohort, set_params, stages):
+    set_params(epochs=1000, devices=2)
+    command = [*stages, "train", "--model", "crossmodalnet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 2/"):
+                break
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.returncode == 75
+    assert "run it again to go on from there" in rest
+    assert len(list(cohort.rglob(".work/train/*/checkpoint.safetensors"))) == 1
+
+
+def test_one_device_runs_here(monkeypatch):
+    seen = []
+    run_on_devices(seen.append, devices=1, batch_size=2, command=[])
+    assert seen[0].world_size == 1
+
+
+def test_a_launched_process_hands_its_error_over(tmp_path, monkeypatch):
+    monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome"))
+
+    def fail(processes):
+        raise DataError("what and where")
+
+    run_on_devices(fail, devices=1, batch_size=2, command=[])
+    assert '"DataError"' in (tmp_path / "outcome").read_text("utf-8")
+
+
+def test_a_signal_is_noted_and_handlers_go_back():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        assert not stop.received
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        assert stop.received
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_launcher_that_died_is_a_reason_to_stop(monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", ""]) as launcher:
+        monkeypatch.setenv(LAUNCHER, str(launcher.pid))
+        os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+        assert StopRequest().received  # a zombie
+    assert StopRequest().received
+    monkeypatch.setenv(LAUNCHER, str(os.getpid()))
+    assert not StopRequest().received
+
+
+def test_a_stop_before_training_is_an_interruption(monkeypatch):
+    class Child:
+        def __init__(self, *_, **__):
+            pass
+
+        def wait(self):
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.01)
+            return 1
+
+        def send_signal(self, number):
+            assert number == signal.SIGTERM
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    with pytest.raises(InterruptedRunError, match="before training had begun"):
+        start_processes(2, [])

@@ -1,0 +1,165 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from crossmodalnet.imaging.samples import Batch
+from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.training.cmif import cmif_penalty
+from crossmodalnet.training.segmentation import evaluate_objectives
+from pipeline.config.losses import LossesParams
+from pipeline.config.network import CrossModalNetParams
+from pipeline.config.train import TrainParams
+from pipeline.runtime.errors import DataError
+from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.distributed import Processes
+from pipeline.training.flow_objective import make_flow_objective
+from pipeline.training.learner import Learner
+
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+
+
+def _learner(**changes):
+    torch.manual_seed(0)
+    return Learner(nn.Conv3d(2, 8, 1), LossesParams(), TrainParams(**changes), ALONE)
+
+
+def _batch(value=1.0):
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 2, 4, 4, 4, generator=random) * value
+    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 4, 4, 4), generator=random))
+
+
+def _step(learner, number=0):
+    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")[0]
+
+
+def _weights(learner):
+    return {name: tensor.clone() for name, tensor in learner.evaluated.state_dict().items()}
+
+
+def test_losses_fall_and_the_balancer_follows():
+    learner = _learner()
+    first = _step(learner)
+    assert learner.balancer.state() == first
+    assert learner.balancer.weights[0] > 0.5  # Dice loss is the smaller one, and the paper's sign favours it
+    for number in range(1, 30):
+        last = _step(learner, number)
+    assert sum(last) < sum(first)
+
+
+def test_the_step_is_that_of_adam_on_the_balanced_sum():
+    learner = _learner(grad_clip=None)
+    reference = copy.deepcopy(learner.network)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01)
+    _step(learner)
+    batch = _batch()
+    logits = reference(batch.image)
+    ce = nn.functional.cross_entropy(logits, batch.label)
+    truth = nn.functional.one_hot(batch.label, 8).movedim(-1, 1).flatten(2)[:, 1:].float()
+    guess = logits.softmax(1).flatten(2)[:, 1:]
+    dice = 1 - (2 * (truth * guess).sum(2) / (truth.sum(2) + guess.sum(2))).mean()
+    (0.5 * ce + 0.5 * dice).backward()
+    optimizer.step()
+    torch.testing.assert_close(learner.network.weight, reference.weight)
+
+
+def test_checkpoints_hold_all_that_matters():
+    learner = _learner(ema_decay=0.9)
+    for number in range(3):
+        _step(learner, number)
+    other = _learner(ema_decay=0.9)
+    tensors = {name: tensor.clone() for name, tensor in learner.tensors(finished=False).items()}
+    other.restore(Checkpoint(tensors, learner.values()))
+    for number in range(3, 6):
+        assert _step(learner, number) == _step(other, number)
+    for name, tensor in _weights(learner).items():
+        assert torch.equal(tensor, _weights(other)[name])
+
+
+def test_running_mean_by_hand():
+    learner = _learner(ema_decay=0.5)
+    start = learner.network.weight.detach().clone()
+    _step(learner, 0)
+    expected = 0.1 * start + 0.9 * learner.network.weight  # decay (1 + 0) / (10 + 0) at first
+    torch.testing.assert_close(learner.evaluated.weight, expected)
+    _step(learner, 100)
+    torch.testing.assert_close(learner.evaluated.weight, 0.5 * expected + 0.5 * learner.network.weight)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_names_place_and_cases(value):
+    with pytest.raises(DataError, match=r"epoch 3, step 2: dice .*cases of the batch: case_x, case_y"):
+        _learner().step(_batch(value), 0.01, 0, "epoch 3, step 2")
+
+
+def test_weights_that_are_no_numbers():
+    learner = _learner()
+    learner.check_finite()
+    with torch.no_grad():
+        learner.network.bias[0] = math.nan
+    with pytest.raises(DataError, match="bias is NaN or infinite"):
+        learner.check_finite()
+
+
+def _flow_learner(deep_supervision=False, **changes):
+    torch.manual_seed(0)
+    small = {
+        "channels": 6,
+        "depths": (1, 1),
+        "heads": (1, 2),
+        "cross_window": ((4, 4, 4), None),
+        "num_points": (1, 1),
+        "patch_embedding": (2, 2, 2),
+        "window": (4, 4, 4),
+        "stem_channels": (2,),
+    }
+    options = CrossModalNetParams(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
+    return Learner(
+        network, LossesParams(), TrainParams(), ALONE, lambda network: make_flow_objective(network, 0.5)
+    )
+
+
+def _flow_batch():
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 2, 16, 16, 16, generator=random)
+    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 16, 16, 16), generator=random))
+
+
+def test_the_flow_penalty_is_added_and_not_balanced():
+    learner = _flow_learner()
+    reference = copy.deepcopy(learner.network)
+    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    assert learner.names == ("dice", "ce", "cmif")
+    assert learner.weights[-1] == 0.5
+    assert sum(learner.weights[:-1]) == pytest.approx(1)
+    assert learner.balancer.state() == values[:2]
+    features = reference.train().features(_flow_batch().image)
+    assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+    assert values[2] > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"stem": "linear", "joins": "linear"}], ids=str)
+def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(options):
+    learner = _flow_learner(deep_supervision=True, **options)
+    reference = copy.deepcopy(learner.network).train()
+    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    batch = _flow_batch()
+    expected = evaluate_objectives(("dice", "ce"), reference(batch.image), batch.label)
+    assert values[:2] == pytest.approx(expected.tolist())
+    features = reference.features(batch.image)
+    assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+
+
+def test_the_flow_penalty_falls_when_it_is_minimised():
+    learner = _flow_learner()
+    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")[0][2] for _ in range(12)]
+    assert penalties[-1] < 0.8 * penalties[0]
+
+
+def test_networks_without_two_streams_learn_without_it():
+    assert _flow_learner(streams="ct").names == ("dice", "ce")
+    assert _flow_learner(cross=False).names == ("dice", "ce", "cmif")

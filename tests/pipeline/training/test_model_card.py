@@ -1,0 +1,109 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.config.network import CrossModalNetParams
+from pipeline.runtime.errors import DataError
+from pipeline.training.model_folder import load_model
+from pipeline.training.model_params import read_params
+
+
+@pytest.fixture
+def model(set_params, cohort, card):
+    """A model folder with random weights."""
+    from pipeline.training.model_folder import save_model
+
+    torch.manual_seed(0)
+    network = card.build()
+    save_model(cohort / "models/crossmodalnet/seed0", card, network.state_dict(), network.state_dict())
+    return cohort / "models/crossmodalnet/seed0"
+
+
+@pytest.fixture
+def card(set_params):
+    from pipeline.training.curves import EpochSums
+    from pipeline.training.train_model import make_card
+    from pipeline.training.training_cohort import read_cohort
+    from pipeline.training.training_state import TrainingState
+
+    params = read_params("crossmodalnet")
+    course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
+    return make_card(params, 0, read_cohort(params.intensity), course)
+
+
+def test_a_model_comes_back_from_its_folder(model, card):
+    loaded = load_model(model)
+    assert loaded.card == card
+    assert not loaded.network.training
+    torch.manual_seed(0)
+    for name, tensor in card.build().state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor)
+
+
+def test_what_the_card_says(card):
+    assert card.training_pairs == ("a", "b", "c")
+    assert card.validation_pairs == ("d",)
+    assert card.spacing_mm == (3.0, 3.0, 3.0)
+    assert card.size == card.patch_size == (16, 16, 16)
+    assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
+    assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
+    assert set(card.network) == {*CrossModalNetParams().options(), "deep_supervision"}
+    assert not {"devices", "num_threads", "checkpoint_every"} & set(card.train)
+
+
+def test_the_same_model_is_the_same_bytes(model, cohort, card):
+    from pipeline.training.model_folder import save_model
+
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    weights = load_file(model / "weights.safetensors")
+    save_model(model, card, dict(reversed(weights.items())), weights)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    assert set(before) == {"card.json", "last.safetensors", "weights.safetensors"}
+
+
+def _change_card(model, **changes):
+    card = json.loads((model / "card.json").read_text("utf-8"))
+    (model / "card.json").write_text(json.dumps({**card, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"builder": "unet"}, r"describes no network of this version.*'unet'"),
+        ({"labels": []}, "its classes differ"),
+        ({"colour": 1}, "is not a model card"),
+        ({"patch_size": [16, 16, 24]}, r"does not fit the network.* is \("),
+    ],
+)
+def test_cards_that_do_not_fit(model, changes, message):
+    _change_card(model, **changes)
+    with pytest.raises(DataError, match=message):
+        load_model(model)
+
+
+def test_a_card_that_leaves_an_option_to_its_default_is_refused(model):
+    network = json.loads((model / "card.json").read_text("utf-8"))["network"]
+    del network["values"]
+    _change_card(model, network=network)
+    with pytest.raises(
+        DataError, match=r"describes no network of this version: options of crossmodalnet: values m"
+    ):
+        load_model(model)
+
+
+def test_files_that_are_missing_or_damaged(model):
+    path = model / "weights.safetensors"
+    weights = load_file(path)
+    save_file({name: tensor for name, tensor in weights.items() if "head" not in name}, path)
+    with pytest.raises(DataError, match=r"head\S* is missing"):
+        load_model(model)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="is damaged"):
+        load_model(model)
+    path.unlink()
+    with pytest.raises(DataError, match=r"not found: run `dvc repro train@crossmodalnet-0`"):
+        load_model(model)
+    with pytest.raises(DataError, match=r"card\.json not found"):
+        load_model(model.parent / "other")
