@@ -18,7 +18,7 @@ import torch
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.adapt import AdaptParams
+from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.params import load_section
 from pipeline.training.adaptation_objective import AdaptationObjective
 from pipeline.training.distributed import Processes
@@ -30,7 +30,7 @@ ALONE = Processes(0, 1, 1, torch.device("cpu"))
 TURNS = 2  # of `adapt.every` steps, before those that are timed
 
 
-def make_learner(params: ModelParams, adapt: AdaptParams | None) -> Learner:
+def make_learner(params: ModelParams, adapt: AdaptationConfig | None) -> Learner:
     """Build the default network, to be trained with or without adaptation."""
     torch.manual_seed(0)
     network = build_network(
@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument("steps", type=int, nargs="?", default=12, help="timed steps, at least")
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    params, adapt = read_params("crossmodalnet"), load_section(AdaptParams, "adapt")
-    kinds: dict[str, AdaptParams | None] = {"without": None, "JADA": adapt}
+    params, adapt = read_params("crossmodalnet"), load_section(AdaptationConfig, "adapt")
+    kinds: dict[str, AdaptationConfig | None] = {"without": None, "JADA": adapt}
     for term in (name for name, strength in adapt.strengths().items() if strength):
         kinds[f"JADA without {term}"] = adapt.model_copy(update={term: 0.0})
     kinds["JADA in every step"] = adapt.model_copy(update={"every": 1})

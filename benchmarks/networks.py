@@ -11,11 +11,11 @@ import argparse
 from functools import partial
 
 from crossmodalnet.processes.alone import run_alone
-from pipeline.config.evaluate import EvaluateParams
-from pipeline.config.losses import LossesParams
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.losses import LossesConfig
 from pipeline.config.networks import NETWORKS
 from pipeline.config.params import load_section, validate
-from pipeline.config.train import TrainParams
+from pipeline.config.train import TrainConfig
 from pipeline.evaluation.profile import Profile
 from pipeline.evaluation.profile_network import profile_network
 from pipeline.evaluation.times import Rounds
@@ -76,10 +76,10 @@ def make_work(name: str, size: str, options: argparse.Namespace) -> Workload:
     return Workload(
         model=name,
         options=params.options | network.options(),
-        train=load_section(TrainParams, "train").model_copy(update=train),
-        losses=load_section(LossesParams, "losses"),
+        train=load_section(TrainConfig, "train").model_copy(update=train),
+        losses=load_section(LossesConfig, "losses"),
         case_size=tuple(options.case or options.patch),
-        overlap=load_section(EvaluateParams, "evaluate").overlap,
+        overlap=load_section(EvaluateConfig, "evaluate").overlap,
         device=find_device(options.device, "--device"),
         num_threads=options.threads,
         seed=0,

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from pipeline.cohort.endangered import path_problems
 from pipeline.cohort.guard import local_archive
 from pipeline.cohort.names import parse
 from pipeline.cohort.nnunet import is_nnunet
 from pipeline.cohort.places import existing_path
 from pipeline.cohort.table_file import read_table_file
 from pipeline.config.data import Archive
-from pipeline.config.endangered import path_problems
 from pipeline.config.schema import Params
 from pipeline.doctor_finding import DoctorFinding
 from pipeline.runtime.errors import DataError, UsageError

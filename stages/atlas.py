@@ -10,7 +10,7 @@ def main() -> None:
     import shutil
 
     from pipeline.cohort.split_file import read_notes, read_split
-    from pipeline.config.evaluate import EvaluateParams
+    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
     from pipeline.runtime.console import track
@@ -18,7 +18,7 @@ def main() -> None:
     from pipeline.runtime.outputs import whole_folder, write_json
     from pipeline.runtime.paths import EVALUATION, METRICS, REGISTERED, SPLIT
 
-    params = load_section(EvaluateParams, "evaluate")
+    params = load_section(EvaluateConfig, "evaluate")
     pairs, missing = read_split(SPLIT)["test"], read_notes(SPLIT).missing
     with whole_folder(EVALUATION / "atlas") as folder:
         cases = []

@@ -15,16 +15,16 @@ def main(
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-    from pipeline.config.audit import AuditParams
+    from pipeline.config.audit import AuditConfig
     from pipeline.config.params import load_section
-    from pipeline.config.runtime import RuntimeParams
     from pipeline.evaluation.run_audit import audit, write_audit
     from pipeline.runtime.console import track
     from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import AUDIT
 
-    params = load_section(AuditParams, "audit")
-    runtime = load_section(RuntimeParams, "runtime")
+    params = load_section(AuditConfig, "audit")
+    runtime = load_section(RuntimeConfig, "runtime")
     outcomes = {}
     with whole_folder(AUDIT / model) as folder:
         for task, outcome in track(audit(model, seed, params, runtime), "audit", len(GROUPS)):

@@ -16,14 +16,14 @@ def main() -> None:
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.domains import read_domain_scores
     from pipeline.comparison.methods import read_methods, runs_of
-    from pipeline.config.adapt import AdaptParams
-    from pipeline.config.compare import CompareParams
+    from pipeline.config.adapt import AdaptationConfig
+    from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw
     from pipeline.runtime.outputs import whole_folder
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()
-    params, adapt = load_section(CompareParams, "compare"), load_section(AdaptParams, "adapt")
+    params, adapt = load_section(CompareConfig, "compare"), load_section(AdaptationConfig, "adapt")
     models, ablations, seeds = raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0]
     pairs = not (adapt.enabled and adapt.scenario != "cohort")
     runs = runs_of(EVALUATION, models, ablations if pairs else [], seeds, atlas=pairs)

@@ -7,16 +7,16 @@ def main() -> None:
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
     from pipeline.cohort.pairs import make_pairs, read_manifest
-    from pipeline.config.crop import CropParams
+    from pipeline.config.crop import CropConfig
     from pipeline.config.params import load_section
-    from pipeline.config.runtime import RuntimeParams
-    from pipeline.config.split import SplitParams
+    from pipeline.config.split import SplitConfig
     from pipeline.preparation.crop_pairs import crop_pairs
     from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
 
-    params = load_section(CropParams, "crop")
-    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
+    params = load_section(CropConfig, "crop")
+    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))
     with whole_folder(CROPPED) as new:
-        table = crop_pairs(pairs, params, REGISTERED, new, load_section(RuntimeParams, "runtime"))
+        table = crop_pairs(pairs, params, REGISTERED, new, load_section(RuntimeConfig, "runtime"))
     table.to_csv(CROP_QC, index=False)

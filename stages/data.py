@@ -35,11 +35,11 @@ def check(
     from pipeline.cohort.findings import require_sound
     from pipeline.cohort.preview import params_for, preview
     from pipeline.config.params import load_section, read_raw
-    from pipeline.config.runtime import RuntimeParams
-    from pipeline.config.split import SplitParams
+    from pipeline.config.split import SplitConfig
+    from pipeline.runtime.params import RuntimeConfig
 
     params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
-    found = preview(params, load_section(SplitParams, "split"), load_section(RuntimeParams, "runtime"))
+    found = preview(params, load_section(SplitConfig, "split"), load_section(RuntimeConfig, "runtime"))
     for line in found.lines():
         typer.echo(line)
     require_sound(found.findings)

@@ -15,15 +15,15 @@ def main() -> None:
     from pipeline.cohort.cohort import gather_cohort
     from pipeline.cohort.guard import note_written, refuse_foreign
     from pipeline.cohort.pairs import write_manifest
-    from pipeline.config.data import DataParams
+    from pipeline.config.data import DataConfig
     from pipeline.config.params import load_section
-    from pipeline.config.runtime import RuntimeParams
     from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import MANIFEST, RAW
 
-    params = load_section(DataParams, "data")
+    params = load_section(DataConfig, "data")
     with whole_folder(RAW) as folder:
-        cohort = gather_cohort(folder, params, load_section(RuntimeParams, "runtime"))
+        cohort = gather_cohort(folder, params, load_section(RuntimeConfig, "runtime"))
         write_manifest(folder / MANIFEST.name, cohort)
         refuse_foreign(Path.cwd())
         note_written(folder)

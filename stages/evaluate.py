@@ -20,9 +20,8 @@ def main(
     import shutil
 
     from pipeline.cohort.split_file import read_notes
-    from pipeline.config.evaluate import EvaluateParams
+    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
-    from pipeline.config.runtime import RuntimeParams
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices
@@ -31,17 +30,18 @@ def main(
     from pipeline.preparation.domain import read_domain
     from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
     from pipeline.runtime.outputs import whole_folder, write_json
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
     from pipeline.training.devices import find_device
     from pipeline.training.model_folder import load_model
 
-    params = load_section(EvaluateParams, "evaluate")
+    params = load_section(EvaluateConfig, "evaluate")
     trained = of_run(MODELS, model, seed)
     loaded = load_model(trained)
     device = find_device(params.device, "evaluate.device")
     loaded.network.to(device)
     # A GPU has one memory for all.
-    workers = ModelWorkers(trained, load_section(RuntimeParams, "runtime")) if device.type == "cpu" else None
+    workers = ModelWorkers(trained, load_section(RuntimeConfig, "runtime")) if device.type == "cpu" else None
     kept = KeptCases(trained, device, loaded.card.builder)
     domain = read_domain() if loaded.card.adaptation else None
     source, names = source_of(domain)

@@ -13,19 +13,19 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Gather weights, card, recipe and atlases of a model: all that `crossmodalnet predict` needs."""
-    from pipeline.config.crop import CropParams
-    from pipeline.config.evaluate import EvaluateParams
-    from pipeline.config.export import ExportParams
+    from pipeline.config.crop import CropConfig
+    from pipeline.config.evaluate import EvaluateConfig
+    from pipeline.config.export import ExportConfig
     from pipeline.config.params import load_section
-    from pipeline.config.register import RegisterParams
+    from pipeline.config.register import RegistrationConfig
     from pipeline.prediction.export_model import Preparation, export_model
     from pipeline.runtime.paths import EXPORT, MODELS, of_run
 
     params = Preparation(
-        load_section(RegisterParams, "register"),
-        load_section(CropParams, "crop"),
-        load_section(EvaluateParams, "evaluate"),
+        load_section(RegistrationConfig, "register"),
+        load_section(CropConfig, "crop"),
+        load_section(EvaluateConfig, "evaluate"),
     )
     target = of_run(EXPORT, model, seed)
-    export_model(of_run(MODELS, model, seed), target, params, load_section(ExportParams, "export"))
+    export_model(of_run(MODELS, model, seed), target, params, load_section(ExportConfig, "export"))
     logger.info("%s: crossmodalnet predict --model %s --ct CT --mr MR --out DIR", target, target)

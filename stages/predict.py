@@ -66,7 +66,6 @@ def main(
     import json as encoder
 
     from crossmodalnet.imaging.codes import CODE_SETS
-    from pipeline.config.runtime import RuntimeParams
     from pipeline.prediction.many_patients import predict_cohort, read_cohort_table
     from pipeline.prediction.options import read_box
     from pipeline.prediction.origin import PatientScans, digest_models, origin_of
@@ -74,6 +73,7 @@ def main(
     from pipeline.prediction.side_by_side import PatientWorkers
     from pipeline.prediction.write import NOTE
     from pipeline.runtime.errors import ResourceError, UsageError
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.training.devices import find_device
 
     if labels not in CODE_SETS:
@@ -93,7 +93,7 @@ def main(
     models = model or [Path(MODEL)]
     predictor = load_predictor(models, device, mirror)
     if cohort is not None:
-        runtime = RuntimeParams(workers=workers, scheduler=scheduler)
+        runtime = RuntimeConfig(workers=workers, scheduler=scheduler)
         on_cpu = find_device(device, "--device").type == "cpu"
         several = PatientWorkers(tuple(models), runtime, mirror) if on_cpu else None
         predict_cohort(

@@ -14,13 +14,13 @@ def main(
 ) -> None:
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
-    from pipeline.config.profile import ProfileParams
+    from pipeline.config.profile import ProfileConfig
     from pipeline.evaluation.profile import write_profile
     from pipeline.evaluation.profile_network import profile_network, read_workload
     from pipeline.evaluation.times import Rounds
     from pipeline.runtime.paths import PROFILE
 
-    params = load_section(ProfileParams, "profile")
+    params = load_section(ProfileConfig, "profile")
     name, work = read_workload(model, ablation, params)
     profile = profile_network(work, Rounds(params.repetitions, params.warmup, params.max_seconds))
     write_profile(PROFILE / f"{name}.json", profile)

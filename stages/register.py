@@ -9,14 +9,14 @@ def main() -> None:
     """
     from pipeline.cohort.pairs import make_pairs, read_manifest
     from pipeline.config.params import load_section
-    from pipeline.config.register import RegisterParams
-    from pipeline.config.runtime import RuntimeParams
-    from pipeline.config.split import SplitParams
+    from pipeline.config.register import RegistrationConfig
+    from pipeline.config.split import SplitConfig
     from pipeline.preparation.register_pairs import register_pairs, write_quality, write_registered
+    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import MANIFEST, REGISTERED, REGISTRATION_QC
 
-    params = load_section(RegisterParams, "register")
-    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitParams, "split"))
-    folders = register_pairs(pairs, params, load_section(RuntimeParams, "runtime"))
+    params = load_section(RegistrationConfig, "register")
+    pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))
+    folders = register_pairs(pairs, params, load_section(RuntimeConfig, "runtime"))
     write_registered(pairs, folders, REGISTERED)
     write_quality(pairs, folders, params, REGISTRATION_QC)

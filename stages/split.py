@@ -10,10 +10,10 @@ def main() -> None:
     from pipeline.cohort.pairs import make_pairs, one_per_ct, read_manifest, select, unpaired
     from pipeline.cohort.split_file import ROLES, write_split
     from pipeline.config.params import load_section
-    from pipeline.config.split import SplitParams
+    from pipeline.config.split import SplitConfig
     from pipeline.runtime.paths import MANIFEST, SPLIT
 
-    params = load_section(SplitParams, "split")
+    params = load_section(SplitConfig, "split")
     subjects = read_manifest(MANIFEST)
     pairs = make_pairs(subjects, params)
     write_split(SPLIT, pairs, params)

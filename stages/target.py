@@ -24,21 +24,21 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.config.crop import CropParams
-        from pipeline.config.register import RegisterParams
-        from pipeline.config.runtime import RuntimeParams
-        from pipeline.config.split import SplitParams
+        from pipeline.config.crop import CropConfig
+        from pipeline.config.register import RegistrationConfig
+        from pipeline.config.split import SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
         from pipeline.preparation.target_cohort import prepare_cohort
         from pipeline.preparation.target_labels import write_target_labels
         from pipeline.preparation.target_modality import prepare_modality
         from pipeline.preparation.target_prepared import Sections
+        from pipeline.runtime.params import RuntimeConfig
 
         sections = Sections(
-            load_section(RegisterParams, "register"),
-            load_section(SplitParams, "split"),
-            load_section(CropParams, "crop"),
-            load_section(RuntimeParams, "runtime"),
+            load_section(RegistrationConfig, "register"),
+            load_section(SplitConfig, "split"),
+            load_section(CropConfig, "crop"),
+            load_section(RuntimeConfig, "runtime"),
         )
         if params.scenario == "cohort":
             # Beside the output: gone with it, whatever happens.

@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.artefacts.gather import gather_run
 from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
 from pipeline.runtime.paths import TOP
@@ -18,7 +18,7 @@ def main() -> None:
     """Put the panels of the best test case side by side, one plane a row, their titles above."""
     artefacts = gather_run()
     pair, rank = next(iter(rank_cases(artefacts.results[0]).items()))
-    overlay = case_overlay(artefacts, pair, rank, ReportParams())
+    overlay = case_overlay(artefacts, pair, rank, ReportConfig())
     rows = [overlay.planes[plane] for plane in PLANES]
     width = sum(panel.width + GAP for panel in rows[0]) - GAP
     sheet = Image.new("RGB", (width, TITLE + sum(row[0].height + GAP for row in rows)), "white")

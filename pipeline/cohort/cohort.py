@@ -10,15 +10,15 @@ from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.phantom import make_phantom_cohort
 from pipeline.cohort.settling import settle_cases
-from pipeline.config.data import DataParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.data import DataConfig
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES
 
 
 def gather_cohort(
     folder: Path,
-    params: DataParams,
-    runtime: RuntimeParams = ALL_CORES,
+    params: DataConfig,
+    runtime: RuntimeConfig = ALL_CORES,
     *,
     needs_labels: bool = True,
     section: str = "data",

@@ -16,9 +16,9 @@ from crossmodalnet.imaging.volume import Grid
 from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.names import Part, parse
 from pipeline.cohort.pairs import Subject
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 # Less than this is read faster than worker processes start.
@@ -130,7 +130,7 @@ def subjects(folder: Path) -> list[Subject]:
 def check_cohort(
     folder: Path,
     origins: Mapping[str, str] | None = None,
-    runtime: RuntimeParams = ALL_CORES,
+    runtime: RuntimeConfig = ALL_CORES,
     *,
     needs_labels: bool = True,
 ) -> list[CohortFinding]:
@@ -148,7 +148,7 @@ def check_cohort(
 def check_folder(
     folder: Path,
     origins: Mapping[str, str] | None = None,
-    runtime: RuntimeParams = ALL_CORES,
+    runtime: RuntimeConfig = ALL_CORES,
     *,
     needs_labels: bool = True,
 ) -> CohortCheck:
@@ -166,7 +166,7 @@ def check_cases(
     cases: list[CaseFiles],
     known_as: Callable[[Path], str],
     reading: Reading = PUBLISHED,
-    runtime: RuntimeParams = ALL_CORES,
+    runtime: RuntimeConfig = ALL_CORES,
     *,
     needs_labels: bool = True,
 ) -> CohortCheck:
@@ -234,7 +234,7 @@ def _size(file: Path) -> int:
 
 
 def _reports(
-    cases: list[CaseFiles], reading: Reading, runtime: RuntimeParams
+    cases: list[CaseFiles], reading: Reading, runtime: RuntimeConfig
 ) -> Iterator[tuple[CaseFiles, CaseReport]]:
     inspect = partial(inspect_case, reading=reading)
     files = [path for case in cases for path in (case.image, case.label) if path]

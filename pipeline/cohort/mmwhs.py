@@ -18,7 +18,7 @@ from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.names import CaseFile, is_hidden, is_near_miss, normal_name, parse
 from pipeline.cohort.packing import place_packed
 from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
 
@@ -67,7 +67,7 @@ class LayoutOutcome:
     findings: list[CohortFinding] = field(default_factory=list)
 
 
-def lay_out_mmwhs(folder: Path, params: DataParams, section: str = "data") -> LayoutOutcome:
+def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> LayoutOutcome:
     """Fill an empty folder with the cohort that the parameters name, `ct_train_1001_image.nii.gz` and so on.
 
     Files of the user are copied, never linked: what happens to the originals afterwards does not reach the
@@ -134,7 +134,7 @@ def _unreadable(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
 
 
-def _sources(params: DataParams, section: str) -> list[Path]:
+def _sources(params: DataConfig, section: str) -> list[Path]:
     paths = [params.path] if isinstance(params.path, str) else params.path or []
     if not paths and not params.urls:
         raise DataError(

@@ -33,10 +33,10 @@ from pipeline.cohort.places import existing_path
 from pipeline.cohort.scan_table import ScanRow, ScanTable, consistency_findings
 from pipeline.cohort.settling import grid_of, volume_of
 from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import DataParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.data import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class OwnCohort:
 
 
 def check_own(
-    params: DataParams, runtime: RuntimeParams = ALL_CORES, *, needs_labels: bool = True
+    params: DataConfig, runtime: RuntimeConfig = ALL_CORES, *, needs_labels: bool = True
 ) -> OwnCohort:
     """Read a table or an nnU-Net folder and all of its files to their ends; nothing is written.
 
@@ -114,7 +114,7 @@ def check_own(
     return OwnCohort(table, codes, findings, checked.reports)
 
 
-def lay_out_own(cohort: OwnCohort, folder: Path, runtime: RuntimeParams = ALL_CORES) -> list[Subject]:
+def lay_out_own(cohort: OwnCohort, folder: Path, runtime: RuntimeConfig = ALL_CORES) -> list[Subject]:
     """Write a sound cohort into a folder: images as they are or as NIfTI, label maps with the codes of MM-WHS.
 
     Raises:
@@ -146,7 +146,7 @@ def is_own(path: Path) -> bool:
     return is_nnunet(path) if path.is_dir() else path.suffix.lower() != ".zip"
 
 
-def _read(params: DataParams) -> ScanTable:
+def _read(params: DataConfig) -> ScanTable:
     if not isinstance(params.path, str):
         given = "none" if params.path is None else f"{len(params.path)}"
         raise DataError(
@@ -164,7 +164,7 @@ def _read(params: DataParams) -> ScanTable:
     return read_table_file(path)
 
 
-def _codes(params: DataParams, table: ScanTable) -> LabelCodes:
+def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
     """Find the meaning of label values: what the user says, then what the data set says, then MM-WHS."""
     if isinstance(params.labels, dict):
         codes = own_codes(params.labels)

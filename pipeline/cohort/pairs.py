@@ -10,7 +10,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.partners import circles_of, connected, swap_partners, with_more_mrs
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def read_manifest(path: Path) -> list[Subject]:
     return [_subject(path.parent, {str(key): str(value) for key, value in row.items()}) for row in rows]
 
 
-def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
+def make_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair labelled CT with labelled MR subjects, split by patient.
 
     Where patients have both, these are paired with each other, and they alone test; who has one modality is paired
@@ -133,7 +133,7 @@ def make_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
     return sorted(_with_more_mrs(pairs, params), key=lambda pair: pair.name)
 
 
-def make_unlabelled_pairs(subjects: list[Subject], params: SplitParams) -> list[Pair]:
+def make_unlabelled_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair CT with MR subjects for training without labels; whether they have any is not looked at.
 
     A patient's own CT and MR are paired. The other subjects of each modality are shuffled by `params.seed` and paired
@@ -213,7 +213,7 @@ def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Su
     return [ordered[i] for i in order]
 
 
-def _pair_strangers(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+def _pair_strangers(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair people of whom nobody was scanned twice."""
     ct, mr = (_shuffled([s for s in labelled if s.modality is m], m, params.seed) for m in Modality)
     ct_groups, mr_groups = (_groups(group, params) for group in (ct, mr))
@@ -224,7 +224,7 @@ def _pair_strangers(labelled: list[Subject], params: SplitParams) -> list[Pair]:
     return pairs
 
 
-def _pair_patients(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+def _pair_patients(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair patients with themselves, and to train the others among each other.
 
     The others come first, so that validation pairs, the last to train, are of one patient where that is possible.
@@ -247,24 +247,24 @@ def _pair_patients(labelled: list[Subject], params: SplitParams) -> list[Pair]:
     return [*strangers, *tested]
 
 
-def _circles(own: list[Pair], params: SplitParams) -> list[list[Pair]]:
+def _circles(own: list[Pair], params: SplitConfig) -> list[list[Pair]]:
     """Cut patients with both modalities into those who exchange their MRs: nobody but for `cross_patient`."""
     if params.pairing != "cross_patient":
         return [[pair] for pair in own]
     return [circle for circle in circles_of(own) if len(circle) > 1]
 
 
-def _partnered(own: list[Pair], params: SplitParams) -> list[Pair]:
+def _partnered(own: list[Pair], params: SplitConfig) -> list[Pair]:
     """Pair patients with both modalities with themselves or, for `cross_patient`, with each other."""
     return [pair for circle in _circles(own, params) for pair in swap_partners(circle)]
 
 
-def _strangers(others: list[Subject], role: Role, params: SplitParams) -> list[Pair]:
+def _strangers(others: list[Subject], role: Role, params: SplitConfig) -> list[Pair]:
     """Pair people of one modality each; none for `same_patient`."""
     return [] if params.pairing == "same_patient" else _in_turn(others, role, params.seed)
 
 
-def _pair_by_role(labelled: list[Subject], params: SplitParams) -> list[Pair]:
+def _pair_by_role(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair within the roles that the cohort gives."""
     if params.folds > 1:
         raise DataError(
@@ -314,7 +314,7 @@ def _in_turn(subjects: list[Subject], role: Role, seed: int) -> list[Pair]:
     return [Pair(subject, mr[i % len(mr)], role) for i, subject in enumerate(ct)] if mr else []
 
 
-def _groups(items: list[T], params: SplitParams, num_others: int = 0) -> list[list[T]]:
+def _groups(items: list[T], params: SplitConfig, num_others: int = 0) -> list[list[T]]:
     """Divide into the group that tests and the one that does not, or into folds.
 
     Args:
@@ -346,7 +346,7 @@ def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
     return [replace(p, role="validation") if p.name in held else p for p in pairs]
 
 
-def _with_more_mrs(pairs: list[Pair], params: SplitParams) -> list[Pair]:
+def _with_more_mrs(pairs: list[Pair], params: SplitConfig) -> list[Pair]:
     if params.mrs_per_ct == 1:
         return pairs
     others = [pair for pair in pairs if pair.role != "train"]

@@ -10,9 +10,9 @@ from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import Scanner
-from pipeline.config.data import PhantomParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.data import PhantomConfig
 from pipeline.runtime.cost import CaseCost
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class _Task:
         return self.number < FIRST_UNLABELLED
 
 
-def make_phantom_cohort(folder: Path, params: PhantomParams, runtime: RuntimeParams = ALL_CORES) -> None:
+def make_phantom_cohort(folder: Path, params: PhantomConfig, runtime: RuntimeConfig = ALL_CORES) -> None:
     """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
 
     Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels

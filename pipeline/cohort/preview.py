@@ -13,12 +13,12 @@ from pipeline.cohort.mmwhs import lay_out_mmwhs
 from pipeline.cohort.own_data import check_own, is_own
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.config.params import read_value, validate
-from pipeline.config.runtime import RuntimeParams
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.console import plain_table
 from pipeline.runtime.errors import DataError, UsageError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES
 from pipeline.runtime.work import work_folder
 
@@ -64,7 +64,7 @@ class Preview:
         return text
 
 
-def preview(params: DataParams, split: SplitParams, runtime: RuntimeParams = ALL_CORES) -> Preview:
+def preview(params: DataConfig, split: SplitConfig, runtime: RuntimeConfig = ALL_CORES) -> Preview:
     """Read all files of a cohort to their ends and say what would become of them.
 
     A table and an nnU-Net folder are looked at where they lie. What is laid out as MM-WHS is collected into the work
@@ -94,7 +94,7 @@ def preview(params: DataParams, split: SplitParams, runtime: RuntimeParams = ALL
 
 def params_for(
     path: str | None, labels: str | None, missing: list[str], *, read: dict[str, Any]
-) -> DataParams:
+) -> DataConfig:
     """Make the section `data` of a look at a path.
 
     Args:
@@ -115,7 +115,7 @@ def params_for(
         # What params.yaml says of a table is of no meaning for files that are called as in MM-WHS.
         values = {key: value for key, value in values.items() if own or key not in given}
     values |= {key: value for key, value in given.items() if value}
-    params = validate(DataParams, values, "data")
+    params = validate(DataConfig, values, "data")
     if params.source == "phantom":
         raise UsageError(
             "data.source is phantom, which is made and not found: give a path, `crossmodalnet data check PATH`"
@@ -124,7 +124,7 @@ def params_for(
 
 
 def _pairs(
-    people: list[Subject], findings: list[CohortFinding], split: SplitParams
+    people: list[Subject], findings: list[CohortFinding], split: SplitConfig
 ) -> tuple[list[Pair], list[CohortFinding]]:
     """Pair a sound cohort; what stands against it is a finding too."""
     if any(finding.severity == "error" for finding in findings):

@@ -7,7 +7,7 @@ from typing import get_args
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.pairs import Pair, Role, select
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.outputs import write_json
 
@@ -28,7 +28,7 @@ class SplitNotes:
     num_one_patient: int = 0
 
 
-def write_split(path: Path, pairs: list[Pair], params: SplitParams) -> None:
+def write_split(path: Path, pairs: list[Pair], params: SplitConfig) -> None:
     """Write the pairs of each role with their subjects, and the fold, as JSON.
 
     A pair of one patient has his or her name too; structures that no label map delineates are listed if there are any.

@@ -14,7 +14,7 @@ from pipeline.comparison.resampling import interval, paired_values, resampled_me
 from pipeline.comparison.scores import MEANS, score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.config.names import OURS
 
 DOMAINS = ("source", "target")
@@ -49,7 +49,7 @@ class AdaptationComparison:
     statements: list[Statement]
 
 
-def compare_adaptation(scores: DomainScores, params: CompareParams) -> AdaptationComparison:
+def compare_adaptation(scores: DomainScores, params: CompareConfig) -> AdaptationComparison:
     """Compare an adapted network with its bounds and parts, on the target and on the source."""
     table, gap, seeds = adaptation_table(scores, params), gap_table(scores, params), gap_by_seed(scores)
     structures = structure_table(scores, params)
@@ -57,7 +57,7 @@ def compare_adaptation(scores: DomainScores, params: CompareParams) -> Adaptatio
     return AdaptationComparison(table, gap, seeds, structures, said)
 
 
-def adaptation_table(scores: DomainScores, params: CompareParams) -> pd.DataFrame:
+def adaptation_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
     """Average the metrics of every method over subjects and seeds, in both domains.
 
     Returns:
@@ -73,7 +73,7 @@ def adaptation_table(scores: DomainScores, params: CompareParams) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def structure_table(scores: DomainScores, params: CompareParams) -> pd.DataFrame:
+def structure_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
     """Compare the adapted network with source-only training on the target, in Dice, structure by structure.
 
     Returns:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
 from pipeline.comparison.resampling import TAIL, interval, paired_values, resampled_means
 from pipeline.comparison.scores import MEANS
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
 GAP_COLUMNS = (
     "method", "structure", "source_only", "dice", "supervised", "share", "low", "high", "num_samples",
@@ -36,7 +36,7 @@ class GapShare:
     num_without_gap: int
 
 
-def share_of_gap(values: NDArray[np.float64], params: CompareParams) -> GapShare:
+def share_of_gap(values: NDArray[np.float64], params: CompareConfig) -> GapShare:
     """Give the share of the gap between two bounds that a method closes, with its interval.
 
     Lower bound, method and upper bound are resampled together, so that the interval is that of a paired share.
@@ -64,7 +64,7 @@ def share_of_gap(values: NDArray[np.float64], params: CompareParams) -> GapShare
     return GapShare(share, *ends, missing)
 
 
-def gap_table(scores: DomainScores, params: CompareParams) -> pd.DataFrame:
+def gap_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
     """Give each method its share of the gap on the target, in Dice, and what it loses on the source.
 
     Returns:

@@ -14,7 +14,7 @@ from pipeline.comparison.pairwise import COLUMNS as TEST_COLUMNS
 from pipeline.comparison.pairwise import families_of, paired_tests
 from pipeline.comparison.resampling import interval, resampled_means
 from pipeline.comparison.statements import Statement
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
 COLUMNS = (
     "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",
@@ -44,7 +44,7 @@ class Misregistration:
 
 
 def compare_misregistration(
-    cases: pd.DataFrame, reference: str, params: CompareParams, folds: int = 1
+    cases: pd.DataFrame, reference: str, params: CompareConfig, folds: int = 1
 ) -> Misregistration:
     """Compare methods that were displaced by the same amounts on the same pairs.
 
@@ -64,7 +64,7 @@ def compare_misregistration(
     return Misregistration(misregistration_table(methods, params), losses, tests, said)
 
 
-def misregistration_table(methods: Mapping[str, pd.DataFrame], params: CompareParams) -> pd.DataFrame:
+def misregistration_table(methods: Mapping[str, pd.DataFrame], params: CompareConfig) -> pd.DataFrame:
     """Average Dice at every shift over subjects and seeds, and what is lost against 0 mm.
 
     Args:
@@ -127,7 +127,7 @@ def write_misregistration(folder: Path, found: Misregistration) -> None:
     )
 
 
-def _loss_table(losses: Mapping[str, pd.DataFrame], params: CompareParams) -> pd.DataFrame:
+def _loss_table(losses: Mapping[str, pd.DataFrame], params: CompareConfig) -> pd.DataFrame:
     rows = []
     for method, table in losses.items():
         values: NDArray[np.float64] = table.dropna().to_numpy(np.float64)[None]
@@ -139,7 +139,7 @@ def _loss_table(losses: Mapping[str, pd.DataFrame], params: CompareParams) -> pd
     )
 
 
-def _tests(losses: Mapping[str, pd.DataFrame], reference: str, params: CompareParams) -> pd.DataFrame:
+def _tests(losses: Mapping[str, pd.DataFrame], reference: str, params: CompareConfig) -> pd.DataFrame:
     rows = []
     for family, contrasts in families_of(losses, reference).items():
         known = [contrast for contrast in contrasts if set(contrast) <= set(losses)]

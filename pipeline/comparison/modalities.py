@@ -14,7 +14,7 @@ from pipeline.comparison.scores import score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.tables import MEAN
 from pipeline.evaluation.views import ALONE, VIEW_TITLES, View
 
@@ -40,7 +40,7 @@ class Modalities:
     statements: list[Statement]
 
 
-def compare_modalities(methods: Methods, alone: pd.DataFrame, params: CompareParams) -> Modalities:
+def compare_modalities(methods: Methods, alone: pd.DataFrame, params: CompareConfig) -> Modalities:
     """Compare what each method makes of the pair and of either modality alone.
 
     Args:
@@ -54,7 +54,7 @@ def compare_modalities(methods: Methods, alone: pd.DataFrame, params: ComparePar
     return Modalities(table, said)
 
 
-def modality_table(methods: Methods, alone: pd.DataFrame, params: CompareParams) -> pd.DataFrame:
+def modality_table(methods: Methods, alone: pd.DataFrame, params: CompareConfig) -> pd.DataFrame:
     """Average every metric over structures, subjects and seeds, for each view of a method that has more than one.
 
     Returns:
@@ -88,7 +88,7 @@ def write_modalities(folder: Path, found: Modalities) -> None:
 
 
 def _difference(
-    pair: pd.DataFrame, view: pd.DataFrame, metric: str, params: CompareParams
+    pair: pd.DataFrame, view: pd.DataFrame, metric: str, params: CompareConfig
 ) -> tuple[float | None, float | None, float | None]:
     values = paired_values([pair, view], MEAN, metric)
     if not values.size:

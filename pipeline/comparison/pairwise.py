@@ -12,7 +12,7 @@ from crossmodalnet.metrics.significance import PairedComparison, Verdict, compar
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.scores import by_subject, subject_means
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.config.names import OURS
 
 COLUMNS = (
@@ -23,7 +23,7 @@ RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first", "num_s
 Contrast = tuple[str, str]
 
 
-def pairwise_table(methods: Methods, reference: str, params: CompareParams) -> pd.DataFrame:
+def pairwise_table(methods: Methods, reference: str, params: CompareConfig) -> pd.DataFrame:
     """Test the reference against every other model and the atlas, and the ablated network against its ablations.
 
     These are two families per metric; Holm's correction is within a family and a metric. Tested are the means over
@@ -52,7 +52,7 @@ def families_of(methods: Iterable[str], reference: str) -> dict[str, list[Contra
     }
 
 
-def all_pairs_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
+def all_pairs_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
     """Test every model and the atlas against every other one by Dice; all of these tests are one family.
 
     Returns:
@@ -63,7 +63,7 @@ def all_pairs_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def rank_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
+def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
     """Rank models and the atlas by the mean over subjects, with intervals of the ranks; ablations are left out.
 
     Returns:
@@ -96,7 +96,7 @@ def paired_tests(
     metric: str,
     contrasts: Sequence[Contrast],
     values: Mapping[str, pd.DataFrame],
-    params: CompareParams,
+    params: CompareConfig,
 ) -> list[tuple[object, ...]]:
     """Test contrasts with Wilcoxon's test over pairs, corrected by Holm as one family.
 
@@ -130,7 +130,7 @@ def paired_tests(
 
 
 def _family(
-    family: str, metric: Metric, contrasts: Sequence[Contrast], methods: Methods, params: CompareParams
+    family: str, metric: Metric, contrasts: Sequence[Contrast], methods: Methods, params: CompareConfig
 ) -> list[tuple[object, ...]]:
     names = {name for contrast in contrasts for name in contrast}
     values = {name: by_subject(methods[name], metric.key) for name in names}

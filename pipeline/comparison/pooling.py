@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
 from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.config.params import read_raw, validate
 from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import COMPARISON, PARAMS
@@ -81,7 +81,7 @@ def pool(folds: Sequence[Fold]) -> Comparison:
         logger.warning("%s %s of %d not among the revisions", FOLD, ", ".join(map(str, missing)), num_folds)
     cases = pd.concat([fold.cases for fold in folds], ignore_index=True)
     methods = {str(name): table.drop(columns="method") for name, table in cases.groupby("method", sort=False)}
-    settings = validate(CompareParams, first.params.get("compare") or {}, "compare")
+    settings = validate(CompareConfig, first.params.get("compare") or {}, "compare")
     conditions = Conditions(
         _pooled([fold.conditions.misregistration for fold in folds], "misregistration"),
         _pooled([fold.conditions.modalities for fold in folds], "single modalities"),

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.scores import by_subject
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
 TAIL = 0.025
 
@@ -29,7 +29,7 @@ def paired_values(
     return values[:, np.isfinite(values).all(axis=(0, 2))]
 
 
-def resampled_means(values: NDArray[np.float64], params: CompareParams) -> NDArray[np.float64]:
+def resampled_means(values: NDArray[np.float64], params: CompareConfig) -> NDArray[np.float64]:
     """Draw subjects and, apart from them, seeds with replacement (pigeonhole bootstrap, Owen 2007), all methods alike.
 
     The draws are those of `crossmodalnet.metrics.paired.bootstrap_interval_seeds`.

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.tables import MEAN
 
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")
@@ -44,7 +44,7 @@ def subject_means(cases: pd.DataFrame, metric: str) -> "pd.Series[float]":
     return by_subject(cases, metric).mean(axis=1)
 
 
-def score_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
+def score_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
     """Average every metric over subjects and seeds, per structure and for the mean of structures.
 
     Returns:
@@ -60,7 +60,7 @@ def score_table(methods: Methods, params: CompareParams) -> pd.DataFrame:
 
 
 def score(
-    cases: pd.DataFrame, structure: str, metric: Metric, params: CompareParams
+    cases: pd.DataFrame, structure: str, metric: Metric, params: CompareConfig
 ) -> tuple[float, float, float, int, int] | None:
     """Average one metric of one method over subjects and seeds.
 

@@ -21,7 +21,7 @@ class _OfTerm:
 Strength = Annotated[float, Field(ge=0), _OfTerm()]
 
 
-class AdaptParams(Config):
+class AdaptationConfig(Config):
     """Section `adapt`, as trainings read it: they have the target's images before them, wherever these come from."""
 
     enabled: bool = Field(
@@ -109,4 +109,4 @@ class AdaptParams(Config):
 
 
 # Names of the terms, without the library's code of them: what only names terms depends on no network.
-TERMS = tuple(name for name, field in AdaptParams.model_fields.items() if _OfTerm() in field.metadata)
+TERMS = tuple(name for name, field in AdaptationConfig.model_fields.items() if _OfTerm() in field.metadata)

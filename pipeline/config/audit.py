@@ -9,7 +9,7 @@ from crossmodalnet.theory.settings import AuditSettings
 from pipeline.config.params import option
 
 
-class AuditParams(Config):
+class AuditConfig(Config):
     """Section `audit`."""
 
     seed: int = option(AuditSettings, "seed")

@@ -9,7 +9,7 @@ from pipeline.config.params import option, settings_from
 # The library's options come through its front door, as those of the networks do (`pipeline/config/network.py`).
 
 
-class AugmentParams(Config):
+class AugmentConfig(Config):
     """Section `augment`."""
 
     enabled: bool = Field(True, description="switch of the augmentation; false: samples are left as they are")
@@ -33,7 +33,7 @@ class AugmentParams(Config):
     displacement_degrees: float = option(AugmentationSettings, "displacement_degrees")
 
     @model_validator(mode="after")
-    def _keeps_the_rules(self) -> "AugmentParams":
+    def _keeps_the_rules(self) -> "AugmentConfig":
         self.settings()
         return self
 

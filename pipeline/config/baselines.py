@@ -9,13 +9,13 @@ from pipeline.config.network import NetworkSection
 CHECKPOINTING = "activations are computed anew in the backward pass: less memory, slower"
 
 
-class PlainNetworkParams(NetworkSection):
+class PlainNetworkConfig(NetworkSection):
     """Section of a network that has no options of its own."""
 
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class VTUNetParams(NetworkSection):
+class VTUNetConfig(NetworkSection):
     """Section `network.vtunet`."""
 
     size: Literal["small", "c48", "c72", "c96"] = Field(
@@ -26,7 +26,7 @@ class VTUNetParams(NetworkSection):
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class SwinUnetParams(NetworkSection):
+class SwinUnetConfig(NetworkSection):
     """Section `network.swin_unet`."""
 
     size: Literal["small", "published"] = Field(
@@ -36,7 +36,7 @@ class SwinUnetParams(NetworkSection):
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class SwinUNETRParams(NetworkSection):
+class SwinUNETRConfig(NetworkSection):
     """Section `network.swin_unetr`."""
 
     size: Literal["small", "f24", "f48"] = Field(
@@ -46,7 +46,7 @@ class SwinUNETRParams(NetworkSection):
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class NNFormerParams(NetworkSection):
+class NNFormerConfig(NetworkSection):
     """Section `network.nnformer`."""
 
     size: Literal["small", "synapse", "tumor", "acdc"] = Field(
@@ -57,7 +57,7 @@ class NNFormerParams(NetworkSection):
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class MedNeXtParams(NetworkSection):
+class MedNeXtConfig(NetworkSection):
     """Section `network.mednext`."""
 
     size: Literal["small", "s", "b", "m", "l"] = Field(
@@ -67,7 +67,7 @@ class MedNeXtParams(NetworkSection):
     checkpointing: bool = Field(False, description=CHECKPOINTING)
 
 
-class ResEncUNetParams(NetworkSection):
+class ResEncUNetConfig(NetworkSection):
     """Section `network.resenc_unet`."""
 
     size: Literal["small", "m"] = Field(

@@ -5,7 +5,7 @@ from pydantic import Field
 from crossmodalnet.config import Config
 
 
-class CompareParams(Config):
+class CompareConfig(Config):
     """Section `compare`."""
 
     alpha: float = Field(

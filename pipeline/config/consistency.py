@@ -7,7 +7,7 @@ from typing import Any
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.config.ablations import ABLATIONS
 from pipeline.config.names import OURS
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 from pipeline.config.networks import NETWORKS
 from pipeline.config.schema import Params
 
@@ -66,7 +66,7 @@ def _idle_ablations(params: Params) -> list[str]:
     return found
 
 
-def _effective(network: CrossModalNetParams) -> dict[str, Any]:
+def _effective(network: CrossModalNetSection) -> dict[str, Any]:
     options = network.options()
     idle = CrossModalNetConfig.from_mapping(options).without_effect()
     return {key: value for key, value in options.items() if key not in idle}
@@ -152,7 +152,7 @@ def without_effect(params: Params) -> list[str]:
     return found
 
 
-def _idle_options(network: CrossModalNetParams, standard: CrossModalNetParams) -> list[str]:
+def _idle_options(network: CrossModalNetSection, standard: CrossModalNetSection) -> list[str]:
     try:
         config = CrossModalNetConfig.from_mapping(network.options())
     except ValueError:

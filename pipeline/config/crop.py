@@ -7,7 +7,7 @@ from pydantic import Field
 from crossmodalnet.config import Config, IntTriple
 
 
-class CropParams(Config):
+class CropConfig(Config):
     """Section `crop`."""
 
     roi: Literal["atlas", "labels"] = Field(

@@ -19,7 +19,7 @@ class Archive(Config):
     )
 
 
-class PhantomParams(Config):
+class PhantomConfig(Config):
     """The embedded whole-heart phantom."""
 
     seed: int = Field(0, ge=0, description="seed from which every subject is drawn")
@@ -39,7 +39,7 @@ class PhantomParams(Config):
     )
 
 
-class DataParams(Config):
+class DataConfig(Config):
     """Section `data`."""
 
     source: Literal["phantom", "mmwhs", "table"] = Field(
@@ -71,10 +71,10 @@ class DataParams(Config):
     max_unpacked_gb: float = Field(
         60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
     )
-    phantom: PhantomParams = Field(PhantomParams(), description="the embedded whole-heart phantom")
+    phantom: PhantomConfig = Field(PhantomConfig(), description="the embedded whole-heart phantom")
 
     @model_validator(mode="after")
-    def _has_a_meaning(self) -> "DataParams":
+    def _has_a_meaning(self) -> "DataConfig":
         """Refuse labels that cannot be meant when they are read, and those of a source that would not look at them."""
         if isinstance(self.labels, dict):
             own_codes(self.labels)

@@ -9,7 +9,7 @@ from crossmodalnet.config import Config
 Shift = Annotated[float, Field(ge=0)]
 
 
-class EvaluateParams(Config):
+class EvaluateConfig(Config):
     """Section `evaluate`."""
 
     overlap: float = Field(

@@ -5,7 +5,7 @@ from pydantic import Field
 from crossmodalnet.config import Config
 
 
-class ExportParams(Config):
+class ExportConfig(Config):
     """Section `export`."""
 
     atlases: bool = Field(

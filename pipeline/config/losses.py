@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from crossmodalnet.config import Config
 
 
-class LossesParams(Config):
+class LossesConfig(Config):
     """Section `losses`."""
 
     objectives: list[Literal["dice", "ce"]] = Field(

@@ -32,7 +32,7 @@ class NetworkSection(Config):
         return self.model_dump(exclude={"lr", "offset_lr_factor"})
 
 
-class CrossModalNetParams(NetworkSection):
+class CrossModalNetSection(NetworkSection):
     """Section `network.crossmodalnet`; lists have one entry per level, finest first."""
 
     streams: Literal["both", "ct", "mr"] = option(CrossModalNetConfig, "streams")

@@ -4,34 +4,36 @@ from pydantic import Field
 
 from crossmodalnet.config import Config
 from pipeline.config.baselines import (
-    MedNeXtParams,
-    NNFormerParams,
-    ResEncUNetParams,
-    SwinUnetParams,
-    SwinUNETRParams,
-    VTUNetParams,
+    MedNeXtConfig,
+    NNFormerConfig,
+    ResEncUNetConfig,
+    SwinUnetConfig,
+    SwinUNETRConfig,
+    VTUNetConfig,
 )
-from pipeline.config.network import CrossModalNetParams, NetworkSection
+from pipeline.config.network import CrossModalNetSection, NetworkSection
 
 
-class NetworkParams(Config):
+class NetworkConfig(Config):
     """Section `network`: one part per model, so that changing one retrains only that one."""
 
-    crossmodalnet: CrossModalNetParams = Field(CrossModalNetParams(), description="the network of the paper")
-    vtunet: VTUNetParams = Field(VTUNetParams(), description="VT-UNet (Peiris et al. 2022)")
-    swin_unet: SwinUnetParams = Field(SwinUnetParams(), description="Swin-Unet (Cao et al. 2021), 2-D")
-    swin_unetr: SwinUNETRParams = Field(
-        SwinUNETRParams(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    crossmodalnet: CrossModalNetSection = Field(
+        CrossModalNetSection(), description="the network of the paper"
     )
-    nnformer: NNFormerParams = Field(NNFormerParams(), description="nnFormer (Zhou et al. 2021)")
-    mednext: MedNeXtParams = Field(MedNeXtParams(), description="MedNeXt (Roy et al. 2023), from MONAI")
-    resenc_unet: ResEncUNetParams = Field(
-        ResEncUNetParams(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
+    vtunet: VTUNetConfig = Field(VTUNetConfig(), description="VT-UNet (Peiris et al. 2022)")
+    swin_unet: SwinUnetConfig = Field(SwinUnetConfig(), description="Swin-Unet (Cao et al. 2021), 2-D")
+    swin_unetr: SwinUNETRConfig = Field(
+        SwinUNETRConfig(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    )
+    nnformer: NNFormerConfig = Field(NNFormerConfig(), description="nnFormer (Zhou et al. 2021)")
+    mednext: MedNeXtConfig = Field(MedNeXtConfig(), description="MedNeXt (Roy et al. 2023), from MONAI")
+    resenc_unet: ResEncUNetConfig = Field(
+        ResEncUNetConfig(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
     )
 
 
 NETWORKS: dict[str, type[NetworkSection]] = {
     name: field.annotation
-    for name, field in NetworkParams.model_fields.items()
+    for name, field in NetworkConfig.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, NetworkSection)
 }

@@ -93,7 +93,7 @@ def read_value(text: str) -> Any:
 
 
 def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
-    """Read the section at `keys`, for instance `load_section(TrainParams, "train")`.
+    """Read the section at `keys`, for instance `load_section(TrainConfig, "train")`.
 
     Raises:
         UsageError: an unknown key, a wrong type or an impossible value; names the key, the value and what is allowed.

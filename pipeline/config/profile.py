@@ -7,7 +7,7 @@ from pydantic import Field
 from crossmodalnet.config import Config
 
 
-class ProfileParams(Config):
+class ProfileConfig(Config):
     """Section `profile`."""
 
     repetitions: int = Field(

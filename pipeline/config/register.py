@@ -8,7 +8,7 @@ from crossmodalnet.config import Config, IntTriple
 from crossmodalnet.registration.plausible import USUAL
 
 
-class RegisterParams(Config):
+class RegistrationConfig(Config):
     """Section `register`."""
 
     recipe: Literal["syn", "fast", "balanced", "thorough"] = Field(

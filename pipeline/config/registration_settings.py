@@ -2,10 +2,10 @@
 
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
-from pipeline.config.register import RegisterParams
+from pipeline.config.register import RegistrationConfig
 
 
-def align_settings(params: RegisterParams) -> AlignSettings:
+def align_settings(params: RegistrationConfig) -> AlignSettings:
     """Turn section `register` into the settings of a registration."""
     return AlignSettings(
         syn=SynSettings(params.transform, params.affine_iterations, tuple(params.iterations)),

@@ -5,7 +5,7 @@ from pydantic import Field, model_validator
 from crossmodalnet.config import Config, FloatPair
 
 
-class ReportParams(Config):
+class ReportConfig(Config):
     """Section `report`."""
 
     panel_px: int = Field(320, ge=64, le=1024, description="longest side of an overlay panel, pixels")
@@ -19,7 +19,7 @@ class ReportParams(Config):
     jpeg_quality: int = Field(82, ge=30, le=95, description="JPEG quality of overlays and checkerboards")
 
     @model_validator(mode="after")
-    def _window_is_ascending(self) -> "ReportParams":
+    def _window_is_ascending(self) -> "ReportConfig":
         low, high = self.ct_window_hu
         if low >= high:
             raise ValueError(f"ct_window_hu must ascend, got {low:g}, {high:g}")

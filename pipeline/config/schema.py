@@ -7,24 +7,24 @@ from pydantic import Field
 
 from crossmodalnet.config import Config
 from pipeline.config.ablations import Ablation
-from pipeline.config.audit import AuditParams
-from pipeline.config.augment import AugmentParams
-from pipeline.config.compare import CompareParams
-from pipeline.config.crop import CropParams
-from pipeline.config.data import DataParams
-from pipeline.config.evaluate import EvaluateParams
-from pipeline.config.export import ExportParams
-from pipeline.config.losses import LossesParams
-from pipeline.config.networks import NetworkParams
-from pipeline.config.profile import ProfileParams
-from pipeline.config.register import RegisterParams
-from pipeline.config.report import ReportParams
-from pipeline.config.runtime import RuntimeParams
-from pipeline.config.split import SplitParams
+from pipeline.config.audit import AuditConfig
+from pipeline.config.augment import AugmentConfig
+from pipeline.config.compare import CompareConfig
+from pipeline.config.crop import CropConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.export import ExportConfig
+from pipeline.config.losses import LossesConfig
+from pipeline.config.networks import NetworkConfig
+from pipeline.config.profile import ProfileConfig
+from pipeline.config.register import RegistrationConfig
+from pipeline.config.report import ReportConfig
+from pipeline.config.split import SplitConfig
 from pipeline.config.target import AdaptSection
-from pipeline.config.train import TrainParams
-from pipeline.config.tune import TuneParams
+from pipeline.config.train import TrainConfig
+from pipeline.config.tune import TuneConfig
 from pipeline.config.variants import Adaptation
+from pipeline.runtime.params import RuntimeConfig
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -54,38 +54,38 @@ with warnings.catch_warnings():
             min_length=1,
             description="seeds of first weights and of samples; each network is trained once per seed",
         )
-        runtime: RuntimeParams = Field(
-            RuntimeParams(), description="workers that compute cases; no stage depends on them"
+        runtime: RuntimeConfig = Field(
+            RuntimeConfig(), description="workers that compute cases; no stage depends on them"
         )
-        data: DataParams = Field(DataParams(), description="origin of the cohort (stage download)")
-        register: RegisterParams = Field(
-            RegisterParams(), description="registration of MR to CT by ANTs SyN (stage register)"
+        data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
+        register: RegistrationConfig = Field(
+            RegistrationConfig(), description="registration of MR to CT by ANTs SyN (stage register)"
         )
-        split: SplitParams = Field(
-            SplitParams(), description="subjects that train, validate and test (stage split)"
+        split: SplitConfig = Field(
+            SplitConfig(), description="subjects that train, validate and test (stage split)"
         )
-        crop: CropParams = Field(CropParams(), description="the heart box on the working grid (stage crop)")
-        network: NetworkParams = Field(NetworkParams(), description="the networks (stage train)")
-        losses: LossesParams = Field(LossesParams(), description="objectives and their balance (stage train)")
-        augment: AugmentParams = Field(
-            AugmentParams(), description="random changes of training cases (stage train)"
+        crop: CropConfig = Field(CropConfig(), description="the heart box on the working grid (stage crop)")
+        network: NetworkConfig = Field(NetworkConfig(), description="the networks (stage train)")
+        losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
+        augment: AugmentConfig = Field(
+            AugmentConfig(), description="random changes of training cases (stage train)"
         )
         adapt: AdaptSection = Field(
             AdaptSection(), description="adaptation to a second, unlabelled domain (stages target and train)"
         )
-        train: TrainParams = Field(TrainParams(), description="the training loop (stage train)")
-        tune: TuneParams = Field(TuneParams(), description="learning rates to try (stage tune)")
-        evaluate: EvaluateParams = Field(
-            EvaluateParams(), description="inference and metrics (stage evaluate)"
+        train: TrainConfig = Field(TrainConfig(), description="the training loop (stage train)")
+        tune: TuneConfig = Field(TuneConfig(), description="learning rates to try (stage tune)")
+        evaluate: EvaluateConfig = Field(
+            EvaluateConfig(), description="inference and metrics (stage evaluate)"
         )
-        profile: ProfileParams = Field(ProfileParams(), description="cost of a network (stage profile)")
-        audit: AuditParams = Field(
-            AuditParams(), description="checks of the paper's claims on the trained network (stage audit)"
+        profile: ProfileConfig = Field(ProfileConfig(), description="cost of a network (stage profile)")
+        audit: AuditConfig = Field(
+            AuditConfig(), description="checks of the paper's claims on the trained network (stage audit)"
         )
-        compare: CompareParams = Field(
-            CompareParams(), description="statistics of the comparison (stage compare)"
+        compare: CompareConfig = Field(
+            CompareConfig(), description="statistics of the comparison (stage compare)"
         )
-        report: ReportParams = Field(ReportParams(), description="the HTML page (stage report)")
-        export: ExportParams = Field(
-            ExportParams(), description="a model folder for new patients (stage export)"
+        report: ReportConfig = Field(ReportConfig(), description="the HTML page (stage report)")
+        export: ExportConfig = Field(
+            ExportConfig(), description="a model folder for new patients (stage export)"
         )

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from crossmodalnet.config import Config
 
 
-class SplitParams(Config):
+class SplitConfig(Config):
     """Section `split`."""
 
     seed: int = Field(0, ge=0, description="seed of the shuffle of subjects")
@@ -40,7 +40,7 @@ class SplitParams(Config):
     )
 
     @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitParams":
+    def _fold_exists(self) -> "SplitConfig":
         if self.fold >= self.folds:
             raise ValueError(
                 f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}"

@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from crossmodalnet.config import Config
-from pipeline.config.adapt import AdaptParams
-from pipeline.config.data import Archive, DataParams, PhantomParams
+from pipeline.config.adapt import AdaptationConfig
+from pipeline.config.data import Archive, DataConfig, PhantomConfig
 
 
-class TargetParams(Config):
+class TargetConfig(Config):
     """Where the images of the target domain come from, in the scenario `cohort`."""
 
     source: Literal["phantom", "unlabelled", "mmwhs"] = Field(
@@ -26,13 +26,13 @@ class TargetParams(Config):
     max_unpacked_gb: float = Field(
         60.0, gt=0, description="largest unpacked size of the archives, GB; larger ones are refused"
     )
-    phantom: PhantomParams = Field(
-        PhantomParams(seed=1, num_unlabelled=0, ct_spacing_mm=2.4, mr_spacing_mm=2.8, scanner="other"),
+    phantom: PhantomConfig = Field(
+        PhantomConfig(seed=1, num_unlabelled=0, ct_spacing_mm=2.4, mr_spacing_mm=2.8, scanner="other"),
         description="the second phantom cohort",
     )
 
     @model_validator(mode="after")
-    def _has_a_place(self) -> "TargetParams":
+    def _has_a_place(self) -> "TargetConfig":
         if self.source == "mmwhs" and not self.path and not self.urls:
             raise ValueError("source mmwhs needs a path or urls, got neither")
         if self.source != "mmwhs" and (self.path or self.urls):
@@ -42,7 +42,7 @@ class TargetParams(Config):
             )
         return self
 
-    def as_data(self) -> DataParams:
+    def as_data(self) -> DataConfig:
         """The same as a section `data`, for the code that lays out a cohort.
 
         Raises:
@@ -50,7 +50,7 @@ class TargetParams(Config):
         """
         if self.source == "unlabelled":
             raise ValueError("source must be phantom or mmwhs to be laid out, got unlabelled")
-        return DataParams(
+        return DataConfig(
             source=self.source,
             path=self.path,
             urls=self.urls,
@@ -59,7 +59,7 @@ class TargetParams(Config):
         )
 
 
-class AdaptSection(AdaptParams):
+class AdaptSection(AdaptationConfig):
     """Section `adapt`."""
 
-    target: TargetParams = Field(TargetParams(), description="the target domain of the scenario cohort")
+    target: TargetConfig = Field(TargetConfig(), description="the target domain of the scenario cohort")

@@ -10,7 +10,7 @@ from crossmodalnet.config import Config, FloatPair, IntTriple
 EXECUTION = frozenset({"devices", "num_threads", "checkpoint_every"})
 
 
-class TrainParams(Config):
+class TrainConfig(Config):
     """Section `train`."""
 
     budget: Literal["epochs", "seconds"] = Field(
@@ -78,7 +78,7 @@ class TrainParams(Config):
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints to resume from")
 
     @model_validator(mode="after")
-    def _possible(self) -> "TrainParams":
+    def _possible(self) -> "TrainConfig":
         if isinstance(self.devices, int) and self.devices < 1:
             raise ValueError(f"devices must be auto or at least 1, got {self.devices}")
         if min(self.patch_size) < 1:

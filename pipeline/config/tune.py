@@ -9,7 +9,7 @@ from crossmodalnet.config import Config
 Rate = Annotated[float, Field(gt=0)]
 
 
-class TuneParams(Config):
+class TuneConfig(Config):
     """Section `tune`."""
 
     models: list[str] = Field([], description="networks to try learning rates on; [] : no search")

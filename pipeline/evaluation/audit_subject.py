@@ -12,7 +12,7 @@ from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.config.audit import AuditParams
+from pipeline.config.audit import AuditConfig
 from pipeline.config.params import settings_from
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.labelled import labelled
@@ -22,7 +22,7 @@ from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.training.model_folder import load_model
 
 
-def read_subject(model: str, seed: int, params: AuditParams, device: torch.device) -> AuditSubject:
+def read_subject(model: str, seed: int, params: AuditConfig, device: torch.device) -> AuditSubject:
     """Read a trained model with its training and test cases.
 
     Args:
@@ -59,7 +59,7 @@ def read_subject(model: str, seed: int, params: AuditParams, device: torch.devic
     )
 
 
-def settings_of(params: AuditParams) -> AuditSettings:
+def settings_of(params: AuditConfig) -> AuditSettings:
     """Take from the parameters what concerns the checks themselves."""
     return settings_from(params, AuditSettings)
 

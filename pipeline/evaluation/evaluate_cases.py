@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import cleaned, predict_labels
@@ -32,7 +32,7 @@ def evaluate_cases(
     model: LoadedModel,
     cases: CaseSet,
     names: Sequence[str],
-    params: EvaluateParams,
+    params: EvaluateConfig,
     view: View = View.PAIR,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
@@ -95,7 +95,7 @@ class EvaluateTask:
     truth: Path
     prediction: Path
     cases: CaseSet
-    params: EvaluateParams
+    params: EvaluateConfig
     view: View
     missing: tuple[str, ...]
     kept: Path | None = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.kept_cases import KeptCases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
@@ -21,7 +21,7 @@ def evaluate_pairs(
     folder: Path,
     model: LoadedModel,
     names: Sequence[str],
-    params: EvaluateParams,
+    params: EvaluateConfig,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
     kept: KeptCases | None = None,

@@ -9,7 +9,7 @@ import torch
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import TARGET_CASES
@@ -33,7 +33,7 @@ class CandidateScore:
     target_dice: float
 
 
-def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateParams) -> None:
+def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateConfig) -> None:
     """Score all weights that were validated in training, and write `choices.csv`: what an oracle would have kept.
 
     Args:
@@ -52,7 +52,7 @@ def write_choices(folder: Path, model: Path, names: list[str], params: EvaluateP
     table.to_csv(folder / CHOICES_FILE, index=False, float_format="%.6f")
 
 
-def _target_dice(model: LoadedModel, names: list[str], params: EvaluateParams, device: torch.device) -> float:
+def _target_dice(model: LoadedModel, names: list[str], params: EvaluateConfig, device: torch.device) -> float:
     model.network.to(device)
     scores = []
     for name in names:

@@ -14,7 +14,7 @@ from crossmodalnet.imaging.displacement import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import network_input, predict_input
@@ -35,7 +35,7 @@ def measure_misregistration(
     model: LoadedModel,
     cases: CaseSet,
     names: Sequence[str],
-    params: EvaluateParams,
+    params: EvaluateConfig,
     missing: Sequence[str] = (),
     workers: ModelWorkers | None = None,
     kept: KeptCases | None = None,
@@ -87,7 +87,7 @@ class MisregisterTask:
 
     name: str
     cases: CaseSet
-    params: EvaluateParams
+    params: EvaluateConfig
     missing: tuple[str, ...]
     kept: Path | None = None
 
@@ -141,7 +141,7 @@ def misregistration_means(table: pd.DataFrame) -> dict[str, float]:
     return {f"{moved:g}mm": round(float(dice), DECIMALS) for moved, dice in means.items()}
 
 
-def _amounts(params: EvaluateParams) -> Iterator[tuple[float, float]]:
+def _amounts(params: EvaluateConfig) -> Iterator[tuple[float, float]]:
     """Give shifts in mm, each with its rotation in degrees: in proportion, up to that of the largest."""
     largest = max(params.misregistration_mm)
     for moved in params.misregistration_mm:

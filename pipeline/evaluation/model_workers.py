@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.cost import largest_image
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 from pipeline.training.model_folder import load_model
 
@@ -26,7 +26,7 @@ class ModelWorkers:
     """
 
     trained: Path
-    runtime: RuntimeParams
+    runtime: RuntimeConfig
 
 
 def compute(

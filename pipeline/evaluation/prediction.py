@@ -10,14 +10,14 @@ from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.views import View
 from pipeline.preparation.cropped import CroppedCase
 from pipeline.runtime.errors import DataError
 
 
 def predict_labels(
-    model: LoadedModel, case: CroppedCase, params: EvaluateParams, view: View = View.PAIR
+    model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR
 ) -> Volume:
     """Segment one case.
 
@@ -52,7 +52,7 @@ def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
         raise DataError(f"{case.name}: {error}") from error
 
 
-def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateParams) -> Tensor:
+def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateConfig) -> Tensor:
     """Give the class probabilities of an input on the working grid.
 
     Args:
@@ -73,7 +73,7 @@ def predict_input(model: LoadedModel, image: Tensor, name: str, params: Evaluate
         raise DataError(f"{name}: {error}") from error
 
 
-def cleaned(labels: Volume, params: EvaluateParams) -> Volume:
+def cleaned(labels: Volume, params: EvaluateConfig) -> Volume:
     """Keep the largest component of each structure, where the parameters say so."""
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
-from pipeline.config.crop import CropParams
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.params import load_section
-from pipeline.config.profile import ProfileParams
+from pipeline.config.profile import ProfileConfig
 from pipeline.evaluation.memory import measure_memory
 from pipeline.evaluation.profile import Profile
 from pipeline.evaluation.spread import spread
@@ -23,7 +23,7 @@ from pipeline.training.devices import find_device
 from pipeline.training.model_params import read_params
 
 
-def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tuple[str, Workload]:
+def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:
     """Give the name of a model, or of an ablation of it, and what it has to do with the present parameters.
 
     Raises:
@@ -36,8 +36,8 @@ def read_workload(model: str, ablation: str | None, params: ProfileParams) -> tu
         options=trained.options,
         train=trained.train,
         losses=trained.losses,
-        case_size=load_section(CropParams, "crop").size,
-        overlap=load_section(EvaluateParams, "evaluate").overlap,
+        case_size=load_section(CropConfig, "crop").size,
+        overlap=load_section(EvaluateConfig, "evaluate").overlap,
         device=find_device(params.device, "profile.device"),
         num_threads=params.num_threads,
         seed=params.seed,

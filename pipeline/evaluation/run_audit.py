@@ -13,11 +13,11 @@ from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.config.audit import AuditParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.audit import AuditConfig
 from pipeline.evaluation.audit_subject import read_subject, settings_of
 from pipeline.runtime.cost import MB, CaseCost
 from pipeline.runtime.outputs import write_json
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.paths import MODELS, of_run
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 from pipeline.training.determinism import reproducible
@@ -47,11 +47,11 @@ class AuditTask:
     name: str
     model: str
     seed: int
-    params: AuditParams
+    params: AuditConfig
 
 
 def audit(
-    model: str, seed: int, params: AuditParams, runtime: RuntimeParams = ALL_CORES
+    model: str, seed: int, params: AuditConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> Iterator[tuple[AuditTask, CheckOutcome]]:
     """Run all groups of checks on one model.
 
@@ -87,7 +87,7 @@ def _cost(model: str, seed: int) -> CaseCost:
 
 
 @cache
-def _subject(model: str, seed: int, params: AuditParams) -> AuditSubject:
+def _subject(model: str, seed: int, params: AuditConfig) -> AuditSubject:
     """Read the model once per process."""
     return read_subject(model, seed, params, find_device(params.device, "audit.device"))
 

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import UNDEFINED, score_label_map
 from crossmodalnet.metrics.topology import stray_components
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.tables import (
     CASE_COLUMNS,
     DECIMALS,
@@ -95,7 +95,7 @@ class Evaluation:
         return _summarise(self.cases, self.intervals)
 
 
-def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateParams) -> Evaluation:
+def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateConfig) -> Evaluation:
     """Write cases.csv, intervals.csv and bars.csv.
 
     Args:

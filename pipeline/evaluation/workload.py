@@ -13,8 +13,8 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.config.losses import LossesParams
-from pipeline.config.train import TrainParams
+from pipeline.config.losses import LossesConfig
+from pipeline.config.train import TrainConfig
 from pipeline.evaluation.times import Action
 from pipeline.runtime.errors import UsageError
 from pipeline.training.distributed import Processes
@@ -41,8 +41,8 @@ class Workload:
 
     model: str
     options: Mapping[str, Any]
-    train: TrainParams
-    losses: LossesParams
+    train: TrainConfig
+    losses: LossesConfig
     case_size: tuple[int, int, int]
     overlap: float
     device: torch.device

@@ -11,10 +11,10 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.roi.heart_box import Box, box_of
 from pipeline.cohort.pairs import Pair
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost, largest_image
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
@@ -60,7 +60,7 @@ class HeartExtents:
 
 
 def measure_hearts(
-    pairs: Sequence[Pair], boxes: Mapping[str, Box], margin_mm: float, runtime: RuntimeParams
+    pairs: Sequence[Pair], boxes: Mapping[str, Box], margin_mm: float, runtime: RuntimeConfig
 ) -> HeartExtents:
     """Look at the CTs of all pairs that do not test.
 
@@ -125,7 +125,7 @@ def heart_of(label: Path) -> Box:
         raise DataError(f"{label}: {error}") from error
 
 
-def _boxes(labels: Sequence[Path], runtime: RuntimeParams) -> list[tuple[Path, Box]]:
+def _boxes(labels: Sequence[Path], runtime: RuntimeConfig) -> list[tuple[Path, Box]]:
     if sum(largest_image([label])[0] for label in labels) < FEW_VOXELS:
         return [(label, heart_of(label)) for label in labels]
     work = Work("measure", COST, labels)

@@ -13,10 +13,10 @@ from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.heart_box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
-from pipeline.config.crop import CropParams
-from pipeline.config.evaluate import EvaluateParams
-from pipeline.config.export import ExportParams
-from pipeline.config.register import RegisterParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.export import ExportConfig
+from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.errors import DataError
@@ -29,9 +29,9 @@ from pipeline.training.model_folder import load_model
 class Preparation:
     """The sections by which the stages prepare and restore a case."""
 
-    register: RegisterParams
-    crop: CropParams
-    evaluate: EvaluateParams
+    register: RegistrationConfig
+    crop: CropConfig
+    evaluate: EvaluateConfig
 
 
 def make_recipe(params: Preparation, atlas_likeness: float | None) -> Recipe:
@@ -53,7 +53,7 @@ def make_recipe(params: Preparation, atlas_likeness: float | None) -> Recipe:
     )
 
 
-def export_model(trained: Path, target: Path, params: Preparation, export: ExportParams) -> None:
+def export_model(trained: Path, target: Path, params: Preparation, export: ExportConfig) -> None:
     """Write the folder, whole or not at all.
 
     Its atlases are those by which stage `crop` finds the hearts of test cases: the first training pairs.
@@ -79,7 +79,7 @@ def export_model(trained: Path, target: Path, params: Preparation, export: Expor
         Predictor.load(new)  # as `predict` will
 
 
-def _read_atlases(crop: CropParams) -> list[Atlas]:
+def _read_atlases(crop: CropConfig) -> list[Atlas]:
     folders = [REGISTERED / pair for pair in read_atlas_pairs(SPLIT)[: crop.num_atlases]]
     files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
     try:

@@ -11,12 +11,12 @@ from functools import cache, partial
 from pathlib import Path
 
 from crossmodalnet.inference.predictor import Predictor
-from pipeline.config.runtime import RuntimeParams
 from pipeline.prediction.origin import Origin
 from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class PatientWorkers:
     """
 
     models: tuple[Path, ...]
-    runtime: RuntimeParams
+    runtime: RuntimeConfig
     mirror: str = ""
 
 

@@ -11,13 +11,13 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.roi.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
-from pipeline.config.crop import CropParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.crop import CropConfig
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class CropTask:
     registered: Path
     target: Path
     atlases: tuple[Path, ...]
-    params: CropParams
+    params: CropConfig
 
 
 Row = dict[str, str | int | float]
@@ -52,10 +52,10 @@ COST = CaseCost(base_mb=400, bytes_per_voxel=28)
 
 def crop_pairs(
     pairs: list[Pair],
-    params: CropParams,
+    params: CropConfig,
     registered: Path,
     target: Path,
-    runtime: RuntimeParams = ALL_CORES,
+    runtime: RuntimeConfig = ALL_CORES,
 ) -> pd.DataFrame:
     """Crop every pair into a folder of `target`.
 
@@ -79,7 +79,7 @@ def crop_pairs(
     return table
 
 
-def choose_atlases(pair: Pair, pairs: list[Pair], params: CropParams) -> list[str]:
+def choose_atlases(pair: Pair, pairs: list[Pair], params: CropConfig) -> list[str]:
     """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself.
 
     None for a lone training subject: its own label, which training sees anyway, gives its box.
@@ -135,7 +135,7 @@ def crop_pair(task: CropTask) -> Row:
     }
 
 
-def _warn(table: pd.DataFrame, params: CropParams) -> None:
+def _warn(table: pd.DataFrame, params: CropConfig) -> None:
     for row in table[table["overflow_mm"] > 0].itertuples():
         logger.warning(
             "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "

@@ -6,10 +6,10 @@ from dataclasses import fields
 from crossmodalnet.registration.plausible import Bounds
 from crossmodalnet.registration.plausible import implausible as beyond
 from crossmodalnet.registration.quality import Quality
-from pipeline.config.register import RegisterParams
+from pipeline.config.register import RegistrationConfig
 
 
-def implausible(record: Mapping[str, float | int | str], params: RegisterParams) -> str:
+def implausible(record: Mapping[str, float | int | str], params: RegistrationConfig) -> str:
     """Say what is beyond the thresholds of the section, in one line; nothing where all is within them.
 
     Args:

@@ -19,7 +19,7 @@ from crossmodalnet.registration.align import AlignSettings, align, bring_image, 
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
-from pipeline.config.register import RegisterParams
+from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
 from pipeline.runtime.outputs import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
@@ -42,7 +42,7 @@ class RegisterTask:
     ct_label: Path | None
     mr: Path
     mr_label: Path | None
-    params: RegisterParams
+    params: RegistrationConfig
 
 
 @dataclass(frozen=True)

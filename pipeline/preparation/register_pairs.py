@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.cohort.pairs import Pair
-from pipeline.config.register import RegisterParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.register import RegistrationConfig
 from pipeline.preparation.implausible import implausible
 from pipeline.preparation.register_pair import (
     PICTURE,
@@ -22,6 +21,7 @@ from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.outputs import whole_folder
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def register_pairs(
-    pairs: list[Pair], params: RegisterParams, runtime: RuntimeParams = ALL_CORES
+    pairs: list[Pair], params: RegistrationConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> dict[str, Path]:
     """Register every pair that the work folder does not hold yet; subjects need no labels for it.
 
@@ -75,7 +75,9 @@ def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) 
                 shutil.copyfile(folders[pair.name] / name, folder / name)
 
 
-def write_quality(pairs: list[Pair], folders: dict[str, Path], params: RegisterParams, target: Path) -> None:
+def write_quality(
+    pairs: list[Pair], folders: dict[str, Path], params: RegistrationConfig, target: Path
+) -> None:
     """Write the quality table and the checkerboards, and name pairs beyond the thresholds of `params`.
 
     The label Dice of test pairs is left out.
@@ -95,7 +97,7 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], params: RegisterP
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(new / "pairs.csv", index=False)
 
 
-def _task(pair: Pair, params: RegisterParams) -> RegisterTask:
+def _task(pair: Pair, params: RegistrationConfig) -> RegisterTask:
     return RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, params)
 
 

@@ -15,8 +15,8 @@ from pipeline.cohort.pairs import (
     read_manifest,
     select,
 )
-from pipeline.config.split import SplitParams
-from pipeline.config.target import TargetParams
+from pipeline.config.split import SplitConfig
+from pipeline.config.target import TargetConfig
 from pipeline.preparation.domain import ROLES, TARGET_CASES, Domain
 from pipeline.preparation.heart_boxes import AtlasFiles
 from pipeline.preparation.register_pairs import register_pairs
@@ -26,7 +26,7 @@ from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import MANIFEST, REGISTERED
 
 
-def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scratch: Path) -> PreparedDomain:
+def prepare_cohort(target: TargetConfig, sections: Sections, folder: Path, scratch: Path) -> PreparedDomain:
     """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
     Args:
@@ -56,7 +56,7 @@ def prepare_cohort(target: TargetParams, sections: Sections, folder: Path, scrat
     return PreparedDomain(Domain("cohort", None, roles), labels)
 
 
-def pair_target(subjects: list[Subject], split: SplitParams) -> list[Pair]:
+def pair_target(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
     """Pair labelled subjects by role as in the source domain; where there are too few, all subjects, to train."""
     counts = [sum(s.modality is modality and s.label is not None for s in subjects) for modality in Modality]
     if min(counts) >= MIN_LABELLED:
@@ -89,7 +89,7 @@ def write_cases(pairs: list[Pair], atlases: tuple[AtlasFiles, ...], sections: Se
     crop_cases(tasks, sections.runtime)
 
 
-def _pair_all(subjects: list[Subject], split: SplitParams) -> list[Pair]:
+def _pair_all(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
     try:
         return make_unlabelled_pairs(subjects, split)
     except DataError as error:

@@ -12,13 +12,13 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.heart_box import box_of, overflow_mm, working_grid
-from pipeline.config.crop import CropParams
-from pipeline.config.runtime import RuntimeParams
+from pipeline.config.crop import CropConfig
 from pipeline.preparation.crop_pairs import COST
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ class TargetCropTask:
     label: Path | None
     atlases: tuple[AtlasFiles, ...]
     atlas_modality: Modality
-    params: CropParams
+    params: CropConfig
     target: Path
 
 
-def crop_cases(tasks: Sequence[TargetCropTask], runtime: RuntimeParams = ALL_CORES) -> None:
+def crop_cases(tasks: Sequence[TargetCropTask], runtime: RuntimeConfig = ALL_CORES) -> None:
     """Crop all cases by parallel workers.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
-from pipeline.config.crop import CropParams
+from pipeline.config.crop import CropConfig
 from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
 from pipeline.preparation.heart_boxes import AtlasFiles
 from pipeline.preparation.target_crop import TargetCropTask, crop_cases
@@ -50,7 +50,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> Pr
     return PreparedDomain(Domain(scenario, _names(source), _names(target)), labels)
 
 
-def source_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> TargetCropTask:
+def source_task(subject: Subject, train: list[Subject], params: CropConfig, folder: Path) -> TargetCropTask:
     """How to crop a labelled subject of the source modality."""
     others = [other for other in train if other.name != subject.name]
     if not others:
@@ -66,7 +66,7 @@ def source_task(subject: Subject, train: list[Subject], params: CropParams, fold
     )
 
 
-def target_task(subject: Subject, train: list[Subject], params: CropParams, folder: Path) -> TargetCropTask:
+def target_task(subject: Subject, train: list[Subject], params: CropConfig, folder: Path) -> TargetCropTask:
     """How to crop a subject of the target modality: by `train`, labelled source subjects; its label is left out."""
     return TargetCropTask(
         name=subject.name,
@@ -79,7 +79,7 @@ def target_task(subject: Subject, train: list[Subject], params: CropParams, fold
     )
 
 
-def _atlases(train: list[Subject], params: CropParams) -> tuple[AtlasFiles, ...]:
+def _atlases(train: list[Subject], params: CropConfig) -> tuple[AtlasFiles, ...]:
     return tuple(AtlasFiles(s.image, s.label) for s in train[: params.num_atlases] if s.label)
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.crop import CropParams
-from pipeline.config.register import RegisterParams
-from pipeline.config.runtime import RuntimeParams
-from pipeline.config.split import SplitParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.register import RegistrationConfig
+from pipeline.config.split import SplitConfig
 from pipeline.preparation.domain import Domain
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES
 
 
@@ -15,10 +15,10 @@ from pipeline.runtime.run_cases import ALL_CORES
 class Sections:
     """The sections of params.yaml by which a domain is prepared."""
 
-    register: RegisterParams
-    split: SplitParams
-    crop: CropParams
-    runtime: RuntimeParams = ALL_CORES
+    register: RegistrationConfig
+    split: SplitConfig
+    crop: CropConfig
+    runtime: RuntimeConfig = ALL_CORES
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.console import name_of
 from pipeline.runtime.cost import CaseCost, Plan, largest_image, plan_workers
 from pipeline.runtime.errors import ResourceError
+from pipeline.runtime.params import RuntimeConfig
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-ALL_CORES = RuntimeParams()
+ALL_CORES = RuntimeConfig()
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Work:
 
 
 def run_cases(
-    function: Callable[[T], R], tasks: Sequence[T], work: Work, runtime: RuntimeParams = ALL_CORES
+    function: Callable[[T], R], tasks: Sequence[T], work: Work, runtime: RuntimeConfig = ALL_CORES
 ) -> Iterator[tuple[T, R]]:
     """Apply a module-level function to every task, in single-threaded processes.
 

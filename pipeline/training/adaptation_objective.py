@@ -8,7 +8,7 @@ from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork
 from crossmodalnet.training.adaptation.appearance import match_histogram
 from crossmodalnet.training.adaptation.schedule import ganin_ramp
-from pipeline.config.adapt import AdaptParams
+from pipeline.config.adapt import AdaptationConfig
 from pipeline.runtime.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput
@@ -31,7 +31,7 @@ class AdaptationObjective(ExtraObjective):
     measures = MEASURES
     has_unused_parts = True  # the discriminators, in steps that see no target
 
-    def __init__(self, network: nn.Module, params: AdaptParams) -> None:
+    def __init__(self, network: nn.Module, params: AdaptationConfig) -> None:
         if not isinstance(network, LayeredNetwork):
             raise UsageError(
                 "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"

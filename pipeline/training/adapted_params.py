@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipeline.config.adapt import AdaptParams
+from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.names import OURS, method_of
 from pipeline.config.params import load_section
 from pipeline.config.variants import ADAPTATIONS
@@ -20,7 +20,7 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
     Raises:
         UsageError: no such variant, or one of an adaptation that is off.
     """
-    adapt = load_section(AdaptParams, "adapt")
+    adapt = load_section(AdaptationConfig, "adapt")
     if not adapt.enabled:
         if variant is not None:
             raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")

@@ -4,14 +4,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 
-from pipeline.config.train import TrainParams
+from pipeline.config.train import TrainConfig
 from pipeline.training.distributed import Processes
 
 # Where time is the budget, its share in these takes the place of the step's number.
 TICKS = 10_000
 
 
-def learning_rate(step: float, num_steps: int, params: TrainParams) -> float:
+def learning_rate(step: float, num_steps: int, params: TrainConfig) -> float:
     """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
 
     Args:
@@ -42,7 +42,7 @@ class TrainingBudget(ABC):
     num_epochs: int | None = None
     num_steps: int | None = None
 
-    def __init__(self, params: TrainParams) -> None:
+    def __init__(self, params: TrainConfig) -> None:
         self._params = params
 
     @abstractmethod
@@ -73,7 +73,7 @@ class EpochBudget(TrainingBudget):
     num_epochs: int
     num_steps: int
 
-    def __init__(self, params: TrainParams, steps_per_epoch: int) -> None:
+    def __init__(self, params: TrainConfig, steps_per_epoch: int) -> None:
         super().__init__(params)
         self.num_epochs = params.epochs
         self.num_steps = params.epochs * steps_per_epoch
@@ -103,7 +103,7 @@ class TimeBudget(TrainingBudget):
         processes: processes that train together, and end at one step.
     """
 
-    def __init__(self, params: TrainParams, processes: Processes) -> None:
+    def __init__(self, params: TrainConfig, processes: Processes) -> None:
         super().__init__(params)
         self._processes = processes
 
@@ -124,7 +124,7 @@ class TimeBudget(TrainingBudget):
         return learning_rate(TICKS * seconds / self._params.seconds, TICKS, self._params)
 
 
-def make_budget(params: TrainParams, steps_per_epoch: int, processes: Processes) -> TrainingBudget:
+def make_budget(params: TrainConfig, steps_per_epoch: int, processes: Processes) -> TrainingBudget:
     """Make the budget that `train.budget` names."""
     if params.budget == "seconds":
         return TimeBudget(params, processes)

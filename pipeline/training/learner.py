@@ -14,8 +14,8 @@ from crossmodalnet.networks.common.parameter_groups import parameter_groups
 from crossmodalnet.networks.common.running_mean import RunningMean
 from crossmodalnet.training.balancing import AdaptiveBalancer
 from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesParams
-from pipeline.config.train import TrainParams
+from pipeline.config.losses import LossesConfig
+from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import DivergenceError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.distributed import Processes
@@ -37,8 +37,8 @@ class Learner:
     def __init__(
         self,
         network: nn.Module,
-        losses: LossesParams,
-        params: TrainParams,
+        losses: LossesConfig,
+        params: TrainConfig,
         processes: Processes,
         extra: Callable[[nn.Module], ExtraObjective] = ExtraObjective,
         offset_rate: float = 1.0,

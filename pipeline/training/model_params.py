@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.config.ablations import ABLATIONS
-from pipeline.config.augment import AugmentParams
-from pipeline.config.losses import LossesParams
+from pipeline.config.augment import AugmentConfig
+from pipeline.config.losses import LossesConfig
 from pipeline.config.names import OURS
 from pipeline.config.network import NetworkSection
 from pipeline.config.networks import NETWORKS
 from pipeline.config.params import load_section
-from pipeline.config.train import TrainParams
+from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from crossmodalnet.training.augmentation_settings import AugmentationSettings
-    from pipeline.config.adapt import AdaptParams
+    from pipeline.config.adapt import AdaptationConfig
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class ModelParams:
     name: str
     builder: str
     network: NetworkSection
-    losses: LossesParams
-    augment: AugmentParams
-    train: TrainParams
-    adapt: "AdaptParams | None" = None
+    losses: LossesConfig
+    augment: AugmentConfig
+    train: TrainConfig
+    adapt: "AdaptationConfig | None" = None
     variant: str | None = None
 
     @property
@@ -110,7 +110,7 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
     """
     if model not in NETWORKS:
         raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
-    network, train = load_section(NETWORKS[model], "network", model), load_section(TrainParams, "train")
+    network, train = load_section(NETWORKS[model], "network", model), load_section(TrainConfig, "train")
     if ablation is not None:
         if model != "crossmodalnet" or ablation not in ABLATIONS:
             raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
@@ -119,7 +119,7 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
         model if ablation is None else f"{model}-{ablation}",
         model,
         network,
-        load_section(LossesParams, "losses"),
-        load_section(AugmentParams, "augment"),
+        load_section(LossesConfig, "losses"),
+        load_section(AugmentConfig, "augment"),
         train if network.lr is None else train.model_copy(update={"lr": network.lr}),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.tune import TuneParams
+from pipeline.config.tune import TuneConfig
 from pipeline.runtime.errors import DivergenceError, UsageError
 from pipeline.runtime.paths import TUNING
 from pipeline.training.distributed import Processes
@@ -47,7 +47,7 @@ def read_trial(model: str, lr: str) -> Trial:
     if not 0 < rate < math.inf:
         raise UsageError(f"--lr must be positive and finite, got {lr}")
     params = read_params(model)
-    changes = {"lr": rate, "budget": "epochs", "epochs": load_section(TuneParams, "tune").epochs}
+    changes = {"lr": rate, "budget": "epochs", "epochs": load_section(TuneConfig, "tune").epochs}
     train = params.train.model_copy(update=changes)
     seeds = read_raw().get("seeds") or [0]
     return Trial(replace(params, train=train), int(seeds[0]), TUNING / model / f"{lr}.json")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.page.render import write_page
 
@@ -56,7 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS, ablations=ABLATIONS, seeds=SEEDS)
     artefacts = gather(MODELS, ABLATIONS, SEEDS, "phantom", folder)
-    return write_page(folder / "report", artefacts, ReportParams())
+    return write_page(folder / "report", artefacts, ReportConfig())
 
 
 @pytest.fixture(scope="module", params=[1280, 420], ids=["screen", "phone"])

@@ -18,7 +18,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import write_split
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.evaluation import evaluate_cases
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.runtime.errors import DataError
@@ -83,7 +83,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Path("params.yaml").write_text("evaluate: {bootstrap_samples: 200, device: cpu}\n")
     Path("data").mkdir()
     pairs = [pair(1, "train"), pair(2, "validation"), pair(3, "test"), pair(4, "test")]
-    write_split(Path("data/split.json"), pairs, SplitParams())
+    write_split(Path("data/split.json"), pairs, SplitConfig())
     names = [p.name for p in pairs if p.role == "test"]
     for name in names:
         write_label_map(Path("data/registered", name, "ct_label.nii.gz"), heart(NATIVE))

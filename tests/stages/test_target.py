@@ -12,8 +12,8 @@ import pytest
 from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
-from pipeline.config.data import DataParams, PhantomParams
-from pipeline.config.split import SplitParams
+from pipeline.config.data import DataConfig, PhantomConfig
+from pipeline.config.split import SplitConfig
 from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.label_list import read_labelled_names
@@ -59,10 +59,10 @@ def test_off_needs_neither_torch_nor_ants(top: Path) -> None:
 
 @pytest.mark.stress
 def test_a_phantom_of_another_scanner(top: Path) -> None:
-    source = PhantomParams(num_labelled=3, num_unlabelled=0, ct_spacing_mm=6.0, mr_spacing_mm=6.0)
-    subjects = gather_cohort(top / "data/raw", DataParams(phantom=source))
+    source = PhantomConfig(num_labelled=3, num_unlabelled=0, ct_spacing_mm=6.0, mr_spacing_mm=6.0)
+    subjects = gather_cohort(top / "data/raw", DataConfig(phantom=source))
     write_manifest(top / "data/raw/manifest.csv", subjects)
-    (train,) = (pair for pair in make_pairs(subjects, SplitParams()) if pair.role == "train")
+    (train,) = (pair for pair in make_pairs(subjects, SplitConfig()) if pair.role == "train")
     folder = top / "data/registered" / train.name
     folder.mkdir(parents=True)
     assert train.ct.label is not None

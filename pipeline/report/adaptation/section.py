@@ -12,7 +12,7 @@ from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
 from pipeline.config.names import OURS
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.evaluation.tables import MEAN
 from pipeline.report.adaptation.figures import TERMS, adaptation_chart
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles
@@ -71,7 +71,7 @@ class AdaptationSection:
     num_seeds: int
 
 
-def adaptation_section(artefacts: Artefacts, params: ReportParams) -> AdaptationSection | None:
+def adaptation_section(artefacts: Artefacts, params: ReportConfig) -> AdaptationSection | None:
     """Make the section; none without an adaptation."""
     record = artefacts.adaptation
     if record is None:

@@ -9,7 +9,7 @@ import pandas as pd
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.comparison.titles import METRICS
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.config.names import ATLAS, OURS, method_of
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.target import AdaptSection
@@ -41,7 +41,7 @@ def gather_run() -> Artefacts:
         UsageError: params.yaml is missing or malformed.
     """
     raw = read_raw()
-    source = load_section(DataParams, "data").source
+    source = load_section(DataConfig, "data").source
     adapt = load_section(AdaptSection, "adapt")
     return gather(
         raw["models"],

@@ -20,7 +20,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.titles import adapted_title_of
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.artefacts.adaptation_records import TargetCase
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
@@ -89,7 +89,7 @@ def rank_cases(result: Result) -> dict[str, str]:
     return ranks
 
 
-def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportParams) -> CaseOverlay:
+def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportConfig) -> CaseOverlay:
     """Draw all panels of one test case."""
     case = artefacts.cases[pair]
     labels = {result.short_title: read_label_map(result.predictions[pair]) for result in artefacts.results}
@@ -97,14 +97,14 @@ def case_overlay(artefacts: Artefacts, pair: str, rank: str, params: ReportParam
     return CaseOverlay(rank, pair, dice, _draw(case, labels, params))
 
 
-def target_overlay(case: TargetCase, params: ReportParams) -> CaseOverlay:
+def target_overlay(case: TargetCase, params: ReportConfig) -> CaseOverlay:
     """Draw a test case of the domain that was adapted to: images, truth, without and with adaptation."""
     labels = {adapted_title_of(name): read_label_map(path) for name, path in case.predictions.items()}
     dice = {adapted_title_of(name): value for name, value in case.dice.items()}
     return CaseOverlay("median", case.images.pair, dice, _draw(case.images, labels, params))
 
 
-def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportParams) -> dict[str, list[Panel]]:
+def _draw(case: TestCase, labels: Mapping[str, Volume], params: ReportConfig) -> dict[str, list[Panel]]:
     truth = read_label_map(case.truth)
     low_mm, high_mm = heart_box(truth, params.margin_mm)
     images = {

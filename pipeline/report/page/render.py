@@ -10,7 +10,7 @@ from markupsafe import Markup
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics.significance import smallest_p
 from pipeline.comparison.titles import METRICS
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
@@ -46,7 +46,7 @@ COMMANDS = (
 )
 
 
-def write_page(folder: Path, artefacts: Artefacts, params: ReportParams) -> Path:
+def write_page(folder: Path, artefacts: Artefacts, params: ReportConfig) -> Path:
     """Write the page, and the overlays as picture files, into a folder of their own, whole or not at all.
 
     The overlays are named by rank, not by case: `dvc plots diff` lays those of two revisions side by side.
@@ -66,7 +66,7 @@ def write_page(folder: Path, artefacts: Artefacts, params: ReportParams) -> Path
     return folder / "index.html"
 
 
-def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay]) -> str:
+def render(artefacts: Artefacts, params: ReportConfig, overlays: Sequence[CaseOverlay]) -> str:
     """Make the page's HTML; every text that comes from data is escaped.
 
     Args:
@@ -86,7 +86,7 @@ def render(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOv
     return template.render(style=style, **_context(artefacts, params, overlays))
 
 
-def _context(artefacts: Artefacts, params: ReportParams, overlays: Sequence[CaseOverlay]) -> dict[str, Any]:
+def _context(artefacts: Artefacts, params: ReportConfig, overlays: Sequence[CaseOverlay]) -> dict[str, Any]:
     return {
         "artefacts": artefacts,
         "num_cases": len(artefacts.cases),
@@ -141,13 +141,13 @@ def _charts(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
-def draw_overlays(artefacts: Artefacts, params: ReportParams) -> list[CaseOverlay]:
+def draw_overlays(artefacts: Artefacts, params: ReportConfig) -> list[CaseOverlay]:
     """Draw best, median and worst case of the first model in params.yaml."""
     ranks = rank_cases(artefacts.reference)
     return [case_overlay(artefacts, pair, rank, params) for pair, rank in ranks.items()]
 
 
-def _checkerboards(artefacts: Artefacts, params: ReportParams) -> list[tuple[str, tuple[str, int, int]]]:
+def _checkerboards(artefacts: Artefacts, params: ReportConfig) -> list[tuple[str, tuple[str, int, int]]]:
     return [
         (pair, thumbnail(path, params.checkerboard_px, params.jpeg_quality))
         for pair, path in artefacts.checkerboards.items()

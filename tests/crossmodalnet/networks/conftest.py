@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
@@ -28,9 +28,9 @@ def make() -> Callable[..., nn.Module]:
 
     def build(patch_size: tuple[int, int, int] = (16, 16, 16), **options: Any) -> nn.Module:
         parameters = {
-            name: value for name, value in options.items() if name in CrossModalNetParams.model_fields
+            name: value for name, value in options.items() if name in CrossModalNetSection.model_fields
         }
-        params = CrossModalNetParams(**{**SMALL, **parameters})
+        params = CrossModalNetSection(**{**SMALL, **parameters})
         return build_network("crossmodalnet", params.options() | options, patch_size=patch_size)
 
     return build

@@ -3,9 +3,9 @@ import torch
 
 from crossmodalnet.imaging.missing import without
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
-OPTIONS = CrossModalNetParams(
+OPTIONS = CrossModalNetSection(
     channels=6, heads=(1, 2), patch_embedding=(4, 4, 4), stem_channels=(2, 4), head_channels=4
 ).options()
 

@@ -10,7 +10,7 @@ from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
@@ -26,8 +26,8 @@ EPOCHS = 6
 
 def chosen(**options: Any) -> dict[str, Any]:
     """Give the options of a small network; keywords change them, those without a parameter of their own too."""
-    parameters = {name: value for name, value in options.items() if name in CrossModalNetParams.model_fields}
-    return CrossModalNetParams(**{**SMALL, **parameters}).options() | options
+    parameters = {name: value for name, value in options.items() if name in CrossModalNetSection.model_fields}
+    return CrossModalNetSection(**{**SMALL, **parameters}).options() | options
 
 
 def make_subject(

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.cohort.endangered import path_problems
 from pipeline.cohort.guard import foreign_files, note_written, refuse_outputs
 from pipeline.cohort.places import existing_path
-from pipeline.config.data import Archive, DataParams
-from pipeline.config.endangered import path_problems
-from pipeline.config.target import TargetParams
+from pipeline.config.data import Archive, DataConfig
+from pipeline.config.target import TargetConfig
 from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import OUTPUTS, TOP
 
@@ -80,8 +80,8 @@ def test_neighbours_of_outputs_are_free(project: Path) -> None:
 def test_all_places_are_told_at_once(project: Path) -> None:
     (project / "report").mkdir()
     archive = Archive(url=(project / "data/raw/a.zip").as_uri(), sha256=64 * "0")
-    data = DataParams(source="mmwhs", path=["data/raw", "report"], urls=[archive])
-    target = TargetParams(source="mmwhs", path=str(project))
+    data = DataConfig(source="mmwhs", path=["data/raw", "report"], urls=[archive])
+    target = TargetConfig(source="mmwhs", path=str(project))
     found = path_problems(data, target)
     assert [text.split(" = ")[0] for text in found] == [
         "data.path",
@@ -94,7 +94,7 @@ def test_all_places_are_told_at_once(project: Path) -> None:
 def test_scans_of_a_table_are_looked_at(project: Path) -> None:
     (project / "data/raw/a.nii").write_bytes(b"x")
     (project / "hearts.csv").write_text("patient,modality,image\nA,ct,data/raw/a.nii\n")
-    [problem, foreign] = path_problems(DataParams(source="table", path="hearts.csv"), None)
+    [problem, foreign] = path_problems(DataConfig(source="table", path="hearts.csv"), None)
     assert problem.startswith("data.path names row 2 (ct_A) = ")
     assert "a.nii" in foreign
 
@@ -129,6 +129,6 @@ def test_what_the_stage_wrote_or_dvc_keeps_is_not_foreign(project: Path) -> None
 )
 def test_a_place_without_effect_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no effect"):
-        DataParams.model_validate(values)
+        DataConfig.model_validate(values)
     with pytest.raises(ValueError, match="no effect"):
-        TargetParams(source="unlabelled", path="x")
+        TargetConfig(source="unlabelled", path="x")

@@ -10,13 +10,13 @@ import pytest
 from pipeline.cohort.findings import CohortFinding, table
 from pipeline.cohort.mmwhs import MAX_ALIKE, lay_out_mmwhs
 from pipeline.cohort.names import is_near_miss, normal_name, parse
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.runtime.errors import DataError
 
 
 def found(cohort: Path, target: Path) -> tuple[int, list[CohortFinding]]:
     target.mkdir()
-    outcome = lay_out_mmwhs(target, DataParams(source="mmwhs", path=str(cohort)))
+    outcome = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=str(cohort)))
     return len(outcome.origins), outcome.findings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cohort.mmwhs import lay_out_mmwhs
-from pipeline.config.data import Archive, DataParams
+from pipeline.config.data import Archive, DataConfig
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.work import file_digest
 
@@ -19,7 +19,7 @@ def laid_out(path: Path | list[Path], target: Path, **params: object) -> tuple[d
     """Contents by published name, and the findings."""
     target.mkdir()
     paths = [str(p) for p in path] if isinstance(path, list) else str(path)
-    result = lay_out_mmwhs(target, DataParams(source="mmwhs", path=paths, **params))
+    result = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=paths, **params))
     assert sorted(result.origins) == sorted(p.name for p in target.iterdir())
     return {p.name: p.read_bytes() for p in target.iterdir()}, [f.what for f in result.findings]
 
@@ -76,7 +76,7 @@ def test_urls(cohort: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zip_of(cohort))
     (tmp_path / "raw").mkdir()
-    params = DataParams(source="mmwhs", urls=[Archive(url=path.as_uri(), sha256=file_digest(path))])
+    params = DataConfig(source="mmwhs", urls=[Archive(url=path.as_uri(), sha256=file_digest(path))])
     assert len(lay_out_mmwhs(tmp_path / "raw", params).origins) == 14
 
 
@@ -114,16 +114,16 @@ def test_nothing_given(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"zmiclab\.github\.io/zxh/0/mmwhs/.*data\.path.*data\.urls"
     ) as caught:
-        lay_out_mmwhs(tmp_path, DataParams(source="mmwhs"))
+        lay_out_mmwhs(tmp_path, DataConfig(source="mmwhs"))
     assert caught.value.exit_code == 3
 
 
 def test_nothing_there(tmp_path: Path, zipped: Zipped) -> None:
     with pytest.raises(DataError, match=r"no/such does not exist"):
-        lay_out_mmwhs(tmp_path, DataParams(source="mmwhs", path="no/such"))
+        lay_out_mmwhs(tmp_path, DataConfig(source="mmwhs", path="no/such"))
     empty = zipped("empty.zip", {"readme.txt": b"x"})
     with pytest.raises(DataError, match=r"no MM-WHS files in .*empty\.zip.*ct_train_1001_image"):
-        lay_out_mmwhs(tmp_path, DataParams(source="mmwhs", path=str(empty)))
+        lay_out_mmwhs(tmp_path, DataConfig(source="mmwhs", path=str(empty)))
 
 
 def test_a_relative_path_is_also_looked_for_in_the_parent_repository(

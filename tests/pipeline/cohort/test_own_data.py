@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.cohort.leftovers import MOST_NAMED
 from pipeline.cohort.own_data import check_own, lay_out_own
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.config.params import validate
 from pipeline.runtime.errors import DataError, UsageError
 
@@ -66,7 +66,7 @@ def cohort(tmp_path: Path) -> Cohort:
 
 
 def check(path: Path, **changes: Any) -> list[tuple[str, str, str, str]]:
-    params = DataParams(source="table", path=str(path), **({"labels": OWN} | changes))
+    params = DataConfig(source="table", path=str(path), **({"labels": OWN} | changes))
     return [(f.severity, f.case, f.file, f.what) for f in check_own(params).findings]
 
 
@@ -75,7 +75,7 @@ def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
     cohort: Cohort, suffixes: tuple[str, str], tmp_path: Path
 ) -> None:
     path = cohort(*suffixes)
-    own = check_own(DataParams(source="table", path=str(path), labels=OWN))
+    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
     assert own.findings == []
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -97,7 +97,7 @@ def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
 
 
 def test_the_same_bytes_on_every_run(cohort: Cohort, tmp_path: Path) -> None:
-    own = check_own(DataParams(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
+    own = check_own(DataConfig(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
     written = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -164,7 +164,7 @@ def test_a_structure_that_nobody_has_must_be_declared(cohort: Cohort) -> None:
 
 
 def test_what_is_missing_is_noted_with_every_labelled_subject(cohort: Cohort, tmp_path: Path) -> None:
-    params = DataParams(source="table", path=str(cohort()), labels=OWN, missing=["PA"])
+    params = DataConfig(source="table", path=str(cohort()), labels=OWN, missing=["PA"])
     subjects = check_own(params).subjects(tmp_path)
     assert [s.missing for s in subjects] == [("PA",)] * 6 + [()]
     (tmp_path / "raw").mkdir()
@@ -217,7 +217,7 @@ def test_nothing_that_could_be_read(tmp_path: Path) -> None:
         (str(tmp_path), "a folder without dataset.json and imagesTr"),
     ):
         with pytest.raises(DataError, match=message):
-            check_own(DataParams(source="table", path=path))
+            check_own(DataConfig(source="table", path=path))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_nothing_that_could_be_read(tmp_path: Path) -> None:
 )
 def test_labels_that_cannot_be_meant_are_refused_when_read(labels: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        validate(DataParams, {"source": "table", "labels": labels}, "data")
+        validate(DataConfig, {"source": "table", "labels": labels}, "data")
 
 
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1)])
@@ -246,7 +246,7 @@ def test_label_maps_with_their_axes_reversed_are_turned(
         affine[axis, 3] = affine[axis, axis] * (SHAPE[axis] - 1)
         affine[axis, axis] *= -1
     save(seg(path), data, affine)
-    own = check_own(DataParams(source="table", path=str(path), labels=OWN))
+    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
     assert own.findings == []
     (tmp_path / "raw").mkdir()
     subject = next(s for s in lay_out_own(own, tmp_path / "raw") if s.name == "mr_Pat-2")
@@ -259,7 +259,7 @@ def test_label_maps_with_their_axes_reversed_are_turned(
 @pytest.mark.parametrize("ignored", [{"labels": "index"}, {"missing": ["PA"]}])
 def test_labels_that_would_not_be_looked_at_are_refused(ignored: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="labels and missing are of source table, got source mmwhs"):
-        validate(DataParams, {"source": "mmwhs", "path": "x", **ignored}, "data")
+        validate(DataConfig, {"source": "mmwhs", "path": "x", **ignored}, "data")
 
 
 def test_pipes_and_circles_of_links_are_not_followed(cohort: Cohort) -> None:

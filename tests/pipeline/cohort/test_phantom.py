@@ -10,10 +10,10 @@ import pytest
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs
 from pipeline.cohort.phantom import make_phantom_cohort
-from pipeline.config.data import DataParams, PhantomParams
-from pipeline.config.split import SplitParams
+from pipeline.config.data import DataConfig, PhantomConfig
+from pipeline.config.split import SplitConfig
 
-PARAMS = PhantomParams(num_labelled=3, num_unlabelled=1, ct_spacing_mm=6.0, mr_spacing_mm=5.0)
+PARAMS = PhantomConfig(num_labelled=3, num_unlabelled=1, ct_spacing_mm=6.0, mr_spacing_mm=5.0)
 
 
 def digests(folder):
@@ -74,11 +74,11 @@ def test_all_are_different_people(cohort):
 @pytest.mark.slow
 def test_the_same_patients_are_told_and_have_one_heart(tmp_path: Path) -> None:
     small = {"num_labelled": 3, "num_unlabelled": 1, "ct_spacing_mm": 6.0, "mr_spacing_mm": 6.0}
-    found = gather_cohort(tmp_path / "raw", DataParams(phantom=PhantomParams(**small, same_patients=True)))
+    found = gather_cohort(tmp_path / "raw", DataConfig(phantom=PhantomConfig(**small, same_patients=True)))
     assert sorted(subject.patient for subject in found) == sorted(["1001", "1002", "1003", "2001"] * 2)
-    pairs = make_pairs(found, SplitParams())
+    pairs = make_pairs(found, SplitConfig())
     assert [pair.name for pair in pairs] == [f"ct_{n}+mr_{n}" for n in (1001, 1002, 1003)]
-    other = gather_cohort(tmp_path / "other", DataParams(phantom=PhantomParams(**small)))
+    other = gather_cohort(tmp_path / "other", DataConfig(phantom=PhantomConfig(**small)))
     same = {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
     default = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
     assert {subject.patient for subject in other} == {""}

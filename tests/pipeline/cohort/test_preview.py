@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cohort.preview import params_for, preview
-from pipeline.config.data import DataParams
-from pipeline.config.split import SplitParams
+from pipeline.config.data import DataConfig
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError, UsageError
 
 
@@ -15,12 +15,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "project")
 
 
-def of(path: Path) -> DataParams:
-    return DataParams(source="mmwhs", path=str(path))
+def of(path: Path) -> DataConfig:
+    return DataConfig(source="mmwhs", path=str(path))
 
 
 def test_a_folder_laid_out_like_mmwhs(cohort: Path) -> None:
-    found = preview(of(cohort), SplitParams())
+    found = preview(of(cohort), SplitConfig())
     text = "\n".join(found.lines())
     assert found.findings == []
     assert len(found.subjects) == 8
@@ -33,24 +33,24 @@ def test_a_folder_laid_out_like_mmwhs(cohort: Path) -> None:
 
 def test_findings_keep_pairs_back(cohort: Path) -> None:
     next(cohort.rglob("ct_train_1001_label.nii.gz")).unlink()
-    found = preview(of(cohort), SplitParams())
+    found = preview(of(cohort), SplitConfig())
     assert found.pairs == []
     assert "training image without label map" in [f.what for f in found.findings]
 
 
 def test_a_split_that_is_impossible_is_a_finding(cohort: Path) -> None:
-    found = preview(of(cohort), SplitParams(folds=5))
+    found = preview(of(cohort), SplitConfig(folds=5))
     assert [f.what for f in found.findings] == ["split.folds = 5 needs as many subjects, found 3"]
 
 
 def test_archives_are_looked_into(cohort: Path, zipped: Callable[[str, dict[str, bytes]], Path]) -> None:
     members = {path.name: path.read_bytes() for path in cohort.rglob("*.nii.gz")}
-    assert len(preview(of(zipped("all.zip", members)), SplitParams()).subjects) == 8
+    assert len(preview(of(zipped("all.zip", members)), SplitConfig()).subjects) == 8
 
 
 def test_nothing_there() -> None:
     with pytest.raises(DataError, match="does not exist"):
-        preview(of(Path("lacks")), SplitParams())
+        preview(of(Path("lacks")), SplitConfig())
 
 
 OWN = {"source": "table", "path": "a.csv", "labels": {"LV": 1}, "missing": ["PA"], "max_unpacked_gb": 7.0}
@@ -62,7 +62,7 @@ def test_what_is_given_goes_before_what_params_yaml_says(tmp_path: Path) -> None
     found = params_for(str(table), "{LV: 3, Myo: [4, 5]}", ["AO"], read=OWN)
     assert (found.source, found.path, found.labels) == ("table", str(table), {"LV": 3, "Myo": [4, 5]})
     assert (found.missing, found.max_unpacked_gb) == (["AO"], 7.0)
-    assert params_for(None, None, [], read=OWN) == DataParams(**OWN)
+    assert params_for(None, None, [], read=OWN) == DataConfig(**OWN)
     assert params_for(str(table), "index", [], read={}).labels == "index"
 
 

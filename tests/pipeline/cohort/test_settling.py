@@ -9,12 +9,12 @@ import pytest
 from crossmodalnet.imaging.geometry import is_sheared
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.cohort.cohort import gather_cohort
-from pipeline.config.data import DataParams
+from pipeline.config.data import DataConfig
 from pipeline.runtime.work import file_digest
 
 
 def gathered(cohort: Path, target: Path) -> Path:
-    gather_cohort(target, DataParams(source="mmwhs", path=str(cohort)))
+    gather_cohort(target, DataConfig(source="mmwhs", path=str(cohort)))
     return target
 
 

@@ -14,9 +14,9 @@ from pipeline.comparison.adaptation import (
     write_adaptation,
 )
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
-PARAMS = CompareParams(bootstrap_samples=200)
+PARAMS = CompareConfig(bootstrap_samples=200)
 OURS = "crossmodalnet"
 Cases = Callable[..., pd.DataFrame]
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 
-FEW = CompareParams(bootstrap_samples=200)
+FEW = CompareConfig(bootstrap_samples=200)
 
 
 def test_all_files_are_written_the_same_each_time(tmp_path: Path, cases: Cases) -> None:

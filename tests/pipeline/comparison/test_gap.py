@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.comparison.domains import DomainScores
 from pipeline.comparison.gap import gap_by_seed, gap_table, share_of_gap
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
-PARAMS = CompareParams(bootstrap_samples=400)
+PARAMS = CompareConfig(bootstrap_samples=400)
 LOWER, OURS, UPPER = "crossmodalnet-source_only", "crossmodalnet", "crossmodalnet-supervised"
 Cases = Callable[..., pd.DataFrame]
 
@@ -57,7 +57,7 @@ def test_a_few_draws_without_a_gap_widen_the_interval() -> None:
     gap = np.array([-0.3] + [0.3] * 7)
     method = 0.5 * np.abs(gap)
     values = np.stack([np.zeros(8), method, gap])[:, :, None]
-    found = share_of_gap(values, CompareParams(bootstrap_samples=4000))
+    found = share_of_gap(values, CompareConfig(bootstrap_samples=4000))
     assert 0 < found.num_without_gap <= 0.025 * 4000
     assert found.low == pytest.approx(4 / 8)
     assert found.high >= 4 / 4

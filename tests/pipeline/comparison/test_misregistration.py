@@ -14,9 +14,9 @@ from pipeline.comparison.misregistration import (
     misregistration_table,
     write_misregistration,
 )
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 
-FEW = CompareParams(bootstrap_samples=300)
+FEW = CompareConfig(bootstrap_samples=300)
 SHIFTS = (0.0, 2.0, 5.0, 10.0)
 BASE = 0.9 - 0.01 * np.arange(12)
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.modalities import compare_modalities, modality_table, write_modalities
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
-FEW = CompareParams(bootstrap_samples=300)
+FEW = CompareConfig(bootstrap_samples=300)
 PAIR = np.array([[0.9, 0.88], [0.8, 0.82], [0.84, 0.86]])
 
 

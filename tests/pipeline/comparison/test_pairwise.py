@@ -4,10 +4,10 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
-FEW = CompareParams(bootstrap_samples=200)
+FEW = CompareConfig(bootstrap_samples=200)
 BASE = 0.6 + 0.02 * np.arange(10)
 
 
@@ -97,7 +97,7 @@ def test_equal_methods_are_seldom_told_apart(cases: Cases) -> None:
     for _ in range(40):
         subjects = random.normal(0.8, 0.05, (12, 1))
         runs = {name: cases(subjects + random.normal(0, 0.01, (12, 2))) for name in ("a", "b", "c")}
-        table = all_pairs_table(runs, CompareParams(bootstrap_samples=100))
+        table = all_pairs_table(runs, CompareConfig(bootstrap_samples=100))
         false += bool((table["verdict"] == "supported").any())
     # A family of tests errs in at most 5 % of experiments: more than 6 of 40 has a probability below 1 %.
     assert false <= 6

@@ -3,10 +3,10 @@ import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.scores import by_subject, score_table, subject_means
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
-FEW = CompareParams(bootstrap_samples=200)
+FEW = CompareConfig(bootstrap_samples=200)
 
 
 def test_the_mean_of_a_case_is_over_its_defined_structures(cases: Cases) -> None:

@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.tables_out import bar_table, escape, latex_table, plot_table, wide_table
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 
@@ -15,7 +15,7 @@ from tests.pipeline.comparison.conftest import Cases
 def scores(cases: Cases) -> pd.DataFrame:
     dice = {"crossmodalnet": 0.8, "my_net": 0.9, "atlas": 0.5, "crossmodalnet-ct_only": 0.95}
     methods = {name: cases([[value - 0.1], [value]]) for name, value in dice.items()}
-    return score_table(methods, CompareParams(bootstrap_samples=200))
+    return score_table(methods, CompareConfig(bootstrap_samples=200))
 
 
 def test_a_row_per_method_and_a_column_per_metric(scores: pd.DataFrame) -> None:

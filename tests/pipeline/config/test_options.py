@@ -10,18 +10,18 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from pipeline.config.adapt import AdaptParams
-from pipeline.config.audit import AuditParams
-from pipeline.config.augment import AugmentParams
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.adapt import AdaptationConfig
+from pipeline.config.audit import AuditConfig
+from pipeline.config.augment import AugmentConfig
+from pipeline.config.network import CrossModalNetSection
 
 # What a training decides of the network, and not its section.
 OF_THE_TRAINING = {"deep_supervision", "missing_token"}
 SECTIONS: list[tuple[type, type[BaseModel]]] = [
-    (CrossModalNetConfig, CrossModalNetParams),
-    (AdaptationSettings, AdaptParams),
-    (AugmentationSettings, AugmentParams),
-    (AuditSettings, AuditParams),
+    (CrossModalNetConfig, CrossModalNetSection),
+    (AdaptationSettings, AdaptationConfig),
+    (AugmentationSettings, AugmentConfig),
+    (AuditSettings, AuditConfig),
 ]
 
 

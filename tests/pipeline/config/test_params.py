@@ -1,15 +1,15 @@
 import pytest
 
-from pipeline.config.adapt import AdaptParams
+from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.params import validate
 from pipeline.runtime.errors import UsageError
 
 
 def test_the_target_is_left_to_the_stage_that_prepares_it() -> None:
-    params = validate(AdaptParams, {"target": {"source": "no such"}, "every": 3}, "adapt")
+    params = validate(AdaptationConfig, {"target": {"source": "no such"}, "every": 3}, "adapt")
     assert params.every == 3
 
 
 def test_other_unknown_keys_are_refused() -> None:
     with pytest.raises(UsageError, match=r"adapt\.targets: unknown key"):
-        validate(AdaptParams, {"targets": {}}, "adapt")
+        validate(AdaptationConfig, {"targets": {}}, "adapt")

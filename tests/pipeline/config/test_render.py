@@ -5,7 +5,7 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from crossmodalnet.config import Config, IntTriple
-from pipeline.config.crop import CropParams
+from pipeline.config.crop import CropConfig
 from pipeline.config.render import keys, render
 from pipeline.config.schema import Params
 
@@ -35,7 +35,7 @@ def test_dvc_changes_the_one_value_that_it_sets() -> None:
     # As `dvc exp run -S` does: every list is written anew.
     text = render(Params())
     document = parse_yaml_for_update(text, "params.yaml")
-    assign(document, Params(crop=CropParams(spacing_mm=2.5)).model_dump(mode="json"))
+    assign(document, Params(crop=CropConfig(spacing_mm=2.5)).model_dump(mode="json"))
     assert dumps_yaml(document) == text.replace("  spacing_mm: 3.5", "  spacing_mm: 2.5")
 
 

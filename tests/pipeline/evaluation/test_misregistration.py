@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.sets import CaseSet
@@ -59,7 +59,7 @@ def centroid(image: Tensor) -> np.ndarray:
 
 
 def test_dice_falls_as_that_of_two_balls_that_move_apart(model: Any, cases: CaseSet) -> None:
-    params = EvaluateParams(misregistration_mm=[0.0, 3.0, 6.0], misregistration_degrees=20.0)
+    params = EvaluateConfig(misregistration_mm=[0.0, 3.0, 6.0], misregistration_degrees=20.0)
     table = measure_misregistration(model, cases, ["a", "b"], params)
     assert table["pair"].tolist() == ["a"] * 3 + ["b"] * 3
     assert table["turned_degrees"].tolist() == [0, 10, 20] * 2
@@ -92,7 +92,7 @@ def test_a_case_without_label_is_an_error(model: Any, cases: CaseSet) -> None:
     image = Volume(np.random.default_rng(0).random((8, 8, 8), np.float32), np.eye(4))
     write_cropped(cases.folder / "c", CroppedCase("c", image, image, None, image.grid))
     with pytest.raises(DataError, match="c: the crop has no label map"):
-        measure_misregistration(model, cases, ["c"], EvaluateParams())
+        measure_misregistration(model, cases, ["c"], EvaluateConfig())
 
 
 def test_metrics_are_means_over_pairs_by_shift() -> None:
@@ -104,4 +104,4 @@ def test_metrics_are_means_over_pairs_by_shift() -> None:
 @pytest.mark.parametrize("shifts", [[5.0], [0.0, 5.0, 5.0], [0.0, 10.0, 5.0], [0.0, -1.0]])
 def test_shifts_ascend_from_nothing(shifts: list[float]) -> None:
     with pytest.raises(ValidationError, match="misregistration_mm"):
-        EvaluateParams(misregistration_mm=shifts)
+        EvaluateConfig(misregistration_mm=shifts)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.preparation.cropped import CroppedCase
 from pipeline.runtime.errors import DataError
@@ -48,7 +48,7 @@ def test_bright_balls_are_found_on_the_native_grid_and_only_the_largest_is_kept(
     large, small = ((9, (-5.0, 3.0, 2.0)), (4, (15.0, -15.0, -12.0)))
     ct = 100.0 * (ball(*large, WORKING) | ball(*small, WORKING))
     for keep in (True, False):
-        params = EvaluateParams(keep_largest_component=keep)
+        params = EvaluateConfig(keep_largest_component=keep)
         found = cleaned(predict_labels(loaded(Threshold()), case(ct), params), params)
         assert found.grid.same_as(NATIVE)
         assert set(np.unique(found.data)) == {0, 2}
@@ -61,7 +61,7 @@ def test_bright_balls_are_found_on_the_native_grid_and_only_the_largest_is_kept(
 def test_network_on_the_native_grid_needs_no_interpolation() -> None:
     ct = 100.0 * ball(9, (0.0, 0.0, 0.0), WORKING)
     same = CroppedCase("a", *(getattr(case(ct), name) for name in ("ct", "mr", "label")), WORKING)
-    found = predict_labels(loaded(Threshold()), same, EvaluateParams())
+    found = predict_labels(loaded(Threshold()), same, EvaluateConfig())
     np.testing.assert_array_equal(found.data == 2, ct > 0)
 
 
@@ -71,9 +71,9 @@ def test_output_that_is_not_finite_is_an_error() -> None:
             return torch.full((len(image), 8, *image.shape[2:]), float("nan"))
 
     with pytest.raises(DataError, match=r"ct_1\+mr_2: the network's output"):
-        predict_labels(loaded(Broken()), case(np.zeros(WORKING.shape)), EvaluateParams())
+        predict_labels(loaded(Broken()), case(np.zeros(WORKING.shape)), EvaluateConfig())
 
 
 def test_image_that_is_not_finite_is_an_error() -> None:
     with pytest.raises(DataError, match=r"ct_1\+mr_2: .*finite"):
-        predict_labels(loaded(Threshold()), case(np.full(WORKING.shape, np.nan)), EvaluateParams())
+        predict_labels(loaded(Threshold()), case(np.full(WORKING.shape, np.nan)), EvaluateConfig())

@@ -16,12 +16,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from crossmodalnet.processes.alone import run_alone
-from pipeline.config.baselines import ResEncUNetParams
-from pipeline.config.crop import CropParams
-from pipeline.config.evaluate import EvaluateParams
-from pipeline.config.losses import LossesParams
-from pipeline.config.profile import ProfileParams
-from pipeline.config.train import TrainParams
+from pipeline.config.baselines import ResEncUNetConfig
+from pipeline.config.crop import CropConfig
+from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.losses import LossesConfig
+from pipeline.config.profile import ProfileConfig
+from pipeline.config.train import TrainConfig
 from pipeline.evaluation import profile_network as profiling
 from pipeline.evaluation import times as profile_times
 from pipeline.evaluation.memory import MemoryGauge, measure_memory
@@ -55,8 +55,8 @@ def work(monkeypatch):
         return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
 
     monkeypatch.setitem(build.BUILDERS, "two", two)
-    train = TrainParams(patch_size=(6, 5, 4), batch_size=2)
-    return Workload("two", {}, train, LossesParams(), (9, 5, 4), 0.5, CPU, num_threads=1, seed=0)
+    train = TrainConfig(patch_size=(6, 5, 4), batch_size=2)
+    return Workload("two", {}, train, LossesConfig(), (9, 5, 4), 0.5, CPU, num_threads=1, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_is_loaded_once_is_no_memory_of_the_network(work, monkeypatch):
 def test_memory_is_that_of_live_tensors(work):
     """In processes of their own, as a stage has it: the heap of one that has computed before has holes."""
     train = work.train.model_copy(update={"patch_size": (48, 48, 48)})
-    options = ResEncUNetParams().options() | {"deep_supervision": False}
+    options = ResEncUNetConfig().options() | {"deep_supervision": False}
     large = dataclasses.replace(
         work, model="resenc_unet", options=options, train=train, case_size=(48, 48, 48)
     )
@@ -194,7 +194,7 @@ def test_errors(work, monkeypatch):
 
 
 def test_the_work_of_an_ablation(cohort, set_params):
-    params = ProfileParams(device="cpu", num_threads=1)
+    params = ProfileConfig(device="cpu", num_threads=1)
     counts = {}
     for ablation in (None, "no_cross"):
         name, work = read_workload("crossmodalnet", ablation, params)
@@ -208,7 +208,7 @@ def test_the_work_of_an_ablation(cohort, set_params):
 def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):
     """Sections are named whole elsewhere; of these, a profile takes some values only."""
     read = set()
-    for section, params in (("train", TrainParams), ("crop", CropParams), ("evaluate", EvaluateParams)):
+    for section, params in (("train", TrainConfig), ("crop", CropConfig), ("evaluate", EvaluateConfig)):
 
         def note(self, name, section=section, fields=frozenset(params.model_fields)):
             if name in fields:
@@ -216,7 +216,7 @@ def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params
             return super(BaseModel, self).__getattribute__(name)
 
         monkeypatch.setattr(params, "__getattribute__", note, raising=False)
-    _, work = read_workload("crossmodalnet", None, ProfileParams(device="cpu", num_threads=1))
+    _, work = read_workload("crossmodalnet", None, ProfileConfig(device="cpu", num_threads=1))
     work.step(work.build())()
     work.inference(work.build())()
     stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]

@@ -9,7 +9,7 @@ import torch
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from pipeline.config.audit import AuditParams
+from pipeline.config.audit import AuditConfig
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject, settings_of
 from pipeline.runtime.errors import DataError
@@ -73,7 +73,7 @@ def test_a_statement_without_a_finding_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_subject_is_the_trained_and_the_untrained_network_with_its_cases(trained: Path) -> None:
-    subject = read_subject("crossmodalnet", 0, AuditParams(), CPU)
+    subject = read_subject("crossmodalnet", 0, AuditConfig(), CPU)
     assert [case.name for case in subject.training] == ["a", "b", "c"]
     assert [case.name for case in subject.test] == ["d"]
     assert subject.images(subject.test).shape == (1, 2, 16, 16, 16)
@@ -89,7 +89,7 @@ def test_the_untrained_network_is_the_one_that_training_began_with(
 ) -> None:
     set_params(epochs=1, lr=1e-12)
     train_model(read_params("crossmodalnet"), 0, Processes(0, 1, 1, CPU))
-    subject = read_subject("crossmodalnet", 0, AuditParams(), CPU)
+    subject = read_subject("crossmodalnet", 0, AuditConfig(), CPU)
     for name, parameter in subject.initial.named_parameters():
         torch.testing.assert_close(parameter, subject.network.get_parameter(name), atol=1e-8, rtol=1e-6)
 
@@ -97,9 +97,9 @@ def test_the_untrained_network_is_the_one_that_training_began_with(
 def test_what_is_missing_is_named(trained: Path) -> None:
     (trained / "curves/crossmodalnet/seed0.csv").unlink()
     with pytest.raises(DataError, match=r"curves/crossmodalnet/seed0\.csv .*dvc repro train"):
-        read_subject("crossmodalnet", 0, AuditParams(), CPU)
+        read_subject("crossmodalnet", 0, AuditConfig(), CPU)
     with pytest.raises(DataError, match=r"models/crossmodalnet/seed1"):
-        read_subject("crossmodalnet", 1, AuditParams(), CPU)
+        read_subject("crossmodalnet", 1, AuditConfig(), CPU)
 
 
 def test_a_worker_of_the_audit_takes_memory_by_the_patch(
@@ -109,12 +109,12 @@ def test_a_worker_of_the_audit_takes_memory_by_the_patch(
     monkeypatch.setattr(
         auditing, "run_cases", lambda function, tasks, work, runtime: asked.append(work) or iter(())
     )
-    assert list(auditing.audit("crossmodalnet", 0, AuditParams())) == []
+    assert list(auditing.audit("crossmodalnet", 0, AuditConfig())) == []
     expected = 1200 * 2**20 + 8700 * 16**3  # patches of 16 x 16 x 16
     assert asked[0].cost.bytes(0) == pytest.approx(expected, abs=1)
 
 
 def test_settings_are_the_parameters_of_the_checks() -> None:
-    settings = settings_of(AuditParams(neighbours=7))
+    settings = settings_of(AuditConfig(neighbours=7))
     assert settings.neighbours == 7
     assert not hasattr(settings, "device")

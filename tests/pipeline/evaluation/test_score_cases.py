@@ -6,7 +6,7 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.score_cases import score_pair, write_tables
 from pipeline.runtime.errors import DataError
 
@@ -60,7 +60,7 @@ def test_another_grid_is_an_error(tmp_path: Path) -> None:
 def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
     files = {start: write(tmp_path / f"{start}.nii.gz", start) for start in (2, 4, 5)}
     tables = [score_pair("b", files[4], files[4], 2.0), score_pair("a", files[5], files[4], 2.0)]
-    found = write_tables(tmp_path, tables, EvaluateParams(bootstrap_samples=500))
+    found = write_tables(tmp_path, tables, EvaluateConfig(bootstrap_samples=500))
     # Resampling two subjects, the interval is that of the two values themselves.
     assert found.summary == "mean Dice 0.875 [0.750, 1.000], MIoU 0.800, HD95 0.8 mm over 2 cases"
     cases = pd.read_csv(tmp_path / "cases.csv")
@@ -87,6 +87,6 @@ def test_what_the_truth_does_not_delineate_is_not_scored_whatever_was_predicted(
     assert np.isnan(row[["dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error"]].astype(float)).all()
     folder = tmp_path / "tables"
     folder.mkdir()
-    metrics = write_tables(folder, [ignored], EvaluateParams(bootstrap_samples=100)).metrics
+    metrics = write_tables(folder, [ignored], EvaluateConfig(bootstrap_samples=100)).metrics
     assert (metrics["dice"], metrics["missed"]) == (1.0, 0)
     assert "PA" not in metrics

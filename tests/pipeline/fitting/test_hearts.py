@@ -8,9 +8,9 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.roi.heart_box import Box
 from pipeline.cohort.pairs import Pair, Role, Subject
-from pipeline.config.runtime import RuntimeParams
 from pipeline.fitting.hearts import measure_hearts, read_boxes
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -35,7 +35,7 @@ def test_the_largest_training_heart_counts_on_each_axis_and_a_test_heart_does_no
         pair(tmp_path, 2, "validation", (10, 20, 10)),
         pair(tmp_path, 3, "test", (40, 40, 40)),
     ]
-    found = measure_hearts(pairs, {}, 5.0, RuntimeParams())
+    found = measure_hearts(pairs, {}, 5.0, RuntimeConfig())
     assert found.largest_mm == (60.0, 40.0, 20.0)
     assert found.need_mm == pytest.approx((70.0, 50.0, 30.0))  # 15 % are less than twice the margin
     assert (found.num_hearts, found.num_found, found.spacing_mm) == (2, 0, pytest.approx(2.0))
@@ -48,10 +48,10 @@ def test_where_boxes_were_found_the_grid_around_them_holds_the_hearts(tmp_path: 
         pairs[0].name: Box((5.0, 0.0, -1.0), (45.0, 20.0, 19.0)),
         pairs[1].name: Box((-1.0, -1.0, -1.0), (19.0, 39.0, 19.0)),
     }
-    found = measure_hearts(pairs, boxes, 5.0, RuntimeParams())
+    found = measure_hearts(pairs, boxes, 5.0, RuntimeConfig())
     assert found.need_mm == pytest.approx((70.0, 42.0, 22.0))
     assert found.num_found == 2
-    some = measure_hearts(pairs, {pairs[0].name: boxes[pairs[0].name]}, 5.0, RuntimeParams())
+    some = measure_hearts(pairs, {pairs[0].name: boxes[pairs[0].name]}, 5.0, RuntimeConfig())
     assert some.num_found == 0
 
 
@@ -67,4 +67,4 @@ def test_boxes_are_read_from_the_table_of_stage_crop(tmp_path: Path) -> None:
 
 def test_an_empty_label_map_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ct_1_label\.nii\.gz: the mask of the heart is empty"):
-        measure_hearts([pair(tmp_path, 1, "train", (0, 0, 0))], {}, 5.0, RuntimeParams())
+        measure_hearts([pair(tmp_path, 1, "train", (0, 0, 0))], {}, 5.0, RuntimeConfig())

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from crossmodalnet.processes.alone import run_alone
-from pipeline.config.losses import LossesParams
-from pipeline.config.network import CrossModalNetParams
-from pipeline.config.train import TrainParams
+from pipeline.config.losses import LossesConfig
+from pipeline.config.network import CrossModalNetSection
+from pipeline.config.train import TrainConfig
 from pipeline.evaluation.memory import measure_memory
 from pipeline.evaluation.workload import Workload
 from pipeline.fitting.step_memory import LiveBytes, step_bytes
@@ -29,9 +29,9 @@ def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
 def test_the_count_is_what_a_process_grows_by(checkpointing: bool) -> None:
     """An independent measurement: the resident memory of a process that takes the step."""
     size = (48, 48, 48)
-    options = CrossModalNetParams(checkpointing=checkpointing).options() | {"deep_supervision": True}
+    options = CrossModalNetSection(checkpointing=checkpointing).options() | {"deep_supervision": True}
     work = Workload(
-        "crossmodalnet", options, TrainParams(patch_size=size, batch_size=2), LossesParams(), size, 0.5,
+        "crossmodalnet", options, TrainConfig(patch_size=size, batch_size=2), LossesConfig(), size, 0.5,
         torch.device("cpu"), 1, 0,
     )  # fmt: skip
     counted = step_bytes("crossmodalnet", options, size, 2, ("dice", "ce")) / 2**20

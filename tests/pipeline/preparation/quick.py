@@ -3,18 +3,18 @@
 from collections.abc import Callable
 
 from pipeline.cohort.pairs import Subject
-from pipeline.config.crop import CropParams
-from pipeline.config.register import RegisterParams
-from pipeline.config.split import SplitParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.register import RegistrationConfig
+from pipeline.config.split import SplitConfig
 from pipeline.preparation.target_prepared import Sections
 
 SECTIONS = Sections(
-    RegisterParams(
+    RegistrationConfig(
         working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5],
         initialisations=["centre_of_mass"], min_gain=-1.0,
     ),
-    SplitParams(),
-    CropParams(spacing_mm=9.0, size=(16, 16, 16), num_atlases=1, atlas_spacing_mm=10.0),
+    SplitConfig(),
+    CropConfig(spacing_mm=9.0, size=(16, 16, 16), num_atlases=1, atlas_spacing_mm=10.0),
 )  # fmt: skip
 
 WriteCohort = Callable[..., list[Subject]]

@@ -14,7 +14,7 @@ from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject
-from pipeline.config.target import TargetParams
+from pipeline.config.target import TargetConfig
 from pipeline.preparation.target_cohort import choose_atlases, pair_target, prepare_cohort, write_cases
 from pipeline.runtime.errors import DataError, PipelineError
 
@@ -68,7 +68,7 @@ def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Pa
     extra = [line.replace("_1001,", "_2001,") for line in bare]
     manifest.write_text(manifest.read_text("utf-8") + "\n".join(extra) + "\n")
     prepared = prepare_cohort(
-        TargetParams(source="unlabelled"), SECTIONS, tmp_path / "out", tmp_path / "scratch"
+        TargetConfig(source="unlabelled"), SECTIONS, tmp_path / "out", tmp_path / "scratch"
     )
     assert prepared.domain.target == {"train": ["ct_2001+mr_2001"], "validation": [], "test": []}
     assert prepared.labels == {}
@@ -77,7 +77,7 @@ def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Pa
 
 def test_a_cohort_without_unlabelled_subjects_says_what_to_do(project: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0 CT and 0 MR subjects(.|\n)*adapt\.target\.source"):
-        prepare_cohort(TargetParams(source="unlabelled"), SECTIONS, tmp_path, tmp_path / "scratch")
+        prepare_cohort(TargetConfig(source="unlabelled"), SECTIONS, tmp_path, tmp_path / "scratch")
 
 
 TOO_LARGE = "large.zip"
@@ -101,7 +101,7 @@ def test_messages_name_the_keys_of_the_target(project: Path, name: str) -> None:
     values, says = WRONG_PLACES[name]
     for archive in (values := deepcopy(values)).get("urls", []):
         archive["url"] = archive["url"].format(top=project)
-    target = TargetParams(source="mmwhs", **values)
+    target = TargetConfig(source="mmwhs", **values)
     with pytest.raises(PipelineError, match=says) as caught:
         prepare_cohort(target, SECTIONS, project / "out", project / "scratch")
     assert not re.search(r"(?<![\w.])data\.\w", str(caught.value)), "a key of another section"

@@ -4,7 +4,7 @@ import pytest
 
 from crossmodalnet.inference.doubts import doubts_of_registration
 from crossmodalnet.registration.quality import Quality
-from pipeline.config.register import RegisterParams
+from pipeline.config.register import RegistrationConfig
 from pipeline.preparation.implausible import implausible
 
 GOOD = {
@@ -27,15 +27,15 @@ GOOD = {
     ],
 )
 def test_what_is_beyond_a_threshold_is_said(changed: dict[str, float], says: str) -> None:
-    assert implausible({**GOOD, **changed}, RegisterParams()) == says
+    assert implausible({**GOOD, **changed}, RegistrationConfig()) == says
 
 
 def test_several_are_all_said() -> None:
-    said = implausible({**GOOD, "shared_view": 0.1, "inverse_error_mm": 2.0}, RegisterParams())
+    said = implausible({**GOOD, "shared_view": 0.1, "inverse_error_mm": 2.0}, RegistrationConfig())
     assert said.count(";") == 1
 
 
 def test_a_new_patient_is_judged_as_the_pairs_of_a_cohort_by_default() -> None:
     quality = Quality(0.1, 0.2, 0.002, 3.0, 1.2, 0.4)
     said = "; ".join(doubt.says.removeprefix("registration: ") for doubt in doubts_of_registration(quality))
-    assert said == implausible(asdict(quality), RegisterParams())
+    assert said == implausible(asdict(quality), RegistrationConfig())

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.config.data import PhantomParams
+from pipeline.config.data import PhantomConfig
 from pipeline.config.params import validate
-from pipeline.config.target import AdaptSection, TargetParams
+from pipeline.config.target import AdaptSection, TargetConfig
 from pipeline.runtime.errors import UsageError
 
 
@@ -12,7 +12,7 @@ def test_off_unless_asked_for() -> None:
 
 
 def test_the_target_phantom_is_another_scanner_and_other_people() -> None:
-    phantom, source = TargetParams().phantom, PhantomParams()
+    phantom, source = TargetConfig().phantom, PhantomConfig()
     assert phantom.scanner == "other" != source.scanner
     assert phantom.seed != source.seed
 
@@ -26,9 +26,9 @@ def test_a_target_is_laid_out_as_a_cohort_is() -> None:
     params = validate(AdaptSection, {"target": {"source": "mmwhs", "path": ["a.zip", "b"]}}, "adapt")
     data = params.target.as_data()
     assert (data.source, data.path, data.max_unpacked_gb) == ("mmwhs", ["a.zip", "b"], 60.0)
-    assert TargetParams().as_data().phantom == TargetParams().phantom
+    assert TargetConfig().as_data().phantom == TargetConfig().phantom
 
 
 def test_the_unlabelled_subjects_are_no_cohort_of_their_own() -> None:
     with pytest.raises(ValueError, match="must be phantom or mmwhs"):
-        TargetParams(source="unlabelled").as_data()
+        TargetConfig(source="unlabelled").as_data()

@@ -15,9 +15,9 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image,
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, select
-from pipeline.config.crop import CropParams
-from pipeline.config.register import RegisterParams
-from pipeline.config.split import SplitParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.register import RegistrationConfig
+from pipeline.config.split import SplitConfig
 from pipeline.preparation.crop_pairs import choose_atlases, crop_pairs
 from pipeline.preparation.register_pair import read_record
 from pipeline.preparation.register_pairs import COLUMNS, register_pairs, write_quality, write_registered
@@ -25,11 +25,11 @@ from pipeline.runtime.errors import DataError
 
 pytestmark = pytest.mark.slow
 
-REGISTER = RegisterParams(
+REGISTER = RegistrationConfig(
     working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5], initialisations=["centre_of_mass"],
     min_gain=-1.0,
 )  # fmt: skip
-CROP = CropParams(spacing_mm=9.0, size=(14, 14, 14), num_atlases=1, atlas_spacing_mm=10.0)
+CROP = CropConfig(spacing_mm=9.0, size=(14, 14, 14), num_atlases=1, atlas_spacing_mm=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def raw(
 
 
 def _pairs(raw: Path) -> list[Pair]:
-    return make_pairs(_subjects(raw), SplitParams())
+    return make_pairs(_subjects(raw), SplitConfig())
 
 
 def _subjects(raw: Path) -> list[Subject]:
@@ -206,25 +206,25 @@ def test_atlases_are_other_training_subjects(raw: Path) -> None:
         *_subjects(raw),
         *(Subject(f"ct_{n}", Modality.CT, Path("i"), Path("l")) for n in range(1005, 1030)),
     ]
-    pairs = make_pairs(more, SplitParams())
+    pairs = make_pairs(more, SplitConfig())
     train = {pair.name for pair in select(pairs, "train")}
     for pair in pairs:
-        atlases = choose_atlases(pair, pairs, CropParams(num_atlases=3))
+        atlases = choose_atlases(pair, pairs, CropConfig(num_atlases=3))
         assert len(set(atlases)) == 3
         assert set(atlases) <= train - {pair.name}
-        assert choose_atlases(pair, pairs, CropParams(roi="labels")) == []
+        assert choose_atlases(pair, pairs, CropConfig(roi="labels")) == []
 
 
 def test_the_label_of_a_lone_training_subject_gives_its_box(
     raw: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     few = [subject for subject in _subjects(raw) if not subject.name.endswith("1004")]
-    pairs = make_pairs(few, SplitParams())
+    pairs = make_pairs(few, SplitConfig())
     (alone,) = select(pairs, "train")
-    assert choose_atlases(alone, pairs, CropParams()) == []
+    assert choose_atlases(alone, pairs, CropConfig()) == []
     assert f"{alone.name}: the only training pair" in caplog.text
     (test,) = select(pairs, "test")
-    assert choose_atlases(test, pairs, CropParams()) == [alone.name]
+    assert choose_atlases(test, pairs, CropConfig()) == [alone.name]
 
 
 def test_a_box_that_does_not_fit_is_reported(

@@ -14,7 +14,7 @@ from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.domains import read_domain_scores
 from pipeline.comparison.methods import read_methods, runs_of
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.tables import CASE_COLUMNS
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
@@ -68,7 +68,7 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
                     write_label_map(folder / f"predictions/{name}.nii.gz", label)
     for seed in seeds:
         _training(top, seed)
-    params = CompareParams(bootstrap_samples=100)
+    params = CompareConfig(bootstrap_samples=100)
     if single:
         runs = runs_of(top / "evaluation", ["crossmodalnet"], [], seeds, atlas=False)
         write_comparison(top / "comparison", compare(read_methods(runs), "crossmodalnet", params))

@@ -15,7 +15,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.methods import runs_of
-from pipeline.config.compare import CompareParams
+from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.profile import Profile, write_profile
 from pipeline.evaluation.spread import Spread
 from pipeline.training.trial_result import TrialResult, write_trial
@@ -120,7 +120,7 @@ def make_artefacts(
             _CONDITIONS["make_misregistration"](folder, place)
             if name == "crossmodalnet":
                 _CONDITIONS["make_modalities"](folder)
-    params = CompareParams(bootstrap_samples=100)
+    params = CompareConfig(bootstrap_samples=100)
     found = compare(tables, models[0], params, conditions=read_conditions(runs))
     (top / "comparison").mkdir()
     write_comparison(top / "comparison", found)

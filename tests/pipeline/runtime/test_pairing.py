@@ -22,8 +22,8 @@ from pipeline.cohort.pairs import (
 )
 from pipeline.cohort.partners import circles_of
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
-from pipeline.config.crop import CropParams
-from pipeline.config.split import SplitParams
+from pipeline.config.crop import CropConfig
+from pipeline.config.split import SplitConfig
 from pipeline.preparation.crop_pairs import choose_atlases
 from pipeline.runtime.errors import DataError
 
@@ -42,7 +42,7 @@ def cohort(num_both: int, num_ct: int = 0, num_mr: int = 0) -> list[Subject]:
     return [*both, *only, *(scan(Modality.MR, f"m{i:02d}") for i in range(num_mr))]
 
 
-def drawn(seed: int) -> tuple[list[Subject], SplitParams]:
+def drawn(seed: int) -> tuple[list[Subject], SplitConfig]:
     """Draw any cohort, shuffled, some patients with roles, and any split of it."""
     random = np.random.default_rng(seed)
     subjects = cohort(*(int(n) for n in random.integers(0, 14, 3)))
@@ -54,7 +54,7 @@ def drawn(seed: int) -> tuple[list[Subject], SplitParams]:
         people = sorted({s.person for s in subjects})
         given = {person: str(role) or None for person, role in zip(people, roles, strict=False)}
         subjects = [replace(s, role=given[s.person]) for s in subjects]  # type: ignore[arg-type]
-    params = SplitParams(
+    params = SplitConfig(
         seed=seed, test_fraction=float(random.uniform(0.05, 0.9)),
         validation_fraction=float(random.uniform(0.05, 0.6)), folds=folds, fold=int(random.integers(folds)),
         pairing=PAIRINGS[random.integers(3)], mrs_per_ct=int(random.choice([1, 1, 2, 3])),
@@ -62,7 +62,7 @@ def drawn(seed: int) -> tuple[list[Subject], SplitParams]:
     return subjects, params
 
 
-def split_or_none(subjects: list[Subject], params: SplitParams) -> list[Pair] | None:
+def split_or_none(subjects: list[Subject], params: SplitConfig) -> list[Pair] | None:
     try:
         return make_pairs(subjects, params)
     except DataError:
@@ -109,7 +109,7 @@ def test_further_mrs_multiply_the_training_pairs_and_leave_the_others(block: int
 
 
 def test_every_training_mr_is_used_as_often_as_the_others() -> None:
-    pairs = make_pairs(cohort(0, 20, 20), SplitParams(mrs_per_ct=4))
+    pairs = make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=4))
     train = select(pairs, "train")
     assert len(train) == 4 * 13
     assert set(Counter(pair.mr.name for pair in train).values()) == {4}
@@ -117,19 +117,19 @@ def test_every_training_mr_is_used_as_often_as_the_others() -> None:
 
 def test_more_mrs_than_there_are_is_an_error_that_says_how_many_there_are() -> None:
     with pytest.raises(DataError, match=r"split\.mrs_per_ct = 14, but ct_\w+ can be paired with 13 training"):
-        make_pairs(cohort(0, 20, 20), SplitParams(mrs_per_ct=14))
-    assert make_pairs(cohort(0, 20, 20), SplitParams(mrs_per_ct=13))
+        make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=14))
+    assert make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=13))
 
 
 def test_only_patients_with_both_are_paired_where_that_is_asked_for() -> None:
     subjects = cohort(8, 3, 2)
-    pairs = make_pairs(subjects, SplitParams(pairing="same_patient"))
+    pairs = make_pairs(subjects, SplitConfig(pairing="same_patient"))
     assert [pair.name for pair in pairs] == [f"ct_b{i:02d}+mr_b{i:02d}" for i in range(8)]
     assert len(unpaired(subjects, pairs)) == 5
 
 
 def test_patients_exchange_their_mrs_where_that_is_asked_for() -> None:
-    pairs = make_pairs(cohort(9, 2, 2), SplitParams(pairing="cross_patient"))
+    pairs = make_pairs(cohort(9, 2, 2), SplitConfig(pairing="cross_patient"))
     assert {pair.ct.name for pair in pairs} >= {f"ct_b{i:02d}" for i in range(9)}
     assert len({pair.mr.name for pair in pairs}) == 11
     assert all(pair.ct.person.startswith("b") for pair in select(pairs, "test"))
@@ -137,12 +137,12 @@ def test_patients_exchange_their_mrs_where_that_is_asked_for() -> None:
 
 def test_different_people_are_paired_alike_whether_that_is_asked_for_or_not() -> None:
     subjects = cohort(0, 12, 9)
-    assert make_pairs(subjects, SplitParams(pairing="cross_patient")) == make_pairs(subjects, SplitParams())
+    assert make_pairs(subjects, SplitConfig(pairing="cross_patient")) == make_pairs(subjects, SplitConfig())
 
 
 def test_circles_are_tested_in_exactly_one_fold_and_pairs_stay() -> None:
     folds = [
-        make_pairs(cohort(9), SplitParams(folds=4, fold=fold, pairing="cross_patient")) for fold in range(4)
+        make_pairs(cohort(9), SplitConfig(folds=4, fold=fold, pairing="cross_patient")) for fold in range(4)
     ]
     tested = Counter(pair.ct.name for pairs in folds for pair in select(pairs, "test"))
     assert tested == {f"ct_b{i:02d}": 1 for i in range(9)}
@@ -160,20 +160,20 @@ def test_circles_are_tested_in_exactly_one_fold_and_pairs_stay() -> None:
 def test_too_few_patients_for_a_kind_of_pairs(num_both: int, pairing: Pairing, message: str) -> None:
     subjects = cohort(num_both, 4 if pairing == "same_patient" else 0, 4 if pairing == "same_patient" else 0)
     with pytest.raises(DataError, match=message):
-        make_pairs(subjects, SplitParams(pairing=pairing))
+        make_pairs(subjects, SplitConfig(pairing=pairing))
 
 
 def test_a_role_with_a_single_patient_cannot_be_crossed() -> None:
     subjects = cohort(7)
     given = [replace(s, role="test" if s.person == "b03" else None) for s in subjects]
     with pytest.raises(DataError, match=r"b03: role test, and split\.pairing = cross_patient"):
-        make_pairs(given, SplitParams(pairing="cross_patient"))
+        make_pairs(given, SplitConfig(pairing="cross_patient"))
 
 
 def test_unlabelled_subjects_are_paired_by_the_same_rule() -> None:
     subjects = [replace(subject, label=None) for subject in cohort(2, 1, 1)]
     names = {
-        pairing: [pair.name for pair in make_unlabelled_pairs(subjects, SplitParams(pairing=pairing))]
+        pairing: [pair.name for pair in make_unlabelled_pairs(subjects, SplitConfig(pairing=pairing))]
         for pairing in PAIRINGS
     }
     assert names == {
@@ -182,7 +182,7 @@ def test_unlabelled_subjects_are_paired_by_the_same_rule() -> None:
         "cross_patient": ["ct_b00+mr_b01", "ct_b01+mr_b00", "ct_c00+mr_m00"],
     }
     with pytest.raises(DataError, match=r"no two scans make a pair with split\.pairing = same_patient"):
-        make_unlabelled_pairs(subjects[4:], SplitParams(pairing="same_patient"))
+        make_unlabelled_pairs(subjects[4:], SplitConfig(pairing="same_patient"))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_circles_hold_two_or_three(num: int, sizes: list[int]) -> None:
 
 
 def test_an_atlas_is_not_taken_twice_for_being_in_several_pairs(tmp_path: Path) -> None:
-    params = SplitParams(mrs_per_ct=5)
+    params = SplitConfig(mrs_per_ct=5)
     pairs = make_pairs(cohort(0, 12, 12), params)
     write_split(tmp_path / "split.json", pairs, params)
     by_ct: Callable[[list[str]], list[str]] = lambda names: [name.split("+")[0] for name in names]  # noqa: E731
@@ -203,6 +203,6 @@ def test_an_atlas_is_not_taken_twice_for_being_in_several_pairs(tmp_path: Path) 
     assert by_ct([pair.name for pair in one_per_ct(select(pairs, "train"))]) == train
     assert by_ct(read_atlas_pairs(tmp_path / "split.json")) == train
     for pair in pairs:
-        atlases = by_ct(choose_atlases(pair, pairs, CropParams(num_atlases=4)))
+        atlases = by_ct(choose_atlases(pair, pairs, CropConfig(num_atlases=4)))
         assert len(set(atlases)) == 4
         assert pair.ct.name not in atlases

@@ -14,7 +14,7 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
     write_manifest,
 )
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError
 
 
@@ -35,14 +35,14 @@ def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:
 
 SIZES = [(3, 3), (4, 9), (5, 5), (9, 4), (20, 20), (20, 7), (31, 40), (29, 3)]
 SPLITS = [
-    SplitParams(seed=seed, test_fraction=test, validation_fraction=validation, folds=folds, fold=folds - 1)
+    SplitConfig(seed=seed, test_fraction=test, validation_fraction=validation, folds=folds, fold=folds - 1)
     for seed, test, validation, folds in product((0, 7), (0.05, 0.25, 0.9), (0.1, 0.6), (1, 3))
 ]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("params", SPLITS)
-def test_no_subject_of_either_modality_has_two_roles(size: tuple[int, int], params: SplitParams) -> None:
+def test_no_subject_of_either_modality_has_two_roles(size: tuple[int, int], params: SplitConfig) -> None:
     try:
         pairs = make_pairs(_cohort(*size), params)
     except DataError:
@@ -59,19 +59,19 @@ def test_no_subject_of_either_modality_has_two_roles(size: tuple[int, int], para
 
 
 def test_twenty_subjects_give_fifteen_pairs_to_train_and_five_to_test() -> None:
-    pairs = make_pairs(_cohort(20, 20), SplitParams())
+    pairs = make_pairs(_cohort(20, 20), SplitConfig())
     assert Counter(pair.role for pair in pairs) == {"train": 13, "validation": 2, "test": 5}
     assert len({pair.mr.name for pair in pairs}) == 20
 
 
 def test_a_few_mrs_shared_by_many_cts_still_leave_pairs_to_train() -> None:
-    pairs = make_pairs(_cohort(30, 4), SplitParams())  # 22 pairs of 3 MRs train and validate
+    pairs = make_pairs(_cohort(30, 4), SplitConfig())  # 22 pairs of 3 MRs train and validate
     assert Counter(pair.role for pair in pairs)["train"] >= 14
     assert len({pair.mr.name for pair in select(pairs, "validation")}) == 1
 
 
 def test_every_ct_is_tested_in_exactly_one_fold_and_pairs_stay() -> None:
-    folds = [make_pairs(_cohort(11, 8), SplitParams(folds=4, fold=fold)) for fold in range(4)]
+    folds = [make_pairs(_cohort(11, 8), SplitConfig(folds=4, fold=fold)) for fold in range(4)]
     tested = Counter(pair.ct.name for pairs in folds for pair in select(pairs, "test"))
     assert tested == {f"ct_{1001 + i}": 1 for i in range(11)}
     assert len({tuple(pair.name for pair in pairs) for pairs in folds}) == 1
@@ -79,18 +79,18 @@ def test_every_ct_is_tested_in_exactly_one_fold_and_pairs_stay() -> None:
 
 def test_the_split_does_not_depend_on_the_order_of_the_manifest_but_on_the_seed() -> None:
     cohort = _cohort(20, 20)
-    assert make_pairs(cohort[::-1], SplitParams()) == make_pairs(cohort, SplitParams())
-    assert make_pairs(cohort, SplitParams(seed=1)) != make_pairs(cohort, SplitParams())
+    assert make_pairs(cohort[::-1], SplitConfig()) == make_pairs(cohort, SplitConfig())
+    assert make_pairs(cohort, SplitConfig(seed=1)) != make_pairs(cohort, SplitConfig())
 
 
 def test_two_labelled_subjects_are_too_few() -> None:
     with pytest.raises(DataError, match="2 labelled MR subjects: at least 3"):
-        make_pairs(_cohort(20, 2), SplitParams())
+        make_pairs(_cohort(20, 2), SplitConfig())
 
 
 def test_more_folds_than_subjects_are_refused() -> None:
     with pytest.raises(DataError, match=r"split.folds = 6 needs as many subjects, found 5"):
-        make_pairs(_cohort(5, 9), SplitParams(folds=6))
+        make_pairs(_cohort(5, 9), SplitConfig(folds=6))
 
 
 def test_the_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_without_a_manifest_the_download_stage_is_named(tmp_path: Path) -> None:
 def test_unlabelled_subjects_train_each_ct_once(num_ct: int, num_mr: int) -> None:
     subjects = [subject for subject in _cohort(0, 0, 9) if subject.label is None]
     chosen = [s for s in subjects if int(s.name[-1]) < {"ct": num_ct, "mr": num_mr}[s.modality.value] + 1]
-    pairs = make_unlabelled_pairs(chosen, SplitParams())
+    pairs = make_unlabelled_pairs(chosen, SplitConfig())
     counts = {modality: sum(s.modality is modality for s in chosen) for modality in Modality}
     assert {pair.role for pair in pairs} == {"train"}
     assert [p.ct.name for p in pairs] == sorted(s.name for s in chosen if s.modality is Modality.CT)
@@ -121,20 +121,20 @@ def test_unlabelled_subjects_train_each_ct_once(num_ct: int, num_mr: int) -> Non
 def test_pairs_without_labels_do_not_depend_on_the_order_or_on_labels() -> None:
     subjects = _cohort(4, 4)
     bare = [Subject(s.name, s.modality, s.image, None) for s in reversed(subjects)]
-    names = [[pair.name for pair in make_unlabelled_pairs(s, SplitParams(seed=3))] for s in (subjects, bare)]
+    names = [[pair.name for pair in make_unlabelled_pairs(s, SplitConfig(seed=3))] for s in (subjects, bare)]
     assert names[0] == names[1]
-    assert names[0] != [pair.name for pair in make_unlabelled_pairs(subjects, SplitParams(seed=4))]
+    assert names[0] != [pair.name for pair in make_unlabelled_pairs(subjects, SplitConfig(seed=4))]
 
 
 def test_one_modality_alone_has_no_pairs() -> None:
     only = [subject for subject in _cohort(2, 2) if subject.modality is Modality.CT]
     with pytest.raises(DataError, match="4 CT and 0 MR subjects: at least one of each"):
-        make_unlabelled_pairs(only, SplitParams())
+        make_unlabelled_pairs(only, SplitConfig())
 
 
 @pytest.mark.parametrize("modality", list(Modality))
 def test_each_subject_has_the_role_of_its_pairs_once(modality: Modality) -> None:
-    pairs = make_pairs(_cohort(12, 5), SplitParams())
+    pairs = make_pairs(_cohort(12, 5), SplitConfig())
     found = subjects_by_role(pairs, modality)
     for role, subjects in found.items():
         expected = {(p.ct if modality is Modality.CT else p.mr).name for p in select(pairs, role)}

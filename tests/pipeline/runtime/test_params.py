@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.crop import CropParams
+from pipeline.config.crop import CropConfig
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
     # PyYAML would read 1e-05 as text.
     path = written(tmp_path, "crop: {spacing_mm: 1e-05}\n")
-    assert load_section(CropParams, "crop", path=path).spacing_mm == 1e-5
+    assert load_section(CropConfig, "crop", path=path).spacing_mm == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,17 @@ def test_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
 )
 def test_bad_values_name_key_value_and_rule(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        load_section(CropParams, "crop", path=written(tmp_path, text))
+        load_section(CropConfig, "crop", path=written(tmp_path, text))
 
 
 def test_all_bad_values_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"2 bad value"):
-        load_section(CropParams, "crop", path=written(tmp_path, "crop: {margin: 3, roi: heart}"))
+        load_section(CropConfig, "crop", path=written(tmp_path, "crop: {margin: 3, roi: heart}"))
 
 
 def test_a_fold_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fold 3 does not exist"):
-        load_section(SplitParams, "split", path=written(tmp_path, "split: {folds: 3, fold: 3}"))
+        load_section(SplitConfig, "split", path=written(tmp_path, "split: {folds: 3, fold: 3}"))
 
 
 @pytest.mark.parametrize("text", ["trian: {lr: 1}", "[1, 2]", "a: [", "a: 1\na: 2"])

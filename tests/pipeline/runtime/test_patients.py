@@ -19,7 +19,7 @@ from pipeline.cohort.pairs import (
     unpaired,
     write_manifest,
 )
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError
 
 
@@ -57,7 +57,7 @@ SIZES = [
     (7, 3, 30),
 ]
 SPLITS = [
-    SplitParams(seed=seed, test_fraction=test, validation_fraction=validation, folds=folds, fold=folds - 1)
+    SplitConfig(seed=seed, test_fraction=test, validation_fraction=validation, folds=folds, fold=folds - 1)
     for seed, test, validation, folds in product((0, 7), (0.05, 0.25, 0.9), (0.1, 0.6), (1, 3))
 ]
 
@@ -65,7 +65,7 @@ SPLITS = [
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("params", SPLITS)
 def test_no_patient_has_two_roles_and_every_test_pair_is_one_patient(
-    size: tuple[int, int, int], params: SplitParams
+    size: tuple[int, int, int], params: SplitConfig
 ) -> None:
     subjects = cohort(*size)
     try:
@@ -83,14 +83,14 @@ def test_no_patient_has_two_roles_and_every_test_pair_is_one_patient(
 
 
 def test_twenty_patients_are_split_like_twenty_pairs() -> None:
-    pairs = make_pairs(cohort(20), SplitParams())
+    pairs = make_pairs(cohort(20), SplitConfig())
     assert Counter(pair.role for pair in pairs) == {"train": 13, "validation": 2, "test": 5}
     assert [pair.name for pair in pairs] == [f"ct_b{i:02d}+mr_b{i:02d}" for i in range(20)]
 
 
 def test_patients_with_one_modality_train_with_each_other() -> None:
     subjects = cohort(8, 3, 2)
-    pairs = make_pairs(subjects, SplitParams())
+    pairs = make_pairs(subjects, SplitConfig())
     strangers = [pair for pair in pairs if not pair.is_one_patient]
     assert {pair.ct.name for pair in strangers} == {"ct_c00", "ct_c01", "ct_c02"}
     assert {pair.mr.name for pair in strangers} == {"mr_m00", "mr_m01"}
@@ -100,11 +100,11 @@ def test_patients_with_one_modality_train_with_each_other() -> None:
 
 def test_who_cannot_be_paired_is_told() -> None:
     subjects = cohort(8, 2, 0)
-    assert [s.name for s in unpaired(subjects, make_pairs(subjects, SplitParams()))] == ["ct_c00", "ct_c01"]
+    assert [s.name for s in unpaired(subjects, make_pairs(subjects, SplitConfig()))] == ["ct_c00", "ct_c01"]
 
 
 def test_every_patient_is_tested_in_exactly_one_fold_and_pairs_stay() -> None:
-    folds = [make_pairs(cohort(7, 2, 2), SplitParams(folds=3, fold=fold)) for fold in range(3)]
+    folds = [make_pairs(cohort(7, 2, 2), SplitConfig(folds=3, fold=fold)) for fold in range(3)]
     tested = Counter(pair.ct.patient for pairs in folds for pair in select(pairs, "test"))
     assert tested == {f"b{i:02d}": 1 for i in range(7)}
     assert len({tuple(pair.name for pair in pairs) for pairs in folds}) == 1
@@ -112,15 +112,15 @@ def test_every_patient_is_tested_in_exactly_one_fold_and_pairs_stay() -> None:
 
 def test_the_split_does_not_depend_on_the_order_but_on_the_seed() -> None:
     subjects = cohort(12, 3, 4)
-    assert make_pairs(subjects[::-1], SplitParams()) == make_pairs(subjects, SplitParams())
-    assert make_pairs(subjects, SplitParams(seed=1)) != make_pairs(subjects, SplitParams())
+    assert make_pairs(subjects[::-1], SplitConfig()) == make_pairs(subjects, SplitConfig())
+    assert make_pairs(subjects, SplitConfig(seed=1)) != make_pairs(subjects, SplitConfig())
 
 
 def test_a_cohort_that_tells_no_patients_is_paired_as_ever() -> None:
     """Every patient once: whether names are given or not changes nothing."""
     named = cohort(0, 9, 6)
     bare = [replace(subject, patient="") for subject in named]
-    pairs = [[(p.name, p.role) for p in make_pairs(s, SplitParams(seed=3))] for s in (named, bare)]
+    pairs = [[(p.name, p.role) for p in make_pairs(s, SplitConfig(seed=3))] for s in (named, bare)]
     assert pairs[0] == pairs[1]
 
 
@@ -130,7 +130,7 @@ def given(*roles: tuple[str, Role | None]) -> list[Subject]:
 
 def test_roles_of_the_cohort_are_kept_and_the_others_train() -> None:
     pairs = make_pairs(
-        given(("a", "test"), ("b", "validation"), ("c", "train"), ("d", None), ("e", "test")), SplitParams()
+        given(("a", "test"), ("b", "validation"), ("c", "train"), ("d", None), ("e", "test")), SplitConfig()
     )
     assert [(pair.ct.patient, pair.role) for pair in pairs] == [
         ("a", "test"), ("b", "validation"), ("c", "train"), ("d", "train"), ("e", "test"),
@@ -138,7 +138,7 @@ def test_roles_of_the_cohort_are_kept_and_the_others_train() -> None:
 
 
 def test_without_a_validation_role_training_pairs_are_held_out() -> None:
-    pairs = make_pairs(given(("a", "test"), ("b", None), ("c", None), ("d", None)), SplitParams())
+    pairs = make_pairs(given(("a", "test"), ("b", None), ("c", None), ("d", None)), SplitConfig())
     assert Counter(pair.role for pair in pairs) == {"test": 1, "validation": 1, "train": 2}
 
 
@@ -148,25 +148,25 @@ def test_roles_of_different_people() -> None:
         for modality in Modality
         for i, role in enumerate(("train", "train", "validation", "test"))
     ]
-    pairs = make_pairs(subjects, SplitParams())  # type: ignore[arg-type]
+    pairs = make_pairs(subjects, SplitConfig())  # type: ignore[arg-type]
     assert all(len(roles) == 1 for roles in roles_of(pairs).values())
     assert Counter(pair.role for pair in pairs) == {"train": 2, "validation": 1, "test": 1}
 
 
-BAD: dict[str, tuple[list[Subject], SplitParams, str]] = {
-    "folds": (given(("a", "test"), ("b", None), ("c", None)), SplitParams(folds=3), "contradicts the roles"),
-    "no training": (given(*((n, "test") for n in "abc")), SplitParams(), "no pair with the role train"),
-    "no test": (given(*((n, "train") for n in "abc")), SplitParams(), "no pair with the role test"),
+BAD: dict[str, tuple[list[Subject], SplitConfig, str]] = {
+    "folds": (given(("a", "test"), ("b", None), ("c", None)), SplitConfig(folds=3), "contradicts the roles"),
+    "no training": (given(*((n, "test") for n in "abc")), SplitConfig(), "no pair with the role train"),
+    "no test": (given(*((n, "train") for n in "abc")), SplitConfig(), "no pair with the role test"),
     "half a test patient": (
-        [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "test")], SplitParams(),
+        [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "test")], SplitConfig(),
         "ct_d: role test, but the same patient's other modality",
     ),
     "test patients of one modality": (
-        [*given(("a", "train"), ("b", None)), *(scan(m, f"only_{m}", "test") for m in Modality)], SplitParams(),
+        [*given(("a", "train"), ("b", None)), *(scan(m, f"only_{m}", "test") for m in Modality)], SplitConfig(),
         "ct_only_ct, mr_only_mr: role test",
     ),
     "nobody to validate with": (
-        [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "validation")], SplitParams(),
+        [*given(("a", "test"), ("b", None), ("c", None)), scan(Modality.CT, "d", "validation")], SplitConfig(),
         "ct_d: role validation",
     ),
 }  # fmt: skip
@@ -181,12 +181,12 @@ def test_roles_that_cannot_be_kept(name: str) -> None:
 
 def test_more_folds_than_patients_with_both_are_refused() -> None:
     with pytest.raises(DataError, match=r"split.folds = 6 needs as many subjects, found 5"):
-        make_pairs(cohort(5, 9, 9), SplitParams(folds=6))
+        make_pairs(cohort(5, 9, 9), SplitConfig(folds=6))
 
 
 def test_without_labels_too_patients_are_paired_with_themselves() -> None:
     subjects = [replace(subject, label=None) for subject in cohort(2, 3, 1)]
-    pairs = make_unlabelled_pairs(subjects, SplitParams())
+    pairs = make_unlabelled_pairs(subjects, SplitConfig())
     assert [pair.name for pair in pairs] == [
         "ct_b00+mr_b00", "ct_b01+mr_b01", "ct_c00+mr_m00", "ct_c01+mr_m00", "ct_c02+mr_m00",
     ]  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import ResourceError
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 
 from .conftest import Cluster, Helpers, is_gone, wait_until
@@ -27,7 +27,7 @@ def module() -> Any:
 def test_cases_run_in_the_folder_and_the_environment_of_the_stage_and_faults_are_as_here(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    there = RuntimeParams(scheduler=cluster.address)
+    there = RuntimeConfig(scheduler=cluster.address)
     ((_, (colour, folder, threads)),) = run_cases(module().environment, ["COLOUR_OF_TEST"], WORK, there)
     assert (colour, folder, threads) == ("red", os.getcwd(), "1")  # noqa: PTH109
     assert sorted(run_cases(module().square, [1, 2, -3], WORK, there)) == [(-3, 9), (1, 1), (2, 4)]
@@ -56,7 +56,7 @@ def test_a_killed_worker_and_a_killed_stage_cost_their_cases_and_a_killed_schedu
         assert program.stderr is not None
         program.stderr.close()
     wait_until(lambda: is_gone(case))
-    there = RuntimeParams(scheduler=cluster.address)
+    there = RuntimeConfig(scheduler=cluster.address)
     assert list(run_cases(module().square, [5], WORK, there)) == [(5, 25)]
 
     # The worker, whose nanny starts another one.
@@ -81,4 +81,4 @@ def test_a_killed_worker_and_a_killed_stage_cost_their_cases_and_a_killed_schedu
 def test_where_no_scheduler_answers_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.remote.PATIENCE", 1)
     with pytest.raises(ResourceError, match=r"runtime\.scheduler = tcp://127\.0\.0\.1:1: no scheduler"):
-        list(run_cases(abs, [1], WORK, RuntimeParams(scheduler="tcp://127.0.0.1:1")))
+        list(run_cases(abs, [1], WORK, RuntimeConfig(scheduler="tcp://127.0.0.1:1")))

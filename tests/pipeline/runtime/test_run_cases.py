@@ -14,16 +14,16 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.config.runtime import RuntimeParams
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import ResourceError
 from pipeline.runtime.local import local_client
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 
 from .conftest import Helpers, is_gone, wait_until
 
 WORK = Work("try", CaseCost(200))
-TWO = RuntimeParams(workers=2)
+TWO = RuntimeConfig(workers=2)
 
 
 def module() -> Any:
@@ -32,7 +32,7 @@ def module() -> Any:
 
 def test_results_come_with_their_tasks_whatever_the_number_of_workers(helpers: Helpers) -> None:
     for workers in (1, 3):
-        found = run_cases(module().square, [1, 2, -3], WORK, RuntimeParams(workers=workers))
+        found = run_cases(module().square, [1, 2, -3], WORK, RuntimeConfig(workers=workers))
         assert sorted(found) == [(-3, 9), (1, 1), (2, 4)]
 
 
@@ -83,7 +83,7 @@ def test_a_case_that_kills_three_workers_is_named_and_the_others_are_done(helper
 def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> None:
     """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
     found = run_cases(
-        module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeParams(workers=1)
+        module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeConfig(workers=1)
     )
     with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
         list(found)
@@ -93,7 +93,7 @@ def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> No
 def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
     """As one does that lacks the memory to say that it lives."""
     with pytest.raises(ResourceError, match="no worker process is left"):
-        list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeParams(workers=1)))
+        list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeConfig(workers=1)))
 
 
 def test_a_case_that_comes_after_the_last_worker_has_gone_ends_too(helpers: Helpers) -> None:
@@ -116,7 +116,7 @@ def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_p
 
     killer = threading.Thread(target=kill_all)
     killer.start()
-    found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeParams(workers=1))
+    found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeConfig(workers=1))
     try:
         with pytest.raises(ResourceError, match="no worker process is left"):
             list(found)
@@ -130,7 +130,7 @@ def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
 ) -> None:
     """Else a result waits as long as the next case takes, and is lost with the worker that this one kills."""
     cases = [str(tmp_path / f"{number}.begun") for number in range(6)]
-    found = run_cases(module().begin, cases, WORK, RuntimeParams(workers=1))
+    found = run_cases(module().begin, cases, WORK, RuntimeConfig(workers=1))
     first, _ = next(found)
     wait_until(Path(cases[1]).exists)
     time.sleep(1)
@@ -156,11 +156,11 @@ def test_the_number_of_workers_is_told_with_its_reason(
 PROGRAM = """
 import helpers
 from pipeline.runtime.cost import CaseCost
-from pipeline.config.runtime import RuntimeParams
+from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import Work, run_cases
 
 if __name__ == "__main__":
-    list(run_cases(helpers.{function}, {tasks!r}, Work("try", CaseCost(100)), RuntimeParams({runtime})))
+    list(run_cases(helpers.{function}, {tasks!r}, Work("try", CaseCost(100)), RuntimeConfig({runtime})))
 """
 
 

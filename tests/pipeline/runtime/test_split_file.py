@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import SplitNotes, read_notes, read_split, write_split
-from pipeline.config.split import SplitParams
+from pipeline.config.split import SplitConfig
 from pipeline.runtime.errors import DataError
 
 
@@ -18,7 +18,7 @@ def _pair(number: int, role: Role) -> Pair:
 
 def test_the_split_is_written_by_role_and_read_back(tmp_path: Path) -> None:
     pairs = [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation"), _pair(4, "train")]
-    write_split(tmp_path / "split.json", pairs, SplitParams(folds=3, fold=1))
+    write_split(tmp_path / "split.json", pairs, SplitConfig(folds=3, fold=1))
     content = json.loads((tmp_path / "split.json").read_text("utf-8"))
     assert content["test"] == [{"pair": "ct_2+mr_2", "ct": "ct_2", "mr": "mr_2"}]
     assert (content["folds"], content["fold"]) == (3, 1)
@@ -39,14 +39,14 @@ def test_what_is_no_split_names_the_stage(content: str | None, tmp_path: Path) -
 
 def test_what_should_be_known_of_pairs_is_noted_only_where_there_is_something(tmp_path: Path) -> None:
     path, pairs = tmp_path / "split.json", [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation")]
-    write_split(path, pairs, SplitParams())
+    write_split(path, pairs, SplitConfig())
     assert list(json.loads(path.read_text("utf-8"))) == ["train", "validation", "test", "folds", "fold"]
     assert read_notes(path) == SplitNotes()
     same = [
         Pair(replace(p.ct, patient="P", missing=("PA", "AO")), replace(p.mr, patient="P"), p.role)
         for p in pairs
     ]
-    write_split(path, [*same[:2], pairs[2]], SplitParams())
+    write_split(path, [*same[:2], pairs[2]], SplitConfig())
     assert json.loads(path.read_text("utf-8"))["test"][0]["patient"] == "P"
     assert read_notes(path) == SplitNotes(("AO", "PA"), 2)
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.crop import CropParams
+from pipeline.config.crop import CropConfig
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 
@@ -23,8 +23,8 @@ def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
 
 
 def test_parameters_matter() -> None:
-    assert fingerprint(CropParams()) == fingerprint(CropParams(margin_mm=5.0))
-    assert fingerprint(CropParams()) != fingerprint(CropParams(margin_mm=9.0))
+    assert fingerprint(CropConfig()) == fingerprint(CropConfig(margin_mm=5.0))
+    assert fingerprint(CropConfig()) != fingerprint(CropConfig(margin_mm=9.0))
 
 
 def test_order_of_keys_does_not_matter() -> None:

@@ -9,7 +9,7 @@ from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
 from pipeline.config.ablations import ABLATIONS, Ablation
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 KINDS = (SwinBlock, CrossTransformerBlock, DeformableOperator)
 
@@ -28,7 +28,7 @@ def test_every_ablation_has_a_title_and_names_the_part_it_is_about() -> None:
     ],
 )
 def test_what_an_ablation_leaves(ablation: str, left: set[type]) -> None:
-    params = CrossModalNetParams(channels=6, heads=(1, 2), stem_channels=(2,), head_channels=4)
+    params = CrossModalNetSection(channels=6, heads=(1, 2), stem_channels=(2,), head_channels=4)
     options = params.model_copy(update=dict(ABLATIONS[ablation])).options()
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
     assert {kind for kind in KINDS if any(isinstance(m, kind) for m in network.modules())} == left

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.adapt import TERMS, AdaptParams
+from pipeline.config.adapt import TERMS, AdaptationConfig
 from pipeline.config.variants import ADAPTATIONS
 from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.adapted_params import with_adaptation
@@ -36,7 +36,7 @@ ON = {
 @pytest.fixture
 def adapted(target, set_params):
     """Parameters with every term on, Betti numbers included."""
-    off = {term: 0.1 for term, strength in AdaptParams().strengths().items() if not strength}
+    off = {term: 0.1 for term, strength in AdaptationConfig().strengths().items() if not strength}
     set_params(adapt={**ON, **off, "betti_every": 2}, validate_every=1)
     return target
 
@@ -168,7 +168,7 @@ def test_supervised_trains_on_the_targets_labels(adapted, cohort):
 
 @pytest.mark.stress
 def test_other_variants_change_what_they_say(adapted):
-    whole = AdaptParams(**ON)
+    whole = AdaptationConfig(**ON)
     for name in set(ADAPTATIONS) - {"source_only", "supervised"}:
         params = with_adaptation(read_params("crossmodalnet"), name)
         assert params.name == f"crossmodalnet-{name}"

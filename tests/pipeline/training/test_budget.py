@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.config.train import TrainParams
+from pipeline.config.train import TrainConfig
 from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
 from pipeline.training.distributed import Processes
 
@@ -11,15 +11,15 @@ ALONE = Processes(0, 1, 1, torch.device("cpu"))
 
 
 def _params(**changes):
-    return TrainParams(**{"lr": 1.0, "warmup_fraction": 0.0, "epochs": 4, "seconds": 50.0, **changes})
+    return TrainConfig(**{"lr": 1.0, "warmup_fraction": 0.0, "epochs": 4, "seconds": 50.0, **changes})
 
 
 def test_learning_rate_by_hand():
-    params = TrainParams(lr=1.0, warmup_fraction=0.2, schedule="cosine")
+    params = TrainConfig(lr=1.0, warmup_fraction=0.2, schedule="cosine")
     rates = [learning_rate(step, 10, params) for step in range(10)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert rates[6] == pytest.approx(0.01 + 0.99 * 0.5)
-    constant = TrainParams(lr=1.0, warmup_fraction=0.0, schedule="constant")
+    constant = TrainConfig(lr=1.0, warmup_fraction=0.0, schedule="constant")
     assert [learning_rate(step, 10, constant) for step in (0, 9)] == [1.0, 1.0]
 
 

@@ -9,9 +9,9 @@ from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
 from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesParams
-from pipeline.config.network import CrossModalNetParams
-from pipeline.config.train import TrainParams
+from pipeline.config.losses import LossesConfig
+from pipeline.config.network import CrossModalNetSection
+from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import DataError
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.distributed import Processes
@@ -23,7 +23,7 @@ ALONE = Processes(0, 1, 1, torch.device("cpu"))
 
 def _learner(**changes):
     torch.manual_seed(0)
-    return Learner(nn.Conv3d(2, 8, 1), LossesParams(), TrainParams(**changes), ALONE)
+    return Learner(nn.Conv3d(2, 8, 1), LossesConfig(), TrainConfig(**changes), ALONE)
 
 
 def _batch(value=1.0):
@@ -116,10 +116,10 @@ def _flow_learner(deep_supervision=False, **changes):
         "window": (4, 4, 4),
         "stem_channels": (2,),
     }
-    options = CrossModalNetParams(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    options = CrossModalNetSection(**small, **changes).options() | {"deep_supervision": deep_supervision}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
     return Learner(
-        network, LossesParams(), TrainParams(), ALONE, lambda network: make_flow_objective(network, 0.5)
+        network, LossesConfig(), TrainConfig(), ALONE, lambda network: make_flow_objective(network, 0.5)
     )
 
 

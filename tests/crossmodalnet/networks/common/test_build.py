@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 
 def test_unknown_network_lists_the_choices():
@@ -19,11 +19,11 @@ def test_unknown_network_lists_the_choices():
 )  # fmt: skip
 def test_patch_size_must_fit_the_strides(patch_size, message):
     with pytest.raises(ValueError, match=message):
-        build_network("crossmodalnet", CrossModalNetParams().options(), patch_size=patch_size)
+        build_network("crossmodalnet", CrossModalNetSection().options(), patch_size=patch_size)
 
 
 def test_each_axis_has_its_own_multiple():
-    options = CrossModalNetParams(
+    options = CrossModalNetSection(
         patch_embedding=(1, 2, 4), depths=(1, 1, 1), heads=(2, 4, 8), num_points=(1, 1, 1)
     ).options()
     with pytest.raises(ValueError, match=r"width must be a multiple of 16 .*got 24"):
@@ -39,7 +39,7 @@ def test_each_axis_has_its_own_multiple():
 )  # fmt: skip
 def test_options_that_do_not_fit_together(change, message):
     with pytest.raises(ValueError, match=message):
-        CrossModalNetConfig.from_mapping(CrossModalNetParams().options() | change)
+        CrossModalNetConfig.from_mapping(CrossModalNetSection().options() | change)
 
 
 def test_unknown_options_are_named():
@@ -53,7 +53,7 @@ def test_a_network_is_built_from_what_differs_from_the_defaults():
 
 
 def test_defaults_are_the_letter_of_the_paper():
-    params = CrossModalNetParams()
+    params = CrossModalNetSection()
     choices = (params.values, params.similarity, params.offsets, params.residual, params.refines)
     assert choices == ("b", "dot", "static", "paper", "keys")
     assert params.cross
@@ -61,20 +61,20 @@ def test_defaults_are_the_letter_of_the_paper():
 
 
 def test_every_option_is_described():
-    assert all(field.description for field in CrossModalNetParams.model_fields.values())
+    assert all(field.description for field in CrossModalNetSection.model_fields.values())
 
 
 def test_lists_from_yaml_are_read():
-    params = CrossModalNetParams.model_validate(
+    params = CrossModalNetSection.model_validate(
         {"cross_window": [[4, 4, 4], [2, 2, 2], None], "heads": [1, 2, 4]}
     )
     assert params.cross_window == ((4, 4, 4), (2, 2, 2), None)
     with pytest.raises(ValidationError):
-        CrossModalNetParams.model_validate({"window": [4, 4]})
+        CrossModalNetSection.model_validate({"window": [4, 4]})
 
 
 def test_same_seed_same_weights():
-    options = CrossModalNetParams().options()
+    options = CrossModalNetSection().options()
     states = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -83,6 +83,6 @@ def test_same_seed_same_weights():
 
 
 def test_number_of_classes():
-    options = CrossModalNetParams().options()
+    options = CrossModalNetSection().options()
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16), num_classes=3)
     assert network(torch.zeros(1, 2, 16, 16, 16)).shape == (1, 3, 16, 16, 16)

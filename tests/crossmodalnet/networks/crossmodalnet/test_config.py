@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 
 def config(**changes: Any) -> CrossModalNetConfig:
@@ -81,7 +81,7 @@ def test_options_that_are_not_given_have_their_defaults():
 def test_the_section_of_the_parameters_has_the_same_options_and_defaults():
     ours = asdict(CrossModalNetConfig())
     of_the_training = {"deep_supervision", "missing_token"}
-    assert CrossModalNetParams().options() == {k: v for k, v in ours.items() if k not in of_the_training}
+    assert CrossModalNetSection().options() == {k: v for k, v in ours.items() if k not in of_the_training}
 
 
 def test_a_stem_needs_channels():
@@ -102,6 +102,6 @@ def test_the_parameters_offer_the_choices_of_the_options():
         for name, kind in get_type_hints(CrossModalNetConfig).items()
         if get_origin(kind) is Literal
     }
-    offered = {name: set(get_args(CrossModalNetParams.model_fields[name].annotation)) for name in choices}
+    offered = {name: set(get_args(CrossModalNetSection.model_fields[name].annotation)) for name in choices}
     assert offered == choices
     assert {"streams", "values", "residual", "stem"} <= set(choices)

@@ -12,7 +12,7 @@ from crossmodalnet.training.adaptation.common.places import decoder_features
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap
 from crossmodalnet.training.adaptation.terms.registry import TERMS
-from pipeline.config.network import CrossModalNetParams
+from pipeline.config.network import CrossModalNetSection
 
 STRENGTHS = {**dict.fromkeys(TERMS, 1.0), "marginal": 0.5, "conditional": 0.1}
 SETTINGS = AdaptationSettings(
@@ -33,7 +33,7 @@ def network(deep_supervision=False, **changes):
         "window": (4, 4, 4),
         "stem_channels": (2,),
     }
-    options = CrossModalNetParams(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    options = CrossModalNetSection(**small, **changes).options() | {"deep_supervision": deep_supervision}
     return build_network("crossmodalnet", options, patch_size=SIZE)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.adapt import TERMS
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.config.target import AdaptSection
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
@@ -25,7 +25,7 @@ HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
 make_adaptation = runpy.run_path(str(HERE / "fake_adaptation.py"))["make_adaptation"]
 SEEDS = (0, 3)
-PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
+PARAMS = ReportConfig(panel_px=64, checkerboard_px=64)
 
 
 def gathered(top: Path, scenario: str) -> Artefacts:

@@ -10,13 +10,13 @@ from PIL import Image
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
 from pipeline.report.charts import overlays
 from pipeline.report.charts.overlays import Panel, rank_cases
 
-PARAMS = ReportParams(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))
+PARAMS = ReportConfig(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))
 
 
 def pixels(panel: Panel) -> NDArray[np.uint8]:

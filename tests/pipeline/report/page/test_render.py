@@ -9,7 +9,7 @@ from PIL import Image
 from crossmodalnet.theory.findings import StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.cohort.split_file import SplitNotes
-from pipeline.config.report import ReportParams
+from pipeline.config.report import ReportConfig
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather
@@ -18,7 +18,7 @@ from pipeline.report.artefacts.results import Estimate, Training
 from pipeline.report.page.render import draw_overlays, render, write_page
 from tests.pipeline.report.blank import leave_charts_empty
 
-PARAMS = ReportParams(panel_px=64, checkerboard_px=64)
+PARAMS = ReportConfig(panel_px=64, checkerboard_px=64)
 
 
 class Elements(HTMLParser):

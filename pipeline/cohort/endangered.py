@@ -7,12 +7,12 @@ from pipeline.cohort.guard import foreign_files, foreign_message, local_archive,
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.places import existing_path
 from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import Archive, DataParams
-from pipeline.config.target import TargetParams
+from pipeline.config.data import Archive, DataConfig
+from pipeline.config.target import TargetConfig
 from pipeline.runtime.errors import DataError, UsageError
 
 
-def path_problems(data: DataParams, target: TargetParams | None) -> list[str]:
+def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:
     """List what is wrong with the places that sections `data` and `adapt.target` name, a line each.
 
     Only places that stages would delete, and files in data/raw that are nobody's but the user's: whether the data are

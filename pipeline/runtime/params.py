@@ -5,7 +5,7 @@ from pydantic import Field
 from crossmodalnet.config import Config
 
 
-class RuntimeParams(Config):
+class RuntimeConfig(Config):
     """Section `runtime`: in no `params` of dvc.yaml, so that changing it reruns nothing."""
 
     workers: int = Field(
