@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.structures import Modality

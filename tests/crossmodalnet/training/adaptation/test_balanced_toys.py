@@ -10,8 +10,8 @@ from functools import cache
 from statistics import mean
 
 import pytest
-from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
-from tests.crossmodalnet.adaptation.toys import TOYS
+from tests.crossmodalnet.training.adaptation.toy_training import VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.training.adaptation.toys import TOYS
 
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from tests.crossmodalnet.adaptation.toys import NUM_POINTS, Domain
+from tests.crossmodalnet.training.adaptation.toys import NUM_POINTS, Domain
 from torch import Tensor, nn
 from torch.nn import functional
 

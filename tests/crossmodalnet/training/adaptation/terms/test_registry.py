@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.crossmodalnet.adaptation.test_adapter import SETTINGS, network
+from tests.crossmodalnet.training.adaptation.test_adapter import SETTINGS, network
 
 from crossmodalnet.training.adaptation.common.places import Place
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
