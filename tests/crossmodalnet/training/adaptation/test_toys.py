@@ -5,6 +5,7 @@ from statistics import mean
 
 import pytest
 import torch
+
 from tests.crossmodalnet.training.adaptation.toy_training import VARIANTS, balanced_accuracy, train
 from tests.crossmodalnet.training.adaptation.toys import TOYS
 
