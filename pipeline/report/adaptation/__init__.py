@@ -1,1 +1,0 @@
-"""Section: adaptation to another domain."""

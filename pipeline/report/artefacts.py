@@ -1,0 +1,236 @@
+"""Read what all sections of the report share; a section reads the files that it alone shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from crossmodalnet.imaging.structures import ABBREVIATIONS
+from pipeline.cohort.pairs import Role
+from pipeline.cohort.split_file import SplitNotes, read_notes, read_split
+from pipeline.comparison.titles import METRICS
+from pipeline.config.data import DataConfig
+from pipeline.config.names import ATLAS, OURS, method_of
+from pipeline.config.params import load_section, read_raw
+from pipeline.config.report import ReportConfig
+from pipeline.config.target import AdaptSection
+from pipeline.evaluation.tables import CASE_COLUMNS, MEAN
+from pipeline.preparation.domain import SOURCE_CASES, Domain, read_domain
+from pipeline.preparation.target_labels import WORKING
+from pipeline.runtime import paths
+from pipeline.runtime.errors import DataError, UsageError
+from pipeline.runtime.inputs import existing, read_object, read_table
+
+KEYS = [metric.key for metric in METRICS]
+ROWS = (*ABBREVIATIONS, MEAN)
+CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
+
+
+@dataclass(frozen=True, eq=False)
+class Artefacts:
+    """All that the sections share.
+
+    Attributes:
+        top: folder that `pipeline.runtime.paths` are relative to.
+        models: names as in params.yaml; the others are compared with the first.
+        ablations: ablations of CrossModalNet, as in params.yaml.
+        seeds: seeds of the trainings of each model.
+        source: `data.source`.
+        options: section `report`.
+        adapt: section `adapt`.
+        domain: the target domain of an adaptation; None without one.
+        split: names of the pairs by role, or of single images where an adaptation is between modalities.
+        notes: structures that are not delineated, and how many pairs are of one patient.
+        scores: mean, low and high (95 % interval) by method, metric and structure or `mean`; NaN where undefined.
+        cases: method, pair, structure, the metrics averaged over the seeds, missed and undefined summed over them.
+        predictions: label maps of the first seed by method and pair.
+        images: files `ct`, `mr` and `truth` of every test case; a single image lacks one of the first two.
+        curves: training curves by model and seed.
+        cards: model cards by model and seed.
+    """
+
+    top: Path
+    models: Sequence[str]
+    ablations: Sequence[str]
+    seeds: Sequence[int]
+    source: str
+    options: ReportConfig
+    adapt: AdaptSection
+    domain: Domain | None
+    split: Mapping[Role, Sequence[str]]
+    notes: SplitNotes
+    scores: pd.DataFrame
+    cases: pd.DataFrame
+    predictions: Mapping[str, Mapping[str, Path]]
+    images: Mapping[str, Mapping[str, Path]]
+    curves: Mapping[tuple[str, int], pd.DataFrame]
+    cards: Mapping[tuple[str, int], Mapping[str, Any]]
+
+    @property
+    def single(self) -> bool:
+        """Whether cases are single images, which have no atlas, registration or crop."""
+        return self.domain is not None and self.domain.source is not None
+
+    @property
+    def methods(self) -> list[str]:
+        """Models, and the atlas baseline where there is one."""
+        return [*self.models] if self.single else [*self.models, ATLAS]
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of pairs in all roles."""
+        return sum(len(pairs) for pairs in self.split.values())
+
+    @property
+    def one_patient(self) -> str:
+        """Whether CT and MR of a pair are of one patient: in `all` pairs, `some` or `none`."""
+        if not self.notes.num_one_patient:
+            return "none"
+        return "all" if self.notes.num_one_patient == self.num_pairs else "some"
+
+    def score(self, method: str, key: str, structure: str = MEAN) -> tuple[float, float, float]:
+        """Look up mean, low and high of a metric; NaN where undefined."""
+        mean, low, high = self.scores.loc[(method, key, structure)]
+        return float(mean), float(low), float(high)
+
+    def case_means(self, key: str) -> pd.DataFrame:
+        """Average a metric over the defined structures: a row per test case, a column per method."""
+        return self.cases.groupby(["pair", "method"])[key].mean().unstack("method")
+
+    def card(self, model: str) -> Mapping[str, Any]:
+        """Give the model card of the first seed."""
+        return self.cards[model, self.seeds[0]]
+
+
+def gather_run() -> Artefacts:
+    """Read what the present params.yaml lists, from the current folder.
+
+    Raises:
+        DataError: an artefact is missing or malformed; names it and the stage that makes it.
+        UsageError: params.yaml is missing or malformed.
+    """
+    raw = read_raw()
+    return gather(
+        raw["models"],
+        raw.get("ablations") or [],
+        raw.get("seeds") or [0],
+        load_section(DataConfig, "data").source,
+        adapt=load_section(AdaptSection, "adapt"),
+        options=load_section(ReportConfig, "report"),
+    )
+
+
+def gather(
+    models: Sequence[str],
+    ablations: Sequence[str],
+    seeds: Sequence[int],
+    source: str,
+    top: Path = Path(),
+    *,
+    adapt: AdaptSection | None = None,
+    options: ReportConfig | None = None,
+) -> Artefacts:
+    """Read what the sections share; for the arguments see `Artefacts`.
+
+    Where an adaptation is between modalities, the cases are the single images of its source. Neither the atlas nor the
+    ablations, which have other cases, are read then.
+
+    Raises:
+        DataError: an artefact is missing or malformed; names it and the stage that makes it.
+        UsageError: there are ablations of a network that is not in `models`.
+    """
+    if ablations and OURS not in models:
+        raise UsageError(f"{paths.PARAMS}: ablations are compared with {OURS}: add it to models")
+    adapt = adapt or AdaptSection()
+    domain = _read_target(top) if adapt.enabled else None
+    images = domain.source if domain else None
+    split, ablations = images or read_split(top / paths.SPLIT), [] if images else ablations
+    if not split["test"]:
+        raise DataError(f"{top / paths.SPLIT} lists no test pair: raise split.test_fraction")
+    runs = {(name, seed): paths.of_run(Path(), name, seed) for name in models for seed in seeds}
+    folders = {name: [top / paths.EVALUATION / runs[name, seed] for seed in seeds] for name in models}
+    if not images:
+        folders[ATLAS] = [top / paths.EVALUATION / ATLAS]
+    return Artefacts(
+        top=top,
+        models=models,
+        ablations=ablations,
+        seeds=seeds,
+        source=source,
+        options=options or ReportConfig(),
+        adapt=adapt,
+        domain=domain,
+        split=split,
+        notes=read_notes(top / paths.SPLIT),
+        scores=_read_scores(top, [*folders, *map(method_of, ablations)]),
+        cases=pd.concat(_read_cases(name, own, split["test"]) for name, own in folders.items()),
+        predictions={name: _find_predictions(name, own[0], split["test"]) for name, own in folders.items()},
+        images={pair: _find_image(pair, top) if images else _find_pair(pair, top) for pair in split["test"]},
+        curves={
+            key: read_table((top / paths.CURVES / run).with_suffix(".csv"), "train", CURVE_COLUMNS)
+            for key, run in runs.items()
+        },
+        cards={
+            key: read_object(top / paths.EVALUATION / run / "card.json", "evaluate")
+            for key, run in runs.items()
+        },
+    )
+
+
+def find_cropped(folder: Path, stage: str) -> dict[str, Path]:
+    """Find the images of a cropped case: `ct`, `mr` or both, as its record says."""
+    names = read_object(folder / "crop.json", stage).get("files", ("ct", "mr"))
+    return {name: existing(folder / f"{name}.nii.gz", stage) for name in ("ct", "mr") if name in names}
+
+
+def _read_target(top: Path) -> Domain:
+    domain = read_domain(top / paths.TARGET)
+    if domain is None:
+        raise DataError(f"{top / paths.TARGET} says that adaptation is off: run `dvc repro target`")
+    return domain
+
+
+def _read_scores(top: Path, methods: Sequence[str]) -> pd.DataFrame:
+    path = top / paths.COMPARISON / "scores.csv"
+    table = read_table(path, "compare", ("method", "structure", "metric", "mean", "low", "high"))
+    if absent := [name for name in methods if name not in set(table["method"])]:
+        raise DataError(f"{path} has no rows of {', '.join(absent)}: run `dvc repro --force compare`")
+    index = pd.MultiIndex.from_product([methods, KEYS, ROWS])
+    return table.set_index(["method", "metric", "structure"])[["mean", "low", "high"]].reindex(index)
+
+
+def _stage(method: str) -> str:
+    return ATLAS if method == ATLAS else "evaluate"
+
+
+def _read_cases(method: str, folders: Sequence[Path], pairs: Sequence[str]) -> pd.DataFrame:
+    """Read the scores of every seed and average them; undefined ones are left out of the means."""
+    tables = []
+    for folder in folders:
+        table = read_table(folder / "cases.csv", _stage(method), CASE_COLUMNS)
+        if absent := sorted(set(pairs) - set(table["pair"])):
+            raise DataError(
+                f"{folder / 'cases.csv'} lacks test pairs {', '.join(absent)}: run `dvc repro {_stage(method)}`"
+            )
+        tables.append(table[table["structure"].isin(ABBREVIATIONS)])
+    ways = {**dict.fromkeys(KEYS, "mean"), "missed": "sum", "undefined": "sum"}
+    cases = pd.concat(tables).groupby(["pair", "structure"], sort=False).agg(ways).reset_index()
+    cases.insert(0, "method", method)
+    return cases
+
+
+def _find_predictions(method: str, folder: Path, pairs: Sequence[str]) -> dict[str, Path]:
+    return {pair: existing(folder / f"predictions/{pair}.nii.gz", _stage(method)) for pair in pairs}
+
+
+def _find_pair(pair: str, top: Path) -> dict[str, Path]:
+    files = {"ct": "ct", "mr": "mr", "truth": "ct_label"}
+    folder = top / paths.REGISTERED / pair
+    return {key: existing(folder / f"{name}.nii.gz", "register") for key, name in files.items()}
+
+
+def _find_image(name: str, top: Path) -> dict[str, Path]:
+    folder = top / paths.TARGET / SOURCE_CASES / name
+    return {**find_cropped(folder, "target"), "truth": existing(folder / WORKING, "target")}

@@ -1,1 +1,0 @@
-"""Section: the paper's statements."""

@@ -1,1 +1,0 @@
-"""What the sections' figures and tables share."""

@@ -1,1 +1,0 @@
-"""Section: the comparison of networks."""

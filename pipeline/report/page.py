@@ -1,0 +1,103 @@
+"""Write the page: one self-contained file without scripts, dates or addresses outside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from crossmodalnet.imaging.structures import STRUCTURES
+from pipeline.comparison.titles import METRICS, title_of
+from pipeline.report.artefacts import Artefacts
+from pipeline.report.overlays import CaseOverlay, case_overlays, mosaic
+from pipeline.report.sections import (
+    ablations,
+    adaptation,
+    claims,
+    closing,
+    comparison,
+    costs,
+    data,
+    results,
+    robustness,
+    summary,
+    training,
+)
+from pipeline.runtime.outputs import whole_folder
+
+OVERLAYS = "overlays"
+
+# In the order of the page: id, title in the navigation, and what prepares the data of `sections/<id>.html.jinja`.
+# A section that gives None is left out.
+SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | None]]] = (
+    ("summary", "Summary", summary.section),
+    ("comparison", "Comparison", comparison.section),
+    ("structures", "Per structure", results.structures_section),
+    ("costs", "What it costs", costs.section),
+    ("ablations", "Ablations", ablations.section),
+    ("robustness", "Robustness", robustness.section),
+    ("literature", "Literature", comparison.literature_section),
+    ("adaptation", "Adaptation", adaptation.section),
+    ("cases", "Test cases", results.cases_section),
+    ("overlays", "Overlays", results.overlays_section),
+    ("claims", "Claims", claims.section),
+    ("training", "Training", training.section),
+    ("registration", "Registration", data.registration_section),
+    ("data", "Data and split", data.split_section),
+    ("limits", "Limits", closing.limits_section),
+    ("next", "Try next", closing.next_section),
+    ("parameters", "Parameters", closing.parameters_section),
+)
+
+
+def write_page(folder: Path, artefacts: Artefacts) -> Path:
+    """Write the page, and the overlays as picture files, into a folder of their own, whole or not at all.
+
+    The overlays are named by rank, not by case: `dvc plots diff` lays those of two revisions side by side.
+
+    Returns:
+        the page, `index.html`.
+    """
+    overlays = case_overlays(artefacts)
+    page = render(artefacts, overlays)
+    with whole_folder(folder) as new:
+        (new / "index.html").write_text(page, encoding="utf-8")
+        (new / OVERLAYS).mkdir()
+        for overlay in overlays:
+            picture = mosaic(overlay)
+            for rank in overlay.rank.split(" and "):
+                picture.save(new / OVERLAYS / f"{rank}.png")
+    return folder / "index.html"
+
+
+def render(artefacts: Artefacts, overlays: Sequence[CaseOverlay]) -> str:
+    """Make the page's HTML; every text that comes from data is escaped.
+
+    Args:
+        artefacts: what the sections share.
+        overlays: what `case_overlays` gave.
+    """
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "artefacts": artefacts,
+        "metrics": METRICS,
+        "overlays": overlays,
+        "seeds": " and seeds" if len(artefacts.seeds) > 1 else "",
+        "structures": STRUCTURES,
+        "title_of": title_of,
+    }
+    shown = []
+    for key, title, prepare in SECTIONS:
+        content = prepare(artefacts)
+        if content is not None:
+            html = environment.get_template(f"sections/{key}.html.jinja").render(content)
+            shown.append((key, title, Markup(html)))
+    style = Markup(Path(__file__).with_name("style.css").read_text("utf-8"))
+    return environment.get_template("page.html.jinja").render(style=style, sections=shown)

@@ -1,1 +1,0 @@
-"""The page: all sections in one file."""

@@ -1,1 +1,0 @@
-"""Section: one modality missing, and misregistration."""

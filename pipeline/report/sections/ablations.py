@@ -1,0 +1,126 @@
+"""Ablations: what each part of CrossModalNet brings in Dice and HD95 and costs in time."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.comparison.titles import ABLATION_TITLES, PARTS
+from pipeline.config.names import OURS, is_ablation, method_of
+from pipeline.evaluation.profile import read_profile
+from pipeline.report.artefacts import Artefacts
+from pipeline.report.charts import BLUE, LINES, MUTED, ORANGE, svg
+from pipeline.report.sections import comparison
+from pipeline.report.sections.summary import not_first
+from pipeline.report.tables import DASH, interval, make_table, metric_of, metric_title, number, signed
+
+
+def section(artefacts: Artefacts) -> dict[str, Any] | None:
+    """Compare the full network with its ablations; None where there are none."""
+    names = list(artefacts.ablations)
+    if not names:
+        return None
+    profiles = {name: read_profile(method_of(name), artefacts.top) for name in names}
+    full = read_profile(OURS, artefacts.top)
+    times = {name: full.step_ratio.median / own.step_ratio.median for name, own in profiles.items()}
+    tests = comparison.read_compared(artefacts, "pairwise.csv", comparison.TEST_COLUMNS)
+    tests = tests[tests["method_b"].map(is_ablation)]
+    gains = full_minus_ablation(tests, names)
+    dice = {name: artefacts.score(method_of(name), "dice")[0] for name in names}
+    rows = [_row("full", artefacts.score(OURS, "dice")[0], [DASH] * 3, 1.0, full.parameters)]
+    for name in names:
+        title, size = ABLATION_TITLES.get(name, name), profiles[name].parameters
+        rows.append(_row(title, dice[name], _printed(gains, name), times[name], size))
+    statements = comparison.read_statements(artefacts)
+    return {
+        "behind": not_first(artefacts) if artefacts.models[0] == OURS else [],
+        "better": [ABLATION_TITLES.get(n, n) for n in names if gains["dice"].loc[n, "difference"] < 0],
+        "rows": [_effect(gains, name, times[name]) for name in names],
+        "table": make_table(rows),
+        "chart_source": ablation_chart(gains, times),
+        "general": [s for s in statements if s.get("family") == "ablations" and comparison.is_general(s)],
+        "differences": comparison.test_tables(tests),
+    }
+
+
+def full_minus_ablation(tests: pd.DataFrame, names: list[str]) -> dict[str, pd.DataFrame]:
+    """Take the tests of the full network against its ablations.
+
+    Returns:
+        By metric key, a row per ablation; NaN where the two were not compared.
+    """
+    own = tests.set_index(["metric", "method_b"])
+    rows = {key: own.reindex([(key, method_of(name)) for name in names]) for key in ("dice", "hd95_mm")}
+    return {key: table.set_axis(names) for key, table in rows.items()}
+
+
+def _effect(gains: dict[str, pd.DataFrame], name: str, time: float) -> dict[str, Any]:
+    """Prepare the sentence on a part."""
+    dice, distance = (table.loc[name] for table in gains.values())
+    return {
+        "part": PARTS.get(name, name),
+        "tested": dice["difference"] == dice["difference"],
+        "dice": signed(dice["difference"], 3),
+        "verdict": dice["verdict"],
+        "p": f"{dice['p_holm']:.3g}",
+        "hd95": signed(distance["difference"], 1),
+        "time": time,
+    }
+
+
+def _printed(gains: dict[str, pd.DataFrame], name: str) -> list[str]:
+    """Print the differences in both metrics with their intervals, and p after the first."""
+    printed = []
+    for key, table in gains.items():
+        digits, (mean, low, high) = metric_of(key).digits, table.loc[name, ["difference", "low", "high"]]
+        text = f"{signed(mean, digits)} ({interval(low, high, digits, sign=True)})"
+        printed.append(text if mean == mean else DASH)
+    p_value = gains["dice"].loc[name, "p_holm"]
+    return [printed[0], f"{p_value:.3g}" if p_value == p_value else DASH, printed[1]]
+
+
+def _row(title: str, dice: float, differences: list[str], time: float, parameters: int) -> dict[str, str]:
+    gain, p_value, closer = differences
+    return {
+        "CrossModalNet": title,
+        "Dice": number(dice, 3),
+        "Full − this: Dice": gain,
+        "p (Holm)": p_value,
+        "Full − this: HD95, mm": closer,
+        "Step, full / this": f"{time:.2f}",
+        "Parameters, M": f"{parameters / 1e6:.2f}",
+    }
+
+
+def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> str:
+    """Draw what the full network has over each ablation: Dice, HD95, and the time of a step.
+
+    Args:
+        gains: what `full_minus_ablation` gave.
+        times: step of the full network over that of the ablation, by ablation.
+    """
+    places = range(len(times))
+
+    def draw(figure: Figure) -> None:
+        *panels, costs = figure.subplots(1, len(gains) + 1, sharey=True)
+        for axes, (key, rows) in zip(panels, gains.items(), strict=True):
+            metric = metric_of(key)
+            for y, (mean, low, high) in enumerate(rows[["difference", "low", "high"]].to_numpy(float)):
+                colour = BLUE if (mean > 0) == metric.higher_is_better else ORANGE
+                axes.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
+                axes.plot(mean, y, "o", color=colour, mec="white", ms=7)
+            axes.axvline(0, color=MUTED, lw=1)
+            better = "better →" if metric.higher_is_better else "← better"
+            axes.set(title=f"Brings: {metric_title(metric, {})}", xlabel=better)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.grid(True, axis="x")
+        bars = costs.barh(places, list(times.values()), 0.55, color=LINES, ec=MUTED, lw=0.6)
+        costs.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+        costs.axvline(1, color=MUTED, lw=1)
+        costs.set(title="Costs: step time, ×", xlabel="full network / ablation")
+        costs.set_xlim(0, 1.2 * max(1.0, *times.values()))
+        panels[0].set_yticks(places, [ABLATION_TITLES.get(name, name) for name in times])
+        panels[0].set_ylim(len(times) - 0.4, -0.6)
+
+    return svg(draw, (10, 1.2 + 0.34 * len(times)))

@@ -1,0 +1,387 @@
+"""Charts behind the verdicts on the paper's claims, from the tables of stage `audit`.
+
+A chart is a row of panels; those without their table are left out, and so is a chart without panels.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from pipeline.report.charts import (
+    BLUE,
+    GREEN,
+    INK,
+    LINES,
+    MARKERS,
+    MODEL_COLOURS,
+    MUTED,
+    OBJECTIVES,
+    ORANGE,
+    PALE_BLUE,
+    svg,
+)  # fmt: skip
+from pipeline.report.sections.flow_charts import flow_chart
+
+Tables = Mapping[str, pd.DataFrame]
+# Table, title, and what draws the table onto the axes.
+Panel = tuple[str, str, Callable[[Axes, pd.DataFrame], None]]
+# Colour, marker, line and label by the value of a column.
+Looks = Mapping[Any, tuple[str, str, str, str]]
+
+DASHES = (0, (4, 3))
+LEAST = 1e-17  # smaller deviations are drawn here, zero too
+# By property, its title and the deviations that the statement allows.
+PROPERTIES = {
+    "asymmetry": ("Asymmetry (2.1.1)", (1e-3, 1e3)),
+    "scaling": ("Proportional to scale (2.1.2)", (LEAST / 10, 1e-5)),
+    "permutation": ("Order does not matter (2.1.3)", (LEAST / 10, 1e-5)),
+}
+COMBINATIONS = {
+    ("b", "dot"): "dot product, values b\n(as the paper prints it)",
+    ("a", "dot"): "dot product, values a",
+    ("b", "cosine"): "cosine, values b",
+    ("a", "cosine"): "cosine, values a",
+}
+MODES: Looks = {
+    "paper": (BLUE, "", "-", "paper (smaller loss first)"),
+    "harder": (ORANGE, "", "--", "harder loss first"),
+    "uniform": (GREEN, "", ":", "equal weights"),
+}
+ENTROPIES: Looks = {
+    "entropy_ct": (GREEN, "^", "-", "entropy of CT features"),
+    "entropy_mr": (ORANGE, "s", "-", "entropy of MR features"),
+    "information": (BLUE, "o", "-", "shared information"),
+}
+TERMS = {
+    "complexity": ("Rademacher complexity", PALE_BLUE),
+    "bound": ("bound on the gap", BLUE),
+    "gap": ("measured gap", ORANGE),
+}
+DISTURBANCES: Looks = {
+    "noise": (BLUE, "o", "-", "noise"),
+    "bias field": (MODEL_COLOURS[2], "^", "-", "bias field"),
+    "blur": (MODEL_COLOURS[3], "D", "-", "blur"),
+    "motion": (MODEL_COLOURS[4], "v", "-", "motion"),
+    "attack": (ORANGE, "X", "--", "attack (worst found)"),
+}
+
+
+def row_chart(tables: Tables, height: float, panels: Iterable[Panel], widths: Sequence[float] = ()) -> str:
+    """Draw panels side by side; empty where all their tables are missing."""
+    shown = [panel for panel in panels if panel[0] in tables]
+    if not shown:
+        return ""
+
+    def draw(figure: Figure) -> None:
+        ratios = widths if len(widths) == len(shown) else None
+        row = figure.subplots(1, len(shown), squeeze=False, width_ratios=ratios)[0]
+        for axes, (table, title, draw_panel) in zip(row, shown, strict=True):
+            axes.grid(True)
+            draw_panel(axes, tables[table])
+            axes.set_title(title)
+
+    return svg(draw, (10, height))
+
+
+def attention_chart(tables: Tables) -> str:
+    """Draw deviations of every combination and layer, a panel per property (Theorem 2.1)."""
+    panels = []
+    for place, (key, (title, allowed)) in enumerate(PROPERTIES.items()):
+        draw = partial(_deviations, key=key, allowed=allowed, first=place == 0)
+        panels.append(("attention_properties", title, draw))
+    return row_chart(tables, 3.1, panels)
+
+
+def cost_chart(tables: Tables) -> str:
+    """Draw operations and seconds over tokens, and operations over channels, with fitted exponents (Lemma 1)."""
+    fits = tables.get("attention_cost_fits")
+    return row_chart(
+        tables,
+        3.1,
+        [
+            (
+                "attention_cost",
+                f"{quantity.capitalize()} over {variable}",
+                partial(_costs, variable=variable, quantity=quantity, fits=fits),
+            )
+            for quantity, variable in (
+                ("operations", "tokens"),
+                ("seconds", "tokens"),
+                ("operations", "channels"),
+            )
+        ],
+    )
+
+
+def approximation_chart(tables: Tables) -> str:
+    """Draw the error on every known function over width and depth, and Dice while one case is learned (Th. 2.3)."""
+    functions = sorted(set(tables["approximation"]["function"])) if "approximation" in tables else []
+    panels: list[Panel] = [
+        ("approximation", fill(name[:1].upper() + name[1:], 22), partial(_errors, function=name))
+        for name in functions
+    ]
+    return row_chart(tables, 2.9, [*panels, ("overfitting", "Overfitting one case", _overfitting)])
+
+
+def balancing_chart(tables: Tables) -> str:
+    """Draw convergence on the convex problem, weights over the training, and the trained network's gradients."""
+    panels = (
+        ("balancing_convex", "Convex problem", _convergence),
+        ("balancing_weights", "Weights in training", _weights),
+        ("balancing_gradients", "Trained network's gradients", _gradients),
+    )
+    return row_chart(tables, 3.2, panels)
+
+
+def lipschitz_chart(tables: Tables) -> str:
+    """Draw the bound over the network's parts with the largest ratio measured, and growth of attention (Def. 6)."""
+    measured = tables["power_iteration"]["ratio"].max() if "power_iteration" in tables else 0.0
+    bounds = partial(_bounds, measured=measured)
+    panels = (
+        ("sensitivity_bounds", "Largest change of output over change of input", bounds),
+        ("attention_growth", "Sensitivity of one cross attention", _growth),
+    )
+    return row_chart(tables, 3.5, panels, (1.7, 1))
+
+
+def robustness_chart(tables: Tables) -> str:
+    """Draw Dice over the level of each disturbance, and over the size of the change (Corollary 2)."""
+    panels = (
+        ("robustness", "Dice over strength of the disturbance", _levels),
+        ("robustness", "Dice over size of the change of the images", _sizes),
+    )
+    return row_chart(tables, 3.3, panels)
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, looks: Looks, **settings: Any) -> None:
+    """Draw a line per value of the column `by`."""
+    for value, (colour, marker, line, label) in looks.items():
+        own = rows[rows[by] == value].sort_values(x)
+        if len(own):
+            axes.plot(own[x], own[y], marker=marker, color=colour, ls=line, lw=1.8, ms=5, label=label)
+    axes.set(**settings)
+
+
+def _threshold(axes: Axes, value: float, text: str, *, side: str = "right", above: bool = False) -> None:
+    """Draw a dashed horizontal line with its meaning at one of its ends, above or below it."""
+    axes.axhline(value, color=MUTED, lw=1, ls=DASHES)
+    right = side == "right"
+    axes.annotate(
+        text, (1.0 if right else 0.0, value), (-2 if right else 4, 2 if above else -3),
+        xycoords=("axes fraction", "data"), textcoords="offset points", ha=side, va="bottom" if above else "top",
+        fontsize=8, color=MUTED,
+    )  # fmt: skip
+
+
+def _plain_log_axis(axes: Axes) -> None:
+    """Make the horizontal axis, of one or two decades, logarithmic with plain numbers at 1, 2 and 5."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _deviations(
+    axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float], first: bool
+) -> None:
+    """Draw a row of marks per combination; what the statement allows is tinted."""
+    for place, (values, similarity) in enumerate(COMBINATIONS):
+        own = rows[
+            (rows["property"] == key) & (rows["values"] == values) & (rows["similarity"] == similarity)
+        ]
+        for network, marker, face, offset in (("trained", "o", BLUE, -0.14), ("random", "s", "white", 0.14)):
+            x = own.loc[own["network"] == network, "deviation"].clip(lower=LEAST)
+            axes.plot(x, np.full(len(x), place + offset), marker, mfc=face, mec=BLUE, ms=5, mew=0.9)
+    axes.axvspan(*allowed, color="#e3f3ea", lw=0, zorder=0)
+    axes.set(xscale="log", xlim=(LEAST / 3, 30), ylim=(len(COMBINATIONS) - 0.4, -0.6))
+    axes.set(xticks=[1e-16, 1e-12, 1e-8, 1e-4, 1], xlabel="relative difference")
+    axes.set_yticks(range(len(COMBINATIONS)), COMBINATIONS.values() if first else [""] * len(COMBINATIONS))
+    axes.grid(False, axis="y")
+    if first:
+        looks = (("trained network, a mark per layer", "o", BLUE), ("random features", "s", "white"))
+        handles = [Line2D([], [], ls="", marker=m, mfc=fc, mec=BLUE, label=text) for text, m, fc in looks]
+        axes.figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8.5)
+
+
+def _costs(
+    axes: Axes, rows: pd.DataFrame, *, variable: str, quantity: str, fits: pd.DataFrame | None
+) -> None:
+    """Draw a line per kind of attention; the other variable stays at the value that most rows have."""
+    x, fixed = ("num_tokens", "channels") if variable == "tokens" else ("channels", "num_tokens")
+    y, label = ("flops", "floating-point operations") if quantity == "operations" else ("seconds", "seconds")
+    looks: dict[str, tuple[str, str, str, str]] = {
+        "full": (BLUE, "o", "-", "over all tokens"),
+        "windowed": (ORANGE, "s", "-", "in windows"),
+    }
+    for fit in () if fits is None else fits.itertuples():
+        if (fit.variable, fit.quantity) == (variable, quantity):
+            *look, text = looks[fit.kind]
+            looks[fit.kind] = (*look, f"{text}: exponent {fit.exponent:.2f}")
+    usual = rows.groupby("kind")[fixed].transform(lambda column: column.mode().iloc[0])
+    _lines(axes, rows[rows[fixed] == usual], x, y, "kind", looks, yscale="log", ylabel=label)
+    _plain_log_axis(axes)
+    axes.set_xlabel(f"number of {variable}")
+    axes.set_ymargin(0.25)
+    axes.legend(fontsize=8, loc="upper left")
+
+
+def _errors(axes: Axes, rows: pd.DataFrame, *, function: str) -> None:
+    own = rows[rows["function"] == function]
+    depths = zip(sorted(set(own["depth"])), MODEL_COLOURS, MARKERS, strict=False)
+    looks = {depth: (colour, marker, "-", f"depth {depth:g}") for depth, colour, marker in depths}
+    _lines(axes, own, "channels", "error", "depth", looks, ylabel="error, in standard deviations")
+    widths = sorted(set(own["channels"]))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(widths, [f"{width:g}" for width in widths])
+    axes.set(xlabel="width, channels", ylim=(0, 1.15 * max(1.0, own["error"].max())))
+    _threshold(axes, 1, "a constant", above=True)
+    axes.legend(fontsize=8)
+
+
+def _overfitting(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.plot(rows["step"], rows["dice"], color=BLUE, lw=1.8, marker="o" if len(rows) < 12 else "", ms=4)
+    axes.set(ylim=(0, 1.03), xlabel="training step", ylabel="mean Dice")
+    _threshold(axes, 0.99, "0.99")
+
+
+def _convergence(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the distances on logarithmic axes; those below 1e-8 at 1e-8."""
+    shifted = rows.assign(step=rows["step"] + 1, distance=rows["distance"].clip(lower=1e-8))
+    _lines(axes, shifted, "step", "distance", "mode", MODES, xscale="log", yscale="log", xlabel="step")
+    axes.set_ylabel("distance to Pareto stationarity")
+    _threshold(axes, 1e-3, "converged below", side="left")
+    axes.legend(fontsize=8)
+
+
+def _weights(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the weights of the objectives; of two the first alone, since the other is the rest."""
+    names = list(dict.fromkeys(rows["objective"]))
+    shown = names[:1] if len(names) == 2 else names
+    for name, line in zip(shown, ("-", "--", ":", "-."), strict=False):
+        looks = {mode: (colour, "", line, "") for mode, (colour, *_) in MODES.items()}
+        _lines(axes, rows[rows["objective"] == name], "epoch", "weight", "mode", looks)
+        axes.plot([], [], color=INK, ls=line, label=OBJECTIVES.get(name, name))
+    axes.set(ylim=(0, 1), xlabel="epoch", ylabel="weight")
+    if len(shown) > 1:
+        axes.legend(fontsize=8)
+    else:
+        axes.set_ylabel(f"weight of the {OBJECTIVES.get(shown[0], shown[0])}")
+
+
+def _gradients(axes: Axes, rows: pd.DataFrame) -> None:
+    places, colours = np.arange(len(rows)), [MODES[mode][0] for mode in rows["mode"]]
+    axes.bar(places, rows["weighted_norm"], 0.6, color=colours)
+    ends = places - 0.4, places + 0.4
+    axes.hlines(rows["smallest_norm"], *ends, color=INK, lw=2, label="smallest possible")
+    axes.set_xticks(places, rows["mode"])
+    axes.set(ylim=(0, 1.3 * rows["weighted_norm"].max()), ylabel="norm of the weighted gradient")
+    axes.legend(fontsize=8, loc="upper right")
+
+
+def _generalisation(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw a bar per positive term; on this axis others have none, but their number."""
+    values = rows.set_index("term")["value"].reindex(list(TERMS)).dropna()
+    titles, colours = zip(*(TERMS[term] for term in values.index), strict=True)
+    left = min([0.01, *(value / 3 for value in values if value > 0)])
+    bars = axes.barh(range(len(values)), values.clip(lower=left), 0.6, color=colours)
+    axes.bar_label(bars, [f"{value:.3g}".replace("-", "−") for value in values], padding=4, fontsize=9)
+    axes.set_yticks(range(len(values)), titles)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlim=(left, 8 * max(1.0, values.max())))
+    axes.axvline(1, color=MUTED, lw=1, ls=DASHES)
+    axes.set_xlabel("of a loss between 0 and 1; right of the dashed line the bound says nothing")
+
+
+def _entropies(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the information of quantised features beneath the entropies that bound it (Corollary 1)."""
+    bound = rows[["entropy_ct", "entropy_mr"]].min(axis=1)
+    axes.fill_between(rows["layer"], rows["information"], bound, color=LINES, alpha=0.6, lw=0)
+    _lines(
+        axes, rows.melt(["layer"], list(ENTROPIES)), "layer", "value", "variable", ENTROPIES, ylabel="nats"
+    )
+    axes.set_xticks(rows["layer"], rows["name"], rotation=20, ha="right", rotation_mode="anchor")
+    axes.set_ylim(bottom=0)
+    axes.grid(False, axis="x")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, labelspacing=0.8)
+
+
+def _bounds(axes: Axes, rows: pd.DataFrame, *, measured: float) -> None:
+    """Draw log10 of the cumulative bound, part by part, in the order of the computation."""
+    places, last = np.arange(len(rows)), float(rows["log10_bound"].iloc[-1])
+    label = f"at most, up to this part; in the end 10$^{{{last:.0f}}}$"
+    axes.bar(places, rows["log10_bound"], 0.62, color=PALE_BLUE, ec=BLUE, lw=0.9, label=label)
+    if measured > 0:
+        label = f"largest measured for all parts: {measured:.3g}"
+        axes.axhline(np.log10(measured), color=ORANGE, lw=2.2, label=label)
+    axes.yaxis.set_major_formatter("10$^{{{x:.0f}}}$")
+    axes.set_xticks(places, rows["part"], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("change out / change in")
+    axes.set_ylim(top=1.28 * max(1.0, last))
+    axes.legend(loc="upper left")
+
+
+def _growth(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the sensitivity over the factor on the inputs, in the order of the check."""
+    axes.plot(rows["scale"], rows["sensitivity"], "o-", color=BLUE, lw=1.8, ms=5)
+    axes.set(xscale="log", yscale="log", xlabel="factor on the inputs", ylabel="output change / input change")
+    # Of Definition 6: a sensitivity that grows beyond this many times its first value is not bounded.
+    _threshold(axes, 10 * rows["sensitivity"].iloc[0], "10 times the first value")
+    if rows["scale"].iloc[-1] < rows["scale"].iloc[0]:
+        axes.invert_xaxis()
+        axes.set_xlabel("factor on one key token")
+
+
+def _levels(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean of every level; the undisturbed one is of the same cases, since not all are attacked."""
+    clean = rows[rows["disturbance"] == "none"].set_index("case")["dice"]
+    means = rows.groupby(["disturbance", "level"], as_index=False)["dice"].mean()
+    cases = rows.groupby("disturbance")["case"].unique()
+    starts = [(name, 0, clean.reindex(own).mean()) for name, own in cases.items()]
+    means = pd.concat([pd.DataFrame(starts, columns=means.columns), means])
+    _lines(axes, means, "level", "dice", "disturbance", DISTURBANCES, ylabel="mean Dice")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("level (0: undisturbed)")
+
+
+def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw every case small and the mean of every level large."""
+    changed = rows[rows["disturbance"].isin(list(DISTURBANCES)) & (rows["input_change"] > 0)]
+    if len(changed):
+        colours = changed["disturbance"].map(lambda name: DISTURBANCES[name][0])
+        axes.scatter(changed["input_change"], changed["dice"], s=9, c=colours, alpha=0.45, lw=0)
+        means = changed.groupby(["disturbance", "level"], as_index=False)[["input_change", "dice"]].mean()
+        _lines(axes, means, "input_change", "dice", "disturbance", DISTURBANCES)
+        _plain_log_axis(axes)
+        axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    clean = rows.loc[rows["disturbance"] == "none", "dice"]
+    if len(clean):
+        _threshold(axes, clean.mean(), "undisturbed", above=True)
+    axes.set(xlabel="l2 norm of the change", ylabel="mean Dice")
+
+
+# By group of claims, its charts; what they show in words is in claims.html.jinja.
+CHARTS: Mapping[str, Mapping[str, Callable[[Tables], str]]] = {
+    "attention": {"attention": attention_chart},
+    "cost": {"cost": cost_chart},
+    "approximation": {"approximation": approximation_chart},
+    "flow": {
+        "flow": flow_chart,
+        "entropy": partial(row_chart, height=2.7, panels=[("entropy", "", _entropies)]),
+    },
+    "balancing": {"balancing": balancing_chart},
+    "generalisation": {
+        "terms": partial(
+            row_chart, height=1.9, panels=[("generalisation", "Bound and measurement", _generalisation)]
+        )
+    },
+    "lipschitz": {"lipschitz": lipschitz_chart},
+    "robustness": {"robustness": robustness_chart},
+}

@@ -1,0 +1,117 @@
+"""Robustness: scores with one modality missing, and Dice over the misregistration of the MR."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.comparison import misregistration, modalities
+from pipeline.comparison.misregistration_statements import FAR_MM
+from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
+from pipeline.config.names import OURS, is_ablation
+from pipeline.evaluation.views import VIEW_TITLES
+from pipeline.report.artefacts import Artefacts
+from pipeline.report.charts import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
+from pipeline.report.sections.comparison import read_compared, read_statements
+from pipeline.report.tables import Table, interval, make_table, metric_of, metric_title, number, signed
+
+
+def section(artefacts: Artefacts) -> dict[str, Any] | None:
+    """Show what was measured under other conditions; None where nothing was."""
+    views = read_compared(artefacts, modalities.TABLE, modalities.COLUMNS, optional=True)
+    shifts = read_compared(artefacts, misregistration.TABLE, misregistration.COLUMNS, optional=True)
+    content: dict[str, Any] = {
+        "views": {title_of(str(name)): view_table(own) for name, own in views.groupby("method", sort=False)},
+        "shifts": None,
+    }
+    if len(shifts):
+        statements = read_statements(artefacts, misregistration.STATEMENTS)
+        losses = read_compared(artefacts, misregistration.LOSSES, misregistration.LOSS_COLUMNS)
+        content["shifts"] = {
+            "chart": shift_chart(artefacts.models, shifts),
+            "degrees": f"{shifts['turned_degrees'].max():g}",
+            "table": shift_table(shifts, losses),
+            "statements": [s for s in statements if s.get("family") != "ablations"],
+            "ablations": [s for s in statements if s.get("family") == "ablations"],
+        }
+    return content if len(views) or len(shifts) else None
+
+
+def view_table(rows: pd.DataFrame) -> Table:
+    """Print what a network makes of the pair and of either modality alone, a row per view."""
+    printed = []
+    for view, title in VIEW_TITLES.items():
+        own = rows[rows["view"] == view.value].set_index("metric")
+        own = own[["mean", "low", "high", "difference", "difference_low", "difference_high"]].astype(float)
+        row = {"The network sees": title}
+        for metric in map(metric_of, ("dice", "iou", "hd95_mm", "nsd")):
+            mean, low, high, *change = own.reindex([metric.key]).iloc[0]
+            row[metric_title(metric)] = number(mean, metric.digits)
+            if metric.key == "dice":
+                row["95 % interval"] = interval(low, high, metric.digits)
+                changes = {
+                    "Dice against CT + MR": signed(change[0], metric.digits),
+                    "95 % interval of that": interval(*change[1:], metric.digits, sign=True),
+                }
+        printed.append({**row, **changes})
+    return make_table(printed)
+
+
+def shift_table(shifts: pd.DataFrame, losses: pd.DataFrame) -> Table:
+    """Print Dice at every displacement, and the mean loss at the far ones where there are any."""
+    dice = shifts.pivot(index="method", columns="moved_mm", values="dice")
+    far = losses.set_index("method")[["loss", "low", "high"]].astype(float).reindex(dice.index)
+    rows = []
+    for name in dict.fromkeys(shifts["method"]):
+        row = {"Method": title_of(name)}
+        row |= {f"{shift:g} mm": number(value, 3) for shift, value in dice.loc[name].items()}
+        if len(losses):
+            loss, *ends = far.loc[name]
+            row |= {f"Lost from {FAR_MM:g} mm on": number(loss, 3), "95 % interval": interval(*ends, 3)}
+        rows.append(row)
+    return make_table(rows)
+
+
+def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
+    """Draw mean Dice over the displacement of the MR, ablations in a panel of their own beside the full network.
+
+    Args:
+        models: networks, in the order that gives them their colours; those that were not measured are left out.
+        shifts: method, moved_mm, dice, low, high.
+    """
+    lines = {str(name): own.sort_values("moved_mm") for name, own in shifts.groupby("method", sort=False)}
+    measured = [name for name in models if name in lines]
+    ablations = [name for name in lines if is_ablation(name)]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, 2 if ablations else 1, sharey=True, squeeze=False)[0]
+        panels[0].set(title="Networks" if len(measured) > 1 else "", ylabel="mean Dice")
+        panels[-1].set_title("CrossModalNet and its ablations" if ablations else panels[0].get_title())
+        for name in measured:
+            for axes in panels if name == OURS else panels[:1]:
+                _network(axes, models, name, lines[name])
+        for place, name in enumerate(ablations):
+            key, look = name.removeprefix(f"{OURS}-"), place % (len(MARKERS) - 1) + 1
+            panels[1].plot(
+                "moved_mm", "dice", data=lines[name], marker=MARKERS[look], color=MODEL_COLOURS[look],
+                label=ABLATION_TITLES.get(key, key), lw=1.1, ls="--", ms=4, alpha=0.65,
+            )  # fmt: skip
+        for axes in panels:
+            axes.set(xlabel="the MR is moved by, mm", xticks=sorted(shifts["moved_mm"].unique()))
+            axes.grid(True)
+            if len(axes.lines) > 1:  # below them, as lines may run anywhere
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
+
+    return svg(draw, (10, 4.8 if len(lines) > 1 else 3.2))
+
+
+def _network(axes: Axes, models: Sequence[str], name: str, line: pd.DataFrame) -> None:
+    colour, ours = colour_of(models, name), name == OURS
+    area = {"alpha": 0.18 if ours else 0.07, "lw": 0}
+    axes.fill_between("moved_mm", "low", "high", data=line, color=colour, **area)
+    axes.plot(
+        "moved_mm", "dice", data=line, marker=marker_of(models, name), color=colour, label=short_title_of(name),
+        lw=3.0 if ours else 1.4, ms=8 if ours else 5, mec="white", mew=0.6, zorder=4 if ours else 3,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Training: losses, weights, learning rate and validation Dice of every network over the epochs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.comparison.titles import title_of
+from pipeline.config.adapt import TERMS
+from pipeline.report import charts
+from pipeline.report.artefacts import Artefacts
+
+
+def section(artefacts: Artefacts) -> dict[str, Any]:
+    """Draw the curves of every network, and all of them in one panel where there are more than two."""
+    trainings = []
+    for name in artefacts.models:
+        curves = [artefacts.curves[name, seed] for seed in artefacts.seeds]
+        trainings.append((title_of(name), curve_chart(curves, artefacts.card(name)), _cost(curves[0])))
+    overview = overview_chart(artefacts) if len(artefacts.models) > 2 else ""
+    return {"overview": overview, "trainings": trainings}
+
+
+def curve_chart(curves: Sequence[pd.DataFrame], card: Mapping[str, Any]) -> str:
+    """Draw losses, weights and learning rate of the first seed, and validation Dice of all (others thin)."""
+    curve = curves[0]
+    kept = curve.iloc[kept_row(curve, card)]
+    # The terms of an adaptation have their own section; the flow penalty has a weight that is not balanced.
+    aligned = [f"{kind}_{term}" for kind in ("loss", "weight") for term in TERMS]
+    supervised = curve.drop(columns=aligned, errors="ignore")
+    total = "balanced sum" if len(supervised.columns) == len(curve.columns) else "sum with the adaptation"
+    weights = supervised.drop(columns="weight_cmif", errors="ignore")
+    contents = {
+        "Training losses": {**objectives(supervised, "loss_"), "loss": total},
+        f"Validation Dice (kept: {kept['val_dice']:.3f}, epoch {kept['epoch']:g})": {"val_dice": ""},
+        "Balancing weights (Eq. 23)": objectives(weights, "weight_"),
+        "Learning rate": {"lr": ""},
+    }
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(2, 2, sharex=True).ravel()
+        for other in curves[1:]:
+            panels[1].plot("epoch", "val_dice", data=other, color=charts.BLUE, lw=0.8, alpha=0.55)
+        for axes, (title, columns) in zip(panels, contents.items(), strict=True):
+            for (column, label), colour in zip(columns.items(), charts.MODEL_COLOURS, strict=False):
+                line = {"ls": "--", "color": charts.ATLAS_COLOUR} if column == "loss" else {"color": colour}
+                marker = "o" if len(curve) < 3 else ""
+                axes.plot("epoch", column, data=curve, marker=marker, label=label, lw=1.6, **line)
+            axes.set_title(title)
+            axes.set_ylim(bottom=0, top=None if {"loss", "lr"} & set(columns) else 1)
+            axes.grid(True)
+            if len(columns) > 1:
+                axes.legend()
+        panels[1].plot(kept["epoch"], kept["val_dice"], "o", color=charts.ORANGE, ms=6)
+        panels[3].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+        for axes in panels[2:]:
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return charts.svg(draw, (10, 5.2))
+
+
+def overview_chart(artefacts: Artefacts) -> str:
+    """Draw the validation Dice of every model: first seed thick and marked, the others thin."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for (name, seed), curve in artefacts.curves.items():
+            colour, marker = (of(artefacts.models, name) for of in (charts.colour_of, charts.marker_of))
+            look: dict[str, Any] = {"lw": 0.7, "alpha": 0.6}
+            if seed == artefacts.seeds[0]:
+                look = {"lw": 1.8, "marker": marker, "ms": 5, "markevery": max(1, len(curve) // 6)}
+            axes.plot("epoch", "val_dice", data=curve, color=colour, **look)
+        axes.set(ylim=(0, 1), yticks=np.arange(0, 1.01, 0.2), xlabel="epoch", ylabel="validation Dice")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(True)
+        charts.point_legend(figure, artefacts.models)
+
+    return charts.svg(draw, (10, 3.8))
+
+
+def objectives(curve: pd.DataFrame, prefix: str) -> dict[str, str]:
+    """Find the columns of the objectives and how to print them."""
+    names = [str(column).removeprefix(prefix) for column in curve if str(column).startswith(prefix)]
+    return {f"{prefix}{name}": charts.OBJECTIVES.get(name, name) for name in names}
+
+
+def kept_row(curve: pd.DataFrame, card: Mapping[str, Any]) -> int:
+    """Find the epoch whose weights were kept, as the card says; else the first with the highest Dice."""
+    rows = np.flatnonzero(curve["epoch"] == card.get("best_epoch"))
+    return int(rows[0]) if len(rows) else int(curve["val_dice"].to_numpy(float).argmax())
+
+
+def _cost(curve: pd.DataFrame) -> str:
+    """Say what training took, as far as the curve records it."""
+    parts = [f"{len(curve)} epochs"]
+    if "seconds" in curve:
+        parts.append(f"{curve['seconds'].sum() / 60:.1f} minutes")
+    if "samples_per_second" in curve:
+        parts.append(f"{curve['samples_per_second'].median():.2g} samples a second")
+    if "peak_memory_mb" in curve:
+        parts.append(f"{curve['peak_memory_mb'].max() / 1024:.1f} GB at most")
+    return ", ".join(parts)
