@@ -10,7 +10,7 @@ def main() -> None:
     from pipeline.config.crop import CropConfig
     from pipeline.config.params import load_section
     from pipeline.config.split import SplitConfig
-    from pipeline.preparation.crop_pairs import crop_pairs
+    from pipeline.preparation.cropping import crop_pairs
     from pipeline.runtime.outputs import whole_folder
     from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED

@@ -27,8 +27,8 @@ def main(
     from pipeline.evaluation.evaluate_target import write_choices
     from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.model_workers import ModelWorkers
+    from pipeline.preparation.cases import PAIRS, TARGET_CASES, source_of
     from pipeline.preparation.domain import read_domain
-    from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
     from pipeline.runtime.outputs import whole_folder, write_json
     from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run

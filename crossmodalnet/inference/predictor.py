@@ -49,9 +49,8 @@ from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_mode
 from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.processes.scratch import scratch_folder
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.heart_box import Box, working_grid
-from crossmodalnet.roi.restore import restore_labels
+from crossmodalnet.roi.box import Box, working_grid
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # Seed of the registration of atlases, as stage `crop` has it.
 ATLAS_SEED = "1"

@@ -9,7 +9,7 @@ import numpy as np
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
-from crossmodalnet.phantom.protocols import Scanner
+from crossmodalnet.phantom.scanner import Scanner
 from pipeline.config.data import PhantomConfig
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.params import RuntimeConfig

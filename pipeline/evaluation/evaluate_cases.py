@@ -14,7 +14,7 @@ from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.evaluation.score_cases import Evaluation, count_stray, prediction_file, score_pair, write_tables
 from pipeline.evaluation.views import View
-from pipeline.preparation.sets import CaseSet
+from pipeline.preparation.cases import CaseSet
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError

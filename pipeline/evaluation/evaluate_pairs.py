@@ -12,7 +12,7 @@ from pipeline.evaluation.misregistration import measure_misregistration, misregi
 from pipeline.evaluation.model_workers import ModelWorkers
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_FILE
 from pipeline.evaluation.views import ALONE, VIEW_TITLES
-from pipeline.preparation.sets import PAIRS
+from pipeline.preparation.cases import PAIRS
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.preparation.labelled import labelled
-from pipeline.preparation.sets import TARGET_CASES
+from pipeline.preparation.cases import TARGET_CASES
+from pipeline.preparation.tensors import labelled
 from pipeline.training.candidates import find_candidates
 from pipeline.training.devices import find_device
 from pipeline.training.model_folder import load_model

@@ -19,7 +19,7 @@ from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import network_input, predict_input
 from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.preparation.sets import CaseSet
+from pipeline.preparation.cases import CaseSet
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError

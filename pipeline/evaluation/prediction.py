@@ -8,11 +8,10 @@ from crossmodalnet.imaging.missing import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.restore import restore_labels
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.views import View
-from pipeline.preparation.cropped import CroppedCase
+from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.errors import DataError
 
 

@@ -11,8 +11,7 @@ from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
 from pipeline.config.names import OURS, is_adaptation
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain
-from pipeline.preparation.target_labels import NATIVE, WORKING
+from pipeline.preparation.domain import NATIVE, SOURCE_CASES, TARGET_CASES, WORKING, Domain
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
 from pipeline.runtime import paths

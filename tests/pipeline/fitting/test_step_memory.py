@@ -7,7 +7,7 @@ from pipeline.config.network import CrossModalNetSection
 from pipeline.config.train import TrainConfig
 from pipeline.evaluation.memory import measure_memory
 from pipeline.evaluation.workload import Workload
-from pipeline.fitting.step_memory import LiveBytes, step_bytes
+from pipeline.fitting.plan import LiveBytes, step_bytes
 
 
 def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:

@@ -6,7 +6,7 @@ from pipeline.cohort.pairs import Subject
 from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.split import SplitConfig
-from pipeline.preparation.target_prepared import Sections
+from pipeline.preparation.target import Sections
 
 SECTIONS = Sections(
     RegistrationConfig(

@@ -16,7 +16,7 @@ from pipeline.comparison.domains import read_domain_scores
 from pipeline.comparison.methods import read_methods, runs_of
 from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.tables import CASE_COLUMNS
-from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
 
 VARIANTS = ("source_only", "supervised", "no_output")

@@ -24,7 +24,7 @@ from pipeline.cohort.partners import circles_of
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
 from pipeline.config.crop import CropConfig
 from pipeline.config.split import SplitConfig
-from pipeline.preparation.crop_pairs import choose_atlases
+from pipeline.preparation.cropping import choose_atlases
 from pipeline.runtime.errors import DataError
 
 Pairing = Literal["auto", "same_patient", "cross_patient"]
