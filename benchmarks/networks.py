@@ -10,7 +10,7 @@ them (`pipeline/evaluation/profile_network.py`). A network that cannot be measur
 import argparse
 from functools import partial
 
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.losses import LossesConfig
 from pipeline.config.networks import NETWORKS
@@ -21,8 +21,8 @@ from pipeline.evaluation.profile_network import profile_network
 from pipeline.evaluation.times import Rounds
 from pipeline.evaluation.workload import Workload
 from pipeline.runtime.errors import PipelineError
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import find_device
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

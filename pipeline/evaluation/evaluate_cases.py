@@ -16,10 +16,9 @@ from pipeline.evaluation.score_cases import Evaluation, count_stray, prediction_
 from pipeline.evaluation.views import View
 from pipeline.preparation.sets import CaseSet
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import REGISTERED
-from pipeline.runtime.run_cases import Work
+from pipeline.runtime.workers import CaseCost, Work
 
 # Measured on the phantom and on a case of real size (docs/clusters.md).
 COST = CaseCost(base_mb=1100, bytes_per_voxel=32)

@@ -13,9 +13,8 @@ from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import TARGET_CASES
-from pipeline.training.candidates import find_candidates
-from pipeline.training.devices import find_device
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import find_candidates, load_model
+from pipeline.training.processes import find_device
 
 
 @dataclass(frozen=True)

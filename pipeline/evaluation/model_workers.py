@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.runtime.cost import largest_image
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.training.checkpoint import load_model
 
 T = TypeVar("T")
 R = TypeVar("R")

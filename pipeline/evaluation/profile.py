@@ -8,8 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.config.names import is_ablation
 from pipeline.evaluation.spread import Spread
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.inputs import read_object
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import read_object, write_json
 from pipeline.runtime.paths import PROFILE
 
 

@@ -18,9 +18,8 @@ from pipeline.evaluation.spread import spread
 from pipeline.evaluation.times import Rounds, time_in_turn
 from pipeline.evaluation.workload import Workload
 from pipeline.runtime.errors import ResourceError
-from pipeline.training.determinism import reproducible
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import find_device, reproducible
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:

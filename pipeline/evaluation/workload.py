@@ -17,8 +17,8 @@ from pipeline.config.losses import LossesConfig
 from pipeline.config.train import TrainConfig
 from pipeline.evaluation.times import Action
 from pipeline.runtime.errors import UsageError
-from pipeline.training.distributed import Processes
 from pipeline.training.learner import Learner
+from pipeline.training.processes import Processes
 
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 

@@ -18,7 +18,7 @@ from pipeline.comparison.methods import runs_of
 from pipeline.config.compare import CompareConfig
 from pipeline.evaluation.profile import Profile, write_profile
 from pipeline.evaluation.spread import Spread
-from pipeline.training.trial_result import TrialResult, write_trial
+from pipeline.training.tuning import TrialResult, write_trial
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (
