@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import Batch, LabelledCase
-from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.training.adaptation.common.entropy import balanced_entropy
 from crossmodalnet.training.dataset import TrainingSet, sample_seed

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.metrics.overlap import mean_dice
 from pipeline.training.processes import Processes
 from pipeline.training.trainer import ValidationSettings, target_entropy, validate
 
