@@ -14,7 +14,7 @@ def main() -> None:
     from pipeline.config.params import load_section
     from pipeline.config.target import AdaptSection
     from pipeline.preparation.domain import write_domain, write_labelled_names
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")
@@ -33,7 +33,7 @@ def main() -> None:
             prepare_modality,
             write_target_labels,
         )
-        from pipeline.runtime.params import RuntimeConfig
+        from pipeline.runtime.workers import RuntimeConfig
 
         sections = Sections(
             load_section(RegistrationConfig, "register"),

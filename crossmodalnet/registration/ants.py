@@ -16,7 +16,7 @@ from crossmodalnet.imaging.orientation import WORLD, reoriented
 from crossmodalnet.imaging.resample import Interpolation, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.scratch import plain_folder
+from crossmodalnet.processes import plain_folder
 
 # As many per image as ANTs' Mattes metric is given.
 NUM_BINS = 32

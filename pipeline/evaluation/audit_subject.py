@@ -19,7 +19,7 @@ from pipeline.preparation.domain import read_domain
 from pipeline.preparation.tensors import labelled
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 
 def read_subject(model: str, seed: int, params: AuditConfig, device: torch.device) -> AuditSubject:

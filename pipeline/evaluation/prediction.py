@@ -19,11 +19,9 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.preparation.cases import CroppedCase
-from pipeline.runtime.cost import largest_image
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.training.checkpoint import load_model
 
 
 class View(StrEnum):

@@ -26,7 +26,7 @@ from pipeline.fitting.plan import (
 )
 from pipeline.preparation.registration import COST
 from pipeline.runtime.errors import UsageError
-from pipeline.training.model_params import ModelParams
+from pipeline.training.params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)

@@ -14,7 +14,7 @@ from pipeline.cohort.split_file import read_split
 from pipeline.preparation.domain import NATIVE, SOURCE_CASES, WORKING, Domain
 from pipeline.preparation.domain import TARGET_CASES as TARGETS
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
 
 RECORD = "crop.json"

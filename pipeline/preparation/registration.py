@@ -25,12 +25,10 @@ from pipeline.cohort.pairs import Pair
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import whole_folder, write_json
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.files import whole_folder, write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

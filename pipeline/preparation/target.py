@@ -13,7 +13,7 @@ from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.ants import Initialisation
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
@@ -49,9 +49,8 @@ from pipeline.preparation.domain import (
 from pipeline.preparation.registration import register_pairs
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.paths import MANIFEST, REGISTERED
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 
