@@ -20,9 +20,7 @@ from pipeline.cohort.mmwhs import LayoutOutcome, check_folder, lay_out_mmwhs, sc
 from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.config.data import DataConfig, PhantomConfig
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pipeline.cohort.table import read_table_file
 from pipeline.config.data import Archive, DataConfig
 from pipeline.config.target import TargetConfig
 from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder
 

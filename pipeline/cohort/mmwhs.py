@@ -23,8 +23,7 @@ from pipeline.cohort.pairs import Subject
 from pipeline.config.data import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
 
