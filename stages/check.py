@@ -11,7 +11,7 @@ def main() -> None:
     DVC removes a stage's outputs before it runs the stage, and all others wait for this one. Exit code 2 where
     something is wrong.
     """
-    from pipeline.cohort.endangered import path_problems
+    from pipeline.cohort.guard import path_problems
     from pipeline.config.consistency import contradictions, without_effect
     from pipeline.config.params import read_raw, validate
     from pipeline.config.schema import Params

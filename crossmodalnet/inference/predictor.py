@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
-from crossmodalnet.imaging.missing import CT, MR, without
-from crossmodalnet.imaging.resample import resample, straightened
+from crossmodalnet.imaging.resample import resample, sample_image, straightened
+from crossmodalnet.imaging.samples import CT, MR, without
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference import cost

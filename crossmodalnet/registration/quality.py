@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from crossmodalnet.imaging.downsample import sample_image
+from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation

@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.extents import class_extents
+from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from crossmodalnet.imaging.displacement import displace, draw_displacement
+from crossmodalnet.imaging.samples import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel

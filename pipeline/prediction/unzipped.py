@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodalnet.imaging.kinds import DICOM_SUFFIXES
+from crossmodalnet.imaging.read import DICOM_SUFFIXES
 from crossmodalnet.processes import scratch_folder
 from pipeline.cohort.archive import Budget, extract
 from pipeline.prediction.origin import PatientScans
