@@ -2,8 +2,8 @@
 
     python -m benchmarks.predict_time MODEL CT MR
 
-segments the pair at several sizes, with SyN at the spacing of the model's recipe and at a finer one and with two named
-recipes, and fits the processor time of every step to the work that `cost.py` counts, in units of its probe. Processor
+segments the pair at several sizes, with SyN at the spacing of the model's recipe and at a finer one and with two staged
+methods, and fits the processor time of every step to the work that `cost.py` counts, in units of its probe. Processor
 time, so that what else runs on the machine does not count.
 """
 
@@ -26,15 +26,15 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference import cost
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.scans import as_volume
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.staged import RecipeName
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.staged import METHODS
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.write import write_prediction
 
 # Voxels of CT and MR; None: as they are. The last is a pair of real size.
 SIZES = (None, ((256, 256, 160), (192, 192, 96)), ((512, 512, 250), (288, 288, 160)))
 FINER_MM = 3.0
-NAMED: tuple[RecipeName, ...] = ("fast", "balanced")
+NAMED = ("fast", "balanced")
 
 
 def cpu_seconds() -> float:
@@ -73,11 +73,11 @@ def probed() -> float:
     return float(np.median([cost.probe(time.process_time) for _ in range(5)]))
 
 
-def settings_of(predictor: Predictor) -> list[AlignSettings]:
-    """Registrations to measure; the named recipes last."""
-    syn = replace(predictor._recipe.align, recipe="syn")
-    named = [replace(syn, recipe=name) for name in NAMED]
-    return [syn, replace(syn, working_spacing_mm=FINER_MM), *named]
+def configs_of(predictor: Predictor) -> list[RegistrationConfig]:
+    """Registrations to measure; the staged methods last."""
+    syn = predictor._recipe.registration.model_copy(update={"method": "syn"})
+    staged = [syn.model_copy(update={"method": name}) for name in NAMED]
+    return [syn, syn.model_copy(update={"working_spacing_mm": FINER_MM}), *staged]
 
 
 def main() -> None:
@@ -96,8 +96,8 @@ def main() -> None:
     predictor = Predictor.load(options.model)
     for size in SIZES:
         here, there = (ct, mr) if size is None else (of_size(ct, size[0]), of_size(mr, size[1]))
-        for align in settings_of(predictor):
-            recipe = replace(predictor._recipe, align=align)
+        for config in configs_of(predictor):
+            recipe = replace(predictor._recipe, registration=config)
             one = Predictor(predictor._models, recipe, predictor._atlases)
             before = probed()
             seconds = measure(one, here, there)
@@ -106,11 +106,11 @@ def main() -> None:
             seconds[cost.BACK] += import_s
             seconds[cost.NETWORK] -= cost.network_seconds(predictor._models, recipe, clock=time.process_time)
             for step, amounts in cost.work_of(task).items():
-                staged = step == cost.REGISTRATION and align.recipe != "syn"
+                staged = step == cost.REGISTRATION and config.method in METHODS
                 row = (amounts, max(seconds[step], 0.01) / speed)
                 rows.setdefault(cost.STAGED_REGISTRATION if staged else step, []).append(row)
             listed = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items())
-            name = f"syn at {align.working_spacing_mm} mm" if align.recipe == "syn" else align.recipe
+            name = f"syn at {config.working_spacing_mm} mm" if config.method == "syn" else config.method
             print(f"{here.data.shape} {there.data.shape}, {name}, probe {speed:.3f}: {listed}", flush=True)
     # Steps with an interpreter of their own share what it takes to start one.
     shared = [cost.SEARCH, cost.REGISTRATION]

@@ -65,7 +65,7 @@ __all__ = [
 # The same modules as above, which only a type checker reads.
 _PLACES = {
     "training.adaptation.common.settings": ("AdaptationSettings",),
-    "roi.heart_box": ("box_of", "working_grid"),
+    "roi.box": ("box_of", "working_grid"),
     "training.augmentation_settings": ("AugmentationSettings",),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),

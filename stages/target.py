@@ -23,8 +23,8 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
+        from crossmodalnet.registration.config import RegistrationConfig
         from pipeline.config.crop import CropConfig
-        from pipeline.config.register import RegistrationConfig
         from pipeline.config.split import SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
         from pipeline.preparation.target import (

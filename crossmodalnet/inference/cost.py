@@ -19,8 +19,9 @@ from crossmodalnet.inference.recipe import Recipe
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
 from crossmodalnet.inference.windows import STEP, Window, refusal
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.staged import RECIPES
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.staged import METHODS
+from crossmodalnet.registration.syn import AFFINE_ITERATIONS
 
 SEARCH = "search for the heart"
 REGISTRATION = "registration"
@@ -85,7 +86,7 @@ def work_of(task: Task) -> dict[str, dict[str, float]]:
         work[REGISTRATION] = {
             "starts": 1,
             "scan_mvox": scans + mvox(first),  # both are coarsened, and the MR is warped to the CT's grid
-            "iteration_mvox": _iterations(recipe.align, first),
+            "iteration_mvox": _iterations(recipe.registration, first),
         }
     work[NETWORK] = {"restored_mvox": NUM_CLASSES * _heart_mvox(recipe, first)}
     if both and task.mr is not None:
@@ -100,20 +101,21 @@ def _heart_mvox(recipe: Recipe, grid: Grid) -> float:
     return min(mvox(grid), covered_mm3 / math.prod(grid.spacing_mm) / 1e6)
 
 
-def _iterations(align: AlignSettings, fixed: Grid) -> float:
+def _iterations(config: RegistrationConfig, fixed: Grid) -> float:
     """Millions of voxels of a registration's levels, times the iterations of each."""
-    if align.recipe != "syn":
-        levels = RECIPES[align.recipe].flow.levels
-        return sum(level.iterations * mvox(fixed, level.spacing_mm) for level in levels)
-    finest = len(align.syn.iterations) - 1
-    deformable = sum(num / 8.0 ** (finest - level) for level, num in enumerate(align.syn.iterations))
-    affine = sum(num / 8.0 ** (2 - level) for level, num in enumerate(align.syn.affine_iterations))
-    return (deformable + affine) * mvox(fixed, align.working_spacing_mm)
+    if config.method in METHODS:
+        return sum(
+            iterations * mvox(fixed, spacing_mm) for spacing_mm, iterations in METHODS[config.method][1]
+        )
+    finest = len(config.iterations) - 1
+    deformable = sum(num / 8.0 ** (finest - level) for level, num in enumerate(config.iterations))
+    affine = sum(num / 8.0 ** (2 - level) for level, num in enumerate(AFFINE_ITERATIONS))
+    return (deformable + affine) * mvox(fixed, config.working_spacing_mm)
 
 
 def costs_of(recipe: Recipe) -> dict[str, Mapping[str, float]]:
     """Give the costs of the steps, with the registration that the recipe names."""
-    staged = recipe.align.recipe != "syn"
+    staged = recipe.registration.method in METHODS
     return {**COSTS, REGISTRATION: COSTS[STAGED_REGISTRATION if staged else REGISTRATION]}
 
 

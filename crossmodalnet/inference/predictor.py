@@ -272,7 +272,9 @@ class Predictor:
         assert first is not None
         doubts: list[Doubt] = []
         work = (
-            RegisterWork(ct, mr, self._recipe.align, scratch) if ct is not None and mr is not None else None
+            RegisterWork(ct, mr, self._recipe.registration, scratch)
+            if ct is not None and mr is not None
+            else None
         )
         registered = None
         if work and box is None and _has_several_cores():
@@ -298,10 +300,10 @@ class Predictor:
 
     def _register(self, work: RegisterWork) -> Registered:
         """Register, and blame the disk where it is the disk's fault: ANTs does not say why it failed."""
-        needed = WARPS * 12 * round(cost.mvox(work.ct.grid, work.settings.working_spacing_mm) * 1e6)
+        needed = WARPS * 12 * round(cost.mvox(work.ct.grid, work.config.working_spacing_mm) * 1e6)
         _check_room(work.folder, needed)
         try:
-            return run_alone(register_scans, work, environment=_seeded(str(work.settings.seed)))
+            return run_alone(register_scans, work, environment=_seeded(str(work.config.seed)))
         except RuntimeError:
             _check_room(work.folder, needed)
             raise

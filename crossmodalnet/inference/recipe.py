@@ -1,18 +1,18 @@
 """All between a scan and the network's input, and back: what a model folder says beside its card."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from crossmodalnet.networks.common.card import MAX_SIZE, MAX_VOXELS
-from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.config import RegistrationConfig
 
 RECIPE = "recipe.json"
 # Raised when a recipe of an earlier version would be read wrongly.
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 2**20
 
 
@@ -21,7 +21,7 @@ class Recipe:
     """How a new patient's scans are prepared and restored, as those of the training were.
 
     Attributes:
-        align: registration of the MR to the CT.
+        registration: registration of the MR to the CT.
         size: voxels of the working grid along world x, y, z.
         spacing_mm: isotropic spacing of the working grid.
         margin_mm: margin of the heart box that should fit into the grid.
@@ -32,7 +32,7 @@ class Recipe:
         version: version of this form.
     """
 
-    align: AlignSettings
+    registration: RegistrationConfig
     size: tuple[int, int, int]
     spacing_mm: float
     margin_mm: float
@@ -45,7 +45,8 @@ class Recipe:
 
 def recipe_json(recipe: Recipe) -> dict[str, object]:
     """Turn a recipe into what JSON can hold."""
-    return asdict(recipe)
+    content: dict[str, object] = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    return content
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -84,7 +85,7 @@ def _check_bounds(path: Path, recipe: Recipe) -> None:
     if impossible or not 0 < recipe.spacing_mm <= 10:
         raise ValueError(f"{path}: size {recipe.size} at {recipe.spacing_mm} mm is no working grid")
     for name, value, low, high in (
-        ("align.working_spacing_mm", recipe.align.working_spacing_mm, 0.5, 20),
+        ("registration.working_spacing_mm", recipe.registration.working_spacing_mm, 0.5, 10),
         ("atlas_spacing_mm", recipe.atlas_spacing_mm, 0.5, 20),
         ("margin_mm", recipe.margin_mm, 0, 200),
         ("overlap", recipe.overlap, 0, 0.95),

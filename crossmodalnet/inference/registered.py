@@ -8,10 +8,11 @@ import numpy as np
 from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
-from crossmodalnet.registration.align import AlignSettings, align, bring_image
+from crossmodalnet.registration import make_registration
 from crossmodalnet.registration.ants import Transform, warp
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.mapping import labelled_part
-from crossmodalnet.registration.quality import Quality
+from crossmodalnet.registration.quality import Quality, RegistrationError
 from crossmodalnet.roi.atlas import Atlas
 from crossmodalnet.roi.box import FoundHeart, find_heart
 
@@ -25,7 +26,7 @@ class RegisterWork:
 
     ct: Volume
     mr: Volume
-    settings: AlignSettings
+    config: RegistrationConfig
     folder: Path
 
 
@@ -50,11 +51,13 @@ def register_scans(work: RegisterWork) -> Registered:
     Raises:
         RuntimeError: every start failed; says how.
     """
-    found = align(work.ct, work.mr, work.settings, work.folder)
-    if found.transform is None or found.quality is None:
-        raise RuntimeError(f"the MR cannot be registered to the CT: {'; '.join(found.problems)}")
-    moved = bring_image(work.mr, work.ct.grid, found.transform, work.settings)
-    return Registered(moved, found.transform, found.quality)
+    registration = make_registration(work.config)
+    try:
+        alignment = registration.register(work.ct, work.mr, work.folder)
+    except RegistrationError as error:
+        raise RuntimeError(f"the MR cannot be registered to the CT: {error}") from error
+    moved = registration.warp_image(work.mr, work.ct.grid, alignment.transform)
+    return Registered(moved, alignment.transform, alignment.quality)
 
 
 @dataclass(frozen=True)

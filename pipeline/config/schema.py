@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from crossmodalnet.config import Config
+from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.config.ablations import Ablation
 from pipeline.config.audit import AuditConfig
 from pipeline.config.augment import AugmentConfig
@@ -17,7 +18,6 @@ from pipeline.config.export import ExportConfig
 from pipeline.config.losses import LossesConfig
 from pipeline.config.networks import NetworkConfig
 from pipeline.config.profile import ProfileConfig
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.report import ReportConfig
 from pipeline.config.split import SplitConfig
 from pipeline.config.target import AdaptSection
@@ -59,7 +59,7 @@ with warnings.catch_warnings():
         )
         data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
         register: RegistrationConfig = Field(
-            RegistrationConfig(), description="registration of MR to CT by ANTs SyN (stage register)"
+            RegistrationConfig(), description="registration of MR to CT (stage register)"
         )
         split: SplitConfig = Field(
             SplitConfig(), description="subjects that train, validate and test (stage split)"

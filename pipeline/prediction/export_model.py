@@ -10,14 +10,13 @@ from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.processes import run_alone
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
 from pipeline.config.crop import CropConfig
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.export import ExportConfig
-from pipeline.config.register import RegistrationConfig
-from pipeline.config.registration_settings import align_settings
 from pipeline.preparation.cropping import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.files import whole_folder, write_json
@@ -42,7 +41,7 @@ def make_recipe(params: Preparation, atlas_likeness: float | None) -> Recipe:
         atlas_likeness: mutual information that the atlases have with one another at least, nats.
     """
     return Recipe(
-        align=align_settings(params.register),
+        registration=params.register,
         size=params.crop.size,
         spacing_mm=params.crop.spacing_mm,
         margin_mm=params.crop.margin_mm,

@@ -14,7 +14,8 @@ from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import what_is_lacking
-from crossmodalnet.registration.ants import Initialisation
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.integrity import MIN_LABELLED
@@ -30,7 +31,6 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
 )
 from pipeline.config.crop import CropConfig
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.split import SplitConfig
 from pipeline.config.target import TargetConfig
 from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
@@ -152,7 +152,7 @@ def crop_case(task: TargetCropTask) -> float:
     return overflow_mm(box.grown(task.params.margin_mm), grid)
 
 
-def initialisation(image: Modality, atlas: Modality) -> Initialisation:
+def initialisation(image: Modality, atlas: Modality) -> Start:
     """Where the registration of an atlas starts: CT to CT as in the stage `crop`, all else by a search."""
     return "centre_of_mass" if image is atlas is Modality.CT else "search"
 

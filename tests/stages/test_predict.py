@@ -10,13 +10,12 @@ from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings
+from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.training.checkpoint import save_tensors
 from stages import app as console
 
 BOX = "-20 -20 -20 20 20 20"
-ALIGN = AlignSettings(SynSettings("affine", (2, 1, 0)), 10.0, ("centre_of_mass",), -1.0, 1)
+REGISTER = RegistrationConfig(working_spacing_mm=10.0, iterations=[1], min_gain=-1.0)
 OPTIONS = {"size": "small", "checkpointing": False, "deep_supervision": False}
 
 
@@ -33,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
-    recipe = Recipe(ALIGN, (16, 16, 16), 4.0, 3.0, 8.0, None, overlap=0.0, keep_largest_component=True)
+    recipe = Recipe(REGISTER, (16, 16, 16), 4.0, 3.0, 8.0, None, overlap=0.0, keep_largest_component=True)
     (folder / RECIPE).write_text(json.dumps(recipe_json(recipe)), "utf-8")
     return folder
 

@@ -16,11 +16,10 @@ from crossmodalnet.inference import cost
 from crossmodalnet.inference.recipe import Recipe
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings
+from crossmodalnet.registration.config import RegistrationConfig
 
-ALIGN = AlignSettings(SynSettings("SyN", (100, 50, 10), (40, 30, 15)), 4.0, ("search",), 0.0, 1)
-RECIPE = Recipe(ALIGN, (40, 40, 40), 3.5, 5.0, 5.0, None, overlap=0.5, keep_largest_component=True)
+REGISTER = RegistrationConfig(working_spacing_mm=4.0)
+RECIPE = Recipe(REGISTER, (40, 40, 40), 3.5, 5.0, 5.0, None, overlap=0.5, keep_largest_component=True)
 CT = Grid((100, 200, 50), np.diag([2.0, 2.0, 4.0, 1.0]))
 MR = Grid((50, 50, 40), np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -48,7 +47,7 @@ def test_steps_that_are_not_taken_cost_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["syn", "fast", "balanced", "thorough"])
 def test_every_kind_of_work_has_its_cost(name: Any) -> None:
-    recipe = replace(RECIPE, align=replace(ALIGN, recipe=name))
+    recipe = replace(RECIPE, registration=REGISTER.model_copy(update={"method": name}))
     for step, amounts in cost.work_of(cost.Task(CT, MR, recipe, 3)).items():
         assert set(amounts) == set(cost.costs_of(recipe)[step])
 
@@ -56,7 +55,9 @@ def test_every_kind_of_work_has_its_cost(name: Any) -> None:
 def test_registration_is_reckoned_by_its_recipe() -> None:
     """`fast`: 40 iterations at 8 mm, 20 at 4 mm and 4 at 3 mm, over 16 litres."""
     amounts = {
-        name: cost.work_of(cost.Task(CT, MR, replace(RECIPE, align=replace(ALIGN, recipe=name)), 0))
+        name: cost.work_of(
+            cost.Task(CT, MR, replace(RECIPE, registration=REGISTER.model_copy(update={"method": name})), 0)
+        )
         for name in ("fast", "balanced", "thorough")
     }
     iterations = {name: work[cost.REGISTRATION]["iteration_mvox"] for name, work in amounts.items()}

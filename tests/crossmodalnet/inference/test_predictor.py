@@ -27,14 +27,14 @@ from crossmodalnet.inference.recipe import Recipe
 from crossmodalnet.inference.registered import Registered, find_box, register_scans
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings, Transform
+from crossmodalnet.registration.ants import Transform
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box, FoundHeart
 
-ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
+REGISTER = RegistrationConfig(working_spacing_mm=8.0, iterations=[2])
 RECIPE = Recipe(
-    ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, atlas_likeness=None, overlap=0.5, keep_largest_component=True
+    REGISTER, (24, 24, 24), 3.0, 3.0, 8.0, atlas_likeness=None, overlap=0.5, keep_largest_component=True
 )
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
 # Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
