@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from crossmodalnet.processes import remove_stale, what_is_lacking
+from crossmodalnet.processes import remove_stale, resource_problem
 from pipeline.runtime.console import setup_logging
 from pipeline.runtime.errors import PipelineError, ResourceError, UsageError
 from stages import (
@@ -82,7 +82,7 @@ def main() -> None:
         logging.getLogger("stages").error("error: %s", error)
         sys.exit(error.exit_code)
     except Exception as error:
-        if (lacking := what_is_lacking(error)) is None:
+        if (lacking := resource_problem(error)) is None:
             raise
         logging.getLogger("stages").error("error: %s", lacking)
         sys.exit(ResourceError.exit_code)

@@ -21,7 +21,7 @@ from crossmodalnet.roi.restore import restore_labels
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.preparation.cropped import CroppedCase
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.runtime.workers import RuntimeConfig, Work, count_voxels, run_cases
 from pipeline.training.checkpoint import load_model
 
 
@@ -146,7 +146,7 @@ def compute(
     Yields:
         Each task with its result, in the order in which they finish.
     """
-    num_voxels = sum(largest_image([path])[0] for path in work.images)
+    num_voxels = sum(map(count_voxels, work.images))
     if workers is None or len(tasks) < 2 or num_voxels < few_voxels:
         yield from ((task, function(task, model)) for task in tasks)
         return

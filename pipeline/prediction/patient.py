@@ -9,7 +9,7 @@ from typing import Any
 
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.prediction.unzipped import unzipped
 from pipeline.prediction.write import prediction_folder, write_prediction
@@ -91,7 +91,7 @@ def predict_patient(predictor: Predictor, origin: Origin, out: Path) -> dict[str
             says = _by_their_names(str(error), scans, at)
             if is_out_of_memory(error):
                 raise ResourceError(f"{scans.name}: {says}: try --device cpu") from error
-            if lacking := what_is_lacking(error):
+            if lacking := resource_problem(error):
                 raise ResourceError(f"{scans.name}: {lacking}") from error
             raise DataError(f"{scans.name}: {says}") from error
         except MemoryError as error:

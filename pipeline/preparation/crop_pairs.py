@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from crossmodalnet.roi.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
 from pipeline.config.crop import CropConfig
@@ -114,7 +114,7 @@ def crop_pair(task: CropTask) -> Row:
         atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(ct_file, ct, atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
