@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.inference.packed import ATLASES
+from crossmodalnet.inference.model_folder import ATLASES
 from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
+from crossmodalnet.inference.model_folder import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.processes.alone import run_alone
 from crossmodalnet.roi.atlas import Atlas, save_atlases

@@ -9,7 +9,7 @@ from typing import Any
 
 import crossmodalnet
 from crossmodalnet.imaging.dicom import MAX_FILES
-from crossmodalnet.inference.packed import MAX_MODEL_BYTES, model_folder
+from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, model_folder
 from crossmodalnet.roi.heart_box import Box
 from pipeline.runtime.work import file_digest
 

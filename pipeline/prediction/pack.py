@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crossmodalnet.inference.packed import pack_model
+from crossmodalnet.inference.model_folder import pack_model
 from pipeline.prediction.patient import load_predictor
 from pipeline.runtime.errors import DataError, ResourceError, UsageError
 

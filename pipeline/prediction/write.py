@@ -20,7 +20,7 @@ from crossmodalnet.imaging.nifti import write_codes
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.dicom_seg import make_seg
-from crossmodalnet.inference.doubts import volumes_ml
+from crossmodalnet.inference.quality_flags import volumes_ml
 from crossmodalnet.inference.preview import preview
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.inference.viewer import viewer_page

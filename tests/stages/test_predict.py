@@ -8,7 +8,7 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
+from crossmodalnet.inference.model_folder import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings

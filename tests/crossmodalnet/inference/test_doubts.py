@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.inspect import inspect_file
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.doubts import (
+from crossmodalnet.inference.quality_flags import (
     Doubt,
     Flag,
     doubts_of_box,

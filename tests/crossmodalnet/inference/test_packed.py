@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import crossmodalnet.inference.packed as module
-from crossmodalnet.inference.packed import MAX_MODEL_BYTES, model_folder, pack_model
+import crossmodalnet.inference.model_folder as module
+from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, model_folder, pack_model
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
 

@@ -23,7 +23,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import cost
 from crossmodalnet.inference import predictor as module
 from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.inference.recipe import Recipe
+from crossmodalnet.inference.model_folder import Recipe
 from crossmodalnet.inference.registered import Registered, find_box, register_scans
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.networks.common.card import LoadedModel

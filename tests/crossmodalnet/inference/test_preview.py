@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.preview import preview
-from crossmodalnet.inference.surface import Side, surfaces
+from crossmodalnet.inference.preview import Side, surfaces
 from crossmodalnet.roi.heart_box import Box
 
 # The world is RAS: x grows to the patient's right, y to the front, z to the head.

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crossmodalnet.inference.recipe import RECIPE, Recipe, read_recipe, recipe_json
+from crossmodalnet.inference.model_folder import RECIPE, Recipe, read_recipe, recipe_json
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.inference.segment import mirrorings, segment
-from crossmodalnet.inference.windows import segment_within_memory
+from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel
 
 IMAGE = torch.rand(2, 40, 36, 50, generator=torch.Generator().manual_seed(0))

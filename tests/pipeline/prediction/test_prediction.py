@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.inference.doubts import Doubt, Flag
+from crossmodalnet.inference.quality_flags import Doubt, Flag
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.roi.heart_box import Box
 from pipeline.prediction.many_patients import predict_cohort, read_cohort_table

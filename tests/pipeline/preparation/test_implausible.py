@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
-from crossmodalnet.inference.doubts import doubts_of_registration
+from crossmodalnet.inference.quality_flags import doubts_of_registration
 from crossmodalnet.registration.quality import Quality
 from pipeline.config.register import RegistrationConfig
 from pipeline.preparation.implausible import implausible
