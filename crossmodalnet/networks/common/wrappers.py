@@ -1,8 +1,10 @@
-"""Any input size for a network that wants multiples: pad at the far end, crop the outputs back."""
+"""Wrappers around a network: inputs of any size, and gradient checkpointing."""
 
+from functools import partial
 from math import ceil
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple
 
@@ -47,3 +49,20 @@ class PaddedNetwork(nn.Module):
 def _crop(out: Tensor, size: tuple[int, ...], padded: tuple[int, ...]) -> Tensor:
     d, h, w = (ceil(n * m / p) for n, p, m in zip(size, padded, out.shape[2:], strict=True))
     return out[:, :, :d, :h, :w]
+
+
+def checkpoint_blocks(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
+    """Make the blocks of a network recompute their activations in the backward pass.
+
+    Names of parameters stay as they are, and copies of the network recompute too.
+
+    Args:
+        network: changed in place.
+        kinds: classes of the blocks. They draw no random numbers (the state of the generators is not kept),
+            and none contains another.
+    """
+    for module in network.modules():
+        if isinstance(module, kinds):
+            recomputed = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
+            # An attribute of the instance comes before the method of its class.
+            module.forward = recomputed
