@@ -10,7 +10,7 @@ them (`pipeline/evaluation/profile.py`). A network that cannot be measured has t
 import argparse
 from functools import partial
 
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.losses import LossesConfig
 from pipeline.config.networks import NETWORKS
@@ -19,8 +19,8 @@ from pipeline.config.train import TrainConfig
 from pipeline.evaluation.profile import Profile, profile_network
 from pipeline.evaluation.workload import Rounds, Workload
 from pipeline.runtime.errors import PipelineError
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import find_device
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",

@@ -16,7 +16,7 @@ def main() -> None:
     from pipeline.config.params import read_raw, validate
     from pipeline.config.schema import Params
     from pipeline.runtime.errors import UsageError
-    from pipeline.runtime.outputs import write_json
+    from pipeline.runtime.files import write_json
     from pipeline.runtime.paths import CHECKED, PARAMS
 
     params = validate(Params, read_raw(), "")

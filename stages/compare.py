@@ -18,7 +18,7 @@ def main() -> None:
     from pipeline.config.adapt import AdaptationConfig
     from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()

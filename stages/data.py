@@ -36,7 +36,7 @@ def check(
     from pipeline.cohort.preview import params_for, preview
     from pipeline.config.params import load_section, read_raw
     from pipeline.config.split import SplitConfig
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
     found = preview(params, load_section(SplitConfig, "split"), load_section(RuntimeConfig, "runtime"))

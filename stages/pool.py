@@ -24,7 +24,7 @@ def main(
     from pipeline.comparison.compare import pool, read_revision, write_comparison
     from pipeline.runtime.console import track
     from pipeline.runtime.errors import UsageError
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.files import whole_folder
 
     if out.exists() and not (out / "statements.json").is_file():
         raise UsageError(f"--out {out} exists and is not a comparison: it would be replaced")

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from crossmodalnet.imaging.downsample import coarse_grid, sample_image
+from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.missing import CT, MR, without
 from crossmodalnet.imaging.resample import resample, straightened
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Grid, Volume, corners_of
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
 from crossmodalnet.inference.quality_flags import (
     Flag,
@@ -35,15 +34,12 @@ from crossmodalnet.inference.quality_flags import (
     scan_flags,
     window_flags,
 )
+from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
 from crossmodalnet.inference.scans import Scan, read_volume
 from crossmodalnet.inference.segment import mirrorings, segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
-from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.processes.scratch import scratch_folder
-from crossmodalnet.registration.align import AlignSettings, align, bring_image
-from crossmodalnet.registration.mapping import labelled_part
+from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import Transform, warp
 from crossmodalnet.roi.atlas import Atlas, load_atlases
 from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.heart_box import Box, find_heart, working_grid
@@ -56,9 +52,6 @@ ATLAS_SEED = 1
 MIN_LIKENESS_SHARE = 0.5
 # Displacement fields that a registration writes to its temporary folder: both directions, and copies before deletion.
 NUM_WARPS = 4
-# Spacing at which the extent of labels on the MR's grid is searched, mm.
-_COARSE_MM = 4.0
-
 # Called with each step before it begins, and with its progress.
 Progress = Callable[[str], None]
 
@@ -90,14 +83,6 @@ class Prediction:
     quality_flags: tuple[QualityFlag, ...]
 
 
-class Registered(NamedTuple):
-    """An MR on the CT's grid (float32), the transform that brought it there, and the quality of the transform."""
-
-    mr: Volume
-    transform: Transform
-    quality: Quality
-
-
 class Predictor:
     """Segment CT and MR of one patient together, or one of them where the network was trained for that.
 
@@ -125,8 +110,9 @@ class Predictor:
         mirror: str = "",
     ) -> None:
         mirrorings(mirror)  # raises for other letters
+        self.device = torch.device(device)
         self._mirror = mirror
-        self._models = [LoadedModel(model.network.to(device), model.card) for model in models]
+        self._models = [LoadedModel(model.network.to(self.device), model.card) for model in models]
         self._config = config
         self._atlases = tuple(atlases)
 
@@ -375,60 +361,6 @@ class Predictor:
         flags += roi_flags(box, config.margin_mm, grid)
         flags += label_flags(labels, cleaned, confidence, max(grid.spacing_mm))
         return cleaned if config.keep_largest_component else labels, confidence, ensemble_agreement(members)
-
-
-def register_scans(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Registered:
-    """Register the MR to the CT and resample it to the CT's grid, as stage `register` does.
-
-    Args:
-        ct: CT in HU.
-        mr: MR.
-        settings: registration.
-        folder: existing folder for the files of the transform.
-
-    Raises:
-        RuntimeError: every start failed; says how.
-    """
-    alignment = align(ct, mr, settings, folder)
-    if alignment.transform is None or alignment.quality is None:
-        raise RuntimeError(f"the MR cannot be registered to the CT: {'; '.join(alignment.problems)}")
-    moved = bring_image(mr, ct.grid, alignment.transform, settings)
-    return Registered(moved, alignment.transform, alignment.quality)
-
-
-def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:
-    """Resample class indices from the CT's grid to the MR's by the inverse of the transform.
-
-    ANTs warps a label map voxel by voxel and label by label, so it gets only the part of the MR's grid that labels can
-    reach.
-
-    Args:
-        labels: class indices.
-        grid: grid of the MR.
-        transform: transform that brought the MR to the CT.
-
-    Returns:
-        Class indices `(i, j, k)` of the grid; 0 where the CT has no label.
-    """
-    whole = Volume(np.zeros(grid.shape, labels.data.dtype), grid.affine)
-    part = labelled_part(labels)
-    if part is None:
-        return whole
-    # Ones over the labelled part, with a margin so that no coarse sample misses it.
-    covering, margin = coarse_grid(part.grid, _COARSE_MM), 3
-    affine = covering.affine.copy()
-    affine[:3, 3] = covering.to_world(np.full((3, 1), -margin))[:, 0]
-    i, j, k = (n + 2 * margin for n in covering.shape)
-    ones = Volume(np.ones((i, j, k), np.float32), affine)
-    coarse = warp(ones, coarse_grid(grid, _COARSE_MM), transform.inverse_files, "linear", inverted=True)
-    reached = np.array(np.nonzero(coarse.data))
-    if not reached.size:
-        return whole
-    corners = corners_of(reached.min(axis=1) - 1, reached.max(axis=1) + 1)
-    low, high = grid.reach(coarse.grid.to_world(corners))
-    target = whole.part(low, high + 1)
-    target.data[:] = warp(part, target.grid, transform.inverse_files, "nearest", inverted=True).data
-    return whole
 
 
 def _modalities(card: ModelCard) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from pipeline.cohort.pairs import Subject
 from pipeline.cohort.phantom import make_phantom_cohort
 from pipeline.cohort.settling import settle_cases
 from pipeline.config.data import DataConfig
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 
 def gather_cohort(

@@ -17,9 +17,7 @@ from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.names import Part, parse
 from pipeline.cohort.pairs import Subject
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 # Less than this is read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26

@@ -36,8 +36,7 @@ from pipeline.cohort.table_file import read_table_file
 from pipeline.config.data import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from pipeline.config.params import read_value, validate
 from pipeline.config.split import SplitConfig
 from pipeline.runtime.console import plain_table
 from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
 from pipeline.runtime.work import work_folder
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 SCAN_COLUMNS = ("subject", "patient", "voxels", "spacing, mm", "structures", "role")
 

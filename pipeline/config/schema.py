@@ -24,7 +24,7 @@ from pipeline.config.target import AdaptSection
 from pipeline.config.train import TrainConfig
 from pipeline.config.tune import TuneConfig
 from pipeline.config.variants import Adaptation
-from pipeline.runtime.params import RuntimeConfig
+from pipeline.runtime.workers import RuntimeConfig
 
 Seed = Annotated[int, Field(ge=0)]
 

@@ -19,7 +19,7 @@ from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import CaseSet, source_of
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 
 def read_subject(model: str, seed: int, params: AuditConfig, device: torch.device) -> AuditSubject:

@@ -38,13 +38,11 @@ from pipeline.evaluation.score_cases import (
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import REGISTERED
-from pipeline.runtime.run_cases import Work
-from pipeline.training.candidates import find_candidates
-from pipeline.training.devices import find_device
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import CaseCost, Work
+from pipeline.training.checkpoint import find_candidates, load_model
+from pipeline.training.processes import find_device
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,8 @@ from pipeline.evaluation.prediction import ModelWorkers, compute, network_input,
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
 from pipeline.preparation.sets import CaseSet
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.run_cases import Work
+from pipeline.runtime.workers import CaseCost, Work
 
 # The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=600)

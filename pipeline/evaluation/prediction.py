@@ -20,11 +20,9 @@ from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.restore import restore_labels
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.cost import largest_image
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.training.checkpoint import load_model
 
 
 class View(StrEnum):

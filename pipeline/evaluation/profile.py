@@ -17,12 +17,10 @@ from pipeline.config.params import load_section
 from pipeline.config.profile import ProfileConfig
 from pipeline.evaluation.workload import Rounds, Workload, measure_memory, time_in_turn
 from pipeline.runtime.errors import DataError, ResourceError
-from pipeline.runtime.inputs import read_object
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import read_object, write_json
 from pipeline.runtime.paths import PROFILE
-from pipeline.training.determinism import reproducible
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import find_device, reproducible
 
 
 @dataclass(frozen=True)

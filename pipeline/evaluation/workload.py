@@ -24,8 +24,8 @@ from crossmodalnet.networks.common.wrappers import PaddedNetwork
 from pipeline.config.losses import LossesConfig
 from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import UsageError
-from pipeline.training.distributed import Processes
 from pipeline.training.learner import Learner
+from pipeline.training.processes import Processes
 
 Action = Callable[[], object]
 

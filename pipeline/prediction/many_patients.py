@@ -14,7 +14,7 @@ from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predic
 from pipeline.prediction.write import is_done
 from pipeline.runtime.console import time_in_words
 from pipeline.runtime.errors import DataError, PipelineError
-from pipeline.runtime.outputs import remove_partial
+from pipeline.runtime.files import remove_partial
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("patient", "ct", "mr")

@@ -7,8 +7,7 @@ from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.split import SplitConfig
 from pipeline.preparation.domain import Domain
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 
 @dataclass(frozen=True)

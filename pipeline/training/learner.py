@@ -17,8 +17,8 @@ from pipeline.config.losses import LossesConfig
 from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import DivergenceError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.distributed import Processes
-from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
+from pipeline.training.objectives import ExtraObjective, StepInput, TargetBatch
+from pipeline.training.processes import Processes
 
 
 class Learner:

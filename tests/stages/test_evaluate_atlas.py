@@ -22,8 +22,8 @@ from pipeline.config.split import SplitConfig
 from pipeline.evaluation import evaluate_cases
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.runtime.errors import DataError
-from pipeline.training import model_folder
-from pipeline.training.candidates import candidate_file
+from pipeline.training import checkpoint as model_folder
+from pipeline.training.checkpoint import candidate_file
 from stages import atlas, evaluate
 
 NATIVE = Grid((40, 36, 25), np.array([[-1.5, 0, 0, 30], [0, -1.5, 0, 27], [0, 0, 2, -25], [0, 0, 0, 1]]))

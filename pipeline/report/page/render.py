@@ -27,7 +27,7 @@ from pipeline.report.results.figures import bar_chart, box_plot
 from pipeline.report.results.section import result_groups, summaries, verdicts
 from pipeline.report.robustness.misregistration_section import misregistration_section
 from pipeline.report.robustness.modality_section import modality_tables
-from pipeline.runtime.outputs import whole_folder
+from pipeline.runtime.files import whole_folder
 
 FOLDER = Path(__file__).parent
 OVERLAYS = "overlays"

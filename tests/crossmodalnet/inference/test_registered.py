@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from crossmodalnet.imaging.orientation import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.registered import RegisterWork, labels_on_mr, register_scans
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from crossmodalnet.registration.affine_file import write_affine
 from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
 from crossmodalnet.registration.field_file import write_field

@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from pipeline.config.baselines import ResEncUNetConfig
 from pipeline.config.crop import CropConfig
 from pipeline.config.evaluate import EvaluateConfig

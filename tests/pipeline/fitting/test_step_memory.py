@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from pipeline.config.losses import LossesConfig
 from pipeline.config.network import CrossModalNetSection
 from pipeline.config.train import TrainConfig

@@ -1,8 +1,4 @@
-"""The processes that train together: who they are, and what they tell each other.
-
-A training runs in one process, under the stage's own torchrun (`pipeline/training/launch.py`), under an outer
-torchrun, or as tasks of a SLURM step over several nodes.
-"""
+"""The processes that train together, their devices and threads."""
 
 import logging
 import os
@@ -15,11 +11,14 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.utils import deterministic as filling
 
 from pipeline.runtime.errors import ResourceError
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -229,3 +228,43 @@ def _device(local_rank: int, local_world: int) -> torch.device:
         )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
+
+
+def find_device(name: str, key: str) -> torch.device:
+    """Give the device that a parameter asks for.
+
+    Args:
+        name: auto (a GPU if there is one), cpu or cuda.
+        key: key of the parameter, for the message.
+
+    Raises:
+        ResourceError: a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"{key} is cuda, but no GPU was found; set it to auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def reproducible(processes: Processes, num_threads: int) -> Iterator[None]:
+    """Compute with this process's share of the cores and, on the CPU, with deterministic algorithms alone.
+
+    Args:
+        processes: processes that share this machine.
+        num_threads: threads of all processes together; 0 is one per core.
+    """
+    threads = (num_threads or len(os.sched_getaffinity(0))) // processes.local_world_size
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = getattr(filling, "fill_uninitialized_memory")  # noqa: B009  (a property of the module)
+    torch.set_num_threads(max(1, threads))
+    torch.use_deterministic_algorithms(processes.device.type == "cpu")
+    # Writing NaN into fresh tensors guards against bugs of operators, and costs time.
+    setattr(filling, "fill_uninitialized_memory", False)  # noqa: B010
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        setattr(filling, "fill_uninitialized_memory", fill)  # noqa: B010

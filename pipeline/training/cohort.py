@@ -1,11 +1,12 @@
 """The cases that a training sees: labelled ones, and those of the target domain without labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.training.dataset import TrainingSet
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
@@ -17,6 +18,7 @@ from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet, Names, sourc
 from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
+from pipeline.training.objectives import TargetBatch
 
 logger = logging.getLogger(__name__)
 
@@ -115,3 +117,47 @@ def _check_grid(case: CroppedCase, first: CroppedCase) -> None:
         abs(a - b) > 1e-3 for a, b in zip(spacing, first.grid.spacing_mm, strict=True)
     ):
         raise DataError(f"{case.name}: {shape} voxels of {spacing} mm differ from those of {first.name}")
+
+
+@dataclass(frozen=True)
+class TargetDomain:
+    """The domain that a training adapts to; nothing here looks at a label of it.
+
+    Attributes:
+        samples: samples that batches of the target domain come from.
+        cases: images whose entropy helps to choose the best weights.
+        entropy_weight: weight of the cases' mean entropy (0 to 1) against the source's Dice.
+    """
+
+    samples: TrainingSet
+    cases: Sequence[LabelledCase]
+    entropy_weight: float
+
+
+class TargetStream:
+    """A process's share of the target's batches, made ahead from the first that is asked for; to be closed.
+
+    Args:
+        samples: samples that batches come from.
+        rank: number of this process.
+        world_size: number of processes.
+        threads: samples made at once.
+    """
+
+    def __init__(self, samples: TrainingSet, *, rank: int, world_size: int, threads: int) -> None:
+        self._samples = samples
+        self._rank, self._world_size, self._threads = rank, world_size, threads
+        self._batches: Generator[Batch, None, None] | None = None
+
+    def batch(self, number: int) -> TargetBatch:
+        """Give the batch of a number; each call asks for the number after the one before."""
+        if self._batches is None:
+            self._batches = self._samples.stream(
+                number, rank=self._rank, world_size=self._world_size, threads=self._threads
+            )
+        return TargetBatch(next(self._batches).image, number)
+
+    def close(self) -> None:
+        """Make no more batches."""
+        if self._batches is not None:
+            self._batches.close()

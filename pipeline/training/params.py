@@ -1,4 +1,4 @@
-"""The sections by which a network is built and trained, and what follows from them together."""
+"""The sections by which a network is built and trained."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.config.ablations import ABLATIONS
+from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.augment import AugmentConfig
 from pipeline.config.losses import LossesConfig
-from pipeline.config.names import OURS
+from pipeline.config.names import OURS, method_of
 from pipeline.config.network import NetworkSection
 from pipeline.config.networks import NETWORKS
 from pipeline.config.params import load_section
 from pipeline.config.train import TrainConfig
+from pipeline.config.variants import ADAPTATIONS
 from pipeline.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,3 +125,30 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
         load_section(AugmentConfig, "augment"),
         train if network.lr is None else train.model_copy(update={"lr": network.lr}),
     )
+
+
+def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
+    """Add the adaptation of section `adapt`, where it is on.
+
+    Args:
+        params: parameters of a training without adaptation.
+        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such variant, or one of an adaptation that is off.
+    """
+    adapt = load_section(AdaptationConfig, "adapt")
+    if not adapt.enabled:
+        if variant is not None:
+            raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
+        return params
+    if params.losses.cmif:
+        raise UsageError(
+            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
+        )
+    if variant is None:
+        return replace(params, adapt=adapt)
+    if variant not in ADAPTATIONS or params.name != OURS:
+        raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    return replace(params, name=method_of(variant), adapt=changed, variant=variant)

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 
 
 def test_the_answer_comes_back_whatever_its_size() -> None:
@@ -42,7 +42,7 @@ def test_a_process_that_dies_is_told_from_one_that_lacks_memory() -> None:
         run_alone(signal.raise_signal, signal.SIGKILL)
 
 
-SCRIPT = "import sys\nfrom crossmodalnet.processes.alone import run_alone\nprint(run_alone(len, 'four'))\n"
+SCRIPT = "import sys\nfrom crossmodalnet.processes import run_alone\nprint(run_alone(len, 'four'))\n"
 
 
 def test_a_script_without_a_guard_and_a_program_from_a_pipe_may_ask(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_script_without_a_guard_and_a_program_from_a_pipe_may_ask(tmp_path: Pa
 def test_it_ends_when_the_process_that_asked_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\nfrom crossmodalnet.processes.alone import run_alone\nrun_alone(time.sleep, 60)\n"
+        "import time\nfrom crossmodalnet.processes import run_alone\nrun_alone(time.sleep, 60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     with subprocess.Popen([sys.executable, str(script)], env=environment) as parent:
@@ -77,7 +77,7 @@ def test_it_ends_when_the_process_that_asked_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sent", [b"", pickle.dumps((len, list(range(1000))))[:-100]])
 def test_it_ends_without_a_word_where_the_call_never_came_whole(sent: bytes) -> None:
     """The process that asked was killed while it wrote: nobody reads what this one would say."""
-    command = [sys.executable, "-P", "-m", "crossmodalnet.processes.alone"]
+    command = [sys.executable, "-P", "-m", "crossmodalnet.processes"]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
