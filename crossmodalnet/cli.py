@@ -1,4 +1,4 @@
-"""The console command `crossmodalnet`: `predict` and `models`, and in a clone of the repository the pipeline's stages."""
+"""The command line: `predict` and `models`, and in a clone of the repository the stages of the pipeline."""
 
 import json
 import logging
@@ -49,9 +49,7 @@ def main() -> None:
 
 def make_app() -> typer.Typer:
     """Make the command line with the commands of this module."""
-    app = typer.Typer(
-        help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
-    )
+    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.command("predict", rich_help_panel=PANEL)(predict)
     app.add_typer(models_app, name="models", rich_help_panel=PANEL)
     return app
@@ -95,7 +93,9 @@ def predict(
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"),
+        typer.Option(
+            help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"
+        ),
     ] = None,
     labels: Annotated[
         str,
@@ -158,7 +158,9 @@ def predict(
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort replaces --ct, --mr, --series and --box")
     if cohort is not None and print_record:
-        raise UsageError("--json prints the record of one patient; with --cohort each folder has its run.json")
+        raise UsageError(
+            "--json prints the record of one patient; with --cohort each folder has its run.json"
+        )
     roi = read_box(box) if box is not None else None
     out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
     patients = (

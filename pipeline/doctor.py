@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from crossmodalnet.errors import UsageError
 from pipeline.config.consistency import contradictions, without_effect
 from pipeline.config.params import read_raw, validate
 from pipeline.config.schema import Params
@@ -13,7 +14,6 @@ from pipeline.config.wasteful_windows import wasteful_windows
 from pipeline.doctor_clone import examine_clone
 from pipeline.doctor_data import examine_data
 from pipeline.doctor_finding import DoctorFinding
-from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import PARAMS
 
 # Release series the project is tested with; constraints.txt has the exact versions.

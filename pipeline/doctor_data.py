@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.endangered import path_problems
 from pipeline.cohort.guard import local_archive
 from pipeline.cohort.names import parse
@@ -14,7 +15,6 @@ from pipeline.cohort.table_file import read_table_file
 from pipeline.config.data import Archive
 from pipeline.config.schema import Params
 from pipeline.doctor_finding import DoctorFinding
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import MANIFEST
 
 MAX_ENTRIES = 20_000

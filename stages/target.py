@@ -11,11 +11,11 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.config.params import load_section
     from pipeline.config.target import AdaptSection
     from pipeline.preparation.domain import write_domain
     from pipeline.preparation.label_list import write_labelled_names
-    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")

@@ -19,7 +19,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from crossmodalnet.config import Config
-from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS
+from crossmodalnet.io.outputs import whole_file
+from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS, first_problem
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
 
@@ -43,7 +44,9 @@ class InferenceConfig(Config):
     align: AlignSettings = Field(description="registration of the MR to the CT")
     size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the working grid along world x, y, z")
     spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
-    margin_mm: float = Field(ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm")
+    margin_mm: float = Field(
+        ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm"
+    )
     atlas_spacing_mm: float = Field(ge=0.5, le=20, description="spacing of the registration of atlases, mm")
     atlas_likeness: float | None = Field(
         description="least mutual information of two atlases, nats; null with fewer than two"
@@ -57,7 +60,9 @@ class InferenceConfig(Config):
         if prod(self.size) > MAX_VOXELS:
             raise ValueError(f"size must have at most {MAX_VOXELS} voxels, got {self.size}")
         if not 0.5 <= self.align.working_spacing_mm <= 20:
-            raise ValueError(f"align.working_spacing_mm must be 0.5 to 20, got {self.align.working_spacing_mm}")
+            raise ValueError(
+                f"align.working_spacing_mm must be 0.5 to 20, got {self.align.working_spacing_mm}"
+            )
         return self
 
 
@@ -86,9 +91,7 @@ def read_inference_config(folder: Path) -> InferenceConfig:
     try:
         return InferenceConfig.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is not a recipe: {place}: {first['msg']}, got {first['input']}") from error
+        raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from crossmodalnet.inference.write import (
     write_prediction,
 )
 from crossmodalnet.io.archive import Budget, extract
-from crossmodalnet.io.console import time_in_words, track
+from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
 from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
@@ -84,9 +84,7 @@ def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Pre
             "that `crossmodalnet models pack` has written"
         ) from error
     except ValueError as error:
-        # pydantic lists the field, then the problem, on lines of their own.
-        lines = [line.strip() for line in str(error).splitlines() if "further information" not in line]
-        raise DataError(": ".join(filter(None, lines[:3]))) from error
+        raise DataError(str(error)) from error
     except OSError as error:
         raise ResourceError(f"the model cannot be read ({error})") from error
 
@@ -211,9 +209,7 @@ def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
         raise DataError(f"{len(failed)} of {len(tasks)} patients were not segmented:\n{lines}")
 
 
-def one_after_another(
-    predictor: Predictor, tasks: Sequence[PatientTask]
-) -> dict[str, CrossModalNetError]:
+def one_after_another(predictor: Predictor, tasks: Sequence[PatientTask]) -> dict[str, CrossModalNetError]:
     """Segment patients one after another; see `RunPatients`."""
     outcomes = ((task, attempt(predictor, task)) for task in tasks)
     return failures(track(outcomes, "patient", len(tasks)))
@@ -228,7 +224,9 @@ def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | Non
     return None
 
 
-def failures(outcomes: Iterator[tuple[PatientTask, CrossModalNetError | None]]) -> dict[str, CrossModalNetError]:
+def failures(
+    outcomes: Iterator[tuple[PatientTask, CrossModalNetError | None]],
+) -> dict[str, CrossModalNetError]:
     """Log each error as it comes, and collect them by patient."""
     failed = {}
     for task, error in outcomes:

@@ -224,9 +224,7 @@ class Predictor:
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
             assert target is not None
-            labels, confidence, agreement = self._segment(
-                ct_volume, moved, box, target.grid, progress, flags
-            )
+            labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags)
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered and mr_scan:
                 progress("label map on the MR's grid")
@@ -347,7 +345,11 @@ class Predictor:
         for number, model in enumerate(self._models, 1):
             name = f"network {number} of {len(self._models)}: " if len(self._models) > 1 else "network: "
             probabilities, window = segment_within_memory(
-                model, image, config.overlap, mirror=self._mirror, report=lambda text, n=name: progress(n + text)
+                model,
+                image,
+                config.overlap,
+                mirror=self._mirror,
+                report=lambda text, n=name: progress(n + text),
             )
             members.append(probabilities.numpy())
             windows.append(window)
@@ -408,4 +410,6 @@ def _check_inside(box: Box, image: Volume) -> None:
     index = image.grid.to_index(centre[:, None])[:, 0]
     if ((index < -0.5) | (index > np.array(image.data.shape) - 0.5)).any():
         place = " x ".join(f"{value:.0f}" for value in centre)
-        raise ValueError(f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box")
+        raise ValueError(
+            f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box"
+        )

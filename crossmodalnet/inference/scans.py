@@ -24,9 +24,7 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-def read_volume(
-    scan: Scan, modality: Modality, series: Sequence[str] = ()
-) -> tuple[Volume, tuple[str, ...]]:
+def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
     """Read and check a scan.
 
     Args:

@@ -111,7 +111,9 @@ def digest_models(models: Sequence[Path]) -> str:
     for model in models:
         with model_folder(model) as folder:
             digests.append(
-                _digest_files([folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()])
+                _digest_files(
+                    [folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()]
+                )
             )
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
@@ -288,7 +290,9 @@ def _digest(path: Path) -> str | None:
     """Compute the SHA-256 of a file, or of the names and contents of a folder's files; None if one is unreadable."""
     try:
         if path.is_dir():
-            return _digest_files(sorted(entry for entry in islice(path.iterdir(), MAX_FILES) if entry.is_file()))
+            return _digest_files(
+                sorted(entry for entry in islice(path.iterdir(), MAX_FILES) if entry.is_file())
+            )
         return file_digest(path) if path.is_file() else None
     except OSError:
         return None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossmodalnet.errors import DataError, ResourceError
 from pipeline.cohort.names import normal_name
-from pipeline.runtime.errors import DataError, ResourceError
 
 logger = logging.getLogger(__name__)
 

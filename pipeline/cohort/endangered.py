@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.guard import foreign_files, foreign_message, local_archive, refuse_outputs, tops
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.places import existing_path
 from pipeline.cohort.table_file import read_table_file
 from pipeline.config.data import Archive, DataConfig
 from pipeline.config.target import TargetConfig
-from pipeline.runtime.errors import DataError, UsageError
 
 
 def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:

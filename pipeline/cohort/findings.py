@@ -4,9 +4,9 @@ import logging
 import re
 from dataclasses import dataclass
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.inspect import Severity
-from pipeline.runtime.console import plain_table
-from pipeline.runtime.errors import DataError
+from crossmodalnet.io.console import plain_table
 
 logger = logging.getLogger(__name__)
 

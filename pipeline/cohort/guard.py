@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from pipeline.runtime.errors import UsageError
-from pipeline.runtime.files import write_json
+from crossmodalnet.errors import UsageError
+from crossmodalnet.io.outputs import write_json
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder
 

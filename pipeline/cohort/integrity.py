@@ -13,10 +13,10 @@ from crossmodalnet.imaging.orientation import reoriented_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.io.console import track
 from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.names import Part, parse
 from pipeline.cohort.pairs import Subject
-from pipeline.runtime.console import track
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 # Less than this is read faster than worker processes start.

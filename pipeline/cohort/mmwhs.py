@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
+from crossmodalnet.io.console import track
 from pipeline.cohort.archive import Budget, extract
 from pipeline.cohort.fetch import fetch
 from pipeline.cohort.findings import CohortFinding
@@ -19,8 +21,6 @@ from pipeline.cohort.names import CaseFile, is_hidden, is_near_miss, normal_name
 from pipeline.cohort.packing import place_packed
 from pipeline.cohort.places import existing_path
 from pipeline.config.data import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 
 logger = logging.getLogger(__name__)
 

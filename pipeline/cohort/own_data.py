@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.kinds import format_of
 from crossmodalnet.imaging.nifti import write_codes, write_image
@@ -15,6 +16,7 @@ from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.settle import settled_codes, settled_image
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import track
 from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.integrity import (
     COST,
@@ -34,8 +36,6 @@ from pipeline.cohort.scan_table import ScanRow, ScanTable, consistency_findings
 from pipeline.cohort.settling import grid_of, volume_of
 from pipeline.cohort.table_file import read_table_file
 from pipeline.config.data import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.partners import circles_of, connected, swap_partners, with_more_mrs
 from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import DataError
 
 T = TypeVar("T")
 Role = Literal["train", "validation", "test"]

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from pipeline.cohort.guard import refuse_outputs
-from pipeline.runtime.errors import DataError
 
 
 def existing_path(text: str, key: str) -> Path:

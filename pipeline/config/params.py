@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from crossmodalnet.config import Config
-from pipeline.runtime.errors import UsageError
+from crossmodalnet.errors import UsageError
 from pipeline.runtime.paths import PARAMS
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import validate
 from pipeline.config.schema import Params
-from pipeline.runtime.errors import UsageError
 
 
 def names() -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.card import ModelCard
@@ -17,7 +18,6 @@ from pipeline.config.params import settings_from
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import CaseSet, source_of
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.training.checkpoint import load_model
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.missing import without
 from crossmodalnet.imaging.volume import Volume
@@ -20,7 +21,6 @@ from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.restore import restore_labels
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
 from pipeline.training.checkpoint import load_model
 

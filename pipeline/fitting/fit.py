@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.config.names import OURS
@@ -25,7 +26,6 @@ from pipeline.fitting.plan import (
 from pipeline.fitting.sizes import levels_of
 from pipeline.fitting.step_memory import step_bytes
 from pipeline.preparation.register_pairs import COST
-from pipeline.runtime.errors import UsageError
 from pipeline.training.params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import ceil, floor, prod
 from typing import Any
 
+from crossmodalnet.errors import ResourceError
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.sizes import covers, levels_of, patches_for
-from pipeline.runtime.errors import ResourceError
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.outputs import write_json
 from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.heart_box import Box, find_heart_box
 from pipeline.config.crop import CropConfig
-from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 # Of the sampling of ANTs' metric.

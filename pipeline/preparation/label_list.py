@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.runtime.errors import DataError
+from crossmodalnet.errors import DataError
 from pipeline.runtime.paths import TARGET_LABELS
 
 LIST = "cases.json"

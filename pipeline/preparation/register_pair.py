@@ -15,13 +15,13 @@ import psutil
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.outputs import write_json
 from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
 from crossmodalnet.registration.checkerboard import write_checkerboard
 from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
-from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 DONE = "done.json"

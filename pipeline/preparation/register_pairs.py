@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import whole_folder
 from pipeline.cohort.pairs import Pair
 from pipeline.config.register import RegistrationConfig
 from pipeline.preparation.implausible import implausible
@@ -17,9 +20,6 @@ from pipeline.preparation.register_pair import (
     read_record,
     register_pair,
 )
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import whole_folder
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

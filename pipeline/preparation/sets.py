@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from pipeline.cohort.pairs import Role, read_manifest
 from pipeline.cohort.split_file import read_split
@@ -11,7 +12,6 @@ from pipeline.preparation.cropped import CroppedCase, read_cropped
 from pipeline.preparation.domain import SOURCE_CASES, Domain
 from pipeline.preparation.domain import TARGET_CASES as TARGETS
 from pipeline.preparation.target_labels import NATIVE, WORKING
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
 
 Names = Mapping[Role, list[str]]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.integrity import MIN_LABELLED
@@ -22,7 +23,6 @@ from pipeline.preparation.heart_boxes import AtlasFiles
 from pipeline.preparation.register_pairs import register_pairs
 from pipeline.preparation.target_crop import TargetCropTask, crop_cases
 from pipeline.preparation.target_prepared import PreparedDomain, Sections
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import MANIFEST, REGISTERED
 
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.io.console import track
 from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.heart_box import box_of, overflow_mm, working_grid
@@ -16,8 +18,6 @@ from pipeline.config.crop import CropConfig
 from pipeline.preparation.crop_pairs import COST
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

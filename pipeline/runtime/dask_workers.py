@@ -16,8 +16,8 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SchedulerPlugin,
 from distributed.core import Status
 from distributed.security import Security
 
+from crossmodalnet.errors import ResourceError
 from crossmodalnet.processes import SINGLE_THREADED, scratch_folder
-from pipeline.runtime.errors import ResourceError
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from nibabel.filebasedimages import ImageFileError
 from pydantic import Field
 
 from crossmodalnet.config import Config
-from pipeline.runtime.console import name_of
-from pipeline.runtime.errors import ResourceError
+from crossmodalnet.errors import ResourceError
+from crossmodalnet.io.console import name_of
 
 # Of the free memory; the rest is for what else runs.
 SHARE = 0.9

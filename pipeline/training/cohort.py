@@ -4,6 +4,7 @@ import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.samples import Batch, LabelledCase
 from crossmodalnet.training.dataset import TrainingSet
@@ -15,7 +16,6 @@ from pipeline.preparation.domain import Domain, read_domain
 from pipeline.preparation.label_list import read_labelled_names
 from pipeline.preparation.labelled import blind, labelled
 from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
 from pipeline.training.objectives import TargetBatch

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.config.ablations import ABLATIONS
@@ -15,7 +16,6 @@ from pipeline.config.networks import NETWORKS
 from pipeline.config.params import load_section
 from pipeline.config.train import TrainConfig
 from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from crossmodalnet.training.augmentation_settings import AugmentationSettings

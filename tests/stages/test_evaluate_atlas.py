@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
@@ -21,7 +22,6 @@ from pipeline.cohort.split_file import write_split
 from pipeline.config.split import SplitConfig
 from pipeline.evaluation import evaluate_cases
 from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.runtime.errors import DataError
 from pipeline.training import checkpoint as model_folder
 from pipeline.training.checkpoint import candidate_file
 from stages import atlas, evaluate

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError, ResourceError
 from pipeline.cohort import archive as module
 from pipeline.cohort.archive import Budget, extract
-from pipeline.runtime.errors import DataError, ResourceError
 
 Zipped = Callable[[str, dict[str, bytes]], Path]
 NAME = "ct_train_1001_image.nii.gz"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.cohort.findings import CohortFinding, table
 from pipeline.cohort.mmwhs import MAX_ALIKE, lay_out_mmwhs
 from pipeline.cohort.names import is_near_miss, normal_name, parse
 from pipeline.config.data import DataConfig
-from pipeline.runtime.errors import DataError
 
 
 def found(cohort: Path, target: Path) -> tuple[int, list[CohortFinding]]:

@@ -1,9 +1,9 @@
 import pytest
 
+from crossmodalnet.errors import UsageError
 from pipeline.config.data import PhantomConfig
 from pipeline.config.params import validate
 from pipeline.config.target import AdaptSection, TargetConfig
-from pipeline.runtime.errors import UsageError
 
 
 def test_off_unless_asked_for() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
@@ -21,7 +22,6 @@ from pipeline.config.split import SplitConfig
 from pipeline.preparation.crop_pairs import choose_atlases, crop_pairs
 from pipeline.preparation.register_pair import read_record
 from pipeline.preparation.register_pairs import COLUMNS, register_pairs, write_quality, write_registered
-from pipeline.runtime.errors import DataError
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from crossmodalnet.errors import ResourceError
 from pipeline.runtime.dask_workers import local_client
-from pipeline.runtime.errors import ResourceError
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 from .conftest import Helpers, is_gone, wait_until

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.config.adapt import TERMS
 from pipeline.config.report import ReportConfig
 from pipeline.config.target import AdaptSection
@@ -19,7 +20,6 @@ from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.page.render import draw_overlays, render
-from pipeline.runtime.errors import DataError
 
 HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]

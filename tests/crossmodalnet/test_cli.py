@@ -1,4 +1,4 @@
-"""Command lines of `predict` and `models`: what each mistake says, and its exit code."""
+"""Command lines of `predict` and `models`, as an installed wheel has them: messages and exit codes."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.inference.model_folder import RECIPE, Recipe, recipe_json
+from crossmodalnet import cli
+from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
 from crossmodalnet.registration.align import AlignSettings
 from crossmodalnet.registration.syn import SynSettings
 from pipeline.training.checkpoint import save_tensors
-from stages import app as console
 
 BOX = "-20 -20 -20 20 20 20"
 ALIGN = AlignSettings(SynSettings("affine", (2, 1, 0)), 10.0, ("centre_of_mass",), -1.0, 1)
@@ -33,8 +33,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
-    recipe = Recipe(ALIGN, (16, 16, 16), 4.0, 3.0, 8.0, None, overlap=0.0, keep_largest_component=True)
-    (folder / RECIPE).write_text(json.dumps(recipe_json(recipe)), "utf-8")
+    config = InferenceConfig(
+        align=ALIGN, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
+        overlap=0.0, keep_largest_component=True,
+    )  # fmt: skip
+    (folder / RECIPE).write_text(config.model_dump_json(), "utf-8")
     return folder
 
 
@@ -47,20 +50,20 @@ def ct(tmp_path: Path) -> Path:
     return tmp_path / "ct.nii.gz"
 
 
-def leave(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """Run the command and give its exit code."""
     monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        console.main()
-    return int(left.value.code or 0)
+    with pytest.raises(SystemExit) as end:
+        cli.run(cli.make_app())
+    return int(end.value.code or 0)
 
 
-def test_a_ct_alone_from_the_command_line(
+def test_predict_ct_alone(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ct.parent / "out"
     assert (
-        leave(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json") == 0
+        exit_code(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json") == 0
     )
     printed = capsys.readouterr()
     assert json.loads(printed.out) == json.loads((out / "run.json").read_text("utf-8"))
@@ -70,13 +73,12 @@ def test_a_ct_alone_from_the_command_line(
     ]  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
+def test_cohort_with_a_missing_scan(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
     arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
-    assert leave(monkeypatch, *arguments) == 3
+    assert exit_code(monkeypatch, *arguments) == 3
     assert "1 of 1 patients were not segmented" in capsys.readouterr().err
 
 
@@ -88,7 +90,8 @@ def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
         (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be six finite numbers"),
         (("--ct", "CT", "--box", "1 0 0 0 1 1"), 2, "--box must be the lowest and then the highest corner"),
-        (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort stands in place of"),
+        (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort replaces"),
+        (("--cohort", "TABLE", "--workers", "2"), 2, "need a clone of the repository"),
         (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
         (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
@@ -98,65 +101,65 @@ def test_a_table_with_a_bad_row_exits_with_3_and_names_it(
             "--mirror must be letters of xyz, each once at most, got 'left'",
         ),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
-        (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart box"),
+        (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
         (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
         (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
     ],
 )
-def test_mistakes_say_what_is_wrong(
+def test_mistakes(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...], code: int, says: str,
 ) -> None:  # fmt: skip
     given = [argument.replace("CT", str(ct)).replace("MODEL", str(model)) for argument in arguments]
     defaults = {"--model": model, "--out": ct.parent / "out"}
     more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
-    assert leave(monkeypatch, "predict", *given, *more) == code
+    assert exit_code(monkeypatch, "predict", *given, *more) == code
     assert says in capsys.readouterr().err
     assert not (ct.parent / "out").exists()
 
 
-def test_models_says_what_a_folder_holds(
+def test_models_show(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert leave(monkeypatch, "models", "show", model) == 0
+    assert exit_code(monkeypatch, "models", "show", model) == 0
     shown = capsys.readouterr().out
     assert all(
         text in shown for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box")
     )
     monkeypatch.chdir(tmp_path)
-    assert leave(monkeypatch, "models") == 3
+    assert exit_code(monkeypatch, "models") == 3
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/card.json").write_text("{}", "utf-8")
-    assert leave(monkeypatch, "models", "show", tmp_path / "damaged") == 3
+    assert exit_code(monkeypatch, "models", "show", tmp_path / "damaged") == 3
 
 
-def test_a_packed_model_is_the_same_model(
+def test_models_pack(
     model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed = ct.parent / "heart.zip"
-    assert leave(monkeypatch, "models", "pack", model, packed) == 0
-    assert leave(monkeypatch, "models", "show", packed) == 0
+    assert exit_code(monkeypatch, "models", "pack", model, packed) == 0
+    assert exit_code(monkeypatch, "models", "show", packed) == 0
     assert "resenc_unet" in capsys.readouterr().out
     records = []
     for name, path in (("a", model), ("b", packed)):
         arguments = ("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
-        assert leave(monkeypatch, *arguments) == 0
+        assert exit_code(monkeypatch, *arguments) == 0
         records.append(json.loads((ct.parent / name / "run.json").read_text("utf-8")))
     assert records[0]["made_from"] == records[1]["made_from"]
     assert records[0]["volumes_ml"] == records[1]["volumes_ml"]
 
 
-def test_what_is_no_model_is_not_packed(
+def test_models_pack_rejects_damaged_models_and_other_files(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / CARD).write_bytes((model / CARD).read_bytes())
-    assert leave(monkeypatch, "models", "pack", tmp_path / "half", tmp_path / "x.zip") == 3
+    assert exit_code(monkeypatch, "models", "pack", tmp_path / "half", tmp_path / "x.zip") == 3
     assert "weights.safetensors not found" in capsys.readouterr().err
     (tmp_path / "mine.txt").write_text("mine", "utf-8")
-    assert leave(monkeypatch, "models", "pack", model, tmp_path / "mine.txt") == 2
-    assert leave(monkeypatch, "models", "pack", model, tmp_path / "no/x.zip") == 4
-    assert leave(monkeypatch, "predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b") == 3
+    assert exit_code(monkeypatch, "models", "pack", model, tmp_path / "mine.txt") == 2
+    assert exit_code(monkeypatch, "models", "pack", model, "/proc/x.zip") == 4
+    assert exit_code(monkeypatch, "predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b") == 3
     assert "mine.txt is no packed model" in capsys.readouterr().err

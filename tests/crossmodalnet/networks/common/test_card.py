@@ -14,9 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, load_model
-from crossmodalnet.networks.common.fitting import (
+from crossmodalnet.networks.common.card import (
+    BEST,
+    CARD,
+    ModelCard,
     TooLargeError,
+    label_entries,
+    load_model,
     misfits,
     shapes_built,
     shapes_in,
