@@ -13,7 +13,7 @@ def main() -> None:
     """
     from crossmodalnet.errors import UsageError
     from crossmodalnet.io.outputs import write_json
-    from pipeline.cohort.endangered import path_problems
+    from pipeline.cohort.guard import path_problems
     from pipeline.config.consistency import contradictions, without_effect
     from pipeline.config.params import read_raw, validate
     from pipeline.config.schema import Params

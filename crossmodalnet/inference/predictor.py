@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
-from crossmodalnet.imaging.missing import CT, MR, without
-from crossmodalnet.imaging.resample import resample, straightened
+from crossmodalnet.imaging.resample import resample, sample_image, straightened
+from crossmodalnet.imaging.samples import CT, MR, without
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
@@ -343,13 +342,9 @@ class Predictor:
         progress("network")
         members, windows = [], []
         for number, model in enumerate(self._models, 1):
-            name = f"network {number} of {len(self._models)}: " if len(self._models) > 1 else "network: "
+            name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
             probabilities, window = segment_within_memory(
-                model,
-                image,
-                config.overlap,
-                mirror=self._mirror,
-                report=lambda text, n=name: progress(n + text),
+                model, image, config.overlap, mirror=self._mirror, report=partial(_report, progress, name)
             )
             members.append(probabilities.numpy())
             windows.append(window)
@@ -382,6 +377,10 @@ def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]
 def _has_several_cores() -> bool:
     """Tell whether this process has several threads; workers that run beside others have one."""
     return torch.get_num_threads() > 1
+
+
+def _report(progress: Progress, name: str, text: str) -> None:
+    progress(f"{name}: {text}")
 
 
 def _seeded(seed: int) -> dict[str, str]:

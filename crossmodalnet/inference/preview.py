@@ -199,8 +199,8 @@ def _rasterised(
 ) -> Rgb:
     """Paint triangles `(n, 3 corners, x and z)` one over another, `_FINER` times finer and without antialiasing."""
     # One inch per pixel: nothing is rounded.
-    background = [value / 255 for value in paper]
-    figure = Figure((_FINER * size[0], _FINER * size[1]), dpi=1, facecolor=background)
+    red, green, blue = (value / 255 for value in paper)
+    figure = Figure((_FINER * size[0], _FINER * size[1]), dpi=1, facecolor=(red, green, blue))
     width, height = extent_mm
     across = (0, width) if away > 0 else (width, 0)
     axes = figure.add_axes((0, 0, 1, 1), xlim=across, ylim=(0, height))

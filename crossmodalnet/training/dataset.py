@@ -14,10 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.displacement import Displacement
-from crossmodalnet.imaging.missing import CT, without
-from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.imaging.samples import CT, Batch, Displacement, LabelledCase, centre_crop, pad_to, without
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration

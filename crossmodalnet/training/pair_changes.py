@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from crossmodalnet.imaging.displacement import Displacement, draw_displacement
-from crossmodalnet.imaging.missing import CT, MR
+from crossmodalnet.imaging.samples import CT, MR, Displacement, draw_displacement
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 
 

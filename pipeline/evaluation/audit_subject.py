@@ -6,8 +6,7 @@ import pandas as pd
 import torch
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig

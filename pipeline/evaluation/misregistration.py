@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.displacement import displace, draw_displacement
+from crossmodalnet.imaging.samples import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.io.console import track
 from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.roi.heart_box import box_of, cut_voxels, overflow_mm, working_grid

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.downsample import sample_labels
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
+from crossmodalnet.imaging.resample import sample_labels
 from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.label_list import write_labelled_names
 

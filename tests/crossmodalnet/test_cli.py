@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodalnet import cli
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet import cli
 from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
 from crossmodalnet.registration.align import AlignSettings
@@ -63,7 +63,8 @@ def test_predict_ct_alone(
 ) -> None:
     out = ct.parent / "out"
     assert (
-        exit_code(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json") == 0
+        exit_code(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json")
+        == 0
     )
     printed = capsys.readouterr()
     assert json.loads(printed.out) == json.loads((out / "run.json").read_text("utf-8"))

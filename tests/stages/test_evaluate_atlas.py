@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cohort.pairs import Pair, Role, Subject

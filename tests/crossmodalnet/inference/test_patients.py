@@ -69,7 +69,11 @@ def test_steps_are_logged(tmp_path: Path, ct: Path, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (MemoryError("the network does not fit into the memory of its device"), ResourceError, "does not fit"),
+        (
+            MemoryError("the network does not fit into the memory of its device"),
+            ResourceError,
+            "does not fit",
+        ),
         (MemoryError(), ResourceError, "not enough memory for scans of this size"),
         (torch.OutOfMemoryError("CUDA out of memory"), ResourceError, "try --device cpu"),
         (OSError(28, "No space left on device"), ResourceError, "TMPDIR"),

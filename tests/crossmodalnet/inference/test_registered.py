@@ -11,7 +11,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.registered import labels_on_mr, register_scans
 from crossmodalnet.processes import run_alone

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.missing import CT, MR
+from crossmodalnet.imaging.samples import CT, MR
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration
 

@@ -10,8 +10,7 @@ import SimpleITK as sitk
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from pipeline.cohort.leftovers import MOST_NAMED
-from pipeline.cohort.own_data import check_own, lay_out_own
+from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
 from pipeline.config.data import DataConfig
 from pipeline.config.params import validate
 

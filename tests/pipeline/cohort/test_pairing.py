@@ -14,6 +14,7 @@ from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Pair,
     Subject,
+    circles_of,
     make_pairs,
     make_unlabelled_pairs,
     one_per_ct,
@@ -21,7 +22,6 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
     unpaired,
 )
-from pipeline.cohort.partners import circles_of
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
 from pipeline.config.crop import CropConfig
 from pipeline.config.split import SplitConfig

@@ -7,9 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.cohort.cohort import gather_cohort
+from pipeline.cohort.cohort import gather_cohort, make_phantom_cohort
 from pipeline.cohort.pairs import make_pairs
-from pipeline.cohort.phantom import make_phantom_cohort
 from pipeline.config.data import DataConfig, PhantomConfig
 from pipeline.config.split import SplitConfig
 

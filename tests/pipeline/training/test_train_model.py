@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import is_missing
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.training.dataset import TrainingSet
 from pipeline.config.train import EXECUTION
 from pipeline.training.params import read_params, with_adaptation

@@ -1,12 +1,14 @@
-"""The text of a CSV that a user gives, and its cells: bounded, and whatever makes it unreadable told by its row."""
+"""Read the text and the cells of a CSV of the user, within bounds; errors name the row."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+MAX_NAME = 64
 MAX_BYTES = 2**24
 MAX_ROWS = 20_000
 MAX_COLUMNS = 1000
@@ -89,3 +91,35 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
     if len(cells) > MAX_ROWS + 1:
         raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
     return cells.fillna("")
+
+
+def file_name_of(patient: str) -> str:
+    """Spell a patient's name so that it can be part of a file's name: letters of ASCII, digits, `.`, `_` and `-`.
+
+    >>> file_name_of("Müller, A. (2)")
+    'Muller-A.-2'
+    """
+    plain = unicodedata.normalize("NFKD", patient)
+    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
+
+
+# A spreadsheet computes a cell that begins so; Excel drops blanks before it looks.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
+
+
+def name_problem(patient: str) -> str | None:
+    """Say what is wrong with a patient's name: no letters, too long, or one that a spreadsheet would compute.
+
+    >>> name_problem("=1+1")
+    "name '=1+1' begins with a sign that makes spreadsheets compute it"
+    """
+    if not file_name_of(patient):
+        return f"name {patient!r} has no letter or digit"
+    if len(patient) > MAX_NAME:
+        return f"name has {len(patient)} signs, at most {MAX_NAME}"
+    if _FORMULA.match(patient):
+        return f"name {patient!r} begins with a sign that makes spreadsheets compute it"
+    if not patient.isprintable():
+        return f"name {patient!r} has signs that cannot be printed"
+    return None
