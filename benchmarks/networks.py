@@ -11,11 +11,9 @@ import argparse
 from functools import partial
 
 from crossmodalnet.processes.alone import run_alone
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.networks import NETWORKS
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section, validate
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import EvaluateConfig, LossesConfig, TrainConfig
 from pipeline.evaluation.profile import Profile
 from pipeline.evaluation.profile_network import profile_network
 from pipeline.evaluation.times import Rounds

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from crossmodalnet.phantom.generate import make_subject
     from crossmodalnet.roi.heart_box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
-    from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-    from crossmodalnet.training.augmentation_settings import AugmentationSettings
+    from crossmodalnet.training.adaptation.config import AdaptationSettings
     from crossmodalnet.training.balancing import AdaptiveBalancer
-    from crossmodalnet.training.segmentation import evaluate_objectives
+    from crossmodalnet.training.config import AugmentationSettings
+    from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [
@@ -64,16 +64,16 @@ __all__ = [
 
 # The same modules as above, which only a type checker reads.
 _PLACES = {
-    "training.adaptation.common.settings": ("AdaptationSettings",),
+    "training.adaptation.config": ("AdaptationSettings",),
     "roi.heart_box": ("box_of", "working_grid"),
-    "training.augmentation_settings": ("AugmentationSettings",),
+    "training.config": ("AugmentationSettings",),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
     "imaging.resample": ("resample",),
     "imaging.volume": ("Grid", "Volume"),
     "imaging.structures": ("STRUCTURES", "Modality"),
     "training.balancing": ("AdaptiveBalancer",),
-    "training.segmentation": ("evaluate_objectives",),
+    "training.objectives": ("evaluate_objectives",),
     "metrics.overlap": ("dice",),
     "networks.common.build": ("build_network",),
     "networks.common.parameter_groups": ("parameter_groups",),

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.config.consistency import contradictions, without_effect
-from pipeline.config.params import read_raw, validate
-from pipeline.config.schema import Params
-from pipeline.config.wasteful_windows import wasteful_windows
+from pipeline.config.consistency import contradictions, wasteful_windows, without_effect
+from pipeline.config.params import Params, read_raw, validate
 from pipeline.doctor_clone import examine_clone
 from pipeline.doctor_data import examine_data
 from pipeline.doctor_finding import DoctorFinding

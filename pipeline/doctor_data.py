@@ -11,8 +11,8 @@ from pipeline.cohort.names import parse
 from pipeline.cohort.nnunet import is_nnunet
 from pipeline.cohort.places import existing_path
 from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import Archive
-from pipeline.config.schema import Params
+from pipeline.config.params import Params
+from pipeline.config.sections import Archive
 from pipeline.doctor_finding import DoctorFinding
 from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import MANIFEST

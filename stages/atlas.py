@@ -10,8 +10,8 @@ def main() -> None:
     import shutil
 
     from pipeline.cohort.split_file import read_notes, read_split
-    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import EvaluateConfig
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
     from pipeline.runtime.console import track
     from pipeline.runtime.errors import DataError

@@ -13,8 +13,7 @@ def main() -> None:
     """
     from pipeline.cohort.endangered import path_problems
     from pipeline.config.consistency import contradictions, without_effect
-    from pipeline.config.params import read_raw, validate
-    from pipeline.config.schema import Params
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.runtime.errors import UsageError
     from pipeline.runtime.outputs import write_json
     from pipeline.runtime.paths import CHECKED, PARAMS

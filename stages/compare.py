@@ -16,9 +16,8 @@ def main() -> None:
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.domains import read_domain_scores
     from pipeline.comparison.methods import read_methods, runs_of
-    from pipeline.config.adapt import AdaptationConfig
-    from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw
+    from pipeline.config.sections import AdaptationConfig, CompareConfig
     from pipeline.runtime.outputs import whole_folder
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 

@@ -15,8 +15,8 @@ def main() -> None:
     from pipeline.cohort.cohort import gather_cohort
     from pipeline.cohort.guard import note_written, refuse_foreign
     from pipeline.cohort.pairs import write_manifest
-    from pipeline.config.data import DataConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import DataConfig
     from pipeline.runtime.outputs import whole_folder
     from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import MANIFEST, RAW

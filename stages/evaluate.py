@@ -20,8 +20,8 @@ def main(
     import shutil
 
     from pipeline.cohort.split_file import read_notes
-    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import EvaluateConfig
     from pipeline.evaluation.evaluate_cases import evaluate_cases
     from pipeline.evaluation.evaluate_pairs import evaluate_pairs
     from pipeline.evaluation.evaluate_target import write_choices

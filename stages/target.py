@@ -12,7 +12,7 @@ def main() -> None:
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
     from pipeline.config.params import load_section
-    from pipeline.config.target import AdaptSection
+    from pipeline.config.sections import AdaptSection
     from pipeline.preparation.domain import write_domain
     from pipeline.preparation.label_list import write_labelled_names
     from pipeline.runtime.outputs import whole_folder
@@ -24,9 +24,8 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.config.crop import CropConfig
         from pipeline.config.register import RegistrationConfig
-        from pipeline.config.split import SplitConfig
+        from pipeline.config.sections import CropConfig, SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
         from pipeline.preparation.target_cohort import prepare_cohort
         from pipeline.preparation.target_labels import write_target_labels

@@ -25,7 +25,7 @@ from torch import Tensor
 from crossmodalnet.imaging.crop_pad import centre_crop
 from crossmodalnet.imaging.displacement import Displacement, origins
 from crossmodalnet.imaging.missing import MR
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.config import AugmentationSettings
 
 
 class Augmenter:

@@ -10,7 +10,7 @@ from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.phantom import make_phantom_cohort
 from pipeline.cohort.settling import settle_cases
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES
 

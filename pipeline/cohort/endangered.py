@@ -7,8 +7,7 @@ from pipeline.cohort.guard import foreign_files, foreign_message, local_archive,
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.places import existing_path
 from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import Archive, DataConfig
-from pipeline.config.target import TargetConfig
+from pipeline.config.sections import Archive, DataConfig, TargetConfig
 from pipeline.runtime.errors import DataError, UsageError
 
 

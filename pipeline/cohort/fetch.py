@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.cohort.guard import local_archive, refuse_outputs
-from pipeline.config.data import Archive
+from pipeline.config.sections import Archive
 from pipeline.runtime.console import is_terminal
 from pipeline.runtime.errors import DataError, ResourceError
 from pipeline.runtime.work import file_digest, work_folder

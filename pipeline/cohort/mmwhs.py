@@ -18,7 +18,7 @@ from pipeline.cohort.findings import CohortFinding
 from pipeline.cohort.names import CaseFile, is_hidden, is_near_miss, normal_name, parse
 from pipeline.cohort.packing import place_packed
 from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
 

@@ -33,7 +33,7 @@ from pipeline.cohort.places import existing_path
 from pipeline.cohort.scan_table import ScanRow, ScanTable, consistency_findings
 from pipeline.cohort.settling import grid_of, volume_of
 from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.params import RuntimeConfig

@@ -10,7 +10,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.partners import circles_of, connected, swap_partners, with_more_mrs
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.runtime.errors import DataError
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.protocols import Scanner
-from pipeline.config.data import PhantomConfig
+from pipeline.config.sections import PhantomConfig
 from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases

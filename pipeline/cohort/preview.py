@@ -13,9 +13,8 @@ from pipeline.cohort.mmwhs import lay_out_mmwhs
 from pipeline.cohort.own_data import check_own, is_own
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataConfig
 from pipeline.config.params import read_value, validate
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, SplitConfig
 from pipeline.runtime.console import plain_table
 from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.params import RuntimeConfig

@@ -7,7 +7,7 @@ from typing import get_args
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.pairs import Pair, Role, select
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.outputs import write_json
 

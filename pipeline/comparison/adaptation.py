@@ -14,8 +14,8 @@ from pipeline.comparison.resampling import interval, paired_values, resampled_me
 from pipeline.comparison.scores import MEANS, score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 
 DOMAINS = ("source", "target")
 SHOWN = tuple(metric for metric in METRICS if metric.key in ("dice", "hd95_mm", "assd_mm", "betti_error"))

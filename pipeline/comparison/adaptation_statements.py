@@ -10,7 +10,7 @@ from pipeline.comparison.domains import LOWER, UPPER
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
-from pipeline.config.names import OURS
+from pipeline.config.variants import OURS
 from pipeline.evaluation.tables import MEAN
 
 Row = Mapping[Any, Any]

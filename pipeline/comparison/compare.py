@@ -18,8 +18,8 @@ from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_t
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables_out import bar_table, latex_table, plot_table, wide_table
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 from pipeline.runtime.errors import DataError
 
 CASES = "cases.csv"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.comparison.methods import Methods, check_methods, read_runs
-from pipeline.config.names import OURS, method_of
-from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
+from pipeline.config.variants import OURS, SOURCE_ONLY, SUPERVISED, method_of
 from pipeline.runtime.paths import of_run
 
 LOWER, UPPER = method_of(SOURCE_ONLY), method_of(SUPERVISED)

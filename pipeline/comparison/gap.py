@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
 from pipeline.comparison.resampling import TAIL, interval, paired_values, resampled_means
 from pipeline.comparison.scores import MEANS
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 GAP_COLUMNS = (
     "method", "structure", "source_only", "dice", "supervised", "share", "low", "high", "num_samples",

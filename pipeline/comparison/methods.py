@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.titles import METRICS
-from pipeline.config.names import ATLAS, is_ablation, method_of
+from pipeline.config.variants import ATLAS, is_ablation, method_of
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import of_run
 

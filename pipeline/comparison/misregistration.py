@@ -14,7 +14,7 @@ from pipeline.comparison.pairwise import COLUMNS as TEST_COLUMNS
 from pipeline.comparison.pairwise import families_of, paired_tests
 from pipeline.comparison.resampling import interval, resampled_means
 from pipeline.comparison.statements import Statement
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 COLUMNS = (
     "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",

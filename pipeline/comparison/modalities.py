@@ -14,7 +14,7 @@ from pipeline.comparison.scores import score
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.tables import MEAN
 from pipeline.evaluation.views import ALONE, VIEW_TITLES, View
 

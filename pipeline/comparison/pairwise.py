@@ -12,8 +12,8 @@ from crossmodalnet.metrics.significance import PairedComparison, Verdict, compar
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.scores import by_subject, subject_means
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

@@ -14,8 +14,8 @@ import pandas as pd
 from pipeline.comparison.compare import CASES, NOTHING_MEASURED, Comparison, compare
 from pipeline.comparison.conditions import Conditions, read_kept
 from pipeline.comparison.methods import read_cases
-from pipeline.config.compare import CompareConfig
 from pipeline.config.params import read_raw, validate
+from pipeline.config.sections import CompareConfig
 from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import COMPARISON, PARAMS
 

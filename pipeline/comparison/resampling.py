@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.scores import by_subject
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 TAIL = 0.025
 

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.paired import bootstrap_interval_seeds
 from pipeline.comparison.methods import Methods, group_of
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.tables import MEAN
 
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")

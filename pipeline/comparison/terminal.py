@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.comparison.titles import TITLES
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.tables import MEAN
 from pipeline.runtime.console import UNLIMITED_WIDTH
 from pipeline.runtime.errors import DataError

@@ -6,8 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
+from pipeline.config.params import Params, validate
 from pipeline.runtime.errors import UsageError
 
 

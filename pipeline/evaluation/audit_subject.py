@@ -13,7 +13,7 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.audit import AuditConfig
-from pipeline.config.params import settings_from
+from pipeline.config.option import settings_from
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import CaseSet, source_of

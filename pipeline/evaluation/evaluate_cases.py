@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import cleaned, predict_labels

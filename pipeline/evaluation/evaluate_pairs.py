@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.evaluate_cases import evaluate_cases
 from pipeline.evaluation.kept_cases import KeptCases
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means

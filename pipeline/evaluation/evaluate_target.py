@@ -9,7 +9,7 @@ import torch
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.tables import CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.preparation.labelled import labelled
 from pipeline.preparation.sets import TARGET_CASES

@@ -14,7 +14,7 @@ from crossmodalnet.imaging.displacement import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.metrics.mean_dice import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.model_workers import ModelWorkers, compute
 from pipeline.evaluation.prediction import network_input, predict_input

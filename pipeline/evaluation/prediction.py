@@ -10,7 +10,7 @@ from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.views import View
 from pipeline.preparation.cropped import CroppedCase
 from pipeline.runtime.errors import DataError

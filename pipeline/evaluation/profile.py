@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config.names import is_ablation
+from pipeline.config.variants import is_ablation
 from pipeline.evaluation.spread import Spread
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.inputs import read_object

@@ -8,10 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.params import load_section
-from pipeline.config.profile import ProfileConfig
+from pipeline.config.sections import CropConfig, EvaluateConfig, ProfileConfig
 from pipeline.evaluation.memory import measure_memory
 from pipeline.evaluation.profile import Profile
 from pipeline.evaluation.spread import spread

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import UNDEFINED, score_label_map
 from crossmodalnet.metrics.topology import stray_components
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.tables import (
     CASE_COLUMNS,
     DECIMALS,

@@ -13,8 +13,7 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.config.losses import LossesConfig
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.evaluation.times import Action
 from pipeline.runtime.errors import UsageError
 from pipeline.training.distributed import Processes

@@ -7,10 +7,10 @@ from typing import Any
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.config.names import OURS
-from pipeline.config.networks import NETWORKS
+from pipeline.config.network import NETWORKS
+from pipeline.config.params import Params
 from pipeline.config.presets import merge
-from pipeline.config.schema import Params
+from pipeline.config.variants import OURS
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.plan import (
     BATCH,

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import evaluate_objectives
 
 # Adam keeps two moments of every weight, a running mean of the weights a copy of it.
 MOMENTS, MEANS = 2, 1

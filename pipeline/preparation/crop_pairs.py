@@ -11,7 +11,7 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.roi.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.runtime.console import track

@@ -15,8 +15,7 @@ from pipeline.cohort.pairs import (
     read_manifest,
     select,
 )
-from pipeline.config.split import SplitConfig
-from pipeline.config.target import TargetConfig
+from pipeline.config.sections import SplitConfig, TargetConfig
 from pipeline.preparation.domain import ROLES, TARGET_CASES, Domain
 from pipeline.preparation.heart_boxes import AtlasFiles
 from pipeline.preparation.register_pairs import register_pairs

@@ -12,7 +12,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes.lacking import what_is_lacking
 from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.heart_box import box_of, overflow_mm, working_grid
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.preparation.crop_pairs import COST
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import Role, Subject, make_pairs, read_manifest, subjects_by_role
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain, Roles, Scenario
 from pipeline.preparation.heart_boxes import AtlasFiles
 from pipeline.preparation.target_crop import TargetCropTask, crop_cases

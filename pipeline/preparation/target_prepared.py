@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.domain import Domain
 from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.run_cases import ALL_CORES

@@ -5,10 +5,9 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork
+from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
-from crossmodalnet.training.adaptation.schedule import ganin_ramp
-from pipeline.config.adapt import AdaptationConfig
+from pipeline.config.sections import AdaptationConfig
 from pipeline.runtime.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.extra_objective import ExtraObjective, ObjectiveTerms, StepInput

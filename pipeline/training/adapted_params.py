@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from pipeline.config.adapt import AdaptationConfig
-from pipeline.config.names import OURS, method_of
 from pipeline.config.params import load_section
-from pipeline.config.variants import ADAPTATIONS
+from pipeline.config.sections import AdaptationConfig
+from pipeline.config.variants import ADAPTATIONS, OURS, method_of
 from pipeline.runtime.errors import UsageError
 from pipeline.training.model_params import ModelParams
 

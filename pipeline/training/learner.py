@@ -13,9 +13,8 @@ from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.parameter_groups import parameter_groups
 from crossmodalnet.networks.common.running_mean import RunningMean
 from crossmodalnet.training.balancing import AdaptiveBalancer
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesConfig
-from pipeline.config.train import TrainConfig
+from crossmodalnet.training.objectives import evaluate_objectives
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.runtime.errors import DivergenceError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 from pipeline.training.distributed import Processes

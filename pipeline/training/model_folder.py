@@ -8,7 +8,7 @@ from torch import Tensor
 
 from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
-from pipeline.config.names import is_adaptation
+from pipeline.config.variants import is_adaptation
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.outputs import whole_folder
 from pipeline.training.checkpoint import save_tensors

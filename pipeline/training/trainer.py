@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crossmodalnet.imaging.samples import Batch, LabelledCase
 from crossmodalnet.training.dataset import TrainingSet, sample_seed
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import TrainConfig
 from pipeline.runtime.errors import InterruptedRunError
 from pipeline.training.budget import make_budget
 from pipeline.training.candidates import candidate_file, find_candidates

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.tune import TuneConfig
+from pipeline.config.sections import TuneConfig
 from pipeline.runtime.errors import DivergenceError, UsageError
 from pipeline.runtime.paths import TUNING
 from pipeline.training.distributed import Processes

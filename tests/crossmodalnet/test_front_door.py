@@ -12,8 +12,7 @@ from pipeline.runtime.paths import TOP
 
 # The defaults of options: what a stage depends on is the values, and these stand in params.yaml.
 MAY_USE_THE_FRONT_DOOR = {
-    "pipeline/config/adapt.py",
-    "pipeline/config/augment.py",
+    "pipeline/config/sections.py",
     "pipeline/config/network.py",
 }
 

@@ -18,7 +18,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import write_split
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.evaluation import evaluate_cases
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.runtime.errors import DataError

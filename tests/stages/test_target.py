@@ -12,8 +12,7 @@ import pytest
 from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
-from pipeline.config.data import DataConfig, PhantomConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
 from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.label_list import read_labelled_names

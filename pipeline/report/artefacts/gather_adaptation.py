@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
 from pipeline.comparison.domains import LOWER
 from pipeline.comparison.gap import GAP_COLUMNS
-from pipeline.config.names import OURS, is_adaptation
+from pipeline.config.variants import OURS, is_adaptation
 from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain
 from pipeline.preparation.target_labels import NATIVE, WORKING

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cohort import fetch as module
 from pipeline.cohort.fetch import fetch
-from pipeline.config.data import Archive
+from pipeline.config.sections import Archive
 from pipeline.runtime.errors import DataError, ResourceError
 
 CONTENT = bytes(range(256)) * 100

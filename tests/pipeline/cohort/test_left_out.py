@@ -10,7 +10,7 @@ import pytest
 from pipeline.cohort.findings import CohortFinding, table
 from pipeline.cohort.mmwhs import MAX_ALIKE, lay_out_mmwhs
 from pipeline.cohort.names import is_near_miss, normal_name, parse
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.errors import DataError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cohort.mmwhs import lay_out_mmwhs
-from pipeline.config.data import Archive, DataConfig
+from pipeline.config.sections import Archive, DataConfig
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.work import file_digest
 

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.cohort.leftovers import MOST_NAMED
 from pipeline.cohort.own_data import check_own, lay_out_own
-from pipeline.config.data import DataConfig
 from pipeline.config.params import validate
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.errors import DataError, UsageError
 
 SHAPE = (8, 7, 6)

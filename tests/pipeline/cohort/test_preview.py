@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cohort.preview import params_for, preview
-from pipeline.config.data import DataConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, SplitConfig
 from pipeline.runtime.errors import DataError, UsageError
 
 

@@ -9,7 +9,7 @@ import pytest
 from crossmodalnet.imaging.geometry import is_sheared
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.cohort.cohort import gather_cohort
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.work import file_digest
 
 

@@ -14,7 +14,7 @@ from pipeline.comparison.adaptation import (
     write_adaptation,
 )
 from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)
 OURS = "crossmodalnet"

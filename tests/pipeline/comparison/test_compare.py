@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.comparison.domains import DomainScores
 from pipeline.comparison.gap import gap_by_seed, gap_table, share_of_gap
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=400)
 LOWER, OURS, UPPER = "crossmodalnet-source_only", "crossmodalnet", "crossmodalnet-supervised"

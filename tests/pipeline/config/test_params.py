@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.params import validate
+from pipeline.config.sections import AdaptationConfig
 from pipeline.runtime.errors import UsageError
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import doctor_clone
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
+from pipeline.config.params import Params, validate
 from pipeline.doctor_clone import examine_clone
 from pipeline.doctor_data import examine_data
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.sets import CaseSet

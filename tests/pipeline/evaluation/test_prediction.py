@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.preparation.cropped import CroppedCase
 from pipeline.runtime.errors import DataError

@@ -16,12 +16,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.counts import count_flops, count_parameters
 from crossmodalnet.processes.alone import run_alone
-from pipeline.config.baselines import ResEncUNetConfig
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.profile import ProfileConfig
-from pipeline.config.train import TrainConfig
+from pipeline.config.network import ResEncUNetConfig
+from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation import profile_network as profiling
 from pipeline.evaluation import times as profile_times
 from pipeline.evaluation.memory import MemoryGauge, measure_memory

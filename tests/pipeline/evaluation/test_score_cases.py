@@ -6,7 +6,7 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.score_cases import score_pair, write_tables
 from pipeline.runtime.errors import DataError
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from pipeline.cohort.pairs import Subject
-from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.target_prepared import Sections
 
 SECTIONS = Sections(

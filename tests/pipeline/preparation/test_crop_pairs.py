@@ -6,7 +6,7 @@ import pytest
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.preparation.crop_pairs import CropTask, crop_pair
 from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.heart_boxes import AtlasFiles, read_atlas

@@ -1,8 +1,7 @@
 import pytest
 
-from pipeline.config.data import PhantomConfig
 from pipeline.config.params import validate
-from pipeline.config.target import AdaptSection, TargetConfig
+from pipeline.config.sections import AdaptSection, PhantomConfig, TargetConfig
 from pipeline.runtime.errors import UsageError
 
 

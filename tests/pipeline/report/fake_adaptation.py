@@ -14,7 +14,7 @@ from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.domains import read_domain_scores
 from pipeline.comparison.methods import read_methods, runs_of
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.tables import CASE_COLUMNS
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain

@@ -22,8 +22,7 @@ from pipeline.cohort.pairs import (
 )
 from pipeline.cohort.partners import circles_of
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
-from pipeline.config.crop import CropConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.crop_pairs import choose_atlases
 from pipeline.runtime.errors import DataError
 

@@ -14,7 +14,7 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.runtime.errors import DataError
 
 

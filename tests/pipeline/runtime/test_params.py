@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.crop import CropConfig
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.runtime.errors import UsageError
 
 

@@ -19,7 +19,7 @@ from pipeline.cohort.pairs import (
     unpaired,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.runtime.errors import DataError
 
 

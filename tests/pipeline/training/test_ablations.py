@@ -8,8 +8,8 @@ from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
-from pipeline.config.ablations import ABLATIONS, Ablation
 from pipeline.config.network import CrossModalNetSection
+from pipeline.config.variants import ABLATIONS, Ablation
 
 KINDS = (SwinBlock, CrossTransformerBlock, DeformableOperator)
 

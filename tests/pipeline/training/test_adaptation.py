@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.adapt import TERMS, AdaptationConfig
+from pipeline.config.sections import TERMS, AdaptationConfig
 from pipeline.config.variants import ADAPTATIONS
 from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.adapted_params import with_adaptation

@@ -8,10 +8,9 @@ from torch import nn
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesConfig
+from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.network import CrossModalNetSection
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.runtime.errors import DataError
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.distributed import Processes

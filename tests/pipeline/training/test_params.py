@@ -1,9 +1,7 @@
 import pytest
 
-from pipeline.config.augment import AugmentConfig
-from pipeline.config.losses import LossesConfig
 from pipeline.config.params import load_section, validate
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import AugmentConfig, LossesConfig, TrainConfig
 from pipeline.runtime.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import torch
 
 from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.training.dataset import TrainingSet
-from pipeline.config.train import EXECUTION
+from pipeline.config.sections import EXECUTION
 from pipeline.training.adapted_params import with_adaptation
 from pipeline.training.distributed import Processes
 from pipeline.training.model_params import read_params

@@ -9,9 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config.adapt import TERMS
-from pipeline.config.report import ReportConfig
-from pipeline.config.target import AdaptSection
+from pipeline.config.sections import TERMS, AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence

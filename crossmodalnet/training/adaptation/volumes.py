@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.places import Place
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, TermValue
 
 # What is compared: blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count
 # together, as the plane of the valve between them shows in neither modality, and a share of their own moves it

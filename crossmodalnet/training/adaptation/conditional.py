@@ -8,16 +8,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.discriminators import (
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.discriminators import (
     VectorDiscriminator,
     domain_accuracy,
     domain_loss,
 )
-from crossmodalnet.training.adaptation.common.jmmd import joint_mmd
-from crossmodalnet.training.adaptation.common.places import Place, channels_at
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
-from crossmodalnet.training.adaptation.common.voxels import at_drawn
+from crossmodalnet.training.adaptation.jmmd import joint_mmd
+from crossmodalnet.training.adaptation.term import (
+    BothDomains,
+    Maps,
+    Place,
+    Term,
+    TermValue,
+    at_drawn,
+    channels_at,
+)
 
 
 class ConditionalTerm(Term):

@@ -7,14 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.discriminators import (
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.discriminators import (
     PatchDiscriminator,
     domain_accuracy,
     domain_loss,
 )
-from crossmodalnet.training.adaptation.common.places import Place, channels_at
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, TermValue, channels_at
 
 # The finer maps are large.
 STRIDES: Mapping[Place, int] = {"bottleneck": 1, "decoder": 2}

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from crossmodalnet.training.adaptation.common.places import Place
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, TermValue
 
 
 class SelfTrainingTerm(Term):

@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.discriminators import PatchDiscriminator, domain_loss
-from crossmodalnet.training.adaptation.common.entropy import self_information
-from crossmodalnet.training.adaptation.common.places import Place
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
-from crossmodalnet.training.adaptation.common.voxels import coarse_posteriors
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.discriminators import PatchDiscriminator, domain_loss
+from crossmodalnet.training.adaptation.term import (
+    BothDomains,
+    Maps,
+    Place,
+    Term,
+    TermValue,
+    coarse_posteriors,
+    self_information,
+)
 
 
 class OutputTerm(Term):

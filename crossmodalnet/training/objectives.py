@@ -1,7 +1,4 @@
-"""The two segmentation objectives of the paper's section 2.3: soft Dice and cross-entropy.
-
-Both are means over the samples of a batch, so the mean over processes of equal shares is that of the whole.
-"""
+"""Segmentation objectives: soft Dice and cross-entropy, with deep supervision."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +6,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crossmodalnet.training.deep_supervision import at_size, level_weights
+
+def level_weights(num_levels: int) -> list[float]:
+    """Weigh the levels, finest first: each next one half as much, together 1 (as in nnU-Net).
+
+    Args:
+        num_levels: number of levels, at least 1.
+    """
+    weights = [0.5**level for level in range(num_levels)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def at_size(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Sample class indices for a coarser output, at the middle of its voxels.
+
+    The stride along an axis of n voxels with m outputs is the power of two s with `m = ceil(n / s)`.
+
+    Args:
+        labels: (b, d, h, w).
+        size: size of the output, three axes.
+
+    Returns:
+        (b, *size).
+    """
+    for axis, (n, m) in enumerate(zip(labels.shape[1:], size, strict=True), start=1):
+        if n != m:
+            stride = 1
+            while -(-n // stride) > m:
+                stride *= 2
+            middle = (torch.arange(m, device=labels.device) * stride + stride // 2).clamp_max(n - 1)
+            labels = labels.index_select(axis, middle)
+    return labels
+
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 

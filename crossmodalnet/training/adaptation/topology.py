@@ -7,10 +7,16 @@ from torch import Tensor
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.networks.common.running_mean import RunningMean
-from crossmodalnet.training.adaptation.common.places import Place, decoder_features
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
-from crossmodalnet.training.adaptation.common.voxels import rows
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.term import (
+    BothDomains,
+    Maps,
+    Place,
+    Term,
+    TermValue,
+    decoder_features,
+    rows,
+)
 
 
 class TopologyTerm(Term):

@@ -10,10 +10,15 @@ from torch import Tensor
 
 from crossmodalnet.metrics.topology import BettiNumbers
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.places import Place
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue
-from crossmodalnet.training.adaptation.common.voxels import coarse_posteriors
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.term import (
+    BothDomains,
+    Maps,
+    Place,
+    Term,
+    TermValue,
+    coarse_posteriors,
+)
 
 # Features that persist no longer are noise of a smooth map: thousands of them, without a say.
 MIN_PERSISTENCE = 0.01
