@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crossmodalnet.metrics.overlap import dice
     from crossmodalnet.metrics.scores import score_label_map
     from crossmodalnet.networks.common.build import build_network
-    from crossmodalnet.networks.common.parameter_groups import parameter_groups
+    from crossmodalnet.networks.common.parameters import parameter_groups
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
@@ -76,7 +76,7 @@ _PLACES = {
     "training.objectives": ("evaluate_objectives",),
     "metrics.overlap": ("dice",),
     "networks.common.build": ("build_network",),
-    "networks.common.parameter_groups": ("parameter_groups",),
+    "networks.common.parameters": ("parameter_groups",),
     "networks.common.sliding_window": ("predict_probabilities",),
     "networks.crossmodalnet.config": ("CrossModalNetConfig",),
     "phantom.generate": ("make_subject",),

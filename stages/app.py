@@ -10,8 +10,7 @@ from types import FrameType
 
 import typer
 
-from crossmodalnet.processes.lacking import what_is_lacking
-from crossmodalnet.processes.scratch import remove_stale
+from crossmodalnet.processes import remove_stale, what_is_lacking
 from pipeline.runtime.console import setup_logging
 from pipeline.runtime.errors import PipelineError, ResourceError, UsageError
 from stages import (

@@ -15,7 +15,7 @@ def main() -> None:
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
     from pipeline.runtime.console import track
     from pipeline.runtime.errors import DataError
-    from pipeline.runtime.outputs import whole_folder, write_json
+    from pipeline.runtime.files import whole_folder, write_json
     from pipeline.runtime.paths import EVALUATION, METRICS, REGISTERED, SPLIT
 
     params = load_section(EvaluateConfig, "evaluate")

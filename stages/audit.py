@@ -19,9 +19,9 @@ def main(
     from pipeline.config.params import load_section
     from pipeline.evaluation.run_audit import audit, write_audit
     from pipeline.runtime.console import track
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import AUDIT
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(AuditConfig, "audit")
     runtime = load_section(RuntimeConfig, "runtime")

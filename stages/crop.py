@@ -10,9 +10,9 @@ def main() -> None:
     from pipeline.config.params import load_section
     from pipeline.config.sections import CropConfig, SplitConfig
     from pipeline.preparation.crop_pairs import crop_pairs
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(CropConfig, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))

@@ -17,9 +17,9 @@ def main() -> None:
     from pipeline.cohort.pairs import write_manifest
     from pipeline.config.params import load_section
     from pipeline.config.sections import DataConfig
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import MANIFEST, RAW
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(DataConfig, "data")
     with whole_folder(RAW) as folder:

@@ -73,8 +73,8 @@ def main(
     from pipeline.prediction.side_by_side import PatientWorkers
     from pipeline.prediction.write import NOTE
     from pipeline.runtime.errors import ResourceError, UsageError
-    from pipeline.runtime.params import RuntimeConfig
-    from pipeline.training.devices import find_device
+    from pipeline.runtime.workers import RuntimeConfig
+    from pipeline.training.processes import find_device
 
     if labels not in CODE_SETS:
         raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")

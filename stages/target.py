@@ -15,7 +15,7 @@ def main() -> None:
     from pipeline.config.sections import AdaptSection
     from pipeline.preparation.domain import write_domain
     from pipeline.preparation.label_list import write_labelled_names
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")
@@ -31,7 +31,7 @@ def main() -> None:
         from pipeline.preparation.target_labels import write_target_labels
         from pipeline.preparation.target_modality import prepare_modality
         from pipeline.preparation.target_prepared import Sections
-        from pipeline.runtime.params import RuntimeConfig
+        from pipeline.runtime.workers import RuntimeConfig
 
         sections = Sections(
             load_section(RegistrationConfig, "register"),

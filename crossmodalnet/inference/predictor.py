@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
-from crossmodalnet.imaging.missing import CT, MR, without
-from crossmodalnet.imaging.resample import resample, straightened
+from crossmodalnet.imaging.resample import resample, sample_image, straightened
+from crossmodalnet.imaging.samples import CT, MR, without
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference import cost
@@ -46,8 +45,7 @@ from crossmodalnet.inference.segment import mirrorings
 from crossmodalnet.inference.sureness import Sureness, sureness_of
 from crossmodalnet.inference.windows import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
-from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.processes.scratch import scratch_folder
+from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.roi.atlas import Atlas, load_atlases
 from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.heart_box import Box, working_grid

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossmodalnet.imaging.downsample import coarse_grid
+from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.align import AlignSettings, align, bring_image

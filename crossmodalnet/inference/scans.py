@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM, odd_extent
 from crossmodalnet.imaging.inspect import MIN_AXES_VOLUME
-from crossmodalnet.imaging.itk_image import from_itk
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.untrusted import UntrustedImage
+from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
 from crossmodalnet.imaging.volume import Volume
 
 # Path, nibabel or SimpleITK image, volume, or voxels with an affine.

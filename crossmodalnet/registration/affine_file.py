@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.processes.scratch import plain_folder
+from crossmodalnet.processes import plain_folder
 
 # ITK's world is LPS+, ours RAS+; the change is its own inverse.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])

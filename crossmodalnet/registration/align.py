@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.orientation import WORLD, reoriented, reoriented_grid
+from crossmodalnet.imaging.geometry import WORLD, reoriented, reoriented_grid
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.quality import Quality, measure
 from crossmodalnet.registration.syn import (
     Initialisation,

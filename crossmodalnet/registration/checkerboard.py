@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.downsample import sample_image
+from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.volume import Grid, Volume
 
 _TILE_MM = 24.0

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.processes.scratch import plain_folder
+from crossmodalnet.processes import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
 # ITK's world is LPS+, ours RAS+.

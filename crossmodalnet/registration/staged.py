@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.downsample import coarsen, sample_image
+from crossmodalnet.imaging.resample import coarsen, sample_image
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.affine_file import read_affine, write_affine
 from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform

@@ -14,12 +14,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.orientation import WORLD, reoriented
-from crossmodalnet.imaging.resample import Interpolation, to_sitk
+from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.resample import Interpolation, coarsen, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.scratch import plain_folder
+from crossmodalnet.processes import plain_folder
 from crossmodalnet.registration.initialise import Centre, write_translation
 from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
 

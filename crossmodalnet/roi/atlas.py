@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.syn import prepare

@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.extents import class_extents
+from crossmodalnet.imaging.geometry import class_extents
 
 
 def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

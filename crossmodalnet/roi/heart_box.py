@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.extents import class_extents
+from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.scratch import scratch_folder
+from crossmodalnet.processes import scratch_folder
 from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, similarity, warp
 from crossmodalnet.roi.atlas import Atlas
 

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet

@@ -11,10 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.displacement import Displacement, draw_displacement
-from crossmodalnet.imaging.missing import CT, MR, without
-from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.imaging.samples import (
+    CT,
+    MR,
+    Batch,
+    Displacement,
+    LabelledCase,
+    centre_crop,
+    draw_displacement,
+    pad_to,
+    without,
+)
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.config import AugmentationSettings
 

@@ -6,13 +6,13 @@ import re
 import shutil
 import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cohort.names import normal_name
 from pipeline.runtime.errors import DataError, ResourceError
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,15 @@ class Budget:
                 if self.key
                 else f"{archive} unpacks to more than {limit}, too much here: unpack it yourself and give the folder"
             )
+
+
+def normal_name(path: str) -> str:
+    r"""Give the one form in which names are looked at: `/` between folders, compatible letters of Unicode as one.
+
+    >>> normal_name("mmwhs\\ct\uff3ftrain_1001_image.nii")
+    'mmwhs/ct_train_1001_image.nii'
+    """
+    return unicodedata.normalize("NFKC", path).replace("\\", "/")
 
 
 def extract(

@@ -9,7 +9,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.pairs import Pair, Role, select
 from pipeline.config.sections import SplitConfig
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

@@ -30,8 +30,8 @@ from pipeline.config.sections import (
 )
 from pipeline.config.variants import Ablation, Adaptation
 from pipeline.runtime.errors import UsageError
-from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.paths import PARAMS
+from pipeline.runtime.workers import RuntimeConfig
 
 SECTIONS = (
     "models", "ablations", "adaptations", "seeds", "runtime", "data", "register", "split", "crop", "network", "losses",

@@ -26,7 +26,7 @@ from pipeline.fitting.sizes import levels_of
 from pipeline.fitting.step_memory import step_bytes
 from pipeline.preparation.register_pairs import COST
 from pipeline.runtime.errors import UsageError
-from pipeline.training.model_params import ModelParams
+from pipeline.training.params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)

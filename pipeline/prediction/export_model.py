@@ -9,7 +9,7 @@ from crossmodalnet.inference.packed import ATLASES
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.heart_box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
@@ -18,9 +18,9 @@ from pipeline.config.registration_settings import align_settings
 from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import whole_folder, write_json
+from pipeline.runtime.files import whole_folder, write_json
 from pipeline.runtime.paths import REGISTERED, SPLIT
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 
 @dataclass(frozen=True)

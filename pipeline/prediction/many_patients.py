@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossmodalnet.inference.predictor import Predictor
-from pipeline.cohort.scan_table import name_problem
-from pipeline.cohort.table_text import TableError, read_table_text, table_cells
+from pipeline.cohort.table import TableError, name_problem, read_table_text, table_cells
 from pipeline.prediction.origin import PatientScans, origin_of
 from pipeline.prediction.patient import predict_patient
 from pipeline.prediction.side_by_side import PatientWorkers, PredictTask, predict_side_by_side
 from pipeline.prediction.write import is_done
 from pipeline.runtime.console import time_in_words
 from pipeline.runtime.errors import DataError, PipelineError
-from pipeline.runtime.outputs import remove_partial
+from pipeline.runtime.files import remove_partial
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("patient", "ct", "mr")

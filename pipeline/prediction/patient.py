@@ -9,13 +9,13 @@ from typing import Any
 
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.processes import what_is_lacking
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.prediction.unzipped import unzipped
 from pipeline.prediction.write import prediction_folder, write_prediction
 from pipeline.runtime.console import time_in_words
 from pipeline.runtime.errors import DataError, ResourceError, UsageError
-from pipeline.training.devices import find_device
+from pipeline.training.processes import find_device
 
 DEVICES = ("auto", "cpu", "cuda")
 logger = logging.getLogger(__name__)

@@ -14,10 +14,8 @@ from crossmodalnet.inference.predictor import Predictor
 from pipeline.prediction.origin import Origin
 from pipeline.prediction.patient import load_predictor, predict_patient
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import PipelineError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodalnet.imaging.kinds import DICOM_SUFFIXES
-from crossmodalnet.processes.scratch import scratch_folder
+from crossmodalnet.imaging.read import DICOM_SUFFIXES
+from crossmodalnet.processes import scratch_folder
 from pipeline.cohort.archive import Budget, extract
 from pipeline.prediction.origin import PatientScans
 from pipeline.runtime.errors import DataError

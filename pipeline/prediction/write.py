@@ -28,7 +28,7 @@ from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.roi.heart_box import box_of
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.runtime.errors import ResourceError, UsageError
-from pipeline.runtime.outputs import whole_folder, write_json
+from pipeline.runtime.files import whole_folder, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.imaging.resample import sample_image, sample_labels
+from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.roi.heart_box import box_of, cut_voxels, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
 from pipeline.config.sections import CropConfig
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

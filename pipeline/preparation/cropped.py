@@ -9,7 +9,7 @@ import numpy as np
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 
 RECORD = "crop.json"
 LABELS = ("label", "mr_label")

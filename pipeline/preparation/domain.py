@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import TARGET
 
 RECORD = "domain.json"

@@ -14,7 +14,7 @@ from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.heart_box import Box, find_heart_box
 from pipeline.config.sections import CropConfig
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 # Of the sampling of ANTs' metric.

@@ -21,7 +21,7 @@ from crossmodalnet.registration.quality import Quality, label_dice
 from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr, warp
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 DONE = "done.json"

@@ -18,11 +18,9 @@ from pipeline.preparation.register_pair import (
     register_pair,
 )
 from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import whole_folder
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.files import whole_folder
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

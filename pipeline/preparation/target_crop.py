@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodalnet.imaging.downsample import sample_image, sample_labels
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.syn import Initialisation
 from crossmodalnet.roi.heart_box import box_of, overflow_mm, working_grid
 from pipeline.config.sections import CropConfig
@@ -18,8 +18,7 @@ from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from crossmodalnet.imaging.downsample import sample_labels
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
+from crossmodalnet.imaging.resample import sample_labels
 from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.label_list import write_labelled_names
 from pipeline.runtime.errors import DataError

@@ -6,8 +6,7 @@ from pathlib import Path
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.domain import Domain
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import psutil
 
 from pipeline.runtime import errors
 from pipeline.runtime.errors import InterruptedRunError, PipelineError, ResourceError
-from pipeline.runtime.outputs import write_json
-from pipeline.training.distributed import Processes, detect_launch, num_processes, process_group
+from pipeline.runtime.files import write_json
+from pipeline.training.processes import Processes, detect_launch, num_processes, process_group
 
 # Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
 OUTCOME = "CROSSMODALNET_OUTCOME"

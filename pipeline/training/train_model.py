@@ -16,18 +16,14 @@ from crossmodalnet.training.dataset import TrainingSet, sample_seed
 from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import CURVES, MODELS, of_run
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
-from pipeline.training.adaptation_objective import AdaptationObjective
+from pipeline.training.checkpoint import save_model
+from pipeline.training.cohort import Cohort, TargetDomain, read_cohort
 from pipeline.training.curves import write_curves
-from pipeline.training.distributed import Processes
-from pipeline.training.extra_objective import ExtraObjective
-from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.learner import Learner
-from pipeline.training.model_folder import save_model
-from pipeline.training.model_params import ModelParams
-from pipeline.training.target_stream import TargetDomain
-from pipeline.training.trainer import Trainer
-from pipeline.training.training_cohort import Cohort, read_cohort
-from pipeline.training.training_state import TrainingState
+from pipeline.training.objectives import AdaptationObjective, ExtraObjective, make_flow_objective
+from pipeline.training.params import ModelParams
+from pipeline.training.processes import Processes
+from pipeline.training.trainer import Trainer, TrainingState
 
 
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 
 SIZE = 16
 NETWORK = {

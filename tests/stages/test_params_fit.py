@@ -16,7 +16,7 @@ from pipeline.config import presets
 from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.render import render
 from pipeline.preparation.crop_pairs import CropTask, crop_pair
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
 from stages.params import app
 
 

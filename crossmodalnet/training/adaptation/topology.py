@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.networks.common.running_mean import RunningMean
+from crossmodalnet.networks.common.parameters import RunningMean
 from crossmodalnet.training.adaptation.config import AdaptationSettings
 from crossmodalnet.training.adaptation.term import (
     BothDomains,

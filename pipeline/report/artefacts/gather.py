@@ -13,7 +13,7 @@ from pipeline.config.params import load_section, read_raw
 from pipeline.config.sections import AdaptSection, DataConfig
 from pipeline.config.variants import ATLAS, OURS, method_of
 from pipeline.evaluation.profile import read_profile
-from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.domain import Domain, read_domain
 from pipeline.report.artefacts.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.artefacts.gather_audit import read_audit
@@ -26,8 +26,8 @@ from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.inputs import existing, read_object, read_table
-from pipeline.training.trial_result import read_trials
+from pipeline.runtime.files import existing, read_object, read_table
+from pipeline.training.tuning import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 

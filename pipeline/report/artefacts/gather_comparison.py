@@ -5,8 +5,9 @@ from typing import get_args
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import Verdict
-from pipeline.comparison import misregistration, modalities
+from crossmodalnet.metrics.statistics import Verdict
+from pipeline.comparison import conditions as modalities
+from pipeline.comparison import misregistration
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,
     Difference,
@@ -16,7 +17,7 @@ from pipeline.report.artefacts.comparison_records import (
 )
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.inputs import read_objects, read_table
+from pipeline.runtime.files import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")

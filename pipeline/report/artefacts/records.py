@@ -14,7 +14,7 @@ from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import ComparisonRecord
 from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
-from pipeline.training.trial_result import TrialResult
+from pipeline.training.tuning import TrialResult
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import cost
 from crossmodalnet.inference import predictor as module

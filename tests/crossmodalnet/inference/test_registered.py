@@ -8,10 +8,10 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.registered import RegisterWork, labels_on_mr, register_scans
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from crossmodalnet.registration.affine_file import write_affine
 from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
 from crossmodalnet.registration.field_file import write_field

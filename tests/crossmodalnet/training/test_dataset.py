@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import MISSING, is_missing
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import MISSING, LabelledCase, is_missing
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.config import AugmentationSettings
 from crossmodalnet.training.dataset import CONTEXT, TrainingSet, draw_region, epoch_order, sample_seed

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.missing import CT, MR
+from crossmodalnet.imaging.samples import CT, MR
 from crossmodalnet.training.config import AugmentationSettings
 from crossmodalnet.training.dataset import draw_loss, draw_misregistration
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.cohort import integrity
-from pipeline.cohort.findings import CohortFinding, require_sound, table
-from pipeline.cohort.integrity import check_cohort, scan, subjects
+from pipeline.cohort.integrity import CohortFinding, require_sound, table
+from pipeline.cohort.mmwhs import check_cohort, scan, subjects
 from pipeline.runtime.errors import DataError
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))

@@ -9,8 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from pipeline.cohort.leftovers import MOST_NAMED
-from pipeline.cohort.own_data import check_own, lay_out_own
+from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
 from pipeline.config.params import validate
 from pipeline.config.sections import DataConfig
 from pipeline.runtime.errors import DataError, UsageError

@@ -13,10 +13,10 @@ from pipeline.config.audit import AuditConfig
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject, settings_of
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.run_cases import Work
-from pipeline.training.distributed import Processes
-from pipeline.training.model_params import read_params
+from pipeline.runtime.files import write_json
+from pipeline.runtime.workers import Work
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from crossmodalnet.roi.heart_box import Box
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.fitting.hearts import measure_hearts, read_boxes
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
+from pipeline.runtime.workers import RuntimeConfig
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import LossesConfig, TrainConfig
-from pipeline.evaluation.memory import measure_memory
-from pipeline.evaluation.workload import Workload
+from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.step_memory import LiveBytes, step_bytes
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.preparation.domain import Domain, Roles, read_domain, write_domain
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
+from pipeline.runtime.files import write_json
 
 ROLES: Roles = {"train": ["ct_1", "ct_2"], "validation": ["ct_3"], "test": []}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.outputs import remove_partial, whole_folder, write_json
+from pipeline.runtime.files import remove_partial, whole_folder, write_json
 
 
 def test_comes_back(tmp_path: Path) -> None:

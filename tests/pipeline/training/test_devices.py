@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.runtime.errors import ResourceError
-from pipeline.training.devices import find_device
+from pipeline.training.processes import find_device
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

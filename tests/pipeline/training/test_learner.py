@@ -13,9 +13,9 @@ from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.runtime.errors import DataError
 from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.distributed import Processes
-from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.learner import Learner
+from pipeline.training.objectives import make_flow_objective
+from pipeline.training.processes import Processes
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

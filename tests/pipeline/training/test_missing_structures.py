@@ -8,8 +8,8 @@ import pytest
 
 from crossmodalnet.imaging.intensity import Intensity
 from pipeline.runtime.errors import UsageError
-from pipeline.training.model_params import read_params
-from pipeline.training.training_cohort import read_cohort
+from pipeline.training.cohort import read_cohort
+from pipeline.training.params import read_params
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 
 from crossmodalnet.training.dataset import TrainingSet
 from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
-from pipeline.training.distributed import Processes
+from pipeline.training.checkpoint import load_model
+from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
-from pipeline.training.model_folder import load_model
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
-from pipeline.training.training_cohort import read_cohort
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 FILES = ("weights.safetensors", "last.safetensors", "card.json")
