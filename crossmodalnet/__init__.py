@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
-    from crossmodalnet.roi.heart_box import box_of, working_grid
+    from crossmodalnet.roi.box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
     from crossmodalnet.training.adaptation.config import AdaptationSettings
     from crossmodalnet.training.balancing import AdaptiveBalancer

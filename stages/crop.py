@@ -9,7 +9,7 @@ def main() -> None:
     from pipeline.cohort.pairs import make_pairs, read_manifest
     from pipeline.config.params import load_section
     from pipeline.config.sections import CropConfig, SplitConfig
-    from pipeline.preparation.crop_pairs import crop_pairs
+    from pipeline.preparation.cropping import crop_pairs
     from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
     from pipeline.runtime.workers import RuntimeConfig

@@ -25,8 +25,8 @@ def main(
     from pipeline.evaluation.evaluate_cases import evaluate_cases, evaluate_pairs, write_choices
     from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.prediction import ModelWorkers
+    from pipeline.preparation.cases import PAIRS, TARGET_CASES, source_of
     from pipeline.preparation.domain import read_domain
-    from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
     from pipeline.runtime.files import whole_folder, write_json
     from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
     from pipeline.runtime.workers import RuntimeConfig

@@ -47,9 +47,8 @@ from crossmodalnet.inference.windows import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.heart_box import Box, working_grid
-from crossmodalnet.roi.restore import restore_labels
+from crossmodalnet.roi.box import Box, working_grid
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # Seed of the registration of atlases, as stage `crop` has it.
 ATLAS_SEED = "1"

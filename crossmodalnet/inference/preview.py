@@ -9,7 +9,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.surface import LETTERS, surfaces
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 MARGIN_MM = 25.0
 PIXELS = 360

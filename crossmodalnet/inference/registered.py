@@ -9,11 +9,11 @@ from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.align import AlignSettings, align, bring_image
+from crossmodalnet.registration.ants import Transform, warp
 from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import Transform, warp
 from crossmodalnet.roi.atlas import Atlas
-from crossmodalnet.roi.heart_box import FoundHeart, find_heart
+from crossmodalnet.roi.box import FoundHeart, find_heart
 
 # Where labels can come to lie is looked for in steps of this, mm.
 _COARSE_MM = 4.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.doubts import Doubt
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from pipeline.evaluation.score_cases import (
     score_pair,
     write_tables,
 )
-from pipeline.preparation.labelled import labelled
-from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet
+from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet
+from pipeline.preparation.tensors import labelled
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import REGISTERED

@@ -18,7 +18,7 @@ from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.prediction import ModelWorkers, compute, network_input, predict_input
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.preparation.sets import CaseSet
+from pipeline.preparation.cases import CaseSet
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import CaseCost, Work

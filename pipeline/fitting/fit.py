@@ -19,12 +19,12 @@ from pipeline.fitting.plan import (
     Machine,
     SizePlan,
     largest_of,
+    levels_of,
     network_changes,
     plan_sizes,
+    step_bytes,
 )
-from pipeline.fitting.sizes import levels_of
-from pipeline.fitting.step_memory import step_bytes
-from pipeline.preparation.register_pairs import COST
+from pipeline.preparation.registration import COST
 from pipeline.runtime.errors import UsageError
 from pipeline.training.params import ModelParams
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.nifti import read_label_map
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.cohort.pairs import Pair
 from pipeline.runtime.console import track
 from pipeline.runtime.errors import DataError

@@ -2,7 +2,7 @@
 
 import math
 
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from pipeline.runtime.errors import UsageError
 
 

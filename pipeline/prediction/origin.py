@@ -10,7 +10,7 @@ from typing import Any
 import crossmodalnet
 from crossmodalnet.imaging.dicom import MAX_FILES
 from crossmodalnet.inference.packed import MAX_MODEL_BYTES, model_folder
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from pipeline.runtime.work import file_digest
 
 

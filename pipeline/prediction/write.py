@@ -25,7 +25,7 @@ from crossmodalnet.inference.preview import preview
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.inference.viewer import viewer_page
 from crossmodalnet.networks.common.card import ModelCard
-from crossmodalnet.roi.heart_box import box_of
+from crossmodalnet.roi.box import box_of
 from pipeline.prediction.origin import Origin, PatientScans
 from pipeline.runtime.errors import ResourceError, UsageError
 from pipeline.runtime.files import whole_folder, write_json

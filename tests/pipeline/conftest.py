@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.runtime.files import write_json
 
 SIZE = 16

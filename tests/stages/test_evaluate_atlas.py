@@ -20,7 +20,7 @@ from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import write_split
 from pipeline.config.sections import SplitConfig
 from pipeline.evaluation import evaluate_cases
-from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.runtime.errors import DataError
 from pipeline.training import checkpoint as model_folder
 from pipeline.training.checkpoint import candidate_file

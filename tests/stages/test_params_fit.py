@@ -15,7 +15,7 @@ from pipeline.cohort.pairs import Subject, write_manifest
 from pipeline.config import presets
 from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.render import render
-from pipeline.preparation.crop_pairs import CropTask, crop_pair
+from pipeline.preparation.cropping import CropTask, crop_pair
 from pipeline.training.params import read_params
 from stages.params import app
 

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 from pipeline.training.checkpoint import save_tensors
 from stages import app as console
 

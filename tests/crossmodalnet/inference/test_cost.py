@@ -17,7 +17,7 @@ from crossmodalnet.inference.recipe import Recipe
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 
 ALIGN = AlignSettings(SynSettings("SyN", (100, 50, 10), (40, 30, 15)), 4.0, ("search",), 0.0, 1)
 RECIPE = Recipe(ALIGN, (40, 40, 40), 3.5, 5.0, 5.0, None, overlap=0.5, keep_largest_component=True)

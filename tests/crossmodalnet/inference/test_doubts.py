@@ -19,7 +19,7 @@ from crossmodalnet.inference.doubts import (
     doubts_of_windows,
 )
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.heart_box import Box, FoundHeart
+from crossmodalnet.roi.box import Box, FoundHeart
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
 SURE = {structure.abbreviation: 0.95 for structure in STRUCTURES}

@@ -28,9 +28,9 @@ from crossmodalnet.inference.registered import Registered, find_box, register_sc
 from crossmodalnet.inference.result import Prediction
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.ants import SynSettings, Transform
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import SynSettings, Transform
-from crossmodalnet.roi.heart_box import Box, FoundHeart
+from crossmodalnet.roi.box import Box, FoundHeart
 
 ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
 RECIPE = Recipe(

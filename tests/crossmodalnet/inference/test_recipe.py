@@ -6,7 +6,7 @@ import pytest
 
 from crossmodalnet.inference.recipe import RECIPE, Recipe, read_recipe, recipe_json
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 
 ALIGN = AlignSettings(
     SynSettings("SyN", (100, 50, 10), (40, 30, 15)), 5.0, ("search", "centre_of_mass"), 0.01, 3

@@ -23,7 +23,7 @@ from pipeline.cohort.pairs import (
 )
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
 from pipeline.config.sections import CropConfig, SplitConfig
-from pipeline.preparation.crop_pairs import choose_atlases
+from pipeline.preparation.cropping import choose_atlases
 from pipeline.runtime.errors import DataError
 
 Pairing = Literal["auto", "same_patient", "cross_patient"]

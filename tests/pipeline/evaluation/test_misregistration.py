@@ -13,8 +13,7 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
-from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.preparation.sets import CaseSet
+from pipeline.preparation.cases import CaseSet, CroppedCase, write_cropped
 from pipeline.runtime.errors import DataError
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40

@@ -10,7 +10,7 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.prediction import cleaned, predict_labels
-from pipeline.preparation.cropped import CroppedCase
+from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.errors import DataError
 
 WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))

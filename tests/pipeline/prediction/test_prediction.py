@@ -17,7 +17,7 @@ from PIL import Image
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.doubts import Doubt, Flag
 from crossmodalnet.inference.result import Prediction
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from pipeline.prediction.many_patients import predict_cohort, read_cohort_table
 from pipeline.prediction.options import read_box
 from pipeline.prediction.origin import PatientScans, digest_models, origin_of

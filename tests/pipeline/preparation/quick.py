@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pipeline.cohort.pairs import Subject
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import CropConfig, SplitConfig
-from pipeline.preparation.target_prepared import Sections
+from pipeline.preparation.target import Sections
 
 SECTIONS = Sections(
     RegistrationConfig(

@@ -5,7 +5,7 @@ import pytest
 from crossmodalnet.inference.doubts import doubts_of_registration
 from crossmodalnet.registration.quality import Quality
 from pipeline.config.register import RegistrationConfig
-from pipeline.preparation.implausible import implausible
+from pipeline.preparation.registration import implausible
 
 GOOD = {
     "mi_before": 0.1,

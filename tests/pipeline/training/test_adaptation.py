@@ -210,7 +210,7 @@ def test_a_target_that_was_not_made(adapted, cohort):
 
 def test_a_target_on_another_grid(adapted, cohort):
     from crossmodalnet.imaging.volume import Volume
-    from pipeline.preparation.cropped import CroppedCase, read_cropped, write_cropped
+    from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 
     case = read_cropped(adapted / "target/p")
     assert case.ct

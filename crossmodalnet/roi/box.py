@@ -12,7 +12,7 @@ from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import scratch_folder
-from crossmodalnet.registration.syn import Initialisation, SynSettings, estimate, prepare, similarity, warp
+from crossmodalnet.registration.ants import Initialisation, SynSettings, estimate, prepare, similarity, warp
 from crossmodalnet.roi.atlas import Atlas
 
 _ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))

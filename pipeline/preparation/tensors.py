@@ -4,7 +4,7 @@ import torch
 
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.samples import LabelledCase
-from pipeline.preparation.cropped import CroppedCase
+from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.errors import DataError
 
 

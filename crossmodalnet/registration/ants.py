@@ -1,9 +1,4 @@
-"""Registration of an MR to a CT by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information.
-
-Transforms are estimated on coarse grids and applied at full resolution. ANTs is reproducible in a process
-whose environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before its first import;
-its own `random_seed` argument is ignored. Each call needs a fresh folder for ANTs' files.
-"""
+"""Prepared images, and transforms that ANTs estimates, writes, reads and applies."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,15 +7,142 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented
 from crossmodalnet.imaging.resample import Interpolation, coarsen, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import plain_folder
-from crossmodalnet.registration.initialise import Centre, write_translation
-from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
+
+# As many per image as ANTs' Mattes metric is given.
+NUM_BINS = 32
+
+
+def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Mutual information of paired values between 0 and 1.
+
+    Args:
+        a: `(n,)`.
+        b: `(n,)`.
+
+    Returns:
+        Nats, 0 for no values.
+    """
+    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
+    p = joint / max(joint.sum(), 1)
+    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    filled = p > 0
+    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
+
+
+# ITK's world is LPS+, ours RAS+; the change is its own inverse.
+_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def write_affine(matrix: NDArray[np.float64], path: Path) -> None:
+    """Write a map from the fixed to the moving image's world as a transform file of ANTs.
+
+    Args:
+        matrix: 4x4, RAS mm.
+        path: `.mat` file.
+    """
+    import ants
+
+    flipped = _FLIP @ matrix @ _FLIP
+    transform = ants.new_ants_transform(
+        dimension=3,
+        transform_type="AffineTransform",
+        parameters=[*flipped[:3, :3].ravel(), *flipped[:3, 3]],
+        fixed_parameters=[0.0, 0.0, 0.0],
+    )
+    with plain_folder(path.parent) as folder:
+        ants.write_transform(transform, str(folder / path.name))
+
+
+def read_affine(path: Path) -> NDArray[np.float64]:
+    """Read a linear transform of ANTs: 4x4, RAS mm, from the fixed to the moving image's world."""
+    import ants
+
+    with plain_folder(path.parent) as folder:
+        transform = ants.read_transform(str(folder / path.name))
+    numbers = np.array(transform.parameters, np.float64)
+    centre = np.array(transform.fixed_parameters, np.float64)[:3]
+    matrix = np.eye(4)
+    matrix[:3, :3] = numbers[:9].reshape(3, 3)
+    matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
+    return np.asarray(_FLIP @ matrix @ _FLIP, np.float64)
+
+
+# ITK's world is LPS+, ours RAS+; the change is its own inverse.
+_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def write_field(path: Path, vectors_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> None:
+    """Write a displacement as ANTs does: NIfTI `(i, j, k, 1, 3)`, LPS vectors in mm, float32.
+
+    Args:
+        path: NIfTI file.
+        vectors_mm: `(i, j, k, 3)`, RAS mm.
+        affine: affine of the field's grid.
+    """
+    image = nib.Nifti1Image((vectors_mm[:, :, :, None] * _TO_LPS).astype(np.float32), affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def read_field(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Read a displacement that `write_field` or ANTs wrote.
+
+    Returns:
+        Field `(i, j, k, 3)`, RAS mm, and the affine of its grid.
+    """
+    image = nib.load(path)
+    vectors = np.asarray(image.dataobj, np.float32)[:, :, :, 0] * _TO_LPS.astype(np.float32)
+    return vectors, np.asarray(image.affine, np.float64)
+
+
+Centre = Literal["centre_of_mass", "geometric_centre"]
+# ITK's world is LPS+, ours RAS+.
+
+
+def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path, up_mm: float = 0.0) -> None:
+    """Write the translation of the fixed image's centre to the moving one's, as a transform file of ANTs.
+
+    Args:
+        fixed: prepared image, background 0.
+        moving: prepared image, background 0.
+        centre: centre of mass, or of the grid.
+        path: `.mat` file.
+        up_mm: added towards the head.
+    """
+    import ants
+
+    weighted = centre == "centre_of_mass"
+    origin = _centre_mm(fixed, weighted)
+    target = _centre_mm(moving, weighted) + np.array([0.0, 0.0, up_mm])
+    transform = ants.new_ants_transform(
+        dimension=3,
+        transform_type="AffineTransform",
+        parameters=[*np.eye(3).ravel(), *(_TO_LPS * (target - origin))],
+        fixed_parameters=list(_TO_LPS * origin),
+    )
+    with plain_folder(path.parent) as folder:
+        ants.write_transform(transform, str(folder / path.name))
+
+
+def _centre_mm(volume: Volume, weighted: bool) -> NDArray[np.float64]:
+    """Centre of mass, or of the grid where not `weighted` or empty; `(3,)` in RAS mm."""
+    index = (np.array(volume.data.shape) - 1) / 2
+    total = float(volume.data.sum(dtype=np.float64))
+    if weighted and total > 0:
+        sums = [volume.data.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
+        index = np.array([np.arange(len(s)) @ s / total for s in sums])
+    return volume.grid.to_world(index[:, None])[:, 0]
+
 
 # `search` aligns coarsely from several starts, and goes on from the best.
 Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
