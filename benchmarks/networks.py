@@ -13,11 +13,9 @@ from functools import partial
 from crossmodalnet.errors import CrossModalNetError
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import run_alone
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.networks import NETWORKS
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section, validate
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import EvaluateConfig, LossesConfig, TrainConfig
 from pipeline.evaluation.profile import Profile, profile_network
 from pipeline.evaluation.workload import Rounds, Workload
 from pipeline.training.params import read_params

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
-    from crossmodalnet.roi.heart_box import box_of, working_grid
+    from crossmodalnet.roi.box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
-    from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-    from crossmodalnet.training.augmentation_settings import AugmentationSettings
+    from crossmodalnet.training.adaptation.config import AdaptationSettings
     from crossmodalnet.training.balancing import AdaptiveBalancer
-    from crossmodalnet.training.segmentation import evaluate_objectives
+    from crossmodalnet.training.config import AugmentationSettings
+    from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [

@@ -13,8 +13,8 @@ def main() -> None:
     from crossmodalnet.io.console import track
     from crossmodalnet.io.outputs import whole_folder, write_json
     from pipeline.cohort.split_file import read_notes, read_split
-    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import EvaluateConfig
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
     from pipeline.runtime.paths import EVALUATION, METRICS, REGISTERED, SPLIT
 

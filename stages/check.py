@@ -15,8 +15,7 @@ def main() -> None:
     from crossmodalnet.io.outputs import write_json
     from pipeline.cohort.guard import path_problems
     from pipeline.config.consistency import contradictions, without_effect
-    from pipeline.config.params import read_raw, validate
-    from pipeline.config.schema import Params
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.runtime.paths import CHECKED, PARAMS
 
     params = validate(Params, read_raw(), "")

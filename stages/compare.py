@@ -16,9 +16,8 @@ def main() -> None:
     from pipeline.comparison.compare import compare, write_comparison
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.scores import read_methods, runs_of
-    from pipeline.config.adapt import AdaptationConfig
-    from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw
+    from pipeline.config.sections import AdaptationConfig, CompareConfig
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()

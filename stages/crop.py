@@ -8,10 +8,9 @@ def main() -> None:
     """
     from crossmodalnet.io.outputs import whole_folder
     from pipeline.cohort.pairs import make_pairs, read_manifest
-    from pipeline.config.crop import CropConfig
     from pipeline.config.params import load_section
-    from pipeline.config.split import SplitConfig
-    from pipeline.preparation.crop_pairs import crop_pairs
+    from pipeline.config.sections import CropConfig, SplitConfig
+    from pipeline.preparation.cropping import crop_pairs
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
     from pipeline.runtime.workers import RuntimeConfig
 

@@ -16,8 +16,8 @@ def main() -> None:
     from pipeline.cohort.cohort import gather_cohort
     from pipeline.cohort.guard import note_written, refuse_foreign
     from pipeline.cohort.pairs import write_manifest
-    from pipeline.config.data import DataConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import DataConfig
     from pipeline.runtime.paths import MANIFEST, RAW
     from pipeline.runtime.workers import RuntimeConfig
 

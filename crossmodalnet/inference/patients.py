@@ -26,7 +26,7 @@ from crossmodalnet.io.outputs import remove_partial
 from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import scratch_folder, what_is_lacking
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 logger = logging.getLogger(__name__)
 

@@ -40,9 +40,8 @@ from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_mode
 from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.heart_box import Box, find_heart, working_grid
-from crossmodalnet.roi.restore import restore_labels
+from crossmodalnet.roi.box import Box, find_heart, working_grid
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # Seed of the registration of atlases, as in stage `crop`.
 ATLAS_SEED = 1

@@ -20,7 +20,7 @@ from skimage.segmentation import find_boundaries
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 Rgb = NDArray[np.uint8]
 Side = Literal["front", "back"]

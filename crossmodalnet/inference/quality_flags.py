@@ -13,9 +13,8 @@ from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_
 from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.registration.plausible import implausible
-from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.heart_box import Box, FoundHeart, overflow_mm
+from crossmodalnet.registration.quality import Quality, implausible
+from crossmodalnet.roi.box import Box, FoundHeart, overflow_mm
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 MIN_ATLAS_AGREEMENT = 0.6

@@ -8,9 +8,9 @@ import numpy as np
 from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration.align import AlignSettings, align, bring_image
+from crossmodalnet.registration.ants import Transform, warp
 from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import Transform, warp
 
 # Spacing at which the extent of labels on the MR's grid is searched, mm.
 _COARSE_MM = 4.0

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.preview import MARGIN_MM, centre, grey_window, grid_over
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 WIDTH = 1200
 SPACING_MM = 1.0

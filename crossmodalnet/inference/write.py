@@ -30,7 +30,7 @@ from crossmodalnet.inference.quality_flags import volumes_ml
 from crossmodalnet.inference.viewer import viewer_page
 from crossmodalnet.io.outputs import file_digest, whole_folder, write_json
 from crossmodalnet.networks.common.card import ModelCard
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.roi.box import Box, box_of
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from crossmodalnet.imaging.structures import Modality, to_codes
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.generate import make_subject
-from crossmodalnet.phantom.protocols import Scanner
+from crossmodalnet.phantom.scanner import Scanner
 from pipeline.cohort.integrity import CaseFiles, CaseReport, require_sound
 from pipeline.cohort.mmwhs import LayoutOutcome, check_folder, lay_out_mmwhs, scan, subjects
 from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
-from pipeline.config.data import DataConfig, PhantomConfig
+from pipeline.config.sections import DataConfig, PhantomConfig
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

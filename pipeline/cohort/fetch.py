@@ -14,7 +14,7 @@ from crossmodalnet.errors import DataError, ResourceError
 from crossmodalnet.io.console import is_terminal
 from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.guard import local_archive, refuse_outputs
-from pipeline.config.data import Archive
+from pipeline.config.sections import Archive
 from pipeline.runtime.work import work_folder
 
 logger = logging.getLogger(__name__)

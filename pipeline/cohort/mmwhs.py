@@ -22,7 +22,7 @@ from pipeline.cohort.fetch import fetch
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import CaseFiles, CohortCheck, CohortFinding, Part, check_cases
 from pipeline.cohort.pairs import Subject
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanRow, ScanTable, consistency_findings, read_table_file, real_path
-from pipeline.config.data import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 
 T = TypeVar("T")
 Role = Literal["train", "validation", "test"]

@@ -14,9 +14,8 @@ from pipeline.cohort.integrity import CaseReport, CohortFinding, check_cases
 from pipeline.cohort.mmwhs import lay_out_mmwhs, scan, subjects
 from pipeline.cohort.own_data import check_own, is_own
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, unpaired
-from pipeline.config.data import DataConfig
 from pipeline.config.params import read_value, validate
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, SplitConfig
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 

@@ -9,7 +9,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Pair, Role, select
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

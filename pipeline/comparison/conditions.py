@@ -21,7 +21,7 @@ from pipeline.comparison.scores import (
 from pipeline.comparison.statements import Statement
 from pipeline.comparison.titles import METRICS
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.prediction import ALONE, VIEW_TITLES, View
 from pipeline.evaluation.score_cases import MEAN, MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
 

@@ -15,7 +15,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.io.console import UNLIMITED_WIDTH
 from pipeline.comparison.titles import JADA, METRICS, TITLES, Metric, adapted_title_of
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.runtime.paths import COMPARISON, REPORT
 from pipeline.runtime.paths import METRICS as METRICS_FOLDER

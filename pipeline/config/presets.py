@@ -7,8 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from crossmodalnet.errors import UsageError
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
+from pipeline.config.params import Params, validate
 
 
 def names() -> list[str]:

@@ -17,10 +17,9 @@ from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.preparation.cropped import CroppedCase
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
+from pipeline.config.sections import EvaluateConfig
+from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
 from pipeline.training.checkpoint import load_model
 

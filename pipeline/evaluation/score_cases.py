@@ -14,7 +14,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import UNDEFINED, score_label_map
 from crossmodalnet.metrics.statistics import Interval, bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined", "stray")

@@ -11,7 +11,7 @@ import pandas as pd
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.io.console import track
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.cohort.pairs import Pair
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, largest_image, run_cases
 

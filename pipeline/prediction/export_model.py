@@ -11,14 +11,12 @@ from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.processes import run_alone
 from crossmodalnet.roi.atlas import Atlas, save_atlases
-from crossmodalnet.roi.heart_box import likeness_among
+from crossmodalnet.roi.box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.export import ExportConfig
 from pipeline.config.register import RegistrationConfig
 from pipeline.config.registration_settings import align_settings
-from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, read_atlas
+from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
+from pipeline.preparation.cropping import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.paths import REGISTERED, SPLIT
 from pipeline.training.checkpoint import load_model
 

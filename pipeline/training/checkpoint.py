@@ -21,7 +21,7 @@ from crossmodalnet.errors import DataError, ResourceError
 from crossmodalnet.io.outputs import whole_folder
 from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
-from pipeline.config.names import is_adaptation
+from pipeline.config.variants import is_adaptation
 
 # One key only: the order of several would vary from file to file.
 _KEY = "values"

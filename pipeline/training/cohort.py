@@ -11,11 +11,9 @@ from crossmodalnet.training.dataset import TrainingSet
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.preparation.domain import Domain, read_domain
-from pipeline.preparation.label_list import read_labelled_names
-from pipeline.preparation.labelled import blind, labelled
-from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
+from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet, CroppedCase, Names, source_of
+from pipeline.preparation.domain import Domain, read_domain, read_labelled_names
+from pipeline.preparation.tensors import blind, labelled
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
 from pipeline.training.objectives import TargetBatch

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from crossmodalnet.errors import DataError, DivergenceError, UsageError
 from crossmodalnet.io.outputs import write_json
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.tune import TuneConfig
+from pipeline.config.sections import TuneConfig
 from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import TUNING
 from pipeline.training.cohort import read_cohort

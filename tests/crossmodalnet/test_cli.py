@@ -12,7 +12,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 from pipeline.training.checkpoint import save_tensors
 
 BOX = "-20 -20 -20 20 20 20"

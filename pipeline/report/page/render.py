@@ -11,7 +11,7 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.outputs import whole_folder
 from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import METRICS
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training

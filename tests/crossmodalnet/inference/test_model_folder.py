@@ -19,7 +19,7 @@ from crossmodalnet.inference.model_folder import (
     read_inference_config,
 )
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
 

@@ -23,7 +23,7 @@ from crossmodalnet.inference.patients import (
 )
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.write import PatientScans, origin_of, prediction_folder
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from tests.crossmodalnet.inference.test_write import CARD, prediction
 
 

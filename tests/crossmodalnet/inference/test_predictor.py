@@ -25,9 +25,9 @@ from crossmodalnet.inference.predictor import Prediction, Predictor
 from crossmodalnet.inference.registered import Registered, register_scans
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.ants import SynSettings, Transform
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import SynSettings, Transform
-from crossmodalnet.roi.heart_box import Box, FoundHeart, find_heart
+from crossmodalnet.roi.box import Box, FoundHeart, find_heart
 
 ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
 CONFIG = InferenceConfig(

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.preview import PAPER, Side, preview, surfaces
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 # The world is RAS: x grows to the patient's right, y to the front, z to the head.
 GRID = Grid((40, 30, 50), np.diag([1.0, 1.0, 1.0, 1.0]))

@@ -21,7 +21,7 @@ from crossmodalnet.inference.quality_flags import (
     window_flags,
 )
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.heart_box import Box, FoundHeart
+from crossmodalnet.roi.box import Box, FoundHeart
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
 CONFIDENT = {structure.abbreviation: 0.95 for structure in STRUCTURES}

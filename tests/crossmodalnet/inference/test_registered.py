@@ -15,10 +15,8 @@ from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.registered import labels_on_mr, register_scans
 from crossmodalnet.processes import run_alone
-from crossmodalnet.registration.affine_file import write_affine
 from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.syn import SynSettings, Transform, warp
+from crossmodalnet.registration.ants import SynSettings, Transform, warp, write_affine, write_field
 
 SETTINGS = AlignSettings(SynSettings("SyN", (20, 10, 0), (10, 5)), 7.0, ("centre_of_mass",), 0.0, 1)
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))

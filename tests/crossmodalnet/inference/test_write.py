@@ -23,7 +23,7 @@ from crossmodalnet.inference.write import (
     prediction_folder,
     write_prediction,
 )
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")

@@ -6,8 +6,7 @@ from ruamel.yaml import YAML
 
 from crossmodalnet.errors import UsageError
 from pipeline.cohort.guard import existing_path, foreign_files, note_written, path_problems, refuse_outputs
-from pipeline.config.data import Archive, DataConfig
-from pipeline.config.target import TargetConfig
+from pipeline.config.sections import Archive, DataConfig, TargetConfig
 from pipeline.runtime.paths import OUTPUTS, TOP
 
 

@@ -15,7 +15,7 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 
 
 def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:

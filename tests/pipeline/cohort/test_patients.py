@@ -20,7 +20,7 @@ from pipeline.cohort.pairs import (
     unpaired,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 
 
 def scan(modality: Modality, patient: str, role: Role | None = None, *, labelled: bool = True) -> Subject:

@@ -5,8 +5,7 @@ import pytest
 
 from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.preview import params_for, preview
-from pipeline.config.data import DataConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, SplitConfig
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 
 from crossmodalnet.errors import DataError
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareConfig(bootstrap_samples=200)

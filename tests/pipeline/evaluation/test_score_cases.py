@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.score_cases import score_pair, write_tables
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])

@@ -7,7 +7,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.fitting.hearts import measure_hearts, read_boxes
 from pipeline.runtime.workers import RuntimeConfig

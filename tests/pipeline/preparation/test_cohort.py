@@ -14,8 +14,8 @@ from crossmodalnet.errors import CrossModalNetError, DataError
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject
-from pipeline.config.target import TargetConfig
-from pipeline.preparation.target_cohort import choose_atlases, pair_target, prepare_cohort, write_cases
+from pipeline.config.sections import TargetConfig
+from pipeline.preparation.target import choose_atlases, pair_target, prepare_cohort, write_cases
 from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 

@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.errors import UsageError
-from pipeline.config.crop import CropConfig
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.config.adapt import TERMS
-from pipeline.config.report import ReportConfig
-from pipeline.config.target import AdaptSection
+from pipeline.config.sections import TERMS, AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
