@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.errors import DataError, ResourceError
-from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io import archive as module
+from crossmodalnet.io.archive import Budget, extract
 
 Zipped = Callable[[str, dict[str, bytes]], Path]
 NAME = "ct_train_1001_image.nii.gz"
