@@ -37,5 +37,5 @@ def test_several_are_all_said() -> None:
 
 def test_a_new_patient_is_judged_as_the_pairs_of_a_cohort_by_default() -> None:
     quality = Quality(0.1, 0.2, 0.002, 3.0, 1.2, 0.4)
-    said = "; ".join(flag.says.removeprefix("registration: ") for doubt in registration_flags(quality))
+    said = "; ".join(flag.says.removeprefix("registration: ") for flag in registration_flags(quality))
     assert said == implausible(asdict(quality), RegistrationConfig())
