@@ -11,16 +11,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.errors import DataError
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
+from pipeline.config.sections import EvaluateConfig
+from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.workers import RuntimeConfig, Work, count_voxels, run_cases
 from pipeline.training.checkpoint import load_model
 

@@ -8,11 +8,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.io.console import track
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.cohort.pairs import Pair
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, count_voxels, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)

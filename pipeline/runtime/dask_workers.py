@@ -14,8 +14,8 @@ import dask
 from distributed import Client, Future, LocalCluster, SchedulerPlugin, get_worker
 from distributed.security import Security
 
+from crossmodalnet.errors import ResourceError
 from crossmodalnet.processes import CALL_COMMAND, SINGLE_THREADED, scratch_folder
-from pipeline.runtime.errors import ResourceError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

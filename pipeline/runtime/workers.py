@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pydantic import Field
 
 from crossmodalnet.config import Config
-from pipeline.runtime.console import name_of
-from pipeline.runtime.errors import ResourceError
+from crossmodalnet.errors import ResourceError
+from crossmodalnet.io.console import name_of
 
 if TYPE_CHECKING:
     from distributed import Future

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.runtime.errors import ResourceError
+from crossmodalnet.errors import ResourceError
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 from .conftest import Cluster, Helpers, is_gone, wait_until

@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
+from crossmodalnet.errors import ResourceError
 from pipeline.runtime import dask_workers
-from pipeline.runtime.errors import ResourceError
 from pipeline.runtime.workers import (
     GB,
     CaseCost,
