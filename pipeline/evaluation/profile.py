@@ -17,7 +17,7 @@ from pipeline.config.params import load_section
 from pipeline.config.sections import CropConfig, EvaluateConfig, ProfileConfig
 from pipeline.config.variants import is_ablation
 from pipeline.evaluation.workload import Rounds, Workload, measure_memory, time_in_turn
-from pipeline.runtime.files import read_object
+from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import PROFILE
 from pipeline.training.params import read_params
 from pipeline.training.processes import reproducible

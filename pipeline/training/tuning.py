@@ -11,7 +11,7 @@ from crossmodalnet.errors import DataError, DivergenceError, UsageError
 from crossmodalnet.io.outputs import write_json
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.sections import TuneConfig
-from pipeline.runtime.files import read_object
+from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import TUNING
 from pipeline.training.cohort import read_cohort
 from pipeline.training.params import ModelParams, read_params

@@ -26,7 +26,7 @@ from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
 from pipeline.runtime import paths
-from pipeline.runtime.files import existing, read_object, read_table
+from pipeline.runtime.inputs import existing, read_object, read_table
 from pipeline.training.tuning import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")

@@ -11,7 +11,7 @@ from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.report.artefacts.audit_records import NUMBER, TABLES, TEXT, AuditRecord, Tables
 from pipeline.runtime import paths
-from pipeline.runtime.files import read_object, read_table
+from pipeline.runtime.inputs import read_object, read_table
 
 STAGE = "audit"
 

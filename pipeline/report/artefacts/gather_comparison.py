@@ -17,7 +17,7 @@ from pipeline.report.artefacts.comparison_records import (
     StatementRecord,
 )
 from pipeline.runtime import paths
-from pipeline.runtime.files import read_objects, read_table
+from pipeline.runtime.inputs import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")
 RANK_COLUMNS = ("metric", "method", "rank", "low", "high", "share_first")
