@@ -19,7 +19,7 @@ from pipeline.cohort.integrity import CaseFiles, CaseReport, require_sound
 from pipeline.cohort.mmwhs import LayoutOutcome, check_folder, lay_out_mmwhs, scan, subjects
 from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
-from pipeline.config.data import DataConfig, PhantomConfig
+from pipeline.config.sections import DataConfig, PhantomConfig
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

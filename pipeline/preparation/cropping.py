@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import write_json
 from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.preparation.cases import CroppedCase, write_cropped
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 

@@ -16,8 +16,11 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.registration import Registration, make_registration
 from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, warp
 from crossmodalnet.registration.config import RegistrationConfig
@@ -29,9 +32,6 @@ from crossmodalnet.registration.quality import (
     write_checkerboard,
 )
 from pipeline.cohort.pairs import Pair
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import whole_folder, write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 

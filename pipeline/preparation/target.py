@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.io.console import track
 from crossmodalnet.processes import what_is_lacking
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.syn import Start
@@ -30,9 +32,7 @@ from pipeline.cohort.pairs import (
     select,
     subjects_by_role,
 )
-from pipeline.config.crop import CropConfig
-from pipeline.config.split import SplitConfig
-from pipeline.config.target import TargetConfig
+from pipeline.config.sections import CropConfig, SplitConfig, TargetConfig
 from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 from pipeline.preparation.cropping import COST, ENVIRONMENT, AtlasFiles, heart_box
 from pipeline.preparation.domain import (
@@ -47,8 +47,6 @@ from pipeline.preparation.domain import (
     write_labelled_names,
 )
 from pipeline.preparation.registration import register_pairs
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import MANIFEST, REGISTERED
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 

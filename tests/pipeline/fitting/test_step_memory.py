@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from crossmodalnet.processes import run_alone
-from pipeline.config.losses import LossesConfig
 from pipeline.config.network import CrossModalNetSection
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.plan import LiveBytes, step_bytes
 

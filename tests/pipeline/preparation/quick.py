@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.cohort.pairs import Subject
-from pipeline.config.crop import CropConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.target import Sections
 
 SECTIONS = Sections(

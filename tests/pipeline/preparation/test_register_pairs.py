@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, select
-from pipeline.config.crop import CropConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.cropping import choose_atlases, crop_pairs
 from pipeline.preparation.registration import (
     COLUMNS,
@@ -26,7 +26,6 @@ from pipeline.preparation.registration import (
     write_quality,
     write_registered,
 )
-from pipeline.runtime.errors import DataError
 
 pytestmark = pytest.mark.slow
 

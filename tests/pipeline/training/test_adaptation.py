@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.adapt import TERMS, AdaptationConfig
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
+from pipeline.config.sections import TERMS, AdaptationConfig
 from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.checkpoint import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
