@@ -19,4 +19,4 @@ def main() -> None:
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))
     folders = register_pairs(pairs, params, load_section(RuntimeConfig, "runtime"))
     write_registered(pairs, folders, REGISTERED)
-    write_quality(pairs, folders, params, REGISTRATION_QC)
+    write_quality(pairs, folders, REGISTRATION_QC)

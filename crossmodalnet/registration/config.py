@@ -21,7 +21,7 @@ class RegistrationConfig(Config):
     )
     working_spacing_mm: float = Field(
         5.0,
-        gt=0,
+        ge=0.5,
         le=10,
         description="spacing at which transforms are estimated, mm; images are warped at the CT's own",
     )

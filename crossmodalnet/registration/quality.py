@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
 
 # Bounds of a plausible registration; the phantom's twenty pairs are within all three.
@@ -109,7 +109,7 @@ def first_improvement(
         try:
             transform, quality = attempt(start, scratch)
         except (RuntimeError, ValueError, OSError) as error:
-            if what_is_lacking(error):
+            if resource_problem(error):
                 raise
             problems.append(f"from {start}: {error}")
         else:
