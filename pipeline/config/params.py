@@ -145,7 +145,7 @@ with warnings.catch_warnings():
         )
         data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
         register: RegistrationConfig = Field(
-            RegistrationConfig(), description="registration of MR to CT by ANTs SyN (stage register)"
+            RegistrationConfig(), description="registration of MR to CT (stage register)"
         )
         split: SplitConfig = Field(
             SplitConfig(), description="subjects that train, validate and test (stage split)"

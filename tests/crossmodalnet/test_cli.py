@@ -33,7 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
     config = InferenceConfig(
-        registration=REGISTER, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
+        registration=REGISTER, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0,
+        atlas_likeness=None,
         overlap=0.0, keep_largest_component=True,
     )  # fmt: skip
     (folder / RECIPE).write_text(config.model_dump_json(), "utf-8")
