@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
@@ -17,7 +16,7 @@ from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, sma
 from crossmodalnet.theory.scoring import mean_dice
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import evaluate_objectives
 
 # Channels and layers per level; the middle one is in both series.
 WIDTHS = (6, 12, 24)

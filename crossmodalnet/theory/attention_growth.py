@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock, WindowAttention
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.sensitivity import power_iteration
 

@@ -9,9 +9,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
 from crossmodalnet.networks.crossmodalnet.choices import Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
 from crossmodalnet.theory.findings import (
     CheckOutcome,

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
-from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
 from crossmodalnet.theory.lipschitz_bounds import (
     added,
     convolution,

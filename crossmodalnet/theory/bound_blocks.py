@@ -11,8 +11,8 @@ from math import prod
 from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_window
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.choices import Residual
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
     ConvMerging,
@@ -22,7 +22,6 @@ from crossmodalnet.networks.crossmodalnet.embedding import (
 )
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, SkipConnection
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.bound_attention import cross_attention, deformable, sampled_radius, self_attention
 from crossmodalnet.theory.bound_convolution import conv_head, residual_conv_block, up_convolution
 from crossmodalnet.theory.lipschitz_bounds import (

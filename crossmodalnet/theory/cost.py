@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from crossmodalnet.networks.common.counts import count_flops
+from crossmodalnet.networks.common.parameters import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import own_generator
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable

@@ -5,21 +5,20 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.audit import AuditConfig
-from pipeline.config.params import settings_from
+from pipeline.config.option import settings_from
+from pipeline.preparation.cases import CaseSet, source_of
 from pipeline.preparation.domain import read_domain
-from pipeline.preparation.labelled import labelled
-from pipeline.preparation.sets import CaseSet, source_of
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.tensors import labelled
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 
 def read_subject(model: str, seed: int, params: AuditConfig, device: torch.device) -> AuditSubject:

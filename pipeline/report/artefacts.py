@@ -7,20 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import SplitNotes, read_notes, read_split
 from pipeline.comparison.titles import METRICS
-from pipeline.config.data import DataConfig
-from pipeline.config.names import ATLAS, OURS, method_of
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.report import ReportConfig
-from pipeline.config.target import AdaptSection
-from pipeline.evaluation.tables import CASE_COLUMNS, MEAN
-from pipeline.preparation.domain import SOURCE_CASES, Domain, read_domain
-from pipeline.preparation.target_labels import WORKING
+from pipeline.config.sections import AdaptSection, DataConfig, ReportConfig
+from pipeline.config.variants import ATLAS, OURS, method_of
+from pipeline.evaluation.score_cases import CASE_COLUMNS, MEAN
+from pipeline.preparation.domain import SOURCE_CASES, WORKING, Domain, read_domain
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.inputs import existing, read_object, read_table
 
 KEYS = [metric.key for metric in METRICS]

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from pipeline.comparison.titles import title_of
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 
 # Distinct with any kind of colour vision: the least distance of any two, the atlas included, is 20 in CIELAB, with
 # normal vision and with all three kinds of dichromacy (simulated as Machado et al. 2009).

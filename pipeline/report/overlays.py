@@ -21,7 +21,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.titles import short_title_of, title_of
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts import Artefacts
 
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.io.outputs import whole_folder
 from pipeline.comparison.titles import METRICS, title_of
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.overlays import CaseOverlay, case_overlays, mosaic
@@ -24,7 +25,6 @@ from pipeline.report.sections import (
     summary,
     training,
 )
-from pipeline.runtime.outputs import whole_folder
 
 OVERLAYS = "overlays"
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
-from pipeline.config.names import OURS, is_ablation, method_of
+from pipeline.config.variants import OURS, is_ablation, method_of
 from pipeline.evaluation.profile import read_profile
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import BLUE, LINES, MUTED, ORANGE, svg

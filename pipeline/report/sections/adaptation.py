@@ -12,15 +12,13 @@ from matplotlib.ticker import MaxNLocator
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison import adaptation as compared
-from pipeline.comparison.domains import LOWER, UPPER
-from pipeline.comparison.gap import GAP_COLUMNS
+from pipeline.comparison.adaptation import GAP_COLUMNS, LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
-from pipeline.config.adapt import TERMS
-from pipeline.config.names import OURS, is_adaptation
-from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE, MEAN
-from pipeline.preparation.domain import TARGET_CASES
-from pipeline.preparation.target_labels import NATIVE
+from pipeline.config.sections import TERMS
+from pipeline.config.variants import OURS, is_adaptation
+from pipeline.evaluation.score_cases import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE, MEAN
+from pipeline.preparation.domain import NATIVE, TARGET_CASES
 from pipeline.report import tables
 from pipeline.report.artefacts import Artefacts, find_cropped
 from pipeline.report.charts import MODEL_COLOURS, MUTED, svg

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.comparison.titles import title_of
-from pipeline.config.names import OURS
+from pipeline.config.variants import OURS
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.sections.claim_charts import CHARTS
 from pipeline.report.tables import MINUS, enumerate_words
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.inputs import read_object, read_table
 
 # Each verdict with a sign, so that nobody needs its colour, and as the verb of a count, in singular and plural.

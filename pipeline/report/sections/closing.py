@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crossmodalnet.metrics.significance import smallest_p
+from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import title_of
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.tables import flatten

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.comparison.titles import METRICS, short_title_of, title_of
-from pipeline.config.names import OURS, is_ablation
+from pipeline.config.variants import OURS, is_ablation
 from pipeline.report import tables
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import OBJECTIVES, colour_of, marker_of, svg

@@ -18,7 +18,7 @@ from pipeline.report.artefacts import Artefacts
 from pipeline.report.tables import DASH, make_table
 from pipeline.runtime import paths
 from pipeline.runtime.work import fingerprint
-from pipeline.training.trial_result import TrialResult, read_trials
+from pipeline.training.tuning import TrialResult, read_trials
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
 SECTIONS = ("data", "register", "crop", "split", "augment", "losses")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from pipeline.comparison.titles import Metric, short_title_of, title_of
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts import ROWS, Artefacts
 from pipeline.report.charts import INK, LINES, MUTED, colour_of, patch_legend, svg, whisker
 from pipeline.report.tables import Cell, make_table, metric_of, metric_title, number, score_cells

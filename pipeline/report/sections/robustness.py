@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.comparison import misregistration, modalities
-from pipeline.comparison.misregistration_statements import FAR_MM
+from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
-from pipeline.config.names import OURS, is_ablation
-from pipeline.evaluation.views import VIEW_TITLES
+from pipeline.config.variants import OURS, is_ablation
+from pipeline.evaluation.prediction import VIEW_TITLES
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 from pipeline.report.sections.comparison import read_compared, read_statements

@@ -6,8 +6,8 @@ from typing import Any
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.titles import METRICS, Metric, title_of
-from pipeline.config.names import ATLAS
-from pipeline.evaluation.tables import MEAN
+from pipeline.config.variants import ATLAS
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import colour_of
 from pipeline.report.sections.claims import claims_sentence

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import title_of
-from pipeline.config.adapt import TERMS
+from pipeline.config.sections import TERMS
 from pipeline.report import charts
 from pipeline.report.artefacts import Artefacts
 

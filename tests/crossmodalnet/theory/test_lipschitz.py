@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.theory.attention_growth import cross_growth, growth_factor, own_inputs, self_growth
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.lipschitz import check, two_identical_streams

@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.adaptation import (
+    LOWER,
+    UPPER,
     AdaptationComparison,
+    DomainScores,
     adaptation_table,
     compare_adaptation,
     structure_table,
     write_adaptation,
 )
-from pipeline.comparison.domains import LOWER, UPPER, DomainScores
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)
 OURS = "crossmodalnet"

@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.domains import DomainScores
-from pipeline.comparison.gap import gap_by_seed, gap_table, share_of_gap
-from pipeline.config.compare import CompareConfig
+from pipeline.comparison.adaptation import DomainScores, gap_by_seed, gap_table, share_of_gap
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=400)
 LOWER, OURS, UPPER = "crossmodalnet-source_only", "crossmodalnet", "crossmodalnet-supervised"

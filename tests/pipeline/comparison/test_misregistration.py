@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from crossmodalnet.metrics.paired import bootstrap_interval_seeds
+from crossmodalnet.metrics.statistics import bootstrap_interval_seeds
 from pipeline.comparison.misregistration import (
     compare_misregistration,
     far_losses,
     misregistration_table,
     write_misregistration,
 )
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 FEW = CompareConfig(bootstrap_samples=300)
 SHIFTS = (0.0, 2.0, 5.0, 10.0)
