@@ -7,11 +7,9 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write report/index.html: results, pictures, curves, quality control and parameters in one file."""
-    from pipeline.config.params import load_section
-    from pipeline.config.sections import ReportConfig
-    from pipeline.report.artefacts.gather import gather_run
-    from pipeline.report.page.render import write_page
+    from pipeline.report.artefacts import gather
+    from pipeline.report.page import write_page
     from pipeline.runtime.paths import REPORT
 
-    page = write_page(REPORT, gather_run(), load_section(ReportConfig, "report"))
+    page = write_page(REPORT, gather())
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

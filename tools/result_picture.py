@@ -1,13 +1,9 @@
 """Draw docs/result.png, the README's picture, from the artefacts of the last run: `make picture`."""
 
-import base64
-from io import BytesIO
-
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.config.sections import ReportConfig
-from pipeline.report.artefacts.gather import gather_run
-from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
+from pipeline.report.artefacts import gather
+from pipeline.report.overlays import case_overlays
 from pipeline.runtime.paths import TOP
 
 PLANES = ("axial", "coronal")
@@ -16,26 +12,21 @@ GAP, TITLE = 6, 22
 
 def main() -> None:
     """Put the panels of the best test case side by side, one plane a row, their titles above."""
-    artefacts = gather_run()
-    pair, rank = next(iter(rank_cases(artefacts.results[0]).items()))
-    overlay = case_overlay(artefacts, pair, rank, ReportConfig())
-    rows = [overlay.planes[plane] for plane in PLANES]
-    width = sum(panel.width + GAP for panel in rows[0]) - GAP
-    sheet = Image.new("RGB", (width, TITLE + sum(row[0].height + GAP for row in rows)), "white")
+    best = case_overlays(gather())[0]
+    rows = [best.planes[plane] for plane in PLANES]
+    heights = [next(iter(panels.values())).shape[0] + GAP for panels in rows]
+    width = sum(picture.shape[1] + GAP for picture in rows[0].values()) - GAP
+    sheet = Image.new("RGB", (width, TITLE + sum(heights)), "white")
     draw, y = ImageDraw.Draw(sheet), TITLE
-    for number, row in enumerate(rows):
+    for panels, height in zip(rows, heights, strict=True):
         x = 0
-        for panel in row:
-            if number == 0:
-                draw.text((x + 2, 3), panel.title, fill="#1c2733", font=ImageFont.load_default(15))
-            sheet.paste(_picture(panel).resize((panel.width, row[0].height)), (x, y))
-            x += panel.width + GAP
-        y += row[0].height + GAP
+        for (title, picture), first in zip(panels.items(), rows[0].values(), strict=True):
+            if y == TITLE:
+                draw.text((x + 2, 3), title, fill="#1c2733", font=ImageFont.load_default(15))
+            sheet.paste(Image.fromarray(picture).resize((first.shape[1], height - GAP)), (x, y))
+            x += first.shape[1] + GAP
+        y += height
     sheet.save(TOP / "docs" / "result.png", optimize=True)
-
-
-def _picture(panel: Panel) -> Image.Image:
-    return Image.open(BytesIO(base64.b64decode(panel.source.partition(",")[2])))
 
 
 if __name__ == "__main__":

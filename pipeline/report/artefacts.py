@@ -20,20 +20,15 @@ from pipeline.preparation.domain import SOURCE_CASES, WORKING, Domain, read_doma
 from pipeline.runtime import paths
 from pipeline.runtime.inputs import existing, read_object, read_table
 
-KEYS = [metric.key for metric in METRICS]
 ROWS = (*ABBREVIATIONS, MEAN)
-CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 
 
 @dataclass(frozen=True, eq=False)
 class Artefacts:
-    """All that the sections share.
+    """All that the sections share; models, ablations and seeds are in the order of params.yaml.
 
     Attributes:
         top: folder that `pipeline.runtime.paths` are relative to.
-        models: names as in params.yaml; the others are compared with the first.
-        ablations: ablations of CrossModalNet, as in params.yaml.
-        seeds: seeds of the trainings of each model.
         source: `data.source`.
         options: section `report`.
         adapt: section `adapt`.
@@ -73,19 +68,12 @@ class Artefacts:
     @property
     def methods(self) -> list[str]:
         """Models, and the atlas baseline where there is one."""
-        return [*self.models] if self.single else [*self.models, ATLAS]
+        return [*self.models, *([] if self.single else [ATLAS])]
 
     @property
     def num_pairs(self) -> int:
         """Number of pairs in all roles."""
         return sum(len(pairs) for pairs in self.split.values())
-
-    @property
-    def one_patient(self) -> str:
-        """Whether CT and MR of a pair are of one patient: in `all` pairs, `some` or `none`."""
-        if not self.notes.num_one_patient:
-            return "none"
-        return "all" if self.notes.num_one_patient == self.num_pairs else "some"
 
     def score(self, method: str, key: str, structure: str = MEAN) -> tuple[float, float, float]:
         """Look up mean, low and high of a metric; NaN where undefined."""
@@ -101,100 +89,68 @@ class Artefacts:
         return self.cards[model, self.seeds[0]]
 
 
-def gather_run() -> Artefacts:
-    """Read what the present params.yaml lists, from the current folder.
-
-    Raises:
-        DataError: an artefact is missing or malformed; names it and the stage that makes it.
-        UsageError: params.yaml is missing or malformed.
-    """
-    raw = read_raw()
-    return gather(
-        raw["models"],
-        raw.get("ablations") or [],
-        raw.get("seeds") or [0],
-        load_section(DataConfig, "data").source,
-        adapt=load_section(AdaptSection, "adapt"),
-        options=load_section(ReportConfig, "report"),
-    )
-
-
-def gather(
-    models: Sequence[str],
-    ablations: Sequence[str],
-    seeds: Sequence[int],
-    source: str,
-    top: Path = Path(),
-    *,
-    adapt: AdaptSection | None = None,
-    options: ReportConfig | None = None,
-) -> Artefacts:
-    """Read what the sections share; for the arguments see `Artefacts`.
+def gather(top: Path = Path()) -> Artefacts:
+    """Read what the sections share, of the run that params.yaml describes.
 
     Where an adaptation is between modalities, the cases are the single images of its source. Neither the atlas nor the
     ablations, which have other cases, are read then.
 
+    Args:
+        top: folder that `pipeline.runtime.paths` are relative to.
+
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
-        UsageError: there are ablations of a network that is not in `models`.
+        UsageError: params.yaml is missing or malformed, or there are ablations of a network that is not in `models`.
     """
+    params = top / paths.PARAMS
+    raw = read_raw(params)
+    models, ablations, seeds = raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0]
     if ablations and OURS not in models:
-        raise UsageError(f"{paths.PARAMS}: ablations are compared with {OURS}: add it to models")
-    adapt = adapt or AdaptSection()
-    domain = _read_target(top) if adapt.enabled else None
+        raise UsageError(f"{params}: ablations are compared with {OURS}: add it to models")
+    adapt = load_section(AdaptSection, "adapt", path=params)
+    domain = read_domain(top / paths.TARGET) if adapt.enabled else None
+    if adapt.enabled and domain is None:
+        raise DataError(f"{top / paths.TARGET} says that adaptation is off: run `dvc repro target`")
     images = domain.source if domain else None
     split, ablations = images or read_split(top / paths.SPLIT), [] if images else ablations
     if not split["test"]:
         raise DataError(f"{top / paths.SPLIT} lists no test pair: raise split.test_fraction")
+    evaluation = top / paths.EVALUATION
     runs = {(name, seed): paths.of_run(Path(), name, seed) for name in models for seed in seeds}
-    folders = {name: [top / paths.EVALUATION / runs[name, seed] for seed in seeds] for name in models}
-    if not images:
-        folders[ATLAS] = [top / paths.EVALUATION / ATLAS]
+    folders = {name: [evaluation / runs[name, seed] for seed in seeds] for name in models}
+    folders |= {} if images else {ATLAS: [evaluation / ATLAS]}
+    curves = {key: (top / paths.CURVES / run).with_suffix(".csv") for key, run in runs.items()}
     return Artefacts(
-        top=top,
-        models=models,
-        ablations=ablations,
-        seeds=seeds,
-        source=source,
-        options=options or ReportConfig(),
-        adapt=adapt,
-        domain=domain,
-        split=split,
-        notes=read_notes(top / paths.SPLIT),
-        scores=_read_scores(top, [*folders, *map(method_of, ablations)]),
-        cases=pd.concat(_read_cases(name, own, split["test"]) for name, own in folders.items()),
-        predictions={name: _find_predictions(name, own[0], split["test"]) for name, own in folders.items()},
-        images={pair: _find_image(pair, top) if images else _find_pair(pair, top) for pair in split["test"]},
-        curves={
-            key: read_table((top / paths.CURVES / run).with_suffix(".csv"), "train", CURVE_COLUMNS)
-            for key, run in runs.items()
-        },
-        cards={
-            key: read_object(top / paths.EVALUATION / run / "card.json", "evaluate")
-            for key, run in runs.items()
-        },
+        top,
+        models,
+        ablations,
+        seeds,
+        load_section(DataConfig, "data", path=params).source,
+        load_section(ReportConfig, "report", path=params),
+        adapt,
+        domain,
+        split,
+        read_notes(top / paths.SPLIT),
+        _read_scores(top / paths.COMPARISON / "scores.csv", [*folders, *map(method_of, ablations)]),
+        pd.concat(_read_cases(name, own, split["test"]) for name, own in folders.items()),
+        {name: _find_predictions(name, own[0], split["test"]) for name, own in folders.items()},
+        {pair: _find_image(pair, top) if images else _find_pair(pair, top) for pair in split["test"]},
+        {key: read_table(path, "train", ("epoch", "loss", "lr", "val_dice")) for key, path in curves.items()},
+        {key: read_object(evaluation / run / "card.json", "evaluate") for key, run in runs.items()},
     )
 
 
-def find_cropped(folder: Path, stage: str) -> dict[str, Path]:
-    """Find the images of a cropped case: `ct`, `mr` or both, as its record says."""
-    names = read_object(folder / "crop.json", stage).get("files", ("ct", "mr"))
-    return {name: existing(folder / f"{name}.nii.gz", stage) for name in ("ct", "mr") if name in names}
+def find_cropped(folder: Path) -> dict[str, Path]:
+    """Find the images of a case of stage `target`: `ct`, `mr` or both, as its record says."""
+    names = read_object(folder / "crop.json", "target").get("files", ("ct", "mr"))
+    return {name: existing(folder / f"{name}.nii.gz", "target") for name in ("ct", "mr") if name in names}
 
 
-def _read_target(top: Path) -> Domain:
-    domain = read_domain(top / paths.TARGET)
-    if domain is None:
-        raise DataError(f"{top / paths.TARGET} says that adaptation is off: run `dvc repro target`")
-    return domain
-
-
-def _read_scores(top: Path, methods: Sequence[str]) -> pd.DataFrame:
-    path = top / paths.COMPARISON / "scores.csv"
+def _read_scores(path: Path, methods: Sequence[str]) -> pd.DataFrame:
     table = read_table(path, "compare", ("method", "structure", "metric", "mean", "low", "high"))
     if absent := [name for name in methods if name not in set(table["method"])]:
         raise DataError(f"{path} has no rows of {', '.join(absent)}: run `dvc repro --force compare`")
-    index = pd.MultiIndex.from_product([methods, KEYS, ROWS])
+    index = pd.MultiIndex.from_product([methods, [metric.key for metric in METRICS], ROWS])
     return table.set_index(["method", "metric", "structure"])[["mean", "low", "high"]].reindex(index)
 
 
@@ -205,17 +161,14 @@ def _stage(method: str) -> str:
 def _read_cases(method: str, folders: Sequence[Path], pairs: Sequence[str]) -> pd.DataFrame:
     """Read the scores of every seed and average them; undefined ones are left out of the means."""
     tables = []
-    for folder in folders:
-        table = read_table(folder / "cases.csv", _stage(method), CASE_COLUMNS)
+    for path in (folder / "cases.csv" for folder in folders):
+        table = read_table(path, _stage(method), CASE_COLUMNS)
         if absent := sorted(set(pairs) - set(table["pair"])):
-            raise DataError(
-                f"{folder / 'cases.csv'} lacks test pairs {', '.join(absent)}: run `dvc repro {_stage(method)}`"
-            )
+            raise DataError(f"{path} lacks test pairs {', '.join(absent)}: run `dvc repro {_stage(method)}`")
         tables.append(table[table["structure"].isin(ABBREVIATIONS)])
-    ways = {**dict.fromkeys(KEYS, "mean"), "missed": "sum", "undefined": "sum"}
-    cases = pd.concat(tables).groupby(["pair", "structure"], sort=False).agg(ways).reset_index()
-    cases.insert(0, "method", method)
-    return cases
+    functions = {**{metric.key: "mean" for metric in METRICS}, "missed": "sum", "undefined": "sum"}
+    cases = pd.concat(tables).groupby(["pair", "structure"], sort=False).agg(functions).reset_index()
+    return cases.assign(method=method)
 
 
 def _find_predictions(method: str, folder: Path, pairs: Sequence[str]) -> dict[str, Path]:
@@ -230,4 +183,4 @@ def _find_pair(pair: str, top: Path) -> dict[str, Path]:
 
 def _find_image(name: str, top: Path) -> dict[str, Path]:
     folder = top / paths.TARGET / SOURCE_CASES / name
-    return {**find_cropped(folder, "target"), "truth": existing(folder / WORKING, "target")}
+    return {**find_cropped(folder), "truth": existing(folder / WORKING, "target")}

@@ -19,7 +19,6 @@ from pipeline.config.variants import ATLAS
 # normal vision and with all three kinds of dichromacy (simulated as Machado et al. 2009).
 MODEL_COLOURS = ("#1d4e89", "#d55e00", "#009e73", "#f0b429", "#88ccee", "#000000", "#661100")
 BLUE, ORANGE, GREEN = MODEL_COLOURS[:3]
-PALE_BLUE = "#c9d9ec"
 ATLAS_COLOUR = "#8a95a5"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, LINES = "#1c2733", "#5b6776", "#e3e8ee"
@@ -50,12 +49,17 @@ STYLE: dict[Any, Any] = {
 
 def svg(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> str:
     """Run `draw` on a figure in the report's style; returns a `data:` address."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture(draw, size_inches)).decode()
+
+
+def picture(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
+    """Run `draw` on a figure in the report's style; returns an SVG file."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size_inches, layout="constrained")
         draw(figure)
         buffer = BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def colour_of(models: Sequence[str], name: str) -> str:

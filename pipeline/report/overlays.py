@@ -9,31 +9,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import resample
-from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts import Artefacts
 
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
+PALETTE = 255 * np.array([to_rgb("black"), *(to_rgb(structure.colour) for structure in STRUCTURES)])
+FILL_OPACITY = 0.55
 SCALE_BAR_MM = 20.0
 SEARCH_SPACING_MM = 2.0
-FILL_OPACITY = 0.55
 GAP_PX, LINE_PX = 6, 16
 
 Rgb = NDArray[np.uint8]
 Point = NDArray[np.float64]
-# Titles and pictures of a plane.
-Panels = Mapping[str, Rgb]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,35 +45,29 @@ class CaseOverlay:
         rank: best, median or worst (or several of them, for few cases).
         pair: name of the case.
         dice: mean Dice by title of each method.
-        planes: panels of each plane, in the order CT, MR (or the one of them there is), truth, methods.
+        planes: pictures by title of each plane, in the order CT, MR (or the one of them there is), truth, methods.
         quality: JPEG quality in the page.
     """
 
     rank: str
     pair: str
     dice: Mapping[str, float]
-    planes: Mapping[str, Panels]
+    planes: Mapping[str, Mapping[str, Rgb]]
     quality: int
 
-    def panels(self, plane: str) -> list[dict[str, object]]:
+    def panels(self, plane: str) -> list[dict[str, Any]]:
         """Give the panels of a plane as the page shows them."""
         return [
-            {
-                "title": title,
-                "alt": f"{title}, {plane} plane, {self.pair}",
-                "source": jpeg(picture, self.quality),
-                "width": picture.shape[1],
-                "height": picture.shape[0],
-            }
+            {"title": title, "source": jpeg(picture, self.quality), "size": picture.shape}
             for title, picture in self.planes[plane].items()
         ]
 
 
 def rank_cases(dice: "pd.Series[float]") -> dict[str, str]:
-    """Choose best, median (the better one of two) and worst case.
+    """Choose best, median (the better one of two) and worst case; of equal ones, the first by name is better.
 
     Args:
-        dice: mean Dice by name of the case; of equal ones the first by name comes first.
+        dice: mean Dice by name of the case.
 
     Returns:
         Rank by name, best first; one case may hold several ranks.
@@ -87,11 +82,11 @@ def rank_cases(dice: "pd.Series[float]") -> dict[str, str]:
 
 def case_overlays(artefacts: Artefacts) -> list[CaseOverlay]:
     """Draw best, median and worst case of the first model in params.yaml."""
-    dice = artefacts.case_means("dice")
+    dice, methods = artefacts.case_means("dice"), artefacts.methods
     overlays = []
     for pair, rank in rank_cases(dice[artefacts.models[0]]).items():
-        predictions = {short_title_of(name): artefacts.predictions[name][pair] for name in artefacts.methods}
-        scores = {title_of(name): float(dice.loc[pair, name]) for name in artefacts.methods}
+        predictions = {short_title_of(name): artefacts.predictions[name][pair] for name in methods}
+        scores = {title_of(name): float(dice.loc[pair, name]) for name in methods}
         files = artefacts.images[pair]
         overlays.append(draw_overlay(rank, pair, files, predictions, scores, artefacts.options))
     return overlays
@@ -118,54 +113,46 @@ def draw_overlay(
     truth = read_label_map(files["truth"])
     low_mm, high_mm = box_of_labels(truth, options.margin_mm)
     titles = {"ct": "CT", "mr": "MR, registered" if "ct" in files else "MR"}
-    images = {
-        title: read_image(files[key]).around(low_mm, high_mm) for key, title in titles.items() if key in files
-    }
-    truth = truth.around(low_mm, high_mm)
-    predicted = [read_label_map(path).around(low_mm, high_mm) for path in predictions.values()]
+    images = {titles[k]: read_image(files[k]).around(low_mm, high_mm) for k in titles if k in files}
     windows = [options.ct_window_hu if t == "CT" else _percentiles(v.data) for t, v in images.items()]
-    centre_mm = best_slices(truth, low_mm, high_mm)
+    maps = [v.around(low_mm, high_mm) for v in (truth, *map(read_label_map, predictions.values()))]
+    centre_mm = best_slices(maps[0], low_mm, high_mm)
     pixel_mm = float((high_mm - low_mm).max()) / options.panel_px
     planes = {}
     for plane, axis in PLANES.items():
         grid = slice_grid(low_mm, high_mm, axis, centre_mm[axis], pixel_mm)
         greys = [_grey(volume, grid, window) for volume, window in zip(images.values(), windows, strict=True)]
-        reference, *maps = (_class_map(volume, grid, pixel_mm) for volume in (truth, *predicted))
+        reference, *predicted = (_class_map(volume, grid, pixel_mm) for volume in maps)
         panels = {title: np.stack([grey] * 3, -1) for title, grey in zip(images, greys, strict=True)}
         _scale_bar(next(iter(panels.values())), pixel_mm)
         panels["Truth"] = paint(greys[0], reference)
-        for title, classes in zip(predictions, maps, strict=True):
+        for title, classes in zip(predictions, predicted, strict=True):
             panels[title] = paint(greys[0], classes, reference)
         planes[plane] = panels
     return CaseOverlay(rank, pair, dice, planes, options.jpeg_quality)
 
 
 def mosaic(overlay: CaseOverlay) -> Image.Image:
-    """Lay out the panels of a case in one RGB picture, for `dvc plots diff`.
+    """Lay out the panels of a case in one picture, for `dvc plots diff`.
 
     A row per plane, a column per image or method with its title above; the case's name and the mean Dice of each
     method are in the first lines.
     """
     planes = list(overlay.planes.values())
-    widths = [max(panels[title].shape[1] for panels in planes) for title in planes[0]]
-    heights = [next(iter(panels.values())).shape[0] for panels in planes]
+    width = max(picture.shape[1] for panels in planes for picture in panels.values()) + GAP_PX
+    heights = [next(iter(panels.values())).shape[0] + GAP_PX for panels in planes]
     lines = [overlay.pair, *(f"{title}: Dice {dice:.3f}" for title, dice in overlay.dice.items())]
     top = LINE_PX * (len(lines) + 1) + GAP_PX
-    size = sum(widths) + GAP_PX * (len(widths) + 1), top + sum(heights) + GAP_PX * (len(heights) + 1)
-    picture = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(picture)
-    for place, line in enumerate(lines):
-        draw.text((GAP_PX, LINE_PX * place + 2), line, (40, 40, 40))
-    y = top
-    for panels, height in zip(planes, heights, strict=True):
-        x = GAP_PX
-        for (title, pixels), width in zip(panels.items(), widths, strict=True):
-            if y == top:
-                draw.text((x, top - LINE_PX), title, (40, 40, 40))
-            picture.paste(Image.fromarray(pixels), (x, y))
-            x += width + GAP_PX
-        y += height + GAP_PX
-    return picture
+    sheet = Image.new("RGB", (GAP_PX + width * len(planes[0]), top + GAP_PX + sum(heights)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.multiline_text((GAP_PX, 2), "\n".join(lines), (40, 40, 40))
+    for row, panels in enumerate(planes):
+        for column, (title, picture) in enumerate(panels.items()):
+            x, y = GAP_PX + column * width, top + sum(heights[:row])
+            sheet.paste(Image.fromarray(picture), (x, y))
+            if row == 0:
+                draw.text((x, y - LINE_PX), title, (40, 40, 40))
+    return sheet
 
 
 def jpeg(picture: Rgb, quality: int) -> str:
@@ -184,25 +171,17 @@ def thumbnail(path: Path, longest_px: int, quality: int) -> tuple[str, int, int]
 
 
 def box_of_labels(label: Volume, margin_mm: float) -> tuple[Point, Point]:
-    """Find the world-aligned box around the centres of all labelled voxels (around everything if none is).
-
-    Returns:
-        Lowest and highest corner, `(3,)` each, RAS mm.
-    """
+    """Find the lowest and highest corner, `(3,)` RAS mm, around all labelled voxels (around everything if none is)."""
     spans = []
-    for axis in range(3):
+    for axis, length in enumerate(label.data.shape):
         filled = np.flatnonzero(label.data.any(axis=_others(axis)))
-        spans.append((filled[0], filled[-1]) if len(filled) else (0, label.data.shape[axis] - 1))
+        spans.append((filled[0], filled[-1]) if len(filled) else (0, length - 1))
     corners = label.grid.to_world(np.array(np.meshgrid(*spans)).reshape(3, -1))
     return corners.min(axis=1) - margin_mm, corners.max(axis=1) + margin_mm
 
 
 def best_slices(label: Volume, low_mm: Point, high_mm: Point) -> list[float]:
-    """Choose the slice per world axis that shows most structures, then most labelled tissue.
-
-    Returns:
-        World x of the sagittal, y of the coronal and z of the axial slice, mm.
-    """
+    """Choose the slice per world axis, in mm, that shows most structures, then most labelled tissue."""
     affine = np.diag([SEARCH_SPACING_MM] * 3 + [1.0])
     affine[:3, 3] = low_mm
     i, j, k = (int(n) + 1 for n in (high_mm - low_mm) // SEARCH_SPACING_MM)
@@ -228,17 +207,11 @@ def slice_grid(low_mm: Point, high_mm: Point, axis: int, place_mm: float, pixel_
 def paint(
     grey: NDArray[np.uint8], classes: NDArray[np.intp], reference: NDArray[np.intp] | None = None
 ) -> Rgb:
-    """Lay structure colours over a grey picture; outlines of `reference` in white."""
-    table = np.zeros((NUM_CLASSES, 3))
-    for structure in STRUCTURES:
-        table[structure.index] = [int(structure.colour[i : i + 2], 16) for i in (1, 3, 5)]
-    colours = table[classes]
-    picture = np.repeat(grey[..., None].astype(np.float64), 3, axis=-1)
-    inside = (classes > 0)[..., None]
-    picture = np.where(inside, (1 - FILL_OPACITY) * picture + FILL_OPACITY * colours, picture)
-    picture = np.where(_outline(classes)[..., None] & inside, colours, picture)
+    """Lay structure colours, outlined in full colour, over a grey picture; outlines of `reference` in white."""
+    opacity = np.where(_outline(classes), 1.0, FILL_OPACITY) * (classes > 0)
+    picture = grey[..., None] + opacity[..., None] * (PALETTE[classes] - grey[..., None])
     if reference is not None:
-        picture = np.where(_outline(reference)[..., None], 0.15 * picture + 0.85 * 255, picture)
+        picture += 0.85 * _outline(reference)[..., None] * (255 - picture)
     return np.round(picture).astype(np.uint8)
 
 
@@ -254,9 +227,7 @@ def _as_picture(slice_data: NDArray[np.generic]) -> NDArray[np.generic]:
 def _percentiles(data: NDArray[np.generic]) -> tuple[float, float]:
     """Take the 1st and 99.5th percentile of the non-zero voxels: black and white of an MR."""
     inside = data[data != 0]
-    if not inside.size:
-        return 0.0, 1.0
-    low, high = np.percentile(inside, (1, 99.5))
+    low, high = np.percentile(inside, (1, 99.5)) if inside.size else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-6))
 
 

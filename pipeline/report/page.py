@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.outputs import whole_folder
+from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import METRICS, title_of
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.overlays import CaseOverlay, case_overlays, mosaic
@@ -16,20 +17,17 @@ from pipeline.report.sections import (
     ablations,
     adaptation,
     claims,
-    closing,
     comparison,
     costs,
-    data,
     results,
     robustness,
+    run,
     summary,
     training,
 )
 
-OVERLAYS = "overlays"
-
-# In the order of the page: id, title in the navigation, and what prepares the data of `sections/<id>.html.jinja`.
-# A section that gives None is left out.
+# In the order of the page: id, title in the navigation, and what prepares the data of `sections/<id>.html.jinja`:
+# None leaves the section out.
 SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | None]]] = (
     ("summary", "Summary", summary.section),
     ("comparison", "Comparison", comparison.section),
@@ -40,14 +38,14 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | Non
     ("literature", "Literature", comparison.literature_section),
     ("adaptation", "Adaptation", adaptation.section),
     ("cases", "Test cases", results.cases_section),
-    ("overlays", "Overlays", results.overlays_section),
+    ("overlays", "Overlays", lambda _: {}),
     ("claims", "Claims", claims.section),
     ("training", "Training", training.section),
-    ("registration", "Registration", data.registration_section),
-    ("data", "Data and split", data.split_section),
-    ("limits", "Limits", closing.limits_section),
-    ("next", "Try next", closing.next_section),
-    ("parameters", "Parameters", closing.parameters_section),
+    ("registration", "Registration", run.registration_section),
+    ("data", "Data and split", run.split_section),
+    ("limits", "Limits", lambda _: {}),
+    ("next", "Try next", lambda _: {}),
+    ("parameters", "Parameters", run.parameters_section),
 )
 
 
@@ -57,27 +55,21 @@ def write_page(folder: Path, artefacts: Artefacts) -> Path:
     The overlays are named by rank, not by case: `dvc plots diff` lays those of two revisions side by side.
 
     Returns:
-        the page, `index.html`.
+        The page, `index.html`.
     """
     overlays = case_overlays(artefacts)
     page = render(artefacts, overlays)
     with whole_folder(folder) as new:
         (new / "index.html").write_text(page, encoding="utf-8")
-        (new / OVERLAYS).mkdir()
+        (new / "overlays").mkdir()
         for overlay in overlays:
-            picture = mosaic(overlay)
             for rank in overlay.rank.split(" and "):
-                picture.save(new / OVERLAYS / f"{rank}.png")
+                mosaic(overlay).save(new / "overlays" / f"{rank}.png")
     return folder / "index.html"
 
 
 def render(artefacts: Artefacts, overlays: Sequence[CaseOverlay]) -> str:
-    """Make the page's HTML; every text that comes from data is escaped.
-
-    Args:
-        artefacts: what the sections share.
-        overlays: what `case_overlays` gave.
-    """
+    """Make the page's HTML with the overlays that `case_overlays` drew; every text that comes from data is escaped."""
     environment = Environment(
         loader=PackageLoader("pipeline.report", "."),
         autoescape=True,
@@ -90,6 +82,7 @@ def render(artefacts: Artefacts, overlays: Sequence[CaseOverlay]) -> str:
         "metrics": METRICS,
         "overlays": overlays,
         "seeds": " and seeds" if len(artefacts.seeds) > 1 else "",
+        "smallest_p": smallest_p,
         "structures": STRUCTURES,
         "title_of": title_of,
     }

@@ -200,6 +200,10 @@ def _percent(share: float) -> str:
     return f"{round(100 * share)} %".replace("-", tables.MINUS) if math.isfinite(share) else DASH
 
 
+def _stage(method: str) -> str:
+    return "evaluate-adaptation" if is_adaptation(method) else "evaluate"
+
+
 def _folders(artefacts: Artefacts, method: str) -> list[Path]:
     evaluation = artefacts.top / paths.EVALUATION
     return [paths.of_run(evaluation, method, seed) / "target" for seed in artefacts.seeds]
@@ -207,11 +211,11 @@ def _folders(artefacts: Artefacts, method: str) -> list[Path]:
 
 def _read_target(artefacts: Artefacts, method: str, name: str) -> list[pd.DataFrame]:
     """Read a table of every seed of a method on the target."""
-    stage = "evaluate-adaptation" if is_adaptation(method) else "evaluate"
     columns = CHOICE_COLUMNS if name == CHOICES_FILE else CASE_COLUMNS
     folders = _folders(artefacts, method)
     return [
-        read_table(folder / name, stage, columns, may_be_empty=name == CHOICES_FILE) for folder in folders
+        read_table(folder / name, _stage(method), columns, may_be_empty=name == CHOICES_FILE)
+        for folder in folders
     ]
 
 
@@ -224,11 +228,11 @@ def _median_overlay(artefacts: Artefacts, scores: pd.DataFrame) -> CaseOverlay:
     dice = {name: own.groupby([pd.Grouper(level=0), "pair"])["dice"].mean() for name, own in cases.items()}
     means = {name: own.groupby("pair").mean() for name, own in dice.items()}
     pair = next(pair for pair, rank in rank_cases(means[OURS]).items() if "median" in rank)
-    files = find_cropped(artefacts.top / paths.TARGET / TARGET_CASES / pair, "target")
+    files = find_cropped(artefacts.top / paths.TARGET / TARGET_CASES / pair)
     truth = existing(artefacts.top / paths.TARGET_LABELS / pair / NATIVE, "target")
     predictions = {
         adapted_title_of(name): existing(
-            _folders(artefacts, name)[0] / f"predictions/{pair}.nii.gz", "evaluate"
+            _folders(artefacts, name)[0] / f"predictions/{pair}.nii.gz", _stage(name)
         )
         for name in methods
     }

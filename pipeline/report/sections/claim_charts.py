@@ -12,22 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from pipeline.report.charts import (
-    BLUE,
-    GREEN,
-    INK,
-    LINES,
-    MARKERS,
-    MODEL_COLOURS,
-    MUTED,
-    OBJECTIVES,
-    ORANGE,
-    PALE_BLUE,
-    svg,
-)  # fmt: skip
+from pipeline.report.charts import INK, LINES, MARKERS, MODEL_COLOURS, MUTED, OBJECTIVES, svg
 from pipeline.report.sections.flow_charts import flow_chart
 
 Tables = Mapping[str, pd.DataFrame]
@@ -36,6 +23,8 @@ Panel = tuple[str, str, Callable[[Axes, pd.DataFrame], None]]
 # Colour, marker, line and label by the value of a column.
 Looks = Mapping[Any, tuple[str, str, str, str]]
 
+BLUE, ORANGE, GREEN, YELLOW, SKY, *_ = MODEL_COLOURS
+PALE_BLUE = "#c9d9ec"
 DASHES = (0, (4, 3))
 LEAST = 1e-17  # smaller deviations are drawn here, zero too
 # By property, its title and the deviations that the statement allows.
@@ -67,9 +56,9 @@ TERMS = {
 }
 DISTURBANCES: Looks = {
     "noise": (BLUE, "o", "-", "noise"),
-    "bias field": (MODEL_COLOURS[2], "^", "-", "bias field"),
-    "blur": (MODEL_COLOURS[3], "D", "-", "blur"),
-    "motion": (MODEL_COLOURS[4], "v", "-", "motion"),
+    "bias field": (GREEN, "^", "-", "bias field"),
+    "blur": (YELLOW, "D", "-", "blur"),
+    "motion": (SKY, "v", "-", "motion"),
     "attack": (ORANGE, "X", "--", "attack (worst found)"),
 }
 
@@ -91,74 +80,33 @@ def row_chart(tables: Tables, height: float, panels: Iterable[Panel], widths: Se
     return svg(draw, (10, height))
 
 
-def attention_chart(tables: Tables) -> str:
-    """Draw deviations of every combination and layer, a panel per property (Theorem 2.1)."""
-    panels = []
-    for place, (key, (title, allowed)) in enumerate(PROPERTIES.items()):
-        draw = partial(_deviations, key=key, allowed=allowed, first=place == 0)
-        panels.append(("attention_properties", title, draw))
-    return row_chart(tables, 3.1, panels)
-
-
 def cost_chart(tables: Tables) -> str:
     """Draw operations and seconds over tokens, and operations over channels, with fitted exponents (Lemma 1)."""
-    fits = tables.get("attention_cost_fits")
-    return row_chart(
-        tables,
-        3.1,
-        [
-            (
-                "attention_cost",
-                f"{quantity.capitalize()} over {variable}",
-                partial(_costs, variable=variable, quantity=quantity, fits=fits),
-            )
-            for quantity, variable in (
-                ("operations", "tokens"),
-                ("seconds", "tokens"),
-                ("operations", "channels"),
-            )
-        ],
-    )
+    fits, panels = tables.get("attention_cost_fits"), []
+    for title, quantity, variable in (
+        ("Operations over tokens", "operations", "tokens"),
+        ("Time over tokens", "seconds", "tokens"),
+        ("Operations over channels", "operations", "channels"),
+    ):
+        draw = partial(_costs, variable=variable, quantity=quantity, fits=fits)
+        panels.append(("attention_cost", title, draw))
+    return row_chart(tables, 3.1, panels)
 
 
 def approximation_chart(tables: Tables) -> str:
     """Draw the error on every known function over width and depth, and Dice while one case is learned (Th. 2.3)."""
     functions = sorted(set(tables["approximation"]["function"])) if "approximation" in tables else []
-    panels: list[Panel] = [
-        ("approximation", fill(name[:1].upper() + name[1:], 22), partial(_errors, function=name))
-        for name in functions
-    ]
+    titles = {name: fill(name[:1].upper() + name[1:], 22) for name in functions}
+    panels = [("approximation", titles[name], partial(_errors, function=name)) for name in functions]
     return row_chart(tables, 2.9, [*panels, ("overfitting", "Overfitting one case", _overfitting)])
-
-
-def balancing_chart(tables: Tables) -> str:
-    """Draw convergence on the convex problem, weights over the training, and the trained network's gradients."""
-    panels = (
-        ("balancing_convex", "Convex problem", _convergence),
-        ("balancing_weights", "Weights in training", _weights),
-        ("balancing_gradients", "Trained network's gradients", _gradients),
-    )
-    return row_chart(tables, 3.2, panels)
 
 
 def lipschitz_chart(tables: Tables) -> str:
     """Draw the bound over the network's parts with the largest ratio measured, and growth of attention (Def. 6)."""
     measured = tables["power_iteration"]["ratio"].max() if "power_iteration" in tables else 0.0
-    bounds = partial(_bounds, measured=measured)
-    panels = (
-        ("sensitivity_bounds", "Largest change of output over change of input", bounds),
-        ("attention_growth", "Sensitivity of one cross attention", _growth),
-    )
-    return row_chart(tables, 3.5, panels, (1.7, 1))
-
-
-def robustness_chart(tables: Tables) -> str:
-    """Draw Dice over the level of each disturbance, and over the size of the change (Corollary 2)."""
-    panels = (
-        ("robustness", "Dice over strength of the disturbance", _levels),
-        ("robustness", "Dice over size of the change of the images", _sizes),
-    )
-    return row_chart(tables, 3.3, panels)
+    title, bounds = "Largest change of output over change of input", partial(_bounds, measured=measured)
+    growth = ("attention_growth", "Sensitivity of one cross attention", _growth)
+    return row_chart(tables, 3.5, [("sensitivity_bounds", title, bounds), growth], (1.7, 1))
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, looks: Looks, **settings: Any) -> None:
@@ -189,26 +137,27 @@ def _plain_log_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _deviations(
-    axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float], first: bool
-) -> None:
+def _deviations(axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float]) -> None:
     """Draw a row of marks per combination; what the statement allows is tinted."""
-    for place, (values, similarity) in enumerate(COMBINATIONS):
-        own = rows[
-            (rows["property"] == key) & (rows["values"] == values) & (rows["similarity"] == similarity)
-        ]
-        for network, marker, face, offset in (("trained", "o", BLUE, -0.14), ("random", "s", "white", 0.14)):
-            x = own.loc[own["network"] == network, "deviation"].clip(lower=LEAST)
-            axes.plot(x, np.full(len(x), place + offset), marker, mfc=face, mec=BLUE, ms=5, mew=0.9)
+    first = key == next(iter(PROPERTIES))
+    own = rows[rows["property"] == key].set_index(["network", "values", "similarity"]).sort_index()
+    for network, marker, face, offset, label in (
+        ("trained", "o", BLUE, -0.14, "trained network, a mark per layer"),
+        ("random", "s", "white", 0.14, "random features"),
+    ):
+        look: dict[str, Any] = {"ls": "", "marker": marker, "mfc": face, "mec": BLUE}
+        for place, combination in enumerate(COMBINATIONS):
+            if (network, *combination) in own.index:
+                x = own.loc[[(network, *combination)], "deviation"].clip(lower=LEAST)
+                axes.plot(x, np.full(len(x), place + offset), ms=5, mew=0.9, **look)
+        axes.plot([], [], label=label, **look)
     axes.axvspan(*allowed, color="#e3f3ea", lw=0, zorder=0)
     axes.set(xscale="log", xlim=(LEAST / 3, 30), ylim=(len(COMBINATIONS) - 0.4, -0.6))
     axes.set(xticks=[1e-16, 1e-12, 1e-8, 1e-4, 1], xlabel="relative difference")
     axes.set_yticks(range(len(COMBINATIONS)), COMBINATIONS.values() if first else [""] * len(COMBINATIONS))
     axes.grid(False, axis="y")
     if first:
-        looks = (("trained network, a mark per layer", "o", BLUE), ("random features", "s", "white"))
-        handles = [Line2D([], [], ls="", marker=m, mfc=fc, mec=BLUE, label=text) for text, m, fc in looks]
-        axes.figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8.5)
+        axes.figure.legend(loc="outside upper right", ncols=2, fontsize=8.5)
 
 
 def _costs(
@@ -217,14 +166,11 @@ def _costs(
     """Draw a line per kind of attention; the other variable stays at the value that most rows have."""
     x, fixed = ("num_tokens", "channels") if variable == "tokens" else ("channels", "num_tokens")
     y, label = ("flops", "floating-point operations") if quantity == "operations" else ("seconds", "seconds")
-    looks: dict[str, tuple[str, str, str, str]] = {
-        "full": (BLUE, "o", "-", "over all tokens"),
-        "windowed": (ORANGE, "s", "-", "in windows"),
-    }
+    labels = {"full": "over all tokens", "windowed": "in windows"}
     for fit in () if fits is None else fits.itertuples():
         if (fit.variable, fit.quantity) == (variable, quantity):
-            *look, text = looks[fit.kind]
-            looks[fit.kind] = (*look, f"{text}: exponent {fit.exponent:.2f}")
+            labels[fit.kind] += f": exponent {fit.exponent:.2f}"
+    looks = {"full": (BLUE, "o", "-", labels["full"]), "windowed": (ORANGE, "s", "-", labels["windowed"])}
     usual = rows.groupby("kind")[fixed].transform(lambda column: column.mode().iloc[0])
     _lines(axes, rows[rows[fixed] == usual], x, y, "kind", looks, yscale="log", ylabel=label)
     _plain_log_axis(axes)
@@ -367,21 +313,39 @@ def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set(xlabel="l2 norm of the change", ylabel="mean Dice")
 
 
+def _row(height: float, *panels: Panel) -> Callable[[Tables], str]:
+    return partial(row_chart, height=height, panels=panels)
+
+
 # By group of claims, its charts; what they show in words is in claims.html.jinja.
 CHARTS: Mapping[str, Mapping[str, Callable[[Tables], str]]] = {
-    "attention": {"attention": attention_chart},
-    "cost": {"cost": cost_chart},
-    "approximation": {"approximation": approximation_chart},
-    "flow": {
-        "flow": flow_chart,
-        "entropy": partial(row_chart, height=2.7, panels=[("entropy", "", _entropies)]),
-    },
-    "balancing": {"balancing": balancing_chart},
-    "generalisation": {
-        "terms": partial(
-            row_chart, height=1.9, panels=[("generalisation", "Bound and measurement", _generalisation)]
+    "attention": {
+        "attention": _row(
+            3.1,
+            *(
+                ("attention_properties", title, partial(_deviations, key=key, allowed=allowed))
+                for key, (title, allowed) in PROPERTIES.items()
+            ),
         )
     },
+    "cost": {"cost": cost_chart},
+    "approximation": {"approximation": approximation_chart},
+    "flow": {"flow": flow_chart, "entropy": _row(2.7, ("entropy", "", _entropies))},
+    "balancing": {
+        "balancing": _row(
+            3.2,
+            ("balancing_convex", "Convex problem", _convergence),
+            ("balancing_weights", "Weights in training", _weights),
+            ("balancing_gradients", "Trained network's gradients", _gradients),
+        )
+    },
+    "generalisation": {"terms": _row(1.9, ("generalisation", "Bound and measurement", _generalisation))},
     "lipschitz": {"lipschitz": lipschitz_chart},
-    "robustness": {"robustness": robustness_chart},
+    "robustness": {
+        "robustness": _row(
+            3.3,
+            ("robustness", "Dice over strength of the disturbance", _levels),
+            ("robustness", "Dice over size of the change of the images", _sizes),
+        )
+    },
 }

@@ -49,11 +49,6 @@ def cases_section(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
-def overlays_section(_: Artefacts) -> dict[str, Any]:
-    """Show best, median and worst case; the page has drawn them."""
-    return {}
-
-
 def result_groups(artefacts: Artefacts) -> list[tuple[str, str, str, list[tuple[str, list[Cell]]]]]:
     """Group the big table by structure, mean first: abbreviation, full name, colour, a row per method."""
     heads = [(MEAN, "mean of all structures", ""), *((s.abbreviation, s.name, s.colour) for s in STRUCTURES)]

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.comparison import misregistration, modalities
+from pipeline.comparison import conditions, misregistration
 from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
 from pipeline.config.variants import OURS, is_ablation
@@ -20,7 +20,7 @@ from pipeline.report.tables import Table, interval, make_table, metric_of, metri
 
 def section(artefacts: Artefacts) -> dict[str, Any] | None:
     """Show what was measured under other conditions; None where nothing was."""
-    views = read_compared(artefacts, modalities.TABLE, modalities.COLUMNS, optional=True)
+    views = read_compared(artefacts, conditions.TABLE, conditions.COLUMNS, optional=True)
     shifts = read_compared(artefacts, misregistration.TABLE, misregistration.COLUMNS, optional=True)
     content: dict[str, Any] = {
         "views": {title_of(str(name)): view_table(own) for name, own in views.groupby("method", sort=False)},

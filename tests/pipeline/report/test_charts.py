@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.report.artefacts.results import Method
-from pipeline.report.charts.drawing import ATLAS_COLOUR, MODEL_COLOURS, colour_of, marker_of
+from pipeline.report.charts import ATLAS_COLOUR, MODEL_COLOURS, colour_of, marker_of, whisker
 
 # Dichromacy in linear RGB, severity 1 (Machado et al. 2009, table 1).
 VISIONS = {
@@ -32,6 +31,11 @@ def test_colours_are_told_apart_with_any_colour_vision(vision: str) -> None:
 
 
 def test_every_model_has_its_own_colour_and_marker() -> None:
-    methods = [Method(name) for name in ("a", "b", "c", "atlas", "d", "e", "f", "g")]
-    assert len({colour_of(methods, method.name) for method in methods}) == 8
-    assert len({marker_of(methods, method.name) for method in methods}) == 8
+    models = ["a", "b", "c", "d", "e", "f", "g"]
+    assert len({colour_of(models, name) for name in (*models, "atlas")}) == 8
+    assert len({marker_of(models, name) for name in (*models, "atlas")}) == 8
+
+
+def test_error_bars_are_never_negative() -> None:
+    np.testing.assert_allclose(whisker([1.0, 2.0], [0.5, 2.1], [1.25, 1.9]), [[0.5, 0], [0.25, 0]])
+    np.testing.assert_allclose(whisker(1.0, 0.5, 1.25), [[0.5], [0.25]])

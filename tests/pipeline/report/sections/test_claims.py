@@ -1,0 +1,196 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossmodalnet.errors import DataError
+from crossmodalnet.theory.findings import Verdict
+from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+from pipeline.report.artefacts import Artefacts, gather
+from pipeline.report.sections.claims import (
+    PRINTED,
+    claims_sentence,
+    count_words,
+    read_audit,
+    readable,
+    readable_number,
+    section,
+)
+
+STYLE = Path(__file__).parents[4] / "pipeline/report/style.css"
+
+
+def change(project: Path, edit: Callable[[Any], object], model: str = "crossmodalnet") -> None:
+    path = project / f"audit/{model}/findings.json"
+    content = json.loads(path.read_text("utf-8"))
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def set_verdicts(project: Path, model: str, **verdicts: str) -> None:
+    """Leave nothing that applies to a model but what is given."""
+
+    def edit(content: Any) -> None:
+        for finding in content["findings"]:
+            verdict = verdicts.get(finding["key"], "not applicable")
+            finding.update(verdict=verdict, why="No streams.", breaks="step", counterexample="example")
+
+    change(project, edit, model)
+
+
+def test_findings_are_in_the_order_of_the_statements(project: Path) -> None:
+    change(project, lambda content: content["findings"].reverse())
+    audit = read_audit(gather(project), "crossmodalnet")
+    assert list(audit.findings) == list(STATEMENTS)
+    assert audit.findings["theorem_2_1_2"].verdict is Verdict.FAILS
+    assert audit.findings["theorem_2_1_2"].numbers == {"largest_deviation": 0.3712, "scale": 2.0}
+
+
+def test_counts_are_per_verdict_and_without_zeros(artefacts: Artefacts) -> None:
+    counts = read_audit(artefacts, "crossmodalnet").counts
+    assert list(counts) == [verdict for verdict in Verdict if verdict != Verdict.NOT_APPLICABLE]
+    assert sum(counts.values()) == len(STATEMENTS)
+
+
+def test_missing_and_empty_tables_are_left_out(project: Path) -> None:
+    (project / "audit/crossmodalnet/flow.csv").unlink()
+    (project / "audit/crossmodalnet/overfitting.csv").write_text("step,dice\n")
+    tables = read_audit(gather(project), "crossmodalnet").tables
+    assert "entropy" in tables
+    assert not {"flow", "overfitting"} & set(tables)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c["findings"][0].update(key="theorem_9"),
+        lambda c: c["findings"][0].update(verdict="perhaps"),
+        lambda c: c["findings"].pop(0),
+        lambda c: c["findings"][0].pop("why"),
+        lambda c: c["findings"][0].update(numbers={"a": "many"}),
+        lambda c: c["findings"][0].update(numbers={"a": float("nan")}),
+        lambda c: c["findings"][0].update(verdict="fails", breaks=""),
+        lambda c: c.update(findings=3),
+        lambda c: c.pop("seed"),
+        lambda c: c.update(seed=None),
+    ],
+)
+def test_damaged_findings_are_rejected(project: Path, edit: Callable[[Any], object]) -> None:
+    change(project, edit)
+    with pytest.raises(DataError, match=r"(?s)findings.json .*dvc repro --force audit"):
+        read_audit(gather(project), "crossmodalnet")
+
+
+def test_missing_audit_is_reported_with_its_stage(project: Path) -> None:
+    (project / "audit/mednext/findings.json").unlink()
+    with pytest.raises(DataError, match=r"mednext/findings.json not found: run `dvc repro audit`"):
+        section(gather(project))
+
+
+@pytest.mark.usefixtures("blank_charts")
+def test_every_statement_is_in_its_group_with_its_charts(artefacts: Artefacts) -> None:
+    main = section(artefacts)["main"]
+    assert [group["title"] for group in main["groups"]] == list(GROUPS.values())
+    claims = {group["key"]: [claim["key"] for claim in group["claims"]] for group in main["groups"]}
+    assert claims["lipschitz"] == ["definition_6", "equation_30", "theorem_2_6"]
+    assert sum(map(len, claims.values())) == len(STATEMENTS)
+    charts = {group["key"]: list(group["charts"]) for group in main["groups"] if group["charts"]}
+    assert charts == {
+        **{
+            key: [key]
+            for key in ("attention", "cost", "approximation", "balancing", "lipschitz", "robustness")
+        },
+        "flow": ["flow", "entropy"],
+        "generalisation": ["terms"],
+    }
+    assert main["flow_title"] == GROUPS["flow"]
+
+
+def test_details_leave_out_what_is_empty(alone: Artefacts, blank_charts: None) -> None:
+    groups = section(alone)["main"]["groups"]
+    details = {claim["key"]: list(claim["details"]) for group in groups for claim in group["claims"]}
+    assert details["definition_2"] == ["Found", "Check", "Rule"]
+    assert details["theorem_2_1_2"] == ["Found", "Check", "Rule", "Where the proof breaks", "Counterexample"]
+
+
+def test_crossmodalnet_is_shown_in_full_before_the_others(project: Path) -> None:
+    set_verdicts(project, "crossmodalnet", definition_4="fails")
+    set_verdicts(project, "mednext", definition_4="holds")
+    for path in (project / "audit").glob("*/*.csv"):
+        path.unlink()
+    params = project / "params.yaml"
+    params.write_text(
+        params.read_text("utf-8").replace("[crossmodalnet, mednext]", "[mednext, crossmodalnet]")
+    )
+    content = section(gather(project))
+    assert (content["main"]["title"], content["main"]["seed"]) == ("CrossModalNet", 0)
+    assert (len(content["main"]["groups"]), content["main"]["num_left_out"]) == (len(GROUPS), 0)
+    assert content["main"]["flow_title"] == ""  # no link to a plot that is missing
+    (other,) = content["others"]
+    assert [[claim["key"] for claim in group["claims"]] for group in other["groups"]] == [["definition_4"]]
+    assert (other["title"], other["num_left_out"]) == ("MedNeXt", len(STATEMENTS) - 1)
+
+
+def test_network_that_nothing_applies_to_has_a_line(project: Path) -> None:
+    for name in ("crossmodalnet", "mednext"):
+        set_verdicts(project, name)
+    changed = gather(project)
+    content = section(changed)
+    assert (content["main"], content["others"]) == (None, [])
+    assert content["untouched"] == {"CrossModalNet": "No streams.", "MedNeXt": "No streams."}
+    assert claims_sentence(changed) == ""
+
+
+def test_counts_are_put_in_words() -> None:
+    assert count_words({Verdict.HOLDS: 2, Verdict.FAILS: 1}) == "2 hold and 1 fails"
+    assert count_words(dict.fromkeys(Verdict, 1)) == (
+        "1 holds, 1 holds under conditions only, 1 fails, 1 is replaced by an option, 1 is undecided "
+        "and 1 does not apply"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"), (-0.42, "−0.42"), (1234.5678, "1235"), (32000.0, "32000"), (3.1e-7, "3.1 × 10⁻⁷"),
+        (-2e12, "−2 × 10¹²"), (1.0, "1"), (0.98765, "0.9877"),
+    ],
+)  # fmt: skip
+def test_numbers_are_printed_for_readers(value: float, text: str) -> None:
+    assert readable_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("deviates by 2.8e-16, at most 1e-4.", "deviates by 2.8 × 10⁻¹⁶, at most 10⁻⁴."),
+        ("from 14.9 to 1.07e+07", "from 14.9 to 1.07 × 10⁷"),
+        ("by -0.26 [-0.32, -0.20]", "by −0.26 [−0.32, −0.20]"),
+        ("a bound of 10^165.", "a bound of 10¹⁶⁵."),
+        ("a bound of 10^16.5 and 10^-3", "a bound of 10^16.5 and 10⁻³"),
+        ("3-D self-attention, ct_1001+mr_1004, 1-2", "3-D self-attention, ct_1001+mr_1004, 1-2"),
+    ],
+)
+def test_numbers_in_texts_are_printed_as_on_paper(text: str, printed: str) -> None:
+    assert readable(text) == printed
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_verdicts_differ_in_sign_and_have_contrast(verdict: Verdict) -> None:
+    assert len({sign for sign, *_ in PRINTED.values()}) == len(Verdict)
+    kind = verdict.name.lower()
+    rule = re.search(
+        rf"\.tag\.{kind},[^{{]*{{ background: (#\w+); color: (#\w+); }}", STYLE.read_text("utf-8")
+    )
+    assert rule is not None
+    light, dark = map(luminance, rule.groups())
+    assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2.1, level AAA
+
+
+def luminance(colour: str) -> float:
+    srgb = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in srgb)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b

@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crossmodalnet.errors import DataError
+from pipeline.report.artefacts import Artefacts, gather
+from pipeline.report.charts import MODEL_COLOURS, colour_of
+from pipeline.report.sections.robustness import section, shift_chart, shift_table, view_table
+from tests.pipeline.report.pictures import num_marks
+
+NAN = float("nan")
+SHIFTS = pd.DataFrame(
+    [
+        ("crossmodalnet", 0.0, 0.0, 0.9), ("crossmodalnet", 5.0, 10.0, 0.8),
+        ("mednext", 0.0, 0.0, 0.95), ("mednext", 5.0, 10.0, 0.7),
+        ("crossmodalnet-no_cross", 0.0, 0.0, 0.85), ("crossmodalnet-no_cross", 5.0, 10.0, 0.84),
+    ],
+    columns=["method", "moved_mm", "turned_degrees", "dice"],
+).assign(low=0.6, high=0.97)  # fmt: skip
+LOSSES = pd.DataFrame(
+    [("crossmodalnet-no_cross", 0.01, 0.0, 0.02), ("crossmodalnet", 0.1, 0.05, 0.15)],
+    columns=["method", "loss", "low", "high"],
+)
+
+
+def test_table_has_a_column_per_shift_and_the_mean_loss() -> None:
+    table = shift_table(SHIFTS, LOSSES)
+    assert table.headings == ["Method", "0 mm", "5 mm", "Lost from 5 mm on", "95 % interval"]
+    assert table.rows == [
+        ["CrossModalNet", "0.900", "0.800", "0.100", "0.050 to 0.150"],
+        ["MedNeXt", "0.950", "0.700", "–", "–"],
+        ["CrossModalNet (without cross attention)", "0.850", "0.840", "0.010", "0.000 to 0.020"],
+    ]
+    assert shift_table(SHIFTS, LOSSES.iloc[:0]).headings == ["Method", "0 mm", "5 mm"]
+
+
+def test_line_has_a_point_per_shift_its_interval_and_an_entry_in_the_legend() -> None:
+    models = ["crossmodalnet", "mednext"]
+    chart = shift_chart(models, SHIFTS.iloc[:4])
+    assert [num_marks(chart, colour_of(models, name)) for name in models] == [2 + 2, 2 + 2]
+
+
+def test_ablations_have_a_panel_of_their_own_beside_the_full_network() -> None:
+    chart = shift_chart(["crossmodalnet", "mednext"], SHIFTS)
+    assert num_marks(chart, MODEL_COLOURS[0]) == 2 * (2 + 2)
+    # MedNeXt, and the ablation, which has no interval, have the second colour.
+    assert num_marks(chart, MODEL_COLOURS[1]) == (2 + 2) + (2 + 1)
+
+
+def test_network_that_was_not_measured_has_no_line() -> None:
+    chart = shift_chart(["crossmodalnet", "mednext"], SHIFTS.iloc[:2])
+    assert num_marks(chart, MODEL_COLOURS[1]) == 0
+
+
+@pytest.mark.usefixtures("blank_charts")
+def test_statements_on_ablations_are_apart(project: Path) -> None:
+    statements = [
+        {"metric": "misregistration_loss", "text": "least", "kind": "first"},
+        {"metric": "misregistration_loss", "text": "part", "kind": "supported", "family": "ablations"},
+    ]
+    (project / "comparison/misregistration_statements.json").write_text(json.dumps(statements))
+    content = section(gather(project))
+    assert content is not None
+    assert [s["text"] for s in content["shifts"]["statements"]] == ["least"]
+    assert [s["text"] for s in content["shifts"]["ablations"]] == ["part"]
+    assert content["shifts"]["degrees"] == "10"
+
+
+def test_nothing_is_shown_where_nothing_was_measured(project: Path) -> None:
+    for name in ("misregistration", "modalities"):
+        (project / f"comparison/{name}.csv").unlink()
+    assert section(gather(project)) is None
+
+
+def test_misregistration_without_its_statements_is_rejected(project: Path) -> None:
+    (project / "comparison/misregistration_statements.json").unlink()
+    with pytest.raises(
+        DataError, match=r"misregistration_statements.json not found: run `dvc repro compare`"
+    ):
+        section(gather(project))
+
+
+def test_views_have_a_row_each_with_their_difference_to_the_pair() -> None:
+    rows = [
+        ("pair", "dice", 0.9, 0.8, 0.95, NAN, NAN, NAN),
+        ("pair", "hd95_mm", 4.0, 3.0, 5.0, NAN, NAN, NAN),
+        ("ct_alone", "dice", 0.85, 0.7, 0.9, -0.05, -0.1, 0.01),
+        ("mr_alone", "dice", 0.91, 0.7, 0.95, 0.01, -0.02, 0.04),
+    ]
+    columns = ["view", "metric", "mean", "low", "high", "difference", "difference_low", "difference_high"]
+    table = view_table(pd.DataFrame(rows, columns=columns))
+    assert table.headings[3:6] == ["MIoU", "HD95, mm", "NSD"]
+    assert table.rows == [
+        ["CT + MR", "0.900", "0.800 to 0.950", "–", "4.0", "–", "–", "–"],
+        ["CT alone", "0.850", "0.700 to 0.900", "–", "–", "–", "−0.050", "−0.100 to +0.010"],
+        ["MR alone", "0.910", "0.700 to 0.950", "–", "–", "–", "+0.010", "−0.020 to +0.040"],
+    ]
+
+
+@pytest.mark.usefixtures("blank_charts")
+def test_tables_of_stage_compare_are_shown(artefacts: Artefacts) -> None:
+    content = section(artefacts)
+    assert content is not None
+    (table,) = content["views"].values()
+    assert [row[0] for row in table.rows] == ["CT + MR", "CT alone", "MR alone"]
+    assert table.rows[1][6] == "−0.030"
+    methods = [
+        row[0] for row in content["shifts"]["table"].rows
+    ]  # the network of one stream was not measured
+    assert methods == ["CrossModalNet", "MedNeXt", "CrossModalNet (without cross attention)"]
