@@ -1,6 +1,5 @@
-"""Processes of their own, temporary folders that leave nothing behind, and errors for want of a resource."""
+"""Calls in processes of their own, and temporary folders that leave nothing behind."""
 
-import errno
 import os
 import pickle
 import re
@@ -103,9 +102,6 @@ def _end_with(parent: int) -> None:
 
 
 PREFIX = "crossmodalnet-"
-# ANTs splits paths at commas and brackets, glob at others.
-_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
-_OWNER = re.compile(rf"{PREFIX}(\d+)-.*")
 
 
 @contextmanager
@@ -133,79 +129,22 @@ def plain_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a path has letters, digits, `_`, `.`, `-` and `/` alone."""
-    return bool(_PLAIN.fullmatch(str(path)))
+    """Tell whether a path has no sign that ANTs or glob interpret, such as commas and brackets."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_./-]+", str(path)))
 
 
 def remove_stale(base: Path | None = None) -> None:
     """Remove the scratch folders of processes that have ended."""
     for folder in (base or _temporary_base()).glob(f"{PREFIX}*"):
-        owner = _OWNER.fullmatch(folder.name)
-        if owner and not psutil.pid_exists(int(owner[1])):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary_base() -> Path:
     usual = Path(tempfile.gettempdir())
-    for path in (usual, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):
-        if is_plain(path) and os.access(path, os.W_OK | os.X_OK):
-            return path
-    return usual
-
-
-# Numbers of system errors; words, since libraries in C++ and Rust lose the number; problem; remedy.
-_PROBLEMS: tuple[tuple[tuple[int, ...], tuple[str, ...], str, str], ...] = (
-    (
-        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        ("no space left on device", "file too large", "disk quota exceeded"),
-        "no room on the disk",
-        "make room and run the same again; it goes on",
-    ),
-    (
-        (errno.EACCES, errno.EPERM, errno.EROFS),
-        (),
-        "not allowed to write or read",
-        "change permissions, or run elsewhere",
-    ),
-    ((errno.EMFILE, errno.ENFILE), (), "too many open files", "raise the limit (`ulimit -n`)"),
-    (
-        (),
-        ("resource temporarily unavailable", "can't start new thread"),
-        "too little memory, or too many processes",
-        "close other programs, set runtime.workers to 1, or raise the limits (`ulimit -v`, `ulimit -u`)",
-    ),
-    (
-        (errno.ENOMEM,),
-        (
-            "out of memory", "cannot allocate memory", "bad_alloc", "failed to allocate", "can't allocate memory",
-            "failed to map segment",  # a shared library, by the loader
-        ),
-        "not enough memory",
-        "close other programs, take smaller patches, or set runtime.workers and train.devices to 1",
-    ),
-)  # fmt: skip
-
-
-def resource_problem(error: BaseException) -> str | None:
-    """Say which resource of the machine ran out and what to do; None for an error of another kind."""
-    seen: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in seen:
-        number = errno.ENOMEM if isinstance(one, MemoryError) else getattr(one, "errno", None)
-        text = str(one).lower()
-        for numbers, words, problem, remedy in _PROBLEMS:
-            if number in numbers or any(word in text for word in words):
-                return f"{problem}{_detail(one)}: {remedy}"
-        seen.append(one)
-        one = one.__cause__ or one.__context__
-    return None
-
-
-def _detail(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f": {error.filename} ({error.strerror})"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f" ({lines[-1][:200]})" if lines else ""
+    bases = (usual, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+    return next((base for base in bases if is_plain(base) and os.access(base, os.W_OK | os.X_OK)), usual)
 
 
 if __name__ == "__main__":

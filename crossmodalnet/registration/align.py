@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from crossmodalnet.errors import resource_problem
 from crossmodalnet.imaging.geometry import WORLD, reoriented, reoriented_grid
 from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import (
     Initialisation,
     SynSettings,

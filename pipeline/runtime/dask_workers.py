@@ -40,7 +40,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "120s",
     "distributed.nanny.environ": {},
-    # No pages to look at.
+    # No dashboard.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
@@ -59,12 +59,12 @@ class LocalWorkers:
     gone = "no worker process is left, most often for want of memory"
 
     def __init__(self, client: Client, num_workers: int) -> None:
-        self._client = client
+        self.client = client
         self.at_once = num_workers
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
         """Hand out a case; its key is its own, so that no earlier answer is taken for it."""
-        return self._client.submit(function, task, pure=False)
+        return self.client.submit(function, task, pure=False)
 
     def result(self, future: Future) -> Any:
         """Give the result of a finished case, or raise its error."""
@@ -78,29 +78,36 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
     Their temporary files lie in a folder that is removed, whatever happens. Connections are encrypted with keys that
     exist in memory only, so nobody else on the machine can give them work.
     """
-    with _kept_scratch() as scratch:
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(_SILENT)
+    before = dict(os.environ)
+    with scratch_folder() as scratch, _removed_after_a_kill(scratch):
         variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
-        settings = {
-            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
-        }  # fmt: skip
-        with _environment(variables), _silence(), dask.config.set(settings):
-            cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                memory_limit=0,  # their number fits into the memory; cases are not paused in between
-                local_directory=str(scratch),
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=_SILENT,
-                security=Security.temporary(),
-            )
-            with cluster, Client(cluster, set_as_default=False) as client:
-                deaths = _Deaths()
-                cluster.scheduler.add_plugin(deaths)
+        os.environ.update(variables)
+        settings = {**_SETTINGS, "temporary-directory": str(scratch)}
+        try:
+            with (
+                dask.config.set({**settings, "distributed.nanny.pre-spawn-environ": variables}),
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    memory_limit=0,  # their number fits into the memory; cases are not paused in between
+                    local_directory=str(scratch),
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=_SILENT,
+                    security=Security.temporary(),
+                ) as cluster,
+                Client(cluster, set_as_default=False) as client,
+            ):
+                cluster.scheduler.add_plugin(_Deaths())
                 try:
                     yield LocalWorkers(client, count)
                 finally:
-                    cluster.scheduler.remove_plugin(deaths.name)
+                    cluster.scheduler.remove_plugin(_Deaths.name)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 class _Deaths(SchedulerPlugin):  # type: ignore[misc]
@@ -113,49 +120,16 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
 
 
 @contextmanager
-def _kept_scratch() -> Iterator[Path]:
-    """Give a scratch folder that another process removes should this one be killed."""
-    with (
-        scratch_folder() as folder,
-        # In a session of its own, which Ctrl-C does not reach.
-        subprocess.Popen(
-            ["sh", "-c", _REMOVE_LATER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as remover,
-    ):
+def _removed_after_a_kill(folder: Path) -> Iterator[None]:
+    command = ["sh", "-c", _REMOVE_LATER, str(folder)]
+    # In a session of its own, which Ctrl-C does not reach.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as remover:
         try:
-            yield folder
+            yield
         finally:
             remover.kill()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep dask's own log from the console."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
-    before = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(_SILENT)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 class DaskWorkers:
@@ -170,7 +144,7 @@ class DaskWorkers:
     at_once = sys.maxsize
 
     def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
-        self._client = client
+        self.client = client
         self._variables = {
             **SINGLE_THREADED,
             **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
@@ -179,9 +153,10 @@ class DaskWorkers:
         }
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
-        """Hand out a case; a worker need not know the function."""
+        """Hand out a case; a worker need not know the function, and begins it again where its process dies."""
         call = pickle.dumps((function, task), protocol=5)
-        return self._client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
+        folder, variables = str(Path.cwd()), self._variables
+        return self.client.submit(call_there, call, folder, variables, pure=False, retries=MAX_KILLED - 1)
 
     def result(self, future: Future) -> Any:
         """Give the result of a finished case, or raise its error."""
@@ -214,16 +189,15 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
 def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
     """Make a pickled call in a new process in a folder; runs on a worker of the user's cluster.
 
-    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage. One
-    that is killed is followed by another, up to the third.
+    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage.
 
     Returns:
         The pickled answer: whether the call succeeded, and the result or the error.
 
     Raises:
         ResourceError: the worker does not see the folder.
-        MemoryError: the system killed three processes, as it does where memory is short.
-        RuntimeError: a process ended without an answer, otherwise.
+        MemoryError: the system killed the process, as it does where memory is short.
+        RuntimeError: the process ended without an answer, otherwise.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -232,34 +206,28 @@ def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
             f"the worker {worker.address} has no folder {folder}: workers of runtime.scheduler need the file "
             "system of the stage, under the same paths"
         )
-
-    def is_wanted() -> bool:
-        state = worker.state.tasks.get(key)
-        return state is not None and state.state == "executing"
-
-    environment = {**os.environ, **variables}
-    for _ in range(MAX_KILLED):
-        with subprocess.Popen(
-            CALL_COMMAND, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
-            try:
-                answer = _communicate(process, call, is_wanted)
-            finally:
-                process.kill()
-        if process.returncode == 0:
-            return answer
-        if process.returncode > 0:
-            raise RuntimeError(
-                f"a process ended with code {process.returncode}; its own message is in the worker's log"
-            )
-    raise MemoryError(f"processes were killed by signal {-process.returncode}")
-
-
-def _communicate(process: subprocess.Popen[bytes], call: bytes, is_wanted: Callable[[], bool]) -> bytes:
+    environment, answer = {**os.environ, **variables}, b""
     waiting: bytes | None = call
-    while is_wanted():
+    with subprocess.Popen(
+        CALL_COMMAND, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
-            return process.communicate(waiting, timeout=_INTERVAL)[0]
-        except subprocess.TimeoutExpired:
-            waiting = None  # what was begun to be written goes on being written
-    raise RuntimeError("the case is not wanted any more")
+            while process.returncode is None and _is_wanted(worker, key):
+                try:
+                    answer, _ = process.communicate(waiting, timeout=_INTERVAL)
+                except subprocess.TimeoutExpired:
+                    waiting = None  # what was begun to be written goes on being written
+        finally:
+            process.kill()
+    if process.returncode < 0:
+        raise MemoryError(f"a process was killed by signal {-process.returncode}")
+    if process.returncode:
+        raise RuntimeError(
+            f"a process ended with code {process.returncode}; its own message is in the worker's log"
+        )
+    return answer
+
+
+def _is_wanted(worker: Any, key: Any) -> bool:
+    task = worker.state.tasks.get(key)
+    return task is not None and task.state == "executing"

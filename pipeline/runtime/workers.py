@@ -1,9 +1,8 @@
 """Apply a function to many cases at once, on workers of this machine or of the user's scheduler."""
 
 import logging
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
@@ -17,7 +16,7 @@ from crossmodalnet.errors import ResourceError
 from crossmodalnet.io.console import name_of
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Client, Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,15 +83,11 @@ class Work:
 
 
 class Workers(Protocol):
-    """Workers that compute cases: `LocalWorkers` or `DaskWorkers` of `pipeline.runtime.dask_workers`.
+    """Workers that compute cases: `LocalWorkers` or `DaskWorkers` of `pipeline.runtime.dask_workers`."""
 
-    Attributes:
-        at_once: cases to hand out before the first result.
-        gone: message for the case that no worker is left.
-    """
-
-    at_once: int
-    gone: str
+    client: "Client"
+    at_once: int  # cases to hand out before the first result
+    gone: str  # the message where no worker is left
 
     def submit(self, function: Callable[[T], Any], task: T) -> "Future":
         """Hand out a case."""
@@ -160,21 +155,17 @@ def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: in
 
 
 def count_voxels(path: Path) -> int:
-    """Give the number of voxels of an image by its header.
+    """Give the number of voxels of an image by its header; other formats and folders of slices count their bytes.
 
-    Other formats, folders of slices and damaged files count a voxel per byte: so much have 16-bit images that are
-    compressed to a half.
+    So many bytes have 16-bit images that are compressed to a half.
     """
     import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
 
-    try:
-        if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
+    if path.name.endswith((".nii", ".nii.gz")):
+        with suppress(Exception):  # the header is missing or damaged
             return prod(int(n) for n in nib.load(path).shape)
-        files = path.iterdir() if path.is_dir() else (path,)
-        return sum(file.stat().st_size for file in files)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
-        return 0
+    files = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _results(
@@ -194,8 +185,7 @@ def _results(
 
     killed: list[str] = []
     done = 0
-    first = hand_out(workers.at_once)
-    finished = as_completed(first, loop=first[0].client.loop)
+    finished = as_completed(hand_out(workers.at_once), loop=workers.client.loop)
     for batch in finished.batches():
         answers: list[tuple[T, R]] = []
         fault: Exception | None = None
