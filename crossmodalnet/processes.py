@@ -27,11 +27,15 @@ SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-# Reads a pickled call from stdin, and writes the pickled answer to stdout.
-CALL_COMMAND = (sys.executable, "-P", "-m", "crossmodalnet.processes")
 
 
-def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, str] | None = None) -> R:
+def run_alone(
+    function: Callable[[T], R],
+    task: T,
+    *,
+    environment: Mapping[str, str] | None = None,
+    is_wanted: Callable[[], bool] | None = None,
+) -> R:
     """Call a module-level function of an importable module with one task, in a single-threaded process of its own.
 
     Unlike a worker of `multiprocessing`, the process does not import the program's main module. So a notebook, a pipe
@@ -41,6 +45,7 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
         function: called with the task; what it raises is raised here.
         task: picklable, as is the result.
         environment: variables that the process sees from its first import on.
+        is_wanted: asked now and then; where it says no the process is killed.
 
     Raises:
         MemoryError: the system killed the process, as it does where memory is short.
@@ -48,11 +53,12 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
     """
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     variables = {**os.environ, "PYTHONPATH": path, **SINGLE_THREADED, **(environment or {})}
-    with subprocess.Popen(
-        CALL_COMMAND, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    command = [sys.executable, "-P", "-m", __name__]
+    with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        if is_wanted:
+            threading.Thread(target=_kill_unwanted, args=(process, is_wanted), daemon=True).start()
         try:
             # To the pipe, not to a string first: a scan is some hundred megabytes.
             with process.stdin:
@@ -70,6 +76,13 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
         raise answer
     result: R = answer
     return result
+
+
+def _kill_unwanted(process: subprocess.Popen[bytes], is_wanted: Callable[[], bool]) -> None:
+    while process.poll() is None:
+        if not is_wanted():
+            process.kill()
+        time.sleep(0.2)
 
 
 def _answer() -> None:

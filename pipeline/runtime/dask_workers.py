@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from distributed import Client, Future, LocalCluster, SchedulerPlugin, get_worke
 from distributed.security import Security
 
 from crossmodalnet.errors import ResourceError
-from crossmodalnet.processes import CALL_COMMAND, SINGLE_THREADED, scratch_folder
+from crossmodalnet.processes import SINGLE_THREADED, run_alone, scratch_folder
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 MAX_KILLED = 3
 # Seconds that an answer of the scheduler is waited for.
 PATIENCE = 20
-# Seconds between looks at whether a case is still wanted.
-_INTERVAL = 0.2
 # Above all levels: dask logs tracebacks as critical where memory is short.
 _SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
@@ -52,15 +50,17 @@ _REMOVE_LATER = 'cat; sleep 1; rm -rf "$0"; sleep 5; rm -rf "$0"'
 class LocalWorkers:
     """Single-threaded processes of this machine.
 
-    Only as many cases are handed out as there are workers. So a result is fetched before its worker begins another
-    case, and is not lost when that case kills the worker.
+    Args:
+        client: client of their scheduler.
+        at_once: cases to hand out before the first result: as many as there are workers. So a result is fetched before
+            its worker begins another case, and is not lost when that case kills the worker.
     """
 
     gone = "no worker process is left, most often for want of memory"
 
-    def __init__(self, client: Client, num_workers: int) -> None:
+    def __init__(self, client: Client, at_once: int) -> None:
         self.client = client
-        self.at_once = num_workers
+        self.at_once = at_once
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
         """Hand out a case; its key is its own, so that no earlier answer is taken for it."""
@@ -82,12 +82,14 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
         logging.getLogger(name).setLevel(_SILENT)
     before = dict(os.environ)
     with scratch_folder() as scratch, _removed_after_a_kill(scratch):
-        variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
-        os.environ.update(variables)
-        settings = {**_SETTINGS, "temporary-directory": str(scratch)}
+        settings = {
+            **_SETTINGS,
+            "temporary-directory": str(scratch),
+            "distributed.nanny.pre-spawn-environ": {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)},
+        }
         try:
             with (
-                dask.config.set({**settings, "distributed.nanny.pre-spawn-environ": variables}),
+                dask.config.set(settings),
                 LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
@@ -106,6 +108,7 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
                 finally:
                     cluster.scheduler.remove_plugin(_Deaths.name)
         finally:
+            # Nannies set the variables of their workers in this process, too.
             os.environ.clear()
             os.environ.update(before)
 
@@ -132,7 +135,7 @@ def _removed_after_a_kill(folder: Path) -> Iterator[None]:
             remover.kill()
 
 
-class DaskWorkers:
+class DaskWorkers(LocalWorkers):
     """Workers of the user's scheduler: each case runs in a process of its own beneath a worker, as it would here.
 
     Such a worker lives long, has threads and libraries with settings of its own, and stands in another folder. A fresh
@@ -140,30 +143,24 @@ class DaskWorkers:
     """
 
     gone = "the scheduler is gone"
-    # All, so that a cluster that grows by need sees how much there is to do.
-    at_once = sys.maxsize
 
     def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
-        self.client = client
+        # All cases at once, so that a cluster that grows by need sees how much there is to do.
+        super().__init__(client, sys.maxsize)
         self._variables = {
-            **SINGLE_THREADED,
-            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
             "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
+            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
             **environment,
         }
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
-        """Hand out a case; a worker need not know the function, and begins it again where its process dies."""
+        """Hand out a case; a worker need not know the function."""
         call = pickle.dumps((function, task), protocol=5)
-        folder, variables = str(Path.cwd()), self._variables
-        return self.client.submit(call_there, call, folder, variables, pure=False, retries=MAX_KILLED - 1)
+        return self.client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
 
     def result(self, future: Future) -> Any:
         """Give the result of a finished case, or raise its error."""
-        good, result = pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
-        if not good:
-            raise result
-        return result
+        return pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
 
 
 @contextmanager
@@ -187,17 +184,10 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
 
 
 def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
-    """Make a pickled call in a new process in a folder; runs on a worker of the user's cluster.
+    """Make a pickled call in a new process in a folder, and give its pickled result; runs on a user's worker.
 
-    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage.
-
-    Returns:
-        The pickled answer: whether the call succeeded, and the result or the error.
-
-    Raises:
-        ResourceError: the worker does not see the folder.
-        MemoryError: the system killed the process, as it does where memory is short.
-        RuntimeError: the process ended without an answer, otherwise.
+    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage. One
+    that the system kills is followed by another, up to the third.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -206,28 +196,18 @@ def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
             f"the worker {worker.address} has no folder {folder}: workers of runtime.scheduler need the file "
             "system of the stage, under the same paths"
         )
-    environment, answer = {**os.environ, **variables}, b""
-    waiting: bytes | None = call
-    with subprocess.Popen(
-        CALL_COMMAND, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            while process.returncode is None and _is_wanted(worker, key):
-                try:
-                    answer, _ = process.communicate(waiting, timeout=_INTERVAL)
-                except subprocess.TimeoutExpired:
-                    waiting = None  # what was begun to be written goes on being written
-        finally:
-            process.kill()
-    if process.returncode < 0:
-        raise MemoryError(f"a process was killed by signal {-process.returncode}")
-    if process.returncode:
-        raise RuntimeError(
-            f"a process ended with code {process.returncode}; its own message is in the worker's log"
-        )
-    return answer
+
+    def is_wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "executing"
+
+    for _ in range(MAX_KILLED - 1):
+        with suppress(MemoryError):
+            return run_alone(_call_in_folder, (folder, call), environment=variables, is_wanted=is_wanted)
+    return run_alone(_call_in_folder, (folder, call), environment=variables, is_wanted=is_wanted)
 
 
-def _is_wanted(worker: Any, key: Any) -> bool:
-    task = worker.state.tasks.get(key)
-    return task is not None and task.state == "executing"
+def _call_in_folder(task: tuple[str, bytes]) -> bytes:
+    os.chdir(task[0])
+    function, item = pickle.loads(task[1])  # noqa: S301 (what the stage wrote)
+    return pickle.dumps(function(item), protocol=5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
@@ -16,7 +16,9 @@ from crossmodalnet.errors import ResourceError
 from crossmodalnet.io.console import name_of
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
+
+    from pipeline.runtime.dask_workers import LocalWorkers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,9 +65,8 @@ class Work:
     """A kind of cases.
 
     Attributes:
-        what: what is done to them, in a word, for the log.
-        cost: memory of a worker.
-        images: images, of which the largest decides how much that is.
+        what: a word for the log.
+        cost: memory of a worker, which the largest of the `images` decides.
         environment: variables that workers see from their first import on.
         kept: whether the next run reuses finished cases.
     """
@@ -80,20 +81,6 @@ class Work:
     def case_bytes(self) -> int:
         """Memory of a worker with the largest case."""
         return self.cost.bytes(max(map(count_voxels, self.images), default=0))
-
-
-class Workers(Protocol):
-    """Workers that compute cases: `LocalWorkers` or `DaskWorkers` of `pipeline.runtime.dask_workers`."""
-
-    client: "Client"
-    at_once: int  # cases to hand out before the first result
-    gone: str  # the message where no worker is left
-
-    def submit(self, function: Callable[[T], Any], task: T) -> "Future":
-        """Hand out a case."""
-
-    def result(self, future: "Future") -> Any:
-        """Give the result of a finished case, or raise its error."""
 
 
 def run_cases(
@@ -121,25 +108,26 @@ def run_cases(
             yield from _results(workers, function, tasks, work)
 
 
-def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager[Workers]:
+def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager["LocalWorkers"]:
     from pipeline.runtime.dask_workers import dask_workers, local_workers
 
-    environment = work.environment or {}
-    need = f"a case takes up to {work.case_bytes / GB:.1f} GB"
+    environment, need = work.environment or {}, work.case_bytes
     if runtime.scheduler:
-        logger.info("%s: %d cases by %s, %s", work.what, num_cases, runtime.scheduler, need)
+        logger.info(
+            "%s: %d cases by %s, each up to %.1f GB", work.what, num_cases, runtime.scheduler, need / GB
+        )
         return dask_workers(runtime.scheduler, environment)
     import psutil
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    count = choose_workers(runtime.workers, num_cases, work.case_bytes, cores=CPU_COUNT, free_bytes=free)
+    count = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
     logger.info(
-        "%s: %d cases by %d workers on %d cores; %s, %.1f GB are free",
-        work.what, num_cases, count, CPU_COUNT, need, free / GB,
+        "%s: %d cases by %d workers on %d cores; a case takes up to %.1f GB, %.1f GB are free",
+        work.what, num_cases, count, CPU_COUNT, need / GB, free / GB,
     )  # fmt: skip
-    if count * work.case_bytes > free:
+    if count * need > free:
         logger.warning("%s: too little memory for %d workers", work.what, count)
     return local_workers(count, environment)
 
@@ -169,7 +157,7 @@ def count_voxels(path: Path) -> int:
 
 
 def _results(
-    workers: Workers, function: Callable[[T], R], tasks: Sequence[T], work: Work
+    workers: "LocalWorkers", function: Callable[[T], R], tasks: Sequence[T], work: Work
 ) -> Iterator[tuple[T, R]]:
     """Give results as they come; name the cases that killed their workers when the others are done."""
     from distributed import KilledWorker, as_completed

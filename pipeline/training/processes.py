@@ -42,45 +42,48 @@ class Launch(NamedTuple):
 def detect_launch(environment: Mapping[str, str]) -> Launch | None:
     """Read from torchrun's or SLURM's variables which process this is; None where it runs on its own.
 
-    The batch script of a SLURM job is no task: only srun numbers its step.
-
     Raises:
         ResourceError: the variables name no process.
     """
     # Compose files and templates write variables that are empty.
     given = {name: value for name, value in environment.items() if value.strip()}
+    try:
+        launch = _torchrun_launch(given) or _slurm_launch(given)
+    except ValueError as error:
+        raise ResourceError(
+            f"RANK or SLURM variables in the environment are no numbers ({error}): unset them"
+        ) from error
+    if launch and not (0 <= launch.rank < launch.world_size and launch.address):
+        raise ResourceError(
+            f"RANK and WORLD_SIZE, or SLURM's variables of a step, name no process ({launch}): unset or correct them"
+        )
+    return launch
 
-    def number(name: str, default: int = 0) -> int:
-        try:
-            return int(given.get(name, default))
-        except ValueError as error:
-            raise ResourceError(
-                f"{name} = {given[name]!r} in the environment is no number: unset it"
-            ) from error
 
-    if "RANK" in given and "WORLD_SIZE" in given:
-        rank, world_size = number("RANK"), number("WORLD_SIZE")
-        if not 0 <= rank < world_size:
-            raise ResourceError(
-                f"RANK = {rank} and WORLD_SIZE = {world_size} name no process: unset both, or correct them"
-            )
-        address, port = given.get("MASTER_ADDR", "127.0.0.1"), number("MASTER_PORT", 29500)
-        return Launch(rank, world_size, number("LOCAL_RANK"), number("LOCAL_WORLD_SIZE", 1), address, port)
-    tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in given else "SLURM_NTASKS"
-    world_size = number(tasks, 1)
+def _torchrun_launch(given: Mapping[str, str]) -> Launch | None:
+    if "RANK" not in given or "WORLD_SIZE" not in given:
+        return None
+    return Launch(
+        rank=int(given["RANK"]),
+        world_size=int(given["WORLD_SIZE"]),
+        local_rank=int(given.get("LOCAL_RANK", 0)),
+        local_world_size=int(given.get("LOCAL_WORLD_SIZE", 1)),
+        address=given.get("MASTER_ADDR", "127.0.0.1"),
+        port=int(given.get("MASTER_PORT", 29500)),
+    )
+
+
+def _slurm_launch(given: Mapping[str, str]) -> Launch | None:
+    """Read the place in a SLURM step; the batch script of a job is no task: only srun numbers its step."""
+    world_size = int(given.get("SLURM_STEP_NUM_TASKS") or given.get("SLURM_NTASKS") or 1)
     if "SLURM_PROCID" not in given or "SLURM_STEP_ID" not in given or world_size < 2:
         return None
+    rank, local_rank, job = (int(given.get(f"SLURM_{name}", 0)) for name in ("PROCID", "LOCALID", "JOB_ID"))
+    tasks_here = given.get("SLURM_STEP_TASKS_PER_NODE") or given.get("SLURM_NTASKS_PER_NODE") or "1"
+    local_world_size = int(re.split(r"\D", tasks_here)[0] or 1)  # from such as 8(x2)
     address = given.get("MASTER_ADDR") or first_host(given.get("SLURM_JOB_NODELIST", ""))
-    if not address:
-        raise ResourceError(
-            f"{tasks} = {world_size}, but neither MASTER_ADDR nor SLURM_JOB_NODELIST says where to meet"
-        )
-    here = given.get("SLURM_STEP_TASKS_PER_NODE") or given.get("SLURM_NTASKS_PER_NODE") or "1"
-    local_world_size = int(re.split(r"\D", here)[0] or 1)  # from such as 8(x2)
-    port = number("MASTER_PORT", 20000 + number("SLURM_JOB_ID") % 20000)
-    return Launch(
-        number("SLURM_PROCID"), world_size, number("SLURM_LOCALID"), local_world_size, address, port
-    )
+    port = int(given.get("MASTER_PORT", 20000 + job % 20000))
+    return Launch(rank, world_size, local_rank, local_world_size, address, port)
 
 
 def first_host(nodes: str) -> str:
@@ -89,10 +92,9 @@ def first_host(nodes: str) -> str:
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """Give the number of processes on this machine for `train.devices`.
+    """Give the number of processes on this machine for `train.devices`; auto: one per GPU.
 
-    `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally and each has
-    `LEAST_SHARE` samples.
+    Without a GPU it is one per core, as far as they share `batch_size` equally and each has `LEAST_SHARE` samples.
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
@@ -105,10 +107,7 @@ def num_processes(devices: int | str, batch_size: int) -> int:
     if available:
         return available
     counts = range(1, len(os.sched_getaffinity(0)) + 1)
-    return max(
-        (n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE),
-        default=1,
-    )
+    return max((n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE), default=1)
 
 
 def find_device(name: str, key: str) -> torch.device:
@@ -127,14 +126,7 @@ def find_device(name: str, key: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, seen from one of them.
-
-    Attributes:
-        rank: number of this process; 0 writes the files.
-        world_size: number of the processes.
-        local_world_size: number of the processes on this machine.
-        device: device that this process computes on.
-    """
+    """The processes that train together, seen from one of them: its rank and its device; rank 0 writes the files."""
 
     rank: int
     world_size: int
