@@ -85,7 +85,7 @@ def inspect_file(
     try:
         untrusted = read(path)
         shape = _spatial_shape(untrusted.image.shape)
-        problems = [*_shape_problems(shape), *_geometry_problems(untrusted)]
+        problems = [*_shape_problems(shape), *geometry_problems(untrusted.image.affine, untrusted.pixdim_mm)]
         structures: tuple[str, ...] = ()
         is_whole = True
         if kind == "label":
@@ -149,14 +149,15 @@ def _shape_problems(shape: tuple[int, ...]) -> list[ImageProblem]:
     return [ImageProblem("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
 
 
-def _geometry_problems(untrusted: UntrustedImage) -> list[ImageProblem]:
+def geometry_problems(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[ImageProblem]:
+    """Find impossible affines (4x4) and spacings of a header."""
     remedy = "export the file again with its true geometry"
-    matrix = np.asarray(untrusted.image.affine, np.float64)[:3]
+    matrix = np.asarray(affine, np.float64)[:3]
     if not np.isfinite(matrix).all():
         return [ImageProblem("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
     problems = []
     spacing = np.linalg.norm(matrix[:, :3], axis=0)
-    for name, values in (("affine", spacing), ("pixdim", untrusted.pixdim_mm)):
+    for name, values in (("affine", spacing), ("pixdim", pixdim_mm)):
         if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
             listed = " x ".join(f"{value:g}" for value in values)
             rule = f"0 < spacing <= {MAX_SPACING_MM:g} mm"
