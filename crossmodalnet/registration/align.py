@@ -9,7 +9,7 @@ from typing import Literal
 from crossmodalnet.imaging.geometry import WORLD, reoriented, reoriented_grid
 from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import (
     Initialisation,
     SynSettings,
@@ -88,7 +88,7 @@ def align(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Alig
             transform = estimate(fixed, moving, settings.syn, start, scratch)
             quality = measure(fixed, moving, transform, scratch)
         except (RuntimeError, ValueError, OSError) as error:
-            if what_is_lacking(error):
+            if resource_problem(error):
                 raise  # no fault of the images, and no other start would help
             problems.append(f"from {start}: {error}")
         else:
@@ -142,7 +142,7 @@ def _align_in_stages(ct: Volume, mr: Volume, settings: AlignSettings, folder: Pa
         coarse = [coarsen(image, max(AFFINE_SPACING_MM, spacing)) for image in (fixed, moving)]
         quality = measure(coarse[0], coarse[1], transform, folder)
     except (RuntimeError, ValueError, OSError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         return Alignment(None, None, "search", 1, [f"recipe {settings.recipe}: {error}"])
     gain = quality.mi_after - quality.mi_before

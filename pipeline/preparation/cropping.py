@@ -17,7 +17,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import write_json
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import Initialisation
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
@@ -203,7 +203,7 @@ def crop_pair(task: CropTask) -> Row:
         atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(ct_file, ct, atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)

@@ -15,7 +15,7 @@ from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.io.console import track
-from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import Initialisation
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
@@ -135,7 +135,7 @@ def crop_case(task: TargetCropTask) -> float:
         else:
             raise ValueError("no atlas and no label map, so no heart box")
     except (ValueError, RuntimeError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
