@@ -14,7 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.samples import CT, Batch, Displacement, LabelledCase, centre_crop, pad_to, without
+from crossmodalnet.imaging.samples import (
+    CT,
+    Batch,
+    LabelledCase,
+    Misregistration,
+    centre_crop,
+    pad_to,
+    without,
+)
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration
@@ -157,7 +165,7 @@ class TrainingSet:
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
-    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
         """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
         if case.single or self._settings is None or not self._settings.displacement_probability:
             return None

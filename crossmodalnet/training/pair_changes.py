@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crossmodalnet.imaging.samples import CT, MR, Displacement, draw_displacement
+from crossmodalnet.imaging.samples import CT, MR, Misregistration, random_misregistration
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 
 
@@ -18,7 +18,7 @@ def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
 
 def draw_misregistration(
     settings: AugmentationSettings, random: np.random.RandomState
-) -> Displacement | None:
+) -> Misregistration | None:
     """Draw how far the MR of a sample is displaced against its CT; None where it stays.
 
     Args:
@@ -29,4 +29,4 @@ def draw_misregistration(
     if random.uniform() >= settings.displacement_probability:
         return None
     voxels = random.uniform(0, settings.displacement_voxels)
-    return draw_displacement(voxels, random.uniform(0, settings.displacement_degrees), random)
+    return random_misregistration(voxels, random.uniform(0, settings.displacement_degrees), random)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
 from pipeline.config.data import DataConfig, PhantomConfig
@@ -88,7 +88,7 @@ def test_a_phantom_of_another_scanner(top: Path) -> None:
         native = nib.load(top / "data/target_labels" / name / "native.nii.gz")
         codes = np.asanyarray(native.dataobj)
         assert native.shape == case.native.shape
-        assert unknown_codes(codes) == []
+        assert MMWHS.unknown(codes) == []
         assert len(np.unique(codes)) == 8
         working = nib.load(top / "data/target_labels" / name / "label.nii.gz")
         np.testing.assert_allclose(working.affine, case.grid.affine)

@@ -98,7 +98,7 @@ def test_intensities(low: float, modality: Modality, flags: int) -> None:
 def test_a_patient_is_judged_as_a_cohort_is(tmp_path: Path, low: int, modality: Modality) -> None:
     data = grey(low)
     nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "a.nii.gz")
-    [problem] = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).problems
+    [problem] = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).findings
     [doubt] = doubts_of_scan(Volume(data, AFFINE), modality)
     assert doubt.says == f"{problem.what.partition(': read as')[0]}: {problem.remedy}"
 
