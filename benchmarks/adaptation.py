@@ -18,8 +18,8 @@ import torch
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.params import load_section
+from pipeline.config.sections import AdaptationConfig
 from pipeline.training.learner import Learner
 from pipeline.training.objectives import AdaptationObjective, ExtraObjective, TargetBatch
 from pipeline.training.params import ModelParams, read_params

@@ -12,16 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.guard import existing_path, local_archive, path_problems
 from pipeline.cohort.mmwhs import REGISTRATION, parse
 from pipeline.cohort.nnunet import is_nnunet
 from pipeline.cohort.table import read_table_file
-from pipeline.config.consistency import contradictions, without_effect
-from pipeline.config.data import Archive
-from pipeline.config.params import read_raw, validate
-from pipeline.config.schema import Params
-from pipeline.config.wasteful_windows import wasteful_windows
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.consistency import contradictions, wasteful_windows, without_effect
+from pipeline.config.params import Params, read_raw, validate
+from pipeline.config.sections import Archive
 from pipeline.runtime.paths import MANIFEST, PARAMS
 
 # Release series the project is tested with; constraints.txt has the exact versions.

@@ -35,7 +35,7 @@ def check(
     from pipeline.cohort.integrity import require_sound
     from pipeline.cohort.preview import params_for, preview
     from pipeline.config.params import load_section, read_raw
-    from pipeline.config.split import SplitConfig
+    from pipeline.config.sections import SplitConfig
     from pipeline.runtime.workers import RuntimeConfig
 
     params = params_for(path, labels, missing or [], section=read_raw().get("data") or {})

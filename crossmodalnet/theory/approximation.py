@@ -16,7 +16,7 @@ from crossmodalnet.theory.functions import FUNCTIONS, errors_after_training, sma
 from crossmodalnet.theory.scoring import mean_dice
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import evaluate_objectives
 
 # Channels and layers per level; the middle one is in both series.
 WIDTHS = (6, 12, 24)

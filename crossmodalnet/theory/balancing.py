@@ -28,7 +28,7 @@ from crossmodalnet.theory.pareto import (
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import evaluate_objectives
 
 KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)

@@ -12,7 +12,7 @@ from monai.transforms import GaussianSmooth, RandBiasField, RandGaussianNoise
 from torch import Tensor, nn
 
 from crossmodalnet.theory.sensitivity import pull_back
-from crossmodalnet.training.segmentation import cross_entropy
+from crossmodalnet.training.objectives import cross_entropy
 
 Disturbance = Callable[[Tensor, float, int], Tensor]
 

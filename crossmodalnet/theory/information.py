@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma, ndtri
 from scipy.stats import rankdata
 
-from crossmodalnet.training.wishart import log_det_bias
+from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.imaging.samples import MR, Misregistration, centre_crop, origins
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.config import AugmentationSettings
 
 
 class Augmenter:

@@ -20,7 +20,7 @@ from pipeline.cohort.integrity import check_scans, is_settled, require_sound
 from pipeline.cohort.mmwhs import lay_out_mmwhs, scans_in, subjects_of
 from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
-from pipeline.config.data import DataConfig, PhantomConfig
+from pipeline.config.sections import DataConfig, PhantomConfig
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

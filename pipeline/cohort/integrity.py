@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.geometry import reoriented_grid
 from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
+from crossmodalnet.io.console import plain_table, track
 from pipeline.cohort.pairs import Role
-from pipeline.runtime.console import plain_table, track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 R = TypeVar("R")

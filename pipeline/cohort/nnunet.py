@@ -8,9 +8,10 @@ from typing import Any
 from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
 from crossmodalnet.imaging.read import SUFFIXES
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.io.table_text import MAX_BYTES, name_problem
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import Role
-from pipeline.cohort.table import MAX_BYTES, ScanTable, name_problem, real_path, scan_name
+from pipeline.cohort.table import ScanTable, real_path, scan_name
 
 DESCRIPTION = "dataset.json"
 _IMAGE = re.compile(

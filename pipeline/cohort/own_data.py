@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.nifti import write_codes, write_image
@@ -22,8 +23,7 @@ from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanTable, check_consistency, read_table_file, real_path
-from pipeline.config.data import DataConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import DataConfig
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)

@@ -4,20 +4,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.codes import MMWHS
 from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.console import plain_table
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import Reports, check_scans
 from pipeline.cohort.mmwhs import lay_out_mmwhs, scans_in
 from pipeline.cohort.mmwhs import subjects_of as subjects_of_mmwhs
 from pipeline.cohort.own_data import check_own, is_own, subjects_of
 from pipeline.cohort.pairs import ROLES, Pair, Subject, make_pairs, unpaired
-from pipeline.config.data import DataConfig
 from pipeline.config.params import read_value, validate
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.console import plain_table
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig, SplitConfig
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 

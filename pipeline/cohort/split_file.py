@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import ROLES, Pair, Role, select
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
+from pipeline.config.sections import SplitConfig
 
 
 @dataclass(frozen=True)

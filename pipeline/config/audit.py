@@ -6,7 +6,7 @@ from pydantic import Field
 
 from crossmodalnet.config import Config
 from crossmodalnet.theory.settings import AuditSettings
-from pipeline.config.params import option
+from pipeline.config.option import option
 
 
 class AuditConfig(Config):

@@ -4,18 +4,16 @@ import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.samples import Batch, LabelledCase
 from crossmodalnet.training.dataset import TrainingSet
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.preparation.domain import Domain, read_domain
-from pipeline.preparation.label_list import read_labelled_names
-from pipeline.preparation.labelled import blind, labelled
-from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet, Names, source_of
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet, CroppedCase, Names, source_of
+from pipeline.preparation.domain import Domain, read_domain, read_labelled_names
+from pipeline.preparation.tensors import blind, labelled
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
 from pipeline.training.objectives import TargetBatch

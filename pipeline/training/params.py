@@ -3,23 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
-from pipeline.config.ablations import ABLATIONS
-from pipeline.config.adapt import AdaptationConfig
-from pipeline.config.augment import AugmentConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.names import OURS, method_of
-from pipeline.config.network import NetworkSection
-from pipeline.config.networks import NETWORKS
+from pipeline.config.network import NETWORKS, NetworkSection
 from pipeline.config.params import load_section
-from pipeline.config.train import TrainConfig
-from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import UsageError
+from pipeline.config.sections import AdaptationConfig, AugmentConfig, LossesConfig, TrainConfig
+from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
 
 if TYPE_CHECKING:
-    from crossmodalnet.training.augmentation_settings import AugmentationSettings
-    from pipeline.config.adapt import AdaptationConfig
+    from crossmodalnet.training.config import AugmentationSettings
+    from pipeline.config.sections import AdaptationConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import SplitNotes
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.profile import Profile
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord

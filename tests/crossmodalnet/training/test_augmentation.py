@@ -6,7 +6,7 @@ import torch
 
 from crossmodalnet.imaging.samples import Misregistration, apply_misregistration, centre_crop
 from crossmodalnet.training.augmentation import Augmenter, free_form_shifts
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.config import AugmentationSettings
 
 NOTHING = AugmentationSettings(
     affine_probability=0.0,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.inspect import Finding
-from pipeline.cohort.archive import normal_name
+from crossmodalnet.io.archive import normal_name
 from pipeline.cohort.integrity import table
 from pipeline.cohort.mmwhs import MAX_ALIKE, is_near_miss, lay_out_mmwhs, parse
-from pipeline.config.data import DataConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import DataConfig
 
 
 def found(cohort: Path, target: Path) -> tuple[int, list[Finding]]:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Pair,
@@ -22,10 +23,8 @@ from pipeline.cohort.pairs import (
     unpaired,
 )
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
-from pipeline.config.crop import CropConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.crop_pairs import choose_atlases
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.cropping import choose_atlases
 
 Pairing = Literal["auto", "same_patient", "cross_patient"]
 PAIRINGS: tuple[Pairing, ...] = ("auto", "same_patient", "cross_patient")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Subject,
@@ -14,8 +15,7 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import SplitConfig
 
 
 def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Pair,
@@ -19,8 +20,7 @@ from pipeline.cohort.pairs import (
     unpaired,
     write_manifest,
 )
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import SplitConfig
 
 
 def scan(modality: Modality, patient: str, role: Role | None = None, *, labelled: bool = True) -> Subject:

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
-from crossmodalnet.training.adaptation.terms.registry import TERMS
+from crossmodalnet.training.adaptation.adapter import TERMS
 from pipeline.comparison.titles import (
     ABLATION_TITLES,
     ADAPTATION_TITLES,
@@ -13,11 +13,19 @@ from pipeline.comparison.titles import (
     short_title_of,
     title_of,
 )
-from pipeline.config.ablations import ABLATIONS, Ablation
-from pipeline.config.adapt import TERMS as STRENGTHS
-from pipeline.config.names import ADAPTATION_KEYS, OURS, is_ablation, is_adaptation, method_of
-from pipeline.config.networks import NETWORKS
-from pipeline.config.variants import ADAPTATIONS, Adaptation
+from pipeline.config.network import NETWORKS
+from pipeline.config.sections import TERMS as STRENGTHS
+from pipeline.config.variants import (
+    ABLATIONS,
+    ADAPTATION_KEYS,
+    ADAPTATIONS,
+    OURS,
+    Ablation,
+    Adaptation,
+    is_ablation,
+    is_adaptation,
+    method_of,
+)
 from pipeline.report.adaptation.figures import TERMS as TERMS_IN_WORDS
 from pipeline.report.comparison.policy import DEEPLY_SUPERVISED as DEEPLY_SUPERVISED_IN_WORDS
 

@@ -8,12 +8,11 @@ from pydantic import BaseModel, ValidationError
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from pipeline.config.adapt import AdaptationConfig
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.config import AugmentationSettings
 from pipeline.config.audit import AuditConfig
-from pipeline.config.augment import AugmentConfig
 from pipeline.config.network import CrossModalNetSection
+from pipeline.config.sections import AdaptationConfig, AugmentConfig
 
 # What a training decides of the network, and not its section.
 OF_THE_TRAINING = {"deep_supervision", "missing_token"}

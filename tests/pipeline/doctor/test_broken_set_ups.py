@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import doctor
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
+from pipeline.config.params import Params, validate
 from pipeline.doctor import Line, examine_clone, examine_data
 
 Change = Callable[[Path], dict[str, Any]]

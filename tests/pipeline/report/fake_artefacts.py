@@ -15,7 +15,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.scores import runs_of
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.profile import Profile, Spread, write_profile
 from pipeline.training.tuning import TrialResult, write_trial
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.adapt import TERMS, AdaptationConfig
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
+from pipeline.config.sections import TERMS, AdaptationConfig
 from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.checkpoint import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
@@ -210,7 +210,7 @@ def test_a_target_that_was_not_made(adapted, cohort):
 
 def test_a_target_on_another_grid(adapted, cohort):
     from crossmodalnet.imaging.volume import Volume
-    from pipeline.preparation.cropped import CroppedCase, read_cropped, write_cropped
+    from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 
     case = read_cropped(adapted / "target/p")
     assert case.ct

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import TrainConfig
 from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
 from pipeline.training.processes import Processes
 

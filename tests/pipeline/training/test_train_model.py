@@ -9,7 +9,7 @@ import torch
 
 from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.training.dataset import TrainingSet
-from pipeline.config.train import EXECUTION
+from pipeline.config.sections import EXECUTION
 from pipeline.training.params import read_params, with_adaptation
 from pipeline.training.processes import Processes
 from pipeline.training.train_model import find_work, train_model
