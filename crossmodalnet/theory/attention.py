@@ -9,7 +9,6 @@ from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
 from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
-from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
 from crossmodalnet.theory.findings import (
     CheckOutcome,
     Row,
@@ -19,7 +18,7 @@ from crossmodalnet.theory.findings import (
     not_applicable,
 )
 from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, capture_inputs, own_generator, relative_deviation
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
 COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (

@@ -12,7 +12,6 @@ from torch import Tensor
 from crossmodalnet.networks.crossmodalnet.choices import Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
-from crossmodalnet.theory.capture import capture_inputs, relative_deviation
 from crossmodalnet.theory.findings import (
     CheckOutcome,
     StatementFinding,
@@ -21,7 +20,7 @@ from crossmodalnet.theory.findings import (
     not_applicable,
 )
 from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, capture_inputs, relative_deviation
 
 NUM_TOKENS = 24
 NUM_CHANNELS = 4

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from crossmodalnet.networks.common.counts import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.theory.capture import own_generator
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, own_generator
 
 TOKENS = (512, 1024, 2048, 4096)
 CHANNELS = (16, 32, 64, 128)

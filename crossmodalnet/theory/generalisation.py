@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
-from crossmodalnet.theory.capture import capture_inputs
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, capture_inputs
 
 # Voxels of a case that its loss is the mean over; more would change nothing but the time.
 MOST_VOXELS = 10_000

@@ -1,10 +1,16 @@
-"""Lower bounds on a Lipschitz constant: the largest stretch found, by power iteration on the Jacobian."""
+"""Lower bounds on a Lipschitz constant by power iteration, and the growth of an attention's sensitivity."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
+from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
+from crossmodalnet.theory.subject import capture_inputs
 
 _TINY = 1e-30
 
@@ -64,3 +70,117 @@ def pull_back(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Ten
 def _unit(v: Tensor) -> Tensor:
     unit: Tensor = v / v.norm().clamp_min(_TINY)
     return unit
+
+
+# Factors on the tokens of dot-product attention, and on one key of attention by cosine.
+FACTORS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+SHRINKING = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_NUM_TOKENS = 8
+_ITERATIONS = 30
+_STEP = 1e-7
+
+Growth = list[tuple[float, float]]
+
+
+def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> Growth:
+    """Sensitivity of cross attention to both of its inputs, over factors on them.
+
+    By dot product, the first token of b is zero and all others grow (Kim, Papamakarios and Mnih 2021): its
+    scores stay zero, so that its attention never saturates, and its output moves with the covariance of keys
+    and values, which grows with the square of the factor. By cosine, that square cancels; instead, one key
+    shrinks towards zero, where its direction turns with ever smaller changes.
+
+    Args:
+        attention: attention with its trained weights.
+        f_a: tokens (n, c) of the stream that is asked.
+        f_b: tokens (n, c) of the stream that asks.
+        seed: seed of the first direction of each power iteration.
+
+    Returns:
+        factor and sensitivity.
+    """
+    module = copy.deepcopy(attention).double()
+    pair = torch.stack([f_a, f_b]).double()
+    if attention.similarity == "dot":
+        pair[1, 0] = 0
+        scaled = [(factor, factor * pair) for factor in FACTORS]
+    else:
+        scaled = [(factor, _with_first_key(pair, factor)) for factor in SHRINKING]
+    return _sensitivities(lambda x: module(x[:1], x[1:]), scaled, seed)
+
+
+def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
+    """Likewise of self-attention `(n, c)`, whose position bias is constant and left out, before its projection."""
+    dim = f.shape[1]
+    module = CrossAttention(dim, attention.num_heads, values="a").to(f.device).double()
+    names = ("query", "key", "value")
+    weights = zip(names, attention.qkv.weight.detach().chunk(3), strict=True)
+    module.load_state_dict({f"{name}.weight": weight for name, weight in weights})
+    tokens = f.double()[None].clone()
+    tokens[:, 0] = 0
+    scaled = [(factor, factor * tokens) for factor in FACTORS]
+    return _sensitivities(lambda x: module(x, x), scaled, seed)
+
+
+def deepest_cross(network: CrossModalNet) -> CrossAttention:
+    """Give the cross attention that refines CT in the deepest layer."""
+    cross = _deepest(network).cross
+    assert cross is not None
+    attention = cross[0].attention
+    assert isinstance(attention, CrossAttention)
+    return attention
+
+
+def deepest_self(network: CrossModalNet) -> WindowAttention | None:
+    """Give the self-attention of the first Swin block of the first stream in the deepest layer, if it has any."""
+    block = next(_deepest(network).swin[0].children(), None)
+    if block is None:
+        return None
+    assert isinstance(block, SwinBlock)
+    return block.attention
+
+
+def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
+    """Run the network and catch what one of its attentions gets: up to eight tokens (n, c) of its first window.
+
+    Args:
+        network: network in evaluation mode.
+        attention: attention among the modules of the network.
+        image: (1, 2, d, h, w).
+
+    Returns:
+        tokens of each of the attention's inputs, at the same places, spread evenly over the window.
+    """
+    caught = capture_inputs(network, image, type(attention)).values()
+    inputs = next(arguments for module, arguments in caught if module is attention)
+    streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them
+    places = torch.linspace(0, streams[0].shape[1] - 1, min(_NUM_TOKENS, streams[0].shape[1])).long()
+    return [x[0, places.to(x.device)] for x in streams]
+
+
+def growth_factor(growth: Growth) -> float:
+    """Largest sensitivity over the first one."""
+    return max(value for _, value in growth) / max(growth[0][1], 1e-12)
+
+
+def _sensitivities(
+    function: Callable[[Tensor], Tensor], inputs: Sequence[tuple[float, Tensor]], seed: int
+) -> Growth:
+    out = []
+    for factor, x in inputs:
+        generator = torch.Generator().manual_seed(seed)
+        stretches = power_iteration(function, x, iterations=_ITERATIONS, step=_STEP, generator=generator)
+        out.append((factor, max(stretches)))
+    return out
+
+
+def _with_first_key(pair: Tensor, factor: float) -> Tensor:
+    changed = pair.clone()
+    changed[0, 0] *= factor
+    return changed
+
+
+def _deepest(network: CrossModalNet) -> DualLayer:
+    *_, last = network.encoder[-1].children()
+    assert isinstance(last, DualLayer)
+    return last

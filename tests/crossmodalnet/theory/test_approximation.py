@@ -3,16 +3,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crossmodalnet.theory.approximation import Darkening, check, darken, judge, overfit
-from crossmodalnet.theory.findings import Verdict
-from crossmodalnet.theory.functions import (
+from crossmodalnet.theory.approximation import (
     FUNCTIONS,
     SIZE,
+    Darkening,
+    check,
+    darken,
     errors_after_training,
+    judge,
+    overfit,
     random_images,
     small_config,
     targets,
 )
+from crossmodalnet.theory.findings import Verdict
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.theory.capture import capture_inputs, own_generator, readable, relative_deviation
+from crossmodalnet.theory.subject import capture_inputs, own_generator, readable, relative_deviation
 
 
 @pytest.mark.parametrize("options", [{}, {"joins": "conv"}, {"stem": "linear"}], ids=str)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.theory.disturbances import DISTURBANCES, attack, bias_field, blur, motion, noise
+from crossmodalnet.theory.robustness import DISTURBANCES, attack, bias_field, blur, motion, noise
 
 
 def image(*size: int) -> Tensor:

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from crossmodalnet.theory.findings import Verdict
-from crossmodalnet.theory.flow_verdicts import (
+from crossmodalnet.theory.flow import (
     judge_definition_7,
     judge_theorem_2_4,
     judge_theorem_2_7,
     of_either,
 )
-from crossmodalnet.theory.jackknife import JackknifeEstimate
+from crossmodalnet.theory.information import JackknifeEstimate
 
 NAMES = ("image", "embedding", "encoder 1", "encoder 2")
 

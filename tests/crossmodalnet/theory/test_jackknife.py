@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.theory.jackknife import JackknifeEstimate, leave_one_out
+from crossmodalnet.theory.information import JackknifeEstimate, leave_one_out
 
 VALUES = np.array([[1.0, 10.0], [2.0, 14.0], [6.0, 12.0]])
 

@@ -6,10 +6,15 @@ from torch import nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
-from crossmodalnet.theory.attention_growth import cross_growth, growth_factor, own_inputs, self_growth
 from crossmodalnet.theory.findings import StatementFinding, Verdict
-from crossmodalnet.theory.lipschitz import check, two_identical_streams
-from crossmodalnet.theory.lipschitz_verdicts import judge_definition_6, judge_equation_30, judge_theorem_2_6
+from crossmodalnet.theory.lipschitz import (
+    check,
+    judge_definition_6,
+    judge_equation_30,
+    judge_theorem_2_6,
+    two_identical_streams,
+)
+from crossmodalnet.theory.sensitivity import cross_growth, growth_factor, own_inputs, self_growth
 from crossmodalnet.theory.subject import AuditSubject
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from crossmodalnet.theory.pareto import (
+from crossmodalnet.theory.balancing import (
     convex_problem,
     deeper_valley,
     descend,

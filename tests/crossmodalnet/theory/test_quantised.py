@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.theory.quantised import (
+from crossmodalnet.theory.entropy_bound import (
     gaussian_entropy,
     plug_in_entropy,
     plug_in_information,

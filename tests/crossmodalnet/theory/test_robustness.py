@@ -6,8 +6,7 @@ from torch import nn
 
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.robustness import check, judge
-from crossmodalnet.theory.scoring import mean_dice
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, mean_dice
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
 SETTINGS = replace(QUICK, num_cases=1, attack_radius=2.0)

@@ -1,33 +1,103 @@
-"""How much attention (Eq. 4) and the deformable operator (Eq. 7) can stretch a change: constants for Theorem 2.6.
-
-Attention of n queries with tokens of bounded norm: `o_i = sum_j p_ij v_j`, `p_i = softmax_j(q_i k_j / sqrt(d))`.
-With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights `p_i`:
-
-    values   `|P|_2 <= sqrt(|P|_1 |P|_inf) <= sqrt(n)`, since rows of P sum to 1 and columns to at most n.
-    queries  `do_i = Cov(v, k) dq_i / sqrt(d)` and `|Cov(v, k)| <= V K`, for each token by itself.
-    keys     `do_i = sum_j p_ij (v_j - mean) (q_i dk_j) / sqrt(d)`, so by Cauchy and Schwarz
-             `|do_i| <= V Q / sqrt(d) (sum_j p_ij |dk_j|^2)^(1/2)`; over all i at most sqrt(n) times `|dk|`.
-
-Windows share no token, so the constant of one is that of all. Masks and position biases do not depend on the input.
-"""
+"""Upper bounds on the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7)."""
 
 import math
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
+import numpy as np
 import torch
-from torch import Tensor
+from scipy.special import ndtr
+from timm.layers import Mlp
+from torch import Tensor, nn
 
+from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
 from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
-from crossmodalnet.theory.lipschitz_bounds import (
-    added,
-    convolution,
-    joined,
-    largest_singular_value,
-    linear,
-    log,
-)
+
+# Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
+_SMALLEST = 1e-300
+# The slope of GELU is ndtr(x) + x pdf(x); its derivative (2 - x^2) pdf(x) is zero at the square root of 2.
+GELU_SLOPE = float(ndtr(math.sqrt(2))) + math.sqrt(2) * math.exp(-1) / math.sqrt(2 * math.pi)
+
+
+def log(value: float) -> float:
+    """Natural logarithm, that of 1e-300 for anything smaller."""
+    return math.log(max(value, _SMALLEST))
+
+
+def added(*logs: float) -> float:
+    """Logarithm of a sum: constants of branches that are added, or arguments that change together."""
+    return float(np.logaddexp.reduce(logs))
+
+
+def joined(*logs: float) -> float:
+    """Logarithm of a root of a sum of squares: the constant of outputs side by side in one tensor."""
+    return float(np.logaddexp.reduce([2 * value for value in logs])) / 2
+
+
+def largest_singular_value(matrix: Tensor) -> float:
+    """Spectral norm of a matrix, in double precision."""
+    return float(torch.linalg.matrix_norm(matrix.detach().double().cpu(), 2))
+
+
+def linear(layer: nn.Linear) -> float:
+    """A linear map of each token: its largest singular value."""
+    return log(largest_singular_value(layer.weight))
+
+
+def convolution(layer: nn.Conv3d) -> float:
+    """A convolution with zero padding and any stride.
+
+    It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
+    channels. Offsets that differ modulo the stride pick different voxels, so that the constants of those that do not
+    are added, and the sums joined. Or it is one map of patches: a voxel lies in at most as many patches as there are
+    offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
+    """
+    kernel = layer.weight.flatten(2)  # (out, in, offsets)
+    remainders = [
+        tuple(k % s for k, s in zip(offset, layer.stride, strict=True))
+        for offset in product(*map(range, layer.kernel_size))
+    ]
+    sums = dict.fromkeys(remainders, 0.0)
+    for i, remainder in enumerate(remainders):
+        sums[remainder] += largest_singular_value(kernel[:, :, i])
+    times = torch.tensor([remainders.count(remainder) for remainder in remainders], device=kernel.device)
+    by_patch = largest_singular_value((kernel * times.sqrt()).flatten(1))
+    return log(min(math.hypot(*sums.values()), by_patch))
+
+
+def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
+    """A transposed convolution whose stride is its kernel: each voxel becomes a block of its own, by one map."""
+    assert layer.stride == layer.kernel_size
+    return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
+
+
+def average_pooling(stride: Triple) -> float:
+    """Means of blocks of n voxels, which share none: at most `1 / sqrt(n)`."""
+    return -math.log(prod(stride)) / 2
+
+
+def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
+    """Layer, group or instance norm: the Jacobian is at most `max |gamma| / sqrt(variance + eps)`.
+
+    What changes mean or variance is projected out of it, which stretches nothing.
+    """
+    assert norm.weight is not None
+    return log(float(norm.weight.detach().abs().max())) - math.log(norm.eps) / 2
+
+
+def token_radius(norm: nn.LayerNorm) -> float:
+    """Largest norm of a token after layer norm, `max |gamma| sqrt(c) + ||beta||`, whatever the input; no log."""
+    shift = 0.0 if norm.bias is None else float(norm.bias.detach().norm())
+    return float(norm.weight.detach().abs().max()) * math.sqrt(norm.normalized_shape[0]) + shift
+
+
+def mlp(module: Mlp) -> float:
+    """Two linear maps with GELU between them."""
+    return linear(module.fc1) + log(GELU_SLOPE) + linear(module.fc2)
+
 
 # Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
 _UNIT_EPS = 1e-12
