@@ -1,7 +1,20 @@
-"""Upper bounds on the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7)."""
+"""Upper bounds on the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7).
+
+All constants are for the Euclidean norm over a whole tensor, hold for every input, and are natural logarithms,
+because their product over a network leaves the range of floating point numbers.
+
+Attention of n queries with tokens of bounded norm: `o_i = sum_j p_ij v_j`, `p_i = softmax_j(q_i k_j / sqrt(d))`.
+With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights `p_i`:
+
+    values   `|P|_2 <= sqrt(|P|_1 |P|_inf) <= sqrt(n)`, since rows of P sum to 1 and columns to at most n.
+    queries  `do_i = Cov(v, k) dq_i / sqrt(d)` and `|Cov(v, k)| <= V K`, for each token by itself.
+    keys     `do_i = sum_j p_ij (v_j - mean) (q_i dk_j) / sqrt(d)`, so by Cauchy and Schwarz
+             `|do_i| <= V Q / sqrt(d) (sum_j p_ij |dk_j|^2)^(1/2)`; over all i at most sqrt(n) times `|dk|`.
+
+Windows share no token, so the constant of one is that of all. Masks and position biases do not depend on the input.
+"""
 
 import math
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -20,6 +33,8 @@ from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
 _SMALLEST = 1e-300
 # The slope of GELU is ndtr(x) + x pdf(x); its derivative (2 - x^2) pdf(x) is zero at the square root of 2.
 GELU_SLOPE = float(ndtr(math.sqrt(2))) + math.sqrt(2) * math.exp(-1) / math.sqrt(2 * math.pi)
+# Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
+_UNIT_EPS = 1e-12
 
 
 def log(value: float) -> float:
@@ -43,16 +58,16 @@ def largest_singular_value(matrix: Tensor) -> float:
 
 
 def linear(layer: nn.Linear) -> float:
-    """A linear map of each token: its largest singular value."""
+    """Bound a linear map of each token by its largest singular value."""
     return log(largest_singular_value(layer.weight))
 
 
 def convolution(layer: nn.Conv3d) -> float:
-    """A convolution with zero padding and any stride.
+    """Bound a convolution with zero padding and any stride.
 
     It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
-    channels. Offsets that differ modulo the stride pick different voxels, so that the constants of those that do not
-    are added, and the sums joined. Or it is one map of patches: a voxel lies in at most as many patches as there are
+    channels. Offsets that differ modulo the stride pick different voxels: their constants are joined, those of
+    the others added. Or it is one map of patches: a voxel lies in at most as many patches as there are
     offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
     """
     kernel = layer.weight.flatten(2)  # (out, in, offsets)
@@ -69,20 +84,25 @@ def convolution(layer: nn.Conv3d) -> float:
 
 
 def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
-    """A transposed convolution whose stride is its kernel: each voxel becomes a block of its own, by one map."""
+    """Bound a transposed convolution whose stride is its kernel: each voxel becomes a block, by one map."""
     assert layer.stride == layer.kernel_size
     return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
 
 
 def average_pooling(stride: Triple) -> float:
-    """Means of blocks of n voxels, which share none: at most `1 / sqrt(n)`."""
+    """Bound means of disjoint blocks of n voxels by `1 / sqrt(n)`."""
     return -math.log(prod(stride)) / 2
 
 
-def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
-    """Layer, group or instance norm: the Jacobian is at most `max |gamma| / sqrt(variance + eps)`.
+def leaky_relu(act: nn.LeakyReLU) -> float:
+    """Bound the activation by its steeper slope."""
+    return log(max(1.0, abs(act.negative_slope)))
 
-    What changes mean or variance is projected out of it, which stretches nothing.
+
+def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
+    """Bound the Jacobian of layer, group or instance norm by `max |gamma| / sqrt(variance + eps)`.
+
+    Changes of mean or variance are projected out of it, which stretches nothing.
     """
     assert norm.weight is not None
     return log(float(norm.weight.detach().abs().max())) - math.log(norm.eps) / 2
@@ -95,25 +115,12 @@ def token_radius(norm: nn.LayerNorm) -> float:
 
 
 def mlp(module: Mlp) -> float:
-    """Two linear maps with GELU between them."""
+    """Bound two linear maps with GELU between them."""
     return linear(module.fc1) + log(GELU_SLOPE) + linear(module.fc2)
 
 
-# Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
-_UNIT_EPS = 1e-12
-
-
-@dataclass(frozen=True)
-class AttentionBound:
-    """Natural logarithms of the constants of an attention in each of its three arguments."""
-
-    values: float
-    queries: float
-    keys: float
-
-
 def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
-    """Self-attention, in which one token is query, key and value, and the projection after it.
+    """Bound self-attention and its projection; one token is query, key and value.
 
     Args:
         attention: attention of a Swin block.
@@ -121,14 +128,14 @@ def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -
         num_tokens: number of tokens in a window.
     """
     query, key, value = attention.qkv.weight.chunk(3)
-    bound = dot_product(query, key, value, attention.num_heads, (radius, radius, radius), num_tokens)
-    return added(bound.values, bound.queries, bound.keys) + linear(attention.proj)
+    bounds = dot_product(query, key, value, attention.num_heads, (radius, radius, radius), num_tokens)
+    return added(*bounds) + linear(attention.proj)
 
 
 def cross_attention(
     attention: CrossAttention, radius_a: float, radius_b: float, num_tokens: int
 ) -> tuple[float, float]:
-    """Eq. 4 with its projections: constants in stream a, which is asked, and in stream b, which asks.
+    """Bound Eq. 4 with its projections in stream a, of the keys, and in stream b, of the queries.
 
     Args:
         attention: Eq. 4.
@@ -140,12 +147,13 @@ def cross_attention(
     values_from_b = attention.values == "b"
     radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
     if attention.log_scale is None:
-        bound = dot_product(*weights, attention.num_heads, radii, num_tokens)
+        values, queries, keys = dot_product(*weights, attention.num_heads, radii, num_tokens)
     else:
-        bound = cosine(*weights, attention.log_scale.detach().exp().flatten(), radii[2], num_tokens)
+        scales = attention.log_scale.detach().exp().flatten()
+        values, queries, keys = cosine(*weights, scales, radii[2], num_tokens)
     if values_from_b:
-        return bound.keys, added(bound.queries, bound.values)
-    return added(bound.keys, bound.values), bound.queries
+        return keys, added(queries, values)
+    return added(keys, values), queries
 
 
 def dot_product(
@@ -155,13 +163,13 @@ def dot_product(
     num_heads: int,
     radii: tuple[float, float, float],
     num_tokens: int,
-) -> AttentionBound:
-    """Attention by dot product over `sqrt(d)`.
+) -> tuple[float, float, float]:
+    """Bound attention by dot product over `sqrt(d)` in its values, queries and keys.
 
     Args:
         query: weights (c, c) of the projection.
-        key: weights (c, c) of the projection of keys.
-        value: weights (c, c) of the projection of values.
+        key: likewise.
+        value: likewise.
         num_heads: number of heads, whose outputs lie side by side.
         radii: largest norms of the tokens that become queries, keys and values.
         num_tokens: n.
@@ -171,15 +179,15 @@ def dot_product(
         shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
         queries.append(shared + log(radii[1]))
         keys.append(shared + log(radii[0]) + math.log(num_tokens) / 2)
-    return AttentionBound(_values(value, num_tokens), joined(*queries), joined(*keys))
+    return _in_values(value, num_tokens), joined(*queries), joined(*keys)
 
 
 def cosine(
     query: Tensor, key: Tensor, value: Tensor, scales: Tensor, radius: float, num_tokens: int
-) -> AttentionBound:
-    """Attention by cosine: unit keys, queries of length `scales` (one per head), no `sqrt(d)`.
+) -> tuple[float, float, float]:
+    """Bound attention by cosine likewise: unit keys, queries of length `scales` (one per head), no `sqrt(d)`.
 
-    Its constant is finite only because the division by a norm stops at 1e-12.
+    Its constants are finite only because the division by a norm stops at 1e-12.
     """
     queries, keys = [], []
     norms = (_norms(weight, len(scales)) for weight in (query, key, value))
@@ -187,19 +195,25 @@ def cosine(
         shared = log(v * radius) + log(scale) - math.log(_UNIT_EPS)
         queries.append(shared + log(q))
         keys.append(shared + log(k) + math.log(num_tokens) / 2)
-    return AttentionBound(_values(value, num_tokens), joined(*queries), joined(*keys))
+    return _in_values(value, num_tokens), joined(*queries), joined(*keys)
+
+
+def _in_values(weight: Tensor, num_tokens: int) -> float:
+    """Bound attention in its values: heads weight the parts of one projected tensor, each by at most `sqrt(n)`."""
+    return math.log(num_tokens) / 2 + log(largest_singular_value(weight))
+
+
+def _norms(weight: Tensor, num_heads: int) -> list[float]:
+    """Compute the spectral norm of each head's rows of a projection."""
+    return [largest_singular_value(rows) for rows in weight.chunk(num_heads)]
 
 
 def deformable(operator: DeformableOperator, radius: float) -> float:
-    """Eq. 7: `sum_k w_k F(p + dp_k)` by trilinear interpolation.
+    """Bound Eq. 7, `sum_k w_k F(p + dp_k)` by trilinear interpolation; `radius`: largest norm of a token of F.
 
     Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere
     within their bound, so a voxel is near at most `reach` locations; and a change of F moves them, along which
     interpolated features change by at most the distance of two tokens per axis and voxel.
-
-    Args:
-        operator: operator whose constant is wanted.
-        radius: largest norm of a token of F.
     """
     weights = operator.weights.detach().double().abs()
     if operator.predict is None:
@@ -225,13 +239,3 @@ def _operator_sums(operator: DeformableOperator) -> tuple[float, float]:
     magnitudes = coefficients * operator.weights.double().abs()[:, None]
     columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
     return float(magnitudes.sum((2, 3)).max()), float(columns.max())
-
-
-def _values(weight: Tensor, num_tokens: int) -> float:
-    """In the values: heads weigh the parts of one projected tensor, each by at most `sqrt(n)`."""
-    return math.log(num_tokens) / 2 + log(largest_singular_value(weight))
-
-
-def _norms(weight: Tensor, num_heads: int) -> list[float]:
-    """Spectral norm of each head's rows of a projection."""
-    return [largest_singular_value(rows) for rows in weight.chunk(num_heads)]

@@ -12,7 +12,16 @@ from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLaye
 from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory.subject import capture_inputs
 
+# Factors on the tokens of dot-product attention, and on one key of attention by cosine.
+FACTORS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+SHRINKING = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_NUM_TOKENS = 8
+_ITERATIONS = 30
+_STEP = 1e-7
 _TINY = 1e-30
+
+# Factors and sensitivities.
+Growth = list[tuple[float, float]]
 
 
 def power_iteration(
@@ -32,10 +41,10 @@ def power_iteration(
     Args:
         function: F, from shape of x to any shape.
         x: point around which F is stretched.
-        iterations: directions tried, at most; the first is drawn.
+        iterations: maximum number of directions; the first is random.
         step: h, for directions of norm 1.
         generator: generator on the CPU.
-        tolerance: stop where a direction stretches more than the one before, but by less than this part.
+        tolerance: stop at a direction that stretches more than the last one, but by less than this share.
 
     Yields:
         the stretch along each direction.
@@ -54,36 +63,15 @@ def power_iteration(
 
 
 def pull_back(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Tensor:
-    """Compute `J^T u` at x, by automatic differentiation.
-
-    Args:
-        function: F.
-        x: point at which the Jacobian is taken, any shape.
-        u: shaped like F(x).
-    """
+    """Compute `J^T u` at x by automatic differentiation; u has the shape of F(x)."""
     at = x.detach().requires_grad_()
     with torch.enable_grad():
         gradients: tuple[Tensor, ...] = torch.autograd.grad(function(at), at, u)
     return gradients[0]
 
 
-def _unit(v: Tensor) -> Tensor:
-    unit: Tensor = v / v.norm().clamp_min(_TINY)
-    return unit
-
-
-# Factors on the tokens of dot-product attention, and on one key of attention by cosine.
-FACTORS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-SHRINKING = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-_NUM_TOKENS = 8
-_ITERATIONS = 30
-_STEP = 1e-7
-
-Growth = list[tuple[float, float]]
-
-
 def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> Growth:
-    """Sensitivity of cross attention to both of its inputs, over factors on them.
+    """Measure the sensitivity of cross attention to both inputs, over factors on them.
 
     By dot product, the first token of b is zero and all others grow (Kim, Papamakarios and Mnih 2021): its
     scores stay zero, so that its attention never saturates, and its output moves with the covariance of keys
@@ -92,12 +80,9 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
 
     Args:
         attention: attention with its trained weights.
-        f_a: tokens (n, c) of the stream that is asked.
-        f_b: tokens (n, c) of the stream that asks.
+        f_a: tokens (n, c) of the stream of the keys.
+        f_b: tokens (n, c) of the stream of the queries.
         seed: seed of the first direction of each power iteration.
-
-    Returns:
-        factor and sensitivity.
     """
     module = copy.deepcopy(attention).double()
     pair = torch.stack([f_a, f_b]).double()
@@ -105,14 +90,17 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
         pair[1, 0] = 0
         scaled = [(factor, factor * pair) for factor in FACTORS]
     else:
-        scaled = [(factor, _with_first_key(pair, factor)) for factor in SHRINKING]
+        scaled = []
+        for factor in SHRINKING:
+            smaller = pair.clone()
+            smaller[0, 0] *= factor
+            scaled.append((factor, smaller))
     return _sensitivities(lambda x: module(x[:1], x[1:]), scaled, seed)
 
 
 def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
-    """Likewise of self-attention `(n, c)`, whose position bias is constant and left out, before its projection."""
-    dim = f.shape[1]
-    module = CrossAttention(dim, attention.num_heads, values="a").to(f.device).double()
+    """Measure likewise self-attention of `(n, c)`, before its projection and without its constant position bias."""
+    module = CrossAttention(f.shape[1], attention.num_heads, values="a").to(f.device).double()
     names = ("query", "key", "value")
     weights = zip(names, attention.qkv.weight.detach().chunk(3), strict=True)
     module.load_state_dict({f"{name}.weight": weight for name, weight in weights})
@@ -122,65 +110,45 @@ def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
     return _sensitivities(lambda x: module(x, x), scaled, seed)
 
 
-def deepest_cross(network: CrossModalNet) -> CrossAttention:
-    """Give the cross attention that refines CT in the deepest layer."""
-    cross = _deepest(network).cross
-    assert cross is not None
-    attention = cross[0].attention
-    assert isinstance(attention, CrossAttention)
-    return attention
-
-
-def deepest_self(network: CrossModalNet) -> WindowAttention | None:
-    """Give the self-attention of the first Swin block of the first stream in the deepest layer, if it has any."""
-    block = next(_deepest(network).swin[0].children(), None)
-    if block is None:
-        return None
-    assert isinstance(block, SwinBlock)
-    return block.attention
+def deepest_attentions(network: CrossModalNet) -> tuple[CrossAttention | None, WindowAttention | None]:
+    """Find the attentions of CT in the deepest layer: its cross attention, and that of its first Swin block."""
+    *_, layer = network.encoder[-1].children()
+    assert isinstance(layer, DualLayer)
+    cross = None if layer.cross is None else layer.cross[0].attention
+    block = next(layer.swin[0].children(), None)
+    assert cross is None or isinstance(cross, CrossAttention)
+    assert block is None or isinstance(block, SwinBlock)
+    return cross, None if block is None else block.attention
 
 
 def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
-    """Run the network and catch what one of its attentions gets: up to eight tokens (n, c) of its first window.
+    """Capture tokens (n, c) of each input of an attention when the network segments `(1, 2, d, h, w)`.
 
-    Args:
-        network: network in evaluation mode.
-        attention: attention among the modules of the network.
-        image: (1, 2, d, h, w).
-
-    Returns:
-        tokens of each of the attention's inputs, at the same places, spread evenly over the window.
+    They are at most eight of the first window, at the same places, spread evenly.
     """
-    caught = capture_inputs(network, image, type(attention)).values()
-    inputs = next(arguments for module, arguments in caught if module is attention)
+    captured = capture_inputs(network, image, type(attention)).values()
+    inputs = next(arguments for module, arguments in captured if module is attention)
     streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them
     places = torch.linspace(0, streams[0].shape[1] - 1, min(_NUM_TOKENS, streams[0].shape[1])).long()
     return [x[0, places.to(x.device)] for x in streams]
 
 
 def growth_factor(growth: Growth) -> float:
-    """Largest sensitivity over the first one."""
+    """Divide the largest sensitivity by the first one."""
     return max(value for _, value in growth) / max(growth[0][1], 1e-12)
 
 
 def _sensitivities(
     function: Callable[[Tensor], Tensor], inputs: Sequence[tuple[float, Tensor]], seed: int
 ) -> Growth:
-    out = []
+    growth = []
     for factor, x in inputs:
         generator = torch.Generator().manual_seed(seed)
         stretches = power_iteration(function, x, iterations=_ITERATIONS, step=_STEP, generator=generator)
-        out.append((factor, max(stretches)))
-    return out
+        growth.append((factor, max(stretches)))
+    return growth
 
 
-def _with_first_key(pair: Tensor, factor: float) -> Tensor:
-    changed = pair.clone()
-    changed[0, 0] *= factor
-    return changed
-
-
-def _deepest(network: CrossModalNet) -> DualLayer:
-    *_, last = network.encoder[-1].children()
-    assert isinstance(last, DualLayer)
-    return last
+def _unit(v: Tensor) -> Tensor:
+    unit: Tensor = v / v.norm().clamp_min(_TINY)
+    return unit

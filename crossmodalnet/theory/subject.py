@@ -1,4 +1,4 @@
-"""The audited network with its cases, and the helpers that all checks share."""
+"""The audited network with its cases, and the helpers that several checks share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,22 +15,25 @@ from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.training.balancing import Balancing
 
+M = TypeVar("M", bound=nn.Module)
+STREAMS = ("CT", "MR")
+
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A trained network with what its checks need.
+    """A trained network with all that its checks need.
 
     Attributes:
-        network: trained, in evaluation mode, on its device.
-        initial: network before training.
-        config: options of the network; None for a network that is not CrossModalNet.
+        network: trained, in evaluation mode.
+        initial: the network before training, on the same device.
+        config: None for a network other than CrossModalNet.
         patch_size: voxels of the images below.
         training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
         test: test pairs, likewise.
-        objectives: objectives of the training, keys of `OBJECTIVES`.
-        balancing: mode of their weights.
+        objectives: keys of `OBJECTIVES`.
+        balancing: mode of the objectives' weights.
         alpha: sharpness of the weights.
-        curves: per epoch of the training: `loss_<objective>` and `weight_<objective>`, means of its steps.
+        curves: per epoch of the training, `loss_<objective>` and `weight_<objective>`: means over its steps.
     """
 
     network: nn.Module
@@ -46,12 +49,12 @@ class AuditSubject:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """Device of the networks."""
         return next(self.network.parameters()).device
 
     @property
     def crosses(self) -> bool:
-        """Whether two streams attend to each other, which most statements are about."""
+        """True if two streams attend to each other; most statements are about such networks."""
         return self.config is not None and self.config.crosses
 
     def images(self, cases: Sequence[LabelledCase]) -> Tensor:
@@ -59,27 +62,18 @@ class AuditSubject:
         return torch.stack([case.image for case in cases]).to(self.device)
 
 
-M = TypeVar("M", bound=nn.Module)
-STREAMS = ("CT", "MR")
-
-
 def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str, tuple[M, tuple[Any, ...]]]:
-    """Run a forward pass without gradients and keep the arguments of every module of one kind.
-
-    Args:
-        network: network in evaluation mode.
-        image: (b, 2, d, h, w), on the network's device.
-        kind: class of the modules.
+    """Segment `(b, 2, d, h, w)` without gradients and keep the arguments of every module of class `kind`.
 
     Returns:
-        per module, by its readable name in the order of the computation, itself and its positional arguments.
+        each module with its positional arguments, by readable name, in the order of the computation.
     """
-    found: dict[str, tuple[M, tuple[Any, ...]]] = {}
+    captured: dict[str, tuple[M, tuple[Any, ...]]] = {}
     names = {module: name for name, module in network.named_modules() if isinstance(module, kind)}
 
     def keep(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         assert isinstance(module, kind)
-        found[readable(names[module])] = (module, arguments)
+        captured[readable(names[module])] = (module, arguments)
 
     handles = [module.register_forward_pre_hook(keep) for module in names]
     try:
@@ -88,14 +82,14 @@ def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return captured
 
 
 def readable(name: str) -> str:
-    """Turn the name of a module of CrossModalNet into words.
+    """Turn the name of a module of CrossModalNet into words; other names stay.
 
     `encoder.0.1.swin.1.0` is the plain Swin block of stream MR in the second layer of the finest level:
-    `encoder 1.2 MR swin 1`. Names of other modules stay.
+    `encoder 1.2 MR swin 1`.
     """
     parts = name.split(".")
     if len(parts) < 5 or parts[0] not in ("encoder", "decoder"):
@@ -105,23 +99,22 @@ def readable(name: str) -> str:
     return " ".join([*words, *(str(int(p) + 1) if p.isdigit() else p for p in parts[5:])])
 
 
-def relative_deviation(found: Tensor, expected: Tensor) -> float:
-    """Largest norm of `found - expected` over that of `expected`: `||found - expected|| / ||expected||`."""
-    found, expected = found.detach(), expected.detach()
-    return float((found - expected).norm() / expected.norm().clamp_min(torch.finfo(expected.dtype).tiny))
+def relative_deviation(actual: Tensor, expected: Tensor) -> float:
+    """Compute `||actual - expected|| / ||expected||`."""
+    actual, expected = actual.detach(), expected.detach()
+    return float((actual - expected).norm() / expected.norm().clamp_min(torch.finfo(expected.dtype).tiny))
 
 
 @contextmanager
-def own_generator(seed: int) -> Iterator[None]:
-    """Draw from torch's global generator with a seed of one's own and leave it as it was."""
+def isolated_seed(seed: int) -> Iterator[None]:
+    """Seed torch's global generator inside the block and restore it afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
 
 def mean_dice(predicted: Tensor, truth: Tensor) -> float:
-    """Average Dice over the structures present in the truth, 1 if there are none; class indices, one shape."""
-    guess, label = predicted.numpy(), truth.numpy()
-    present = [index for index in np.unique(label) if index > 0]
-    scores = [dice(guess == index, label == index) for index in present]
+    """Average Dice over the structures in the truth, 1 without any; class indices of one shape, on the CPU."""
+    prediction, label = predicted.numpy(), truth.numpy()
+    scores = [dice(prediction == index, label == index) for index in np.unique(label) if index > 0]
     return float(np.mean(scores)) if scores else 1.0

@@ -7,11 +7,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.training.augmentation_settings import AugmentationSettings
 from pipeline.config.adapt import AdaptationConfig
-from pipeline.config.audit import AuditConfig
 from pipeline.config.augment import AugmentConfig
 from pipeline.config.network import CrossModalNetSection
 
@@ -21,7 +19,6 @@ SECTIONS: list[tuple[type, type[BaseModel]]] = [
     (CrossModalNetConfig, CrossModalNetSection),
     (AdaptationSettings, AdaptationConfig),
     (AugmentationSettings, AugmentConfig),
-    (AuditSettings, AuditConfig),
 ]
 
 

@@ -9,7 +9,7 @@ import torch
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from pipeline.config.audit import AuditConfig
+from crossmodalnet.theory.config import AuditConfig
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject, settings_of
 from pipeline.runtime.errors import DataError
