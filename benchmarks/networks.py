@@ -4,7 +4,7 @@
 
 Run it from the top of the repository: what the options leave open is as in params.yaml, networks without named sizes
 included. Times are medians, with ratios to the steps and cases of a small U-Net of MONAI that were timed in turn with
-them (`pipeline/evaluation/profile_network.py`). A network that cannot be measured has the reason in its row.
+them (`pipeline/evaluation/profile.py`). A network that cannot be measured has the reason in its row.
 """
 
 import argparse
@@ -16,10 +16,8 @@ from pipeline.config.losses import LossesConfig
 from pipeline.config.networks import NETWORKS
 from pipeline.config.params import load_section, validate
 from pipeline.config.train import TrainConfig
-from pipeline.evaluation.profile import Profile
-from pipeline.evaluation.profile_network import profile_network
-from pipeline.evaluation.times import Rounds
-from pipeline.evaluation.workload import Workload
+from pipeline.evaluation.profile import Profile, profile_network
+from pipeline.evaluation.workload import Rounds, Workload
 from pipeline.runtime.errors import PipelineError
 from pipeline.training.devices import find_device
 from pipeline.training.model_params import read_params

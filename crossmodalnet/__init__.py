@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crossmodalnet.metrics.overlap import dice
     from crossmodalnet.metrics.scores import score_label_map
     from crossmodalnet.networks.common.build import build_network
-    from crossmodalnet.networks.common.parameter_groups import parameter_groups
+    from crossmodalnet.networks.common.parameters import parameter_groups
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
@@ -64,25 +64,25 @@ __all__ = [
 
 # The same modules as above, which only a type checker reads.
 _PLACES = {
-    "adaptation.common.settings": ("AdaptationSettings",),
-    "cropping.heart_box": ("box_of", "working_grid"),
-    "data.augmentation_settings": ("AugmentationSettings",),
+    "training.adaptation.common.settings": ("AdaptationSettings",),
+    "roi.heart_box": ("box_of", "working_grid"),
+    "training.augmentation_settings": ("AugmentationSettings",),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
     "imaging.resample": ("resample",),
     "imaging.volume": ("Grid", "Volume"),
     "imaging.structures": ("STRUCTURES", "Modality"),
-    "losses.balancing": ("AdaptiveBalancer",),
-    "losses.segmentation": ("evaluate_objectives",),
+    "training.balancing": ("AdaptiveBalancer",),
+    "training.segmentation": ("evaluate_objectives",),
     "metrics.overlap": ("dice",),
     "networks.common.build": ("build_network",),
-    "networks.common.parameter_groups": ("parameter_groups",),
+    "networks.common.parameters": ("parameter_groups",),
     "networks.common.sliding_window": ("predict_probabilities",),
     "networks.crossmodalnet.config": ("CrossModalNetConfig",),
     "phantom.generate": ("make_subject",),
-    "prediction.predictor": ("Predictor",),
-    "segmentation.restore": ("restore_labels",),
-    "scoring.scores": ("score_label_map",),
+    "inference.predictor": ("Predictor",),
+    "roi.restore": ("restore_labels",),
+    "metrics.scores": ("score_label_map",),
 }
 _MODULES = {name: f"{__name__}.{place}" for place, names in _PLACES.items() for name in names}
 

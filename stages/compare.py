@@ -11,11 +11,10 @@ def main() -> None:
     With an adaptation also it with its bounds and parts. Between modalities, its cases are single images, not those
     of the atlas and the ablations: then the models are compared alone.
     """
-    from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
+    from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores, write_adaptation
     from pipeline.comparison.compare import compare, write_comparison
     from pipeline.comparison.conditions import read_conditions
-    from pipeline.comparison.domains import read_domain_scores
-    from pipeline.comparison.methods import read_methods, runs_of
+    from pipeline.comparison.scores import read_methods, runs_of
     from pipeline.config.adapt import AdaptationConfig
     from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw

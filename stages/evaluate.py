@@ -22,11 +22,9 @@ def main(
     from pipeline.cohort.split_file import read_notes
     from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
-    from pipeline.evaluation.evaluate_cases import evaluate_cases
-    from pipeline.evaluation.evaluate_pairs import evaluate_pairs
-    from pipeline.evaluation.evaluate_target import write_choices
+    from pipeline.evaluation.evaluate_cases import evaluate_cases, evaluate_pairs, write_choices
     from pipeline.evaluation.kept_cases import KeptCases
-    from pipeline.evaluation.model_workers import ModelWorkers
+    from pipeline.evaluation.prediction import ModelWorkers
     from pipeline.preparation.domain import read_domain
     from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
     from pipeline.runtime.outputs import whole_folder, write_json

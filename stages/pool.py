@@ -21,8 +21,7 @@ def main(
 
     Make the folds with `dvc exp run --queue -S split.folds=4 -S split.fold=0,1,2,3` and `dvc queue start`.
     """
-    from pipeline.comparison.compare import write_comparison
-    from pipeline.comparison.pooling import pool, read_revision
+    from pipeline.comparison.compare import pool, read_revision, write_comparison
     from pipeline.runtime.console import track
     from pipeline.runtime.errors import UsageError
     from pipeline.runtime.outputs import whole_folder

@@ -15,9 +15,8 @@ def main(
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
     from pipeline.config.profile import ProfileConfig
-    from pipeline.evaluation.profile import write_profile
-    from pipeline.evaluation.profile_network import profile_network, read_workload
-    from pipeline.evaluation.times import Rounds
+    from pipeline.evaluation.profile import profile_network, read_workload, write_profile
+    from pipeline.evaluation.workload import Rounds
     from pipeline.runtime.paths import PROFILE
 
     params = load_section(ProfileConfig, "profile")

@@ -13,8 +13,7 @@ def main(
     """Print the mean results of every model beside the atlas baseline, and where the report is."""
     from rich.console import Console
 
-    from pipeline.comparison.markdown import markdown_tables
-    from pipeline.comparison.terminal import print_summary
+    from pipeline.comparison.tables import markdown_tables, print_summary
 
     if markdown:
         typer.echo(markdown_tables())

@@ -9,8 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,
@@ -143,8 +143,12 @@ def judge_capacity(counts: list[tuple[int, int]]) -> StatementFinding:
         why = f"The {len(counts)} operators have {counted:,} offset parameters: three per sampling point and location."
         return StatementFinding("theorem_2_2", Verdict.HOLDS, why, numbers)
     if counted == 0:
-        why = f"With offsets: predicted no location has parameters of its own; the paper asks for {expected:,}."
+        why = (
+            f"With offsets: predicted no location has parameters of its own; the paper asks for {expected:,}."
+        )
         return StatementFinding("theorem_2_2", Verdict.DEPARTS, why, numbers)
     why = f"The operators have {counted} offset parameters; the paper asks for {expected}."
     breaks = "The count of Eq. 8 is not that of the operators."
-    return StatementFinding("theorem_2_2", Verdict.FAILS, why, numbers, breaks, f"{counted} against {expected}.")
+    return StatementFinding(
+        "theorem_2_2", Verdict.FAILS, why, numbers, breaks, f"{counted} against {expected}."
+    )

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from crossmodalnet.networks.common.counts import count_flops
+from crossmodalnet.networks.common.parameters import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
@@ -74,12 +74,16 @@ def fit_rows(rows: Sequence[Row]) -> list[Row]:
 def judge(tokens: float, channels: float, windowed: float) -> StatementFinding:
     """Judge Lemma 1 by the exponents of the counted operations; that of windowed attention is only reported."""
     numbers = {"tokens_exponent": tokens, "channels_exponent": channels, "windowed_tokens_exponent": windowed}
-    growth = f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
+    growth = (
+        f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
+    )
     if abs(tokens - 2) <= TOLERANCE and abs(channels - 1) <= TOLERANCE:
         why = f"{growth}; in windows, here of {WINDOW_TOKENS} tokens, only {windowed:.2f}."
         return StatementFinding("lemma_1", Verdict.HOLDS, why, numbers)
     breaks = "The count of Eq. 11 does not describe this attention."
-    return StatementFinding("lemma_1", Verdict.FAILS, f"{growth}, not 2 and 1.", numbers, breaks, growth + ".")
+    return StatementFinding(
+        "lemma_1", Verdict.FAILS, f"{growth}, not 2 and 1.", numbers, breaks, growth + "."
+    )
 
 
 def _row(kind: str, attention: CrossAttention, num_tokens: int, channels: int) -> Row:

@@ -76,7 +76,9 @@ def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFin
     """Judge Corollary 1 by both sides at every layer, see `entropy_bound`."""
     poorer = {name: min(item["entropy_ct"], item["entropy_mr"]) for name, item in bounds.items()}
     excess = {name: item["information"] - poorer[name] for name, item in bounds.items()}
-    rescaled = {name: item["rescaled_information"] - item["rescaled_entropy"] for name, item in bounds.items()}
+    rescaled = {
+        name: item["rescaled_information"] - item["rescaled_entropy"] for name, item in bounds.items()
+    }
     tightest, worst = max(excess, key=excess.__getitem__), max(rescaled, key=rescaled.__getitem__)
     num_broken = sum(value > 0 for value in rescaled.values())
     numbers = {

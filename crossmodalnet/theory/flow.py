@@ -130,9 +130,7 @@ def _permuted(ct: NDArray[np.float64], mr: NDArray[np.float64], seed: int) -> fl
     return max(estimate(ct, mr) for estimate in ESTIMATORS.values())
 
 
-def _rows(
-    kind: Row, column: str, estimates: Estimates, names: Sequence[str], first_layer: int
-) -> list[Row]:
+def _rows(kind: Row, column: str, estimates: Estimates, names: Sequence[str], first_layer: int) -> list[Row]:
     return [
         {
             **kind,
@@ -171,8 +169,8 @@ def judge_definition_7(
     clear = all(bool(item.above()[0]) for item in excess.values())
     why = (
         f"Registered CT and MR images share {_levels(registered, 0)} nats per token, those of different subjects "
-        f"{_levels(shuffled, 0)}: {'clearly' if clear else 'not clearly'} less, by {_with_intervals(excess, 0)}; tokens "
-        f"in random order share {permuted:.3f} at most."
+        f"{_levels(shuffled, 0)}: {'clearly' if clear else 'not clearly'} less, by {_with_intervals(excess, 0)}; "
+        f"tokens in random order share {permuted:.3f} at most."
     )
     holds = clear and deviation <= TOLERANCE
     return StatementFinding("definition_7", Verdict.HOLDS if holds else Verdict.UNDECIDED, why, numbers)

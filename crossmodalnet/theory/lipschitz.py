@@ -36,7 +36,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     if not isinstance(network, CrossModalNet):
         why = "Only the parts of CrossModalNet have known constants."
         return CheckOutcome([not_applicable(key, why) for key in KEYS])
-    bounds = cumulative_bounds(network, subject.patch_size)
+    bounds = cumulative_bounds(network, subject.token_size)
     ratios = _ratios(subject, config.seed)
     log10_bound, log10_ratio = bounds[-1][1], log(max(float(row["ratio"]) for row in ratios)) / math.log(10)
     tables: dict[str, list[Row]] = {
@@ -50,7 +50,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
         growth = cross_growth(cross, *own_inputs(network, cross, image), config.seed)
         growths["cross attention"] = growth
         tables["attention_growth"] = [{"scale": scale, "sensitivity": value} for scale, value in growth]
-        paper = paper_bound(network, subject.patch_size)
+        paper = paper_bound(network, subject.token_size)
         example = two_identical_streams(round(paper["depth"]))
         findings = [
             judge_definition_6(growth, cross.similarity),
@@ -211,7 +211,11 @@ def judge_theorem_2_6(
     bound += " as long as none goes missing" * missing_token
     measured = f"the most that was found is {10**log10_ratio:.3g}"
     if factor <= _MAX_GROWTH:
-        each = "Each attention has a constant by itself." if factors else "There is no attention in this network."
+        each = (
+            "Each attention has a constant by itself."
+            if factors
+            else "There is no attention in this network."
+        )
         return StatementFinding(
             "theorem_2_6", Verdict.HOLDS, f"By its weights {bound}; {measured}. {each}", numbers
         )

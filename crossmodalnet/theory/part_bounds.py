@@ -15,6 +15,7 @@ Windows share no token, so the constant of one is that of all. Masks and positio
 """
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
@@ -24,10 +25,9 @@ from scipy.special import ndtr
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
-from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
 
 # Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
 _SMALLEST = 1e-300
@@ -89,7 +89,7 @@ def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
     return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
 
 
-def average_pooling(stride: Triple) -> float:
+def average_pooling(stride: Sequence[int]) -> float:
     """Bound means of disjoint blocks of n voxels by `1 / sqrt(n)`."""
     return -math.log(prod(stride)) / 2
 
@@ -120,16 +120,10 @@ def mlp(module: Mlp) -> float:
 
 
 def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
-    """Bound self-attention and its projection; one token is query, key and value.
-
-    Args:
-        attention: attention of a Swin block.
-        radius: largest norm of a token.
-        num_tokens: number of tokens in a window.
-    """
-    query, key, value = attention.qkv.weight.chunk(3)
-    bounds = dot_product(query, key, value, attention.num_heads, (radius, radius, radius), num_tokens)
-    return added(*bounds) + linear(attention.proj)
+    """Bound self-attention in windows of tokens with norms up to `radius`, and its projection."""
+    weights = attention.qkv.weight.chunk(3)
+    bounds = scaled_attention(*weights, attention.num_heads, (radius, radius, radius), num_tokens)
+    return added(*bounds) + linear(attention.proj)  # one token is query, key and value
 
 
 def cross_attention(
@@ -146,66 +140,49 @@ def cross_attention(
     weights = attention.query.weight, attention.key.weight, attention.value.weight
     values_from_b = attention.values == "b"
     radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
-    if attention.log_scale is None:
-        values, queries, keys = dot_product(*weights, attention.num_heads, radii, num_tokens)
-    else:
-        scales = attention.log_scale.detach().exp().flatten()
-        values, queries, keys = cosine(*weights, scales, radii[2], num_tokens)
+    scales = None if attention.log_scale is None else attention.log_scale.detach().exp().flatten().tolist()
+    values, queries, keys = scaled_attention(*weights, attention.num_heads, radii, num_tokens, scales)
     if values_from_b:
         return keys, added(queries, values)
     return added(keys, values), queries
 
 
-def dot_product(
+def scaled_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     num_heads: int,
     radii: tuple[float, float, float],
     num_tokens: int,
+    scales: Sequence[float] | None = None,
 ) -> tuple[float, float, float]:
-    """Bound attention by dot product over `sqrt(d)` in its values, queries and keys.
+    """Bound attention in its values, queries and keys.
 
     Args:
-        query: weights (c, c) of the projection.
+        query: weights (c, c) of the projection of queries.
         key: likewise.
         value: likewise.
         num_heads: number of heads, whose outputs lie side by side.
         radii: largest norms of the tokens that become queries, keys and values.
         num_tokens: n.
+        scales: of attention by cosine, the length of the queries in each head; keys have length 1, and nothing is
+            divided by `sqrt(d)`. Its constants are finite only because the division by a norm stops at 1e-12.
     """
     queries, keys = [], []
-    for q, k, v in zip(*(_norms(w, num_heads) for w in (query, key, value)), strict=True):
-        shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
-        queries.append(shared + log(radii[1]))
-        keys.append(shared + log(radii[0]) + math.log(num_tokens) / 2)
-    return _in_values(value, num_tokens), joined(*queries), joined(*keys)
-
-
-def cosine(
-    query: Tensor, key: Tensor, value: Tensor, scales: Tensor, radius: float, num_tokens: int
-) -> tuple[float, float, float]:
-    """Bound attention by cosine likewise: unit keys, queries of length `scales` (one per head), no `sqrt(d)`.
-
-    Its constants are finite only because the division by a norm stops at 1e-12.
-    """
-    queries, keys = [], []
-    norms = (_norms(weight, len(scales)) for weight in (query, key, value))
-    for q, k, v, scale in zip(*norms, scales.tolist(), strict=True):
-        shared = log(v * radius) + log(scale) - math.log(_UNIT_EPS)
-        queries.append(shared + log(q))
-        keys.append(shared + log(k) + math.log(num_tokens) / 2)
-    return _in_values(value, num_tokens), joined(*queries), joined(*keys)
-
-
-def _in_values(weight: Tensor, num_tokens: int) -> float:
-    """Bound attention in its values: heads weight the parts of one projected tensor, each by at most `sqrt(n)`."""
-    return math.log(num_tokens) / 2 + log(largest_singular_value(weight))
-
-
-def _norms(weight: Tensor, num_heads: int) -> list[float]:
-    """Compute the spectral norm of each head's rows of a projection."""
-    return [largest_singular_value(rows) for rows in weight.chunk(num_heads)]
+    heads = zip(*(weight.chunk(num_heads) for weight in (query, key, value)), strict=True)
+    for head, projections in enumerate(heads):
+        q, k, v = (largest_singular_value(rows) for rows in projections)
+        if scales is None:
+            shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
+            in_query, in_key = shared + log(radii[1]), shared + log(radii[0])
+        else:
+            shared = log(v * radii[2]) + log(scales[head]) - math.log(_UNIT_EPS)
+            in_query, in_key = shared + log(q), shared + log(k)
+        queries.append(in_query)
+        keys.append(in_key + math.log(num_tokens) / 2)
+    # Heads weight the parts of one projected tensor, each by at most `sqrt(n)`.
+    values = math.log(num_tokens) / 2 + log(largest_singular_value(value))
+    return values, joined(*queries), joined(*keys)
 
 
 def deformable(operator: DeformableOperator, radius: float) -> float:

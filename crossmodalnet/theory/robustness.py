@@ -16,7 +16,7 @@ from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
-from crossmodalnet.theory.network_bounds import upper_bound
+from crossmodalnet.theory.network_bounds import cumulative_bounds
 from crossmodalnet.theory.part_bounds import log
 from crossmodalnet.theory.sensitivity import pull_back
 from crossmodalnet.theory.subject import AuditSubject, mean_dice
@@ -49,8 +49,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     rows: list[Row] = []
     for i, case in enumerate(subject.test):
         rows += _measure(network, case, config.seed, attacked=i < _MAX_ATTACKED)
-    finding = judge(rows, upper_bound(network, subject.patch_size))
-    return CheckOutcome([finding], {"robustness": rows})
+    log10_bound = cumulative_bounds(network, subject.token_size)[-1][1]
+    return CheckOutcome([judge(rows, log10_bound)], {"robustness": rows})
 
 
 def noise(image: Tensor, std: float, seed: int) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock, WindowAttention
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory.subject import capture_inputs
 
 # Factors on the tokens of dot-product attention, and on one key of attention by cosine.

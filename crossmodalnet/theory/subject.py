@@ -57,6 +57,13 @@ class AuditSubject:
         """True if two streams attend to each other; most statements are about such networks."""
         return self.config is not None and self.config.crosses
 
+    @property
+    def token_size(self) -> Triple:
+        """Tokens per axis at the finest level of CrossModalNet."""
+        assert self.config is not None
+        d, h, w = (n // s for n, s in zip(self.patch_size, self.config.patch_embedding, strict=True))
+        return d, h, w
+
     def images(self, cases: Sequence[LabelledCase]) -> Tensor:
         """Stack cases to `(n, 2, d, h, w)` on the network's device."""
         return torch.stack([case.image for case in cases]).to(self.device)

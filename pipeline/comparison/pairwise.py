@@ -7,10 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossmodalnet.metrics.ranking import rank_stability
-from crossmodalnet.metrics.significance import PairedComparison, Verdict, compare_paired, holm, verdict
-from pipeline.comparison.methods import Methods, group_of
-from pipeline.comparison.scores import by_subject, subject_means
+from crossmodalnet.metrics.statistics import (
+    PairedComparison,
+    Verdict,
+    compare_paired,
+    holm,
+    rank_stability,
+    verdict,
+)
+from pipeline.comparison.scores import Methods, by_subject, group_of, subject_means
 from pipeline.comparison.titles import METRICS, Metric
 from pipeline.config.compare import CompareConfig
 from pipeline.config.names import OURS

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import smallest_p
+from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import METRICS, Metric
 from pipeline.comparison.titles import short_title_of as title
 

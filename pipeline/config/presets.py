@@ -13,7 +13,7 @@ from pipeline.runtime.errors import UsageError
 
 def names() -> list[str]:
     """List the presets."""
-    folder = resources.files("pipeline.schema") / "preset_files"
+    folder = resources.files("pipeline.config") / "preset_files"
     return sorted(
         ["default", *(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))]
     )
@@ -29,7 +29,7 @@ def load(name: str) -> Params:
         raise UsageError(f"no preset {name!r}; there are {', '.join(names())}")
     if name == "default":
         return Params()
-    text = (resources.files("pipeline.schema") / "preset_files" / f"{name}.yaml").read_text("utf-8")
+    text = (resources.files("pipeline.config") / "preset_files" / f"{name}.yaml").read_text("utf-8")
     return validate(
         Params, merge(Params().model_dump(), YAML(typ="safe", pure=True).load(text)), "", _place(name)
     )

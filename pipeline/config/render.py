@@ -18,7 +18,7 @@ HEADER = """\
 #   crossmodalnet params use mmwhs         write a preset into this file: default, smoke, compare,
 #                                          misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
 #
-# This text is written from the schema in pipeline/schema/; comments of your own are lost when a preset is used.
+# This text is written from the schema in pipeline/config/; comments of your own are lost when a preset is used.
 """
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from crossmodalnet.config import Config
-from pipeline.config.ablations import Ablation
 from crossmodalnet.theory.config import AuditConfig
+from pipeline.config.ablations import Ablation
 from pipeline.config.augment import AugmentConfig
 from pipeline.config.compare import CompareConfig
 from pipeline.config.crop import CropConfig

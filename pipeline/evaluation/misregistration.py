@@ -12,13 +12,12 @@ from torch import Tensor
 
 from crossmodalnet.imaging.displacement import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.config.evaluate import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
-from pipeline.evaluation.model_workers import ModelWorkers, compute
-from pipeline.evaluation.prediction import network_input, predict_input
-from pipeline.evaluation.tables import DECIMALS, MISREGISTRATION_COLUMNS
+from pipeline.evaluation.prediction import ModelWorkers, compute, network_input, predict_input
+from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
 from pipeline.preparation.sets import CaseSet
 from pipeline.runtime.console import track
 from pipeline.runtime.cost import CaseCost

@@ -1,4 +1,12 @@
-"""A trained model's label map of a case, on the original CT grid."""
+"""Label maps that a trained model predicts for cases."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +19,31 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.components import keep_largest_component
 from crossmodalnet.roi.restore import restore_labels
 from pipeline.config.evaluate import EvaluateConfig
-from pipeline.evaluation.views import View
 from pipeline.preparation.cropped import CroppedCase
+from pipeline.runtime.cost import largest_image
 from pipeline.runtime.errors import DataError
+from pipeline.runtime.params import RuntimeConfig
+from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.training.model_folder import load_model
+
+
+class View(StrEnum):
+    """What a network is shown; the value is its key in metrics files and the name of its folder."""
+
+    PAIR = "pair"
+    CT_ALONE = "ct_alone"
+    MR_ALONE = "mr_alone"
+
+    @property
+    def missing_channel(self) -> int | None:
+        """Channel of the input `(2, d, h, w)` that is taken out; None: neither."""
+        return {View.CT_ALONE: 1, View.MR_ALONE: 0}.get(self)
+
+
+ALONE = (View.CT_ALONE, View.MR_ALONE)
+VIEW_TITLES: Mapping[View, str] = MappingProxyType(
+    {View.PAIR: "CT + MR", View.CT_ALONE: "CT alone", View.MR_ALONE: "MR alone"}
+)
 
 
 def predict_labels(
@@ -78,3 +108,58 @@ def cleaned(labels: Volume, params: EvaluateConfig) -> Volume:
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)
     return labels
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ModelWorkers:
+    """How cases are computed side by side, on CPUs.
+
+    Attributes:
+        trained: folder of the trained model, which each worker loads once.
+        runtime: section `runtime`.
+    """
+
+    trained: Path
+    runtime: RuntimeConfig
+
+
+def compute(
+    function: Callable[[T, LoadedModel], R],
+    tasks: Sequence[T],
+    work: Work,
+    model: LoadedModel,
+    workers: ModelWorkers | None,
+    few_voxels: int,
+) -> Iterator[tuple[T, R]]:
+    """Call a module-level function with each task and the model: by workers where there is enough to do.
+
+    Args:
+        function: called with a task and the model.
+        tasks: picklable.
+        work: kind of the work; `images` decide whether there is enough to do.
+        model: model with its network on the device it shall run on, for this process.
+        workers: how to compute side by side; None: not at all, as where the network is on a GPU.
+        few_voxels: voxels of all images together that are done before worker processes have loaded their libraries.
+
+    Yields:
+        Each task with its result, in the order in which they finish.
+    """
+    num_voxels = sum(largest_image([path])[0] for path in work.images)
+    if workers is None or len(tasks) < 2 or num_voxels < few_voxels:
+        yield from ((task, function(task, model)) for task in tasks)
+        return
+    yield from run_cases(partial(_with_model, function, workers.trained), tasks, work, workers.runtime)
+
+
+def _with_model(function: Callable[[T, LoadedModel], R], trained: Path, task: T) -> R:
+    return function(task, _load(trained))
+
+
+@cache
+def _load(trained: Path) -> LoadedModel:
+    """Load the model once per process."""
+    return load_model(trained)

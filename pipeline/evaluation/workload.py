@@ -1,24 +1,87 @@
-"""What is measured: a training step and the inference of one case, on random data, of a network and a reference."""
+"""Time and memory of a training step and of inference, on random data."""
 
-from collections.abc import Mapping
+import ctypes
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 from monai.networks.nets import UNet
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
+from crossmodalnet.networks.common.wrappers import PaddedNetwork
 from pipeline.config.losses import LossesConfig
 from pipeline.config.train import TrainConfig
-from pipeline.evaluation.times import Action
 from pipeline.runtime.errors import UsageError
 from pipeline.training.distributed import Processes
 from pipeline.training.learner import Learner
+
+Action = Callable[[], object]
+
+FEWEST = 3  # repetitions, without which quartiles say nothing
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often actions are timed.
+
+    Attributes:
+        repetitions: timed rounds.
+        warmup: rounds before them, which are not timed.
+        max_seconds: seconds for warm-up and timed rounds; then no further round begins, once `FEWEST` are timed.
+    """
+
+    repetitions: int
+    warmup: int
+    max_seconds: float
+
+
+def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device) -> NDArray[np.float64]:
+    """Time each action once per repetition, one after the other.
+
+    Args:
+        actions: functions that are timed.
+        rounds: number of rounds.
+        device: device on which the actions compute; a GPU is waited for before the clock starts and before it stops.
+
+    Returns:
+        Seconds, `(len(actions), timed rounds)`.
+    """
+    start = time.perf_counter()
+    for _ in range(rounds.warmup):
+        for action in actions:
+            action()
+    timed: list[list[float]] = []
+    while len(timed) < rounds.repetitions:
+        if len(timed) >= FEWEST and time.perf_counter() - start > rounds.max_seconds:
+            break
+        timed.append([_seconds(action, device) for action in actions])
+    return np.array(timed, dtype=np.float64).T
+
+
+def _seconds(action: Action, device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    action()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
 
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 
@@ -103,3 +166,105 @@ class Workload:
 
 def _random_image(b: int, size: tuple[int, int, int], seed: int) -> Tensor:
     return torch.rand(b, 2, *size, generator=torch.Generator().manual_seed(seed))
+
+
+MB = 2**20
+INTERVAL_SECONDS = 0.001
+
+# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
+# end, as much as the second stays.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory, MiB."""
+
+    step_mb: float
+    inference_mb: float
+
+
+class MemoryGauge:
+    """Reads the memory in use and its peak, on a GPU or of this process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._process = psutil.Process()
+        self._peak = 0
+
+    def now(self) -> int:
+        """Bytes in use."""
+        if self._device.type == "cuda":
+            return torch.cuda.memory_allocated(self._device)
+        return int(self._process.memory_info().rss)
+
+    def peak(self) -> int:
+        """Most bytes in use while `watching` was last entered."""
+        return self._peak
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Find the peak of what happens inside."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            yield
+            torch.cuda.synchronize(self._device)
+            self._peak = torch.cuda.max_memory_allocated(self._device)
+            return
+        self._peak = self.now()
+        stop = threading.Event()
+        thread = threading.Thread(target=self._sample, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self._peak = max(self._peak, self.now())
+
+    def _sample(self, stop: threading.Event) -> None:
+        while not stop.wait(INTERVAL_SECONDS):
+            self._peak = max(self._peak, self.now())
+
+
+def measure_memory(work: Workload) -> Memory:
+    """Find the peak memory of inference and of a training step.
+
+    Raises:
+        UsageError: the network cannot be built.
+    """
+    gauge = MemoryGauge(work.device)
+    with _returning_freed():
+        work.step(work.build_reference())()  # loads the libraries, starts the threads
+        work.build()  # imports its own modules: timm alone takes 15 MiB
+        gc.collect()
+        before = gauge.now()
+        network = work.build()
+        infer = work.inference(network)
+        with gauge.watching():
+            infer()
+        inference = gauge.peak()
+        step = work.step(network)
+        with gauge.watching():
+            step()
+            step()  # the first one makes Adam's moments, the second has them from its start
+    return Memory(
+        step_mb=round((gauge.peak() - before) / MB, 1), inference_mb=round((inference - before) / MB, 1)
+    )
+
+
+@contextmanager
+def _returning_freed() -> Iterator[None]:
+    """Have glibc return freed blocks above 64 KiB to the system; other C libraries do as they do."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    libc.malloc_trim(0)
+    libc.mallopt(M_MMAP_THRESHOLD, 64 * 2**10)
+    try:
+        yield
+    finally:
+        # Where glibc's own adaptation ends in a training; it is off from now on.
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * MB)
+        libc.mallopt(M_TRIM_THRESHOLD, 64 * MB)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crossmodalnet.imaging.samples import Batch
-from crossmodalnet.networks.common.parameter_groups import parameter_groups
-from crossmodalnet.networks.common.running_mean import RunningMean
+from crossmodalnet.networks.common.parameters import RunningMean, parameter_groups
 from crossmodalnet.training.balancing import AdaptiveBalancer
 from crossmodalnet.training.segmentation import evaluate_objectives
 from pipeline.config.losses import LossesConfig

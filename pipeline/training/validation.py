@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.training.adaptation.common.entropy import balanced_entropy
 from pipeline.training.distributed import Processes

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.evaluation.tables import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
 from pipeline.runtime.errors import DataError, UsageError
 from stages import compare, pool
 

@@ -261,7 +261,7 @@ def test_an_adapted_model_is_scored_in_the_target_domain_too(
         return SimpleNamespace(network=networks.get(weights, networks["weights.safetensors"]), card=card)
 
     monkeypatch.setattr(model_folder, "load_model", load)
-    monkeypatch.setattr("pipeline.evaluation.evaluate_target.load_model", load)
+    monkeypatch.setattr("pipeline.evaluation.evaluate_cases.load_model", load)
     evaluate.main("mine")
     metrics = json.loads(Path("metrics/mine/seed0.json").read_text("utf-8"))
     assert metrics["dice"] > 0.8

@@ -11,9 +11,9 @@ from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.convolution import SLOPE, ResidualConvBlock
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
@@ -23,7 +23,6 @@ from crossmodalnet.networks.crossmodalnet.embedding import (
 )
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 
 # Options that a trained network's card must name: weights do not tell what they were.
 NEEDED = frozenset(field.name for field in fields(CrossModalNetConfig)) - {

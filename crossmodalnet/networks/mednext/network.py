@@ -13,9 +13,8 @@ from monai.networks.blocks.mednext_block import MedNeXtBlock, MedNeXtDownBlock
 from monai.networks.nets.mednext import MedNeXt
 from torch import nn
 
-from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
-from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
 IN_CHANNELS = 2
 KERNEL = 3

@@ -20,9 +20,8 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import (
 )
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
-from crossmodalnet.networks.common.padding import PaddedNetwork
 from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
 IN_CHANNELS = 2
 MIN_EDGE = 4  # voxels per axis of the coarsest map, as nnU-Net's UNet_featuremap_min_edge_length

@@ -1,4 +1,4 @@
-"""The block of VT-UNet (Peiris et al., MICCAI 2022): window self-attention, and in the decoder cross attention."""
+"""Blocks and transitions of VT-UNet (Peiris et al., MICCAI 2022)."""
 
 from math import ceil, prod
 
@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window, padded_size
 from crossmodalnet.networks.common.windows import (
@@ -182,3 +183,122 @@ class VTBlock(nn.Module):
         x: Tensor = f + self.drop_path(attended)
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
+
+
+Memories = dict[bool, Memory]
+
+
+class VTStage(nn.Module):
+    """The blocks of a level, every second one shifted, then a change of resolution if there is one.
+
+    Args:
+        blocks: plain, shifted, plain, ...
+        downsample: way to the next level, in the encoder.
+        upsample: way to the level before, in the decoder.
+        checkpointing: recompute the blocks' activations in the backward pass.
+    """
+
+    def __init__(
+        self,
+        blocks: list[VTBlock],
+        *,
+        downsample: nn.Module | None = None,
+        upsample: nn.Module | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+        self.upsample = upsample
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor, memories: Memories | None = None) -> tuple[Tensor, Memories]:
+        """Map `(b, d, h, w, c)` to the same shape, or that of the next level.
+
+        Args:
+            x: the map.
+            memories: in the decoder, what the encoder's stage of the same level returned.
+
+        Returns:
+            the map; keys and values of the last plain (False) and of the last shifted (True) block.
+        """
+        made: Memories = {}
+        for i, block in enumerate(self.blocks):
+            shifted = i % 2 == 1
+            memory = memories[shifted] if memories else None
+            if self.checkpointing and torch.is_grad_enabled():
+                x, made[shifted] = checkpoint(block, x, memory, use_reentrant=False)
+            else:
+                x, made[shifted] = block(x, memory)
+        for resample in (self.downsample, self.upsample):
+            x = x if resample is None else resample(x)
+        return x, made
+
+
+class VTPatchEmbed(nn.Module):
+    """Voxels to tokens: one linear map per patch, then layer norm.
+
+    Example: patch 4, x (1, 2, 128, 128, 128) -> (1, 32, 32, 32, 48).
+    """
+
+    def __init__(self, in_channels: int, dim: int, patch: Triple) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv3d(in_channels, dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, c, D, H, W)`, zeros added at the far ends for whole patches, to `(b, d, h, w, dim)`."""
+        size: Triple = (x.shape[2], x.shape[3], x.shape[4])
+        far = [p - n for n, p in zip(size, padded_size(size, self.patch), strict=True)]
+        tokens = self.proj(nn.functional.pad(x, (0, far[2], 0, far[1], 0, far[0])))
+        embedded: Tensor = self.norm(tokens.permute(0, 2, 3, 4, 1))
+        return embedded
+
+
+class PatchMerge(nn.Module):
+    """Join 2 x 2 neighbours of H and W: `(b, d, h, w, c)` to `(b, d, ceil(h / 2), ceil(w / 2), 2 c)`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(4 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve H and W, of which an odd one gets a row of zeros at its far end."""
+        x = nn.functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        x = rearrange(x, "b d (h i) (w j) c -> b d h w (j i c)", i=2, j=2)
+        merged: Tensor = self.reduction(self.norm(x))
+        return merged
+
+
+class PatchExpand(nn.Module):
+    """Split each token into 2 x 2 along H and W: `(b, d, h, w, c)` to `(b, d, 2 h, 2 w, c / 2)`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(dim // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double H and W."""
+        x = rearrange(self.expand(x), "b d h w (i j c) -> b d (h i) (w j) c", i=2, j=2)
+        expanded: Tensor = self.norm(x)
+        return expanded
+
+
+class FinalExpand(nn.Module):
+    """Tokens to voxels: `(b, d, h, w, c)` to `(b, D, H, W, c)` of whole patches."""
+
+    def __init__(self, dim: int, patch: Triple) -> None:
+        super().__init__()
+        self.patch = patch
+        self.expand = nn.Linear(dim, patch[0] * patch[1] * patch[2] * dim, bias=False)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Split each token into the voxels of its patch."""
+        i, j, k = self.patch
+        x = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
+        expanded: Tensor = self.norm(x)
+        return expanded

@@ -15,9 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.vtunet.blocks import VTBlock
-from crossmodalnet.networks.vtunet.resampling import FinalExpand, PatchExpand, PatchMerge, VTPatchEmbed
-from crossmodalnet.networks.vtunet.stage import VTStage
+from crossmodalnet.networks.vtunet.blocks import (
+    FinalExpand,
+    PatchExpand,
+    PatchMerge,
+    VTBlock,
+    VTPatchEmbed,
+    VTStage,
+)
 
 IN_CHANNELS = 2
 

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.comparison.domains import LOWER, UPPER
+from pipeline.comparison.adaptation import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
 from pipeline.config.names import OURS
 from pipeline.config.report import ReportConfig
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.adaptation.figures import TERMS, adaptation_chart
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles
 from pipeline.report.artefacts.records import Artefacts

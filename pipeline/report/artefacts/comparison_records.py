@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import Verdict
+from crossmodalnet.metrics.statistics import Verdict
 
 
 @dataclass(frozen=True)

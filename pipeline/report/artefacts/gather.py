@@ -14,7 +14,7 @@ from pipeline.config.names import ATLAS, OURS, method_of
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.target import AdaptSection
 from pipeline.evaluation.profile import read_profile
-from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.domain import Domain, read_domain
 from pipeline.report.artefacts.gather_adaptation import read_adaptation, read_source_case
 from pipeline.report.artefacts.gather_audit import read_audit

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.adaptation import GAP, SCORES, STATEMENTS, STRUCTURES
-from pipeline.comparison.domains import LOWER
-from pipeline.comparison.gap import GAP_COLUMNS
+from pipeline.comparison.adaptation import GAP, GAP_COLUMNS, LOWER, SCORES, STATEMENTS, STRUCTURES
 from pipeline.config.names import OURS, is_adaptation
-from pipeline.evaluation.tables import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
+from pipeline.evaluation.score_cases import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
 from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain
 from pipeline.preparation.target_labels import NATIVE, WORKING
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase

@@ -5,8 +5,9 @@ from typing import get_args
 
 import pandas as pd
 
-from crossmodalnet.metrics.significance import Verdict
-from pipeline.comparison import misregistration, modalities
+from crossmodalnet.metrics.statistics import Verdict
+from pipeline.comparison import conditions as modalities
+from pipeline.comparison import misregistration
 from pipeline.report.artefacts.comparison_records import (
     ComparisonRecord,
     Difference,

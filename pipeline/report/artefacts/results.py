@@ -9,7 +9,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.titles import short_title_of, title_of
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 
 ROWS = (*ABBREVIATIONS, MEAN)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result
 from pipeline.report.charts.tables import enumerate_words

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.profile import Profile
-from pipeline.evaluation.spread import Spread
+from pipeline.evaluation.profile import Profile, Spread
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
 from pipeline.report.comparison.figures import cost_chart

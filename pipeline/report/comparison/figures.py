@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES
 from pipeline.evaluation.profile import Profile
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.comparison_records import Difference
 from pipeline.report.artefacts.results import Estimate, Result
 from pipeline.report.charts.drawing import (

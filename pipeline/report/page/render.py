@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.metrics.significance import smallest_p
+from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import METRICS
 from pipeline.config.report import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section

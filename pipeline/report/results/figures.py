@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.comparison.titles import Metric
-from pipeline.evaluation.tables import MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.results import ROWS, Result
 from pipeline.report.charts.drawing import (
     INK,

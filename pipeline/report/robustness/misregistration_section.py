@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.comparison.misregistration_statements import FAR_MM
+from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import title_of
 from pipeline.config.names import OURS, is_ablation
 from pipeline.report.artefacts.comparison_records import MisregistrationRecord

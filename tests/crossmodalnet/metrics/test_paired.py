@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossmodalnet.metrics.paired import bootstrap_interval, bootstrap_interval_seeds, merge_rounding
+from crossmodalnet.metrics.statistics import bootstrap_interval, bootstrap_interval_seeds, merge_rounding
 
 
 def test_agrees_with_scipy() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.metrics.ranking import RankStability, rank_stability
+from crossmodalnet.metrics.statistics import RankStability, rank_stability
 
 
 def stability(values: np.ndarray, higher: bool = True, num_samples: int = 500) -> list[RankStability]:

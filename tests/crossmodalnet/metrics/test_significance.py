@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossmodalnet.metrics.significance import PairedComparison, compare_paired, holm, smallest_p, verdict
+from crossmodalnet.metrics.statistics import PairedComparison, compare_paired, holm, smallest_p, verdict
 
 ALPHA = 0.05
 

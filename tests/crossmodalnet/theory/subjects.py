@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
+from crossmodalnet.theory.settings import AuditSettings
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.network import CrossModalNetSection
 

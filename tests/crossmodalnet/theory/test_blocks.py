@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from crossmodalnet.theory.blocks import (
     block_deviation,
     check,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet.swin import WindowAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.lipschitz import (
     check,

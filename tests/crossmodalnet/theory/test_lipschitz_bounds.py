@@ -10,8 +10,8 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock, WindowAttention
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
@@ -22,7 +22,6 @@ from crossmodalnet.networks.crossmodalnet.embedding import (
 )
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, SkipConnection
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock, WindowAttention
 from crossmodalnet.theory import network_bounds, part_bounds
 from crossmodalnet.theory.sensitivity import power_iteration
 from tests.crossmodalnet.theory.subjects import chosen, make_network

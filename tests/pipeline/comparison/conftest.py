@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS
 
 Cases = Callable[..., pd.DataFrame]
 

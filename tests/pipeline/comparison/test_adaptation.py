@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.adaptation import (
+    LOWER,
+    UPPER,
     AdaptationComparison,
+    DomainScores,
     adaptation_table,
     compare_adaptation,
     structure_table,
     write_adaptation,
 )
-from pipeline.comparison.domains import LOWER, UPPER, DomainScores
 from pipeline.config.compare import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.comparison.domains import LOWER, UPPER, read_domain_scores
+from pipeline.comparison.adaptation import LOWER, UPPER, read_domain_scores
 from pipeline.runtime.errors import DataError
 
 Cases = Callable[..., pd.DataFrame]

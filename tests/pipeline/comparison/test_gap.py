@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.domains import DomainScores
-from pipeline.comparison.gap import gap_by_seed, gap_table, share_of_gap
+from pipeline.comparison.adaptation import DomainScores, gap_by_seed, gap_table, share_of_gap
 from pipeline.config.compare import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=400)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.comparison.markdown import markdown_tables
+from pipeline.comparison.tables import markdown_tables
 from pipeline.runtime.errors import DataError
 
 

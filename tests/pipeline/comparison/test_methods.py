@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.comparison.methods import check_methods, group_of, read_methods, runs_of
+from pipeline.comparison.scores import check_methods, group_of, read_methods, runs_of
 from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from crossmodalnet.metrics.paired import bootstrap_interval_seeds
+from crossmodalnet.metrics.statistics import bootstrap_interval_seeds
 from pipeline.comparison.misregistration import (
     compare_misregistration,
     far_losses,

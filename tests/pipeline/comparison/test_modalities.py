@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.modalities import compare_modalities, modality_table, write_modalities
+from pipeline.comparison.conditions import compare_modalities, modality_table, write_modalities
 from pipeline.config.compare import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.comparison.terminal import print_summary
+from pipeline.comparison.tables import print_summary
 from pipeline.runtime.errors import DataError
 
 HEADER = "method,structure,metric,mean,low,high,num_subjects,num_seeds"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluation.evaluate_pairs import knows_missing, takes_both
+from pipeline.evaluation.evaluate_cases import knows_missing, takes_both
 
 
 @pytest.mark.parametrize(

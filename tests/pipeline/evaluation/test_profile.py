@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluation.profile import Profile, read_profile, write_profile
-from pipeline.evaluation.spread import Spread
+from pipeline.evaluation.profile import Profile, Spread, read_profile, write_profile
 from pipeline.runtime.errors import DataError
 
 PROFILE = Profile(

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from crossmodalnet.networks.common import build
-from crossmodalnet.networks.common.counts import count_flops, count_parameters
+from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.processes.alone import run_alone
 from pipeline.config.baselines import ResEncUNetConfig
 from pipeline.config.crop import CropConfig
@@ -22,14 +22,10 @@ from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.losses import LossesConfig
 from pipeline.config.profile import ProfileConfig
 from pipeline.config.train import TrainConfig
-from pipeline.evaluation import profile_network as profiling
-from pipeline.evaluation import times as profile_times
-from pipeline.evaluation.memory import MemoryGauge, measure_memory
-from pipeline.evaluation.profile import write_profile
-from pipeline.evaluation.profile_network import profile_network, read_workload
-from pipeline.evaluation.spread import spread
-from pipeline.evaluation.times import Rounds, time_in_turn
-from pipeline.evaluation.workload import Workload
+from pipeline.evaluation import profile as profiling
+from pipeline.evaluation import workload as profile_times
+from pipeline.evaluation.profile import profile_network, read_workload, spread, write_profile
+from pipeline.evaluation.workload import MemoryGauge, Rounds, Workload, measure_memory, time_in_turn
 from pipeline.runtime.errors import ResourceError, UsageError
 
 TOP = Path(__file__).parents[3]

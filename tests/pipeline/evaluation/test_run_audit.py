@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-
 from crossmodalnet.theory.checks import CHECKS
+
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from crossmodalnet.theory.config import AuditConfig
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject, settings_of
 from pipeline.runtime.errors import DataError

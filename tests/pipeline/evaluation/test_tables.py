@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.evaluation.tables import CASE_COLUMNS, bar_table, headline, interval_table
+from pipeline.evaluation.score_cases import CASE_COLUMNS, bar_table, headline, interval_table
 
 NAN = float("nan")
 

@@ -5,8 +5,7 @@ from crossmodalnet.processes.alone import run_alone
 from pipeline.config.losses import LossesConfig
 from pipeline.config.network import CrossModalNetSection
 from pipeline.config.train import TrainConfig
-from pipeline.evaluation.memory import measure_memory
-from pipeline.evaluation.workload import Workload
+from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.step_memory import LiveBytes, step_bytes
 
 

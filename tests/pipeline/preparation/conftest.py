@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import Subject, make_pairs, select, write_manifest
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 NUM_SUBJECTS = 4
 

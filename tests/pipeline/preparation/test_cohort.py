@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
@@ -17,6 +16,7 @@ from pipeline.cohort.pairs import Pair, Subject
 from pipeline.config.target import TargetConfig
 from pipeline.preparation.target_cohort import choose_atlases, pair_target, prepare_cohort, write_cases
 from pipeline.runtime.errors import DataError, PipelineError
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.target_domain.quick import SECTIONS, WriteCohort
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.structures import Modality
@@ -14,6 +13,7 @@ from pipeline.preparation.cropped import read_cropped
 from pipeline.preparation.target_modality import MODALITIES, prepare_modality, source_task, target_task
 from pipeline.preparation.target_prepared import PreparedDomain
 from pipeline.runtime.paths import MANIFEST
+from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

@@ -10,12 +10,11 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
-from pipeline.comparison.adaptation import compare_adaptation, write_adaptation
+from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores, write_adaptation
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.comparison.domains import read_domain_scores
-from pipeline.comparison.methods import read_methods, runs_of
+from pipeline.comparison.scores import read_methods, runs_of
 from pipeline.config.compare import CompareConfig
-from pipeline.evaluation.tables import CASE_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.cropped import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.tables import MISREGISTRATION_COLUMNS
+from pipeline.evaluation.score_cases import MISREGISTRATION_COLUMNS
 
 SHIFTS = (0.0, 5.0, 10.0, 15.0)
 # Dice on top of the pair's, by view.

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.swin import SwinBlock
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
 from pipeline.config.ablations import ABLATIONS, Ablation
 from pipeline.config.network import CrossModalNetSection

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.metrics.mean_dice import mean_dice
+from crossmodalnet.metrics.overlap import mean_dice
 from pipeline.training.distributed import Processes
 from pipeline.training.validation import ValidationSettings, target_entropy, validate
 

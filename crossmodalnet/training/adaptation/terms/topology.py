@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.networks.common.running_mean import RunningMean
+from crossmodalnet.networks.common.parameters import RunningMean
 from crossmodalnet.training.adaptation.common.places import Place, decoder_features
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term, TermValue

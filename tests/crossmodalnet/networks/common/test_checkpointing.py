@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from crossmodalnet.networks.common.checkpointing import checkpoint_blocks
+from crossmodalnet.networks.common.wrappers import checkpoint_blocks
 
 
 class Block(nn.Module):

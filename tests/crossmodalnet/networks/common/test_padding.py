@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.padding import PaddedNetwork
+from crossmodalnet.networks.common.wrappers import PaddedNetwork
 
 
 class Pyramid(nn.Module):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.networks.common.parameter_groups import parameter_groups
+from crossmodalnet.networks.common.parameters import parameter_groups
 
 
 @pytest.mark.parametrize("offsets", ["static", "predicted"])

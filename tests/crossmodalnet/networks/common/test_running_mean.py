@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from crossmodalnet.networks.common.running_mean import RunningMean
+from crossmodalnet.networks.common.parameters import RunningMean
 
 
 def test_it_starts_at_the_network_and_follows_it_from_the_first_step_on():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.networks.common.counts import count_flops
+from crossmodalnet.networks.common.parameters import count_flops
 from crossmodalnet.networks.common.sizes import strides_to
 from crossmodalnet.networks.crossmodalnet.convolution import (
     Conv1x1,

@@ -4,7 +4,7 @@ from torch import nn
 
 from crossmodalnet.networks.common.windows import partition, reverse
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 
 

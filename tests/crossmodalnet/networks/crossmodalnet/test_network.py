@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crossmodalnet.imaging.missing import without
-from crossmodalnet.networks.crossmodalnet.cross import CrossTransformerBlock
+from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.network import DualLayer
 from tests.crossmodalnet.networks.conftest import SMALL
 

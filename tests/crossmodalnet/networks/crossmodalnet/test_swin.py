@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.crossmodalnet.swin import (
+from crossmodalnet.networks.crossmodalnet.blocks import (
     SwinBlock,
     WindowAttention,
     relative_index,

@@ -2,8 +2,7 @@ import pytest
 import torch
 from monai.networks.nets.swin_unetr import SwinTransformerBlock, SwinUNETR
 
-from crossmodalnet.networks.swin_unetr.network import build_swin_unetr
-from crossmodalnet.networks.swin_unetr.shallow import ShallowSwinUNETR
+from crossmodalnet.networks.swin_unetr.network import ShallowSwinUNETR, build_swin_unetr
 
 OPTIONS = {"size": "small", "checkpointing": False}
 

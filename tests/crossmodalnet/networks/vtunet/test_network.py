@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.networks.vtunet.blocks import VTAttention, VTBlock, position_encoding
+from crossmodalnet.networks.vtunet.blocks import (
+    FinalExpand,
+    PatchExpand,
+    PatchMerge,
+    VTAttention,
+    VTBlock,
+    position_encoding,
+)
 from crossmodalnet.networks.vtunet.network import VTUNet, VTUNetConfig, build_vtunet
-from crossmodalnet.networks.vtunet.resampling import FinalExpand, PatchExpand, PatchMerge
 
 OPTIONS = {"size": "small", "checkpointing": False, "legacy": False}
 TINY = VTUNetConfig(

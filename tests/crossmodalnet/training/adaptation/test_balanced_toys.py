@@ -10,10 +10,10 @@ from functools import cache
 from statistics import mean
 
 import pytest
-from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
-from tests.crossmodalnet.adaptation.toys import TOYS
 
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing
+from tests.crossmodalnet.training.adaptation.toy_training import VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.training.adaptation.toys import TOYS
 
 SEEDS = range(2)
 STEPS = 300

@@ -5,8 +5,9 @@ from statistics import mean
 
 import pytest
 import torch
-from tests.crossmodalnet.adaptation.toy_training import VARIANTS, balanced_accuracy, train
-from tests.crossmodalnet.adaptation.toys import TOYS
+
+from tests.crossmodalnet.training.adaptation.toy_training import VARIANTS, balanced_accuracy, train
+from tests.crossmodalnet.training.adaptation.toys import TOYS
 
 SEEDS = range(3)
 # The harder one in every run; both where time is given.

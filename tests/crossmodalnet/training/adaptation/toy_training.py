@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from tests.crossmodalnet.adaptation.toys import NUM_POINTS, Domain
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from crossmodalnet.training.adaptation.common.sampling import draw_balanced
 from crossmodalnet.training.adaptation.schedule import ganin_ramp
 from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap, entropy_weights
 from crossmodalnet.training.adaptation.terms.topology import topology_loss
+from tests.crossmodalnet.training.adaptation.toys import NUM_POINTS, Domain
 
 NUM_FEATURES = 32
 STEPS = 400

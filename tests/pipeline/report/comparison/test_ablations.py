@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.evaluation.spread import Spread
+from pipeline.evaluation.profile import Spread
 from pipeline.report.artefacts.comparison_records import Difference
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from pipeline.evaluation.spread import Spread
+from pipeline.evaluation.profile import Spread
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.comparison.costs import cost_section
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.crossmodalnet.adaptation.test_adapter import SETTINGS, network
 
 from crossmodalnet.training.adaptation.common.places import Place
 from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
 from crossmodalnet.training.adaptation.terms import registry
 from crossmodalnet.training.adaptation.terms.registry import TERMS
+from tests.crossmodalnet.training.adaptation.test_adapter import SETTINGS, network
 
 # Where each branches off; a new term need not be listed.
 PLACES = {
