@@ -66,7 +66,7 @@ def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> flo
     """Estimate mutual information by counting neighbours (Kraskov, Stoegbauer and Grassberger 2004, algorithm 1).
 
     No assumption on the distribution, but too low where dimensions are many or the information is large
-    (`docs/estimators.md` shows how much). Columns are standardised first; ties are broken by noise.
+    (`docs/results/estimators.md` shows how much). Columns are standardised first; ties are broken by noise.
 
     Args:
         x: `(n, p)`.

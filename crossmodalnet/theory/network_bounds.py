@@ -18,7 +18,7 @@ from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.choices import Residual
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
-from crossmodalnet.networks.crossmodalnet.head import ConvHead, FusedHead
+from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 from crossmodalnet.theory import part_bounds as parts
 from crossmodalnet.theory.part_bounds import added, convolution, joined, linear, log, normalisation
@@ -55,6 +55,12 @@ def up(module: nn.Module, coarse: float, *skips: float) -> float:
     assert isinstance(convolutions, UpConvolution)
     expanded = parts.transposed_convolution(convolutions.expand) + coarse
     return joined(expanded, *skips) + one_input(convolutions.block)
+
+
+def stem_maps(stem: nn.Module) -> list[float]:
+    """Bound each of a stem's maps, finest first: each is computed from the one before."""
+    assert isinstance(stem, ConvStem)
+    return list(accumulate(one_input(block) for block in stem.blocks))
 
 
 def swin_block(block: nn.Module) -> float:
@@ -130,8 +136,7 @@ def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, f
         network: in evaluation mode.
         size: tokens per axis at the finest level.
     """
-    blocks_of_stems = [stem.get_submodule("blocks").children() for stem in network.stems]
-    pyramids = [list(accumulate(one_input(block) for block in blocks)) for blocks in blocks_of_stems]
+    pyramids = [stem_maps(stem) for stem in network.stems]
     finer: list[Alphas] = list(zip(*pyramids, strict=True))  # per resolution, finest first, of each stream
     bounds = [("stem", joined(*(alpha for maps in finer for alpha in maps)))] if finer else []
     images = finer[-1] if finer else (0.0,) * len(network.inputs)
