@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.registration_pairs import PairPlan, coronary_plan
 from benchmarks.registration_trial import HEAD, PROJECT, Trial, run_trial, save_pair
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
 
 
 def main() -> None:

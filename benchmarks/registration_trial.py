@@ -13,9 +13,15 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
-from crossmodalnet.registration.initialise import write_translation
+from crossmodalnet.registration.ants import (
+    SynSettings,
+    Transform,
+    prepare_ct,
+    prepare_mr,
+    to_ants,
+    write_translation,
+)
 from crossmodalnet.registration.quality import deformation
-from crossmodalnet.registration.syn import SynSettings, Transform, prepare_ct, prepare_mr, to_ants
 
 PROJECT = ("syn", "fast", "balanced", "thorough")
 # Of preset mmwhs before there were recipes.

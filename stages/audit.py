@@ -14,14 +14,14 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
+    from crossmodalnet.io.console import track
+    from crossmodalnet.io.outputs import whole_folder
     from crossmodalnet.theory.config import AuditConfig
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
     from pipeline.config.params import load_section
     from pipeline.evaluation.run_audit import audit, write_audit
-    from pipeline.runtime.console import track
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import AUDIT
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(AuditConfig, "audit")
     runtime = load_section(RuntimeConfig, "runtime")

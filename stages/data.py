@@ -32,11 +32,11 @@ def check(
 
     What is left out is as in params.yaml, the split too. Exit code 3 where something is wrong.
     """
-    from pipeline.cohort.findings import require_sound
+    from pipeline.cohort.integrity import require_sound
     from pipeline.cohort.preview import params_for, preview
     from pipeline.config.params import load_section, read_raw
-    from pipeline.config.split import SplitConfig
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.config.sections import SplitConfig
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
     found = preview(params, load_section(SplitConfig, "split"), load_section(RuntimeConfig, "runtime"))

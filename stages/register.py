@@ -10,10 +10,10 @@ def main() -> None:
     from pipeline.cohort.pairs import make_pairs, read_manifest
     from pipeline.config.params import load_section
     from pipeline.config.register import RegistrationConfig
-    from pipeline.config.split import SplitConfig
-    from pipeline.preparation.register_pairs import register_pairs, write_quality, write_registered
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.config.sections import SplitConfig
+    from pipeline.preparation.registration import register_pairs, write_quality, write_registered
     from pipeline.runtime.paths import MANIFEST, REGISTERED, REGISTRATION_QC
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(RegistrationConfig, "register")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from crossmodalnet.imaging.itk_image import (
+from crossmodalnet.imaging.untrusted import (
+    MAX_VOXELS,
     MODALITY_TAG,
+    UntrustedImage,
     from_itk,
     header_reader,
+    kept_locale,
     last_line,
     read_itk,
     tag_of,
 )
-from crossmodalnet.imaging.kept_locale import kept_locale
-from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage
 
 MAX_FILES = 10_000
 MAX_SERIES = 50

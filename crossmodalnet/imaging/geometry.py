@@ -1,4 +1,4 @@
-"""Where the voxels of a file lie: what contradicts itself in a header, and sheared grids."""
+"""Compare, straighten and reorient grids; find where the classes of a label map lie."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.imaging.volume import Grid, Volume
 
 MAX_SPACING_MM = 20.0
 MIN_SPACING_MM = 1e-2
@@ -139,3 +140,59 @@ def _in_mm(
 
 def _listed(values: Any) -> str:
     return " x ".join(f"{float(value):.4g}" for value in values)
+
+
+# Axes to the patient's right, front and head.
+WORLD = Grid((1, 1, 1), np.eye(4))
+
+
+def reoriented_grid(grid: Grid, like: Grid) -> Grid:
+    """Turn and reverse the axes of a grid so that they run as those of another one; the lattice stays where it is.
+
+    >>> flipped = Grid((4, 5, 6), np.diag([-1.0, 1.0, 1.0, 1.0]))
+    >>> reoriented_grid(flipped, Grid((4, 5, 6), np.eye(4))).affine[0].tolist()
+    [1.0, 0.0, 0.0, -3.0]
+    """
+    change = _change(grid, like)
+    affine = grid.affine @ nib.orientations.inv_ornt_aff(change, grid.shape)
+    shape = [0, 0, 0]
+    for axis, (to, _) in enumerate(change):
+        shape[int(to)] = grid.shape[axis]
+    return Grid((shape[0], shape[1], shape[2]), np.asarray(affine, np.float64))
+
+
+def reoriented(volume: Volume, like: Grid) -> Volume:
+    """Turn and reverse the axes of a volume so that they run as those of a grid; no voxel moves in the world."""
+    data = nib.orientations.apply_orientation(volume.data, _change(volume.grid, like))  # a view
+    return Volume(data, reoriented_grid(volume.grid, like).affine)
+
+
+def _change(grid: Grid, like: Grid) -> NDArray[np.float64]:
+    """Give, per axis of the grid, the axis of the other one that it becomes and its direction, as nibabel has it."""
+    own, other = (nib.orientations.io_orientation(g.affine) for g in (grid, like))
+    return np.asarray(nib.orientations.ornt_transform(own, other), np.float64)
+
+
+Extent = tuple[slice, ...]
+
+
+def class_extents(labels: NDArray[Any]) -> dict[int, Extent]:
+    """Find the smallest block of voxels that holds each class but the background.
+
+    Args:
+        labels: class indices `(i, j, k)`.
+
+    Returns:
+        Block by class index, ascending; classes that do not occur are left out.
+
+    >>> import numpy as np
+    >>> labels = np.zeros((4, 5, 6), np.uint8)
+    >>> labels[1:3, 2, 4:] = 7
+    >>> class_extents(labels)
+    {7: (slice(1, 3, None), slice(2, 3, None), slice(4, 6, None))}
+    """
+    # Read in the order of memory: the axes of what comes from NIfTI run the other way about, at a quarter of the speed.
+    turned = labels.flags.f_contiguous
+    found = enumerate(ndimage.find_objects(labels.T if turned else labels), start=1)
+    extents = {index: extent for index, extent in found if extent is not None}
+    return {index: extent[::-1] for index, extent in extents.items()} if turned else extents

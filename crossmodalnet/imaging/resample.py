@@ -1,11 +1,23 @@
-"""Resampling between grids, by SimpleITK."""
+"""Resample volumes: linear for images, by the largest share for labels; average before every reduction."""
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from crossmodalnet.imaging.geometry import covering_grid, is_sheared, shear_degrees
+from crossmodalnet.imaging.geometry import (
+    WORLD,
+    Extent,
+    class_extents,
+    covering_grid,
+    is_sheared,
+    reoriented,
+    shear_degrees,
+)
 from crossmodalnet.imaging.volume import Grid, Volume
 
 Interpolation = Literal["linear", "nearest"]
@@ -110,3 +122,152 @@ def _nearest_rotation(
     """Orthonormalise: float32 headers are never quite orthonormal and ITK refuses them."""
     u, _, v = np.linalg.svd(matrix)
     return np.asarray(u @ v, np.float64)
+
+
+def settled_image(image: Volume) -> Volume:
+    """Give an image at right angles: as it is, or resampled where it is sheared."""
+    return straightened(image, "linear", float(image.data.min()))
+
+
+def settled_codes(codes: NDArray[np.int16], grid: Grid) -> Volume:
+    """Give a label map on the very grid of its settled image.
+
+    Args:
+        codes: codes `(i, j, k)` of a label map that lies on its image within the tolerance of positions.
+        grid: grid of the image, before it was settled.
+    """
+    return straightened(Volume(codes, grid.affine), "nearest")
+
+
+# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
+_LINEAR_SUFFICES = 1.5
+
+
+def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Lay an isotropic grid over the field of view of `grid`, same axes and centre."""
+    native = np.array(grid.spacing_mm)
+    shape = [max(1, math.ceil(n * s / spacing_mm - 1e-6)) for n, s in zip(grid.shape, native, strict=True)]
+    affine = grid.affine.copy()
+    affine[:3, :3] *= spacing_mm / native
+    centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)[:, 0]
+    affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def coarsen(volume: Volume, spacing_mm: float) -> Volume:
+    """Sample an image at an isotropic spacing, same field of view, its axes turned to run as the world's (RAS).
+
+    >>> coarsen(Volume(np.zeros((4, 6, 8), np.float32), np.diag([1.0, -1.0, 1.0, 1.0])), 2.0).affine.tolist()[1]
+    [0.0, 2.0, 0.0, -4.5]
+    """
+    turned = reoriented(volume, WORLD)
+    return sample_image(turned, coarse_grid(turned.grid, spacing_mm), float(volume.data.min()))
+
+
+def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
+    """Sample an image at the voxel centres of `grid`, smoothed along axes that become coarser.
+
+    Args:
+        volume: image.
+        grid: grid to sample at, isotropic.
+        fill: value outside the volume's field of view.
+
+    Returns:
+        float32 `(i, j, k)` of the grid.
+    """
+    part = _near(volume, grid)
+    return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)
+
+
+def sample_labels(labels: Volume, grid: Grid) -> Volume:
+    """Sample a label map at the voxel centres of `grid`: the class that fills most of each voxel.
+
+    Args:
+        labels: class indices.
+        grid: grid to sample at, isotropic.
+
+    Returns:
+        uint8 `(i, j, k)` of the grid; background outside the field of view.
+    """
+    target_mm = min(grid.spacing_mm)
+    near = _near(labels, grid)
+    extents = class_extents(near.data)
+    # A structure fills little of a scan, so each is averaged where it lies, and the background around all of them.
+    best = _share(_around(near, list(extents.values()), target_mm), 0, grid)
+    winner = np.zeros(grid.shape, np.uint8)
+    for index, extent in extents.items():
+        share = _share(_around(near, [extent], target_mm), index, grid)
+        winner[share > best] = index
+        best = np.maximum(best, share)
+    return Volume(winner, grid.affine)
+
+
+def _share(labels: Volume, index: int, grid: Grid) -> NDArray[np.float32]:
+    """Share of each voxel of `grid` that is of a class; outside the label map all is background."""
+    mask = _averaged(Volume(labels.data == index, labels.affine), min(grid.spacing_mm))
+    return np.asarray(resample(mask, grid, "linear", float(index == 0)).data, np.float32)
+
+
+def _averaged(volume: Volume, target_mm: float) -> Volume:
+    """Average as box averages over voxels of `target_mm` would: over bins of voxels, then by a Gaussian for the rest.
+
+    A Gaussian over the voxels of a CT of half a millimetre takes longer than all that is done on the coarse grid.
+    """
+    binned = _binned(volume, _bins(volume.grid, target_mm))
+    data = binned.data.astype(np.float32)
+    # Its variance is what box averages over new and present voxels differ by.
+    sigma = [
+        math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0
+        for s in binned.spacing_mm
+    ]
+    if any(sigma):
+        data = np.asarray(ndimage.gaussian_filter(data, sigma, mode="nearest", truncate=3.0), np.float32)
+    return Volume(data, binned.affine)
+
+
+def _bins(grid: Grid, target_mm: float) -> NDArray[np.int_]:
+    """Voxels of a bin along each axis: as many as leave it at most half as long as the new voxels."""
+    return np.array([max(1, int(target_mm / (2 * spacing))) for spacing in grid.spacing_mm])
+
+
+def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
+    if (bins == 1).all():
+        return volume
+    # Transposed, an array of NIfTI's lies in memory as ITK wants it; what does not is copied voxel by voxel.
+    data = volume.data.transpose(2, 1, 0)
+    # ITK leaves out the last voxels where they do not fill a bin.
+    missing = [(0, -n % num) for n, num in zip(data.shape, bins[::-1].tolist(), strict=True)]
+    image = sitk.GetImageFromArray(np.pad(data, missing, mode="edge").astype(np.float32, copy=False))
+    binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins.tolist())).transpose(2, 1, 0)
+    affine = volume.affine.copy()
+    affine[:3, :3] *= bins
+    affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]
+    return Volume(binned, affine)
+
+
+def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volume:
+    """Cut a label map down to extents, with a margin beyond which averages see nothing of them; none: as it is."""
+    if not extents:
+        return labels
+    # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
+    margin = 3 * target_mm / np.array(labels.spacing_mm) + 2 * _bins(labels.grid, target_mm)
+    low = np.min([[side.start for side in extent] for extent in extents], axis=0)
+    high = np.max([[side.stop for side in extent] for extent in extents], axis=0)
+    return _from_a_bin(labels, low - margin, high + margin, target_mm)
+
+
+def _near(volume: Volume, grid: Grid) -> Volume:
+    """Turn a volume to the world's axes and cut it down to what samples on `grid` can see, from a bin's start.
+
+    A margin of two voxels of either grid is left, so a sample does not depend on how much of the grid is asked for.
+    """
+    volume = reoriented(volume, WORLD)
+    corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
+    indices = volume.grid.to_index(grid.to_world(corners))
+    return _from_a_bin(volume, indices.min(axis=1) - 2, indices.max(axis=1) + 2, min(grid.spacing_mm))
+
+
+def _from_a_bin(volume: Volume, low: NDArray[Any], high: NDArray[Any], target_mm: float) -> Volume:
+    """Cut out the voxels from index `low` to `high`, `(3,)`, so that bins lie where they lie in the whole volume."""
+    bins = _bins(volume.grid, target_mm)
+    return volume.part(np.floor(low / bins) * bins, high + bins)

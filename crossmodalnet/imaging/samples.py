@@ -1,8 +1,13 @@
-"""Images with their truth as a network sees them: a case, and the batch of a training step."""
+"""Read prepared cases, cut patches, mark missing modalities and misregister the MR."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -31,3 +36,128 @@ class Batch:
     names: tuple[str, ...]
     image: Tensor
     label: Tensor
+
+
+def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Cut the middle of the last three axes."""
+    for axis, length in zip((-3, -2, -1), size, strict=True):
+        volume = volume.narrow(axis, (volume.shape[axis] - length) // 2, length)
+    return volume
+
+
+def pad_to(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Pad `(c, d, h, w)` to at least `size` by repeating the border, as inference does."""
+    widths: list[int] = []
+    for length, wanted in zip(reversed(volume.shape[-3:]), reversed(size), strict=True):
+        missing = max(0, wanted - length)
+        widths += [missing // 2, missing - missing // 2]
+    return functional.pad(volume[None], widths, mode="replicate")[0] if any(widths) else volume
+
+
+# Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
+MISSING = -1.0
+
+# The channels of an input.
+CT, MR = 0, 1
+
+
+def without(image: Tensor, channel: int) -> Tensor:
+    """Take a modality out of an input.
+
+    Args:
+        image: (..., 2, d, h, w), CT and MR in [0, 1]; it is left as it is.
+        channel: 0 for CT, 1 for MR.
+
+    Returns:
+        the same shape, the channel filled with `MISSING`.
+
+    Raises:
+        ValueError: no such channel.
+    """
+    if channel not in range(image.shape[-4]):
+        raise ValueError(f"channel must be one of the input's {image.shape[-4]}, got {channel}")
+    out = image.clone()
+    out.select(-4, channel).fill_(MISSING)
+    return out
+
+
+def is_missing(image: Tensor) -> Tensor:
+    """Tell which modalities are missing: `(b, 2, d, h, w)` to `(b, 2)`, true where a channel is below 0 everywhere."""
+    return image.flatten(2).amax(dim=2) < 0
+
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """A rotation about the centre of the image, then a shift; both along d, h, w.
+
+    Attributes:
+        shift_voxels: shift of the content, voxels of an isotropic grid.
+        rotation_degrees: axis times angle, degrees.
+    """
+
+    shift_voxels: Vector
+    rotation_degrees: Vector
+
+
+def draw_displacement(
+    shift_voxels: float, rotation_degrees: float, random: np.random.RandomState
+) -> Displacement:
+    """Draw directions uniformly; the lengths are the arguments' own, so that a caller decides whether they vary.
+
+    Args:
+        shift_voxels: length of the shift, voxels.
+        rotation_degrees: angle of the rotation, degrees.
+        random: source of the draw.
+    """
+    shift, axis = (_direction(random) for _ in range(2))
+    return Displacement(_vector(shift * shift_voxels), _vector(axis * rotation_degrees))
+
+
+def origins(points: Tensor, displacement: Displacement) -> Tensor:
+    """Find where the content at `points` comes from: the inverse of the displacement, `R^T (x - shift)`.
+
+    Args:
+        points: (..., 3), voxels along d, h, w from the centre of the image.
+        displacement: shift and rotation.
+
+    Returns:
+        the same shape.
+    """
+    rotation = Rotation.from_rotvec(displacement.rotation_degrees, degrees=True).as_matrix()
+    return (points - points.new_tensor(displacement.shift_voxels)) @ points.new_tensor(rotation)
+
+
+def displace(image: Tensor, displacement: Displacement) -> Tensor:
+    """Move the content of an image by trilinear interpolation; what comes in from outside repeats the border.
+
+    Args:
+        image: (c, d, h, w), on a grid of isotropic voxels.
+        displacement: shift and rotation.
+
+    Returns:
+        the same shape.
+    """
+    size = image.shape[1:]
+    axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
+    here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre
+    half = image.new_tensor([n / 2 for n in size])
+    grid = (origins(here, displacement) / half).flip(
+        -1
+    )  # grid_sample counts w, h, d, from -1 to 1 over the faces of the image
+    moved: Tensor = functional.grid_sample(
+        image[None], grid[None], padding_mode="border", align_corners=False
+    )
+    return moved[0]
+
+
+def _direction(random: np.random.RandomState) -> NDArray[np.float64]:
+    vector = random.normal(size=3)
+    return np.asarray(vector / np.linalg.norm(vector), np.float64)
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

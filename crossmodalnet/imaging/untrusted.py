@@ -1,19 +1,25 @@
-"""Reading a NIfTI file that nobody vouches for: the header, then every byte it promises, within limits."""
+"""Read files of unknown origin, NIfTI by nibabel and the rest by ITK: within limits and to their ends."""
 
 import gzip
 import io
+import locale
 import os
+import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import settled_affine
+from crossmodalnet.imaging.volume import Grid, Volume
 
 # The largest scan of MM-WHS has 512 x 512 x 363 voxels; six times as many are still believed.
 MAX_VOXELS = 2**29
@@ -42,6 +48,17 @@ class UntrustedImage:
     notes: tuple[str, ...] = ()
     says_orientation: bool = True
     modality: str = ""
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of a sound 3-D file."""
+        i, j, k = self.image.shape[:3]
+        return Grid((i, j, k), np.asarray(self.image.affine, np.float64))
+
+    def volume(self) -> Volume:
+        """Take the voxels of a sound file; a fourth axis of length one is dropped."""
+        data = np.asanyarray(self.image.dataobj)
+        return Volume(data[..., 0] if data.ndim == 4 else data, np.asarray(self.image.affine, np.float64))
 
     def notes_as(self, modality: str) -> tuple[str, ...]:
         """The notes, and one where the header names another modality than the user, `CT` or `MR`."""
@@ -143,3 +160,170 @@ def _read_to_end(stream: BinaryIO, head: bytes, end: int) -> io.BytesIO:
         raise ValueError(f"truncated: the header promises {end} bytes, there are {total}")
     buffer.seek(0, os.SEEK_SET)
     return buffer
+
+
+@contextmanager
+def kept_locale() -> Iterator[None]:
+    """Give the locale back that there was before, whatever the block did to it; as a decorator likewise."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+# A header is a few hundred bytes; what follows it in the same file is voxels.
+HEADER_BYTES = 2**16
+_NAMES_ANOTHER = re.compile(
+    rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M
+)
+
+
+def companion(path: Path) -> Path | None:
+    """Give the file that the header at `path` names for its voxels; None where it holds them itself.
+
+    Raises:
+        ValueError: it names several files, a pattern, a file in another folder, a link that leads to one, or a file
+            that is not there: whoever wrote the header could have any file read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+    if head.startswith(b"NRRD"):
+        # The header ends at the first empty line; voxels may look like anything.
+        head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    match = _NAMES_ANOTHER.search(head)
+    if match is None:
+        return None
+    name = match["name"].decode("utf-8", "replace").strip()
+    if name.upper() == "LOCAL":
+        return None
+    if name.upper().startswith("LIST") or "%" in name:
+        raise ValueError(f"header names several files for its voxels ({name!r}): save it as one file")
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError(f"header names voxels in another folder ({name!r}): save it as one file")
+    found = path.with_name(name)
+    if not found.is_file():
+        raise ValueError(f"header names {name!r} for its voxels, which is not beside it")
+    if found.resolve().parent != path.resolve().parent:
+        raise ValueError(f"header names {name!r} for its voxels, a link to another folder")
+    return found
+
+
+# SimpleITK guesses the format by content, HDF5 and others among them; these read what their names say.
+READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
+MODALITY_TAG = "0008|0060"
+# Headers of NRRD and MetaImage are some dozens of lines of text.
+MAX_HEADER_BYTES = 2**16
+_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def read_itk(path: Path, kind: str, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
+    """Read a NRRD, MetaImage or single DICOM file to its end.
+
+    Args:
+        path: path of the file.
+        kind: key of `READERS`.
+        max_voxels: most voxels that are believed; the header is asked before any voxel is read.
+
+    Raises:
+        ValueError: damaged, truncated, of another format, or implausibly large; the message does not name the file.
+    """
+    data = (companion(path) if kind != "dicom" else None) or path
+    reader = header_reader(path, kind)
+    size = reader.GetSize()
+    if (num_voxels := int(np.prod(size, dtype=object))) > max_voxels:
+        raise ValueError(
+            f"implausibly large: {' x '.join(map(str, size))} voxels, at most {max_voxels} are read"
+        )
+    if num_voxels > (packed := data.stat().st_size) * DEFLATE_LIMIT:
+        raise ValueError(
+            f"truncated: the header promises {num_voxels} voxels, a file of {packed} bytes cannot hold them"
+        )
+    if reader.GetNumberOfComponents() != 1:
+        raise ValueError(
+            f"voxels have {reader.GetNumberOfComponents()} components (colour, vectors?), not one"
+        )
+    try:
+        found = from_itk(reader.Execute())
+    except RuntimeError as error:
+        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+    if kind == "dicom":
+        return replace(found, modality=tag_of(reader, MODALITY_TAG))
+    if says_orientation(path, kind):
+        return found
+    note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
+    return replace(found, notes=(*found.notes, note), says_orientation=False)
+
+
+def says_orientation(path: Path, kind: str) -> bool:
+    """Tell whether the header of a NRRD or MetaImage file says how its axes lie in the patient.
+
+    Args:
+        path: path of the file, whose header begins it.
+        kind: `nrrd` or `metaimage`.
+    """
+    with path.open("rb") as file:
+        head = file.read(MAX_HEADER_BYTES)
+    if kind == "nrrd":
+        lines = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].lower()
+        return b"\nspace:" in lines and b"\nspace directions:" in lines
+    lines = b"\n" + head.partition(b"ElementDataFile")[0]
+    return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
+
+
+def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
+    """Give the printable text of a DICOM tag, empty where there is none."""
+    text = header.GetMetaData(tag) if header.HasMetaDataKey(tag) else ""
+    return "".join(c for c in text if c.isprintable()).strip()
+
+
+def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
+    """Give a reader that has read the header alone.
+
+    Raises:
+        ValueError: the header is damaged or of another format.
+    """
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(READERS[kind])
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ValueError(f"is not {kind}, or its header is damaged ({last_line(error)})") from error
+    return reader
+
+
+def from_itk(image: sitk.Image) -> UntrustedImage:
+    """Turn an image in LPS into nibabel's, whose world is RAS; voxels of 64-bit whole numbers become float64.
+
+    Raises:
+        ValueError: the voxels are no plain numbers.
+    """
+    data = sitk.GetArrayFromImage(image).T
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"voxels are {data.dtype}, not plain numbers")
+    if data.dtype in (np.int64, np.uint64):
+        data = data.astype(np.float64)
+    return UntrustedImage(
+        nib.Nifti1Image(data, _affine(image)), np.asarray(image.GetSpacing()[:3], np.float64)
+    )
+
+
+def last_line(error: Exception) -> str:
+    """The last line of a message of ITK; those before it are places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _affine(image: sitk.Image) -> NDArray[np.float64]:
+    """Give the affine of the first three axes; two-dimensional images are refused later, by their shape."""
+    count = image.GetDimension()
+    direction = np.eye(4)
+    direction[:count, :count] = np.reshape(image.GetDirection(), (count, count))
+    spacing, origin = np.ones(4), np.zeros(4)
+    spacing[:count], origin[:count] = image.GetSpacing(), image.GetOrigin()
+    affine = np.eye(4)
+    affine[:3, :3] = _RAS_FROM_LPS @ (direction[:3, :3] * spacing[:3])
+    affine[:3, 3] = _RAS_FROM_LPS @ origin[:3]
+    return affine

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.orientation import WORLD, reoriented, reoriented_grid
+from crossmodalnet.imaging.geometry import WORLD, reoriented, reoriented_grid
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.lacking import what_is_lacking
-from crossmodalnet.registration.quality import Quality, measure
-from crossmodalnet.registration.syn import (
+from crossmodalnet.processes import what_is_lacking
+from crossmodalnet.registration.ants import (
     Initialisation,
     SynSettings,
     Transform,
@@ -20,6 +19,7 @@ from crossmodalnet.registration.syn import (
     prepare_mr,
     warp,
 )
+from crossmodalnet.registration.quality import Quality, measure
 
 # `syn` follows the other settings; the named ones are settings of their own (`registration.staged`).
 RecipeChoice = Literal["syn", "fast", "balanced", "thorough"]

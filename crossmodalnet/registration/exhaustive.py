@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Volume
 
 _SPACING_MM = 10.0

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
-from crossmodalnet.registration.affine_file import read_affine
-from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.lattice import Lattice, sample, sample_at, sample_list, to_unit
-from crossmodalnet.registration.syn import Transform
+from crossmodalnet.registration.ants import Transform, read_affine, read_field
+from crossmodalnet.registration.diffeomorphic import Lattice, sample, sample_at, sample_list, to_unit
 
 _SLAB_VOXELS = 500_000
 # Voxels at which a map is evaluated lie at most this share of the field's own steps apart: the field is smooth, and

@@ -1,16 +1,16 @@
-"""How good a registration is: mutual information, deformation, views; overlap of labels where there are any."""
+"""Quality of a registration: mutual information, deformation, shared view, label overlap, and a picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
+from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.initialise import write_translation
-from crossmodalnet.registration.syn import Transform, similarity, warp
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,89 @@ def label_dice(warped: Volume, fixed: Volume) -> float:
         if total:
             scores.append(2 * int(np.count_nonzero(a & b)) / total)
     return float(np.mean(scores or [0.0]))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Beyond which a registration is worth a look; the phantom's twenty pairs are within all three.
+
+    Attributes:
+        folded_share: largest share of folded voxels, 0 to 1. A diffeomorphism has none (nor have the phantom's pairs);
+            a thousandth is more than rounding makes and is seen as a torn structure.
+        inverse_error_mm: largest mean error of the inverse deformation, mm: a voxel of a cardiac CT or MR. The
+            phantom's pairs have 0.05 to 0.07.
+        shared_view: least share of the smaller field of view that the other one shares, 0 to 1. The phantom's pairs
+            have 0.65 and more; below a half, most of one image has no partner.
+    """
+
+    folded_share: float = 0.001
+    inverse_error_mm: float = 1.0
+    shared_view: float = 0.5
+
+
+USUAL = Bounds()
+
+
+def implausible(quality: "Quality", bounds: Bounds = USUAL) -> list[str]:
+    """Say what is beyond the bounds, a phrase each; nothing where all is within them."""
+    folded, error_mm, view = quality.negative_jacobian_share, quality.inverse_error_mm, quality.shared_view
+    found = []
+    if folded > bounds.folded_share:
+        found.append(f"{folded:.2%} of the voxels are folded (at most {bounds.folded_share:.2%})")
+    if error_mm > bounds.inverse_error_mm:
+        found.append(f"the inverse misses by {error_mm:.2f} mm (at most {bounds.inverse_error_mm:g} mm)")
+    if view < bounds.shared_view:
+        found.append(f"the fields of view share {view:.0%} (at least {bounds.shared_view:.0%})")
+    return found
+
+
+_TILE_MM = 24.0
+_PIXEL_MM = 1.5
+_VIEW_MM = 216.0
+_MR_TINT = np.array([1.0, 0.82, 0.62])  # warm, so that the tiles can be told apart
+
+
+def checkerboard(fixed: Volume, moved: Volume) -> NDArray[np.uint8]:
+    """Tile a prepared CT (grey) with the warped prepared MR (warm), axial, coronal and sagittal side by side.
+
+    The planes meet in the middle of the moved image's field of view: no label is used.
+
+    Args:
+        fixed: values 0 to 1.
+        moved: values 0 to 1, on the same grid, 0 outside its field of view.
+
+    Returns:
+        `(rows, columns, 3)`.
+    """
+    inside = np.array(np.nonzero(moved.data > 0))
+    index = inside.mean(axis=1) if inside.size else (np.array(fixed.data.shape) - 1) / 2
+    centre = fixed.grid.to_world(index[:, None])[:, 0]
+    gap = np.full((round(_VIEW_MM / _PIXEL_MM), 4, 3), 255, np.uint8)
+    panels = [_panel(fixed, moved, centre, axis) for axis in (2, 1, 0)]
+    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def write_checkerboard(path: Path, fixed: Volume, moved: Volume) -> None:
+    """Write the picture as PNG."""
+    from matplotlib.image import imsave
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, checkerboard(fixed, moved), format="png", pil_kwargs={"optimize": True})
+
+
+def _panel(fixed: Volume, moved: Volume, centre_mm: NDArray[np.float64], axis: int) -> NDArray[np.uint8]:
+    """Draw the plane across world `axis`, radiological: patient right is left, anterior or head is up."""
+    num = round(_VIEW_MM / _PIXEL_MM)
+    shape = [num, num, num]
+    shape[axis] = 1
+    affine = np.diag([_PIXEL_MM, _PIXEL_MM, _PIXEL_MM, 1.0])
+    affine[:3, 3] = centre_mm - _PIXEL_MM * (np.array(shape) - 1) / 2
+    grid = Grid((shape[0], shape[1], shape[2]), affine)
+    # In RAS, y or z falls down the rows; x grows towards the patient left, on the viewer right...
+    a, b = (np.clip(sample_image(v, grid, 0.0).data.squeeze(axis).T[::-1], 0, 1) for v in (fixed, moved))
+    if axis != 0:
+        a, b = a[:, ::-1], b[:, ::-1]
+    tile = round(_TILE_MM / _PIXEL_MM)
+    rows, columns = np.indices(a.shape) // tile
+    picture = np.where(((rows + columns) % 2 == 0)[..., None], a[..., None], b[..., None] * _MR_TINT)
+    return np.asarray(np.rint(picture * 255), np.uint8)

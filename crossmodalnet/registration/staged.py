@@ -11,14 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.downsample import coarsen, sample_image
+from crossmodalnet.imaging.resample import coarsen, sample_image
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.affine_file import read_affine, write_affine
-from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform
+from crossmodalnet.registration.ants import (
+    Transform,
+    linear,
+    read_affine,
+    similarity,
+    write_affine,
+    write_field,
+)
+from crossmodalnet.registration.diffeomorphic import Flow, Lattice, Level, Scene, deform, lattice_over, sample
 from crossmodalnet.registration.exhaustive import best_candidates
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.lattice import Lattice, lattice_over, sample
-from crossmodalnet.registration.syn import Transform, linear, similarity
 
 RecipeName = Literal["fast", "balanced", "thorough"]
 

@@ -20,7 +20,7 @@ from crossmodalnet.theory.findings import (
 )
 from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import evaluate_objectives
 
 Array = NDArray[np.float64]
 KEYS = ("definition_4", "equation_23", "theorem_2_5")

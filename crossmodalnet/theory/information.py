@@ -10,7 +10,7 @@ from scipy.special import digamma, ndtri
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-from crossmodalnet.training.wishart import log_det_bias
+from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 

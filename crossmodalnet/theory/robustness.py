@@ -20,7 +20,7 @@ from crossmodalnet.theory.network_bounds import cumulative_bounds
 from crossmodalnet.theory.part_bounds import log
 from crossmodalnet.theory.sensitivity import pull_back
 from crossmodalnet.theory.subject import AuditSubject, mean_dice
-from crossmodalnet.training.segmentation import cross_entropy
+from crossmodalnet.training.objectives import cross_entropy
 
 # The attack is as large as Gaussian noise of this standard deviation.
 NOISE_STD = 0.01

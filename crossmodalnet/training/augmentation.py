@@ -22,10 +22,8 @@ from monai.transforms.utils import create_grid
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop
-from crossmodalnet.imaging.displacement import Displacement, origins
-from crossmodalnet.imaging.missing import MR
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.imaging.samples import MR, Displacement, centre_crop, origins
+from crossmodalnet.training.config import AugmentationSettings
 
 
 class Augmenter:

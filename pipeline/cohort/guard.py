@@ -1,4 +1,4 @@
-"""The user's files are never where DVC removes files: it empties a stage's outputs before the stage runs."""
+"""Keep the user's files out of the folders where DVC deletes."""
 
 import configparser
 import hashlib
@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from pipeline.runtime.errors import UsageError
-from pipeline.runtime.outputs import write_json
+from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.io.outputs import write_json
+from pipeline.cohort.nnunet import is_nnunet, read_nnunet
+from pipeline.cohort.table import read_table_file
+from pipeline.config.sections import Archive, DataConfig, TargetConfig
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder
 
@@ -202,3 +205,93 @@ def _caches(root: Path) -> list[Path]:
         except (configparser.Error, KeyError, UnicodeDecodeError):
             continue
     return found
+
+
+def existing_path(text: str, key: str) -> Path:
+    """Find what a parameter names, relative to the working folder or to `$DVC_ROOT`; `~` is the home folder.
+
+    Args:
+        text: path as the user wrote it.
+        key: name of the parameter as the user knows it, for messages: `data.path`, `adapt.target.path`, `PATH`.
+
+    Raises:
+        DataError: nothing is there, or the operating system does not say.
+        UsageError: it lies where DVC removes files.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{key} = {text}: no home folder is known ({error}): write the whole path") from error
+    # `dvc exp run --temp` runs in a copy of the repository, without what git does not track.
+    for base in dict.fromkeys((Path.cwd(), Path(os.environ.get("DVC_ROOT", Path.cwd())))):
+        try:
+            (base / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            raise DataError(f"{key} = {text} cannot be read ({error})") from error
+        refuse_outputs(key, base / path)
+        return base / path
+    raise DataError(f"{key} = {text} does not exist (seen from {Path.cwd()})")
+
+
+def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:
+    """List what is wrong with the places that sections `data` and `adapt.target` name, a line each.
+
+    Only places that stages would delete, and files in data/raw that are nobody's but the user's: whether the data are
+    there and sound is for the stages that read them.
+
+    Args:
+        data: section `data`.
+        target: section `adapt.target`; None where the adaptation is off.
+    """
+    checks = list(_places("data", data.path, data.urls))
+    if target is not None:
+        checks += _places("adapt.target", target.path, target.urls)
+    if data.source == "table" and isinstance(data.path, str):
+        checks += _scans("data.path", data.path)
+    found = []
+    for key, path in checks:
+        try:
+            refuse_outputs(key, path)
+        except UsageError as error:
+            found.append(str(error))
+    for top in tops():
+        if names := foreign_files(top):
+            found.append(foreign_message(names))
+    return list(dict.fromkeys(found))
+
+
+def _places(
+    section: str, path: str | Sequence[str] | None, urls: Sequence[Archive]
+) -> Iterator[tuple[str, Path]]:
+    for text in [path] if isinstance(path, str) else path or []:
+        try:
+            yield f"{section}.path", existing_path(text, f"{section}.path")
+        except UsageError as error:
+            # Told again, with all others.
+            yield f"{section}.path", _unchecked(text, error)
+        except DataError:
+            continue
+    for archive in urls:
+        if local := local_archive(archive.url):
+            yield f"{section}.urls", local
+
+
+def _unchecked(text: str, error: UsageError) -> Path:
+    path = Path(text).expanduser()
+    return next((top / path for top in tops() if (top / path).exists()), path)
+
+
+def _scans(key: str, text: str) -> Iterator[tuple[str, Path]]:
+    """Give the files that a table or an nnU-Net folder names, without opening them."""
+    try:
+        path = existing_path(text, key)
+        if path.is_dir() and not is_nnunet(path):
+            return
+        table = read_nnunet(path) if path.is_dir() else read_table_file(path)
+    except (DataError, UsageError, OSError):
+        return
+    for row in table.rows:
+        for file in filter(None, (row.image, row.label)):
+            yield f"{key} names {row.title}", file

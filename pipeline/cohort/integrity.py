@@ -1,31 +1,101 @@
-"""The integrity check: everything that is wrong with a cohort, in one table, before anything uses it."""
+"""Check the files of a cohort and list every finding in one table."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
-from crossmodalnet.imaging.inspect import ImageProblem, Inspection, grid_problems, inspect_file
-from crossmodalnet.imaging.orientation import reoriented_grid
+from crossmodalnet.imaging.geometry import reoriented_grid
+from crossmodalnet.imaging.inspect import ImageProblem, Inspection, Severity, grid_problems, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from pipeline.cohort.findings import CohortFinding
-from pipeline.cohort.names import Part, parse
-from pipeline.cohort.pairs import Subject
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from crossmodalnet.io.console import plain_table, track
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CohortFinding:
+    """One line of the table.
+
+    Attributes:
+        severity: an error stops the stage, a warning does not.
+        case: subject, row of a table with its subject, `table`, or `all`.
+        file: file as the user knows it, empty where the finding concerns none.
+        what: the fault.
+        remedy: what to do about it.
+    """
+
+    severity: Severity
+    case: str
+    file: str
+    what: str
+    remedy: str
+
+
+def require_sound(findings: list[CohortFinding]) -> None:
+    """Log warnings, stop on errors; either way all findings are shown in one table.
+
+    Raises:
+        DataError: at least one finding is an error; the message is the table.
+    """
+    num_errors = sum(finding.severity == "error" for finding in findings)
+    summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
+    if num_errors:
+        raise DataError(
+            f"{summary}\n{table(findings)}\nnothing was written: correct the files and run the stage again"
+        )
+    if findings:
+        logger.warning("%s\n%s", summary, table(findings))
+    else:
+        logger.info("%s", summary)
+
+
+def table(findings: list[CohortFinding]) -> str:
+    """Render findings as plain text, errors first, then by case; as wide as the terminal."""
+    ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
+    rows = [
+        (
+            f.severity,
+            shown(f.case),
+            shown(f.file),
+            *(shown(" ".join(text.split("\n"))) for text in (f.what, f.remedy)),
+        )
+        for f in ordered
+    ]
+    return plain_table(("severity", "case", "file", "what", "remedy"), rows)
+
+
+def shown(text: str) -> str:
+    r"""Give a text in which a file's name cannot move the cursor, hide, or run backwards: signs are written out.
+
+    >>> shown("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _natural(text: str) -> list[str | int]:
+    """Sort `row 10` after `row 9`: text and numbers in turn."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
+
 
 # Less than this is read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26
 # Measured on scans of real size (docs/clusters.md).
 COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
+
+Part = Literal["train", "test"]
 
 # Title of the case, the file it concerns if any, and what is wrong.
 CaseProblem = tuple[str, Path | None, ImageProblem]
@@ -108,58 +178,6 @@ class Reading:
 
 
 PUBLISHED = Reading()
-
-
-def scan(folder: Path) -> list[CaseFiles]:
-    """List the subjects in a folder of published file names, in order; other files are not looked at."""
-    files: dict[tuple[Modality, Part, str], dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if case := parse(path.name):
-            files.setdefault((case.modality, case.part, case.number), {})[case.kind] = path
-    return [
-        CaseFiles(f"{modality.value}_{number}", modality, part, kinds.get("image"), kinds.get("label"))
-        for (modality, part, number), kinds in sorted(files.items())
-    ]
-
-
-def subjects(folder: Path) -> list[Subject]:
-    """The subjects of a cohort that passed the check, for the manifest."""
-    return [Subject(case.name, case.modality, case.image, case.label) for case in scan(folder) if case.image]
-
-
-def check_cohort(
-    folder: Path,
-    origins: Mapping[str, str] | None = None,
-    runtime: RuntimeConfig = ALL_CORES,
-    *,
-    needs_labels: bool = True,
-) -> list[CohortFinding]:
-    """Read all files of a cohort to their ends and list all that is wrong with it.
-
-    Args:
-        folder: files under their published names.
-        origins: per file name, how the user knows the file.
-        runtime: section `runtime`.
-        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
-    """
-    return check_folder(folder, origins, runtime, needs_labels=needs_labels).findings
-
-
-def check_folder(
-    folder: Path,
-    origins: Mapping[str, str] | None = None,
-    runtime: RuntimeConfig = ALL_CORES,
-    *,
-    needs_labels: bool = True,
-) -> CohortCheck:
-    """Do what `check_cohort` does, and tell what reading each file told."""
-    names = origins or {}
-    return check_cases(
-        scan(folder),
-        lambda path: names.get(path.name, path.name),
-        runtime=runtime,
-        needs_labels=needs_labels,
-    )
 
 
 def check_cases(

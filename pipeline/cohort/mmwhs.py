@@ -1,4 +1,4 @@
-"""MM-WHS as the user has it: found in folders, archives and downloads, laid out under the published names."""
+"""Find MM-WHS files in folders, archives and downloads, and lay them out under their published names."""
 
 import gzip
 import hashlib
@@ -7,22 +7,122 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.read import SUFFIXES
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
-from pipeline.cohort.archive import Budget, extract
+from crossmodalnet.io.archive import Budget, extract, normal_name
+from crossmodalnet.io.console import track
 from pipeline.cohort.fetch import fetch
-from pipeline.cohort.findings import CohortFinding
-from pipeline.cohort.names import CaseFile, is_hidden, is_near_miss, normal_name, parse
-from pipeline.cohort.packing import place_packed
-from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
+from pipeline.cohort.guard import existing_path
+from pipeline.cohort.integrity import CaseFiles, CohortCheck, CohortFinding, Part, check_cases
+from pipeline.cohort.pairs import Subject
+from pipeline.config.sections import DataConfig
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
+
+
+Kind = Literal["image", "label"]
+
+# Published names, and what users and browsers make of them: upper case, hyphens, mri, img, labels, (1).
+_NAME = re.compile(
+    r"(?P<modality>ct|mr)(?:(?<=mr)i)?[_-](?P<part>train|test)[_-](?P<number>\d{4})[_-]"
+    r"(?:(?P<image>image|img)|(?:labels?|seg))(?: ?\(\d+\))?\.nii(?:\.gz)?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, order=True)
+class CaseFile:
+    """What a file's name says.
+
+    Attributes:
+        modality: CT or MR.
+        part: training (labelled as published) or test (published without labels).
+        number: four digits, for instance `1001`.
+        kind: image or label map.
+    """
+
+    modality: Modality
+    part: Part
+    number: str
+    kind: Kind
+
+    @property
+    def subject(self) -> str:
+        """Name of the subject, for instance `ct_1001`."""
+        return f"{self.modality.value}_{self.number}"
+
+    @property
+    def file_name(self) -> str:
+        """The published name, for instance `ct_train_1001_image.nii.gz`."""
+        return f"{self.modality.value}_{self.part}_{self.number}_{self.kind}.nii.gz"
+
+
+# What a file that somebody took for a scan of the cohort begins with, whatever comes after.
+_NEARLY = re.compile(r"(?:ct|mri?)[ _.-]*(?:train|test)", re.IGNORECASE)
+_PACKED = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".gz.part", ".crdownload")
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file is the operating system's own: hidden, or a shadow that macOS makes."""
+    parts = PurePosixPath(path).parts
+    return (
+        not parts
+        or parts[-1].startswith(".")
+        or "__MACOSX" in parts
+        or parts[-1] in ("Thumbs.db", "desktop.ini")
+    )
+
+
+def is_near_miss(path: str) -> bool:
+    """Tell whether a file that `parse` does not know looks like a scan, or like an archive that is not opened."""
+    name = PurePosixPath(normal_name(path)).name.lower()
+    if is_hidden(path) or parse(path) is not None or name.endswith(".zip"):
+        return False
+    return name.endswith((*SUFFIXES, *_PACKED, ".mgz", ".img")) or bool(_NEARLY.match(name))
+
+
+def parse(path: str) -> CaseFile | None:
+    """Read the last part of a path in `normal_name`'s form; None for any other file, macOS's shadow files included."""
+    parts = PurePosixPath(path).parts
+    match = _NAME.fullmatch(parts[-1]) if parts else None
+    if match is None or "__MACOSX" in parts:
+        return None
+    part: Part = "train" if match["part"].lower() == "train" else "test"
+    return CaseFile(
+        Modality(match["modality"].lower()), part, match["number"], "image" if match["image"] else "label"
+    )
+
+
+COMPRESS_LEVEL = 1
+
+
+def place_packed(source: Path, target: Path, *, move: bool = False) -> None:
+    """Copy a file to `target`, compressed unless it is so already.
+
+    Args:
+        source: file.
+        target: place of the copy.
+        move: whether a compressed file may be moved instead, since it is ours.
+    """
+    if not is_gzip(source):
+        # No name and no time in the header: the same bytes on every run.
+        with source.open("rb") as plain, target.open("wb") as packed, gzip.GzipFile(
+            filename="", mode="wb", compresslevel=COMPRESS_LEVEL, fileobj=packed, mtime=0
+        ) as sink:  # fmt: skip
+            shutil.copyfileobj(plain, sink, CHUNK_BYTES)
+    elif move:
+        source.replace(target)
+    else:
+        shutil.copyfile(source, target)
+
 
 REGISTRATION = "https://zmiclab.github.io/zxh/0/mmwhs/"
 # An archive in an archive in an archive is as deep as it is looked into.
@@ -276,3 +376,55 @@ def _content(path: Path) -> str:
     except (OSError, EOFError, ValueError):
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return digest.hexdigest()
+
+
+def scan(folder: Path) -> list[CaseFiles]:
+    """List the subjects in a folder of published file names, in order; other files are not looked at."""
+    files: dict[tuple[Modality, Part, str], dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if case := parse(path.name):
+            files.setdefault((case.modality, case.part, case.number), {})[case.kind] = path
+    return [
+        CaseFiles(f"{modality.value}_{number}", modality, part, kinds.get("image"), kinds.get("label"))
+        for (modality, part, number), kinds in sorted(files.items())
+    ]
+
+
+def subjects(folder: Path) -> list[Subject]:
+    """The subjects of a cohort that passed the check, for the manifest."""
+    return [Subject(case.name, case.modality, case.image, case.label) for case in scan(folder) if case.image]
+
+
+def check_cohort(
+    folder: Path,
+    origins: Mapping[str, str] | None = None,
+    runtime: RuntimeConfig = ALL_CORES,
+    *,
+    needs_labels: bool = True,
+) -> list[CohortFinding]:
+    """Read all files of a cohort to their ends and list all that is wrong with it.
+
+    Args:
+        folder: files under their published names.
+        origins: per file name, how the user knows the file.
+        runtime: section `runtime`.
+        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
+    """
+    return check_folder(folder, origins, runtime, needs_labels=needs_labels).findings
+
+
+def check_folder(
+    folder: Path,
+    origins: Mapping[str, str] | None = None,
+    runtime: RuntimeConfig = ALL_CORES,
+    *,
+    needs_labels: bool = True,
+) -> CohortCheck:
+    """Do what `check_cohort` does, and tell what reading each file told."""
+    names = origins or {}
+    return check_cases(
+        scan(folder),
+        lambda path: names.get(path.name, path.name),
+        runtime=runtime,
+        needs_labels=needs_labels,
+    )

@@ -1,45 +1,101 @@
-"""Data of a group's own: a table or an nnU-Net folder, checked as it lies there, then laid out like MM-WHS."""
+"""Check a table or an nnU-Net folder where it lies, then lay it out like MM-WHS."""
 
 import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
-from crossmodalnet.imaging.kinds import format_of
+from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.imaging.orientation import reoriented
-from crossmodalnet.imaging.read import read_scan
-from crossmodalnet.imaging.settle import settled_codes, settled_image
+from crossmodalnet.imaging.read import format_of, is_dicom_file, read_scan
+from crossmodalnet.imaging.resample import settled_codes, settled_image
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cohort.findings import CohortFinding
+from crossmodalnet.io.console import track
+from pipeline.cohort.guard import existing_path, is_output
 from pipeline.cohort.integrity import (
     COST,
     SEQUENTIAL_BYTES,
     CaseFiles,
     CaseReport,
+    CohortFinding,
     Reading,
     check_cases,
     file_bytes,
 )
-from pipeline.cohort.leftovers import leftover_findings
+from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
-from pipeline.cohort.packing import place_packed
 from pipeline.cohort.pairs import Subject
-from pipeline.cohort.places import existing_path
-from pipeline.cohort.scan_table import ScanRow, ScanTable, consistency_findings
-from pipeline.cohort.settling import grid_of, volume_of
-from pipeline.cohort.table_file import read_table_file
-from pipeline.config.data import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
+from pipeline.cohort.table import ScanRow, ScanTable, consistency_findings, read_table_file, real_path
+from pipeline.config.sections import DataConfig
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)
+
+
+# More than these are not a few forgotten rows but a folder that is shared with other work: they are counted instead.
+MOST_NAMED = 50
+
+
+def leftover_findings(table: ScanTable) -> list[CohortFinding]:
+    """List the files below the folder that could be scans or label maps and are not taken; a folder of DICOM once.
+
+    More than `MOST_NAMED` are counted by the folder, directly below the table's, in which they lie.
+    """
+    taken = {file for row in table.rows for file in (row.image, row.label) if file}
+    unlisted: list[OSError] = []
+    scans = list(_scans(table.root, {path.resolve() for path in taken}, unlisted))
+    if len(scans) <= MOST_NAMED:
+        found = [
+            CohortFinding(
+                "warning",
+                "table",
+                table.known_as(path),
+                "looks like a scan and is not taken",
+                "add it, or not",
+            )
+            for path in scans
+        ]
+    else:
+        folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in scans)
+        found = [
+            CohortFinding(
+                "warning", "table", table.known_as(folder),
+                f"number of files below that look like scans and are not taken: {count}",
+                "add them, or give the table a folder of its own",
+            )
+            for folder, count in sorted(folders.items())
+        ]  # fmt: skip
+    return found + [
+        CohortFinding(
+            "warning", "table", table.known_as(Path(error.filename or table.root)),
+            f"folder cannot be listed ({error.strerror})", "look at its permissions",
+        )
+        for error in unlisted
+    ]  # fmt: skip
+
+
+def _scans(root: Path, taken: set[Path], unlisted: list[OSError]) -> Iterator[Path]:
+    for top, folders, files in os.walk(root, onerror=unlisted.append):
+        folder = Path(top)
+        if real_path(folder) in taken:
+            folders.clear()
+            continue
+        # A table may lie at the top of the clone: what the stages wrote is nobody's forgotten row.
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not is_output(folder / name)
+        )
+        shown = [folder / name for name in sorted(files) if not name.startswith(".")]
+        yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
+        if any(not format_of(path) and is_dicom_file(path) for path in shown):
+            yield folder
 
 
 @dataclass(frozen=True)
@@ -195,15 +251,15 @@ def _place(row: ScanRow, codes: LabelCodes, folder: Path, settled: frozenset[str
     try:
         if format_of(row.image) == "nifti" and row.name in settled:
             place_packed(row.image, image)
-            grid = grid_of(read_scan(row.image)) if row.label else None
+            grid = read_scan(row.image).grid if row.label else None
         else:
-            volume = volume_of(read_scan(row.image))
+            volume = read_scan(row.image).volume()
             grid = volume.grid
             write_image(image, settled_image(Volume(volume.data.astype(np.float32), volume.affine)))
         if row.label and grid:
             # What reads DICOM and what drew the labels rarely agree on the order of rows and slices.
             scan = read_scan(row.label)
-            values = volume_of(scan)
+            values = scan.volume()
             if scan.says_orientation and not np.array_equal(values.affine, grid.affine):
                 values = reoriented(values, grid)
             written = settled_codes(to_codes(codes.to_indices(values.data)), grid)

@@ -6,21 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.cohort.findings import CohortFinding
-from pipeline.cohort.integrity import CaseReport, check_cases, scan, subjects
-from pipeline.cohort.mmwhs import lay_out_mmwhs
+from crossmodalnet.io.console import plain_table
+from pipeline.cohort.guard import existing_path
+from pipeline.cohort.integrity import CaseReport, CohortFinding, check_cases
+from pipeline.cohort.mmwhs import lay_out_mmwhs, scan, subjects
 from pipeline.cohort.own_data import check_own, is_own
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, unpaired
-from pipeline.cohort.places import existing_path
-from pipeline.config.data import DataConfig
 from pipeline.config.params import read_value, validate
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.console import plain_table
-from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import ALL_CORES
+from pipeline.config.sections import DataConfig, SplitConfig
 from pipeline.runtime.work import work_folder
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 SCAN_COLUMNS = ("subject", "patient", "voxels", "spacing, mm", "structures", "role")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.conditions import (
     Conditions,
     Modalities,
@@ -29,10 +30,9 @@ from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_t
 from pipeline.comparison.scores import Methods, check_methods, group_of, read_cases, score_table
 from pipeline.comparison.statements import Statement, statements
 from pipeline.comparison.tables import bar_table, latex_table, plot_table, wide_table
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
 from pipeline.config.params import read_raw, validate
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 from pipeline.runtime.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pipeline.comparison.scores import group_of, interval, resampled_means
 from pipeline.comparison.statements import Statement, Wording, difference, note, power
 from pipeline.comparison.titles import Metric
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 COLUMNS = (
     "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",

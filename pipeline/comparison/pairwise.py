@@ -17,8 +17,8 @@ from crossmodalnet.metrics.statistics import (
 )
 from pipeline.comparison.scores import Methods, by_subject, group_of, subject_means
 from pipeline.comparison.titles import METRICS, Metric
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from crossmodalnet.config import Config, IntTriple
-from crossmodalnet.registration.plausible import USUAL
+from crossmodalnet.registration.quality import USUAL
 
 
 class RegistrationConfig(Config):

@@ -1,7 +1,7 @@
 """Section `register` as the library takes it; apart from the section, which is read without the library."""
 
 from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.syn import SynSettings
+from crossmodalnet.registration.ants import SynSettings
 from pipeline.config.register import RegistrationConfig
 
 

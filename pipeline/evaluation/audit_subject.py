@@ -3,17 +3,16 @@
 import pandas as pd
 import torch
 
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.subject import AuditSubject
+from pipeline.preparation.cases import source_of
 from pipeline.preparation.domain import read_domain
-from pipeline.preparation.labelled import labelled
-from pipeline.preparation.sets import source_of
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.tensors import labelled
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 # Test pairs that are measured, at most: each costs as much as many training steps.
 MAX_CASES = 5

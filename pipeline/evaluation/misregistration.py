@@ -10,19 +10,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from crossmodalnet.imaging.displacement import displace, draw_displacement
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.samples import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.prediction import ModelWorkers, compute, network_input, predict_input
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.preparation.sets import CaseSet
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.run_cases import Work
+from pipeline.preparation.cases import CaseSet
+from pipeline.runtime.workers import CaseCost, Work
 
 # The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=600)

@@ -11,20 +11,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.cost import largest_image
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-from pipeline.training.model_folder import load_model
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
+from pipeline.config.sections import EvaluateConfig
+from pipeline.preparation.cases import CroppedCase
+from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.training.checkpoint import load_model
 
 
 class View(StrEnum):

@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.evaluation.audit_subject import read_subject
-from pipeline.runtime.cost import MB, CaseCost
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.params import RuntimeConfig
 from pipeline.runtime.paths import MODELS, of_run
-from pipeline.runtime.run_cases import ALL_CORES, Work, run_cases
-from pipeline.training.determinism import reproducible
-from pipeline.training.devices import find_device
-from pipeline.training.distributed import Processes
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
+from pipeline.training.checkpoint import load_model
+from pipeline.training.processes import Processes, reproducible
 
 # By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
 # and on that of the preset mmwhs (docs/clusters.md).

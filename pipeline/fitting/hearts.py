@@ -8,14 +8,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.io.console import track
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.cohort.pairs import Pair
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost, largest_image
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, largest_image, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
 # Voxels of all label maps together that are read before worker processes have started.

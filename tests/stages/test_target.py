@@ -9,15 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
-from pipeline.config.data import DataConfig, PhantomConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.cropped import read_cropped
-from pipeline.preparation.domain import read_domain
-from pipeline.preparation.label_list import read_labelled_names
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
+from pipeline.preparation.cases import read_cropped
+from pipeline.preparation.domain import read_domain, read_labelled_names
 from stages.target import main
 
 QUICK = """

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from benchmarks.registration import plan_of
 from benchmarks.registration_pairs import make_pair
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.ants import prepare_ct, prepare_mr
 from crossmodalnet.registration.exhaustive import best_candidates
-from crossmodalnet.registration.syn import prepare_ct, prepare_mr
 
 pytestmark = pytest.mark.stress
 HARD: Any = argparse.Namespace(hard=True, spacing=2.5)

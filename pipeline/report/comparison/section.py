@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.titles import METRICS, Metric, title_of
-from pipeline.config.names import is_ablation
+from pipeline.config.variants import is_ablation
 from pipeline.report.artefacts.comparison_records import Difference, Differences, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.standing import KEYS, MEAN_TITLES

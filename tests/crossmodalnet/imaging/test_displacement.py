@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from crossmodalnet.imaging.displacement import Displacement, displace, draw_displacement, origins
+from crossmodalnet.imaging.samples import Displacement, displace, draw_displacement, origins
 
 NOWHERE = (0.0, 0.0, 0.0)
 

@@ -1,5 +1,8 @@
+"""Registration of a new patient, and label maps brought back to the MR's grid."""
+
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +11,12 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.registered import RegisterWork, labels_on_mr, register_scans
-from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.registration.affine_file import write_affine
+from crossmodalnet.inference.registered import labels_on_mr, register_scans
+from crossmodalnet.processes import run_alone
 from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.syn import SynSettings, Transform, warp
+from crossmodalnet.registration.ants import SynSettings, Transform, warp, write_affine, write_field
 
 SETTINGS = AlignSettings(SynSettings("SyN", (20, 10, 0), (10, 5)), 7.0, ("centre_of_mass",), 0.0, 1)
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
@@ -52,7 +53,7 @@ def _labels(*boxes: tuple[slice, slice, slice]) -> Volume:
     ],
     ids=["within", "to the borders", "two voxels"],
 )
-def test_labels_go_back_as_ants_takes_the_whole_map(
+def test_labels_on_mr_equal_those_of_the_whole_map(
     boxes: tuple[tuple[slice, slice, slice], ...], transform: Transform
 ) -> None:
     labels = _labels(*boxes)
@@ -64,7 +65,7 @@ def test_labels_go_back_as_ants_takes_the_whole_map(
     assert found.data.dtype == np.uint8
 
 
-def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -> None:
+def test_labels_outside_of_the_mr(transform: Transform) -> None:
     far = Grid(MR.shape, np.array([[2.5, 0, 0, 400], [0, 2.5, 0, 0], [0, 0, 3.5, 0], [0, 0, 0, 1]]))
     labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
     assert not labels_on_mr(labels, far, transform).data.any()
@@ -75,7 +76,7 @@ def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -
     "recipe",
     [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)],
 )
-def test_a_pair_stored_along_other_axes_is_registered_the_same(
+def test_registration_is_independent_of_orientation(
     scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, recipe: Any
 ) -> None:
     settings = replace(SETTINGS, recipe=recipe)
@@ -87,8 +88,8 @@ def test_a_pair_stored_along_other_axes_is_registered_the_same(
         folder = tmp_path / of_ct
         folder.mkdir()
         here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
-        work = RegisterWork(here, there, settings, folder)
-        found = run_alone(register_scans, work, environment={"ANTS_RANDOM_SEED": "1"})
+        register = partial(register_scans, mr=there, settings=settings, folder=folder)
+        found = run_alone(register, here, environment={"ANTS_RANDOM_SEED": "1"})
         labels = bring_labels(_stored(mr_label, of_mr), here.grid, found.transform, settings)
         assert labels.data.any()
         moved.append((_turned_as(found.mr, ct, here), _turned_as(labels, ct, here)))
@@ -98,7 +99,7 @@ def test_a_pair_stored_along_other_axes_is_registered_the_same(
 
 
 @pytest.mark.parametrize("recipe", ["syn", "fast"])
-def test_a_transform_brings_the_same_to_a_grid_along_other_axes(transform: Transform, recipe: Any) -> None:
+def test_resampling_is_independent_of_orientation(transform: Transform, recipe: Any) -> None:
     """Also where the grid is so fine that the map is evaluated at every few voxels only."""
     settings = replace(SETTINGS, recipe=recipe)
     labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))

@@ -5,8 +5,8 @@ import torch
 from timm.layers import DropPath
 
 from crossmodalnet.networks.common.build import BUILDERS, DEEPLY_SUPERVISED, build_network
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.networks import NETWORKS
+from crossmodalnet.training.objectives import evaluate_objectives
+from pipeline.config.network import NETWORKS
 
 # Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
 BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]

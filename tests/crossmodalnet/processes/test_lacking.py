@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from crossmodalnet.processes.lacking import what_is_lacking
+from crossmodalnet.processes import what_is_lacking
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodalnet.processes.scratch import is_plain, plain_folder, remove_stale, scratch_folder
+from crossmodalnet.processes import is_plain, plain_folder, remove_stale, scratch_folder
 
 
 def test_a_scratch_folder_is_plain_and_gone_afterwards() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.checkerboard import checkerboard, write_checkerboard
+from crossmodalnet.registration.quality import checkerboard, write_checkerboard
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 

@@ -1,8 +1,7 @@
 import numpy as np
 import torch
 
-from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform
-from crossmodalnet.registration.lattice import Lattice, compose
+from crossmodalnet.registration.diffeomorphic import Flow, Lattice, Level, Scene, compose, deform
 
 SHAPE = (28, 26, 24)
 FLOW = Flow((Level(2.0, 40),))

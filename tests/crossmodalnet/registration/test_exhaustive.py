@@ -6,8 +6,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.ants import prepare_ct, prepare_mr
 from crossmodalnet.registration.exhaustive import best_candidates
-from crossmodalnet.registration.syn import prepare_ct, prepare_mr
 
 
 def _places(matrix: np.ndarray[Any, Any], points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

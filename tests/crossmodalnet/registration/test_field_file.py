@@ -3,7 +3,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from crossmodalnet.registration.field_file import read_field, write_field
+from crossmodalnet.registration.ants import read_field, write_field
 
 AFFINE = np.array([[0, 0, 1.5, -33], [1.5, 0, 0, -36], [0, -1.5, 0, 34], [0, 0, 0, 1.0]])
 

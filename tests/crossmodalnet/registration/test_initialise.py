@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.initialise import Centre, write_translation
+from crossmodalnet.registration.ants import Centre, write_translation
 
 
 @pytest.mark.parametrize(

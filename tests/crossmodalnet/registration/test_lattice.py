@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from crossmodalnet.registration.lattice import (
+from crossmodalnet.registration.diffeomorphic import (
     Lattice,
     Smoother,
     carry,

@@ -6,11 +6,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.registration.affine_file import read_affine, write_affine
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.lattice import Lattice
+from crossmodalnet.registration.ants import Transform, read_affine, warp, write_affine, write_field
+from crossmodalnet.registration.diffeomorphic import Lattice
 from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
-from crossmodalnet.registration.syn import Transform, warp
 
 TURN = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
 

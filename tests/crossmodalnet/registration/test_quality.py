@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.affine_file import write_affine
-from crossmodalnet.registration.initialise import write_translation
+from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, write_affine, write_translation
 from crossmodalnet.registration.quality import deformation, inverse_error_mm, measure, shared_view
-from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr
 
 
 def _field(path: Path, matrix: NDArray[np.float64], affine: NDArray[np.float64]) -> Path:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.registration.similarity import mutual_information
+from crossmodalnet.registration.ants import mutual_information
 
 
 def test_of_a_fair_coin_with_itself_is_one_bit() -> None:

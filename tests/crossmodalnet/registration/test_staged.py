@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.registration.align import AlignSettings, align, bring_image, bring_labels
+from crossmodalnet.registration.ants import SynSettings
 from crossmodalnet.registration.staged import RECIPES, RecipeName
-from crossmodalnet.registration.syn import SynSettings
 
 SETTINGS = AlignSettings(SynSettings("affine", (1, 1, 1)), 9.0, ("centre_of_mass",), 0.0, 1, "fast")
 # Array axes against the world's: left-posterior-superior, and posterior-inferior-right.

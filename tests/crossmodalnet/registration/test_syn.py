@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
-from crossmodalnet.registration.syn import (
+from crossmodalnet.registration.ants import (
     Initialisation,
     SynSettings,
     Transform,

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.crop_pad import centre_crop
-from crossmodalnet.imaging.displacement import Displacement, displace
+from crossmodalnet.imaging.samples import Displacement, centre_crop, displace
 from crossmodalnet.training.augmentation import Augmenter, free_form_shifts
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
+from crossmodalnet.training.config import AugmentationSettings
 
 NOTHING = AugmentationSettings(
     affine_probability=0.0,

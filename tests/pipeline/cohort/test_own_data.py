@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from pipeline.cohort.leftovers import MOST_NAMED
-from pipeline.cohort.own_data import check_own, lay_out_own
-from pipeline.config.data import DataConfig
+from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
 from pipeline.config.params import validate
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig
 
 SHAPE = (8, 7, 6)
 AFFINE = np.diag([0.9, 1.1, 2.0, 1.0])

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.preview import params_for, preview
-from pipeline.config.data import DataConfig
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig, SplitConfig
 
 
 @pytest.fixture(autouse=True)

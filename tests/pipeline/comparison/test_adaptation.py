@@ -16,7 +16,7 @@ from pipeline.comparison.adaptation import (
     structure_table,
     write_adaptation,
 )
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)
 OURS = "crossmodalnet"

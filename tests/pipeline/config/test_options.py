@@ -7,11 +7,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from pipeline.config.adapt import AdaptationConfig
-from pipeline.config.augment import AugmentConfig
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.config import AugmentationSettings
 from pipeline.config.network import CrossModalNetSection
+from pipeline.config.sections import AdaptationConfig, AugmentConfig
 
 # What a training decides of the network, and not its section.
 OF_THE_TRAINING = {"deep_supervision", "missing_token"}

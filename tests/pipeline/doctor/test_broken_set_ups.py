@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import doctor_clone
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
-from pipeline.doctor_clone import examine_clone
-from pipeline.doctor_data import examine_data
+from pipeline import doctor as doctor_clone
+from pipeline.config.params import Params, validate
+from pipeline.doctor import examine_clone, examine_data
 
 Change = Callable[[Path], dict[str, Any]]
 

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import write_json
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.run_cases import Work
-from pipeline.training.distributed import Processes
-from pipeline.training.model_params import read_params
+from pipeline.runtime.workers import Work
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
 
 CPU = torch.device("cpu")

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 from pipeline.cohort.pairs import Subject
-from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.target_prepared import Sections
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.target import Sections
 
 SECTIONS = Sections(
     RegistrationConfig(

@@ -2,10 +2,10 @@ from dataclasses import asdict
 
 import pytest
 
-from crossmodalnet.inference.doubts import doubts_of_registration
+from crossmodalnet.inference.quality_flags import registration_flags
 from crossmodalnet.registration.quality import Quality
 from pipeline.config.register import RegistrationConfig
-from pipeline.preparation.implausible import implausible
+from pipeline.preparation.registration import implausible
 
 GOOD = {
     "mi_before": 0.1,
@@ -37,5 +37,5 @@ def test_several_are_all_said() -> None:
 
 def test_a_new_patient_is_judged_as_the_pairs_of_a_cohort_by_default() -> None:
     quality = Quality(0.1, 0.2, 0.002, 3.0, 1.2, 0.4)
-    said = "; ".join(doubt.says.removeprefix("registration: ") for doubt in doubts_of_registration(quality))
+    said = "; ".join(flag.says.removeprefix("registration: ") for flag in registration_flags(quality))
     assert said == implausible(asdict(quality), RegistrationConfig())

@@ -11,17 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, select
-from pipeline.config.crop import CropConfig
 from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.crop_pairs import choose_atlases, crop_pairs
-from pipeline.preparation.register_pair import read_record
-from pipeline.preparation.register_pairs import COLUMNS, register_pairs, write_quality, write_registered
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.cropping import choose_atlases, crop_pairs
+from pipeline.preparation.registration import (
+    COLUMNS,
+    read_record,
+    register_pairs,
+    write_quality,
+    write_registered,
+)
 
 pytestmark = pytest.mark.slow
 

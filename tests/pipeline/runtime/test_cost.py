@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.runtime.cost import GB, CaseCost, largest_image, plan_workers
+from pipeline.runtime.workers import GB, CaseCost, largest_image, plan_workers
 
 
 @pytest.mark.parametrize(

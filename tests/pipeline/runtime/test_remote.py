@@ -8,10 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import ResourceError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from crossmodalnet.errors import ResourceError
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 from .conftest import Cluster, Helpers, is_gone, wait_until
 from .test_run_cases import PROGRAM
@@ -79,6 +77,6 @@ def test_a_killed_worker_and_a_killed_stage_cost_their_cases_and_a_killed_schedu
 
 
 def test_where_no_scheduler_answers_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.runtime.remote.PATIENCE", 1)
+    monkeypatch.setattr("pipeline.runtime.dask_workers.PATIENCE", 1)
     with pytest.raises(ResourceError, match=r"runtime\.scheduler = tcp://127\.0\.0\.1:1: no scheduler"):
         list(run_cases(abs, [1], WORK, RuntimeConfig(scheduler="tcp://127.0.0.1:1")))

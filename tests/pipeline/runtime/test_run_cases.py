@@ -14,11 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import ResourceError
-from pipeline.runtime.local import local_client
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from crossmodalnet.errors import ResourceError
+from pipeline.runtime.dask_workers import local_client
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 from .conftest import Helpers, is_gone, wait_until
 
@@ -155,9 +153,9 @@ def test_the_number_of_workers_is_told_with_its_reason(
 
 PROGRAM = """
 import helpers
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.runtime.workers import CaseCost
+from pipeline.runtime.workers import RuntimeConfig
+from pipeline.runtime.workers import Work, run_cases
 
 if __name__ == "__main__":
     list(run_cases(helpers.{function}, {tasks!r}, Work("try", CaseCost(100)), RuntimeConfig({runtime})))
