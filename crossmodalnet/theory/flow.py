@@ -121,7 +121,7 @@ def _tokens(subject: AuditSubject, network: nn.Module, images: Tensor, config: A
 
 def _fewest(layers: LayerTokens) -> int:
     """Count the tokens of a case at the layer that has the fewest."""
-    return min(ct.shape[1] for ct, _ in layers.values())
+    return min(len(ct[0]) for ct, _ in layers.values())
 
 
 def _permuted(ct: NDArray[np.float64], mr: NDArray[np.float64], seed: int) -> float:

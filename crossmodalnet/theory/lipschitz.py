@@ -47,7 +47,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     growths: dict[str, Growth] = {}
     cross, own = deepest_attentions(network)
     if cross is not None:
-        growth = cross_growth(cross, *own_inputs(network, cross, image), config.seed)
+        f_a, f_b = own_inputs(network, cross, image)
+        growth = cross_growth(cross, f_a, f_b, config.seed)
         growths["cross attention"] = growth
         tables["attention_growth"] = [{"scale": scale, "sensitivity": value} for scale, value in growth]
         paper = paper_bound(network, subject.token_size)
@@ -59,7 +60,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     else:
         findings = [not_applicable(key, "This network has no cross attention.") for key in KEYS[:2]]
     if own is not None:
-        growths["self-attention"] = self_growth(own, *own_inputs(network, own, image), config.seed)
+        (f,) = own_inputs(network, own, image)
+        growths["self-attention"] = self_growth(own, f, config.seed)
     missing_token = len(network.missing) > 0
     findings.append(judge_theorem_2_6(log10_bound, log10_ratio, growths, missing_token=missing_token))
     return CheckOutcome(findings, tables)

@@ -121,8 +121,8 @@ def mlp(module: Mlp) -> float:
 
 def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
     """Bound self-attention in windows of tokens with norms up to `radius`, and its projection."""
-    weights = attention.qkv.weight.chunk(3)
-    bounds = scaled_attention(*weights, attention.num_heads, (radius, radius, radius), num_tokens)
+    q, k, v = attention.qkv.weight.chunk(3)
+    bounds = scaled_attention(q, k, v, attention.num_heads, (radius, radius, radius), num_tokens)
     return added(*bounds) + linear(attention.proj)  # one token is query, key and value
 
 
