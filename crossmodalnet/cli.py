@@ -18,7 +18,7 @@ import typer
 
 from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
 from crossmodalnet.io.console import plain_table, setup_logging
-from crossmodalnet.processes import remove_stale, what_is_lacking
+from crossmodalnet.processes import remove_stale, resource_problem
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def run(app: typer.Typer, obj: Any = None) -> None:
         logger.error("error: %s: in a clone, run `make install` or `pip install -e '.[pipeline]'`", error)
         sys.exit(ResourceError.exit_code)
     except Exception as error:
-        if (lack := what_is_lacking(error)) is None:
+        if (lack := resource_problem(error)) is None:
             raise
         logger.error("error: %s", lack)
         sys.exit(ResourceError.exit_code)

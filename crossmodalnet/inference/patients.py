@@ -25,7 +25,7 @@ from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
 from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
-from crossmodalnet.processes import scratch_folder, what_is_lacking
+from crossmodalnet.processes import resource_problem, scratch_folder
 from crossmodalnet.roi.box import Box
 
 logger = logging.getLogger(__name__)
@@ -280,6 +280,6 @@ def _explained(error: Exception, scans: PatientScans, at: PatientScans) -> Cross
         return ResourceError(f"{scans.name}: {text}{remedy}")
     if is_out_of_memory(error):
         return ResourceError(f"{scans.name}: {text}: try --device cpu")
-    if lack := what_is_lacking(error):
+    if lack := resource_problem(error):
         return ResourceError(f"{scans.name}: {lack}")
     return DataError(f"{scans.name}: {text}")

@@ -19,8 +19,7 @@ from pipeline.preparation.domain import read_domain, read_labelled_names
 from stages.target import main
 
 QUICK = """
-register: {working_spacing_mm: 10.0, affine_iterations: [20, 10, 0], iterations: [5], min_gain: -1.0,
-           initialisations: [centre_of_mass]}
+register: {working_spacing_mm: 10.0, iterations: [5], min_gain: -1.0}
 crop: {spacing_mm: 9.0, size: [16, 16, 16], num_atlases: 1, atlas_spacing_mm: 10.0}
 """
 PHANTOM = (

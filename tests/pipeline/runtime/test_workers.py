@@ -1,22 +1,29 @@
 """Cases on workers of this machine: results, faults, and what is left after `kill -9`."""
 
-import contextlib
 import importlib
 import logging
 import os
 import signal
-import threading
 import time
-from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 
 from crossmodalnet.errors import ResourceError
-from pipeline.runtime.dask_workers import local_client
-from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
+from pipeline.runtime import dask_workers
+from pipeline.runtime.workers import (
+    GB,
+    CaseCost,
+    RuntimeConfig,
+    Work,
+    choose_workers,
+    count_voxels,
+    run_cases,
+)
 
 from .conftest import Helpers, is_gone, wait_until
 
@@ -78,49 +85,21 @@ def test_a_case_that_kills_three_workers_is_named_and_the_others_are_done(helper
     assert sorted(done) == [0, 2, 4]
 
 
-def test_where_no_worker_can_be_started_any_more_it_ends(helpers: Helpers) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dask_workers._SETTINGS, "distributed.scheduler.no-workers-timeout", "3s")
+
+
+@pytest.mark.parametrize(
+    "function", ["bar_the_way", pytest.param("close_the_worker", marks=pytest.mark.slow)]
+)
+def test_it_ends_where_no_worker_can_be_started_any_more(
+    helpers: Helpers, impatient: None, function: str
+) -> None:
     """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
-    found = run_cases(
-        module().bar_the_way, [1, 2], Work("try", CaseCost(200), kept=True), RuntimeConfig(workers=1)
-    )
+    work, one = Work("try", CaseCost(200), kept=True), RuntimeConfig(workers=1)
     with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
-        list(found)
-
-
-@pytest.mark.slow
-def test_where_the_only_worker_closes_itself_it_ends(helpers: Helpers) -> None:
-    """As one does that lacks the memory to say that it lives."""
-    with pytest.raises(ResourceError, match="no worker process is left"):
-        list(run_cases(module().close_the_worker, [1, 2], WORK, RuntimeConfig(workers=1)))
-
-
-def test_a_case_that_comes_after_the_last_worker_has_gone_ends_too(helpers: Helpers) -> None:
-    with local_client(1, {}) as client:
-        client.cluster.sync(client.cluster.workers[0].close)
-        with pytest.raises(CancelledError):
-            client.submit(abs, -1).result(timeout=30)
-
-
-def test_where_every_worker_dies_while_it_starts_it_ends(helpers: Helpers, tmp_path: Path) -> None:
-    begun, ended = tmp_path / "slow.begun", threading.Event()
-
-    def kill_all() -> None:
-        wait_until(begun.exists)
-        while not ended.wait(0.01):
-            for child in psutil.Process().children():
-                with contextlib.suppress(psutil.Error):
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        child.kill()
-
-    killer = threading.Thread(target=kill_all)
-    killer.start()
-    found = run_cases(module().finish, [str(tmp_path / "slow")], WORK, RuntimeConfig(workers=1))
-    try:
-        with pytest.raises(ResourceError, match="no worker process is left"):
-            list(found)
-    finally:
-        ended.set()
-        killer.join()
+        list(run_cases(getattr(module(), function), [1, 2], work, one))
 
 
 def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
@@ -142,13 +121,43 @@ def test_a_case_without_memory_is_named_and_the_others_are_done(helpers: Helpers
         list(found)
 
 
-def test_the_number_of_workers_is_told_with_its_reason(
+@pytest.mark.parametrize(
+    ("requested", "num_cases", "free_gb", "workers"),
+    [
+        (0, 20, 100.0, 8),
+        (0, 3, 100.0, 3),
+        (0, 20, 10.0, 4),
+        (0, 20, 1.0, 1),
+        (5, 20, 4.0, 5),
+        (5, 2, 100.0, 2),
+    ],
+)
+def test_workers_are_as_many_as_cores_memory_and_cases(
+    requested: int, num_cases: int, free_gb: float, workers: int
+) -> None:
+    found = choose_workers(requested, num_cases, 2 * GB, cores=8, free_bytes=int(free_gb * GB))
+    assert found == workers
+
+
+def test_too_many_workers_for_the_memory_are_a_warning(
     helpers: Helpers, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        list(run_cases(module().square, [1, 2], WORK))
-    assert "try: 2 cases, " in caplog.text
-    assert "a case takes up to 0.2 GB" in caplog.text
+        list(run_cases(module().square, [1, 2], Work("try", CaseCost(10**9)), TWO))
+    assert "try: 2 cases by 2 workers" in caplog.text
+    assert "too little memory for 2 workers" in caplog.text
+
+
+def test_memory_of_a_case_goes_by_its_largest_image(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "b.nrrd").write_bytes(b"x" * 50)
+    (tmp_path / "c.nii.gz").write_bytes(b"no image")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "slice").write_bytes(b"x" * 90)
+    paths = [tmp_path / name for name in ("a.nii.gz", "b.nrrd", "c.nii.gz", "d", "none.nii.gz")]
+    assert [count_voxels(path) for path in paths] == [120, 50, 0, 90, 0]
+    assert Work("try", CaseCost(100, 2**20), paths).case_bytes == 220 * 2**20
+    assert Work("try", CaseCost(100)).case_bytes == 100 * 2**20
 
 
 PROGRAM = """

@@ -12,7 +12,7 @@ from crossmodalnet.errors import ResourceError
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 from .conftest import Cluster, Helpers, is_gone, wait_until
-from .test_run_cases import PROGRAM
+from .test_workers import PROGRAM
 
 WORK = Work("try", CaseCost(200), environment={"COLOUR_OF_TEST": "red"}, kept=True)
 
