@@ -246,15 +246,15 @@ class Predictor:
 
     def _register(self, ct: Volume, mr: Volume, folder: Path) -> Registered:
         """Register the MR; a full disk raises OSError, because ANTs does not report it."""
-        settings = self._config.align
-        num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / settings.working_spacing_mm**3
+        config = self._config.registration
+        num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / config.working_spacing_mm**3
         needed = NUM_WARPS * 12 * round(num_voxels)
         _check_room(folder, needed)
         try:
             return run_alone(
-                partial(register_scans, mr=mr, settings=settings, folder=folder),
+                partial(register_scans, mr=mr, config=config, folder=folder),
                 ct,
-                environment={"ANTS_RANDOM_SEED": str(settings.seed)},
+                environment={"ANTS_RANDOM_SEED": str(config.seed)},
             )
         except RuntimeError:
             _check_room(folder, needed)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import odd_extent
-from crossmodalnet.imaging.inspect import geometry_problems
+from crossmodalnet.imaging.inspect import geometry_findings
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
@@ -79,8 +79,8 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    if problems := geometry_problems(affine, pixdim_mm):
-        raise ValueError(f"{problems[0].what}: {problems[0].remedy}")
+    if findings := geometry_findings(affine, pixdim_mm):
+        raise ValueError(f"{findings[0].what}: {findings[0].remedy}")
     if problem := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
         raise ValueError(f"{problem}: are its spacings in mm?")
     with np.errstate(over="ignore"):  # larger numbers become infinite, and are rejected

@@ -14,12 +14,11 @@ from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
 from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings
+from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.training.checkpoint import save_tensors
 
 BOX = "-20 -20 -20 20 20 20"
-ALIGN = AlignSettings(SynSettings("affine", (2, 1, 0)), 10.0, ("centre_of_mass",), -1.0, 1)
+REGISTER = RegistrationConfig(working_spacing_mm=10.0, iterations=[1], min_gain=-1.0)
 OPTIONS = {"size": "small", "checkpointing": False, "deep_supervision": False}
 
 
@@ -37,7 +36,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
     config = InferenceConfig(
-        align=ALIGN, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
+        registration=REGISTER, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0,
+        atlas_likeness=None,
         overlap=0.0, keep_largest_component=True,
     )  # fmt: skip
     (folder / RECIPE).write_text(config.model_dump_json(), "utf-8")

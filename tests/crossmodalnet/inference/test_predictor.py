@@ -24,14 +24,14 @@ from crossmodalnet.inference.model_folder import InferenceConfig
 from crossmodalnet.inference.predictor import Prediction, Predictor
 from crossmodalnet.inference.registered import Registered, register_scans
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings, Transform
+from crossmodalnet.registration.ants import Transform
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box, FoundHeart, find_heart
 
-ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
+REGISTER = RegistrationConfig(working_spacing_mm=8.0, iterations=[2])
 CONFIG = InferenceConfig(
-    align=ALIGN, size=(24, 24, 24), spacing_mm=3.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
+    registration=REGISTER, size=(24, 24, 24), spacing_mm=3.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
     overlap=0.5, keep_largest_component=True,
 )  # fmt: skip
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
