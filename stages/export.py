@@ -13,8 +13,8 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Gather weights, card, preparation and atlases of a model: all that `crossmodalnet predict` needs."""
+    from crossmodalnet.registration.config import RegistrationConfig
     from pipeline.config.params import load_section
-    from pipeline.config.register import RegistrationConfig
     from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
     from pipeline.prediction.export_model import export_model
     from pipeline.runtime.paths import EXPORT, MODELS, of_run

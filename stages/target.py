@@ -23,7 +23,7 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.config.register import RegistrationConfig
+        from crossmodalnet.registration.config import RegistrationConfig
         from pipeline.config.sections import CropConfig, SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
         from pipeline.preparation.target import (

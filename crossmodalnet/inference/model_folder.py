@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from crossmodalnet.config import Config
 from crossmodalnet.io.outputs import whole_file
 from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS, first_problem
-from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
 
 RECIPE = "recipe.json"
@@ -30,7 +30,7 @@ ATLASES = "atlases.safetensors"
 MAX_MODEL_BYTES = {CARD: 2**24, RECIPE: 2**20, BEST: 2**32, ATLASES: MAX_ATLASES_BYTES}
 OPTIONAL = frozenset({ATLASES})
 # Raised when a `recipe.json` of an earlier version would be misread.
-VERSION = 2
+VERSION = 3
 # A fixed date: the same folder packs to the same bytes.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _ENCRYPTED = 0x1
@@ -41,7 +41,7 @@ _Edge = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 class InferenceConfig(Config):
     """Steps between a scan and the network's input, and back, as in training; `recipe.json` of a model folder."""
 
-    align: AlignSettings = Field(description="registration of the MR to the CT")
+    registration: RegistrationConfig = Field(description="registration of the MR to the CT")
     size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the working grid along world x, y, z")
     spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
     margin_mm: float = Field(
@@ -59,10 +59,6 @@ class InferenceConfig(Config):
     def _bounded(self) -> "InferenceConfig":
         if prod(self.size) > MAX_VOXELS:
             raise ValueError(f"size must have at most {MAX_VOXELS} voxels, got {self.size}")
-        if not 0.5 <= self.align.working_spacing_mm <= 20:
-            raise ValueError(
-                f"align.working_spacing_mm must be 0.5 to 20, got {self.align.working_spacing_mm}"
-            )
         return self
 
 
@@ -79,19 +75,29 @@ def read_inference_config(folder: Path) -> InferenceConfig:
     if path.stat().st_size > MAX_MODEL_BYTES[RECIPE]:
         raise ValueError(f"{path} is not a recipe: it has more than {MAX_MODEL_BYTES[RECIPE]} bytes")
     try:
-        text = path.read_text("utf-8")
-        content = json.loads(text)
+        content = json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     version = content.get("version") if isinstance(content, dict) else None
-    if version != VERSION:
+    if version not in (2, VERSION):
         raise ValueError(
             f"{path} is of version {version}, this crossmodalnet reads version {VERSION}: export the model again"
         )
     try:
-        return InferenceConfig.model_validate_json(text)
+        content = _from_version_2(content) if version == 2 else content
+        return InferenceConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not a recipe: {error!r}") from error
+
+
+def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of registration; starts and affine iterations are no longer options."""
+    align = content.pop("align")
+    registration = {key: align[key] for key in ("working_spacing_mm", "seed", "min_gain")}
+    syn = {key: align["syn"][key] for key in ("transform", "iterations")}
+    return {**content, "registration": {**registration, **syn, "method": align["recipe"]}, "version": VERSION}
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import numpy as np
 
 from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
-from crossmodalnet.registration.align import AlignSettings, align, bring_image
+from crossmodalnet.registration import make_registration
 from crossmodalnet.registration.ants import Transform, warp
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.mapping import labelled_part
-from crossmodalnet.registration.quality import Quality
+from crossmodalnet.registration.quality import Quality, RegistrationError
 
 # Spacing at which the extent of labels on the MR's grid is searched, mm.
 _COARSE_MM = 4.0
@@ -24,22 +25,24 @@ class Registered(NamedTuple):
     quality: Quality
 
 
-def register_scans(ct: Volume, mr: Volume, settings: AlignSettings, folder: Path) -> Registered:
+def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path) -> Registered:
     """Register the MR to the CT and resample it to the CT's grid, as stage `register` does.
 
     Args:
         ct: CT in HU.
         mr: MR.
-        settings: registration.
+        config: registration.
         folder: existing folder for the files of the transform.
 
     Raises:
         RuntimeError: every start failed; says how.
     """
-    alignment = align(ct, mr, settings, folder)
-    if alignment.transform is None or alignment.quality is None:
-        raise RuntimeError(f"the MR cannot be registered to the CT: {'; '.join(alignment.problems)}")
-    moved = bring_image(mr, ct.grid, alignment.transform, settings)
+    registration = make_registration(config)
+    try:
+        alignment = registration.register(ct, mr, folder)
+    except RegistrationError as error:
+        raise RuntimeError(f"the MR cannot be registered to the CT: {error}") from error
+    moved = registration.warp_image(mr, ct.grid, alignment.transform)
     return Registered(moved, alignment.transform, alignment.quality)
 
 

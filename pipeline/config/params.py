@@ -11,9 +11,9 @@ from ruamel.yaml.error import YAMLError
 
 from crossmodalnet.config import Config
 from crossmodalnet.errors import UsageError
-from pipeline.config.audit import AuditConfig
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.theory.config import AuditConfig
 from pipeline.config.network import NetworkConfig
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import (
     AdaptSection,
     AugmentConfig,
@@ -145,7 +145,7 @@ with warnings.catch_warnings():
         )
         data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
         register: RegistrationConfig = Field(
-            RegistrationConfig(), description="registration of MR to CT by ANTs SyN (stage register)"
+            RegistrationConfig(), description="registration of MR to CT (stage register)"
         )
         split: SplitConfig = Field(
             SplitConfig(), description="subjects that train, validate and test (stage split)"

@@ -10,11 +10,10 @@ from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.processes import run_alone
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
-from pipeline.config.register import RegistrationConfig
-from pipeline.config.registration_settings import align_settings
 from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
 from pipeline.preparation.cropping import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.paths import REGISTERED, SPLIT
@@ -48,7 +47,7 @@ def export_model(
     atlases = _read_atlases(crop) if export.atlases else []
     likeness = run_alone(likeness_among, atlases, environment=ENVIRONMENT) if len(atlases) > 1 else None
     config = InferenceConfig(
-        align=align_settings(register),
+        registration=register,
         size=crop.size,
         spacing_mm=crop.spacing_mm,
         margin_mm=crop.margin_mm,

@@ -17,7 +17,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import write_json
-from crossmodalnet.registration.ants import Initialisation
+from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
@@ -71,7 +71,7 @@ def heart_box(
     params: CropConfig,
     modality: Modality = Modality.CT,
     atlas_modality: Modality = Modality.CT,
-    initialisation: Initialisation = "centre_of_mass",
+    initialisation: Start = "centre_of_mass",
 ) -> Box:
     """Find the heart box of an image, or the box that an earlier run found, in a process with `ENVIRONMENT`.
 

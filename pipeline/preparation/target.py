@@ -15,7 +15,8 @@ from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.io.console import track
-from crossmodalnet.registration.ants import Initialisation
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.integrity import MIN_LABELLED
@@ -30,7 +31,6 @@ from pipeline.cohort.pairs import (
     select,
     subjects_by_role,
 )
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import CropConfig, SplitConfig, TargetConfig
 from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 from pipeline.preparation.cropping import COST, ENVIRONMENT, AtlasFiles, heart_box
@@ -149,7 +149,7 @@ def crop_case(task: TargetCropTask) -> float:
     return overflow_mm(box.grown(task.params.margin_mm), grid)
 
 
-def initialisation(image: Modality, atlas: Modality) -> Initialisation:
+def initialisation(image: Modality, atlas: Modality) -> Start:
     """Where the registration of an atlas starts: CT to CT as in the stage `crop`, all else by a search."""
     return "centre_of_mass" if image is atlas is Modality.CT else "search"
 

@@ -18,17 +18,14 @@ from crossmodalnet.inference.model_folder import (
     pack_model,
     read_inference_config,
 )
-from crossmodalnet.registration.align import AlignSettings
-from crossmodalnet.registration.ants import SynSettings
+from crossmodalnet.registration.config import RegistrationConfig
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
 
 
-ALIGN = AlignSettings(
-    SynSettings("SyN", (100, 50, 10), (40, 30, 15)), 5.0, ("search", "centre_of_mass"), 0.01, 3
-)
+REGISTER = RegistrationConfig(method="balanced", iterations=[40, 30], min_gain=0.01, seed=3)
 CONFIG = InferenceConfig(
-    align=ALIGN, size=(40, 44, 48), spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, atlas_likeness=0.43,
+    registration=REGISTER, size=(40, 44, 48), spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, atlas_likeness=0.43,
     overlap=0.5, keep_largest_component=True,
 )  # fmt: skip
 
@@ -41,15 +38,16 @@ def test_inference_config_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "is of version 1, this crossmodalnet reads version 2: export the model again"),
+        ({"version": 1}, "is of version 1, this crossmodalnet reads version 3: export the model again"),
         ({"version": None}, "is of version None"),
+        ({"version": 2}, "is not a recipe: KeyError"),
         ({"spacing_mm": "wide"}, "spacing_mm: Input should be a valid number"),
         ({"size": [40, 44]}, "size.2: "),
         ({"size": [40, 44, 4000]}, "size.2: Input should be less than or equal to 1024"),
         ({"size": [1024, 1024, 1024]}, "size must have at most 134217728 voxels"),
         ({"overlap": 1.0}, "overlap: Input should be less than or equal to 0.95"),
         ({"atlas_spacing_mm": 1e-9}, "atlas_spacing_mm: Input should be greater than or equal to 0.5"),
-        ({"align": {}}, "align.syn: Field required"),
+        ({"registration": {"method": "x"}}, "registration.method: "),
     ],
 )
 def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -58,6 +56,16 @@ def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], mes
         read_inference_config(tmp_path)
     assert str(raised.value).startswith(str(tmp_path / RECIPE))
     assert "\n" not in str(raised.value)
+
+
+def test_inference_config_of_version_2(tmp_path: Path) -> None:
+    content = CONFIG.model_dump(mode="json")
+    register = content.pop("registration")
+    syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
+    align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
+    content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
+    (tmp_path / RECIPE).write_text(json.dumps(content), "utf-8")
+    assert read_inference_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
