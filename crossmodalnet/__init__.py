@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from crossmodalnet.phantom.generate import make_subject
     from crossmodalnet.roi.box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
-    from crossmodalnet.training.adaptation.config import AdaptationSettings
+    from crossmodalnet.training.adaptation.config import AdaptationConfig
     from crossmodalnet.training.balancing import AdaptiveBalancer
-    from crossmodalnet.training.config import AugmentationSettings
+    from crossmodalnet.training.config import AugmentationConfig
     from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [
     "STRUCTURES",
-    "AdaptationSettings",
+    "AdaptationConfig",
     "AdaptiveBalancer",
-    "AugmentationSettings",
+    "AugmentationConfig",
     "CrossModalNetConfig",
     "Grid",
     "Intensity",
@@ -64,9 +64,9 @@ __all__ = [
 
 # The same modules as above, which only a type checker reads.
 _PLACES = {
-    "training.adaptation.config": ("AdaptationSettings",),
+    "training.adaptation.config": ("AdaptationConfig",),
     "roi.heart_box": ("box_of", "working_grid"),
-    "training.config": ("AugmentationSettings",),
+    "training.config": ("AugmentationConfig",),
     "imaging.intensity": ("Intensity", "stack_input"),
     "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
     "imaging.resample": ("resample",),

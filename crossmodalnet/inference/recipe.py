@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from crossmodalnet.networks.common.card import MAX_SIZE, MAX_VOXELS
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 from crossmodalnet.registration.align import AlignSettings
 
 RECIPE = "recipe.json"

@@ -1,6 +1,6 @@
 """Theorem 2.3, universal approximation: what no network of this kind can represent, and how close it gets elsewhere."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ def overfit(
         centre_crop(case.label, size)[None].to(device),
     )
     with own_generator(settings.seed):
-        options = asdict(replace(config, drop_path=0.0, deep_supervision=False))
+        options = config.model_copy(update={"deep_supervision": False}).options()
         network = build_crossmodalnet(options, size, NUM_CLASSES).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=OVERFIT_RATE)
     curve = [(0, _dice(network(image), label))]

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
-from crossmodalnet.networks.crossmodalnet.choices import Residual
+from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.theory.capture import capture_inputs, relative_deviation
 from crossmodalnet.theory.findings import (

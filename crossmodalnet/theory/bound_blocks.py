@@ -12,7 +12,7 @@ from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_window
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
-from crossmodalnet.networks.crossmodalnet.choices import Residual
+from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.embedding import (
     ConvEmbedding,
     ConvMerging,

@@ -1,7 +1,6 @@
 """A fixed family of continuous functions of two images, and networks trained to follow them (Theorem 2.3)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -48,21 +47,21 @@ def small_config(config: CrossModalNetConfig, channels: int, depth: int) -> Cros
     There is no deep supervision: its coarser logits serve training alone, while the claim is about the function that
     the network computes. Nor is there a token for a missing image, since the functions are of two.
     """
-    return replace(
-        config,
-        channels=channels,
-        depths=(depth, depth),
-        heads=(1, 2),
-        patch_embedding=(2, 2, 2),
-        window=(4, 4, 4),
-        cross_window=((4, 4, 4), None),
-        num_points=(1, 2),
-        stem_channels=(4,),
-        head_channels=8,
-        drop_path=0.0,
-        checkpointing=False,
-        deep_supervision=False,
-        missing_token=False,
+    return config.model_copy(
+        update={
+            "channels": channels,
+            "depths": (depth, depth),
+            "heads": (1, 2),
+            "patch_embedding": (2, 2, 2),
+            "window": (4, 4, 4),
+            "cross_window": ((4, 4, 4), None),
+            "num_points": (1, 2),
+            "stem_channels": (4,),
+            "head_channels": 8,
+            "checkpointing": False,
+            "deep_supervision": False,
+            "missing_token": False,
+        }
     )
 
 
@@ -81,7 +80,7 @@ def errors_after_training(
         root mean square error by function, over the function's standard deviation: 1 is what a constant achieves.
     """
     with own_generator(seed):
-        network: nn.Module = build_crossmodalnet(asdict(config), SIZE, len(FUNCTIONS)).to(device)
+        network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

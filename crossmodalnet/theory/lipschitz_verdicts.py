@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from crossmodalnet.networks.crossmodalnet.choices import Similarity
+from crossmodalnet.networks.crossmodalnet.config import Similarity
 from crossmodalnet.theory.attention_growth import Growth, growth_factor
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.lipschitz_bounds import log

@@ -8,7 +8,7 @@ import torch
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.audit import AuditConfig
@@ -43,7 +43,7 @@ def read_subject(model: str, seed: int, params: AuditConfig, device: torch.devic
     names = roles["test"][: params.num_cases]
     if not names:
         raise DataError(f"{SPLIT} lists no test pair: raise split.test_fraction")
-    config = CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None
+    config = BuildConfig.model_validate(card.options()) if card.builder == "crossmodalnet" else None
     return AuditSubject(
         network=loaded.network.to(device),
         initial=initial.to(device).eval(),

@@ -19,13 +19,12 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
 from crossmodalnet.networks.common.fitting import TooLargeError, misfits, shapes_built, shapes_in
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
 BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_BYTES = 2**22
-MAX_SIZE = 1024
-MAX_VOXELS = 512**3
 MAX_OPTION = 4096
 MAX_NUMBERS = 256
 # What building a network can raise where its options, of any type, are not those of one.

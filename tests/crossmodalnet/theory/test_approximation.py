@@ -25,9 +25,9 @@ def scale_stems(network, factor):
                 convolution.weight.mul_(factor)
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
-def test_instance_normalisation_hides_the_brightness(make_subject, settings, joins):
-    subject = make_subject(stem="conv", joins=joins)
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
+def test_instance_normalisation_hides_the_brightness(make_subject, settings, transitions):
+    subject = make_subject(stem="conv", transitions=transitions)
     scale_stems(subject.network, 100)  # far above the norm's epsilon
     outcome = check(subject, settings)
     assert outcome.findings[0].verdict is Verdict.FAILS
@@ -71,7 +71,7 @@ def test_random_images_are_standardised_and_targets_too():
     [
         {},
         pytest.param({"stem": "linear"}, marks=pytest.mark.stress),
-        {"joins": "conv", "deep_supervision": True},
+        {"transitions": "conv", "deep_supervision": True},
     ],
     ids=str,
 )
@@ -82,7 +82,7 @@ def test_training_brings_the_errors_down(make_subject, options):
     assert after["maximum"] < 0.9 * before["maximum"]
 
 
-@pytest.mark.parametrize("options", [{}, {"joins": "conv", "deep_supervision": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"transitions": "conv", "deep_supervision": True}], ids=str)
 def test_one_case_is_overfitted(make_subject, settings, options):
     subject = make_subject(channels=24, head_channels=16, stem_channels=(8,), **options)
     curve = overfit(subject.config, subject.training[0], replace(settings, overfit_steps=200), CPU)

@@ -5,7 +5,7 @@ from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.capture import capture_inputs, own_generator, readable, relative_deviation
 
 
-@pytest.mark.parametrize("options", [{}, {"joins": "conv"}, {"stem": "linear"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"transitions": "conv"}, {"stem": "linear"}], ids=str)
 def test_every_attention_is_caught_once_with_a_readable_name(make_subject, options):
     subject = make_subject(**options)
     found = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)

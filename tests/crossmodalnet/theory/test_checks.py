@@ -26,7 +26,7 @@ from tests.crossmodalnet.theory.subjects import QUICK, make_subject
             "similarity": "cosine",
             "refines": "queries",
         },
-        {"offsets": "predicted", "missing_token": True, "joins": "conv"},
+        {"offsets": "predicted", "missing_token": True, "transitions": "conv"},
         {"depths": (1,), "heads": (1,), "cross_window": (None,), "num_points": (2,), "stem": "linear"},
     ],
     ids=lambda options: " ".join(f"{key}={value}" for key, value in options.items()),

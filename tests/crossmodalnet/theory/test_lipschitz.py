@@ -21,10 +21,10 @@ def findings(subject: AuditSubject) -> dict[str, StatementFinding]:
     return {finding.key: finding for finding in check(subject, QUICK).findings}
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_trained_attention_is_bounded_on_bounded_sets_only(similarity, joins):
-    found = findings(make_subject(size=8, similarity=similarity, joins=joins))
+def test_trained_attention_is_bounded_on_bounded_sets_only(similarity, transitions):
+    found = findings(make_subject(size=8, similarity=similarity, transitions=transitions))
     assert {key: finding.verdict for key, finding in found.items()} == {
         "definition_6": Verdict.CONDITIONAL,
         "equation_30": Verdict.CONDITIONAL,

@@ -405,8 +405,9 @@ def test_conv_head():
 OPTIONS: list[dict[str, Any]] = [
     {}, {"stem": "linear"}, {"residual": "standard", "refines": "queries", "values": "a"}, {"depths": (2, 1)},
     {"similarity": "cosine"}, {"offsets": "predicted"}, {"deformable": False}, {"cross": False}, {"streams": "mr"},
-    {"joins": "conv"}, {"stem": "linear", "joins": "conv"}, {"joins": "conv", "missing_token": True},
-    {"joins": "conv", "patch_embedding": (4, 1, 2)}, {"patch_embedding": (1, 1, 1)}, {"streams": "ct", "joins": "conv"},
+    {"transitions": "conv"}, {"stem": "linear", "transitions": "conv"}, {"transitions": "conv", "missing_token": True},
+    {"transitions": "conv", "patch_embedding": (4, 1, 2)}, {"patch_embedding": (1, 1, 1)},
+    {"streams": "ct", "transitions": "conv"},
 ]  # fmt: skip
 
 
@@ -428,11 +429,11 @@ def test_parts_come_in_the_order_of_the_computation():
     assert paper["formula"] == pytest.approx(3 * (paper["l_s"] + paper["l_c"] + paper["l_d"]))
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 @pytest.mark.parametrize("stride", [(4, 1, 2), (1, 1, 1), (2, 2, 2)])
-def test_sizes_are_those_of_the_features(stem, joins, stride):
-    network = make_network(chosen(stem=stem, joins=joins, patch_embedding=stride), (8, 8, 8), 0)
+def test_sizes_are_those_of_the_features(stem, transitions, stride):
+    network = make_network(chosen(stem=stem, transitions=transitions, patch_embedding=stride), (8, 8, 8), 0)
     first, _, deepest, _ = (a.shape[2:] for a, _ in network.features(torch.rand(1, 2, 8, 8, 8)))
     assert [tuple(first), tuple(deepest)] == bound_network.map_sizes(network, (8, 8, 8))
 
@@ -440,7 +441,7 @@ def test_sizes_are_those_of_the_features(stem, joins, stride):
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 def test_constants_grow_from_part_to_part_and_of_deep_supervision_not_at_all(stem):
     plain, deep = (
-        make_network(chosen(stem=stem, joins="conv", deep_supervision=value), (8, 8, 8), 0)
+        make_network(chosen(stem=stem, transitions="conv", deep_supervision=value), (8, 8, 8), 0)
         for value in (False, True)
     )
     plain.load_state_dict(deep.state_dict(), strict=False)

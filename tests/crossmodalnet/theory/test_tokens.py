@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
     pooled,
@@ -16,12 +16,12 @@ from crossmodalnet.theory.tokens import (
 from tests.crossmodalnet.theory.subjects import SMALL, chosen
 
 
-def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:
+def _network(**options: Any) -> tuple[Any, BuildConfig]:
     values = chosen(**options)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_crossmodalnet(values, (16, 16, 16), 8).eval()
-    return network, CrossModalNetConfig.from_mapping(values)
+    return network, BuildConfig(**values)
 
 
 def _images(num_cases: int = 2) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_names_of_layers(depths, expected):
         {},
         {"stem": "linear", "position": "none"},
         {"offsets": "predicted", "depths": (1, 2)},
-        {"joins": "conv"},
+        {"transitions": "conv"},
     ],
     ids=str,
 )

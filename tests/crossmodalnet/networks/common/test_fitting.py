@@ -21,14 +21,14 @@ from crossmodalnet.networks.common.fitting import (
     shapes_built,
     shapes_in,
 )
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 
 # A model that is built by mistake would take a hundred times as much.
 MOST_MB = 300
 
 
 def own_options(**changes: Any) -> dict[str, Any]:
-    small = CrossModalNetConfig(channels=12, heads=(2, 2), deep_supervision=True)
+    small = BuildConfig(channels=12, heads=(2, 2), deep_supervision=True)
     return {**asdict(small), **changes}
 
 
