@@ -12,6 +12,7 @@ from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.guard import existing_path, local_archive, path_problems
 from pipeline.cohort.mmwhs import parse
 from pipeline.cohort.nnunet import is_nnunet
@@ -19,7 +20,6 @@ from pipeline.cohort.table import read_table_file
 from pipeline.config.consistency import contradictions, wasteful_windows, without_effect
 from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.sections import Archive
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import MANIFEST, PARAMS
 
 

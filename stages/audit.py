@@ -14,12 +14,12 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
+    from crossmodalnet.io.console import track
+    from crossmodalnet.io.outputs import whole_folder
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
     from pipeline.config.audit import AuditConfig
     from pipeline.config.params import load_section
     from pipeline.evaluation.run_audit import audit, write_audit
-    from pipeline.runtime.console import track
-    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import AUDIT
     from pipeline.runtime.workers import RuntimeConfig
 

@@ -11,13 +11,13 @@ def main() -> None:
     With an adaptation also it with its bounds and parts. Between modalities, its cases are single images, not those
     of the atlas and the ablations: then the models are compared alone.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores, write_adaptation
     from pipeline.comparison.compare import compare, write_comparison
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.scores import read_methods, runs_of
     from pipeline.config.params import load_section, read_raw
     from pipeline.config.sections import AdaptSection, CompareConfig
-    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()

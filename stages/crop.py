@@ -6,11 +6,11 @@ def main() -> None:
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.cohort.pairs import make_pairs, read_manifest
     from pipeline.config.params import load_section
     from pipeline.config.sections import CropConfig, SplitConfig
     from pipeline.preparation.cropping import crop_pairs
-    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
     from pipeline.runtime.workers import RuntimeConfig
 

@@ -19,6 +19,8 @@ def main(
     """
     import shutil
 
+    from crossmodalnet.io.outputs import whole_folder, write_json
+    from crossmodalnet.networks.common.device import find_device
     from pipeline.cohort.split_file import read_notes
     from pipeline.config.params import load_section
     from pipeline.config.sections import EvaluateConfig
@@ -27,11 +29,9 @@ def main(
     from pipeline.evaluation.prediction import ModelWorkers
     from pipeline.preparation.cases import PAIRS, TARGET_CASES, source_of
     from pipeline.preparation.domain import read_domain
-    from pipeline.runtime.files import whole_folder, write_json
     from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
     from pipeline.runtime.workers import RuntimeConfig
     from pipeline.training.checkpoint import load_model
-    from pipeline.training.processes import find_device
 
     params = load_section(EvaluateConfig, "evaluate")
     trained = of_run(MODELS, model, seed)

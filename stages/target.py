@@ -11,10 +11,10 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.config.params import load_section
     from pipeline.config.sections import AdaptSection
     from pipeline.preparation.domain import write_domain, write_labelled_names
-    from pipeline.runtime.files import whole_folder
     from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")
@@ -23,7 +23,7 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.config.register import RegistrationConfig
+        from crossmodalnet.registration.config import RegistrationConfig
         from pipeline.config.sections import CropConfig, SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
         from pipeline.preparation.target import (

@@ -1,11 +1,14 @@
-"""Prepared images, and transforms that ANTs estimates, writes, reads and applies."""
+"""Prepared images, and transforms that ANTs estimates, writes, reads and applies.
+
+ANTs is reproducible in a process whose environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1`
+before its first import; it ignores its own argument `random_seed`. Each call needs a fresh folder for ANTs' files.
+"""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,135 +20,9 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import plain_folder
 
-# As many per image as ANTs' Mattes metric is given.
-NUM_BINS = 32
-
-
-def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Mutual information of paired values between 0 and 1.
-
-    Args:
-        a: `(n,)`.
-        b: `(n,)`.
-
-    Returns:
-        Nats, 0 for no values.
-    """
-    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
-    p = joint / max(joint.sum(), 1)
-    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
-    filled = p > 0
-    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
-
-
-# ITK's world is LPS+, ours RAS+; the change is its own inverse.
-_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def write_affine(matrix: NDArray[np.float64], path: Path) -> None:
-    """Write a map from the fixed to the moving image's world as a transform file of ANTs.
-
-    Args:
-        matrix: 4x4, RAS mm.
-        path: `.mat` file.
-    """
-    import ants
-
-    flipped = _FLIP @ matrix @ _FLIP
-    transform = ants.new_ants_transform(
-        dimension=3,
-        transform_type="AffineTransform",
-        parameters=[*flipped[:3, :3].ravel(), *flipped[:3, 3]],
-        fixed_parameters=[0.0, 0.0, 0.0],
-    )
-    with plain_folder(path.parent) as folder:
-        ants.write_transform(transform, str(folder / path.name))
-
-
-def read_affine(path: Path) -> NDArray[np.float64]:
-    """Read a linear transform of ANTs: 4x4, RAS mm, from the fixed to the moving image's world."""
-    import ants
-
-    with plain_folder(path.parent) as folder:
-        transform = ants.read_transform(str(folder / path.name))
-    numbers = np.array(transform.parameters, np.float64)
-    centre = np.array(transform.fixed_parameters, np.float64)[:3]
-    matrix = np.eye(4)
-    matrix[:3, :3] = numbers[:9].reshape(3, 3)
-    matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
-    return np.asarray(_FLIP @ matrix @ _FLIP, np.float64)
-
-
-# ITK's world is LPS+, ours RAS+; the change is its own inverse.
-_TO_LPS = np.array([-1.0, -1.0, 1.0])
-
-
-def write_field(path: Path, vectors_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> None:
-    """Write a displacement as ANTs does: NIfTI `(i, j, k, 1, 3)`, LPS vectors in mm, float32.
-
-    Args:
-        path: NIfTI file.
-        vectors_mm: `(i, j, k, 3)`, RAS mm.
-        affine: affine of the field's grid.
-    """
-    image = nib.Nifti1Image((vectors_mm[:, :, :, None] * _TO_LPS).astype(np.float32), affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-
-
-def read_field(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Read a displacement that `write_field` or ANTs wrote.
-
-    Returns:
-        Field `(i, j, k, 3)`, RAS mm, and the affine of its grid.
-    """
-    image = nib.load(path)
-    vectors = np.asarray(image.dataobj, np.float32)[:, :, :, 0] * _TO_LPS.astype(np.float32)
-    return vectors, np.asarray(image.affine, np.float64)
-
-
 Centre = Literal["centre_of_mass", "geometric_centre"]
-# ITK's world is LPS+, ours RAS+.
-
-
-def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path, up_mm: float = 0.0) -> None:
-    """Write the translation of the fixed image's centre to the moving one's, as a transform file of ANTs.
-
-    Args:
-        fixed: prepared image, background 0.
-        moving: prepared image, background 0.
-        centre: centre of mass, or of the grid.
-        path: `.mat` file.
-        up_mm: added towards the head.
-    """
-    import ants
-
-    weighted = centre == "centre_of_mass"
-    origin = _centre_mm(fixed, weighted)
-    target = _centre_mm(moving, weighted) + np.array([0.0, 0.0, up_mm])
-    transform = ants.new_ants_transform(
-        dimension=3,
-        transform_type="AffineTransform",
-        parameters=[*np.eye(3).ravel(), *(_TO_LPS * (target - origin))],
-        fixed_parameters=list(_TO_LPS * origin),
-    )
-    with plain_folder(path.parent) as folder:
-        ants.write_transform(transform, str(folder / path.name))
-
-
-def _centre_mm(volume: Volume, weighted: bool) -> NDArray[np.float64]:
-    """Centre of mass, or of the grid where not `weighted` or empty; `(3,)` in RAS mm."""
-    index = (np.array(volume.data.shape) - 1) / 2
-    total = float(volume.data.sum(dtype=np.float64))
-    if weighted and total > 0:
-        sums = [volume.data.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
-        index = np.array([np.arange(len(s)) @ s / total for s in sums])
-    return volume.grid.to_world(index[:, None])[:, 0]
-
-
-# `search` aligns coarsely from several starts, and goes on from the best.
-Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
+# Bins per image of the joint histogram, ours and that of ANTs' Mattes metric.
+NUM_BINS = 32
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
 # Of the middle of an image and of the steps from voxel to voxel, mm.
@@ -153,25 +30,10 @@ _PLACE_DECIMALS, _AXIS_DECIMALS = 2, 4
 _AFFINE_SHRINK = (4, 2, 1)
 _AFFINE_SMOOTHING = (2, 1, 0)
 _SAMPLING_RATE = 0.25
-_SEARCH_SPACING_MM = 8.0
-_SEARCH_UP_MM = (0.0, -40.0, 40.0)
-_SEARCH_ITERATIONS = (100, 50, 10)
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
-
-
-@dataclass(frozen=True)
-class SynSettings:
-    """How to register.
-
-    Attributes:
-        transform: affine alone, SyN with mutual information, or SyN with local cross-correlation (slower).
-        affine_iterations: affine iterations at a quarter, half and full resolution of the working grid.
-        iterations: iterations of SyN, coarse to fine, the last at the working resolution.
-    """
-
-    transform: Literal["affine", "SyN", "SyNCC"]
-    affine_iterations: tuple[int, int, int]
-    iterations: tuple[int, ...] = ()
+# ITK's world is LPS+, ours RAS+; the change is its own inverse.
+_TO_LPS = np.array([-1.0, -1.0, 1.0])
+_FLIP = np.diag([*_TO_LPS, 1.0])
 
 
 @dataclass(frozen=True)
@@ -188,18 +50,23 @@ class Transform:
 
     @property
     def files(self) -> list[str]:
-        """As ANTs wants them: the last is applied to a fixed point first."""
+        """In ANTs' order: the last is applied to a fixed point first."""
         return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
 
     @property
     def inverse_warp(self) -> Path | None:
-        """Displacement field of the way back, on the same grid as `warp`."""
+        """Inverse displacement field, on the same grid as `warp`."""
         return None if self.warp is None else self.warp.with_name("syn1InverseWarp.nii.gz")
 
     @property
     def inverse_files(self) -> list[str]:
-        """Files of the way back, from the moving to the fixed image's world, for `warp` with `inverted`."""
+        """Files from the moving to the fixed image's world, for `warp` with `inverted`."""
         return [str(self.affine)] if self.inverse_warp is None else [str(self.affine), str(self.inverse_warp)]
+
+
+def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
+    """Prepare an image of either modality for registration."""
+    return prepare_ct(image, spacing_mm) if modality is Modality.CT else prepare_mr(image, spacing_mm)
 
 
 def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
@@ -221,10 +88,10 @@ def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
 
 
 def _placed(image: Volume) -> Volume:
-    """Turn an image's axes as the world's run, and round where it lies, by a few hundredths of a millimetre at most.
+    """Turn an image's axes to the world's, and round its place by a few hundredths of a millimetre at most.
 
-    The same scan in another file lies elsewhere by what single precision rounds, some 1e-5 mm. A registration makes
-    other tenths of a millimetre of that, so it does not see it.
+    The same scan in another file lies elsewhere by what single precision rounds, some 1e-5 mm, from which a
+    registration makes tenths of a millimetre.
     """
     turned = reoriented(image, WORLD)
     middle = (np.array(turned.data.shape)[:, None] - 1) / 2
@@ -234,103 +101,40 @@ def _placed(image: Volume) -> Volume:
     return Volume(turned.data, affine)
 
 
-def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
-    """Prepare an image of either modality."""
-    return prepare_ct(image, spacing_mm) if modality is Modality.CT else prepare_mr(image, spacing_mm)
+def turned_back(moved: Volume, grid: Grid) -> Volume:
+    """Give what was warped to the world's axes on the grid itself.
 
-
-def estimate(
-    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
-) -> Transform:
-    """Estimate the transform that aligns `moving` with `fixed`, by intensities alone.
-
-    Args:
-        fixed: prepared image, background 0.
-        moving: prepared image, background 0.
-        settings: transform and iterations of the registration.
-        initialisation: start of the registration.
-        folder: fresh, receives the transform; whoever made it deletes it.
-
-    Raises:
-        RuntimeError: ANTs failed.
+    Engines evaluate a map at every few voxels. They do so along the patient's axes, so that a scan stored along
+    others has the same result.
     """
-    with plain_folder(folder) as plain:
-        found = _estimate(fixed, moving, settings, initialisation, plain)
-    return Transform(folder / found.affine.name, folder / found.warp.name if found.warp else None)
+    return Volume(reoriented(moved, grid).data, grid.affine)
 
 
-def _estimate(
-    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
-) -> Transform:
-    """Estimate in a folder whose path ANTs can read."""
-    import ants
-
-    if initialisation == "search":
-        start = _search(fixed, moving, folder)
-    else:
-        start = folder / "start.mat"
-        write_translation(fixed, moving, initialisation, start)
-    affine = linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
-    # A start near the optimum is now and then left for a worse one by the coarse levels of the affine stage.
-    if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [start]):
-        affine = start
-    if settings.transform == "affine":
-        return Transform(affine, None)
-    metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
-    ants.registration(
-        to_ants(fixed), to_ants(moving), "SyNOnly", initial_transform=str(affine),
-        outprefix=str(folder / "syn"), syn_metric=metric, syn_sampling=sampling,
-        reg_iterations=settings.iterations,
-    )  # fmt: skip
-    return Transform(folder / "syn0GenericAffine.mat", folder / "syn1Warp.nii.gz")
+def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Compute the mutual information of paired values `(n,)` between 0 and 1; nats, 0 for no values."""
+    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
+    p = joint / max(joint.sum(), 1)
+    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    filled = p > 0
+    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
 
 
 def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
-    """Mutual information (nats) of prepared images on the fixed grid, background where the moving one ends.
+    """Compute the mutual information of prepared images on the fixed grid, background where the moving one ends.
 
-    Outside counts, lest a transform that leaves a sliver of overlap look good.
+    The outside counts, lest a transform that leaves a sliver of overlap look good.
     """
     moved = warp(moving, fixed.grid, files, "linear").data
     return mutual_information(fixed.data.ravel(), np.clip(moved, 0, 1).ravel())
 
 
-def warp(
-    moving: Volume,
-    grid: Grid,
-    files: Sequence[str | Path],
-    interpolation: Interpolation,
-    fill: float = 0.0,
-    *,
-    inverted: bool = False,
-) -> Volume:
-    """Bring a moving image or label map (by ANTs' genericLabel) onto a grid in the fixed image's world.
-
-    Args:
-        moving: image or label map.
-        grid: grid to sample at, at any spacing.
-        files: files of the transform, in ANTs' order.
-        interpolation: linear for images, nearest for label maps.
-        fill: value outside the moving field of view.
-        inverted: whether the files are those of the way back, whose first is an affine to be inverted.
-
-    Returns:
-        `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
-    """
+def to_ants(volume: Volume) -> Any:
+    """Make an image of ANTsPy, float32, geometry included."""
     import ants
 
-    reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
-    with ExitStack() as stack:
-        folders = {
-            parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
-        }
-        warped = ants.apply_transforms(
-            reference, to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
-            _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],
-            defaultvalue=fill, singleprecision=True,
-        ).numpy()  # fmt: skip
-    if interpolation == "nearest":
-        return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
-    return Volume(warped.astype(np.float32), grid.affine)
+    image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return ants.from_numpy(volume.data.astype(np.float32), image.GetOrigin(), image.GetSpacing(), direction)
 
 
 def linear(
@@ -352,28 +156,113 @@ def linear(
     return Path(f"{prefix}0GenericAffine.mat")
 
 
-def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
-    """Align coarsely from several starts; returns the transform with the most mutual information.
+def warp(
+    moving: Volume,
+    grid: Grid,
+    files: Sequence[str | Path],
+    interpolation: Interpolation,
+    fill: float = 0.0,
+    *,
+    inverted: bool = False,
+) -> Volume:
+    """Warp a moving image or label map (by ANTs' genericLabel) to a grid in the fixed image's world.
 
-    By similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a higher mutual information at the
-    wrong place, similarity ones none.
+    Args:
+        moving: image or label map.
+        grid: grid to sample at, at any spacing.
+        files: files of the transform, in ANTs' order.
+        interpolation: linear for images, nearest for label maps.
+        fill: value outside the moving field of view.
+        inverted: whether the files are `Transform.inverse_files`, whose first is an affine to be inverted.
+
+    Returns:
+        `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
     """
-    spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
-    fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
-    found: dict[Path, float] = {}
-    for number, (centre, up_mm) in enumerate(product(get_args(Centre), _SEARCH_UP_MM)):
-        start = folder / f"start{number}.mat"
-        write_translation(fixed, moving, centre, start, up_mm)
-        # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
-        aligned = linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
-        found[aligned] = similarity(fixed, moving, [aligned])
-    return max(found, key=found.__getitem__)
-
-
-def to_ants(volume: Volume) -> Any:
-    """Make an image of ANTsPy, float32, geometry included."""
     import ants
 
-    image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return ants.from_numpy(volume.data.astype(np.float32), image.GetOrigin(), image.GetSpacing(), direction)
+    reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
+    with ExitStack() as stack:
+        folders = {
+            parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
+        }
+        warped = ants.apply_transforms(
+            reference, to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
+            _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],
+            defaultvalue=fill, singleprecision=True,
+        ).numpy()  # fmt: skip
+    if interpolation == "nearest":
+        return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
+    return Volume(warped.astype(np.float32), grid.affine)
+
+
+def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path, up_mm: float = 0.0) -> None:
+    """Write the translation of the fixed image's centre to the moving one's to a `.mat` file.
+
+    Args:
+        fixed: prepared image, background 0.
+        moving: prepared image, background 0.
+        centre: centre of mass, or of the grid.
+        path: `.mat` file.
+        up_mm: added towards the head.
+    """
+    origin = _centre_mm(fixed, centre)
+    target = _centre_mm(moving, centre) + np.array([0.0, 0.0, up_mm])
+    _write_linear(path, [*np.eye(3).ravel(), *(_TO_LPS * (target - origin))], list(_TO_LPS * origin))
+
+
+def write_affine(matrix: NDArray[np.float64], path: Path) -> None:
+    """Write a map from the fixed to the moving image's world, 4x4 in RAS mm, to a `.mat` file."""
+    flipped = _FLIP @ matrix @ _FLIP
+    _write_linear(path, [*flipped[:3, :3].ravel(), *flipped[:3, 3]], [0.0, 0.0, 0.0])
+
+
+def read_affine(path: Path) -> NDArray[np.float64]:
+    """Read a linear transform of ANTs: 4x4, RAS mm, from the fixed to the moving image's world."""
+    import ants
+
+    with plain_folder(path.parent) as folder:
+        transform = ants.read_transform(str(folder / path.name))
+    numbers = np.array(transform.parameters, np.float64)
+    centre = np.array(transform.fixed_parameters, np.float64)[:3]
+    matrix = np.eye(4)
+    matrix[:3, :3] = numbers[:9].reshape(3, 3)
+    matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
+    return np.asarray(_FLIP @ matrix @ _FLIP, np.float64)
+
+
+def write_field(path: Path, vectors_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> None:
+    """Write a displacement `(i, j, k, 3)`, RAS mm, as ANTs does: NIfTI `(i, j, k, 1, 3)`, LPS, float32."""
+    image = nib.Nifti1Image((vectors_mm[:, :, :, None] * _TO_LPS).astype(np.float32), affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def read_field(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Read a displacement that `write_field` or ANTs wrote: `(i, j, k, 3)`, RAS mm, and its grid's affine."""
+    image = nib.load(path)
+    vectors = np.asarray(image.dataobj, np.float32)[:, :, :, 0] * _TO_LPS.astype(np.float32)
+    return vectors, np.asarray(image.affine, np.float64)
+
+
+def _write_linear(path: Path, parameters: Sequence[float], centre: Sequence[float]) -> None:
+    import ants
+
+    transform = ants.new_ants_transform(
+        dimension=3,
+        transform_type="AffineTransform",
+        parameters=parameters,
+        fixed_parameters=centre,
+    )
+    with plain_folder(path.parent) as folder:
+        ants.write_transform(transform, str(folder / path.name))
+
+
+def _centre_mm(volume: Volume, centre: Centre) -> NDArray[np.float64]:
+    """Centre of mass, or of the grid where the image is empty; `(3,)` in RAS mm."""
+    index = (np.array(volume.data.shape) - 1) / 2
+    total = float(volume.data.sum(dtype=np.float64))
+    if centre == "centre_of_mass" and total > 0:
+        sums = [volume.data.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
+        index = np.array([np.arange(len(s)) @ s / total for s in sums])
+    return volume.grid.to_world(index[:, None])[:, 0]

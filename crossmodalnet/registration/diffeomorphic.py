@@ -17,8 +17,21 @@ from torch.nn.functional import grid_sample
 
 from crossmodalnet.imaging.volume import Grid
 
-# The inversion: plain steps, which suffice where the field is gentle, and most of Newton's; the share of a correction
-# that a plain step makes; the error in voxels below which it has converged; the longest of Newton's steps in voxels.
+# In voxels of a level: radius of the correlation's window, length of the longest vector of a step, smoothing of a step
+# (fluid regularisation) and of the fields after it (elastic regularisation).
+_RADIUS = 2
+_STEP = 0.5
+_STEP_SIGMA = 2.0
+_FIELD_SIGMA = 0.7
+# Of images between 0 and 1: contrast of less than three per cent in a window is noise.
+_NOISE_FLOOR = 1e-3
+# Variances below this are errors of single precision.
+_ROUNDING = 1e-6
+# Longest vector of a step, before it is scaled, below which the images agree; single precision alone gives a hundredth
+# of it.
+_AGREED = 1e-3
+# Inversion: steps of the fixed-point iteration, which suffice where the field is gentle, and of Newton's method;
+# damping of the former; error in voxels at which a place has converged; longest step of the latter in voxels.
 _PLAIN_STEPS, _NEWTON_STEPS = 5, 25
 _DAMPING = 0.7
 _INVERTED = 1e-3
@@ -184,56 +197,15 @@ def _band(n: int, kernel: NDArray[np.float64], zero_past_border: bool) -> Tensor
     return torch.from_numpy(band).float()
 
 
-# Of images between 0 and 1: contrast of less than three per cent in a window is noise.
-_NOISE_FLOOR = 1e-3
-# Variances below this are errors of single precision.
-_ROUNDING = 1e-6
-# Longest vector of a step, before it is scaled, below which the images are taken to agree; single precision alone gives
-# a hundredth of it.
-_AGREED = 1e-3
-
-
-@dataclass(frozen=True)
-class Level:
-    """One resolution of the registration.
-
-    Attributes:
-        spacing_mm: spacing of images and fields.
-        iterations: steps.
-    """
-
-    spacing_mm: float
-    iterations: int
-
-
-@dataclass(frozen=True)
-class Flow:
-    """How the images are deformed; lengths in voxels of the level.
-
-    Attributes:
-        levels: resolutions, coarse to fine.
-        radius: radius of the correlation's window.
-        step: length of the longest vector of a step.
-        step_sigma: smoothing of a step (the fluid part of the regularisation).
-        field_sigma: smoothing of the fields after a step (the elastic part).
-    """
-
-    levels: tuple[Level, ...]
-    radius: int = 2
-    step: float = 0.5
-    step_sigma: float = 2.0
-    field_sigma: float = 0.7
-
-
 @dataclass(frozen=True)
 class Scene:
-    """What is registered at one level.
+    """The images at one level, `(1, i, j, k)` each on the lattice.
 
     Attributes:
-        lattice: lattice of all below.
-        fixed: `(1, i, j, k)`, 0 to 1.
-        moving: moving image, nearly aligned, likewise.
-        seen: where both images have voxels, `(1, i, j, k)`, 0 or 1.
+        lattice: lattice of the level.
+        fixed: fixed image, 0 to 1.
+        moving: moving image, nearly aligned, 0 to 1.
+        seen: 1 where both images have voxels, else 0.
     """
 
     lattice: Lattice
@@ -242,43 +214,37 @@ class Scene:
     seen: Tensor
 
 
-def deform(scenes: Sequence[Scene], flow: Flow) -> tuple[Tensor, Tensor]:
+def deform(scenes: Sequence[Scene], iterations: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Register the moving to the fixed image.
 
     Args:
-        scenes: the images at each of the levels, coarse to fine.
-        flow: settings.
+        scenes: images of each level, coarse to fine.
+        iterations: steps of each level.
 
     Returns:
         Displacements from the fixed to the moving image and back, `(3, i, j, k)` each in voxels of the last lattice.
     """
-    halves: tuple[Tensor, Tensor] | None = None
     last = scenes[0].lattice
+    to_fixed = to_moving = torch.zeros(3, *last.shape)
     with torch.no_grad():
-        for scene, level in zip(scenes, flow.levels, strict=True):
-            if halves is None:
-                zero = torch.zeros(3, *scene.lattice.shape)
-                halves = (zero, zero)
-            else:
-                halves = (carry(halves[0], last, scene.lattice), carry(halves[1], last, scene.lattice))
-            halves = _meet(scene, halves, flow, level.iterations)
+        for scene, num_steps in zip(scenes, iterations, strict=True):
+            if scene.lattice is not last:
+                to_fixed, to_moving = (carry(half, last, scene.lattice) for half in (to_fixed, to_moving))
+            to_fixed, to_moving = _meet(scene, to_fixed, to_moving, num_steps)
             last = scene.lattice
-        assert halves is not None
         indices = last.indices()
-        to_fixed, to_moving = halves
         forward = compose(invert(to_fixed, indices), to_moving, indices)
         return forward, compose(invert(to_moving, indices), to_fixed, indices)
 
 
-def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: int) -> tuple[Tensor, Tensor]:
+def _meet(scene: Scene, to_fixed: Tensor, to_moving: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
     """Improve the fields from the middle to the fixed and to the moving image."""
     shape, indices = scene.lattice.shape, scene.lattice.indices()
-    window = Smoother(shape, mean_kernel(flow.radius), zero_past_border=False)
-    of_step = Smoother(shape, gaussian_kernel(flow.step_sigma), zero_past_border=True)
-    of_field = Smoother(shape, gaussian_kernel(flow.field_sigma), zero_past_border=False)
+    window = Smoother(shape, mean_kernel(_RADIUS), zero_past_border=False)
+    of_step = Smoother(shape, gaussian_kernel(_STEP_SIGMA), zero_past_border=True)
+    of_field = Smoother(shape, gaussian_kernel(_FIELD_SIGMA), zero_past_border=False)
     moving = torch.cat([scene.moving, scene.seen])
-    to_fixed, to_moving = halves
-    for _ in range(iterations):
+    for _ in range(num_steps):
         fixed_here = sample(scene.fixed, indices + to_fixed)
         moving_here = sample(moving, indices + to_moving)
         forces = _forces(fixed_here, moving_here[:1], window)
@@ -288,7 +254,7 @@ def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: i
             longest = float(step.square().sum(dim=0).max().sqrt())
             if longest < _AGREED:
                 return to_fixed, to_moving
-            moved.append(of_field(compose(step * (flow.step / longest), field, indices)))
+            moved.append(of_field(compose(step * (_STEP / longest), field, indices)))
         to_fixed, to_moving = moved
     return to_fixed, to_moving
 

@@ -12,10 +12,11 @@ from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import scratch_folder
-from crossmodalnet.registration.ants import Initialisation, SynSettings, estimate, prepare, similarity, warp
+from crossmodalnet.registration.ants import prepare, similarity, warp
+from crossmodalnet.registration.syn import Start, estimate_affine
 from crossmodalnet.roi.atlas import Atlas
 
-_ATLAS = SynSettings("affine", affine_iterations=(100, 50, 0))
+_ITERATIONS = (100, 50, 0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def find_heart(
     spacing_mm: float,
     *,
     modality: Modality = Modality.CT,
-    initialisation: Initialisation = "centre_of_mass",
+    initialisation: Start = "centre_of_mass",
 ) -> FoundHeart:
     """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
 
@@ -105,7 +106,7 @@ def find_heart(
     hearts, likeness = [], []
     for atlas in atlases:
         with scratch_folder() as folder:
-            files = estimate(fixed, atlas.image, _ATLAS, initialisation, folder).files
+            files = estimate_affine(fixed, atlas.image, _ITERATIONS, initialisation, folder).files
             heart = warp(atlas.heart, fixed.grid, files, "linear").data
             votes += heart
             hearts.append(heart >= 0.5)
@@ -123,7 +124,7 @@ def find_heart_box(
     spacing_mm: float,
     *,
     modality: Modality = Modality.CT,
-    initialisation: Initialisation = "centre_of_mass",
+    initialisation: Start = "centre_of_mass",
 ) -> Box:
     """Find the box of the heart alone, as `find_heart` does."""
     return find_heart(image, atlases, spacing_mm, modality=modality, initialisation=initialisation).box
@@ -139,7 +140,7 @@ def likeness_among(atlases: Sequence[Atlas]) -> float | None:
     following = [*atlases[1:], *atlases[:1]] if len(atlases) > 1 else []
     for fixed, moving in zip(atlases, following, strict=False):
         with scratch_folder() as folder:
-            files = estimate(fixed.image, moving.image, _ATLAS, "centre_of_mass", folder).files
+            files = estimate_affine(fixed.image, moving.image, _ITERATIONS, "centre_of_mass", folder).files
             found.append(similarity(fixed.image, moving.image, files))
     return min(found, default=None)
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from crossmodalnet.errors import DataError, ResourceError
+from crossmodalnet.io.console import is_terminal
+from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.guard import local_archive, refuse_outputs
 from pipeline.config.sections import Archive
-from pipeline.runtime.console import is_terminal
-from pipeline.runtime.errors import DataError, ResourceError
-from pipeline.runtime.work import file_digest, work_folder
+from pipeline.runtime.work import work_folder
 
 logger = logging.getLogger(__name__)
 

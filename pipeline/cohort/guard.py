@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.table import read_table_file
 from pipeline.config.sections import Archive, DataConfig, TargetConfig
-from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder
 

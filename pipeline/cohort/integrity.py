@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.geometry import reoriented_grid
 from crossmodalnet.imaging.inspect import ImageProblem, Inspection, Severity, grid_problems, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
-from pipeline.runtime.console import plain_table, track
-from pipeline.runtime.errors import DataError
+from crossmodalnet.io.console import plain_table, track
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

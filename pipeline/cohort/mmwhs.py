@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.read import SUFFIXES
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
-from pipeline.cohort.archive import Budget, extract, normal_name
+from crossmodalnet.io.archive import Budget, extract, normal_name
+from crossmodalnet.io.console import track
 from pipeline.cohort.fetch import fetch
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import CaseFiles, CohortCheck, CohortFinding, Part, check_cases
 from pipeline.cohort.pairs import Subject
 from pipeline.config.sections import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from typing import Any
 from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
 from crossmodalnet.imaging.read import SUFFIXES
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.io.table_text import name_problem
 from pipeline.cohort.integrity import CohortFinding
 from pipeline.cohort.pairs import Role
-from pipeline.cohort.table import ScanRow, ScanTable, name_problem, real_path
+from pipeline.cohort.table import ScanRow, ScanTable, real_path
 
 DESCRIPTION = "dataset.json"
 MAX_BYTES = 2**24

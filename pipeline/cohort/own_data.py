@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.nifti import write_codes, write_image
@@ -17,6 +18,7 @@ from crossmodalnet.imaging.read import format_of, is_dicom_file, read_scan
 from crossmodalnet.imaging.resample import settled_codes, settled_image
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import track
 from pipeline.cohort.guard import existing_path, is_output
 from pipeline.cohort.integrity import (
     COST,
@@ -33,8 +35,6 @@ from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanRow, ScanTable, consistency_findings, read_table_file, real_path
 from pipeline.config.sections import DataConfig
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.config.sections import SplitConfig
-from pipeline.runtime.errors import DataError
 
 T = TypeVar("T")
 Role = Literal["train", "validation", "test"]

@@ -6,7 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.console import plain_table
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import CaseReport, CohortFinding, check_cases
 from pipeline.cohort.mmwhs import lay_out_mmwhs, scan, subjects
@@ -14,8 +16,6 @@ from pipeline.cohort.own_data import check_own, is_own
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, unpaired
 from pipeline.config.params import read_value, validate
 from pipeline.config.sections import DataConfig, SplitConfig
-from pipeline.runtime.console import plain_table
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 

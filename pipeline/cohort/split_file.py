@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Pair, Role, select
 from pipeline.config.sections import SplitConfig
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

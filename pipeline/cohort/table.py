@@ -1,11 +1,7 @@
 """Read a cohort from a CSV: one row per scan."""
 
 import difflib
-import re
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import get_args
 
@@ -14,10 +10,9 @@ import pandas as pd
 from crossmodalnet.imaging.codes import LabelCodes
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.io.table_text import TableError, file_name_of, name_problem, read_table_text, table_cells
 from pipeline.cohort.integrity import CohortFinding
 from pipeline.cohort.pairs import Role
-
-MAX_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -72,38 +67,6 @@ class ScanTable:
     def known_as(self, path: Path) -> str:
         """Path of a file as the user knows it: below the folder."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-
-
-def file_name_of(patient: str) -> str:
-    """Spell a patient's name so that it can be part of a file's name: letters of ASCII, digits, `.`, `_` and `-`.
-
-    >>> file_name_of("Müller, A. (2)")
-    'Muller-A.-2'
-    """
-    plain = unicodedata.normalize("NFKD", patient)
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
-
-
-# A spreadsheet computes a cell that begins so; Excel drops blanks before it looks.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
-
-
-def name_problem(patient: str) -> str | None:
-    """Say what is wrong with a patient's name: no letters, too long, or one that a spreadsheet would compute.
-
-    >>> name_problem("=1+1")
-    "name '=1+1' begins with a sign that makes spreadsheets compute it"
-    """
-    if not file_name_of(patient):
-        return f"name {patient!r} has no letter or digit"
-    if len(patient) > MAX_NAME:
-        return f"name has {len(patient)} signs, at most {MAX_NAME}"
-    if _FORMULA.match(patient):
-        return f"name {patient!r} begins with a sign that makes spreadsheets compute it"
-    if not patient.isprintable():
-        return f"name {patient!r} has signs that cannot be printed"
-    return None
 
 
 def real_path(path: Path) -> Path | None:
@@ -167,90 +130,6 @@ def _role_findings(table: ScanTable) -> list[CohortFinding]:
     what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
     remedy = "give some patients the role test, or leave all roles empty for the split to decide"
     return [CohortFinding("error", "table", "", what, remedy)]
-
-
-MAX_BYTES = 2**24
-MAX_ROWS = 20_000
-MAX_COLUMNS = 1000
-
-
-class TableError(Exception):
-    """What makes a whole table unreadable.
-
-    Attributes:
-        where: place, `row N` or `table`.
-        what: what is wrong.
-        remedy: what to do about it.
-    """
-
-    def __init__(self, where: str, what: str, remedy: str) -> None:
-        super().__init__(f"{where}: {what}: {remedy}")
-        self.where, self.what, self.remedy = where, what, remedy
-
-
-def read_table_text(path: Path, columns: Sequence[str]) -> str:
-    """Read a table as text, UTF-8, with or without a byte order mark.
-
-    Args:
-        path: path of the table.
-        columns: columns that it may have, named where it has none.
-
-    Raises:
-        TableError: no regular file, too large, unreadable, empty or no text.
-    """
-    if not path.is_file():  # a pipe would be waited for
-        what = "is no regular file" if path.exists() else "not found"
-        raise TableError("table", what, "give a CSV with a row per scan")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise TableError(
-            "table", f"{size} bytes, at most {MAX_BYTES} are read", "give a CSV with a row per scan"
-        )
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = raw[: error.start].count(b"\n") + 1
-        what = f"not UTF-8: byte 0x{raw[error.start]:02x} in line {row}"
-        raise TableError(f"row {row}", what, "save the table as CSV UTF-8") from error
-    if "\0" in text:
-        row = text[: text.index("\0")].count("\n") + 1
-        raise TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
-    if text.partition("\n")[0].count(",") >= MAX_COLUMNS:
-        what = f"more than {MAX_COLUMNS} columns"
-        raise TableError("row 1", what, f"known columns: {','.join(columns)}")
-    if not text.strip():
-        raise TableError("table", "the table is empty", f"begin it with the header {','.join(columns)}")
-    return text
-
-
-def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
-    """Give the cells of the first rows as text, the header as first row.
-
-    Raises:
-        TableError: columns are not separated by commas, rows differ in their number of fields, quotes are not closed,
-            or there are too many rows.
-    """
-    header = text.lstrip().partition("\n")[0]
-    if "," not in header and (found := next((sign for sign in ";\t|" if sign in header), None)):
-        shown = {"\t": "tabs"}.get(found, repr(found))
-        raise TableError(
-            "row 1", f"columns are separated by {shown}, not by commas", "save the table with commas"
-        )
-    try:
-        cells = pd.read_csv(
-            StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
-        )
-    except ValueError as error:  # pandas' own errors are of this kind
-        line = re.search(r"in line (\d+)", str(error))
-        remedy = "give every row as many fields as the header; a comma within a field needs quotes around it"
-        place = f"row {line[1]}" if line else "table"
-        raise TableError(place, f"not a CSV with commas ({str(error).strip()})", remedy) from error
-    if len(cells) > MAX_ROWS + 1:
-        raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
-    return cells.fillna("")
 
 
 REQUIRED, OPTIONAL = ("patient", "modality", "image"), ("label", "role")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.conditions import (
     Conditions,
     Modalities,
@@ -32,7 +33,6 @@ from pipeline.comparison.tables import bar_table, latex_table, plot_table, wide_
 from pipeline.config.params import read_raw, validate
 from pipeline.config.sections import CompareConfig
 from pipeline.config.variants import OURS
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.scores import (
     Methods,
     Runs,
@@ -23,7 +24,6 @@ from pipeline.comparison.titles import short_title_of as title
 from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.prediction import ALONE, VIEW_TITLES, View
 from pipeline.evaluation.score_cases import MEAN, MISREGISTRATION_COLUMNS, MISREGISTRATION_FILE
-from pipeline.runtime.errors import DataError
 
 # What a comparison keeps of them, so that the folds of a cross-validation can be pooled.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"

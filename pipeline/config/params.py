@@ -10,10 +10,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from crossmodalnet.config import Config
+from crossmodalnet.errors import UsageError
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.training.config import AugmentationConfig
 from pipeline.config.audit import AuditConfig
 from pipeline.config.network import NetworksConfig
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import (
     AdaptSection,
     CompareConfig,
@@ -29,7 +30,6 @@ from pipeline.config.sections import (
     TuneConfig,
 )
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS
-from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import PARAMS
 from pipeline.runtime.workers import RuntimeConfig
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import Params, validate
-from pipeline.runtime.errors import UsageError
 
 FOLDER = resources.files(__package__) / "preset_files"
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.networks.common.sizes import Triple
@@ -16,7 +17,6 @@ from pipeline.config.option import settings_from
 from pipeline.preparation.cases import CaseSet, source_of
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.tensors import labelled
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.training.checkpoint import load_model
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
+from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
@@ -37,12 +40,9 @@ from pipeline.evaluation.score_cases import (
 )
 from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet
 from pipeline.preparation.tensors import labelled
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import REGISTERED
 from pipeline.runtime.workers import CaseCost, Work
 from pipeline.training.checkpoint import find_candidates, load_model
-from pipeline.training.processes import find_device
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import displace, draw_displacement
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.config.sections import EvaluateConfig
@@ -19,8 +21,6 @@ from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
 from pipeline.evaluation.prediction import ModelWorkers, compute, network_input, predict_input
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
 from pipeline.preparation.cases import CaseSet
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.workers import CaseCost, Work
 
 # The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
@@ -19,8 +20,7 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 from pipeline.config.sections import EvaluateConfig
 from pipeline.preparation.cases import CroppedCase
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.workers import RuntimeConfig, Work, largest_image, run_cases
+from pipeline.runtime.workers import RuntimeConfig, Work, count_voxels, run_cases
 from pipeline.training.checkpoint import load_model
 
 
@@ -145,7 +145,7 @@ def compute(
     Yields:
         Each task with its result, in the order in which they finish.
     """
-    num_voxels = sum(largest_image([path])[0] for path in work.images)
+    num_voxels = sum(map(count_voxels, work.images))
     if workers is None or len(tasks) < 2 or num_voxels < few_voxels:
         yield from ((task, function(task, model)) for task in tasks)
         return

@@ -9,16 +9,18 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from crossmodalnet.errors import DataError, ResourceError
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from pipeline.config.params import load_section
 from pipeline.config.sections import CropConfig, EvaluateConfig, ProfileConfig
 from pipeline.config.variants import is_ablation
 from pipeline.evaluation.workload import Rounds, Workload, measure_memory, time_in_turn
-from pipeline.runtime.errors import DataError, ResourceError
-from pipeline.runtime.files import read_object, write_json
+from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import PROFILE
 from pipeline.training.params import read_params
-from pipeline.training.processes import find_device, reproducible
+from pipeline.training.processes import reproducible
 
 
 @dataclass(frozen=True)

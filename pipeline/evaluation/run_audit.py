@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.audit import AuditConfig
 from pipeline.evaluation.audit_subject import read_subject, settings_of
-from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import MODELS, of_run
 from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
 from pipeline.training.checkpoint import load_model
-from pipeline.training.processes import Processes, find_device, reproducible
+from pipeline.training.processes import Processes, reproducible
 
 logger = logging.getLogger(__name__)
 # By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network

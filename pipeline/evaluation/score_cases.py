@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
@@ -14,7 +15,6 @@ from crossmodalnet.metrics.scores import UNDEFINED, score_label_map
 from crossmodalnet.metrics.statistics import Interval, bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
 from pipeline.config.sections import EvaluateConfig
-from pipeline.runtime.errors import DataError
 
 METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 CASE_COLUMNS = ("pair", "structure", *METRICS, "missed", "undefined", "stray")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.config.network import NETWORKS
@@ -25,7 +26,6 @@ from pipeline.fitting.plan import (
     step_bytes,
 )
 from pipeline.preparation.registration import COST
-from pipeline.runtime.errors import UsageError
 from pipeline.training.params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from crossmodalnet.errors import ResourceError
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.sizes import Triple, dividing_window, padding_share
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.fitting.hearts import HeartExtents
-from pipeline.runtime.errors import ResourceError
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Role, read_manifest
 from pipeline.cohort.split_file import read_split
 from pipeline.preparation.domain import NATIVE, SOURCE_CASES, WORKING, Domain
 from pipeline.preparation.domain import TARGET_CASES as TARGETS
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import CROPPED, MANIFEST, REGISTERED, SPLIT, TARGET, TARGET_LABELS
 
 RECORD = "crop.json"

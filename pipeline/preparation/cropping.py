@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.processes import what_is_lacking
-from crossmodalnet.registration.ants import Initialisation
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.processes import resource_problem
+from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
 from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
 from pipeline.config.sections import CropConfig
 from pipeline.preparation.cases import CroppedCase, write_cropped
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
@@ -72,7 +72,7 @@ def heart_box(
     params: CropConfig,
     modality: Modality = Modality.CT,
     atlas_modality: Modality = Modality.CT,
-    initialisation: Initialisation = "centre_of_mass",
+    initialisation: Start = "centre_of_mass",
 ) -> Box:
     """Find the heart box of an image, or the box that an earlier run found, in a process with `ENVIRONMENT`.
 
@@ -203,7 +203,7 @@ def crop_pair(task: CropTask) -> Row:
         atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
         box = heart_box(ct_file, ct, atlases, task.params) if atlases else box_of(label)
     except (ValueError, RuntimeError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Role
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
 RECORD = "domain.json"

@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes import what_is_lacking
-from crossmodalnet.registration.ants import Initialisation
+from crossmodalnet.io.console import track
+from crossmodalnet.processes import resource_problem
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.integrity import MIN_LABELLED
@@ -29,7 +32,6 @@ from pipeline.cohort.pairs import (
     select,
     subjects_by_role,
 )
-from pipeline.config.register import RegistrationConfig
 from pipeline.config.sections import CropConfig, SplitConfig, TargetConfig
 from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 from pipeline.preparation.cropping import COST, ENVIRONMENT, AtlasFiles, heart_box
@@ -45,8 +47,6 @@ from pipeline.preparation.domain import (
     write_labelled_names,
 )
 from pipeline.preparation.registration import register_pairs
-from pipeline.runtime.console import track
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import MANIFEST, REGISTERED
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
 
@@ -135,7 +135,7 @@ def crop_case(task: TargetCropTask) -> float:
         else:
             raise ValueError("no atlas and no label map, so no heart box")
     except (ValueError, RuntimeError) as error:
-        if what_is_lacking(error):
+        if resource_problem(error):
             raise
         raise DataError(f"{task.name}: {error}") from error
     grid = working_grid(box, task.params.size, task.params.spacing_mm)
@@ -150,7 +150,7 @@ def crop_case(task: TargetCropTask) -> float:
     return overflow_mm(box.grown(task.params.margin_mm), grid)
 
 
-def initialisation(image: Modality, atlas: Modality) -> Initialisation:
+def initialisation(image: Modality, atlas: Modality) -> Start:
     """Where the registration of an atlas starts: CT to CT as in the stage `crop`, all else by a search."""
     return "centre_of_mass" if image is atlas is Modality.CT else "search"
 

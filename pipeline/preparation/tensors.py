@@ -2,10 +2,10 @@
 
 import torch
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.samples import LabelledCase
 from pipeline.preparation.cases import CroppedCase
-from pipeline.runtime.errors import DataError
 
 
 def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:

@@ -1,4 +1,4 @@
-"""Clusters of dask.distributed: one on this machine, or the user's own."""
+"""Workers of dask.distributed: processes of this machine, or a cluster of the user's."""
 
 import logging
 import os
@@ -7,30 +7,32 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import dask
-from distributed import Client, LocalCluster, Nanny, Scheduler, SchedulerPlugin, get_worker
-from distributed.core import Status
+from distributed import Client, Future, LocalCluster, SchedulerPlugin, get_worker
 from distributed.security import Security
 
-from crossmodalnet.processes import SINGLE_THREADED, scratch_folder
-from pipeline.runtime.errors import ResourceError
+from crossmodalnet.errors import ResourceError
+from crossmodalnet.processes import CALL_COMMAND, SINGLE_THREADED, scratch_folder
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
 
 # A case that kills so many workers is given up.
 MAX_KILLED = 3
-# Workers that may die one after another before they have started.
-_STARTS = 10
+# Seconds that an answer of the scheduler is waited for.
+PATIENCE = 20
+# Seconds between looks at whether a case is still wanted.
+_INTERVAL = 0.2
 # Above all levels: dask logs tracebacks as critical where memory is short.
 _SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
     # The third worker that dies with a case, and not the fourth.
     "distributed.scheduler.allowed-failures": MAX_KILLED - 1,
+    # Where no worker can be started any more, cases fail instead of waiting for ever.
+    "distributed.scheduler.no-workers-timeout": "60s",
     # No case waits at a worker that computes another one: it would be blamed for that one's death.
     "distributed.scheduler.worker-saturation": 1.0,
     # ITK keeps the interpreter's lock for minutes; a worker that is silent meanwhile is not lost.
@@ -43,181 +45,155 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
+# Waits until the process that started it has ended, even by `kill -9`; its workers may write a little longer.
+_REMOVE_LATER = 'cat; sleep 1; rm -rf "$0"; sleep 5; rm -rf "$0"'
 
 
-class _Deaths(SchedulerPlugin):  # type: ignore[misc]
-    """What follows from the death of workers, as long as the cluster is wanted.
+class LocalWorkers:
+    """Single-threaded processes of this machine.
 
-    Args:
-        num_workers: workers that the cluster began with.
+    Only as many cases are handed out as there are workers. So a result is fetched before its worker begins another
+    case, and is not lost when that case kills the worker.
     """
 
-    def __init__(self, num_workers: int) -> None:
-        self.wanted = True
-        self.scheduler: Scheduler | None = None
-        self._num_left = num_workers
+    gone = "no worker process is left, most often for want of memory"
 
-    def remove_worker(self, scheduler: Any, worker: str, **others: Any) -> None:
-        if self.wanted:
-            logger.warning("a worker process was killed: its case starts again in a new one")
+    def __init__(self, client: Client, num_workers: int) -> None:
+        self._client = client
+        self.at_once = num_workers
 
-    def update_graph(self, scheduler: Any, **others: Any) -> None:
-        """Look again once a case is in: the last worker may have gone while it came."""
-        scheduler.loop.add_callback(self._end_if_alone)
+    def submit(self, function: Callable[[T], Any], task: T) -> Future:
+        """Hand out a case; its key is its own, so that no earlier answer is taken for it."""
+        return self._client.submit(function, task, pure=False)
 
-    def no_other_comes(self) -> None:
-        """Note that nothing follows a dead worker."""
-        self._num_left -= 1
-        self._end_if_alone()
-
-    def _end_if_alone(self) -> None:
-        """Cancel all cases, which would wait for ever, where no worker is left."""
-        if self._num_left or self.scheduler is None or not self.wanted:
-            return
-        for client, state in self.scheduler.clients.items():
-            keys = [task.key for task in state.wants_what]
-            self.scheduler.stimulus_cancel(
-                keys, client, force=True, reason="no-worker", msg="no worker is left"
-            )
-
-
-class ImmediateNanny(Nanny):  # type: ignore[misc]
-    """A nanny that ends its worker at once: when the cluster closes, results are there or not wanted.
-
-    It starts a worker in place of one that was killed, but closes itself where that one cannot start, and where a
-    worker asks for it, as it does when it lacks the memory to say that it lives.
-
-    Args:
-        deaths: learns of nannies that have closed themselves.
-    """
-
-    def __init__(self, *args: Any, deaths: _Deaths, **others: Any) -> None:
-        super().__init__(*args, **others)
-        self._deaths = deaths
-        self._starts_in_vain = 0
-
-    async def instantiate(self) -> Status:
-        """Start a worker, the first or one in place of another."""
-        status = await super().instantiate()
-        # A worker that dies while it starts, as by its first case or for want of memory, is followed by another.
-        self._starts_in_vain = 0 if status == Status.running else self._starts_in_vain + 1
-        if self._starts_in_vain == _STARTS:
-            await self.close(reason="workers-die-while-they-start")
-        return status
-
-    async def close(self, timeout: float = 5, reason: str = "nanny-close") -> Literal["OK"]:
-        """End the worker, and tell that none follows."""
-        is_first = self.status not in (Status.closing, Status.closed)
-        done: Literal["OK"] = await super().close(timeout=timeout, reason=reason)
-        if is_first:
-            self._deaths.no_other_comes()
-        return done
-
-    async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:
-        """Kill the process first, so that nothing is waited for."""
-        if self.process is not None and self.process.process is not None:
-            await self.process.process.kill()
-        await super().kill(timeout=timeout, reason=reason)
+    def result(self, future: Future) -> Any:
+        """Give the result of a finished case, or raise its error."""
+        return future.result()
 
 
 @contextmanager
-def local_client(num_workers: int, environment: Mapping[str, str]) -> Iterator[Client]:
-    """Start workers and give the client that they work for.
+def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalWorkers]:
+    """Start `count` worker processes, which end with this process however it ends.
 
-    They end with this process, however it ends. What they write to the system's temporary folder lies in one that is
-    removed, whatever happens. Nobody else on the machine can give them work: connections are encrypted, by keys that
-    exist in memory only.
-
-    Args:
-        num_workers: number of workers, 1 or more.
-        environment: variables that they see from their first import on.
+    Their temporary files lie in a folder that is removed, whatever happens. Connections are encrypted with keys that
+    exist in memory only, so nobody else on the machine can give them work.
     """
-    with kept_scratch() as scratch:
+    with _kept_scratch() as scratch:
         variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
         settings = {
             **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
         }  # fmt: skip
-        deaths = _Deaths(num_workers)
         with _environment(variables), _silence(), dask.config.set(settings):
             cluster = LocalCluster(
-                n_workers=num_workers,
+                n_workers=count,
                 threads_per_worker=1,
-                worker_class=ImmediateNanny,
-                deaths=deaths,
-                memory_limit=0,  # what fits was reckoned before; cases are not paused in between
+                memory_limit=0,  # their number fits into the memory; cases are not paused in between
                 local_directory=str(scratch),
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
                 silence_logs=_SILENT,
                 security=Security.temporary(),
             )
-            with cluster:
-                deaths.scheduler = cluster.scheduler
+            with cluster, Client(cluster, set_as_default=False) as client:
+                deaths = _Deaths()
                 cluster.scheduler.add_plugin(deaths)
-                with Client(cluster, set_as_default=False) as client:
-                    try:
-                        yield client
-                    finally:
-                        deaths.wanted = False
+                try:
+                    yield LocalWorkers(client, count)
+                finally:
+                    cluster.scheduler.remove_plugin(deaths.name)
+
+
+class _Deaths(SchedulerPlugin):  # type: ignore[misc]
+    """Reports workers that die while there are cases."""
+
+    name = "deaths"
+
+    def remove_worker(self, scheduler: Any, worker: str, **others: Any) -> None:
+        logger.warning("a worker process was killed: its case starts again in a new one")
+
+
+@contextmanager
+def _kept_scratch() -> Iterator[Path]:
+    """Give a scratch folder that another process removes should this one be killed."""
+    with (
+        scratch_folder() as folder,
+        # In a session of its own, which Ctrl-C does not reach.
+        subprocess.Popen(
+            ["sh", "-c", _REMOVE_LATER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as remover,
+    ):
+        try:
+            yield folder
+        finally:
+            remover.kill()
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep dask's own log from the console: what a user needs to know we say."""
+    """Keep dask's own log from the console."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
-    before = [found.level for found in loggers]
-    for found in loggers:
-        found.setLevel(_SILENT)
+    before = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(_SILENT)
     try:
         yield
     finally:
-        for found, level in zip(loggers, before, strict=True):
-            found.setLevel(level)
+        for one, level in zip(loggers, before, strict=True):
+            one.setLevel(level)
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
-# Seconds that an answer of the scheduler is waited for.
-PATIENCE = 20
-# Between looks at whether the case is still wanted.
-_INTERVAL = 0.2
+class DaskWorkers:
+    """Workers of the user's scheduler: each case runs in a process of its own beneath a worker, as it would here.
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a stage runs, for processes on other machines that share its file system.
-
-    Attributes:
-        folder: current folder, which the paths of cases are relative to.
-        modules: folders that modules are found in.
-        environment: variables that differ from the worker's.
+    Such a worker lives long, has threads and libraries with settings of its own, and stands in another folder. A fresh
+    process has the stage's folder, code and environment, and gives its memory back.
     """
 
-    folder: str
-    modules: tuple[str, ...]
-    environment: dict[str, str]
+    gone = "the scheduler is gone"
+    # All, so that a cluster that grows by need sees how much there is to do.
+    at_once = sys.maxsize
 
-    @classmethod
-    def here(cls, environment: Mapping[str, str]) -> "Place":
-        """The place of this process, with variables of the cases."""
-        root = {name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ}
-        modules = tuple(str(Path(path or ".").resolve()) for path in sys.path)
-        return cls(str(Path.cwd()), modules, {**SINGLE_THREADED, **root, **environment})
+    def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
+        self._client = client
+        self._variables = {
+            **SINGLE_THREADED,
+            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
+            "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
+            **environment,
+        }
+
+    def submit(self, function: Callable[[T], Any], task: T) -> Future:
+        """Hand out a case; a worker need not know the function."""
+        call = pickle.dumps((function, task), protocol=5)
+        return self._client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
+
+    def result(self, future: Future) -> Any:
+        """Give the result of a finished case, or raise its error."""
+        good, result = pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
+        if not good:
+            raise result
+        return result
 
 
 @contextmanager
-def remote_client(address: str) -> Iterator[Client]:
-    """Give a client of the scheduler at an address; TLS as dask's own configuration says.
+def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskWorkers]:
+    """Connect to the scheduler at an address; TLS as dask's own configuration says.
 
     Raises:
         ResourceError: no scheduler answers there.
@@ -230,132 +206,60 @@ def remote_client(address: str) -> Iterator[Client]:
             "(docs/clusters.md), correct the address, or set runtime.scheduler to null"
         ) from error
     try:
-        yield client
+        yield DaskWorkers(client, environment)
     finally:
         client.close(timeout=5)
 
 
-def num_threads_of(client: Client) -> tuple[int, int]:
-    """Give the number of workers that a scheduler has at present, and of their threads: cases at once."""
-    threads = client.nthreads()
-    return len(threads), sum(threads.values())
+def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
+    """Make a pickled call in a new process in a folder; runs on a worker of the user's cluster.
 
-
-def pack(function: Callable[[Any], Any], task: Any) -> bytes:
-    """Write down a call for `call_there`; a worker need not know the function."""
-    return pickle.dumps((function, task), protocol=5)
-
-
-def unpack(answer: bytes) -> Any:
-    """Give what a call gave.
-
-    Raises:
-        Exception: what the function raised.
-    """
-    good, result = pickle.loads(answer)  # noqa: S301 (what our own process wrote)
-    if not good:
-        raise result
-    return result
-
-
-def call_there(call: bytes, place: Place) -> bytes:
-    """Make a call in a new process at its place; runs on a worker of the user's cluster.
-
-    The process ends with the worker, and when nobody wants the case any more, as after `kill -9` of the stage. One that
-    is killed is followed by another, up to the third.
-
-    Args:
-        call: call that `pack` wrote.
-        place: place of the stage.
+    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage. One
+    that is killed is followed by another, up to the third.
 
     Returns:
-        What `unpack` reads.
+        The pickled answer: whether the call succeeded, and the result or the error.
 
     Raises:
-        ResourceError: the worker does not see the stage's folder.
-        MemoryError: the system ended three processes, as it does where memory is short.
+        ResourceError: the worker does not see the folder.
+        MemoryError: the system killed three processes, as it does where memory is short.
         RuntimeError: a process ended without an answer, otherwise.
     """
     worker = get_worker()
-    if not Path(place.folder).is_dir():
+    key = worker.get_current_task()
+    if not Path(folder).is_dir():
         raise ResourceError(
-            f"the worker {worker.address} has no folder {place.folder}: workers of runtime.scheduler need the file "
+            f"the worker {worker.address} has no folder {folder}: workers of runtime.scheduler need the file "
             "system of the stage, under the same paths"
         )
-    variables = {**os.environ, **place.environment, "PYTHONPATH": os.pathsep.join(place.modules)}
-    command = [sys.executable, "-P", "-m", "crossmodalnet.processes"]
-    key = worker.get_current_task()
-    for attempt in range(1, MAX_KILLED + 1):
-        try:
-            return _call(command, call, variables, place.folder, lambda: _is_wanted(worker, key))
-        except MemoryError:
-            if attempt == MAX_KILLED:
-                raise
-    raise AssertionError("the last attempt returns or raises")
 
+    def is_wanted() -> bool:
+        state = worker.state.tasks.get(key)
+        return state is not None and state.state == "executing"
 
-def _call(
-    command: list[str], call: bytes, variables: dict[str, str], folder: str, is_wanted: Callable[[], bool]
-) -> bytes:
-    with subprocess.Popen(
-        command, env=variables, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            return _answer(process, call, is_wanted)
-        finally:
-            process.kill()
-
-
-def _answer(process: subprocess.Popen[bytes], call: bytes, is_wanted: Callable[[], bool]) -> bytes:
-    waiting: bytes | None = call
-    while is_wanted():
-        try:
-            answer, _ = process.communicate(waiting, timeout=_INTERVAL)
-        except subprocess.TimeoutExpired:
-            waiting = None  # what was begun to be written goes on being written
-            continue
-        if process.returncode < 0:
-            raise MemoryError(f"a process was killed by signal {-process.returncode}")
-        if process.returncode:
+    environment = {**os.environ, **variables}
+    for _ in range(MAX_KILLED):
+        with subprocess.Popen(
+            CALL_COMMAND, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            try:
+                answer = _communicate(process, call, is_wanted)
+            finally:
+                process.kill()
+        if process.returncode == 0:
+            return answer
+        if process.returncode > 0:
             raise RuntimeError(
                 f"a process ended with code {process.returncode}; its own message is in the worker's log"
             )
-        return answer
-    raise RuntimeError("the case is not wanted any more")
+    raise MemoryError(f"processes were killed by signal {-process.returncode}")
 
 
-def _is_wanted(worker: Any, key: Any) -> bool:
-    found = worker.state.tasks.get(key)
-    return found is not None and found.state == "executing"
-
-
-# Reads until the pipe to the process that started it is closed, which the system does however that one ends. Workers
-# that end at the same moment may still write: hence several rounds.
-_KEEPER = """
-import os, shutil, sys, time
-sys.stdin.buffer.read()
-for _ in range(50):
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-    if not os.path.exists(sys.argv[1]):
-        break
-    time.sleep(0.1)
-"""
-
-
-@contextmanager
-def kept_scratch() -> Iterator[Path]:
-    """Give a scratch folder as elsewhere; should this process be killed, a small one of its own removes it at once."""
-    with scratch_folder() as folder:
-        # In a session of its own, so that Ctrl-C leaves it to its work.
-        keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _KEEPER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+def _communicate(process: subprocess.Popen[bytes], call: bytes, is_wanted: Callable[[], bool]) -> bytes:
+    waiting: bytes | None = call
+    while is_wanted():
         try:
-            yield folder
-        finally:
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-            keeper.wait()
+            return process.communicate(waiting, timeout=_INTERVAL)[0]
+        except subprocess.TimeoutExpired:
+            waiting = None  # what was begun to be written goes on being written
+    raise RuntimeError("the case is not wanted any more")

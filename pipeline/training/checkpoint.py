@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from crossmodalnet.errors import DataError, ResourceError
+from crossmodalnet.io.outputs import whole_folder
 from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
 from pipeline.config.variants import is_adaptation
-from pipeline.runtime.errors import DataError, ResourceError
-from pipeline.runtime.files import whole_folder
 
 # One key only: the order of several would vary from file to file.
 _KEY = "values"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.samples import Batch, LabelledCase
 from crossmodalnet.training.dataset import TrainingSet
@@ -13,7 +14,6 @@ from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
 from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet, CroppedCase, Names, source_of
 from pipeline.preparation.domain import Domain, read_domain, read_labelled_names
 from pipeline.preparation.tensors import blind, labelled
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
 from pipeline.training.objectives import TargetBatch

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.runtime.console import is_terminal
-from pipeline.runtime.files import whole_file
+from crossmodalnet.io.console import is_terminal
+from crossmodalnet.io.outputs import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.cmif import cmif_penalty
-from pipeline.runtime.errors import UsageError
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 
 

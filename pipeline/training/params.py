@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossmodalnet.config import NetworkConfig
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from crossmodalnet.training.config import AugmentationConfig
@@ -11,7 +12,6 @@ from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section
 from pipeline.config.sections import AdaptSection, LossesConfig, TrainConfig
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
-from pipeline.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
 from crossmodalnet.training.dataset import TrainingSet, sample_seed
-from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import CURVES, MODELS, of_run
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.checkpoint import save_model
@@ -30,7 +30,7 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
     """Train, and write the model folder and its curves; every process calls this, the main one writes.
 
     Raises:
-        PipelineError: as `run_training`.
+        CrossModalNetError: as `run_training`.
     """
     cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
     curve = of_run(CURVES, params.name, seed).with_suffix(".csv")

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import InterruptedRunError
 from crossmodalnet.imaging.samples import Batch, LabelledCase
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.training.adaptation.term import balanced_entropy
 from crossmodalnet.training.dataset import TrainingSet, sample_seed
 from pipeline.config.sections import TrainConfig
-from pipeline.runtime.errors import InterruptedRunError
 from pipeline.training.budget import make_budget
 from pipeline.training.checkpoint import (
     Checkpoint,

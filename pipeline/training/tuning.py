@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from crossmodalnet.errors import DataError, DivergenceError, UsageError
+from crossmodalnet.io.outputs import write_json
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.sections import TuneConfig
-from pipeline.runtime.errors import DataError, DivergenceError, UsageError
-from pipeline.runtime.files import read_object, write_json
+from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import TUNING
 from pipeline.training.cohort import read_cohort
 from pipeline.training.params import ModelParams, read_params
@@ -60,7 +61,7 @@ def run_trial(trial: Trial, processes: Processes) -> None:
     """Train, and write the validation Dice; 0 where the training diverges. Every process calls this.
 
     Raises:
-        PipelineError: as `run_training`, but for a divergence.
+        CrossModalNetError: as `run_training`, but for a divergence.
     """
     params = trial.params
     cohort = read_cohort(params.intensity)

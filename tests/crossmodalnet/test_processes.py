@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import signal
@@ -10,7 +11,14 @@ import numpy as np
 import psutil
 import pytest
 
-from crossmodalnet.processes import run_alone
+from crossmodalnet.processes import (
+    is_plain,
+    plain_folder,
+    remove_stale,
+    resource_problem,
+    run_alone,
+    scratch_folder,
+)
 
 
 def test_the_answer_comes_back_whatever_its_size() -> None:
@@ -81,3 +89,60 @@ def test_it_ends_without_a_word_where_the_call_never_came_whole(sent: bytes) -> 
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
+def test_a_scratch_folder_is_plain_and_gone_afterwards() -> None:
+    with scratch_folder() as folder:
+        assert is_plain(folder)
+        (folder / "x").touch()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["Heart study, 2027", "mmwhs [copy]", "Übung", "a'b", "x*"])
+def test_a_folder_of_any_name_has_a_plain_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with plain_folder(tmp_path / name) as plain:
+        assert is_plain(plain)
+        (plain / "file").write_text("x")
+    assert (tmp_path / name / "file").read_text() == "x"
+    assert not plain.exists()
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (f"crossmodalnet-{gone.pid}-x", "crossmodalnet-1-x", "crossmodalnet-other"):
+        (tmp_path / name).mkdir()
+    remove_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crossmodalnet-1-x", "crossmodalnet-other"]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x.nii"), "no room on the disk: x.nii"),
+        (OSError(errno.EFBIG, "File too large"), "no room on the disk"),
+        (RuntimeError("ITK ERROR\nNo space left on device"), "no room on the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "not allowed to write or read: /x"),
+        (OSError(errno.EROFS, "Read-only file system"), "not allowed"),
+        (MemoryError(), "not enough memory"),
+        (ImportError("libtorch.so: failed to map segment: Cannot allocate memory"), "not enough memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
+        (RuntimeError("Resource temporarily unavailable"), "too little memory, or too many processes"),
+        (RuntimeError("can't start new thread"), "too little memory, or too many processes"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too little memory, or too many"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(error: Exception, says: str) -> None:
+    found = resource_problem(error)
+    assert found is not None
+    assert found.startswith(says)
+    assert "\n" not in found
+
+
+def test_it_is_found_behind_other_errors_and_not_where_it_is_not() -> None:
+    error = ValueError("x cannot be written")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert resource_problem(error) is not None
+    assert resource_problem(ValueError("a bug")) is None

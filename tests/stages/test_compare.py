@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.evaluation.score_cases import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
-from pipeline.runtime.errors import DataError, UsageError
 from stages import compare, pool
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from crossmodalnet.io.outputs import whole_folder
 from pipeline import doctor
 from pipeline.config import presets
 from pipeline.config.params import Params
 from pipeline.config.render import render
-from pipeline.runtime.files import whole_folder
 from stages import app as console
 
 

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cohort.pairs import read_manifest
-from pipeline.runtime.errors import DataError
 from stages.download import main
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))

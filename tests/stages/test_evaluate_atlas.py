@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
@@ -21,7 +22,6 @@ from pipeline.cohort.split_file import write_split
 from pipeline.config.sections import SplitConfig
 from pipeline.evaluation import evaluate_cases
 from pipeline.preparation.cases import CroppedCase, write_cropped
-from pipeline.runtime.errors import DataError
 from pipeline.training import checkpoint as model_folder
 from pipeline.training.checkpoint import candidate_file
 from stages import atlas, evaluate

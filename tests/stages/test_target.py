@@ -9,18 +9,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import unknown_codes
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
 from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
 from pipeline.preparation.cases import read_cropped
 from pipeline.preparation.domain import read_domain, read_labelled_names
-from pipeline.runtime.errors import DataError, UsageError
 from stages.target import main
 
 QUICK = """
-register: {working_spacing_mm: 10.0, affine_iterations: [20, 10, 0], iterations: [5], min_gain: -1.0,
-           initialisations: [centre_of_mass]}
+register: {working_spacing_mm: 10.0, iterations: [5], min_gain: -1.0}
 crop: {spacing_mm: 9.0, size: [16, 16, 16], num_atlases: 1, atlas_spacing_mm: 10.0}
 """
 PHANTOM = (

@@ -25,5 +25,5 @@ def heart(labels: Volume) -> NDArray[np.float64]:
 def test_two_pairs_that_were_laid_together_wrongly(number: int) -> None:
     ct, ct_labels, mr, mr_labels = make_pair(plan_of(number, HARD))
     (best,) = best_candidates(prepare_ct(ct, 3.0), prepare_mr(mr, 3.0), 1)
-    there = best.matrix[:3, :3] @ heart(ct_labels) + best.matrix[:3, 3:]
+    there = best[:3, :3] @ heart(ct_labels) + best[:3, 3:]
     assert np.linalg.norm(there - heart(mr_labels)) < 30

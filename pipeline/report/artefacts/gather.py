@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.cohort.split_file import read_notes, read_split
 from pipeline.comparison.titles import METRICS
@@ -25,8 +26,7 @@ from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError, UsageError
-from pipeline.runtime.files import existing, read_object, read_table
+from pipeline.runtime.inputs import existing, read_object, read_table
 from pipeline.training.tuning import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")

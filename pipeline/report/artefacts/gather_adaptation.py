@@ -13,7 +13,7 @@ from pipeline.preparation.domain import NATIVE, SOURCE_CASES, TARGET_CASES, WORK
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
 from pipeline.runtime import paths
-from pipeline.runtime.files import existing, read_object, read_objects, read_table
+from pipeline.runtime.inputs import existing, read_object, read_objects, read_table
 
 SCORE_COLUMNS = ("method", "domain", "structure", "metric", "mean", "low", "high")
 STRUCTURE_COLUMNS = ("structure", "source_only", "adapted", "difference", "low", "high")

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from crossmodalnet.errors import UsageError
 from pipeline.cohort.guard import existing_path, foreign_files, note_written, path_problems, refuse_outputs
 from pipeline.config.sections import Archive, DataConfig, TargetConfig
-from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import OUTPUTS, TOP
 
 

@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.cohort import integrity
 from pipeline.cohort.integrity import CohortFinding, require_sound, table
 from pipeline.cohort.mmwhs import check_cohort, scan, subjects
-from pipeline.runtime.errors import DataError
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
 
@@ -136,7 +136,7 @@ def test_errors_stop_with_all_findings_in_one_table() -> None:
 
 def test_a_narrow_terminal_folds_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     width: Callable[[], bool] = lambda: True  # noqa: E731
-    monkeypatch.setattr("pipeline.runtime.console.is_terminal", width)
+    monkeypatch.setattr("crossmodalnet.io.console.is_terminal", width)
     monkeypatch.setenv("COLUMNS", "60")
     text = table([finding("error", "ct_3", "y" * 100)])
     assert max(len(line) for line in text.splitlines()) <= 60

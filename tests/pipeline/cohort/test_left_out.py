@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cohort.archive import normal_name
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.archive import normal_name
 from pipeline.cohort.integrity import CohortFinding, table
 from pipeline.cohort.mmwhs import MAX_ALIKE, is_near_miss, lay_out_mmwhs, parse
 from pipeline.config.sections import DataConfig
-from pipeline.runtime.errors import DataError
 
 
 def found(cohort: Path, target: Path) -> tuple[int, list[CohortFinding]]:

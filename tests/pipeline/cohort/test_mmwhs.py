@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.mmwhs import lay_out_mmwhs
 from pipeline.config.sections import Archive, DataConfig
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.work import file_digest
 
 Zipped = Callable[[str, dict[str, bytes]], Path]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
 from pipeline.config.params import validate
 from pipeline.config.sections import DataConfig
-from pipeline.runtime.errors import DataError, UsageError
 
 SHAPE = (8, 7, 6)
 AFFINE = np.diag([0.9, 1.1, 2.0, 1.0])

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Pair,
@@ -24,7 +25,6 @@ from pipeline.cohort.pairs import (
 from pipeline.cohort.split_file import read_atlas_pairs, write_split
 from pipeline.config.sections import CropConfig, SplitConfig
 from pipeline.preparation.cropping import choose_atlases
-from pipeline.runtime.errors import DataError
 
 Pairing = Literal["auto", "same_patient", "cross_patient"]
 PAIRINGS: tuple[Pairing, ...] = ("auto", "same_patient", "cross_patient")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Subject,
@@ -15,7 +16,6 @@ from pipeline.cohort.pairs import (
     write_manifest,
 )
 from pipeline.config.sections import SplitConfig
-from pipeline.runtime.errors import DataError
 
 
 def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
     Pair,
@@ -20,7 +21,6 @@ from pipeline.cohort.pairs import (
     write_manifest,
 )
 from pipeline.config.sections import SplitConfig
-from pipeline.runtime.errors import DataError
 
 
 def scan(modality: Modality, patient: str, role: Role | None = None, *, labelled: bool = True) -> Subject:

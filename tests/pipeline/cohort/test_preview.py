@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.preview import params_for, preview
 from pipeline.config.sections import DataConfig, SplitConfig
-from pipeline.runtime.errors import DataError, UsageError
 
 
 @pytest.fixture(autouse=True)

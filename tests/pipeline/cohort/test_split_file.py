@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import SplitNotes, read_notes, read_split, write_split
 from pipeline.config.sections import SplitConfig
-from pipeline.runtime.errors import DataError
 
 
 def _pair(number: int, role: Role) -> Pair:

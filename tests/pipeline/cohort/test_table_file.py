@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cohort.table import ScanTable, consistency_findings, file_name_of, read_table_file
+from crossmodalnet.io.table_text import file_name_of
+from pipeline.cohort.table import ScanTable, consistency_findings, read_table_file
 
 HEADER = "patient,modality,image,label,role"
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crossmodalnet.config import Config
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import Params, load_section, read_raw, validate
 from pipeline.config.sections import (
     AdaptSection,
@@ -17,7 +18,6 @@ from pipeline.config.sections import (
     TargetConfig,
     TrainConfig,
 )
-from pipeline.runtime.errors import UsageError
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -9,12 +9,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.preparation.cases import CaseSet, CroppedCase, write_cropped
-from pipeline.runtime.errors import DataError
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40
 

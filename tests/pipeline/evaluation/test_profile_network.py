@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.processes import run_alone
@@ -22,7 +23,6 @@ from pipeline.evaluation import profile as profiling
 from pipeline.evaluation import workload as profile_times
 from pipeline.evaluation.profile import profile_network, read_workload, spread, write_profile
 from pipeline.evaluation.workload import MemoryGauge, Rounds, Workload, measure_memory, time_in_turn
-from pipeline.runtime.errors import ResourceError, UsageError
 
 TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import write_json
 from crossmodalnet.theory.checks import CHECKS
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.config.audit import AuditConfig
 from pipeline.evaluation import run_audit as auditing
 from pipeline.evaluation.audit_subject import read_subject, settings_of
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import write_json
 from pipeline.runtime.workers import Work
 from pipeline.training.params import read_params
 from pipeline.training.processes import Processes

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
 from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.config.sections import AdaptSection
 from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.checkpoint import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner

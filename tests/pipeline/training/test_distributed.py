@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from pipeline.runtime.errors import ResourceError
+from crossmodalnet.errors import ResourceError
 from pipeline.training.processes import detect_launch, first_host, num_processes, process_group
 
 TORCHRUN = {

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
 from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.sections import LossesConfig, TrainConfig
-from pipeline.runtime.errors import DataError
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learner import Learner
 from pipeline.training.objectives import make_flow_objective

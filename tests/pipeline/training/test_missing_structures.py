@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
-from pipeline.runtime.errors import UsageError
 from pipeline.training.cohort import read_cohort
 from pipeline.training.params import read_params
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.runtime.errors import DataError
 from pipeline.training.checkpoint import load_model
 from pipeline.training.params import read_params
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
 from crossmodalnet.training.dataset import TrainingSet
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.checkpoint import load_model
 from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.errors import DataError
+from crossmodalnet.errors import DataError
 from pipeline.training.tuning import TrialResult, read_trials, write_trial
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from pipeline.runtime.errors import DataError, DivergenceError, UsageError
+from crossmodalnet.errors import DataError, DivergenceError, UsageError
 from pipeline.training import tuning
 from pipeline.training.processes import Processes
 from pipeline.training.tuning import read_trial, run_trial

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.config.sections import AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
@@ -18,7 +19,6 @@ from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.page.render import draw_overlays, render
-from pipeline.runtime.errors import DataError
 
 HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
