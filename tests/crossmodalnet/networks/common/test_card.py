@@ -104,7 +104,7 @@ def test_what_fits_is_loaded_and_draws_nothing_more_than_one_network(trained: Pa
         ({"network": {"channels": 12.5}}, "", "no network of this version"),
         ({"network": {"channels": None}}, "", "no network of this version"),
         ({"network": {"heads": [0, 0]}}, "", "no network of this version"),
-        ({"network": {"depths": [], "heads": [], "num_points": []}}, "", "does not fit the network"),
+        ({"network": {"depths": [], "heads": [], "num_points": []}}, "", "no network of this version"),
         ({"network": {"depths": 3}}, "", "no network of this version"),
         ({"network": {"streams": "four"}}, "", "no network of this version"),
         ({"network": {"patch_embedding": [0, 0, 0]}}, "", "no network of this version"),
