@@ -19,11 +19,11 @@ from crossmodalnet.imaging.samples import (
     CT,
     MR,
     Batch,
-    Displacement,
     LabelledCase,
+    Misregistration,
     centre_crop,
-    draw_displacement,
     pad_to,
+    random_misregistration,
     without,
 )
 from crossmodalnet.training.augmentation import Augmenter
@@ -91,12 +91,12 @@ def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
     return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
 
 
-def draw_misregistration(config: AugmentationConfig, random: np.random.RandomState) -> Displacement | None:
+def draw_misregistration(config: AugmentationConfig, random: np.random.RandomState) -> Misregistration | None:
     """Draw the misregistration of a sample's MR, shift and angle uniform up to their bounds; None for none."""
     if random.uniform() >= config.misregistration_probability:
         return None
     voxels = random.uniform(0, config.misregistration_voxels)
-    return draw_displacement(voxels, random.uniform(0, config.misregistration_degrees), random)
+    return random_misregistration(voxels, random.uniform(0, config.misregistration_degrees), random)
 
 
 class TrainingSet:
@@ -210,7 +210,7 @@ class TrainingSet:
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
-    def _misregistration(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+    def _misregistration(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
         if case.single or self._augmentation is None or not self._augmentation.misregistration_probability:
             return None
         random = np.random.RandomState(sample_seed(self._seed, epoch, position, _MISREGISTRATION))

@@ -12,8 +12,8 @@ from ruamel.yaml.error import YAMLError
 from crossmodalnet.config import Config
 from crossmodalnet.errors import UsageError
 from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.training.config import AugmentationConfig
-from pipeline.config.audit import AuditConfig
 from pipeline.config.network import NetworksConfig
 from pipeline.config.sections import (
     AdaptSection,

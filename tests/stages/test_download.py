@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.pairs import read_manifest
 from stages.download import main
 
@@ -173,7 +173,7 @@ def test_the_phantom_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     subjects = read_manifest(RAW / "manifest.csv")
     assert [s.label is None for s in subjects] == [False, False, False, True] * 2
     maps = [loaded(s.label) for s in subjects if s.label]
-    assert [unknown_codes(codes) for codes in maps] == [[]] * 6
+    assert [MMWHS.unknown(codes) for codes in maps] == [[]] * 6
     assert any(421 in codes for codes in maps)
 
 

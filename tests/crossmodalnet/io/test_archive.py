@@ -17,7 +17,7 @@ def take_all(archive: Path, target: Path, limit_bytes: int = 10**6) -> list[tupl
     members = extract(
         archive, target, lambda name: name.endswith(".nii.gz"), Budget(limit_bytes, "data.max_unpacked_gb")
     )
-    return [(member.name, member.path.read_bytes()) for member in members]
+    return [(name, path.read_bytes()) for name, path in members]
 
 
 def test_takes_only_what_is_wanted(zipped: Zipped, tmp_path: Path) -> None:
