@@ -98,7 +98,7 @@ def inspect_file(
     notes = scan.notes if modality is None else scan.notes_as(modality.name)
     findings = [
         *_shape_findings(shape),
-        *_geometry_findings(scan),
+        *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
         *value_findings,
     ]
@@ -167,14 +167,15 @@ def _shape_findings(shape: tuple[int, ...]) -> list[Finding]:
     return [Finding("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
 
 
-def _geometry_findings(scan: UntrustedImage) -> list[Finding]:
+def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Finding]:
+    """List impossible affines (4x4) and spacings of a header."""
     remedy = "export the file again with its true geometry"
-    matrix = np.asarray(scan.image.affine, np.float64)[:3]
+    matrix = np.asarray(affine, np.float64)[:3]
     if not np.isfinite(matrix).all():
         return [Finding("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
     findings = []
     spacing = np.linalg.norm(matrix[:, :3], axis=0)
-    for name, values in (("affine", spacing), ("pixdim", scan.pixdim_mm)):
+    for name, values in (("affine", spacing), ("pixdim", pixdim_mm)):
         if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
             listed = " x ".join(f"{value:g}" for value in values)
             what = f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm"
