@@ -10,8 +10,8 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.cmif import cmif_penalty
-from pipeline.config.sections import AdaptationConfig
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 
 
@@ -145,6 +145,7 @@ def make_flow_objective(network: nn.Module, weight: float) -> Objective:
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)
+DISCRIMINATOR_LR = 1e-3
 
 
 class AdaptationObjective(Objective):
@@ -167,7 +168,7 @@ class AdaptationObjective(Objective):
                 "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
             )
         try:
-            adapter = AdaptationNetwork(network, params.strengths(), params.settings(), NUM_CLASSES)
+            adapter = AdaptationNetwork(network, params, NUM_CLASSES)
         except ValueError as error:
             raise UsageError(f"adapt.{error}") from error
         device = next(network.parameters()).device
@@ -177,9 +178,7 @@ class AdaptationObjective(Objective):
         self._adapter = adapter
         parameters = adapter.discriminator_parameters()
         self._optimizers: list[torch.optim.Optimizer] = (
-            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
-            if parameters
-            else []
+            [torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)] if parameters else []
         )
 
     def target_batch_number(self, number: int, progress: float) -> int | None:

@@ -215,8 +215,7 @@ class Trainer:
             progress.epoch(row, validated=validated)
         state.epoch += 1
         state.sums = EpochSums()
-        if is_last or state.epoch % params.checkpoint_every == 0:
-            self._save()
+        self._save()
 
     def _validate(self) -> Row:
         """Score the weights, and keep them if none were better; gives the columns of the curve."""
@@ -227,7 +226,7 @@ class Trainer:
             score = row["val_dice"]
             if self._target is not None:
                 row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, *how)
-                score -= self._target.entropy_weight * row["target_entropy"]
+                score -= row["target_entropy"]
                 row["score"] = score
         if self._target is not None and self._processes.is_main:
             save_tensors(candidate_file(self._work, state.epoch + 1), self.last_weights(), {"format": "pt"})
