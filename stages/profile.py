@@ -1,4 +1,4 @@
-"""Stage `profile`: what a network costs, its size, time and memory."""
+"""Stage `profile`: size, time and memory of a network."""
 
 import logging
 from typing import Annotated
@@ -16,12 +16,11 @@ def main(
     from pipeline.config.params import load_section
     from pipeline.config.profile import ProfileConfig
     from pipeline.evaluation.profile import profile_network, read_workload, write_profile
-    from pipeline.evaluation.workload import Rounds
     from pipeline.runtime.paths import PROFILE
 
     params = load_section(ProfileConfig, "profile")
     name, work = read_workload(model, ablation, params)
-    profile = profile_network(work, Rounds(params.repetitions, params.warmup, params.max_seconds))
+    profile = profile_network(work, params)
     write_profile(PROFILE / f"{name}.json", profile)
     logger.info(
         "%s: %.2f M parameters, %.2f GFLOPs, step %.3f s (%.1f x the reference), %.0f MB",

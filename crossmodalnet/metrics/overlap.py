@@ -44,7 +44,7 @@ def _counts(prediction: Mask, truth: Mask) -> tuple[int, int]:
 
 
 def mean_dice(prediction: Tensor, truth: Tensor, num_classes: int, ignored: Sequence[int] = ()) -> float:
-    """Mean Dice over the structures that occur in either label map, background aside; 0 where none does.
+    """Average Dice over the structures that occur in either label map, background aside; 0 where none does.
 
     Args:
         prediction: class indices, any shape.

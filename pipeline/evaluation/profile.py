@@ -15,7 +15,7 @@ from pipeline.config.evaluate import EvaluateConfig
 from pipeline.config.names import is_ablation
 from pipeline.config.params import load_section
 from pipeline.config.profile import ProfileConfig
-from pipeline.evaluation.workload import Rounds, Workload, measure_memory, time_in_turn
+from pipeline.evaluation.workload import Workload, measure_memory, time_in_turn
 from pipeline.runtime.errors import DataError, ResourceError
 from pipeline.runtime.inputs import read_object
 from pipeline.runtime.outputs import write_json
@@ -42,7 +42,7 @@ def spread(values: NDArray[np.float64]) -> Spread:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs.
+    """Costs of a network.
 
     Attributes:
         parameters: trained weights.
@@ -109,7 +109,7 @@ def read_profile(name: str, top: Path) -> Profile:
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:
-    """Give the name of a model, or of an ablation of it, and what it has to do with the present parameters.
+    """Read the name and the workload of a model, or of an ablation of it, from the present parameters.
 
     Raises:
         UsageError: no such model or ablation, or a bad value.
@@ -130,12 +130,12 @@ def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tu
     return trained.name, work
 
 
-def profile_network(work: Workload, rounds: Rounds) -> Profile:
+def profile_network(work: Workload, rounds: ProfileConfig) -> Profile:
     """Measure a network beside the reference network.
 
     Args:
         work: the network and what it does.
-        rounds: number of steps, and of cases, of each of the two networks.
+        rounds: repetitions of steps, and of cases, of each of the two networks.
 
     Raises:
         UsageError: the network cannot be built.
@@ -150,21 +150,25 @@ def profile_network(work: Workload, rounds: Rounds) -> Profile:
         ) from error
 
 
-def _profile(work: Workload, rounds: Rounds) -> Profile:
+def _profile(work: Workload, rounds: ProfileConfig) -> Profile:
     with reproducible(work.processes, work.num_threads):
-        memory = measure_memory(work)  # first: holes that other work leaves in the heap would blur it
-        parameters, flops = _count(work)
-        steps, cases = _time(work, rounds)
+        step_mb, inference_mb = measure_memory(
+            work
+        )  # first: holes that other work leaves in the heap would blur it
+        network, reference = work.build(), work.build_reference()
+        parameters, flops = count_parameters(network), count_flops(network, work.patch())
+        steps = time_in_turn([work.step(n) for n in (network, reference)], rounds, work.device)
+        cases = time_in_turn([work.inference(n) for n in (network, reference)], rounds, work.device)
         threads = torch.get_num_threads()
     return Profile(
         parameters=parameters,
         flops=flops,
         step_seconds=spread(steps[0]),
         step_ratio=spread(steps[0] / steps[1]),
-        step_memory_mb=memory.step_mb,
+        step_memory_mb=step_mb,
         inference_seconds=spread(cases[0]),
         inference_ratio=spread(cases[0] / cases[1]),
-        inference_memory_mb=memory.inference_mb,
+        inference_memory_mb=inference_mb,
         reference_seconds=spread(steps[1]).median,
         reference_inference_seconds=spread(cases[1]).median,
         repetitions=steps.shape[1],
@@ -174,19 +178,6 @@ def _profile(work: Workload, rounds: Rounds) -> Profile:
         patch_size=work.train.patch_size,
         case_size=work.case_size,
     )
-
-
-def _count(work: Workload) -> tuple[int, int]:
-    network = work.build()
-    return count_parameters(network), count_flops(network, work.patch())
-
-
-def _time(work: Workload, rounds: Rounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds of steps and of cases, of the network and of the reference, `(2, n)` each."""
-    networks = work.build(), work.build_reference()
-    steps = time_in_turn([work.step(network) for network in networks], rounds, work.device)
-    cases = time_in_turn([work.inference(network) for network in networks], rounds, work.device)
-    return steps, cases
 
 
 def describe(device: torch.device) -> str:

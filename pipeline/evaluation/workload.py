@@ -22,6 +22,7 @@ from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
 from pipeline.config.losses import LossesConfig
+from pipeline.config.profile import ProfileConfig
 from pipeline.config.train import TrainConfig
 from pipeline.runtime.errors import UsageError
 from pipeline.training.distributed import Processes
@@ -29,30 +30,23 @@ from pipeline.training.learner import Learner
 
 Action = Callable[[], object]
 
-FEWEST = 3  # repetitions, without which quartiles say nothing
+MIN_REPETITIONS = 3  # fewer make no quartiles
+MB = 2**20
+INTERVAL_SECONDS = 0.001
+# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
+# end, as much as the second stays.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+REFERENCE_CHANNELS = (16, 32, 64, 128)
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """How often actions are timed.
-
-    Attributes:
-        repetitions: timed rounds.
-        warmup: rounds before them, which are not timed.
-        max_seconds: seconds for warm-up and timed rounds; then no further round begins, once `FEWEST` are timed.
-    """
-
-    repetitions: int
-    warmup: int
-    max_seconds: float
-
-
-def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device) -> NDArray[np.float64]:
+def time_in_turn(
+    actions: Sequence[Action], rounds: ProfileConfig, device: torch.device
+) -> NDArray[np.float64]:
     """Time each action once per repetition, one after the other.
 
     Args:
         actions: functions that are timed.
-        rounds: number of rounds.
+        rounds: numbers of untimed and timed rounds, and the seconds after which no further round begins.
         device: device on which the actions compute; a GPU is waited for before the clock starts and before it stops.
 
     Returns:
@@ -64,7 +58,7 @@ def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device
             action()
     timed: list[list[float]] = []
     while len(timed) < rounds.repetitions:
-        if len(timed) >= FEWEST and time.perf_counter() - start > rounds.max_seconds:
+        if len(timed) >= MIN_REPETITIONS and time.perf_counter() - start > rounds.max_seconds:
             break
         timed.append([_seconds(action, device) for action in actions])
     return np.array(timed, dtype=np.float64).T
@@ -83,17 +77,14 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-REFERENCE_CHANNELS = (16, 32, 64, 128)
-
-
 @dataclass(frozen=True)
 class Workload:
-    """A network and what it is to do; can be sent to another process.
+    """A network, a training step and the inference of one case; can be sent to another process.
 
     Attributes:
         model: key of the network's builder.
         options: options of the network.
-        train: batch, patch size and how a step is made (precision, clipping, running mean).
+        train: section `train`: batch, patch size, precision, clipping, EMA.
         losses: objectives of a step.
         case_size: voxels of the case that is segmented.
         overlap: overlap of the sliding window's patches.
@@ -139,16 +130,16 @@ class Workload:
         return PaddedNetwork(network, (8, 8, 8), minimum=(16, 16, 16)).to(self.device)
 
     def step(self, network: nn.Module) -> Action:
-        """Give the action of a training step: to the device, forward, objectives, backward, clip, Adam.
+        """Make the action of a training step: to the device, forward, objectives, backward, clip, Adam.
 
-        It is the training's own step but for a learning rate of 0, which costs the same and keeps the weights.
+        It is a step of the training but for a learning rate of 0, which costs the same and keeps the weights.
         """
         learner = Learner(network, self.losses, self.train, self.processes)
         batch = self._batch()
         return lambda: learner.step(batch, 0.0, 0, "the profile")
 
     def inference(self, network: nn.Module) -> Action:
-        """Give the action of one case's inference: all its windows and their blending, on the working grid."""
+        """Make the action of one case's inference: all its windows and their blending, on the working grid."""
         image = _random_image(1, self.case_size, self.seed)[0]
         return lambda: predict_probabilities(
             network, image, patch_size=self.train.patch_size, overlap=self.overlap
@@ -168,24 +159,8 @@ def _random_image(b: int, size: tuple[int, int, int], seed: int) -> Tensor:
     return torch.rand(b, 2, *size, generator=torch.Generator().manual_seed(seed))
 
 
-MB = 2**20
-INTERVAL_SECONDS = 0.001
-
-# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
-# end, as much as the second stays.
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Peak memory, MiB."""
-
-    step_mb: float
-    inference_mb: float
-
-
 class MemoryGauge:
-    """Reads the memory in use and its peak, on a GPU or of this process."""
+    """Memory in use and its peak, on a GPU or of this process."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -204,7 +179,7 @@ class MemoryGauge:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Find the peak of what happens inside."""
+        """Measure the peak inside of the block."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             yield
@@ -227,8 +202,14 @@ class MemoryGauge:
             self._peak = max(self._peak, self.now())
 
 
-def measure_memory(work: Workload) -> Memory:
-    """Find the peak memory of inference and of a training step.
+def measure_memory(work: Workload) -> tuple[float, float]:
+    """Measure the peak memory of a training step and of inference, MiB.
+
+    It counts weights, gradients, optimiser, activations, inputs and outputs, from a moment at which the libraries are
+    loaded and the network is not yet built. On a GPU it is the peak of PyTorch's allocator. On the CPU it is the growth
+    of the resident memory of this process, read every millisecond by a thread; meanwhile the C library (glibc) returns
+    freed tensors to the system at once. A process that has not computed before measures best: its heap has no holes
+    that new tensors would fill.
 
     Raises:
         UsageError: the network cannot be built.
@@ -248,9 +229,7 @@ def measure_memory(work: Workload) -> Memory:
         with gauge.watching():
             step()
             step()  # the first one makes Adam's moments, the second has them from its start
-    return Memory(
-        step_mb=round((gauge.peak() - before) / MB, 1), inference_mb=round((inference - before) / MB, 1)
-    )
+    return round((gauge.peak() - before) / MB, 1), round((inference - before) / MB, 1)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.evaluation.score_cases import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
+from crossmodalnet.metrics.scores import METRICS
+from pipeline.evaluation.score_cases import CASE_COLUMNS, MISREGISTRATION_COLUMNS
 from pipeline.runtime.errors import DataError, UsageError
 from stages import compare, pool
 

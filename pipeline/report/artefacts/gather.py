@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.cohort.split_file import read_notes, read_split
-from pipeline.comparison.titles import METRICS
 from pipeline.config.data import DataConfig
 from pipeline.config.names import ATLAS, OURS, method_of
 from pipeline.config.params import load_section, read_raw

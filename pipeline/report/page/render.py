@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import smallest_p
-from pipeline.comparison.titles import METRICS
 from pipeline.config.report import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
