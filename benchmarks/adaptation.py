@@ -18,13 +18,12 @@ import torch
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.adapt import AdaptationConfig
 from pipeline.config.params import load_section
-from pipeline.training.adaptation_objective import AdaptationObjective
-from pipeline.training.distributed import Processes
-from pipeline.training.extra_objective import ExtraObjective, TargetBatch
+from pipeline.config.sections import AdaptationConfig
 from pipeline.training.learner import Learner
-from pipeline.training.model_params import ModelParams, read_params
+from pipeline.training.objectives import AdaptationObjective, ExtraObjective, TargetBatch
+from pipeline.training.params import ModelParams, read_params
+from pipeline.training.processes import Processes
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 TURNS = 2  # of `adapt.every` steps, before those that are timed

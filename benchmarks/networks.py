@@ -10,18 +10,15 @@ measured has the reason in its row.
 import argparse
 from functools import partial
 
-from crossmodalnet.processes.alone import run_alone
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.networks import NETWORKS
+from crossmodalnet.errors import CrossModalNetError
+from crossmodalnet.networks.common.device import find_device
+from crossmodalnet.processes import run_alone
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section, validate
-from pipeline.config.profile import ProfileConfig
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation.profile import Profile, profile_network
 from pipeline.evaluation.workload import Workload
-from pipeline.runtime.errors import PipelineError
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
 
 HEAD = (
     "network", "size", "parameters, M", "GFLOPs", "step, s", "x reference", "step, MB", "case, s", "x reference",
@@ -40,7 +37,7 @@ def main() -> None:
         row = [name, size or _size(name, options.size)]
         try:
             profile = measure(name, row[1], options)
-        except PipelineError as error:
+        except CrossModalNetError as error:
             print(f"| {' | '.join(row)} | {' '.join(str(error).split())} |", flush=True)
             continue
         device = f"{profile.device}, {profile.threads} CPU threads"
@@ -53,7 +50,7 @@ def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
     """Profile one network at one of its sizes, in a process of its own.
 
     Raises:
-        PipelineError: it cannot be built or does not fit into memory.
+        CrossModalNetError: it cannot be built or does not fit into memory.
     """
     rounds = ProfileConfig(repetitions=options.repetitions, max_seconds=options.max_seconds)
     work = make_work(name, size, options)

@@ -1,27 +1,51 @@
-"""What registration costs and brings at real size: a Markdown table, every pair and recipe in a process of its own.
+"""Cost and quality of registration at real size: a Markdown table, every pair and method in a process of its own.
 
-    python -m benchmarks.registration --pairs 2 --recipes balanced fast SyN:3 SyN:2 SyNCC:3
+    python -m benchmarks.registration --pairs 2 --methods balanced fast SyN:3 SyN:2 SyNCC:3
 
-Recipes of the project go by their name; one of ANTs is its type and the spacing in mm at which it works, from geometric
+Methods of the project go by their name; one of ANTs is its type and the spacing in mm at which it works, from geometric
 centres laid together, its iterations as ANTsPy has them. CPU time has everything between images in memory and the MR
-and its label map on the CT's own grid; those of ANTs are warped as recipe `syn` does it. Pairs are phantoms of
+and its label map on the CT's own grid; those of ANTs are warped as method `syn` does it. Pairs are phantoms of
 different people (`benchmarks/registration_pairs.py`); `--hard` moves, turns and cuts them.
 """
 
 import argparse
+import resource
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 
-from benchmarks.registration_pairs import PairPlan, coronary_plan
-from benchmarks.registration_trial import HEAD, PROJECT, Trial, run_trial, save_pair
-from crossmodalnet.processes.alone import run_alone
+from benchmarks.registration_pairs import PairPlan, coronary_plan, make_pair
+from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.metrics.overlap import dice
+from crossmodalnet.processes import run_alone
+from crossmodalnet.registration import make_registration
+from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, to_ants, write_translation
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.quality import RegistrationError, deformation
+
+PROJECT = get_args(RegistrationConfig.model_fields["method"].annotation)
+# The options of preset mmwhs for method `syn`.
+SYN = RegistrationConfig(working_spacing_mm=2.0, iterations=[40, 20, 10])
+ANTS_TYPES = ["SyN:3", "SyN:2", "antsRegistrationSyNQuick[s]:2", "SyNCC:3"]
+HEAD = (
+    "pair",
+    "method",
+    "CPU, s",
+    "wall, s",
+    "peak, GB",
+    "Dice",
+    *(s.abbreviation for s in STRUCTURES),
+    "folded",
+)
 
 
 def main() -> None:
-    """Make the pairs, run all recipes and print the table, row by row."""
+    """Make the pairs, run all methods and print the table, row by row."""
     options = _parser().parse_args()
     plans = [plan_of(number, options) for number in range(options.first, options.first + options.pairs)]
     print("| " + " | ".join(HEAD) + " |\n|---|---|" + "---:|" * (len(HEAD) - 2), flush=True)
@@ -30,10 +54,8 @@ def main() -> None:
             place = Path(folder) / str(plan.number)
             place.mkdir()
             run_alone(save_pair, (place, plan))  # what a parent has used would count as its children's peak
-            for recipe in options.recipes:
-                row = run_alone(
-                    run_trial, Trial(str(plan.number), place, recipe), environment={"ANTS_RANDOM_SEED": "1"}
-                )
+            for method in options.methods:
+                row = run_alone(run_trial, (place, method), environment={"ANTS_RANDOM_SEED": "1"})
                 print("| " + " | ".join(row) + " |", flush=True)
 
 
@@ -54,6 +76,65 @@ def plan_of(number: int, options: argparse.Namespace) -> PairPlan:
     return plan.at(options.spacing) if options.spacing else plan
 
 
+def run_trial(trial: tuple[Path, str]) -> list[str]:
+    """Register the pair in a folder named after it by a method, and warp image and label map: a row of the table."""
+    folder, method = trial
+    ct, ct_label, mr, mr_label = (_load(folder, part) for part in ("ct", "ct_label", "mr", "mr_label"))
+    name, _, spacing = method.partition(":")
+    update = {"method": name} if name in PROJECT else {}
+    registration = make_registration(SYN.model_copy(update=update))
+    # Imports are of the process, not of the pair.
+    import ants  # noqa: F401
+    import torch  # noqa: F401
+
+    cpu, wall = time.process_time(), time.monotonic()
+    with TemporaryDirectory(prefix="trial_") as scratch:
+        try:
+            if name in PROJECT:
+                transform = registration.register(ct, mr, Path(scratch)).transform
+            else:
+                transform = _by_ants(ct, mr, name, float(spacing), Path(scratch))
+        except RegistrationError:
+            return [folder.name, method, "failed", *[""] * (len(HEAD) - 3)]
+        registration.warp_image(mr, ct.grid, transform)
+        moved = registration.warp_labels(mr_label, ct.grid, transform)
+        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        folded = deformation(transform.warp)[0] if transform.warp else 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    scores = [
+        dice(moved.data == structure.index, ct_label.data == structure.index) for structure in STRUCTURES
+    ]
+    return [
+        folder.name, method, f"{cpu:.0f}", f"{wall:.0f}", f"{peak:.1f}", f"{np.mean(scores):.3f}",
+        *(f"{score:.3f}" for score in scores), f"{folded:.3%}",
+    ]  # fmt: skip
+
+
+def save_pair(pair: tuple[Path, PairPlan]) -> None:
+    """Make a pair and keep CT, its labels, MR and its labels in a folder, as `run_trial` reads them."""
+    folder, plan = pair
+    for part, volume in zip(("ct", "ct_label", "mr", "mr_label"), make_pair(plan), strict=True):
+        np.savez(folder / f"{part}.npz", data=volume.data, affine=volume.affine)
+
+
+def _by_ants(ct: Volume, mr: Volume, kind: str, spacing_mm: float, folder: Path) -> Transform:
+    import ants
+
+    fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
+    start = folder / "start.mat"
+    write_translation(fixed, moving, "geometric_centre", start)
+    result = ants.registration(
+        to_ants(fixed), to_ants(moving), kind, initial_transform=str(start), outprefix=str(folder / "x")
+    )
+    warp, affine = result["fwdtransforms"]
+    return Transform(Path(affine), Path(warp))
+
+
+def _load(folder: Path, part: str) -> Volume:
+    with np.load(folder / f"{part}.npz") as arrays:
+        return Volume(arrays["data"], arrays["affine"])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -61,18 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=4, help="number of pairs")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument(
-        "--recipes",
+        "--methods",
         nargs="+",
-        default=[
-            "fast",
-            "balanced",
-            "thorough",
-            "SyN:3",
-            "SyN:2",
-            "antsRegistrationSyNQuick[s]:2",
-            "SyNCC:3",
-        ],
-        help=f"recipes of the project ({', '.join(PROJECT)}) or TYPE:SPACING of ANTs",
+        default=["fast", "balanced", "thorough", *ANTS_TYPES],
+        help=f"methods of the project ({', '.join(PROJECT)}) or TYPE:SPACING of ANTs",
     )
     parser.add_argument(
         "--hard", action="store_true", help="hearts moved, turned, in other orientations and views"

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.phantom.appearance_ct import image_ct
-from crossmodalnet.phantom.appearance_mr import image_mr
-from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
-from crossmodalnet.phantom.scanner import Scan
+from crossmodalnet.phantom.appearance import image_ct, image_mr
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scan, Scanner
 from crossmodalnet.phantom.shape import draw_shape, rotation_matrix
 
 Size = tuple[int, int, int]

@@ -1,14 +1,17 @@
 """Whole-heart segmentation from a patient's CT and MRI together.
 
-The front door: what a user of the library needs, from images to scores. A name is imported when it is first used, so
-that `import crossmodalnet` itself is free.
+These names are what a user of the library needs, from images to scores. Each is imported on its first use, so that
+`import crossmodalnet` takes no time.
 
 >>> import crossmodalnet
 >>> [structure.abbreviation for structure in crossmodalnet.STRUCTURES]
 ['LV', 'RV', 'LA', 'RA', 'Myo', 'AO', 'PA']
 """
 
+import ast
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
-    from crossmodalnet.roi.heart_box import box_of, working_grid
+    from crossmodalnet.roi.box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
-    from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-    from crossmodalnet.training.augmentation_settings import AugmentationSettings
+    from crossmodalnet.training.adaptation.config import AdaptationSettings
     from crossmodalnet.training.balancing import AdaptiveBalancer
-    from crossmodalnet.training.segmentation import evaluate_objectives
+    from crossmodalnet.training.config import AugmentationSettings
+    from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,39 +65,28 @@ __all__ = [
     "write_label_map",
 ]
 
-# The same modules as above, which only a type checker reads.
-_PLACES = {
-    "training.adaptation.common.settings": ("AdaptationSettings",),
-    "roi.heart_box": ("box_of", "working_grid"),
-    "training.augmentation_settings": ("AugmentationSettings",),
-    "imaging.intensity": ("Intensity", "stack_input"),
-    "imaging.nifti": ("read_image", "read_label_map", "write_image", "write_label_map"),
-    "imaging.resample": ("resample",),
-    "imaging.volume": ("Grid", "Volume"),
-    "imaging.structures": ("STRUCTURES", "Modality"),
-    "training.balancing": ("AdaptiveBalancer",),
-    "training.segmentation": ("evaluate_objectives",),
-    "metrics.overlap": ("dice",),
-    "networks.common.build": ("build_network",),
-    "networks.common.parameters": ("parameter_groups",),
-    "networks.common.sliding_window": ("predict_probabilities",),
-    "networks.crossmodalnet.config": ("CrossModalNetConfig",),
-    "phantom.generate": ("make_subject",),
-    "inference.predictor": ("Predictor",),
-    "roi.restore": ("restore_labels",),
-    "metrics.scores": ("score_label_map",),
-}
-_MODULES = {name: f"{__name__}.{place}" for place, names in _PLACES.items() for name in names}
+
+@cache
+def _modules() -> dict[str, str]:
+    """Map each public name to its module, by the imports above, which do not run."""
+    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: node.module
+        for node in imports
+        if node.module and node.module.startswith(f"{__name__}.")
+        for alias in node.names
+    }
 
 
-# A type checker that saw this would take any name for a public one.
+# A type checker that sees this takes any name for a public one.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first asked for (PEP 562)."""
-        if name not in _MODULES:
+        """Import a public name on its first use (PEP 562)."""
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        value = globals()[name] = getattr(import_module(_modules()[name]), name)
         return value
 
 

@@ -9,13 +9,13 @@ def main() -> None:
     """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
     import shutil
 
+    from crossmodalnet.errors import DataError
+    from crossmodalnet.io.console import track
+    from crossmodalnet.io.outputs import whole_folder, write_json
     from pipeline.cohort.split_file import read_notes, read_split
-    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import EvaluateConfig
     from pipeline.evaluation.score_cases import prediction_file, score_pair, write_tables
-    from pipeline.runtime.console import track
-    from pipeline.runtime.errors import DataError
-    from pipeline.runtime.outputs import whole_folder, write_json
     from pipeline.runtime.paths import EVALUATION, METRICS, REGISTERED, SPLIT
 
     params = load_section(EvaluateConfig, "evaluate")

@@ -1,4 +1,4 @@
-"""Stage `audit`: which of the paper's claims hold for a trained model."""
+"""Stage `audit`: check the paper's statements on a trained model."""
 
 import logging
 from collections import Counter
@@ -14,23 +14,23 @@ def main(
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
+    from crossmodalnet.io.console import track
+    from crossmodalnet.io.outputs import whole_folder
+    from crossmodalnet.theory.config import AuditConfig
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-    from pipeline.config.audit import AuditConfig
     from pipeline.config.params import load_section
     from pipeline.evaluation.run_audit import audit, write_audit
-    from pipeline.runtime.console import track
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import AUDIT
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(AuditConfig, "audit")
     runtime = load_section(RuntimeConfig, "runtime")
-    outcomes = {}
     with whole_folder(AUDIT / model) as folder:
+        outcomes = {}
         for task, outcome in track(audit(model, seed, params, runtime), "audit", len(GROUPS)):
             outcomes[task.name] = outcome
-        found = write_audit(folder, model, seed, outcomes)
-    for key, finding in found.items():
+        findings = write_audit(folder, model, seed, outcomes)
+    for key, finding in findings.items():
         logger.info("%-14s %s", STATEMENTS[key].number, finding.verdict)
-    counts = Counter(str(finding.verdict) for finding in found.values())
+    counts = Counter(str(finding.verdict) for finding in findings.values())
     logger.info("%s: %s", model, ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))

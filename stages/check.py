@@ -11,12 +11,11 @@ def main() -> None:
     DVC removes a stage's outputs before it runs the stage, and all others wait for this one. Exit code 2 where
     something is wrong.
     """
-    from pipeline.cohort.endangered import path_problems
+    from crossmodalnet.errors import UsageError
+    from crossmodalnet.io.outputs import write_json
+    from pipeline.cohort.guard import path_problems
     from pipeline.config.consistency import contradictions, without_effect
-    from pipeline.config.params import read_raw, validate
-    from pipeline.config.schema import Params
-    from pipeline.runtime.errors import UsageError
-    from pipeline.runtime.outputs import write_json
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.runtime.paths import CHECKED, PARAMS
 
     params = validate(Params, read_raw(), "")

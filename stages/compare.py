@@ -11,14 +11,13 @@ def main() -> None:
     An adaptation is compared with its bounds and parts too. Between modalities its cases are single images, which
     the atlas and the ablations do not have: then only the models are compared.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores
     from pipeline.comparison.compare import compare, write_comparison
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.scores import read_methods, runs_of
-    from pipeline.config.adapt import AdaptationConfig
-    from pipeline.config.compare import CompareConfig
     from pipeline.config.params import load_section, read_raw
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.config.sections import AdaptationConfig, CompareConfig
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()

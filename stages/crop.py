@@ -6,14 +6,13 @@ def main() -> None:
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.cohort.pairs import make_pairs, read_manifest
-    from pipeline.config.crop import CropConfig
     from pipeline.config.params import load_section
-    from pipeline.config.split import SplitConfig
-    from pipeline.preparation.crop_pairs import crop_pairs
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.config.sections import CropConfig, SplitConfig
+    from pipeline.preparation.cropping import crop_pairs
     from pipeline.runtime.paths import CROP_QC, CROPPED, MANIFEST, REGISTERED
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(CropConfig, "crop")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))

@@ -12,14 +12,14 @@ def main() -> None:
     Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
     parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.cohort.cohort import gather_cohort
     from pipeline.cohort.guard import note_written, refuse_foreign
     from pipeline.cohort.pairs import write_manifest
-    from pipeline.config.data import DataConfig
     from pipeline.config.params import load_section
-    from pipeline.runtime.outputs import whole_folder
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.config.sections import DataConfig
     from pipeline.runtime.paths import MANIFEST, RAW
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(DataConfig, "data")
     with whole_folder(RAW) as folder:

@@ -19,19 +19,19 @@ def main(
     """
     import shutil
 
+    from crossmodalnet.io.outputs import whole_folder, write_json
+    from crossmodalnet.networks.common.device import find_device
     from pipeline.cohort.split_file import read_notes
-    from pipeline.config.evaluate import EvaluateConfig
     from pipeline.config.params import load_section
+    from pipeline.config.sections import EvaluateConfig
     from pipeline.evaluation.evaluate_cases import evaluate_cases, evaluate_pairs, evaluate_target
     from pipeline.evaluation.kept_cases import KeptCases
     from pipeline.evaluation.prediction import Evaluator
+    from pipeline.preparation.cases import PAIRS, TARGET_CASES, source_of
     from pipeline.preparation.domain import read_domain
-    from pipeline.preparation.sets import PAIRS, TARGET_CASES, source_of
-    from pipeline.runtime.outputs import whole_folder, write_json
-    from pipeline.runtime.params import RuntimeConfig
     from pipeline.runtime.paths import EVALUATION, METRICS, MODELS, SPLIT, of_run
-    from pipeline.training.devices import find_device
-    from pipeline.training.model_folder import load_model
+    from pipeline.runtime.workers import RuntimeConfig
+    from pipeline.training.checkpoint import load_model
 
     params = load_section(EvaluateConfig, "evaluate")
     trained = of_run(MODELS, model, seed)

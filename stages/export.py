@@ -12,20 +12,20 @@ def main(
     model: Annotated[str, typer.Option(help="a trained model, one of `models` in params.yaml")],
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
-    """Gather weights, card, recipe and atlases of a model: all that `crossmodalnet predict` needs."""
-    from pipeline.config.crop import CropConfig
-    from pipeline.config.evaluate import EvaluateConfig
-    from pipeline.config.export import ExportConfig
+    """Gather weights, card, preparation and atlases of a model: all that `crossmodalnet predict` needs."""
+    from crossmodalnet.registration.config import RegistrationConfig
     from pipeline.config.params import load_section
-    from pipeline.config.register import RegistrationConfig
-    from pipeline.prediction.export_model import Preparation, export_model
+    from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
+    from pipeline.prediction.export_model import export_model
     from pipeline.runtime.paths import EXPORT, MODELS, of_run
 
-    params = Preparation(
+    target = of_run(EXPORT, model, seed)
+    export_model(
+        of_run(MODELS, model, seed),
+        target,
         load_section(RegistrationConfig, "register"),
         load_section(CropConfig, "crop"),
         load_section(EvaluateConfig, "evaluate"),
+        load_section(ExportConfig, "export"),
     )
-    target = of_run(EXPORT, model, seed)
-    export_model(of_run(MODELS, model, seed), target, params, load_section(ExportConfig, "export"))
     logger.info("%s: crossmodalnet predict --model %s --ct CT --mr MR --out DIR", target, target)

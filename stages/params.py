@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.config.schema import Params
+    from pipeline.config.params import Params
 
 logger = logging.getLogger(__name__)
 
@@ -17,9 +17,8 @@ app = typer.Typer(help="Show, explain and choose the parameters of params.yaml."
 @app.command()
 def show() -> None:
     """Show the values in params.yaml that differ from the defaults, after checking all of them."""
-    from pipeline.config.params import read_raw, validate
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.config.render import keys, to_yaml
-    from pipeline.config.schema import Params
 
     default = {key.name: key.value for key in keys(Params())}
     params = validate(Params, read_raw(), "")
@@ -37,9 +36,9 @@ def explain(
     key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "",
 ) -> None:
     """Explain keys: what they mean, what they may be, and their defaults."""
+    from crossmodalnet.errors import UsageError
+    from pipeline.config.params import Params
     from pipeline.config.render import keys, to_yaml
-    from pipeline.config.schema import Params
-    from pipeline.runtime.errors import UsageError
 
     rows = [k for k in keys(Params()) if not key or k.name == key or k.name.startswith(f"{key}.")]
     if not rows:
@@ -61,11 +60,10 @@ def use(
     ],
 ) -> None:
     """Write a preset into params.yaml and show what changed."""
+    from crossmodalnet.errors import UsageError
     from pipeline.config import presets
-    from pipeline.config.params import read_raw, validate
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.config.render import keys, render, to_yaml
-    from pipeline.config.schema import Params
-    from pipeline.runtime.errors import UsageError
     from pipeline.runtime.paths import PARAMS
 
     new = presets.load(preset)
@@ -103,14 +101,13 @@ def fit(
     Needs the cohort (`dvc repro download`); after stage crop it knows where the boxes lie, too. Test subjects are not
     looked at.
     """
+    from crossmodalnet.errors import UsageError
     from pipeline.cohort.pairs import make_pairs, read_manifest
-    from pipeline.config.params import read_raw, validate
+    from pipeline.config.params import Params, read_raw, validate
     from pipeline.config.render import keys, render, to_yaml
-    from pipeline.config.schema import Params
     from pipeline.fitting.fit import fit as fit_sizes
     from pipeline.fitting.fit import machine_of
     from pipeline.fitting.hearts import measure_hearts, read_boxes
-    from pipeline.runtime.errors import UsageError
     from pipeline.runtime.paths import CROP_QC, MANIFEST, PARAMS
 
     if device not in (None, "cpu", "cuda"):
@@ -141,7 +138,7 @@ def _has(raw: Mapping[str, Any], name: str) -> bool:
 
 def _warn(params: "Params") -> None:
     """Name windows that waste tokens."""
-    from pipeline.config.wasteful_windows import wasteful_windows
+    from pipeline.config.consistency import wasteful_windows
 
     for text, remedy in wasteful_windows(params):
         logger.warning("%s; %s", text, remedy)

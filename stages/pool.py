@@ -21,10 +21,10 @@ def main(
 
     Make the folds with `dvc exp run --queue -S split.folds=4 -S split.fold=0,1,2,3` and `dvc queue start`.
     """
+    from crossmodalnet.errors import UsageError
+    from crossmodalnet.io.console import track
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.comparison.compare import pool, read_revision, write_comparison
-    from pipeline.runtime.console import track
-    from pipeline.runtime.errors import UsageError
-    from pipeline.runtime.outputs import whole_folder
 
     if out.exists() and not (out / "statements.json").is_file():
         raise UsageError(f"--out {out} exists and is not a comparison: it would be replaced")

@@ -14,7 +14,7 @@ def main(
 ) -> None:
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
-    from pipeline.config.profile import ProfileConfig
+    from pipeline.config.sections import ProfileConfig
     from pipeline.evaluation.profile import profile_network, read_workload, write_profile
     from pipeline.runtime.paths import PROFILE
 

@@ -7,16 +7,16 @@ def main() -> None:
     Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
     data/registration_qc.
     """
+    from crossmodalnet.registration.config import RegistrationConfig
     from pipeline.cohort.pairs import make_pairs, read_manifest
     from pipeline.config.params import load_section
-    from pipeline.config.register import RegistrationConfig
-    from pipeline.config.split import SplitConfig
-    from pipeline.preparation.register_pairs import register_pairs, write_quality, write_registered
-    from pipeline.runtime.params import RuntimeConfig
+    from pipeline.config.sections import SplitConfig
+    from pipeline.preparation.registration import register_pairs, write_quality, write_registered
     from pipeline.runtime.paths import MANIFEST, REGISTERED, REGISTRATION_QC
+    from pipeline.runtime.workers import RuntimeConfig
 
     params = load_section(RegistrationConfig, "register")
     pairs = make_pairs(read_manifest(MANIFEST), load_section(SplitConfig, "split"))
     folders = register_pairs(pairs, params, load_section(RuntimeConfig, "runtime"))
     write_registered(pairs, folders, REGISTERED)
-    write_quality(pairs, folders, params, REGISTRATION_QC)
+    write_quality(pairs, folders, REGISTRATION_QC)

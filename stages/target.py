@@ -11,11 +11,10 @@ def main() -> None:
     Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
     DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
     """
+    from crossmodalnet.io.outputs import whole_folder
     from pipeline.config.params import load_section
-    from pipeline.config.target import AdaptSection
-    from pipeline.preparation.domain import write_domain
-    from pipeline.preparation.label_list import write_labelled_names
-    from pipeline.runtime.outputs import whole_folder
+    from pipeline.config.sections import AdaptSection
+    from pipeline.preparation.domain import write_domain, write_labelled_names
     from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
     params = load_section(AdaptSection, "adapt")
@@ -24,15 +23,16 @@ def main() -> None:
             write_domain(images, None)
             write_labelled_names(labels, [])
             return
-        from pipeline.config.crop import CropConfig
-        from pipeline.config.register import RegistrationConfig
-        from pipeline.config.split import SplitConfig
+        from crossmodalnet.registration.config import RegistrationConfig
+        from pipeline.config.sections import CropConfig, SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
-        from pipeline.preparation.target_cohort import prepare_cohort
-        from pipeline.preparation.target_labels import write_target_labels
-        from pipeline.preparation.target_modality import prepare_modality
-        from pipeline.preparation.target_prepared import Sections
-        from pipeline.runtime.params import RuntimeConfig
+        from pipeline.preparation.target import (
+            Sections,
+            prepare_cohort,
+            prepare_modality,
+            write_target_labels,
+        )
+        from pipeline.runtime.workers import RuntimeConfig
 
         sections = Sections(
             load_section(RegistrationConfig, "register"),

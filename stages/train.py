@@ -12,10 +12,9 @@ def main(
     adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
     """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
-    from pipeline.training.adapted_params import with_adaptation
-    from pipeline.training.distributed import Processes
     from pipeline.training.launch import run_on_devices
-    from pipeline.training.model_params import read_params
+    from pipeline.training.params import read_params, with_adaptation
+    from pipeline.training.processes import Processes
 
     params = with_adaptation(read_params(model, ablation), adaptation)
 

@@ -11,7 +11,7 @@ def main(
 ) -> None:
     """Try a learning rate on the training pairs and write the Dice on the validation pairs."""
     from pipeline.training.launch import run_on_devices
-    from pipeline.training.trials import read_trial, run_trial
+    from pipeline.training.tuning import read_trial, run_trial
 
     trial = read_trial(model, lr)
     run_on_devices(

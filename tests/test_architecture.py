@@ -67,4 +67,6 @@ def test_each_layer_keeps_to_its_libraries(file: Path) -> None:
         "pipeline": {"typer", "dvc"},
         "stages": {"ruamel", "dvc"},
     }
-    assert {name.split(".")[0] for name in imports_of(file)} & forbidden[file.parts[0]] == set()
+    allowed = {"typer"} if file == Path("crossmodalnet/cli.py") else set()
+    used = {name.split(".")[0] for name in imports_of(file)}
+    assert used & (forbidden[file.parts[0]] - allowed) == set()

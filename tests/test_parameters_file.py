@@ -8,9 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline.config import presets
-from pipeline.config.params import SECTIONS
+from pipeline.config.params import SECTIONS, Params
 from pipeline.config.render import keys, render
-from pipeline.config.schema import Params
 from pipeline.runtime.paths import TOP
 
 

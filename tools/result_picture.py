@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts.gather import gather_run
 from pipeline.report.charts.overlays import Panel, case_overlay, rank_cases
 from pipeline.runtime.paths import TOP

@@ -1,13 +1,41 @@
-"""A scan of any format that is known, read to its end within limits."""
+"""Tell the format of a scan and read it."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from crossmodalnet.imaging.dicom import read_dicom_series
-from crossmodalnet.imaging.itk_image import read_itk
-from crossmodalnet.imaging.kept_locale import kept_locale
-from crossmodalnet.imaging.kinds import SUFFIXES, format_of
-from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, read_untrusted
+from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, kept_locale, read_itk, read_untrusted
+
+Format = Literal["nifti", "nrrd", "metaimage", "dicom"]
+
+SUFFIXES: dict[str, Format] = {
+    ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
+}  # fmt: skip
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+# A DICOM file (Part 10) begins with 128 arbitrary bytes and these four.
+_DICOM_START, _DICOM_MAGIC = 128, b"DICM"
+
+
+def format_of(path: Path) -> Format | None:
+    """Tell the format of a file by its suffix, in any case; a folder counts as a DICOM series; None for all else."""
+    if path.is_dir():
+        return "dicom"
+    name = path.name.lower()
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Tell by suffix or by its first bytes whether a regular file is DICOM; False where it cannot be read."""
+    if not path.is_file():
+        return False
+    if path.name.lower().endswith(DICOM_SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(_DICOM_START + 4)[_DICOM_START:] == _DICOM_MAGIC
+    except OSError:
+        return False
 
 
 @kept_locale()
@@ -18,9 +46,9 @@ def read_scan(
 
     Args:
         path: file, or folder.
-        max_voxels: most voxels that are believed.
-        series: names, one of which tells the series of a folder that has several; see `read_dicom_series`.
-        modality: `CT` or `MR`, which tells likewise.
+        max_voxels: larger scans are refused.
+        series: names that choose among the series of a folder; see `series_files`.
+        modality: `CT` or `MR`, which chooses likewise.
 
     Raises:
         ValueError: of no such format, damaged, truncated, or implausibly large; the message does not name the file.

@@ -1,34 +1,51 @@
-"""Resampling between grids, by SimpleITK."""
+"""Resample volumes with SimpleITK, without aliasing on coarser grids.
 
-from typing import Literal
+Voxels are taken in the order in which they lie in the patient, so that nothing depends on how a scan was stored.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from crossmodalnet.imaging.geometry import covering_grid, is_sheared, shear_degrees
+from crossmodalnet.imaging.geometry import (
+    WORLD,
+    Extent,
+    class_extents,
+    covering_grid,
+    is_sheared,
+    reoriented,
+    shear_degrees,
+)
 from crossmodalnet.imaging.volume import Grid, Volume
 
 Interpolation = Literal["linear", "nearest"]
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 # NIfTI's world is RAS+, ITK's is LPS+.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Below this interpolation gives back what was there. Not the tolerance of positions: images within that are taken for
-# lying on one grid, and still sampled where their voxels are.
+# Below this, interpolation changes nothing. It is not the tolerance of positions: images within that one count as
+# lying on one grid, and are still sampled where their voxels are.
 _NOTHING_MOVES_MM = 1e-6
+# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
+_LINEAR_SUFFICES = 1.5
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
     """Make a SimpleITK image of a volume, geometry included.
 
     Raises:
-        ValueError: the axes are not at right angles, which ITK has no words for; see `straightened`.
+        ValueError: the axes are not at right angles, which ITK cannot represent; see `straightened`.
     """
     if is_sheared(volume.grid):
         angle = shear_degrees(volume.grid)
         raise ValueError(
             f"axes must be at right angles, got ones that are {angle:.1f} degrees off: straighten it first"
         )
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
+    image = _image_of(volume.data)
     _set_geometry(image, volume.grid)
     return image
 
@@ -38,7 +55,7 @@ def from_sitk(image: sitk.Image) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _FLIP @ affine)
+    return Volume(_data_of(image), _FLIP @ affine)
 
 
 def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: float = 0.0) -> Volume:
@@ -62,51 +79,168 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
         return Volume(volume.data, grid.affine)
     reference = sitk.Image([int(n) for n in grid.shape], sitk.sitkUInt8)
     if is_sheared(volume.grid) or is_sheared(grid):
-        return _resample_by_index(volume, grid, reference, interpolation, fill)
-    _set_geometry(reference, grid)
-    moved = sitk.Resample(
-        to_sitk(volume), reference, sitk.Transform(), _INTERPOLATORS[interpolation], float(fill)
-    )
-    return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
+        # In voxel indices, where ITK's images need no right angles; the affines become the transform.
+        image = _image_of(volume.data)
+        change = np.linalg.inv(volume.affine) @ grid.affine
+        transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
+    else:
+        image, transform = to_sitk(volume), sitk.Transform()
+        _set_geometry(reference, grid)
+    moved = sitk.Resample(image, reference, transform, _INTERPOLATORS[interpolation], float(fill))
+    return Volume(_data_of(moved), grid.affine)
 
 
 def straightened(volume: Volume, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Sample a sheared volume on a right-angled grid that covers it; one at right angles is given back as it is.
+    """Resample a sheared volume to a right-angled grid that covers it; others are returned as they are.
 
     Args:
         volume: image or label map.
         interpolation: linear for images, nearest for label maps.
         fill: value outside the volume's field of view.
     """
-    return (
-        resample(volume, covering_grid(volume.grid), interpolation, fill)
-        if is_sheared(volume.grid)
-        else volume
-    )
+    if not is_sheared(volume.grid):
+        return volume
+    return resample(volume, covering_grid(volume.grid), interpolation, fill)
 
 
-def _resample_by_index(
-    volume: Volume, grid: Grid, reference: sitk.Image, interpolation: Interpolation, fill: float
-) -> Volume:
-    """Resample in the space of voxel indices, where ITK's images need no right angles; the affines are a transform."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
-    change = np.linalg.inv(volume.affine) @ grid.affine
-    transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
-    moved = sitk.Resample(image, reference, transform, _INTERPOLATORS[interpolation], float(fill))
-    return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
+def _image_of(data: NDArray[Any]) -> sitk.Image:
+    return sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
+
+
+def _data_of(image: sitk.Image) -> NDArray[Any]:
+    return np.asarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0))
 
 
 def _set_geometry(image: sitk.Image, grid: Grid) -> None:
     affine = _FLIP @ grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # Float32 headers are never quite orthonormal, and ITK refuses such directions.
+    u, _, v = np.linalg.svd(affine[:3, :3] / spacing)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection(_nearest_rotation(affine[:3, :3] / spacing).ravel().tolist())
+    image.SetDirection((u @ v).ravel().tolist())
 
 
-def _nearest_rotation(
-    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Orthonormalise: float32 headers are never quite orthonormal and ITK refuses them."""
-    u, _, v = np.linalg.svd(matrix)
-    return np.asarray(u @ v, np.float64)
+def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Lay an isotropic grid over the field of view of `grid`, same axes and centre."""
+    native = np.array(grid.spacing_mm)
+    shape = [max(1, math.ceil(n * s / spacing_mm - 1e-6)) for n, s in zip(grid.shape, native, strict=True)]
+    affine = grid.affine.copy()
+    affine[:3, :3] *= spacing_mm / native
+    centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)[:, 0]
+    affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def coarsen(volume: Volume, spacing_mm: float) -> Volume:
+    """Sample an image at an isotropic spacing, same field of view, axes turned to RAS.
+
+    >>> coarsen(Volume(np.zeros((4, 6, 8), np.float32), np.diag([1.0, -1.0, 1.0, 1.0])), 2.0).affine.tolist()[1]
+    [0.0, 2.0, 0.0, -4.5]
+    """
+    turned = reoriented(volume, WORLD)
+    return sample_image(turned, coarse_grid(turned.grid, spacing_mm), float(volume.data.min()))
+
+
+def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
+    """Sample an image at the voxel centres of an isotropic `grid`, smoothed along axes that become coarser.
+
+    Args:
+        volume: image.
+        grid: grid to sample at, isotropic.
+        fill: value outside the volume's field of view.
+
+    Returns:
+        float32 `(i, j, k)` of the grid.
+    """
+    part = _near(volume, grid)
+    return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)
+
+
+def sample_labels(labels: Volume, grid: Grid) -> Volume:
+    """Sample class indices at the voxel centres of an isotropic `grid`: the class that fills most of each voxel.
+
+    Returns:
+        uint8 `(i, j, k)` of the grid; background outside the field of view.
+    """
+    target_mm = min(grid.spacing_mm)
+    near = _near(labels, grid)
+    extents = class_extents(near.data)
+    # A structure fills little of a scan, so each is averaged where it lies, and the background around all of them.
+    best = _share(_around(near, list(extents.values()), target_mm), 0, grid)
+    winner = np.zeros(grid.shape, np.uint8)
+    for index, extent in extents.items():
+        share = _share(_around(near, [extent], target_mm), index, grid)
+        winner[share > best] = index
+        best = np.maximum(best, share)
+    return Volume(winner, grid.affine)
+
+
+def _share(labels: Volume, index: int, grid: Grid) -> NDArray[np.float32]:
+    """Give the share of each voxel of `grid` that is of a class; outside the label map all is background."""
+    mask = _averaged(Volume(labels.data == index, labels.affine), min(grid.spacing_mm))
+    return np.asarray(resample(mask, grid, "linear", float(index == 0)).data, np.float32)
+
+
+def _averaged(volume: Volume, target_mm: float) -> Volume:
+    """Approximate box averages over voxels of `target_mm`: over bins of voxels, then by a Gaussian for the rest.
+
+    A Gaussian alone over a CT of half a millimetre would take longer than everything done on the coarse grid.
+    """
+    binned = _binned(volume, _bins(volume.grid, target_mm))
+    data = binned.data.astype(np.float32)
+    # Its variance is the difference between those of box averages over new and over present voxels.
+    sigma = [
+        math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0
+        for s in binned.spacing_mm
+    ]
+    if any(sigma):
+        data = np.asarray(ndimage.gaussian_filter(data, sigma, mode="nearest", truncate=3.0), np.float32)
+    return Volume(data, binned.affine)
+
+
+def _bins(grid: Grid, target_mm: float) -> NDArray[np.int_]:
+    """Give the voxels per bin along each axis, at most half as long as the new voxels."""
+    return np.array([max(1, int(target_mm / (2 * spacing))) for spacing in grid.spacing_mm])
+
+
+def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
+    if (bins == 1).all():
+        return volume
+    # Transposed, an array of NIfTI's lies in memory as ITK wants it.
+    data = volume.data.transpose(2, 1, 0)
+    # ITK leaves out the last voxels where they do not fill a bin.
+    missing = [(0, -n % num) for n, num in zip(data.shape, bins[::-1].tolist(), strict=True)]
+    image = sitk.GetImageFromArray(np.pad(data, missing, mode="edge").astype(np.float32, copy=False))
+    affine = volume.affine.copy()
+    affine[:3, :3] *= bins
+    affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]
+    return Volume(_data_of(sitk.BinShrink(image, bins.tolist())), affine)
+
+
+def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volume:
+    """Cut a label map to extents, with a margin beyond which averages do not reach; without extents, keep it whole."""
+    if not extents:
+        return labels
+    # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
+    margin = 3 * target_mm / np.array(labels.spacing_mm) + 2 * _bins(labels.grid, target_mm)
+    low = np.min([[side.start for side in extent] for extent in extents], axis=0)
+    high = np.max([[side.stop for side in extent] for extent in extents], axis=0)
+    return _from_a_bin(labels, low - margin, high + margin, target_mm)
+
+
+def _near(volume: Volume, grid: Grid) -> Volume:
+    """Turn a volume to the world's axes and cut it to what samples on `grid` depend on, from a bin's start.
+
+    The margin of two voxels of either grid makes a sample independent of how much of the grid is asked for.
+    """
+    volume = reoriented(volume, WORLD)
+    corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
+    low, high = volume.grid.reach(grid.to_world(corners))
+    return _from_a_bin(volume, low - 2, high + 2, min(grid.spacing_mm))
+
+
+def _from_a_bin(volume: Volume, low: NDArray[Any], high: NDArray[Any], target_mm: float) -> Volume:
+    """Cut out the voxels from index `low` to `high`, `(3,)`, with bins as they lie in the whole volume."""
+    bins = _bins(volume.grid, target_mm)
+    return volume.part(np.floor(low / bins) * bins, high + bins)

@@ -1,13 +1,24 @@
-"""Images with their truth as a network sees them: a case, and the batch of a training step."""
+"""Cases and batches as a network sees them; crop, pad, take modalities out, misregister."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.nn import functional
+
+# Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
+MISSING = -1.0
+# The channels of an input.
+CT, MR = 0, 1
+Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A pair of images, or one image alone, with its truth.
+    """A pair of images, or one image alone, with its labels.
 
     Attributes:
         name: name of the pair, or of the subject.
@@ -31,3 +42,95 @@ class Batch:
     names: tuple[str, ...]
     image: Tensor
     label: Tensor
+
+
+@dataclass(frozen=True)
+class Misregistration:
+    """A rotation about the centre of the image (axis times angle, degrees), then a shift (voxels); along d, h, w."""
+
+    shift_voxels: Vector
+    rotation_degrees: Vector
+
+
+def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Cut the middle of the last three axes."""
+    for axis, length in zip((-3, -2, -1), size, strict=True):
+        volume = volume.narrow(axis, (volume.shape[axis] - length) // 2, length)
+    return volume
+
+
+def pad_to(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Pad `(c, d, h, w)` to at least `size` by repeating the border, as inference does."""
+    widths: list[int] = []
+    for length, wanted in zip(reversed(volume.shape[-3:]), reversed(size), strict=True):
+        missing = max(0, wanted - length)
+        widths += [missing // 2, missing - missing // 2]
+    return functional.pad(volume[None], widths, mode="replicate")[0] if any(widths) else volume
+
+
+def without(image: Tensor, channel: int) -> Tensor:
+    """Take a modality out of a copy of an input.
+
+    Args:
+        image: `(..., 2, d, h, w)`, CT and MR in [0, 1].
+        channel: 0 for CT, 1 for MR; filled with `MISSING`.
+
+    Raises:
+        ValueError: no such channel.
+    """
+    if channel not in range(image.shape[-4]):
+        raise ValueError(f"channel must be one of the input's {image.shape[-4]}, got {channel}")
+    out = image.clone()
+    out.select(-4, channel).fill_(MISSING)
+    return out
+
+
+def is_missing(image: Tensor) -> Tensor:
+    """Tell which modalities are missing: `(b, 2, d, h, w)` to `(b, 2)`, true where a channel is below 0 everywhere."""
+    return image.flatten(2).amax(dim=2) < 0
+
+
+def random_misregistration(
+    shift_voxels: float, rotation_degrees: float, random: np.random.RandomState
+) -> Misregistration:
+    """Draw uniform directions for a shift of the given length and a rotation by the given angle."""
+    shift, axis = (_direction(random) for _ in range(2))
+    return Misregistration(_vector(shift * shift_voxels), _vector(axis * rotation_degrees))
+
+
+def origins(points: Tensor, misregistration: Misregistration) -> Tensor:
+    """Find where the content at `points` comes from: the inverse of the misregistration, `R^T (x - shift)`.
+
+    Args:
+        points: `(..., 3)`, voxels along d, h, w from the centre of the image.
+        misregistration: shift and rotation.
+
+    Returns:
+        the same shape.
+    """
+    rotation = Rotation.from_rotvec(misregistration.rotation_degrees, degrees=True).as_matrix()
+    return (points - points.new_tensor(misregistration.shift_voxels)) @ points.new_tensor(rotation)
+
+
+def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Tensor:
+    """Move the content of an image `(c, d, h, w)` of isotropic voxels by trilinear interpolation; borders repeat."""
+    size = image.shape[1:]
+    axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
+    here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre
+    half = image.new_tensor([n / 2 for n in size])
+    # grid_sample counts w, h, d, from -1 to 1 over the faces of the image.
+    grid = (origins(here, misregistration) / half).flip(-1)
+    moved: Tensor = functional.grid_sample(
+        image[None], grid[None], padding_mode="border", align_corners=False
+    )
+    return moved[0]
+
+
+def _direction(random: np.random.RandomState) -> NDArray[np.float64]:
+    vector = random.normal(size=3)
+    return np.asarray(vector / np.linalg.norm(vector), np.float64)
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

@@ -1,4 +1,4 @@
-"""A trained network used on a new patient's scans: from images to label maps on the scans' own grids."""
+"""Predict a new patient: from CT and MR to label maps on the scans' own grids."""
 
 import errno
 import os
@@ -6,72 +6,73 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from crossmodalnet.imaging.downsample import sample_image
 from crossmodalnet.imaging.intensity import stack_input
-from crossmodalnet.imaging.missing import CT, MR, without
-from crossmodalnet.imaging.resample import resample, straightened
+from crossmodalnet.imaging.resample import resample, sample_image, straightened
+from crossmodalnet.imaging.samples import CT, MR, without
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference import cost
-from crossmodalnet.inference.doubts import (
-    Doubt,
-    doubts_of_box,
-    doubts_of_header,
-    doubts_of_heart,
-    doubts_of_labels,
-    doubts_of_mr_labels,
-    doubts_of_registration,
-    doubts_of_scan,
-    doubts_of_windows,
+from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
+from crossmodalnet.inference.quality_flags import (
+    Flag,
+    QualityFlag,
+    ensemble_agreement,
+    heart_flags,
+    label_flags,
+    mean_confidence,
+    mr_label_flags,
+    registration_flags,
+    roi_flags,
+    scan_flags,
+    window_flags,
 )
-from crossmodalnet.inference.packed import ATLASES, model_folder
-from crossmodalnet.inference.recipe import Recipe, read_recipe
-from crossmodalnet.inference.registered import (
-    BoxWork,
-    Registered,
-    RegisterWork,
-    find_box,
-    labels_on_mr,
-    register_scans,
-)
-from crossmodalnet.inference.result import Prediction
-from crossmodalnet.inference.scans import Scan, as_noted_volume
-from crossmodalnet.inference.segment import mirrorings
-from crossmodalnet.inference.sureness import Sureness, sureness_of
-from crossmodalnet.inference.windows import segment_within_memory
+from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
+from crossmodalnet.inference.scans import Scan, read_volume
+from crossmodalnet.inference.segment import mirrorings, segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
-from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.processes.scratch import scratch_folder
+from crossmodalnet.processes import run_alone, scratch_folder
+from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.heart_box import Box, working_grid
-from crossmodalnet.roi.restore import restore_labels
+from crossmodalnet.roi.box import Box, find_heart, working_grid
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
-# Seed of the registration of atlases, as stage `crop` has it.
+# Seed of the registration of atlases, as in stage `crop`.
 ATLAS_SEED = "1"
-# An image that shares less of its information with the atlases than half of what they share with one another shows no
-# heart: phantoms' test subjects share 0.48 nats and more, a pelvis 0.20, a head 0.08, noise 0.003.
-LIKENESS_SHARE = 0.5
-# Displacement fields that a registration writes to the folder for temporary files: both directions, and as many again
-# for files that are written before others are deleted.
-WARPS = 4
-
-# Is told each step before it begins, and the seconds from there to the end, where they are known.
-Progress = Callable[[str, float | None], None]
+# A CT that shares less than half of the information that atlases share with one another shows no heart: test subjects
+# of the phantom share at least 0.48 nats, a pelvis 0.20, a head 0.08, noise 0.003.
+MIN_LIKENESS_SHARE = 0.5
+# Displacement fields that a registration writes to its temporary folder: both directions, and copies before deletion.
+NUM_WARPS = 4
+# Called with each step before it begins, and with its progress.
+Progress = Callable[[str], None]
 
 
-def _silent(step: str, left_s: float | None) -> None:
-    """Tell nobody."""
+@dataclass(frozen=True)
+class Prediction:
+    """Label maps on the scans' own grids, and how far they can be relied on; None for a scan that was not given."""
+
+    ct: Volume | None  # as it was read
+    mr: Volume | None
+    ct_labels: Volume | None  # class indices on the CT's grid
+    mr_labels: Volume | None  # class indices on the MR's grid
+    box: Box  # heart ROI in the world (RAS, mm) of the CT, or of the MR alone
+    confidence: dict[str, float]  # mean probability of each structure's voxels; NaN if it is missing
+    agreement: dict[
+        str, float
+    ]  # mean Dice of two models of an ensemble; NaN for one model or if it is missing
+    registration: Quality | None  # of MR to CT; None for one scan
+    quality_flags: tuple[QualityFlag, ...]  # what a reader should look at
 
 
 class Predictor:
-    """Segments CT and MR of one patient together, or one of them where the network was trained for that.
+    """Segment CT and MR of one patient together, or one of them where the network was trained for that.
 
     Several networks, of other seeds or folds, are an ensemble: their probabilities are averaged.
 
@@ -81,41 +82,44 @@ class Predictor:
 
     Args:
         models: networks in evaluation mode, and their cards; at least one.
-        recipe: how scans are prepared.
-        atlases: what finds the heart; none where every call gives a box.
-        device: device that the networks run on.
-        mirror: world axes, of `xyz`, along which images are mirrored as well, see `segment`. A mirrored heart is
-            another anatomy, which no network has been trained with here.
+        config: preparation of the scans.
+        atlases: atlases that find the heart; without them every call needs a heart ROI.
+        device: device of the networks.
+        mirror: world axes of `xyz` for test-time augmentation by flips, see `segment`. A mirrored heart is another
+            anatomy, which no network has seen in training.
     """
 
     def __init__(
         self,
         models: Sequence[LoadedModel],
-        recipe: Recipe,
+        config: InferenceConfig,
         atlases: Sequence[Atlas] = (),
         device: torch.device | str = "cpu",
         mirror: str = "",
     ) -> None:
-        mirrorings(mirror)  # what it may be
+        mirrorings(mirror)  # raises for other letters
+        self.device = torch.device(device)
+        self.cards = tuple(model.card for model in models)
+        self.modalities = _modalities(self.cards[0])  # accepted inputs: `CT + MR`, and `CT` or `MR` alone
+        self.atlases = tuple(atlases)
+        self._models = [LoadedModel(model.network.to(self.device), model.card) for model in models]
+        self._config = config
         self._mirror = mirror
-        self._models = [LoadedModel(model.network.to(device), model.card) for model in models]
-        self._recipe = recipe
-        self._atlases = tuple(atlases)
 
     @classmethod
     def load(
         cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = ""
     ) -> "Predictor":
-        """Read a model, or several as an ensemble: card, weights, recipe, and the first one's atlases.
+        """Read a model, or several as an ensemble: cards, weights, preparation, and the first one's atlases.
 
         Args:
-            models: folders that stage `export` wrote, or files that `pack_model` made of them.
-            device: device that the networks run on.
-            mirror: world axes along which images are mirrored as well.
+            models: folders that stage `export` wrote, or packed models.
+            device: device of the networks.
+            mirror: world axes for test-time augmentation by flips.
 
         Raises:
             FileNotFoundError: a file of a model is missing.
-            ValueError: a file is damaged or of another version, one model is given twice, or the models prepare scans
+            ValueError: a file is damaged or of another version, a model is given twice, or the models prepare scans
                 in different ways; names it.
         """
         if not models:
@@ -123,141 +127,85 @@ class Predictor:
         with ExitStack() as stack:
             folders = [stack.enter_context(model_folder(model)) for model in models]
             loaded = [load_model(folder) for folder in folders]
-            recipes = [read_recipe(folder) for folder in folders]
+            configs = [read_inference_config(folder) for folder in folders]
             has_atlases = (folders[0] / ATLASES).exists()
             atlases = load_atlases(folders[0] / ATLASES) if has_atlases else []
         cards = [model.card for model in loaded]
         for number, card in enumerate(cards):
             if (twin := cards.index(card)) < number:
                 raise ValueError(f"{models[number]} is the same model as {models[twin]}: give each one once")
-        first = cls(loaded[:1], recipes[0])
-        for name, model, recipe in zip(models[1:], loaded[1:], recipes[1:], strict=True):
-            # Other folds have other atlases, whose likeness is another.
-            same = replace(recipe, atlas_likeness=None) == replace(recipes[0], atlas_likeness=None)
-            other = cls([model], recipe)
-            if (
-                not same
-                or model.card.intensity != first.card.intensity
-                or other.modalities != first.modalities
-            ):
-                raise ValueError(f"{name} prepares scans otherwise than {models[0]}: they are no ensemble")
-        return cls(loaded, recipes[0], atlases, device, mirror)
-
-    @property
-    def card(self) -> ModelCard:
-        """Card of the first model."""
-        return self._models[0].card
-
-    @property
-    def cards(self) -> tuple[ModelCard, ...]:
-        """Cards of all models."""
-        return tuple(model.card for model in self._models)
-
-    @property
-    def has_atlases(self) -> bool:
-        """Whether the heart is found without a box."""
-        return bool(self._atlases)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """What can be handed in: `CT + MR`, and `CT` or `MR` alone."""
-        streams = self.card.network.get("streams", "both")
-        if self.card.adaptation and self.card.adaptation.get("scenario") in ("ct_to_mr", "mr_to_ct"):
-            return ("CT", "MR")
-        if streams != "both":
-            return ("CT + MR", streams.upper())
-        return ("CT + MR", "CT", "MR") if self.card.train.get("modality_dropout", 0) > 0 else ("CT + MR",)
+            if _preparation(card, configs[number]) != _preparation(cards[0], configs[0]):
+                raise ValueError(
+                    f"{models[number]} prepares scans otherwise than {models[0]}: they are no ensemble"
+                )
+        return cls(loaded, configs[0], atlases, device, mirror)
 
     def __call__(
         self,
         ct: Scan | None = None,
         mr: Scan | None = None,
         box: Box | None = None,
-        progress: Progress = _silent,
+        progress: Progress = lambda _: None,
         series: Sequence[str] = (),
     ) -> Prediction:
         """Segment a patient.
 
         Args:
-            ct: CT in HU, see `as_volume`.
-            mr: MR, likewise.
-            box: heart box, in the world of the CT, or of the MR alone; found by the atlases where None.
-            progress: is told each step before it begins, and, once the scans are read, how many seconds are left as
-                `crossmodalnet.inference.cost` estimates them; also told where memory is short.
-            series: names of DICOM series, where a folder has several; see `as_volume`.
+            ct: CT in HU, see `read_volume`.
+            mr: MR, see `read_volume`.
+            box: heart ROI in the world of the CT, or of the MR alone; found by the atlases by default.
+            progress: called with each step before it begins, with the time left of the network's windows, and where
+                memory is short.
+            series: names of DICOM series where a folder has several, see `read_volume`.
 
         Raises:
-            ValueError: a scan cannot be used, no heart is found, or the network cannot do with one modality.
+            ValueError: a scan cannot be used, no heart is found, or the network needs the other modality.
             RuntimeError: the MR cannot be registered to the CT.
             MemoryError: memory does not suffice.
             OSError: the folder for temporary files has not enough room.
         """
         given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
         if given not in self.modalities:
-            what = " or ".join(self.modalities)
             raise ValueError(
-                f"this model segments {what}, got {given or 'no scan'} (see train.modality_dropout)"
+                f"this model segments {' or '.join(self.modalities)}, got {given or 'no scan'} "
+                "(see train.modality_dropout)"
             )
-        if box is None and not self._atlases:
-            raise ValueError("this model has no atlases to find the heart with: give the heart box")
-        progress("reading", None)
-        ct_own, ct_notes = (None, ()) if ct is None else as_noted_volume(ct, Modality.CT, series)
-        mr_own, mr_notes = (None, ()) if mr is None else as_noted_volume(mr, Modality.MR, series)
-        # Registration and networks see right angles; label maps go back to the scans' own grids.
+        if box is None and not self.atlases:
+            raise ValueError("this model has no atlases to find the heart with: give the heart ROI (--box)")
+        progress("reading")
+        flags: list[QualityFlag] = []
+        original: list[Volume | None] = []
+        for scan, modality in ((ct, Modality.CT), (mr, Modality.MR)):
+            volume, notes = (None, ()) if scan is None else read_volume(scan, modality, series)
+            original.append(volume)
+            if volume is not None:
+                flags += scan_flags(volume, modality)
+                flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in notes]
+        ct_scan, mr_scan = original
+        # Registration and networks get right angles; label maps go back to the scans' own grids.
         ct_volume, mr_volume = (
-            None if own is None else straightened(own, "linear", float(own.data.min()))
-            for own in (ct_own, mr_own)
+            None if volume is None else straightened(volume, "linear", float(volume.data.min()))
+            for volume in original
         )
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
-        doubts = [
-            doubt
-            for volume, notes, modality in (
-                (ct_own, ct_notes, Modality.CT), (mr_own, mr_notes, Modality.MR),
-            )
-            if volume is not None
-            for doubt in (*doubts_of_scan(volume, modality), *doubts_of_header(notes, modality))
-        ]  # fmt: skip
-        clock = self._clock(ct_volume, mr_volume, box)
         with scratch_folder() as scratch:
-            box, more, registered = self._locate(
-                ct_volume, mr_volume, box, scratch, lambda step: progress(step, clock.left(step))
-            )
-            doubts += more
-            progress(cost.NETWORK, clock.left(cost.NETWORK))
-            own = ct_own if ct_own is not None else mr_own
-            assert own is not None
-            labels, sureness, more = self._segment(ct_volume, mr_volume, registered, box, own.grid, progress)
-            doubts += more
+            box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
+            moved = registered.mr if registered else mr_volume
+            target = ct_scan or mr_scan
+            assert target is not None
+            labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags)
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
-            if ct_volume and mr_volume and registered and mr_own:
-                progress(cost.BACK, clock.left(cost.BACK))
+            if ct_volume and mr_volume and registered and mr_scan:
+                progress("label map on the MR's grid")
                 straight = resample(labels, ct_volume.grid, "nearest")
-                moved = labels_on_mr(straight, mr_volume.grid, registered.transform)
-                mr_labels = resample(moved, mr_own.grid, "nearest")
-                doubts += doubts_of_mr_labels(mr_labels, labels, self._recipe.spacing_mm)
+                on_mr = labels_on_mr(straight, mr_volume.grid, registered.transform)
+                mr_labels = resample(on_mr, mr_scan.grid, "nearest")
+                flags += mr_label_flags(mr_labels, labels, self._config.spacing_mm)
+        quality = registered.quality if registered else None
         return Prediction(
-            ct=ct_own,
-            mr=mr_own,
-            ct_labels=ct_labels,
-            mr_labels=mr_labels,
-            box=box,
-            confidence=sureness.confidence,
-            agreement=sureness.agreement,
-            registration=registered.quality if registered else None,
-            doubts=tuple(doubts),
+            ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, tuple(flags)
         )
-
-    def _clock(self, ct: Volume | None, mr: Volume | None, box: Box | None) -> cost.Clock:
-        """Estimate the time of what is to be done."""
-        task = cost.Task(
-            None if ct is None else ct.grid,
-            None if mr is None else mr.grid,
-            self._recipe,
-            len(self._atlases) if box is None else 0,
-            at_once=_has_several_cores(),
-        )
-        return cost.Clock(cost.estimate(task, self._models, self._mirror))
 
     def _locate(
         self,
@@ -265,132 +213,151 @@ class Predictor:
         mr: Volume | None,
         box: Box | None,
         scratch: Path,
-        tell: Callable[[str], None],
-    ) -> tuple[Box, list[Doubt], Registered | None]:
-        """Find the heart, where no box is given, and register the MR, where there are both scans.
+        progress: Progress,
+        flags: list[QualityFlag],
+    ) -> tuple[Box, Registered | None]:
+        """Find the heart where no ROI is given, and register the MR where there are both scans.
 
-        Either is a process of one thread, so both go on at once where there are cores for it.
+        Each is a process of one thread, so both run at once where this process has several.
         """
-        first = ct if ct is not None else mr
-        assert first is not None
-        doubts: list[Doubt] = []
-        work = (
-            RegisterWork(ct, mr, self._recipe.align, scratch) if ct is not None and mr is not None else None
-        )
         registered = None
-        if work and box is None and _has_several_cores():
-            tell(cost.AT_ONCE)
-            with ThreadPoolExecutor(1) as beside:
-                searching = beside.submit(self._find, ct, mr)
+        if ct and mr and box is None and torch.get_num_threads() > 1:
+            progress("search for the heart, registration")
+            with ThreadPoolExecutor(1) as pool:
+                search = pool.submit(self._find_heart, ct, mr, flags)
                 try:
-                    registered = self._register(work)
+                    registered = self._register(ct, mr, scratch)
                 except RuntimeError:
-                    searching.result()  # that there is no heart says more than that the scans do not fit
+                    search.result()  # raises first if there is no heart, which explains the failure
                     raise
-                box, doubts = searching.result()
+                box = search.result()
         elif box is None:
-            tell(cost.SEARCH)
-            box, doubts = self._find(ct, mr)
+            progress("search for the heart")
+            box = self._find_heart(ct, mr, flags)
+        first = ct or mr
+        assert first is not None
         _check_inside(box, first)
-        if work and registered is None:
-            tell(cost.REGISTRATION)
-            registered = self._register(work)
+        if ct and mr and registered is None:
+            progress("registration")
+            registered = self._register(ct, mr, scratch)
         if registered:
-            doubts += doubts_of_registration(registered.quality)
-        return box, doubts, registered
+            flags += registration_flags(registered.quality)
+        return box, registered
 
-    def _register(self, work: RegisterWork) -> Registered:
-        """Register, and blame the disk where it is the disk's fault: ANTs does not say why it failed."""
-        needed = WARPS * 12 * round(cost.mvox(work.ct.grid, work.settings.working_spacing_mm) * 1e6)
-        _check_room(work.folder, needed)
+    def _register(self, ct: Volume, mr: Volume, folder: Path) -> Registered:
+        """Register the MR; a full disk raises OSError, because ANTs does not report it."""
+        config = self._config.registration
+        num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / config.working_spacing_mm**3
+        needed = NUM_WARPS * 12 * round(num_voxels)
+        _check_room(folder, needed)
         try:
-            return run_alone(register_scans, work, environment=_seeded(str(work.settings.seed)))
+            return run_alone(
+                partial(register_scans, mr=mr, config=config, folder=folder),
+                ct,
+                environment={"ANTS_RANDOM_SEED": str(config.seed)},
+            )
         except RuntimeError:
-            _check_room(work.folder, needed)
+            _check_room(folder, needed)
             raise
 
-    def _find(self, ct: Volume | None, mr: Volume | None) -> tuple[Box, list[Doubt]]:
-        """Find the heart in the CT, or in the MR where there is no CT.
+    def _find_heart(self, ct: Volume | None, mr: Volume | None, flags: list[QualityFlag]) -> Box:
+        """Find the heart ROI in the CT as stage `crop` does, without a CT in the MR as stage `target` does.
 
         Raises:
             ValueError: the CT shows no heart.
         """
-        image, modality = (ct, Modality.CT) if ct is not None else (mr, Modality.MR)
+        image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
-        search = BoxWork(image, modality, self._atlases, self._recipe.atlas_spacing_mm)
-        heart = run_alone(find_box, search, environment=_seeded(ATLAS_SEED))
-        usual = self._recipe.atlas_likeness
-        # The atlases are of CT, so what they share with an MR is of another order.
-        if modality is Modality.CT and usual is not None and heart.likeness < LIKENESS_SHARE * usual:
+        search = partial(
+            find_heart,
+            atlases=self.atlases,
+            spacing_mm=self._config.atlas_spacing_mm,
+            modality=modality,
+            initialisation="centre_of_mass" if modality is Modality.CT else "search",
+        )
+        heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
+        usual = self._config.atlas_likeness
+        # The atlases are CTs; their mutual information with an MR is of another order.
+        if modality is Modality.CT and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
-                f"CT: no heart found: it shares {heart.likeness:.3f} nats with the atlases, which share "
-                f"{usual:.3f} with one another: is it a CT of the chest? If it is, give the heart box"
+                f"CT: no heart found: its mutual information with the atlases is {heart.likeness:.3f} nats, that of "
+                f"the atlases with one another {usual:.3f}: is it a CT of the chest? If it is, give the heart ROI "
+                "(--box)"
             )
-        return heart.box, doubts_of_heart(heart)
+        flags += heart_flags(heart)
+        return heart.box
 
     def _segment(
         self,
         ct: Volume | None,
         mr: Volume | None,
-        registered: Registered | None,
         box: Box,
-        own: Grid,
+        target: Grid,
         progress: Progress,
-    ) -> tuple[Volume, Sureness, list[Doubt]]:
-        """Label map on the grid `own` of the first scan, perhaps sheared; how sure it is; what is doubtful of it."""
-        recipe = self._recipe
-        native = ct if ct is not None else mr
-        assert native is not None
-        grid = working_grid(box, recipe.size, recipe.spacing_mm)
-        moved = _stored(registered.mr) if registered else mr
-        ct_here, mr_here = (
-            None if volume is None else _stored(sample_image(volume, grid, float(volume.data.min())))
-            for volume in (ct, moved)
-        )
-        image = torch.from_numpy(stack_input(ct_here, mr_here, self.card.intensity))
+        flags: list[QualityFlag],
+    ) -> tuple[Volume, dict[str, float], dict[str, float]]:
+        """Segment CT and MR in one world.
+
+        Returns:
+            Class indices on the grid `target`, confidence, and agreement of the ensemble.
+        """
+        config = self._config
+        grid = working_grid(box, config.size, config.spacing_mm)
+        sampled = [
+            None if volume is None else _as_stored(sample_image(volume, grid, float(volume.data.min())))
+            for volume in (ct, _as_stored(mr) if ct and mr else mr)
+        ]
+        image = torch.from_numpy(stack_input(sampled[0], sampled[1], self.cards[0].intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
-        found = [
-            segment_within_memory(
-                model, image, recipe.overlap, mirror=self._mirror, say=lambda text: progress(text, None)
+        progress("network")
+        members, windows = [], []
+        for number, model in enumerate(self._models, 1):
+            name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
+            probabilities, window = segment_within_memory(
+                model, image, config.overlap, mirror=self._mirror, report=partial(_report, progress, name)
             )
-            for model in self._models
-        ]
-        members = [one.probabilities.numpy() for one in found]
-        probabilities = np.mean(members, axis=0)
-        here = ct_here if ct_here is not None else mr_here
-        assert here is not None
-        labels = restore_labels(probabilities, here.grid, own)
-        sureness = sureness_of(members, probabilities)
+            members.append(probabilities.numpy())
+            windows.append(window)
+        mean = np.mean(members, axis=0)
+        first = sampled[0] or sampled[1]
+        assert first is not None
+        labels = restore_labels(mean, first.grid, target)
+        confidence = mean_confidence(mean)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
-        doubts = [
-            *doubts_of_windows(
-                [model.card.patch_size for model in self._models], [one.window for one in found]
-            ),
-            *doubts_of_box(box, recipe.margin_mm, grid),
-            *doubts_of_labels(labels, cleaned, sureness.confidence, max(grid.spacing_mm)),
-        ]
-        return cleaned if recipe.keep_largest_component else labels, sureness, doubts
+        flags += window_flags([card.patch_size for card in self.cards], windows)
+        flags += roi_flags(box, config.margin_mm, grid)
+        flags += label_flags(labels, cleaned, confidence, max(grid.spacing_mm))
+        return cleaned if config.keep_largest_component else labels, confidence, ensemble_agreement(members)
 
 
-def _has_several_cores() -> bool:
-    """Whether this process may use them: one that segments patients beside others has one thread."""
-    return torch.get_num_threads() > 1
+def _modalities(card: ModelCard) -> tuple[str, ...]:
+    streams = card.network.get("streams", "both")
+    if card.adaptation and card.adaptation.get("scenario") in ("ct_to_mr", "mr_to_ct"):
+        return ("CT", "MR")
+    if streams != "both":
+        return ("CT + MR", streams.upper())
+    return ("CT + MR", "CT", "MR") if card.train.get("modality_dropout", 0) > 0 else ("CT + MR",)
 
 
-def _seeded(seed: str) -> dict[str, str]:
-    """Environment in which ANTs is reproducible, which it reads when it is imported."""
-    return {"ANTS_RANDOM_SEED": seed}
+def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:
+    """Collect what the models of an ensemble share; folds differ in their atlases, and so in their likeness."""
+    return config.model_copy(update={"atlas_likeness": None}), card.intensity, _modalities(card)
 
 
-def _stored(volume: Volume) -> Volume:
-    """The volume as a NIfTI file keeps it, which is how the network saw those of its training."""
+def _report(progress: Progress, name: str, text: str) -> None:
+    progress(f"{name}: {text}")
+
+
+def _as_stored(volume: Volume | None) -> Volume | None:
+    """Round a volume as a NIfTI file does: the networks were trained with images from files."""
+    if volume is None:
+        return None
     affine = volume.affine.astype(np.float32).astype(np.float64)
     return Volume(volume.data.astype(np.float32), affine)
 
 
 def _check_room(folder: Path, num_bytes: int) -> None:
-    """Refuse a folder whose disk has less room."""
     if (free := shutil.disk_usage(folder).free) < num_bytes:
         raise OSError(
             errno.ENOSPC, f"No room for {num_bytes / 1e6:.0f} MB ({free / 1e6:.1f} MB are free)", str(folder)
@@ -398,11 +365,11 @@ def _check_room(folder: Path, num_bytes: int) -> None:
 
 
 def _check_inside(box: Box, image: Volume) -> None:
-    """Refuse a heart box whose middle lies outside of the scan."""
-    middle = np.mean([box.low_mm, box.high_mm], axis=0)
-    index = image.grid.to_index(middle[:, None])[:, 0]
+    """Reject a heart ROI whose centre lies outside the scan."""
+    centre = np.mean([box.low_mm, box.high_mm], axis=0)
+    index = image.grid.to_index(centre[:, None])[:, 0]
     if ((index < -0.5) | (index > np.array(image.data.shape) - 0.5)).any():
-        places = " x ".join(f"{value:.0f}" for value in middle)
+        place = " x ".join(f"{value:.0f}" for value in centre)
         raise ValueError(
-            f"the middle of the heart box, {places} mm (RAS), lies outside of the scan: check the box"
+            f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box"
         )

@@ -1,32 +1,55 @@
-"""A picture of a prediction: three planes through the heart, without and with the structures, and its surface."""
+"""Draw a prediction: three planes through the heart, without and with the structures, and its surface.
+
+The surface is made by marching cubes (scikit-image) and drawn by matplotlib from the front and from behind.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from scipy import ndimage
+from skimage.measure import marching_cubes
+from skimage.segmentation import find_boundaries
 
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.surface import LETTERS, surfaces
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
+
+Rgb = NDArray[np.uint8]
+Side = Literal["front", "back"]
 
 MARGIN_MM = 25.0
 PIXELS = 360
 OPACITY = 0.45
-# The surface is computed at this spacing, and drawn at the scale of the planes.
-SURFACE_MM = 1.5
 BAR_MM = 50.0
-# A part of a structure smaller than this, in pixels, is not named in the picture; the legend has its colour.
+# Smaller parts of a structure, in pixels, get no name in the picture; the legend has their colour.
 NAMED_PIXELS = 250
 CT_WINDOW_HU = (-150.0, 450.0)
 MR_PERCENTILES = (1.0, 99.5)
 INK, PAPER = (240, 240, 240), (16, 16, 16)
-# World axis across the plane, and the letters at its left, right, top and bottom: radiological, the patient's right
-# on the viewer's left.
+# World axis across the plane, and the letters at its left, right, top and bottom. Radiological view: the patient's
+# right is on the viewer's left.
 PLANES = {"axial": (2, "RLAP"), "coronal": (1, "RLSI"), "sagittal": (0, "APSI")}
-
-Rgb = NDArray[np.uint8]
+SIDES: Mapping[Side, tuple[str, str]] = {
+    "front": ("surface, from the front", "RLSI"),
+    "back": ("surface, from behind", "LRSI"),
+}
+# Spacing at which the surface is computed.
+SURFACE_MM = 1.5
+# Smooths steps between voxels but keeps vessels; at least the longest edge of a voxel of the scan.
+SMOOTHING_MM = 1.5
+# Light from the upper left behind the viewer: to the viewer's right, away from the viewer, up.
+_LIGHT = np.array([-0.4, -0.77, 0.5])
+_AMBIENT, _FOG, _EDGE_SHADE = 0.35, 0.25, 0.45
+# Supersampling, which smooths outlines.
+_FINER = 2
 
 
 def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Image.Image:
@@ -36,7 +59,7 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
         image: CT in HU, or MR.
         labels: class indices on the same grid.
         modality: modality of the image.
-        box: heart box in the image's world, which is shown with a margin.
+        box: heart ROI in the image's world; it is shown with a margin.
 
     Returns:
         RGB picture: a row of the image alone, a row with the structures over it, the surface of the structures from
@@ -46,94 +69,163 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
     step = max(shown.size_mm) / PIXELS
     low, high = grey_window(image, modality)
     image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
-    middle = _middle(labels, box)
+    middle = centre(labels.data, labels.grid, np.mean([box.low_mm, box.high_mm], axis=0))
     columns = []
-    for plane, (axis, letters) in PLANES.items():
-        grid = _plane(shown, axis, middle[axis], step)
-        grey = np.clip((resample(image, grid, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
+    for name, (axis, letters) in PLANES.items():
+        plane = _plane(shown, axis, middle[axis], step)
+        grey = np.clip((resample(image, plane, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
         picture = np.repeat((_upright(grey, axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        classes = _upright(resample(labels, grid, "nearest", 0.0).data, axis)
-        alone = _panel(picture, f"{plane}, {modality.name}", letters)
-        painted = _panel(_painted(picture, classes), f"{plane}, structures", letters)
-        _name(painted, classes)
+        classes = _upright(resample(labels, plane, "nearest", 0.0).data, axis)
+        alone = _panel(picture, f"{name}, {modality.name}", letters)
+        painted = _panel(_painted(picture, classes), f"{name}, structures", letters)
+        _write_names(painted, classes)
         for panel in (alone, painted):
-            _bar(panel, step)
+            _draw_bar(panel, step)
         columns.append([alone, painted])
-    columns.append(_surface_panels(labels, shown, step))
-    return _laid_out(columns)
-
-
-def _surface_panels(labels: Volume, shown: Box, step: float) -> list[Image.Image]:
-    """Draw the surface from the front and from behind, at the scale of the coronal plane."""
-    shape = [max(1, round(length / SURFACE_MM)) for length in shown.size_mm]
-    affine = np.diag([SURFACE_MM, SURFACE_MM, SURFACE_MM, 1.0])
-    affine[:3, 3] = np.array(shown.low_mm) + SURFACE_MM / 2
-    grid = Grid((shape[0], shape[1], shape[2]), affine)
     size = max(1, round(shown.size_mm[0] / step)), max(1, round(shown.size_mm[2] / step))
-    panels = []
-    for side, (picture, classes) in surfaces(labels, grid, size, PAPER).items():
-        title = "surface, from the front" if side == "front" else "surface, from behind"
-        panel = _panel(picture, title, LETTERS[side])
-        _name(panel, classes)
-        panels.append(panel)
-    return panels
-
-
-def _name(panel: Image.Image, classes: NDArray[np.generic]) -> None:
-    """Write each structure's abbreviation where it is widest."""
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
-    for structure in STRUCTURES:
-        mask = np.pad(classes == structure.index, 1)
-        if np.count_nonzero(mask) < NAMED_PIXELS:
-            continue
-        depth = ndimage.distance_transform_edt(mask)
-        row, column = np.unravel_index(int(np.argmax(depth)), mask.shape)
-        place = (int(column) - 1, int(row) - 1)
-        draw.text(place, structure.abbreviation, INK, font, anchor="mm", stroke_width=2, stroke_fill=PAPER)
-
-
-def _bar(panel: Image.Image, step: float) -> None:
-    """Draw a bar of five centimetres at the lower right."""
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(11)
-    width, height = panel.size
-    right, y, length = width - 10, height - 10, BAR_MM / step
-    if length > width / 2:
-        return
-    draw.line((right - length, y, right, y), INK, 2)
-    text = f"{BAR_MM / 10:.0f} cm"
-    place = (right - length / 2, y - 4)
-    draw.text(place, text, INK, font, anchor="mb", stroke_width=2, stroke_fill=PAPER)
-
-
-def _middle(labels: Volume, box: Box) -> NDArray[np.float64]:
-    """Centre of the structures, of the box where there are none."""
-    inside = np.array(np.nonzero(labels.data))
-    if not inside.size:
-        return np.asarray(np.mean([box.low_mm, box.high_mm], axis=0), np.float64)
-    return np.asarray(labels.grid.to_world(inside).mean(axis=1))
+    surface_panels = []
+    for side, (picture, classes) in surfaces(labels, grid_over(shown, SURFACE_MM), size).items():
+        panel = _panel(picture, *SIDES[side])
+        _write_names(panel, classes)
+        surface_panels.append(panel)
+    return _arranged([*columns, surface_panels])
 
 
 def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
-    """Give the values that are shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
+    """Choose the values that are shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
     if modality is Modality.CT:
         return CT_WINDOW_HU
     low, high = np.percentile(image.data[image.data != 0], MR_PERCENTILES)
     return float(low), float(high)
 
 
+def grid_over(box: Box, spacing_mm: float, least: int = 1) -> Grid:
+    """Make an isotropic grid along the world axes (RAS) that covers a box, with at least `least` voxels an axis."""
+    i, j, k = (max(least, round(length / spacing_mm)) for length in box.size_mm)
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = np.array(box.low_mm) + spacing_mm / 2
+    return Grid((i, j, k), affine)
+
+
+def centre(classes: NDArray[Any], grid: Grid, default: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the centre of the structures in the world, mm; `default` without structures."""
+    inside = np.array(np.nonzero(classes))
+    return np.asarray(grid.to_world(inside).mean(axis=1) if inside.size else default, np.float64)
+
+
+def surfaces(labels: Volume, grid: Grid, size: tuple[int, int]) -> dict[Side, tuple[Rgb, NDArray[np.int64]]]:
+    """Draw the structures from the front and from behind.
+
+    Args:
+        labels: class indices.
+        grid: extent of the drawing, isotropic along the world axes (RAS); triangles are about as large as its voxels.
+        size: columns and rows of the pictures, which show the whole grid.
+
+    Returns:
+        By side: picture `(rows, columns, 3)`, head up, and the class index of each pixel, 0 for background.
+    """
+    mesh = _mesh(labels, grid)
+    width, _, height = np.array(grid.shape) * grid.spacing_mm
+    return {
+        "front": _view(mesh, -1, (width, height), size),
+        "back": _view(mesh, 1, (width, height), size),
+    }
+
+
+class _Mesh(NamedTuple):
+    """Triangles of all structures.
+
+    Corners `(n, 3 corners, 3 axes)` in mm from the grid's lowest corner, outward normals `(n, 3 axes)` of length 1
+    about, class indices `(n,)`.
+    """
+
+    corners: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+def _mesh(labels: Volume, grid: Grid) -> _Mesh:
+    classes = resample(labels, grid, "nearest", 0.0).data
+    step = grid.spacing_mm[0]
+    sigma = max(SMOOTHING_MM, *labels.spacing_mm) / step
+    parts = [_Mesh(np.zeros((0, 3, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.int64))]
+    for structure in STRUCTURES:
+        mask = (classes == structure.index).astype(np.float32)
+        if not mask.any():
+            continue
+        share = ndimage.gaussian_filter(mask, sigma, mode="nearest", truncate=3.0)
+        # Smoothing leaves less than a half everywhere of a structure smaller than itself.
+        level = min(0.5, float(share.max()) / 2)
+        # Padding closes a structure where the grid cuts it.
+        places, triangles, normals, _ = marching_cubes(np.pad(share, 1), level)
+        corners = (places[triangles] - 0.5) * step
+        indices = np.full(len(triangles), structure.index)
+        parts.append(_Mesh(corners, normals[triangles].mean(axis=1), indices))
+    return _Mesh(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _view(
+    mesh: _Mesh, away: int, extent_mm: tuple[float, float], size: tuple[int, int]
+) -> tuple[Rgb, NDArray[np.int64]]:
+    """Look along `away` times the y axis: 1 from behind, -1 from the front, where x grows to the viewer's left."""
+    turned = np.array([away, away, 1])
+    depth = away * mesh.corners[:, :, 1].mean(axis=1)
+    visible = np.flatnonzero(away * mesh.normals[:, 1] < 0)
+    order = visible[np.argsort(-depth[visible])]  # the front is drawn last
+    mesh = _Mesh(mesh.corners[order], mesh.normals[order], mesh.classes[order])
+    depth = depth[order]
+    near, far = (depth.min(), depth.max()) if depth.size else (0.0, 1.0)
+    lit = _AMBIENT + (1 - _AMBIENT) * np.clip(mesh.normals @ (turned * _LIGHT), 0, 1)
+    shade = lit * (1 - _FOG * (depth - near) / max(far - near, 1.0))
+    colours = np.array([(0, 0, 0), *(to_rgb(structure.colour) for structure in STRUCTURES)])
+    flat = mesh.corners[:, :, [0, 2]]
+    picture = _rasterised(flat, colours[mesh.classes] * shade[:, None], PAPER, away, extent_mm, size)
+    # A second drawing in greys that are class indices tells the class of each pixel.
+    greys = np.repeat(mesh.classes[:, None], 3, axis=1) / 255
+    classes = _rasterised(flat, greys, (0, 0, 0), away, extent_mm, size)[..., 0].astype(np.int64)
+    edges = find_boundaries(classes, mode="inner") & (classes > 0)
+    picture[edges] = (_EDGE_SHADE * picture[edges]).round()
+    averaged = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
+    return np.array(averaged), classes[_FINER // 2 :: _FINER, _FINER // 2 :: _FINER]
+
+
+def _rasterised(
+    triangles: NDArray[np.float32],
+    colours: NDArray[np.float64],
+    paper: tuple[int, int, int],
+    away: int,
+    extent_mm: tuple[float, float],
+    size: tuple[int, int],
+) -> Rgb:
+    """Paint triangles `(n, 3 corners, x and z)` one over another, `_FINER` times finer and without antialiasing."""
+    # One inch per pixel: nothing is rounded.
+    red, green, blue = (value / 255 for value in paper)
+    figure = Figure((_FINER * size[0], _FINER * size[1]), dpi=1, facecolor=(red, green, blue))
+    width, height = extent_mm
+    across = (0, width) if away > 0 else (width, 0)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=across, ylim=(0, height))
+    axes.set_axis_off()
+    corners: Any = triangles  # an array is drawn twice as fast as the list of the annotation
+    axes.add_collection(
+        PolyCollection(corners, facecolors=colours, linewidths=0, antialiaseds=False), autolim=False
+    )
+    raw = BytesIO()
+    figure.savefig(raw, format="rgba")
+    shape = (_FINER * size[1], _FINER * size[0], 4)
+    return np.frombuffer(raw.getvalue(), np.uint8).reshape(shape)[..., :3].copy()
+
+
 def _plane(box: Box, axis: int, at_mm: float, step: float) -> Grid:
-    shape = [max(1, round(length / step)) for length in box.size_mm]
-    shape[axis] = 1
-    affine = np.diag([step, step, step, 1.0])
-    affine[:3, 3] = np.array(box.low_mm) + step / 2
+    grid = grid_over(box, step)
+    affine = grid.affine.copy()
     affine[axis, 3] = at_mm
-    return Grid((shape[0], shape[1], shape[2]), affine)
+    i, j, k = (1 if own == axis else n for own, n in enumerate(grid.shape))
+    return Grid((i, j, k), affine)
 
 
 def _upright(data: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
-    """Rows and columns of the view: up is anterior in axial planes, superior in others."""
-    flat = np.squeeze(data, axis)
-    return flat[::-1, ::-1].T
+    """Turn a plane to rows and columns of the view: anterior is up in axial planes, superior in the others."""
+    return np.squeeze(data, axis)[::-1, ::-1].T
 
 
 def _painted(picture: Rgb, classes: NDArray[np.generic]) -> Rgb:
@@ -141,28 +233,48 @@ def _painted(picture: Rgb, classes: NDArray[np.generic]) -> Rgb:
     for structure in STRUCTURES:
         mask = classes == structure.index
         rim = mask & ~ndimage.binary_erosion(mask)
-        colour = np.array([int(structure.colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+        colour = np.array(ImageColor.getrgb(structure.colour), np.float32)
         out[mask] += OPACITY * (colour - out[mask])
         out[rim] = colour
     return out.round().astype(np.uint8)
 
 
+def _write(panel: Image.Image, place: tuple[float, float], text: str, anchor: str, size: float = 13) -> None:
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(panel).text(place, text, INK, font, anchor=anchor, stroke_width=2, stroke_fill=PAPER)
+
+
+def _write_names(panel: Image.Image, classes: NDArray[np.generic]) -> None:
+    """Write each structure's abbreviation where it is widest."""
+    for structure in STRUCTURES:
+        mask = np.pad(classes == structure.index, 1)
+        if np.count_nonzero(mask) >= NAMED_PIXELS:
+            depth = ndimage.distance_transform_edt(mask)
+            row, column = np.unravel_index(int(np.argmax(depth)), mask.shape)
+            _write(panel, (int(column) - 1, int(row) - 1), structure.abbreviation, "mm")
+
+
+def _draw_bar(panel: Image.Image, step: float) -> None:
+    """Draw a scale bar of five centimetres at the lower right."""
+    width, height = panel.size
+    right, y, length = width - 10, height - 10, BAR_MM / step
+    if length <= width / 2:
+        ImageDraw.Draw(panel).line((right - length, y, right, y), INK, 2)
+        _write(panel, (right - length / 2, y - 4), f"{BAR_MM / 10:.0f} cm", "mb", 11)
+
+
 def _panel(picture: Rgb, title: str, letters: str) -> Image.Image:
     panel = Image.fromarray(picture)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
     width, height = panel.size
-    if title:
-        draw.text((6, 4), title, INK, font, stroke_width=2, stroke_fill=PAPER)
-    left, right, top, bottom = tuple(letters)
-    for letter, place, anchor in (
-        (left, (4, height / 2), "lm"), (right, (width - 4, height / 2), "rm"),
-        (top, (width / 2, 4), "mt"), (bottom, (width / 2, height - 4), "mb"),
-    ):  # fmt: skip
-        draw.text(place, letter, INK, font, anchor=anchor, stroke_width=2, stroke_fill=PAPER)
+    places = ((4, height / 2), (width - 4, height / 2), (width / 2, 4), (width / 2, height - 4))
+    _write(panel, (6, 4), title, "la")
+    for letter, place, anchor in zip(letters, places, ("lm", "rm", "mt", "mb"), strict=True):
+        _write(panel, place, letter, anchor)
     return panel
 
 
-def _laid_out(columns: list[list[Image.Image]]) -> Image.Image:
+def _arranged(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Lay panels out in columns of two, above a legend."""
     gap, line = 6, 20
     widths = [max(panel.width for panel in column) for column in columns]
     heights = [max(column[row].height for column in columns) for row in range(2)]

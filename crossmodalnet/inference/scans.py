@@ -1,4 +1,4 @@
-"""What a user hands in as a scan, as a volume that has been checked."""
+"""Read scans from paths, images or arrays as checked volumes."""
 
 import os
 from collections.abc import Sequence
@@ -10,12 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.geometry import MAX_SPACING_MM, odd_extent
-from crossmodalnet.imaging.inspect import MIN_AXES_VOLUME
-from crossmodalnet.imaging.itk_image import from_itk
+from crossmodalnet.imaging.geometry import odd_extent
+from crossmodalnet.imaging.inspect import geometry_findings
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.untrusted import UntrustedImage
+from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
 from crossmodalnet.imaging.volume import Volume
 
 # Path, nibabel or SimpleITK image, volume, or voxels with an affine.
@@ -24,41 +23,34 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-def as_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> Volume:
-    """Read a scan.
+def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
+    """Read and check a scan.
 
     Args:
         scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
             `Volume`; or voxels `(i, j, k)` with their affine (voxel index to RAS, mm).
-        modality: what the scan is said to be; in a folder of several series one of this modality is meant.
-        series: names, one of which tells the series of a folder that still has several: description, number or UID.
+        modality: modality of the scan; it selects the series in a folder of several.
+        series: descriptions, numbers or UIDs, one of which selects the series where several are left.
 
     Returns:
-        float32 voxels; CT in HU.
+        float32 voxels, of a CT in HU; and a note on each contradiction or gap of the header, with the assumption made.
 
     Raises:
-        ValueError: unreadable, not three-dimensional, without voxels' places, not finite, or without contrast.
-        TypeError: no scan at all.
+        ValueError: unreadable, not three-dimensional, without geometry, not finite, or without contrast.
+        TypeError: not a scan.
     """
-    return as_noted_volume(scan, modality, series)[0]
-
-
-def as_noted_volume(
-    scan: Scan, modality: Modality, series: Sequence[str] = ()
-) -> tuple[Volume, tuple[str, ...]]:
-    """Do what `as_volume` does, and tell what the header does not say or says twice, with what was assumed."""
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
     try:
         if isinstance(scan, str | os.PathLike):
-            found = read_scan(Path(scan), series=series, modality=modality.name)
-            return _checked(*_of_untrusted(found)), found.notes_as(modality.name)
+            file = read_scan(Path(scan), series=series, modality=modality.name)
+            return _checked(*_of_untrusted(file)), file.notes_as(modality.name)
         return _checked(*_parts(scan)), ()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:
-    """Give voxels, affine, and spacings as the header has them."""
+    """Split a scan into voxels, affine, and spacings of the header."""
     if isinstance(scan, sitk.Image):
         return _of_untrusted(from_itk(scan))
     if isinstance(scan, nib.spatialimages.SpatialImage):
@@ -87,27 +79,14 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    _check_places(data.shape, affine, pixdim_mm)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    if findings := geometry_findings(affine, pixdim_mm):
+        raise ValueError(f"{findings[0].what}: {findings[0].remedy}")
+    if problem := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
+        raise ValueError(f"{problem}: are its spacings in mm?")
+    with np.errstate(over="ignore"):  # larger numbers become infinite, and are rejected
         data = data.astype(np.float32)
     if not np.isfinite(data).all():
         raise ValueError("has voxels that are not finite numbers (NaN or infinite)")
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
     return Volume(data, np.asarray(affine, np.float64))
-
-
-def _check_places(shape: tuple[int, ...], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
-    """Refuse what `inspect_file` refuses in files of a training; nibabel repairs a spacing of zero in silence."""
-    remedy = "export the scan again with its true geometry"
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    for name, values in (("affine", spacing_mm), ("pixdim", pixdim_mm)):
-        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
-            listed = " x ".join(f"{value:g}" for value in values)
-            raise ValueError(
-                f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm: {remedy}"
-            )
-    if not abs(np.linalg.det(affine[:3, :3])) >= MIN_AXES_VOLUME * spacing_mm.prod():
-        raise ValueError(f"does not say where its voxels lie (its axes are not independent): {remedy}")
-    if odd := odd_extent(shape, spacing_mm.tolist()):
-        raise ValueError(f"{odd}: are its spacings in mm?")

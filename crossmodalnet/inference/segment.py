@@ -1,35 +1,40 @@
-"""From the network's input on the working grid to probabilities."""
+"""Segment an image on the working grid by a sliding window, within the memory of the device."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from crossmodalnet.io.console import time_in_words
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 
+Window = tuple[int, int, int]
+
 # World axes of the working grid, in the order of the axes of its voxels.
 AXES = "xyz"
+# Edges of windows are multiples of 16, since networks halve their maps up to four times; below 32 voxels a window
+# shows too little of a heart.
+STEP, SMALLEST = 16, 32
+# Seconds between two reports of the time left.
+REPORT_EVERY_S = 10.0
 
 
 def segment(
-    model: LoadedModel,
-    image: Tensor,
-    overlap: float,
-    *,
-    window: tuple[int, int, int] | None = None,
-    mirror: str = "",
+    model: LoadedModel, image: Tensor, overlap: float, *, window: Window | None = None, mirror: str = ""
 ) -> Tensor:
-    """Give the class probabilities of an input on the working grid.
+    """Predict the class probabilities of an image on the working grid.
 
     Args:
-        model: network, on the device it shall run on, and its card.
+        model: network, on the device that it runs on, and its card.
         image: CT and MR in [0, 1], `(2, d, h, w)`.
         overlap: share of a window that neighbouring windows have in common, 0 to below 1.
-        window: voxels that the network sees at once; those of its training where None.
-        mirror: world axes, of `xyz`: the image is segmented mirrored along each set of them too, and the
-            probabilities are averaged.
+        window: voxels of a window; those of the training by default.
+        mirror: axes of `xyz` for test-time augmentation: probabilities are averaged over all combinations of flips.
 
     Returns:
         `(num_classes, d, h, w)`, on the CPU.
@@ -37,25 +42,26 @@ def segment(
     Raises:
         ValueError: the network's output is not finite, or `mirror` has other letters.
     """
-    size = window or model.card.patch_size
-    total: Tensor | None = None
     flips = mirrorings(mirror)
+    total: Tensor | None = None
     for axes in flips:
-        turned = image.flip(axes) if axes else image
-        found = predict_probabilities(model.network, turned, patch_size=size, overlap=overlap).cpu()
-        if not found.isfinite().all():
+        flipped = image.flip(axes) if axes else image
+        probabilities = predict_probabilities(
+            model.network, flipped, patch_size=window or model.card.patch_size, overlap=overlap
+        ).cpu()
+        if not probabilities.isfinite().all():
             raise ValueError("the network's output is not finite; train again with a smaller train.lr")
-        back = found.flip(axes) if axes else found
-        total = back if total is None else total + back
+        restored = probabilities.flip(axes) if axes else probabilities
+        total = restored if total is None else total + restored
     assert total is not None
     return total / len(flips) if len(flips) > 1 else total
 
 
 def mirrorings(mirror: str) -> Sequence[tuple[int, ...]]:
-    """List the axes of `(channels, d, h, w)` along which an image is mirrored, for each time it is segmented.
+    """List the combinations of axes of `(channels, d, h, w)` along which an image is flipped.
 
     Raises:
-        ValueError: another letter, or one twice.
+        ValueError: another letter than x, y and z, or one twice.
 
     >>> mirrorings(""), mirrorings("xz")
     ([()], [(), (1,), (3,), (1, 3)])
@@ -66,6 +72,98 @@ def mirrorings(mirror: str) -> Sequence[tuple[int, ...]]:
     return [chosen for size in range(len(axes) + 1) for chosen in combinations(axes, size)]
 
 
+def segment_within_memory(
+    model: LoadedModel,
+    image: Tensor,
+    overlap: float,
+    *,
+    mirror: str = "",
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[Tensor, Window]:
+    """Segment as `segment` does, and halve the windows until one fits into the memory of the device.
+
+    Args:
+        model: as `segment`.
+        image: as `segment`.
+        overlap: as `segment`.
+        mirror: as `segment`.
+        report: gets a line every ten seconds with the time left, and one for each window that does not fit.
+
+    Returns:
+        Probabilities, and the window that fitted.
+
+    Raises:
+        MemoryError: the smallest window does not fit either.
+        ValueError: as `segment`.
+    """
+    window = model.card.patch_size
+    while True:
+        num_windows = _num_windows(image.shape[1:], window, overlap) * len(mirrorings(mirror))
+        try:
+            with _time_left_reported(model.network, num_windows, report):
+                return segment(model, image, overlap, window=window, mirror=mirror), window
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # After the handler, because the error refers to the tensors that fill the memory.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        x, y, z = (min(n, max(SMALLEST, STEP * math.ceil(n / (2 * STEP)))) for n in window)
+        smaller = (x, y, z)
+        if smaller == window or not _takes(model.network, smaller):
+            raise MemoryError(
+                f"the network does not fit into the memory of its device, even with windows of {_text(window)} "
+                "voxels, the smallest that it takes: free memory, or use the CPU"
+            )
+        report(f"memory is short: windows of {_text(smaller)} voxels instead of {_text(window)}")
+        window = smaller
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether PyTorch had not enough memory on its device; on the CPU it says so in words alone."""
+    """Tell whether PyTorch ran out of memory; on the CPU only the message says so."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _takes(network: nn.Module, size: Window) -> bool:
+    """Tell whether a network takes inputs of a size; `offsets: static` ties ours to the size of its training."""
+    try:
+        if check := getattr(network, "check_size", None):
+            check(size)
+    except ValueError:
+        return False
+    return True
+
+
+def _num_windows(size: Sequence[int], window: Window, overlap: float) -> int:
+    """Count the windows that MONAI slides over a grid."""
+    counts = []
+    for length, edge in zip(size, window, strict=True):
+        interval = max(1, int(edge * (1 - overlap)))
+        counts.append(max(0, math.ceil((length - edge) / interval)) + 1)
+    return math.prod(counts)
+
+
+@contextmanager
+def _time_left_reported(
+    network: nn.Module, num_windows: int, report: Callable[[str], None]
+) -> Iterator[None]:
+    start = last = time.monotonic()
+    done = 0
+
+    def after_window(*_: object) -> None:
+        nonlocal done, last
+        done, now = done + 1, time.monotonic()
+        if now - last >= REPORT_EVERY_S and done < num_windows:
+            last = now
+            left = time_in_words((now - start) / done * (num_windows - done))
+            report(f"window {done} of {num_windows}, about {left} left")
+
+    handle = network.register_forward_hook(after_window)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _text(window: Window) -> str:
+    return " x ".join(map(str, window))

@@ -1,4 +1,4 @@
-"""A page to scroll through a prediction in three planes: one file that needs no network, by nilearn's viewer."""
+"""Make an HTML page to scroll through a prediction in three planes, by nilearn's viewer; it needs no network."""
 
 import re
 from html import escape
@@ -10,15 +10,15 @@ import numpy as np
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.preview import MARGIN_MM, grey_window
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.inference.preview import MARGIN_MM, centre, grey_window, grid_over
+from crossmodalnet.roi.box import Box
 
 WIDTH = 1200
 SPACING_MM = 1.0
-# A heart with its margin has some 150 voxels a side; more than this makes a page that no browser likes.
+# A heart with its margin has some 150 voxels a side; larger pages are too slow for browsers.
 MAX_VOXELS_PER_AXIS = 256
 OPACITY = 0.5
-# Of nilearn's own page: an icon from its web site.
+# nilearn's page links an icon on its web site.
 _LINK = re.compile(r"<link[^>]*>")
 
 PAGE = """<!DOCTYPE html>
@@ -39,7 +39,7 @@ p {{ color: #b8b8b8; max-width: 70rem; }}
 <p>{note}</p>
 <ul>{legend}</ul>
 {view}
-<p>Click or drag in a plane to move the cross; the slider below the planes fades the structures. Radiological view: the
+<p>Click or drag in a plane to move the cross. The slider below the planes fades the structures. Radiological view: the
 patient's right is on the left; in the first plane, seen from the side, the front is on the right. Coordinates in
 mm, world RAS.</p>
 </body>
@@ -48,24 +48,24 @@ mm, world RAS.</p>
 
 
 def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, title: str, note: str) -> str:
-    """Make the page of an image with its label map, cut to the heart.
+    """Make the page of an image and its label map, cropped to the heart.
 
     Args:
         image: CT in HU, or MR.
         labels: class indices on the same grid.
         modality: modality of the image.
-        box: heart box in the image's world, which is shown with a margin.
+        box: heart ROI in the image's world; it is shown with a margin.
         title: heading of the page.
-        note: sentence beneath it.
+        note: sentence below the heading.
 
     Returns:
-        HTML, its pictures and scripts inside.
+        HTML that contains its pictures and scripts.
     """
     from matplotlib.colors import ListedColormap
     from nilearn.plotting import view_img
 
     shown = box.grown(MARGIN_MM)
-    grid = _grid(shown)
+    grid = grid_over(shown, max(SPACING_MM, max(shown.size_mm) / MAX_VOXELS_PER_AXIS), least=2)
     low, high = grey_window(image, modality)
     image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
     grey = np.clip(resample(image, grid, "linear", low).data, low, high)
@@ -76,10 +76,10 @@ def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, 
         cmap=ListedColormap(["#000000", *(structure.colour for structure in STRUCTURES)]),
         vmin=0,
         vmax=len(STRUCTURES),
-        threshold=0.5 if classes.any() else 0.0,  # nilearn wants one that a value reaches
+        threshold=0.5 if classes.any() else 0.0,  # nilearn requires one that a value reaches
         symmetric_cmap=False,
         resampling_interpolation="nearest",
-        cut_coords=_middle(classes, grid),
+        cut_coords=tuple(centre(classes, grid, np.mean(shown.ends_mm, axis=0)).tolist()),
         opacity=OPACITY,
         colorbar=False,
         black_bg=True,
@@ -97,20 +97,5 @@ def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, 
     return PAGE.format(title=escape(title), note=escape(note), legend=legend, view=frame)
 
 
-def _grid(box: Box) -> Grid:
-    spacing = max(SPACING_MM, max(box.size_mm) / MAX_VOXELS_PER_AXIS)
-    i, j, k = (max(2, round(length / spacing)) for length in box.size_mm)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = np.array(box.low_mm) + spacing / 2
-    return Grid((i, j, k), affine)
-
-
 def _nifti(data: Any, grid: Grid) -> Any:
     return nib.Nifti1Image(np.asarray(data, np.float32), grid.affine)
-
-
-def _middle(classes: Any, grid: Grid) -> tuple[float, ...]:
-    """Centre of the structures, of the grid where there are none."""
-    inside = np.array(np.nonzero(classes))
-    index = inside.mean(axis=1) if inside.size else (np.array(grid.shape) - 1) / 2
-    return tuple(float(value) for value in grid.to_world(index[:, None])[:, 0])

@@ -4,10 +4,8 @@ import numpy as np
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.phantom.appearance_ct import image_ct
-from crossmodalnet.phantom.appearance_mr import image_mr
-from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
-from crossmodalnet.phantom.scanner import draw_scan
+from crossmodalnet.phantom.appearance import image_ct, image_mr
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scanner, draw_scan
 from crossmodalnet.phantom.shape import draw_shape
 
 

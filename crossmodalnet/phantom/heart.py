@@ -1,18 +1,106 @@
-"""The mean heart: chambers, myocardium and vessels put together, as signed distances."""
+"""The mean heart: chambers, myocardium and vessels, as signed distances."""
 
 import numpy as np
 
-from crossmodalnet.phantom.chambers import (
-    left_atrium,
-    left_ventricle,
-    muscles,
-    right_atrium,
-    right_ventricle,
+from crossmodalnet.phantom.primitives import Field, ellipsoid, half_space, smooth_union, spline, tube, without
+from crossmodalnet.phantom.shape import (
+    AORTIC,
+    INTO_AORTA,
+    INTO_PULMONARY,
+    INTO_RV,
+    LA_CENTRE,
+    LV_CENTRE_W,
+    LV_HALF_LENGTH_MM,
+    LV_RADIUS_MM,
+    PULMONARY,
+    RA_CENTRE,
+    SEPTUM_MM,
+    TRICUSPID,
+    WALL_MM,
+    Sizes,
+    epicardial_radius,
+    long_axis,
+    to_long_axis,
+    vector,
 )
-from crossmodalnet.phantom.landmarks import SEPTUM_MM, to_long_axis
-from crossmodalnet.phantom.primitives import Field, smooth_union, without
-from crossmodalnet.phantom.shape import Sizes
 from crossmodalnet.phantom.vessels import aorta, coronaries, pulmonary, pulmonary_veins
+
+
+def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Field, Field]:
+    """The LV.
+
+    Args:
+        points: `(3, n)` mean coordinates, mm.
+        local: `(3, n)` the same in the long-axis frame.
+        sizes: the subject's.
+
+    Returns:
+        `(n,)` each, mm: the epicardial ellipsoid (not cut at the base), the outflow tract up to the aortic
+        valve, and the cavity with the outflow tract and the papillary muscles, from the mitral plane to the
+        apex.
+    """
+    radius, length = LV_RADIUS_MM * sizes.lv_radius, LV_HALF_LENGTH_MM * sizes.lv_length
+    outer, wall = epicardial_radius(sizes), 0.8 * WALL_MM * sizes.wall  # the apex is thinner
+    epicardium = ellipsoid(local, (0, 0, LV_CENTRE_W), (outer, outer, length + wall))
+    cavity = np.maximum(ellipsoid(local, (0, 0, LV_CENTRE_W), (radius, radius, length)), -local[2])
+    width = 12.5 * sizes.aorta
+    way = [long_axis(3, 5, 18), long_axis(8, 10, 6), AORTIC + vector(3, 1, 5)]
+    outflow = np.maximum(tube(points, way, [10, width, width]), half_space(points, AORTIC, INTO_AORTA))
+    return epicardium, outflow, np.minimum(cavity, outflow)
+
+
+def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
+    """Body from the tricuspid valve on (a crescent once the LV is taken away) and outflow tract.
+
+    Arguments as of `left_ventricle`.
+    """
+    excess = epicardial_radius(sizes) - LV_RADIUS_MM - WALL_MM  # the RV grows with the LV it lies on
+    radii = ((37 + 0.5 * excess) * sizes.rv, (38 + excess) * sizes.rv, 60 * sizes.rv_length)
+    body = np.maximum(ellipsoid(local, (18 + 0.5 * excess, -1, 10), radii), 4 - local[0])
+    body = np.maximum(body, -half_space(points, TRICUSPID, INTO_RV))
+    way = [
+        long_axis(40, 6, 20),
+        long_axis(38, 24, 10),
+        PULMONARY + vector(0, 4, -8),
+        PULMONARY + 4 * INTO_PULMONARY,
+    ]
+    outflow = tube(points, spline(way, 8), sizes.pulmonary * np.linspace(14, 12, 8))
+    outflow = np.maximum(outflow, half_space(points, PULMONARY, INTO_PULMONARY))
+    return smooth_union(body, outflow, 6)
+
+
+def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
+    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk.
+
+    Arguments as of `left_ventricle`.
+    """
+    centre, size = LA_CENTRE + sizes.la_mm, sizes.la
+    body = np.maximum(ellipsoid(points, centre, (29 * size, 18.5 * size, 22 * size)), local[2] + 5)
+    way = [centre, long_axis(-6, -8, -6), long_axis(-6, -8, 0)]
+    atrium = smooth_union(body, tube(points, way, [15 * size, 15.5, 15]), 10)
+    bend = [centre + vector(-20, 14, 12), vector(-37, -16, 31), vector(-43, 1, 32), vector(-38, 12, 29)]
+    widths = sizes.appendages * np.array([9, 8, 7.5, 7.5, 8, 7.5, 6.5, 5])
+    return smooth_union(np.maximum(atrium, local[2]), tube(points, spline(bend, 8), widths), 5)
+
+
+def right_atrium(points: Field, sizes: Sizes) -> Field:
+    """Body at the right, funnel to the tricuspid valve, appendage before the aortic root."""
+    centre, size = RA_CENTRE + sizes.ra_mm, sizes.ra
+    body = ellipsoid(points, centre, (19 * size, 22 * size, 27 * size))
+    funnel = tube(points, [centre, TRICUSPID, TRICUSPID + 5 * INTO_RV], [15 * size, 16.5, 16.5])
+    bend = [centre + vector(-2, 14, 14), vector(30, 22, 21), vector(18, 28, 27)]
+    appendage = tube(points, spline(bend, 6), sizes.appendages * np.array([11, 10.5, 10, 9, 8, 6]))
+    atrium = smooth_union(smooth_union(body, funnel, 8), appendage, 6)
+    return np.maximum(atrium, half_space(points, TRICUSPID, INTO_RV))
+
+
+def muscles(points: Field) -> dict[str, Field]:
+    """Papillary muscles of the LV and moderator band of the RV: dark in the blood, labelled as blood."""
+    first = tube(points, [long_axis(-13, 9, 48), long_axis(-10, 7, 26)], [4.5, 3])
+    second = tube(points, [long_axis(-4, -16, 48), long_axis(-4, -11, 26)], [4.5, 3])
+    band = tube(points, [long_axis(28, -5, 48), long_axis(46, 2, 38)], [2.2, 2.2])
+    return {"papillary": np.minimum(first, second), "trabeculae": band}
+
 
 # The heart lies in this box of mean coordinates, mm, with what `heart` returns of its vessels.
 BOX_MM = ((-95.0, 80.0), (-85.0, 75.0), (-70.0, 105.0))

@@ -1,6 +1,12 @@
-"""Scan geometry: the voxel grid of a CT or an MR of a person, and the patient coordinates of its voxels."""
+"""Scanners and their protocols as numbers, and the voxel grid of a CT or an MR of a person.
 
+Every scanner has the same fields, and the code draws from them in the same order, so a scanner changes values
+and nothing else: the person, and for the scanner `reference` every voxel, stay as they are.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +14,114 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom.primitives import Field
-from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS, Scanner
 from crossmodalnet.phantom.shape import rotation_matrix
+
+Scanner = Literal["reference", "other"]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CtProtocol:
+    """A contrast-enhanced CT. A `Range` is that of a uniform draw.
+
+    Attributes:
+        field_of_view_mm: along world x, y, z, before its variation.
+        slice_factor: slice distance per in-plane spacing.
+        left_hu: blood of the left heart.
+        bright_right_share: share of people whose right heart is a ratio `right_of_left` of the left one.
+        right_of_left: ratio of the right heart's blood to the left heart's, in `bright_right_share` of the people.
+        right_hu: blood of the right heart in the others; its end is the most that any right heart has.
+        mixing: unmixed blood in the right atrium, share of the right heart's HU.
+        svc_of_right: blood of the superior vena cava per that of the right heart.
+        ivc_hu: blood of the inferior vena cava.
+        myocardium_hu: myocardium.
+        noise_hu: standard deviation of the noise.
+        kernel_voxels: standard deviation of the noise's correlation, voxels.
+        blur_voxels: standard deviation of the image's blur, voxels.
+    """
+
+    field_of_view_mm: tuple[float, float, float]
+    slice_factor: float
+    left_hu: Range
+    bright_right_share: float
+    right_of_left: Range
+    right_hu: Range
+    mixing: float
+    svc_of_right: Range
+    ivc_hu: Range
+    myocardium_hu: Range
+    noise_hu: Range
+    kernel_voxels: float
+    blur_voxels: float
+
+
+@dataclass(frozen=True)
+class MrProtocol:
+    """A gradient-echo MR; intensities are shares of a unit of the scanner. A `Range` is that of a uniform draw.
+
+    Attributes:
+        field_of_view_mm: along world x, y, z, before its variation.
+        slice_factor: slice distance per in-plane spacing.
+        blood: intensity of the left heart.
+        tissue: intensity of all that is not blood, in the order in which it is drawn.
+        cartilage: intensity.
+        coil: strength of the coil's bias, 1 as in the reference.
+        noise: standard deviation of the noise in each of the two channels.
+        blur: width of a boundary per in-plane spacing.
+    """
+
+    field_of_view_mm: tuple[float, float, float]
+    slice_factor: float
+    blood: float
+    tissue: Mapping[str, Range]
+    cartilage: float
+    coil: float
+    noise: Range
+    blur: float
+
+
+CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
+    # An arterial phase: the left heart is bright, the right heart anything.
+    "reference": CtProtocol(
+        field_of_view_mm=(256.0, 232.0, 178.0), slice_factor=1.0,
+        left_hu=(250, 450), bright_right_share=0.35, right_of_left=(0.85, 1.0), right_hu=(120, 350),
+        mixing=0.12, svc_of_right=(1.0, 1.5), ivc_hu=(70, 150), myocardium_hu=(80, 130),
+        noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
+    ),
+    # A later phase: all blood is alike and dimmer, the myocardium has taken up contrast medium.
+    "other": CtProtocol(
+        field_of_view_mm=(216.0, 200.0, 156.0), slice_factor=1.5,
+        left_hu=(168, 222), bright_right_share=1.0, right_of_left=(0.96, 1.03), right_hu=(150, 228),
+        mixing=0.02, svc_of_right=(0.96, 1.04), ivc_hu=(150, 200), myocardium_hu=(75, 118),
+        noise_hu=(27, 48), kernel_voxels=0.75, blur_voxels=0.6,
+    ),
+}  # fmt: skip
+
+MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
+    # Balanced gradient echo: bright blood, dark myocardium, fat suppressed to bright.
+    "reference": MrProtocol(
+        field_of_view_mm=(212.0, 202.0, 168.0), slice_factor=1.6,
+        blood=1.0,
+        tissue={
+            "fat": (0.12, 0.6), "muscle": (0.22, 0.34), "lung": (0.02, 0.07), "liver": (0.28, 0.45),
+            "stomach": (0.3, 0.6), "spleen": (0.4, 0.55), "marrow": (0.15, 0.35), "fluid": (0.8, 1.1),
+            "myocardium": (0.30, 0.45), "wall": (0.25, 0.4),
+        },
+        cartilage=0.25, coil=1.0, noise=(0.025, 0.05), blur=1.0,
+    ),
+    # Spoiled gradient echo, T1-weighted, without fat suppression: fat outshines blood, fluid is dark, and
+    # myocardium is nearer to blood.
+    "other": MrProtocol(
+        field_of_view_mm=(186.0, 180.0, 152.0), slice_factor=2.0,
+        blood=0.68,
+        tissue={
+            "fat": (0.9, 1.15), "muscle": (0.30, 0.38), "lung": (0.02, 0.07), "liver": (0.48, 0.6),
+            "stomach": (0.2, 0.4), "spleen": (0.3, 0.4), "marrow": (0.55, 0.8), "fluid": (0.15, 0.25),
+            "myocardium": (0.34, 0.44), "wall": (0.32, 0.42),
+        },
+        cartilage=0.3, coil=2.0, noise=(0.035, 0.06), blur=1.3,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

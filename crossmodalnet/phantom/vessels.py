@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.phantom.landmarks import (
+from crossmodalnet.phantom.primitives import Field, half_space, smooth_union, spline, tube
+from crossmodalnet.phantom.shape import (
     AORTIC,
     INTO_AORTA,
     INTO_PULMONARY,
@@ -14,12 +15,11 @@ from crossmodalnet.phantom.landmarks import (
     PULMONARY,
     RA_CENTRE,
     TRICUSPID,
+    Sizes,
     epicardial_radius,
     long_axis,
     vector,
 )
-from crossmodalnet.phantom.primitives import Field, half_space, smooth_union, spline, tube
-from crossmodalnet.phantom.shape import Sizes
 
 # The aorta's centre line and radius, mm, from the root on, and the share of `Sizes.arch_mm` by which each
 # point moves.

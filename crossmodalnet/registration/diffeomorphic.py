@@ -1,78 +1,211 @@
 """Symmetric diffeomorphic registration by local cross-correlation (Avants 2008), on images that are nearly aligned.
 
-The method is SyN's: fixed and moving image meet half-way, each by a field of its own, to which small smoothed steps
-are composed. What differs makes it some ten times faster than ANTs' on one core: window means cost the same for any
-window, and the fields are inverted once, at the end. A noise floor keeps flat regions still: the correlation's
-variances are never below it. The fields themselves are smoothed slightly, so that they can be inverted.
+As in SyN, fixed and moving image meet half-way, each by a field of its own, to which small smoothed steps are composed.
+On one core it is about ten times faster than ANTs: window means cost the same for any window, and the fields are
+inverted once, at the end. A noise floor below the variances keeps flat regions still. The fields are smoothed slightly,
+so that they can be inverted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
-from crossmodalnet.registration.lattice import (
-    Lattice,
-    Smoother,
-    carry,
-    compose,
-    gaussian_kernel,
-    invert,
-    mean_kernel,
-    sample,
-)
+from crossmodalnet.imaging.volume import Grid
 
+# In voxels of a level: radius of the correlation's window, length of the longest vector of a step, smoothing of a step
+# (fluid regularisation) and of the fields after it (elastic regularisation).
+_RADIUS = 2
+_STEP = 0.5
+_STEP_SIGMA = 2.0
+_FIELD_SIGMA = 0.7
 # Of images between 0 and 1: contrast of less than three per cent in a window is noise.
 _NOISE_FLOOR = 1e-3
 # Variances below this are errors of single precision.
 _ROUNDING = 1e-6
-# Longest vector of a step, before it is scaled, below which the images are taken to agree; single precision alone gives
-# a hundredth of it.
+# Longest vector of a step, before it is scaled, below which the images agree; single precision alone gives a hundredth
+# of it.
 _AGREED = 1e-3
+# Inversion: steps of the fixed-point iteration, which suffice where the field is gentle, and of Newton's method;
+# damping of the former; error in voxels at which a place has converged; longest step of the latter in voxels.
+_PLAIN_STEPS, _NEWTON_STEPS = 5, 25
+_DAMPING = 0.7
+_INVERTED = 1e-3
+_LONGEST = 2.0
 
 
 @dataclass(frozen=True)
-class Level:
-    """One resolution of the registration.
+class Lattice:
+    """An isotropic lattice along world x, y, z.
 
     Attributes:
-        spacing_mm: spacing of images and fields.
-        iterations: steps.
+        low_mm: `(3,)` centre of the first voxel.
+        shape: voxels along x, y, z, at least 2 each.
+        spacing_mm: distance of neighbours.
     """
 
+    low_mm: NDArray[np.float64]
+    shape: tuple[int, int, int]
     spacing_mm: float
-    iterations: int
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice as a grid of a volume."""
+        affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
+        affine[:3, 3] = self.low_mm
+        return Grid(self.shape, affine)
+
+    def indices(self) -> Tensor:
+        """Voxel indices `(3, i, j, k)`, float32."""
+        axes = [torch.arange(n, dtype=torch.float32) for n in self.shape]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-@dataclass(frozen=True)
-class Flow:
-    """How the images are deformed; lengths in voxels of the level.
+def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spacing_mm: float) -> Lattice:
+    """Lay a lattice over a box, its middle in the box's middle."""
+    shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm).astype(int), 8)
+    middle = (low_mm + high_mm) / 2
+    return Lattice(
+        middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm
+    )
 
-    Attributes:
-        levels: resolutions, coarse to fine.
-        radius: radius of the correlation's window.
-        step: length of the longest vector of a step.
-        step_sigma: smoothing of a step (the fluid part of the regularisation).
-        field_sigma: smoothing of the fields after a step (the elastic part).
+
+def sample(values: Tensor, places: Tensor) -> Tensor:
+    """Interpolate linearly; beyond the border lies the border's value.
+
+    Args:
+        values: `(c, i, j, k)`.
+        places: `(3, a, b, d)` indices into the last three axes of `values`.
+
+    Returns:
+        `(c, a, b, d)`.
+    """
+    return sample_at(values, to_unit(places, values.shape[1:]))
+
+
+def to_unit(places: Tensor, shape: Sequence[int]) -> Tensor:
+    """Express indices `(3, a, b, d)` into axes of this shape as PyTorch does: last axis first, from -1 to 1."""
+    last = [max(n - 1, 1) for n in shape]
+    return torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)])
+
+
+def sample_at(values: Tensor, unit: Tensor) -> Tensor:
+    """Do what `sample` does, at places that `to_unit` gave."""
+    found = grid_sample(
+        values[None], unit.movedim(0, -1)[None], mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return found[0]
+
+
+def compose(first: Tensor, second: Tensor, indices: Tensor) -> Tensor:
+    """Displacement of `first` and then `second`, `(3, i, j, k)` each in voxels."""
+    return first + sample(second, indices + first)
+
+
+def invert(field: Tensor, indices: Tensor) -> Tensor:
+    """Invert a displacement `(3, i, j, k)` in voxels.
+
+    A few plain steps of the fixed-point iteration come first; where they have not converged, Newton's method goes on.
+    The iteration alone does not converge where the field is steep, and leaves folds in an inverse that has none.
+    """
+    inverse = -field
+    for _ in range(_PLAIN_STEPS):
+        inverse = inverse - _DAMPING * compose(inverse, field, indices)
+    gradient = torch.cat([torch.stack(torch.gradient(part)) for part in field])
+    left = torch.ones(field.shape[1:], dtype=torch.bool)
+    for _ in range(_NEWTON_STEPS):
+        places = (indices + inverse)[:, left]
+        error = inverse[:, left] + sample_list(field, places)
+        off = error.abs().amax(dim=0) > _INVERTED
+        left[left.clone()] = off
+        if not off.any():
+            break
+        inverse[:, left] -= _newton_step(sample_list(gradient, places[:, off]), error[:, off])
+    return inverse
+
+
+def sample_list(values: Tensor, places: Tensor) -> Tensor:
+    """Sample `(c, i, j, k)` at a list of places `(3, n)`: `(c, n)`."""
+    return sample(values, places[:, :, None, None])[:, :, 0, 0]
+
+
+def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
+    """Solve for the steps `(3, n)` that undo errors, by the field's derivatives `(9, n)` there; none is too long."""
+    jacobian = torch.eye(3) + gradient.T.reshape(-1, 3, 3)
+    step, singular = torch.linalg.solve_ex(jacobian, error.T)
+    step = torch.where((singular == 0)[:, None] & step.isfinite(), step, _DAMPING * error.T).T
+    shorter: Tensor = step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
+    return shorter
+
+
+def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:
+    """Bring a displacement in voxels of one lattice to another one, in its voxels."""
+    ratio = new.spacing_mm / old.spacing_mm
+    start = torch.from_numpy((new.low_mm - old.low_mm) / old.spacing_mm).float()
+    return sample(field, new.indices() * ratio + start[:, None, None, None]) / ratio
+
+
+class Smoother:
+    """A separable filter with a symmetric kernel, as a product with a band matrix along each axis.
+
+    Past the border, the border's value goes on, or 0.
+
+    Args:
+        shape: voxels per axis of what is filtered.
+        kernel: weights, of odd number.
+        past_border: what lies past the border.
     """
 
-    levels: tuple[Level, ...]
-    radius: int = 2
-    step: float = 0.5
-    step_sigma: float = 2.0
-    field_sigma: float = 0.7
+    def __init__(self, shape: Sequence[int], kernel: NDArray[np.float64], *, zero_past_border: bool) -> None:
+        self._bands = [_band(n, kernel, zero_past_border) for n in shape]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Filter the last three axes of `(c, i, j, k)`."""
+        c, i, j, k = values.shape
+        first, second, third = self._bands
+        values = values @ third.T
+        values = second @ values
+        return (first @ values.reshape(c, i, j * k)).reshape(c, i, j, k)
+
+
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
+    """Weights of a Gaussian of `sigma` voxels, cut at three of them."""
+    radius = max(1, round(3 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return np.asarray(weights / weights.sum())
+
+
+def mean_kernel(radius: int) -> NDArray[np.float64]:
+    """Weights of a mean over `2 radius + 1` voxels."""
+    return np.full(2 * radius + 1, 1 / (2 * radius + 1))
+
+
+def _band(n: int, kernel: NDArray[np.float64], zero_past_border: bool) -> Tensor:
+    band = np.zeros((n, n))
+    radius = len(kernel) // 2
+    for offset, weight in zip(range(-radius, radius + 1), kernel, strict=True):
+        rows = np.arange(n)
+        columns = rows + offset
+        inside = (columns >= 0) & (columns < n)
+        if zero_past_border:
+            rows, columns = rows[inside], columns[inside]
+        np.add.at(band, (rows, np.clip(columns, 0, n - 1)), weight)
+    return torch.from_numpy(band).float()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is registered at one level.
+    """The images at one level, `(1, i, j, k)` each on the lattice.
 
     Attributes:
-        lattice: lattice of all below.
-        fixed: `(1, i, j, k)`, 0 to 1.
-        moving: moving image, nearly aligned, likewise.
-        seen: where both images have voxels, `(1, i, j, k)`, 0 or 1.
+        lattice: lattice of the level.
+        fixed: fixed image, 0 to 1.
+        moving: moving image, nearly aligned, 0 to 1.
+        seen: 1 where both images have voxels, else 0.
     """
 
     lattice: Lattice
@@ -81,43 +214,37 @@ class Scene:
     seen: Tensor
 
 
-def deform(scenes: Sequence[Scene], flow: Flow) -> tuple[Tensor, Tensor]:
+def deform(scenes: Sequence[Scene], iterations: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Register the moving to the fixed image.
 
     Args:
-        scenes: the images at each of the levels, coarse to fine.
-        flow: settings.
+        scenes: images of each level, coarse to fine.
+        iterations: steps of each level.
 
     Returns:
         Displacements from the fixed to the moving image and back, `(3, i, j, k)` each in voxels of the last lattice.
     """
-    halves: tuple[Tensor, Tensor] | None = None
     last = scenes[0].lattice
+    to_fixed = to_moving = torch.zeros(3, *last.shape)
     with torch.no_grad():
-        for scene, level in zip(scenes, flow.levels, strict=True):
-            if halves is None:
-                zero = torch.zeros(3, *scene.lattice.shape)
-                halves = (zero, zero)
-            else:
-                halves = (carry(halves[0], last, scene.lattice), carry(halves[1], last, scene.lattice))
-            halves = _meet(scene, halves, flow, level.iterations)
+        for scene, num_steps in zip(scenes, iterations, strict=True):
+            if scene.lattice is not last:
+                to_fixed, to_moving = (carry(half, last, scene.lattice) for half in (to_fixed, to_moving))
+            to_fixed, to_moving = _meet(scene, to_fixed, to_moving, num_steps)
             last = scene.lattice
-        assert halves is not None
         indices = last.indices()
-        to_fixed, to_moving = halves
         forward = compose(invert(to_fixed, indices), to_moving, indices)
         return forward, compose(invert(to_moving, indices), to_fixed, indices)
 
 
-def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: int) -> tuple[Tensor, Tensor]:
+def _meet(scene: Scene, to_fixed: Tensor, to_moving: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
     """Improve the fields from the middle to the fixed and to the moving image."""
     shape, indices = scene.lattice.shape, scene.lattice.indices()
-    window = Smoother(shape, mean_kernel(flow.radius), zero_past_border=False)
-    of_step = Smoother(shape, gaussian_kernel(flow.step_sigma), zero_past_border=True)
-    of_field = Smoother(shape, gaussian_kernel(flow.field_sigma), zero_past_border=False)
+    window = Smoother(shape, mean_kernel(_RADIUS), zero_past_border=False)
+    of_step = Smoother(shape, gaussian_kernel(_STEP_SIGMA), zero_past_border=True)
+    of_field = Smoother(shape, gaussian_kernel(_FIELD_SIGMA), zero_past_border=False)
     moving = torch.cat([scene.moving, scene.seen])
-    to_fixed, to_moving = halves
-    for _ in range(iterations):
+    for _ in range(num_steps):
         fixed_here = sample(scene.fixed, indices + to_fixed)
         moving_here = sample(moving, indices + to_moving)
         forces = _forces(fixed_here, moving_here[:1], window)
@@ -127,7 +254,7 @@ def _meet(scene: Scene, halves: tuple[Tensor, Tensor], flow: Flow, iterations: i
             longest = float(step.square().sum(dim=0).max().sqrt())
             if longest < _AGREED:
                 return to_fixed, to_moving
-            moved.append(of_field(compose(step * (flow.step / longest), field, indices)))
+            moved.append(of_field(compose(step * (_STEP / longest), field, indices)))
         to_fixed, to_moving = moved
     return to_fixed, to_moving
 

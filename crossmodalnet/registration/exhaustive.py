@@ -1,20 +1,19 @@
-"""Where a registration starts when nothing is known: every translation, many rotations, by mutual information.
+"""Search every translation and many rotations for the highest mutual information.
 
-The joint histogram of two images at all translations at once is a set of correlations, one for each pair of grey
-levels, which the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the
-distance of two hearts nor a field of view that ends half-way matters, as they do where centres of mass are laid
-together.
+The joint histogram of two images at all translations is a set of correlations, one for each pair of grey levels, which
+the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the distance of two
+hearts nor a field of view that ends half-way matters.
 """
 
-from dataclasses import dataclass
 from itertools import product
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Volume
 
 _SPACING_MM = 10.0
@@ -29,72 +28,57 @@ _LEAST_OVERLAP = 0.4
 _LEAST_INFORMATION = 1e-3
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A rigid map that makes two images alike.
-
-    Attributes:
-        matrix: 4x4, from the fixed to the moving image's world, RAS mm.
-        similarity: mutual information in what both images show, nats, times the share of the smaller image that the
-            larger one shows: few voxels easily share much.
-    """
-
-    matrix: NDArray[np.float64]
-    similarity: float
-
-
-@dataclass(frozen=True)
-class _View:
-    """An image on a lattice that is turned with the patient: grey levels, `(levels, i, j, k)`, and its first voxel."""
-
-    levels: NDArray[np.float32]
-    low_mm: NDArray[np.float64]
-
-
-def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[Candidate]:
+def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[NDArray[np.float64]]:
     """Find the rigid maps of highest mutual information, best first, by trying all translations.
+
+    A map's score is the mutual information in what both images show, nats, times the share of the smaller image that
+    the larger one shows: few voxels easily share much.
 
     Args:
         fixed: prepared image, 0 to 1.
         moving: prepared image, 0 to 1.
         num_candidates: most maps to give; of neighbouring translations with the same rotation only the best counts.
+
+    Returns:
+        Maps from the fixed to the moving image's world, 4x4, RAS mm.
     """
     fixed, moving = coarsen(fixed, _SPACING_MM), coarsen(moving, _SPACING_MM)
-    middles = _middle(fixed), _middle(moving)
-    still = _view(fixed, np.eye(3), middles[0], _FIXED_LEVELS)
+    fixed_middle, moving_middle = _middle(fixed), _middle(moving)
+    still, still_low = _view(fixed, np.eye(3), fixed_middle, _FIXED_LEVELS)
     turns = _rotations()
-    views = [_view(moving, turn, middles[1], _MOVING_LEVELS) for turn in turns]
+    views = [_view(moving, turn, moving_middle, _MOVING_LEVELS) for turn in turns]
     # As large as both images side by side, so that nothing wraps round onto the other end.
     size = [
-        fft.next_fast_len(n + max(view.levels.shape[1 + axis] for view in views) - 1, real=True)
-        for axis, n in enumerate(still.levels.shape[1:])
+        fft.next_fast_len(n + max(levels.shape[1 + axis] for levels, _ in views) - 1, real=True)
+        for axis, n in enumerate(still.shape[1:])
     ]
-    spectrum = fft.rfftn(still.levels, size, axes=(1, 2, 3))
-    smaller = float(min(still.levels.sum(), views[0].levels.sum()))
-    found: list[Candidate] = []
-    for turn, view in zip(turns, views, strict=True):
-        scores = _shared_information(spectrum, view, size, smaller)
+    spectrum = fft.rfftn(still, size, axes=(1, 2, 3))
+    smaller = float(min(still.sum(), views[0][0].sum()))
+    candidates: list[tuple[float, NDArray[np.float64]]] = []
+    for turn, (levels, low) in zip(turns, views, strict=True):
+        scores = _scores(spectrum, levels, size, smaller)
         peaks = (scores == ndimage.maximum_filter(scores, 5, mode="wrap")) & (scores > _LEAST_INFORMATION)
         for place in np.argwhere(peaks):
-            shift = np.where(place < still.levels.shape[1:], place, place - size)
-            offset = view.low_mm - still.low_mm - shift * _SPACING_MM
+            shift = np.where(place < still.shape[1:], place, place - size)
+            offset = low - still_low - shift * _SPACING_MM
             matrix = np.eye(4)
             matrix[:3, :3] = turn
-            matrix[:3, 3] = middles[1] + turn @ (offset - middles[0])
-            found.append(Candidate(matrix, float(scores[tuple(place)])))
-    return sorted(found, key=lambda candidate: -candidate.similarity)[:num_candidates]
+            matrix[:3, 3] = moving_middle + turn @ (offset - fixed_middle)
+            candidates.append((float(scores[tuple(place)]), matrix))
+    candidates.sort(key=itemgetter(0), reverse=True)
+    return [matrix for _, matrix in candidates[:num_candidates]]
 
 
-def _shared_information(
-    spectrum: NDArray[np.complex64], view: _View, size: list[int], smaller: float
+def _scores(
+    spectrum: NDArray[np.complex64], levels: NDArray[np.float32], size: list[int], smaller: float
 ) -> NDArray[np.float32]:
     """Mutual information at every translation, `size`, times the share of the `smaller` image's voxels that are seen.
 
     0 where that share is below `_LEAST_OVERLAP`.
     """
-    other = np.conj(fft.rfftn(view.levels, size, axes=(1, 2, 3)))
+    other = np.conj(fft.rfftn(levels, size, axes=(1, 2, 3)))
     share = np.minimum(fft.irfftn(spectrum.sum(axis=0) * other.sum(axis=0), size) / smaller, 1)
-    seen = share >= _LEAST_OVERLAP  # of all translations the few that are worth a histogram
+    seen = share >= _LEAST_OVERLAP  # only these translations are worth a histogram
     joint = np.stack([fft.irfftn(level * other, size, axes=(1, 2, 3))[:, seen] for level in spectrum])
     joint = np.maximum(joint, 0)  # (levels, levels, translations seen)
     joint /= joint.sum(axis=(0, 1))
@@ -112,8 +96,14 @@ def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(-(shares * np.log(shares + 1e-9)).sum(axis=0))
 
 
-def _view(image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64], num_levels: int) -> _View:
-    """Sample an image where `turn` takes a lattice around its middle, and sort its values into levels."""
+def _view(
+    image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64], num_levels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Sample an image where `turn` takes a lattice around its middle, and sort its values into grey levels.
+
+    Returns:
+        Membership of the levels `(levels, i, j, k)`, 0 or 1, and the place of the lattice's first voxel, mm.
+    """
     places = turn.T @ (image.grid.to_world(image.grid.corners(0.5)) - middle[:, None])
     low, high = places.min(axis=1), places.max(axis=1)
     shape = np.maximum(np.ceil((high - low) / _SPACING_MM - 1e-6).astype(int), 1)
@@ -124,7 +114,7 @@ def _view(image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64],
     values = ndimage.map_coordinates(image.data, index, order=1, mode="nearest")
     level = np.clip((values * num_levels).astype(int), 0, num_levels - 1)
     levels = np.stack([(level == number) & inside for number in range(num_levels)])
-    return _View(levels.reshape(num_levels, *shape).astype(np.float32), low)
+    return levels.reshape(num_levels, *shape).astype(np.float32), low
 
 
 def _rotations() -> list[NDArray[np.float64]]:

@@ -1,22 +1,22 @@
-"""A transform in memory, and images and label maps brought through it: the whole image once, a label map where it lies.
+"""Warp images and label maps through one composite map from the CT's own voxels to the MR's own.
 
-One composite map from the CT's own voxels to the MR's own; it is evaluated slab by slab, so that memory stays small,
-and where voxels are much finer than the field, at every few of them, and is linear between those.
+The map is evaluated slab by slab, so that memory stays small. Where voxels are much finer than the field, it is
+evaluated at every few of them and is linear between those.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
-from crossmodalnet.registration.affine_file import read_affine
-from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.lattice import Lattice, sample, sample_at, sample_list, to_unit
-from crossmodalnet.registration.syn import Transform
+from crossmodalnet.registration.ants import Transform, read_affine, read_field
+from crossmodalnet.registration.diffeomorphic import Lattice, sample, sample_at, sample_list, to_unit
 
 _SLAB_VOXELS = 500_000
 # Voxels at which a map is evaluated lie at most this share of the field's own steps apart: the field is smooth, and
@@ -118,20 +118,10 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
     return Volume(moved, grid.affine)
 
 
-def _uniform_cells(labels: NDArray[np.uint8]) -> Tensor:
+def _uniform_cells(labels: NDArray[Any]) -> Tensor:
     """Give for each voxel the class of it and of the seven that follow along the axes, or `_MIXED`; `(i, j, k)`."""
-    padded = np.pad(labels, (0, 1), mode="edge")
-    least, most = padded, padded
-    for axis in range(3):
-        ends = [
-            np.take(least, range(padded.shape[axis] - 1), axis),
-            np.take(least, range(1, padded.shape[axis]), axis),
-        ]
-        tops = [
-            np.take(most, range(padded.shape[axis] - 1), axis),
-            np.take(most, range(1, padded.shape[axis]), axis),
-        ]
-        least, most = np.minimum(*ends), np.maximum(*tops)
+    least = ndimage.minimum_filter(labels, size=2, origin=-1, mode="nearest")
+    most = ndimage.maximum_filter(labels, size=2, origin=-1, mode="nearest")
     return torch.from_numpy(np.where(least == most, labels.astype(np.int16), np.int16(_MIXED)))
 
 

@@ -1,16 +1,34 @@
-"""How good a registration is: mutual information, deformation, views; overlap of labels where there are any."""
+"""Quality of a registration: mutual information, deformation, shared view, label overlap, and a picture."""
 
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.field_file import read_field
-from crossmodalnet.registration.initialise import write_translation
-from crossmodalnet.registration.syn import Transform, similarity, warp
+from crossmodalnet.imaging.resample import sample_image
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes import resource_problem
+from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
+
+# Bounds of a plausible registration; the phantom's twenty pairs are within all three.
+# A diffeomorphism folds no voxel. A thousandth is more than rounding makes and is seen as a torn structure.
+MAX_FOLDED_SHARE = 0.001
+# A voxel of a cardiac CT or MR; the phantom's pairs have 0.05 to 0.07.
+MAX_INVERSE_ERROR_MM = 1.0
+# Below a half, most of one image has no partner; the phantom's pairs have 0.65 and more.
+MIN_SHARED_VIEW = 0.5
+
+_TILE_MM = 24.0
+_PIXEL_MM = 1.5
+_VIEW_MM = 216.0
+_MR_TINT = np.array([1.0, 0.82, 0.62])  # warm, to tell the tiles apart
+
+S = TypeVar("S", bound=str)
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,88 @@ class Quality:
     largest_displacement_mm: float
     inverse_error_mm: float = 0.0
     shared_view: float = 1.0
+
+
+class RegistrationError(RuntimeError):
+    """No start made the images more alike.
+
+    Attributes:
+        problems: a line per start.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems)
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A registration that made the images more alike.
+
+    Attributes:
+        transform: transform from the CT's to the MR's world.
+        quality: quality of the transform.
+        start: start that it came from.
+        problems: a line per start that failed before.
+    """
+
+    transform: Transform
+    quality: Quality
+    start: str
+    problems: Sequence[str]
+
+
+def first_improvement(
+    starts: Sequence[S],
+    attempt: Callable[[S, Path], tuple[Transform, Quality]],
+    min_gain: float,
+    folder: Path,
+) -> Alignment:
+    """Try starts in turn, each in its own folder, until one raises the mutual information enough.
+
+    Args:
+        starts: starts, at least one.
+        attempt: registers from a start, with a fresh folder for its files.
+        min_gain: least rise of the mutual information, nats.
+        folder: receives the folders of the attempts.
+
+    Raises:
+        RegistrationError: every start failed.
+        OSError: the disk or the memory is full, so no other start would help.
+    """
+    problems: list[str] = []
+    for number, start in enumerate(starts, 1):
+        scratch = folder / f"attempt{number}"
+        scratch.mkdir()
+        try:
+            transform, quality = attempt(start, scratch)
+        except (RuntimeError, ValueError, OSError) as error:
+            if resource_problem(error):
+                raise
+            problems.append(f"from {start}: {error}")
+        else:
+            gain = quality.mi_after - quality.mi_before
+            if gain >= min_gain:
+                return Alignment(transform, quality, start, problems)
+            problems.append(f"from {start}: mutual information changed by {gain:+.4f}")
+        shutil.rmtree(scratch)
+    raise RegistrationError(problems)
+
+
+def implausible(quality: Quality) -> list[str]:
+    """List what makes a registration implausible whatever its images: folds, a poor inverse, views that hardly meet."""
+    folded, error_mm, view = quality.negative_jacobian_share, quality.inverse_error_mm, quality.shared_view
+    problems = []
+    if folded > MAX_FOLDED_SHARE:
+        problems.append(f"{folded:.2%} of the voxels are folded (at most {MAX_FOLDED_SHARE:.2%})")
+    if error_mm > MAX_INVERSE_ERROR_MM:
+        problems.append(f"the inverse misses by {error_mm:.2f} mm (at most {MAX_INVERSE_ERROR_MM:g} mm)")
+    if view < MIN_SHARED_VIEW:
+        problems.append(f"the fields of view share {view:.0%} (at least {MIN_SHARED_VIEW:.0%})")
+    return problems
 
 
 def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -> Quality:
@@ -94,18 +194,57 @@ def deformation(path: Path) -> tuple[float, float]:
 
 
 def label_dice(warped: Volume, fixed: Volume) -> float:
-    """Mean Dice over the structures that occur in either label map, 0 where none does.
-
-    Apart from `crossmodalnet.metrics`, so that a change there registers nothing anew.
-
-    Args:
-        warped: class indices.
-        fixed: class indices on the same grid.
-    """
+    """Compute the mean Dice over the structures in either label map, on one grid; 0 where there are none."""
     scores = []
-    for structure in STRUCTURES:
-        a, b = warped.data == structure.index, fixed.data == structure.index
-        total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
-        if total:
+    for value in np.union1d(np.unique(warped.data), np.unique(fixed.data)):
+        if value:
+            a, b = warped.data == value, fixed.data == value
+            total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
             scores.append(2 * int(np.count_nonzero(a & b)) / total)
     return float(np.mean(scores or [0.0]))
+
+
+def checkerboard(fixed: Volume, moved: Volume) -> NDArray[np.uint8]:
+    """Tile a prepared CT (grey) with the warped prepared MR (warm), axial, coronal and sagittal side by side.
+
+    The planes meet in the middle of the moved image's field of view: no label is used.
+
+    Args:
+        fixed: values 0 to 1.
+        moved: values 0 to 1, on the same grid, 0 outside its field of view.
+
+    Returns:
+        `(rows, columns, 3)`.
+    """
+    inside = np.array(np.nonzero(moved.data > 0))
+    index = inside.mean(axis=1) if inside.size else (np.array(fixed.data.shape) - 1) / 2
+    centre = fixed.grid.to_world(index[:, None])[:, 0]
+    gap = np.full((round(_VIEW_MM / _PIXEL_MM), 4, 3), 255, np.uint8)
+    panels = [_panel(fixed, moved, centre, axis) for axis in (2, 1, 0)]
+    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def write_checkerboard(path: Path, fixed: Volume, moved: Volume) -> None:
+    """Write the picture as PNG."""
+    from matplotlib.image import imsave
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, checkerboard(fixed, moved), format="png", pil_kwargs={"optimize": True})
+
+
+def _panel(fixed: Volume, moved: Volume, centre_mm: NDArray[np.float64], axis: int) -> NDArray[np.uint8]:
+    """Draw the plane across world `axis`, radiological: patient right is left, anterior or head is up."""
+    num = round(_VIEW_MM / _PIXEL_MM)
+    shape = [num, num, num]
+    shape[axis] = 1
+    affine = np.diag([_PIXEL_MM, _PIXEL_MM, _PIXEL_MM, 1.0])
+    affine[:3, 3] = centre_mm - _PIXEL_MM * (np.array(shape) - 1) / 2
+    grid = Grid((shape[0], shape[1], shape[2]), affine)
+    # In RAS, y or z falls down the rows; x grows towards the patient left, on the viewer right...
+    a, b = (np.clip(sample_image(v, grid, 0.0).data.squeeze(axis).T[::-1], 0, 1) for v in (fixed, moved))
+    if axis != 0:
+        a, b = a[:, ::-1], b[:, ::-1]
+    tile = round(_TILE_MM / _PIXEL_MM)
+    rows, columns = np.indices(a.shape) // tile
+    picture = np.where(((rows + columns) % 2 == 0)[..., None], a[..., None], b[..., None] * _MR_TINT)
+    return np.asarray(np.rint(picture * 255), np.uint8)

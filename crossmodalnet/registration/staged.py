@@ -1,115 +1,124 @@
 """Registration in stages: exhaustive search, rigid, affine, then diffeomorphic over what both images show.
 
-Recipes differ in how far the last stage goes. Everything is by intensities; no label is looked at.
+Methods differ in how far the last stage goes. Everything is by intensities; no label is looked at.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.downsample import coarsen, sample_image
-from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.affine_file import read_affine, write_affine
-from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform
+from crossmodalnet.imaging.geometry import WORLD, reoriented_grid
+from crossmodalnet.imaging.resample import coarsen, sample_image
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes import plain_folder
+from crossmodalnet.registration.ants import (
+    Transform,
+    linear,
+    prepare_ct,
+    prepare_mr,
+    read_affine,
+    similarity,
+    turned_back,
+    write_affine,
+    write_field,
+)
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.diffeomorphic import Lattice, Scene, deform, lattice_over, sample
 from crossmodalnet.registration.exhaustive import best_candidates
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.lattice import Lattice, lattice_over, sample
-from crossmodalnet.registration.syn import Transform, linear, similarity
+from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
+from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
 
-RecipeName = Literal["fast", "balanced", "thorough"]
-
+# Number of starts that the rigid stage improves; spacing in mm and steps of each level of the last stage.
+METHODS: dict[str, tuple[int, tuple[tuple[float, int], ...]]] = {
+    "fast": (2, ((8.0, 40), (4.0, 20), (3.0, 4))),
+    "balanced": (3, ((8.0, 50), (4.0, 40), (2.0, 10))),
+    "thorough": (3, ((8.0, 60), (4.0, 60), (2.0, 30), (1.5, 12))),
+}
 _RIGID_SPACING_MM = 5.0
-AFFINE_SPACING_MM = 4.0
+_AFFINE_SPACING_MM = 4.0
 _RIGID_ITERATIONS = (0, 60, 30)
 _AFFINE_ITERATIONS = (100, 50, 20)
 
 
-@dataclass(frozen=True)
-class StagedRecipe:
-    """A recipe.
+class StagedRegistration:
+    """The staged engine; its search is exhaustive, so there is no second start."""
 
-    Attributes:
-        num_candidates: starts that the rigid stage improves.
-        flow: last stage.
-    """
+    def __init__(self, config: RegistrationConfig) -> None:
+        self._num_candidates, self._levels = METHODS[config.method]
+        self._min_gain = config.min_gain
 
-    num_candidates: int
-    flow: Flow
+    def register(self, ct: Volume, mr: Volume, folder: Path) -> Alignment:
+        """Register an MR to a CT; see `Registration`."""
+        spacing_mm, _ = self._levels[-1]
+        fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
 
+        def attempt(_: str, scratch: Path) -> tuple[Transform, Quality]:
+            transform = self._estimate(fixed, moving, scratch)
+            coarse = [coarsen(image, max(_AFFINE_SPACING_MM, spacing_mm)) for image in (fixed, moving)]
+            return transform, measure(coarse[0], coarse[1], transform, scratch)
 
-RECIPES: dict[RecipeName, StagedRecipe] = {
-    "fast": StagedRecipe(2, Flow((Level(8.0, 40), Level(4.0, 20), Level(3.0, 4)))),
-    "balanced": StagedRecipe(3, Flow((Level(8.0, 50), Level(4.0, 40), Level(2.0, 10)))),
-    "thorough": StagedRecipe(3, Flow((Level(8.0, 60), Level(4.0, 60), Level(2.0, 30), Level(1.5, 12)))),
-}
+        return first_improvement(["search"], attempt, self._min_gain, folder)
 
+    def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
+        """Warp the MR; see `Registration`."""
+        fill = float(mr.data.min())
+        return turned_back(map_image(mr, reoriented_grid(grid, WORLD), read_mapping(transform), fill), grid)
 
-def finest_mm(name: RecipeName) -> float:
-    """Spacing at which a recipe wants its images prepared."""
-    return RECIPES[name].flow.levels[-1].spacing_mm
+    def warp_labels(self, labels: Volume, grid: Grid, transform: Transform) -> Volume:
+        """Warp the MR's label map; see `Registration`."""
+        return turned_back(map_labels(labels, reoriented_grid(grid, WORLD), read_mapping(transform)), grid)
 
+    def _estimate(self, fixed: Volume, moving: Volume, folder: Path) -> Transform:
+        """Align a prepared moving image with a prepared fixed one; the files go to `folder`.
 
-def estimate_in_stages(fixed: Volume, moving: Volume, name: RecipeName, folder: Path) -> Transform:
-    """Estimate the transform that aligns `moving` with `fixed`, by intensities alone.
-
-    Deterministic in a process with one thread whose environment is as `registration.syn` asks.
-
-    Args:
-        fixed: image prepared at `finest_mm`, 0 to 1.
-        moving: image prepared likewise.
-        name: recipe.
-        folder: fresh, receives the transform and its inverse; whoever made it deletes it.
-
-    Raises:
-        RuntimeError: ANTs failed.
-        ValueError: the images have no place in common.
-    """
-    recipe = RECIPES[name]
-    affine = _affine(fixed, moving, recipe.num_candidates, folder)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        scenes = _scenes(fixed, moving, read_affine(affine), recipe.flow)
-        forward, back = deform(scenes, recipe.flow)
-    finally:
-        torch.set_num_threads(threads)
-    lattice = scenes[-1].lattice
-    transform = Transform(affine, folder / "syn1Warp.nii.gz")
-    for field, path in ((forward, transform.warp), (back, folder / "syn1InverseWarp.nii.gz")):
-        assert path is not None
-        vectors_mm = np.moveaxis((field * lattice.spacing_mm).numpy(), 0, -1)
-        write_field(path, vectors_mm, lattice.grid.affine)
-    return transform
+        Raises:
+            RuntimeError: ANTs failed.
+            ValueError: the images have no place in common.
+        """
+        with plain_folder(folder) as plain:
+            affine = folder / _affine(fixed, moving, self._num_candidates, plain).name
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            scenes = _scenes(fixed, moving, read_affine(affine), [spacing for spacing, _ in self._levels])
+            fields = deform(scenes, [steps for _, steps in self._levels])
+        finally:
+            torch.set_num_threads(threads)
+        lattice = scenes[-1].lattice
+        for field, name in zip(fields, ("syn1Warp.nii.gz", "syn1InverseWarp.nii.gz"), strict=True):
+            vectors_mm = np.moveaxis((field * lattice.spacing_mm).numpy(), 0, -1)
+            write_field(folder / name, vectors_mm, lattice.grid.affine)
+        return Transform(affine, folder / "syn1Warp.nii.gz")
 
 
 def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) -> Path:
     """Search, improve the best few rigidly, and the best of those affinely; the file of the best map."""
     coarse = [coarsen(image, max(_RIGID_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
-    found: dict[Path, float] = {}
-    for number, candidate in enumerate(best_candidates(fixed, moving, num_candidates)):
+    scores: dict[Path, float] = {}
+    for number, matrix in enumerate(best_candidates(fixed, moving, num_candidates)):
         start = folder / f"candidate{number}.mat"
-        write_affine(candidate.matrix, start)
+        write_affine(matrix, start)
         # The prefix ends in a letter: ANTsPy would also take the files of rigid10 for those of rigid1.
         rigid = linear("Rigid", coarse[0], coarse[1], _RIGID_ITERATIONS, start, folder / f"rigid{number}x")
         for path in (start, rigid):
-            found[path] = similarity(coarse[0], coarse[1], [path])
-    if not found:
+            scores[path] = similarity(coarse[0], coarse[1], [path])
+    if not scores:
         raise ValueError("the images have nothing in common: no translation makes them alike")
-    best = max(found, key=found.__getitem__)
-    fine = [coarsen(image, max(AFFINE_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
+    best = max(scores, key=scores.__getitem__)
+    fine = [coarsen(image, max(_AFFINE_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
     affine = linear("Affine", fine[0], fine[1], _AFFINE_ITERATIONS, best, folder / "affine")
     better = similarity(fine[0], fine[1], [affine]) >= similarity(fine[0], fine[1], [best])
     return affine if better else best
 
 
-def _scenes(fixed: Volume, moving: Volume, affine: NDArray[np.float64], flow: Flow) -> list[Scene]:
+def _scenes(
+    fixed: Volume, moving: Volume, affine: NDArray[np.float64], spacings_mm: list[float]
+) -> list[Scene]:
     """Sample both images, affinely aligned, over what both show, at the spacing of each level."""
     low, high = _common_view(fixed, moving, affine)
-    return [_scene(fixed, moving, affine, lattice_over(low, high, level.spacing_mm)) for level in flow.levels]
+    return [_scene(fixed, moving, affine, lattice_over(low, high, spacing_mm)) for spacing_mm in spacings_mm]
 
 
 def _scene(fixed: Volume, moving: Volume, affine: NDArray[np.float64], lattice: Lattice) -> Scene:

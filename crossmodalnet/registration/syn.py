@@ -1,258 +1,132 @@
-"""Registration of an MR to a CT by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information.
+"""Registration by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information or cross-correlation.
 
-Transforms are estimated on coarse grids and applied at full resolution. ANTs is reproducible in a process
-whose environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before its first import;
-its own `random_seed` argument is ignored. Each call needs a fresh folder for ANTs' files.
+Transforms are estimated on coarse grids and applied at full resolution.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-
-from crossmodalnet.imaging.downsample import coarsen
-from crossmodalnet.imaging.orientation import WORLD, reoriented
-from crossmodalnet.imaging.resample import Interpolation, to_sitk
-from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.geometry import WORLD, reoriented_grid
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes.scratch import plain_folder
-from crossmodalnet.registration.initialise import Centre, write_translation
-from crossmodalnet.registration.similarity import NUM_BINS, mutual_information
+from crossmodalnet.processes import plain_folder
+from crossmodalnet.registration.ants import (
+    NUM_BINS,
+    Centre,
+    Transform,
+    linear,
+    prepare_ct,
+    prepare_mr,
+    similarity,
+    to_ants,
+    turned_back,
+    warp,
+    write_translation,
+)
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
 
 # `search` aligns coarsely from several starts, and goes on from the best.
-Initialisation = Literal["search", "centre_of_mass", "geometric_centre"]
-CT_WINDOW_HU = (-200.0, 600.0)
-MR_PERCENTILES = (1.0, 99.0)
-# Of the middle of an image and of the steps from voxel to voxel, mm.
-_PLACE_DECIMALS, _AXIS_DECIMALS = 2, 4
-_AFFINE_SHRINK = (4, 2, 1)
-_AFFINE_SMOOTHING = (2, 1, 0)
-_SAMPLING_RATE = 0.25
+Start = Literal["search", "centre_of_mass", "geometric_centre"]
+# Starts in the order in which they are tried.
+STARTS: tuple[Start, ...] = ("search", "geometric_centre", "centre_of_mass")
+# At a quarter, half and the full working resolution.
+AFFINE_ITERATIONS = (100, 50, 10)
 _SEARCH_SPACING_MM = 8.0
 _SEARCH_UP_MM = (0.0, -40.0, 40.0)
 _SEARCH_ITERATIONS = (100, 50, 10)
-_INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 
 
-@dataclass(frozen=True)
-class SynSettings:
-    """How to register.
+class SynRegistration:
+    """Affine registration, then SyN; the next start is tried where one fails."""
 
-    Attributes:
-        transform: affine alone, SyN with mutual information, or SyN with local cross-correlation (slower).
-        affine_iterations: affine iterations at a quarter, half and full resolution of the working grid.
-        iterations: iterations of SyN, coarse to fine, the last at the working resolution.
-    """
+    def __init__(self, config: RegistrationConfig) -> None:
+        self._config = config
 
-    transform: Literal["affine", "SyN", "SyNCC"]
-    affine_iterations: tuple[int, int, int]
-    iterations: tuple[int, ...] = ()
+    def register(self, ct: Volume, mr: Volume, folder: Path) -> Alignment:
+        """Register an MR to a CT; see `Registration`."""
+        spacing_mm = self._config.working_spacing_mm
+        fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
 
+        def attempt(start: Start, scratch: Path) -> tuple[Transform, Quality]:
+            transform = estimate_syn(fixed, moving, self._config, start, scratch)
+            return transform, measure(fixed, moving, transform, scratch)
 
-@dataclass(frozen=True)
-class Transform:
-    """A transform from the fixed to the moving image's world, as files of ANTs.
+        return first_improvement(STARTS, attempt, self._config.min_gain, folder)
 
-    Attributes:
-        affine: affine part.
-        warp: displacement field on the fixed working grid, applied before the affine part, or None.
-    """
+    def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
+        """Warp the MR; see `Registration`."""
+        fill = float(mr.data.min())
+        return turned_back(warp(mr, reoriented_grid(grid, WORLD), transform.files, "linear", fill), grid)
 
-    affine: Path
-    warp: Path | None
-
-    @property
-    def files(self) -> list[str]:
-        """As ANTs wants them: the last is applied to a fixed point first."""
-        return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
-
-    @property
-    def inverse_warp(self) -> Path | None:
-        """Displacement field of the way back, on the same grid as `warp`."""
-        return None if self.warp is None else self.warp.with_name("syn1InverseWarp.nii.gz")
-
-    @property
-    def inverse_files(self) -> list[str]:
-        """Files of the way back, from the moving to the fixed image's world, for `warp` with `inverted`."""
-        return [str(self.affine)] if self.inverse_warp is None else [str(self.affine), str(self.inverse_warp)]
+    def warp_labels(self, labels: Volume, grid: Grid, transform: Transform) -> Volume:
+        """Warp the MR's label map; see `Registration`."""
+        return turned_back(warp(labels, reoriented_grid(grid, WORLD), transform.files, "nearest"), grid)
 
 
-def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
-    """Coarsen a CT and map -200..600 HU to 0..1: air and lung are 0, metal does not dominate."""
-    low, high = CT_WINDOW_HU
-    # In place: a scan of real size has a quarter of a gigabyte.
-    scaled = ct.data.astype(np.float32)
-    scaled -= low
-    scaled /= high - low
-    return coarsen(_placed(Volume(np.clip(scaled, 0, 1, out=scaled), ct.affine)), spacing_mm)
-
-
-def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
-    """Coarsen an MR and map its 1st..99th percentile to 0..1; a constant image becomes 0."""
-    coarse = coarsen(_placed(Volume(mr.data.astype(np.float32), mr.affine)), spacing_mm)
-    low, high = np.percentile(coarse.data, MR_PERCENTILES)
-    scaled = (coarse.data - low) / max(high - low, np.finfo(np.float32).tiny)
-    return Volume(np.clip(scaled, 0, 1).astype(np.float32), coarse.affine)
-
-
-def _placed(image: Volume) -> Volume:
-    """Turn an image's axes as the world's run, and round where it lies, by a few hundredths of a millimetre at most.
-
-    The same scan in another file lies elsewhere by what single precision rounds, some 1e-5 mm. A registration makes
-    other tenths of a millimetre of that, so it does not see it.
-    """
-    turned = reoriented(image, WORLD)
-    middle = (np.array(turned.data.shape)[:, None] - 1) / 2
-    affine = np.eye(4)
-    affine[:3, :3] = np.round(turned.affine[:3, :3], _AXIS_DECIMALS)
-    affine[:3, 3] = (np.round(turned.grid.to_world(middle), _PLACE_DECIMALS) - affine[:3, :3] @ middle)[:, 0]
-    return Volume(turned.data, affine)
-
-
-def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
-    """Prepare an image of either modality."""
-    return prepare_ct(image, spacing_mm) if modality is Modality.CT else prepare_mr(image, spacing_mm)
-
-
-def estimate(
-    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
+def estimate_syn(
+    fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path
 ) -> Transform:
-    """Estimate the transform that aligns `moving` with `fixed`, by intensities alone.
+    """Align a prepared moving image with a prepared fixed one.
 
     Args:
-        fixed: prepared image, background 0.
-        moving: prepared image, background 0.
-        settings: transform and iterations of the registration.
-        initialisation: start of the registration.
-        folder: fresh, receives the transform; whoever made it deletes it.
+        fixed: 0 to 1, background 0.
+        moving: likewise.
+        config: transform and iterations.
+        start: start of the affine stage.
+        folder: fresh, receives the transform and is deleted by the caller.
+
+    Raises:
+        RuntimeError: ANTs failed.
+    """
+    import ants
+
+    affine = estimate_affine(fixed, moving, AFFINE_ITERATIONS, start, folder).affine
+    metric, sampling = ("mattes", NUM_BINS) if config.transform == "SyN" else ("CC", 4)
+    with plain_folder(folder) as plain:
+        ants.registration(
+            to_ants(fixed), to_ants(moving), "SyNOnly", initial_transform=str(plain / affine.name),
+            outprefix=str(plain / "syn"), syn_metric=metric, syn_sampling=sampling,
+            reg_iterations=tuple(config.iterations),
+        )  # fmt: skip
+    return Transform(folder / "syn0GenericAffine.mat", folder / "syn1Warp.nii.gz")
+
+
+def estimate_affine(
+    fixed: Volume, moving: Volume, iterations: tuple[int, int, int], start: Start, folder: Path
+) -> Transform:
+    """Align affinely; arguments as in `estimate_syn`, iterations at a quarter, half and full resolution.
 
     Raises:
         RuntimeError: ANTs failed.
     """
     with plain_folder(folder) as plain:
-        found = _estimate(fixed, moving, settings, initialisation, plain)
-    return Transform(folder / found.affine.name, folder / found.warp.name if found.warp else None)
-
-
-def _estimate(
-    fixed: Volume, moving: Volume, settings: SynSettings, initialisation: Initialisation, folder: Path
-) -> Transform:
-    """Estimate in a folder whose path ANTs can read."""
-    import ants
-
-    if initialisation == "search":
-        start = _search(fixed, moving, folder)
-    else:
-        start = folder / "start.mat"
-        write_translation(fixed, moving, initialisation, start)
-    affine = linear("Affine", fixed, moving, settings.affine_iterations, start, folder / "affine")
-    # A start near the optimum is now and then left for a worse one by the coarse levels of the affine stage.
-    if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [start]):
-        affine = start
-    if settings.transform == "affine":
-        return Transform(affine, None)
-    metric, sampling = ("mattes", NUM_BINS) if settings.transform == "SyN" else ("CC", 4)
-    ants.registration(
-        to_ants(fixed), to_ants(moving), "SyNOnly", initial_transform=str(affine),
-        outprefix=str(folder / "syn"), syn_metric=metric, syn_sampling=sampling,
-        reg_iterations=settings.iterations,
-    )  # fmt: skip
-    return Transform(folder / "syn0GenericAffine.mat", folder / "syn1Warp.nii.gz")
-
-
-def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
-    """Mutual information (nats) of prepared images on the fixed grid, background where the moving one ends.
-
-    Outside counts, lest a transform that leaves a sliver of overlap look good.
-    """
-    moved = warp(moving, fixed.grid, files, "linear").data
-    return mutual_information(fixed.data.ravel(), np.clip(moved, 0, 1).ravel())
-
-
-def warp(
-    moving: Volume,
-    grid: Grid,
-    files: Sequence[str | Path],
-    interpolation: Interpolation,
-    fill: float = 0.0,
-    *,
-    inverted: bool = False,
-) -> Volume:
-    """Bring a moving image or label map (by ANTs' genericLabel) onto a grid in the fixed image's world.
-
-    Args:
-        moving: image or label map.
-        grid: grid to sample at, at any spacing.
-        files: files of the transform, in ANTs' order.
-        interpolation: linear for images, nearest for label maps.
-        fill: value outside the moving field of view.
-        inverted: whether the files are those of the way back, whose first is an affine to be inverted.
-
-    Returns:
-        `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
-    """
-    import ants
-
-    reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
-    with ExitStack() as stack:
-        folders = {
-            parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
-        }
-        warped = ants.apply_transforms(
-            reference, to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
-            _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],
-            defaultvalue=fill, singleprecision=True,
-        ).numpy()  # fmt: skip
-    if interpolation == "nearest":
-        return Volume(np.rint(warped).astype(moving.data.dtype), grid.affine)
-    return Volume(warped.astype(np.float32), grid.affine)
-
-
-def linear(
-    kind: Literal["Rigid", "Similarity", "Affine"],
-    fixed: Volume,
-    moving: Volume,
-    iterations: tuple[int, int, int],
-    start: Path,
-    prefix: Path,
-) -> Path:
-    """Register linearly, with Mattes mutual information, from the transform in `start`; give the result's file."""
-    import ants
-
-    ants.registration(
-        to_ants(fixed), to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
-        aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
-        aff_iterations=iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=_AFFINE_SMOOTHING,
-    )  # fmt: skip
-    return Path(f"{prefix}0GenericAffine.mat")
+        if start == "search":
+            first = _search(fixed, moving, plain)
+        else:
+            first = plain / "start.mat"
+            write_translation(fixed, moving, start, first)
+        affine = linear("Affine", fixed, moving, iterations, first, plain / "affine")
+        # The coarse levels of the affine stage sometimes leave a start near the optimum for a worse one.
+        if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [first]):
+            affine = first
+    return Transform(folder / affine.name, None)
 
 
 def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
-    """Align coarsely from several starts; returns the transform with the most mutual information.
+    """Align coarsely from several starts; give the file of the transform with the most mutual information.
 
     By similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a higher mutual information at the
     wrong place, similarity ones none.
     """
     spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
     fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
-    found: dict[Path, float] = {}
+    scores: dict[Path, float] = {}
     for number, (centre, up_mm) in enumerate(product(get_args(Centre), _SEARCH_UP_MM)):
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
         # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
         aligned = linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
-        found[aligned] = similarity(fixed, moving, [aligned])
-    return max(found, key=found.__getitem__)
-
-
-def to_ants(volume: Volume) -> Any:
-    """Make an image of ANTsPy, float32, geometry included."""
-    import ants
-
-    image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return ants.from_numpy(volume.data.astype(np.float32), image.GetOrigin(), image.GetSpacing(), direction)
+        scores[aligned] = similarity(fixed, moving, [aligned])
+    return max(scores, key=scores.__getitem__)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from crossmodalnet.imaging.downsample import coarsen
+from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.syn import prepare
+from crossmodalnet.registration.ants import prepare
 
 PARTS = ("image", "heart")
 # An atlas of a whole chest at 5 mm has 4 MB; a file that is so much larger is not one of ours.

@@ -1,8 +1,10 @@
-"""From class probabilities on the working grid back to a label map on the original grid."""
+"""Restore a label map on the original grid from class probabilities on the working grid; keep largest components."""
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 
@@ -74,3 +76,30 @@ def _most_probable(probabilities: NDArray[np.float32], working: Grid, grid: Grid
         labels[better] = index
         np.copyto(best, sampled, where=better)
     return labels
+
+
+def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Keep the largest connected component of every structure; the rest becomes background.
+
+    Each structure of the heart is one piece. Voxels that share a face, an edge or a corner are connected; of
+    two components of the same size the first in array order stays.
+
+    Args:
+        labels: class indices `(i, j, k)`.
+
+    Returns:
+        Class indices of the same shape.
+    """
+    kept = labels.copy()
+    for index, extent in class_extents(labels).items():
+        mask = labels[extent] == index
+        kept[extent][mask & ~_largest(mask)] = 0
+    return kept
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
+    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0  # background
+    return np.asarray(components == sizes.argmax(), np.bool_)

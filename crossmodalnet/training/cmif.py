@@ -1,12 +1,24 @@
-"""A penalty on falling information flow between CT and MR (Def. 7, Theorem 2.7), to train with."""
+"""Penalty on falling information flow between CT and MR (Def. 7, Theorem 2.7)."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.special import digamma
 from torch import Tensor
 from torch.nn import functional
 
-from crossmodalnet.training.wishart import log_det_bias
+
+def log_det_bias(dim: int, df: int) -> float:
+    """Expected excess of `log det S` over `log det` of the covariance that the sample covariance S estimates.
+
+    Args:
+        dim: rows of the matrix.
+        df: degrees of freedom, samples less one; at least `dim`.
+    """
+    halves = (df - np.arange(dim)) / 2
+    return float(np.sum(digamma(halves) - np.log(df / 2)))
+
 
 # Share of the identity in every correlation matrix: bounds the information to about 3 nats per component.
 SHRINKAGE = 1e-3

@@ -1,9 +1,6 @@
-"""The training set in memory, and which sample goes where: a pure function of seed, epoch and position.
+"""The training set in memory, and which sample goes where: a pure function of seed, epoch and position."""
 
-No draw depends on the process that makes it, so any number of processes sees the same batches, and training
-resumed in the middle of an epoch sees those that it would have seen.
-"""
-
+import math
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,14 +11,83 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.crop_pad import centre_crop, pad_to
-from crossmodalnet.imaging.displacement import Displacement
-from crossmodalnet.imaging.missing import CT, without
-from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.imaging.samples import (
+    CT,
+    MR,
+    Batch,
+    LabelledCase,
+    Misregistration,
+    centre_crop,
+    pad_to,
+    random_misregistration,
+    without,
+)
 from crossmodalnet.training.augmentation import Augmenter
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration
-from crossmodalnet.training.patches import draw_region
+from crossmodalnet.training.config import AugmentationSettings
+
+Region = tuple[slice, slice, slice]
+
+
+def draw_region(
+    label: Tensor,
+    size: tuple[int, int, int],
+    *,
+    foreground_share: float,
+    context: float,
+    random: np.random.RandomState,
+) -> Region:
+    """Draw the region that a patch is cut from, together with room for rotating it.
+
+    Args:
+        label: class indices `(d, h, w)`, at least as large as the patch.
+        size: the patch, voxels.
+        foreground_share: probability, 0 to 1, that the region is centred on a voxel of a random structure.
+        context: the region is this many times the patch, where the case allows; 1 or more.
+        random: source of the draw.
+
+    Returns:
+        Slices of a region that exceeds the patch by an even number of voxels on every axis, so that its
+        middle can be cut out without a shift by half a voxel.
+    """
+    centre = [random.randint(n) for n in label.shape]
+    if random.uniform() < foreground_share and (structures := torch.unique(label[label > 0]).tolist()):
+        voxels = torch.nonzero(label == structures[random.randint(len(structures))])
+        centre = voxels[random.randint(len(voxels))].tolist()
+    return tuple(_span(n, m, c, context) for n, m, c in zip(label.shape, size, centre, strict=True))  # type: ignore[return-value]
+
+
+def _span(available: int, wanted: int, centre: int, context: float) -> slice:
+    length = min(math.ceil(wanted * context), available)
+    length -= (length - wanted) % 2
+    start = min(max(centre - length // 2, 0), available - length)
+    return slice(start, start + length)
+
+
+def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
+    """Draw the channel that a sample is to lose, `CT` or `MR` with equal chance; None where it keeps both.
+
+    Args:
+        probability: probability that a sample loses one of its images, 0 to 1.
+        random: source of the draw.
+    """
+    return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
+
+
+def draw_misregistration(
+    settings: AugmentationSettings, random: np.random.RandomState
+) -> Misregistration | None:
+    """Draw how far the MR of a sample is displaced against its CT; None where it stays.
+
+    Args:
+        settings: probability and largest amounts of the displacement; shift and angle are drawn uniformly from 0 to
+            there.
+        random: source of every draw.
+    """
+    if random.uniform() >= settings.displacement_probability:
+        return None
+    voxels = random.uniform(0, settings.displacement_voxels)
+    return random_misregistration(voxels, random.uniform(0, settings.displacement_degrees), random)
+
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
 CONTEXT = 1.25
@@ -160,7 +226,7 @@ class TrainingSet:
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
-    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
         """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
         if case.single or self._settings is None or not self._settings.displacement_probability:
             return None

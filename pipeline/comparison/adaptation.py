@@ -25,9 +25,8 @@ from pipeline.comparison.scores import (
 from pipeline.comparison.statements import Findings, Statement, count
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS, method_of
-from pipeline.config.variants import SOURCE_ONLY, SUPERVISED
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS, SOURCE_ONLY, SUPERVISED, method_of
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.runtime.paths import of_run
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.conditions import (
     NOTHING_MEASURED,
     Conditions,
@@ -23,10 +24,9 @@ from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_t
 from pipeline.comparison.scores import CASES, Methods, check_methods, group_of, read_cases, score_table
 from pipeline.comparison.statements import Findings, statements
 from pipeline.comparison.tables import bar_table, latex_table, plot_table, wide_table
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
 from pipeline.config.params import read_raw, validate
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 from pipeline.runtime.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)

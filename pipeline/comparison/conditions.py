@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.metrics.scores import METRICS
 from pipeline.comparison.scores import CASES, Methods, Runs, difference_of, read_cases, score
 from pipeline.comparison.statements import Findings, Statement, write_tables
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.score_cases import (
     ALONE,
     MEAN,
@@ -19,7 +20,6 @@ from pipeline.evaluation.score_cases import (
     View,
     read_misregistration,
 )
-from pipeline.runtime.errors import DataError
 
 # Scores that a comparison keeps, so that the folds of a cross-validation can be pooled.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"

@@ -14,7 +14,7 @@ from pipeline.comparison.pairwise import families_of, paired_tests
 from pipeline.comparison.scores import group_of, resampled_means
 from pipeline.comparison.statements import Findings, Statement, Wording, difference, note, power
 from pipeline.comparison.titles import short_title_of as title
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 COLUMNS = (
     "method", "moved_mm", "turned_degrees", "dice", "low", "high", "loss", "loss_low", "loss_high",

@@ -9,8 +9,8 @@ import pandas as pd
 from crossmodalnet.metrics.scores import METRICS, Metric
 from crossmodalnet.metrics.statistics import compare_paired, holm, rank_stability, verdict
 from pipeline.comparison.scores import Methods, by_subject, group_of
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import OURS
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import OURS
 
 COLUMNS = (
     "family", "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "effect_size",

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import bootstrap_interval, bootstrap_means, quantile_interval
-from pipeline.config.compare import CompareConfig
-from pipeline.config.names import ATLAS, is_ablation, method_of
+from pipeline.config.sections import CompareConfig
+from pipeline.config.variants import ATLAS, is_ablation, method_of
 from pipeline.evaluation.score_cases import MEAN
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]

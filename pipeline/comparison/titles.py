@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pipeline.config.names import ATLAS, OURS
+from pipeline.config.variants import ATLAS, OURS
 
 # Headings of the ablations, each read after the network's name, as `compare` words its statements.
 ABLATION_TITLES: Mapping[str, str] = MappingProxyType({

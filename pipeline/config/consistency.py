@@ -1,15 +1,13 @@
-"""What contradicts itself between the sections of params.yaml, found before the first stage works."""
+"""Checks between the sections of params.yaml."""
 
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.config.ablations import ABLATIONS
-from pipeline.config.names import OURS
-from pipeline.config.network import CrossModalNetSection
-from pipeline.config.networks import NETWORKS
-from pipeline.config.schema import Params
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig, WastefulWindow
+from pipeline.config.network import NETWORKS, CrossModalNetSection
+from pipeline.config.params import Params
+from pipeline.config.variants import ABLATIONS, OURS
 
 # ANTs reads its seed as an integer of 32 bits.
 MAX_SEED = 2**31 - 1
@@ -170,3 +168,19 @@ def _idle_options(network: CrossModalNetSection, standard: CrossModalNetSection)
         for key in sorted(idle)
         if getattr(network, key) != getattr(standard, key)
     ]
+
+
+def wasteful_windows(params: Params) -> list[WastefulWindow]:
+    """Name the windows of our network that pad a map by more than a tenth; none where it is not trained.
+
+    Options that the network cannot be built from are the business of the training, which says what is wrong.
+    """
+    if OURS not in params.models:
+        return []
+    try:
+        config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
+        config.check_size(params.train.patch_size)
+    except ValueError:
+        return []
+    found = config.wasteful_windows(params.train.patch_size)
+    return [WastefulWindow(f"network.{OURS}.{text}", remedy) for text, remedy in found]

@@ -1,4 +1,4 @@
-"""Parameters of the networks: section `network`, one subsection per network."""
+"""Section `network`: one subsection per network."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from crossmodalnet import CrossModalNetConfig
 from crossmodalnet.config import Config
-from pipeline.config.params import option
+from pipeline.config.option import option
 
 # The library's options come through its front door, by which no stage depends on the network's code: what a stage
 # depends on is the values, and these stand in params.yaml.
@@ -69,3 +69,99 @@ class CrossModalNetSection(NetworkSection):
     def offset_rate(self) -> float:
         """Learning rate of deformable offsets over the network's."""
         return self.offset_lr_factor
+
+
+CHECKPOINTING = "activations are computed anew in the backward pass: less memory, slower"
+
+
+class PlainNetworkConfig(NetworkSection):
+    """Section of a network that has no options of its own."""
+
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class VTUNetConfig(NetworkSection):
+    """Section `network.vtunet`."""
+
+    size: Literal["small", "c48", "c72", "c96"] = Field(
+        "small",
+        description="size of the network; c48, c72, c96: as published, by channels; small: for the phantom on a CPU",
+    )
+    legacy: bool = Field(False, description="quirks of the published code are reproduced")
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class SwinUnetConfig(NetworkSection):
+    """Section `network.swin_unet`."""
+
+    size: Literal["small", "published"] = Field(
+        "small",
+        description="size of the network; published: as published, slice by slice; small: for the phantom on a CPU",
+    )
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class SwinUNETRConfig(NetworkSection):
+    """Section `network.swin_unetr`."""
+
+    size: Literal["small", "f24", "f48"] = Field(
+        "small",
+        description="size of the network; f24, f48: as published, by features; small: for the phantom on a CPU",
+    )
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class NNFormerConfig(NetworkSection):
+    """Section `network.nnformer`."""
+
+    size: Literal["small", "synapse", "tumor", "acdc"] = Field(
+        "small",
+        description="size of the network; synapse, tumor, acdc: as published; small: for the phantom on a CPU",
+    )
+    legacy: bool = Field(False, description="quirks of the published code are reproduced")
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class MedNeXtConfig(NetworkSection):
+    """Section `network.mednext`."""
+
+    size: Literal["small", "s", "b", "m", "l"] = Field(
+        "small",
+        description="size of the network; s, b, m, l: as published, kernel 3; small: for the phantom on a CPU",
+    )
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class ResEncUNetConfig(NetworkSection):
+    """Section `network.resenc_unet`."""
+
+    size: Literal["small", "m"] = Field(
+        "small",
+        description="size of the network; m: as nnU-Net plans it for 128^3; small: for the phantom on a CPU",
+    )
+    checkpointing: bool = Field(False, description=CHECKPOINTING)
+
+
+class NetworkConfig(Config):
+    """Section `network`: one part per model, so that changing one retrains only that one."""
+
+    crossmodalnet: CrossModalNetSection = Field(
+        CrossModalNetSection(), description="the network of the paper"
+    )
+    vtunet: VTUNetConfig = Field(VTUNetConfig(), description="VT-UNet (Peiris et al. 2022)")
+    swin_unet: SwinUnetConfig = Field(SwinUnetConfig(), description="Swin-Unet (Cao et al. 2021), 2-D")
+    swin_unetr: SwinUNETRConfig = Field(
+        SwinUNETRConfig(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    )
+    nnformer: NNFormerConfig = Field(NNFormerConfig(), description="nnFormer (Zhou et al. 2021)")
+    mednext: MedNeXtConfig = Field(MedNeXtConfig(), description="MedNeXt (Roy et al. 2023), from MONAI")
+    resenc_unet: ResEncUNetConfig = Field(
+        ResEncUNetConfig(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
+    )
+
+
+NETWORKS: dict[str, type[NetworkSection]] = {
+    name: field.annotation
+    for name, field in NetworkConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, NetworkSection)
+}

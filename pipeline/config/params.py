@@ -1,20 +1,37 @@
-"""Reading params.yaml: YAML 1.2 into frozen, strict sections."""
+"""The whole of params.yaml: its sections, reading and checking."""
 
 import reprlib
-from dataclasses import fields
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from crossmodalnet.config import Config
-from pipeline.runtime.errors import UsageError
+from crossmodalnet.errors import UsageError
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.theory.config import AuditConfig
+from pipeline.config.network import NetworkConfig
+from pipeline.config.sections import (
+    AdaptSection,
+    AugmentConfig,
+    CompareConfig,
+    CropConfig,
+    DataConfig,
+    EvaluateConfig,
+    ExportConfig,
+    LossesConfig,
+    ProfileConfig,
+    ReportConfig,
+    SplitConfig,
+    TrainConfig,
+    TuneConfig,
+)
+from pipeline.config.variants import Ablation, Adaptation
 from pipeline.runtime.paths import PARAMS
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from pipeline.runtime.workers import RuntimeConfig
 
 SECTIONS = (
     "models", "ablations", "adaptations", "seeds", "runtime", "data", "register", "split", "crop", "network", "losses",
@@ -24,35 +41,10 @@ SECTIONS = (
 
 
 S = TypeVar("S", bound=Config)
-T = TypeVar("T", bound="DataclassInstance")
 # Of a hostile file a value can be larger than any memory when it is written out.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
-
-
-def option(settings: type, name: str) -> Any:
-    """Give a parameter the default, the bounds and the description of an option of the library.
-
-    Args:
-        settings: dataclass of the library, whose fields carry bounds and `description` as metadata.
-        name: name of the field, which the parameter has too.
-    """
-    found = next(field for field in fields(settings) if field.name == name)
-    return Field(found.default, **found.metadata)
-
-
-def settings_from(section: Config, kind: type[T]) -> T:
-    """Make a dataclass of the library from the parameters that are its options.
-
-    Args:
-        section: section that has a parameter for each field.
-        kind: the dataclass.
-
-    Raises:
-        ValueError: a rule of the dataclass is broken.
-    """
-    return kind(**{field.name: getattr(section, field.name) for field in fields(kind)})
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:
@@ -118,3 +110,68 @@ def _explain(prefix: str, issue: Any) -> str:
     if issue["type"] == "extra_forbidden":
         return f"  {key}: unknown key; `crossmodalnet params explain {prefix}` lists the known ones"
     return f"  {key} = {_SHORT.repr(issue['input'])}: {issue['msg']}"
+
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+with warnings.catch_warnings():
+    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
+    warnings.filterwarnings("ignore", message='Field name "register"')
+
+    class Params(Config):
+        """All sections."""
+
+        models: list[str] = Field(
+            ["crossmodalnet"],
+            min_length=1,
+            description="networks to train and evaluate, each a key of `network`; the first is the reference",
+        )
+        ablations: list[Ablation] = Field(
+            [],
+            description="variants of crossmodalnet that show what its parts bring, each trained with every seed",
+        )
+        adaptations: list[Adaptation] = Field(
+            [],
+            description="comparisons of the adaptation, each trained with every seed; need adapt.enabled",
+        )
+        seeds: list[Seed] = Field(
+            [0],
+            min_length=1,
+            description="seeds of first weights and of samples; each network is trained once per seed",
+        )
+        runtime: RuntimeConfig = Field(
+            RuntimeConfig(), description="workers that compute cases; no stage depends on them"
+        )
+        data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
+        register: RegistrationConfig = Field(
+            RegistrationConfig(), description="registration of MR to CT (stage register)"
+        )
+        split: SplitConfig = Field(
+            SplitConfig(), description="subjects that train, validate and test (stage split)"
+        )
+        crop: CropConfig = Field(CropConfig(), description="the heart box on the working grid (stage crop)")
+        network: NetworkConfig = Field(NetworkConfig(), description="the networks (stage train)")
+        losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
+        augment: AugmentConfig = Field(
+            AugmentConfig(), description="random changes of training cases (stage train)"
+        )
+        adapt: AdaptSection = Field(
+            AdaptSection(), description="adaptation to a second, unlabelled domain (stages target and train)"
+        )
+        train: TrainConfig = Field(TrainConfig(), description="the training loop (stage train)")
+        tune: TuneConfig = Field(TuneConfig(), description="learning rates to try (stage tune)")
+        evaluate: EvaluateConfig = Field(
+            EvaluateConfig(), description="inference and metrics (stage evaluate)"
+        )
+        profile: ProfileConfig = Field(ProfileConfig(), description="cost of a network (stage profile)")
+        audit: AuditConfig = Field(
+            AuditConfig(), description="checks of the paper's claims on the trained network (stage audit)"
+        )
+        compare: CompareConfig = Field(
+            CompareConfig(), description="statistics of the comparison (stage compare)"
+        )
+        report: ReportConfig = Field(ReportConfig(), description="the HTML page (stage report)")
+        export: ExportConfig = Field(
+            ExportConfig(), description="a model folder for new patients (stage export)"
+        )

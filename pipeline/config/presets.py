@@ -6,9 +6,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.config.params import validate
-from pipeline.config.schema import Params
-from pipeline.runtime.errors import UsageError
+from crossmodalnet.errors import UsageError
+from pipeline.config.params import Params, validate
 
 
 def names() -> list[str]:

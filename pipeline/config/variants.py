@@ -1,10 +1,52 @@
-"""What an adaptation is compared with: JADA without one of its parts, and the bounds below and above."""
+"""Names of models, ablations and adaptation variants, and what each variant changes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pipeline.config.adapt import TERMS
+from pipeline.config.sections import TERMS
+
+ATLAS = "atlas"
+OURS = "crossmodalnet"
+# What an adaptation is compared with, as `adaptations` of params.yaml lists them.
+ADAPTATION_KEYS = (
+    "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
+    "no_topology", "marginal_only", "kernel", "volumes", "betti",
+)  # fmt: skip
+
+
+def method_of(variant: str) -> str:
+    """Give the folder name of the runs of an ablation, or of what an adaptation is compared with."""
+    return f"{OURS}-{variant}"
+
+
+def is_adaptation(name: str) -> bool:
+    """Tell whether a method is what an adaptation is compared with."""
+    return name.removeprefix(f"{OURS}-") in ADAPTATION_KEYS and name.startswith(f"{OURS}-")
+
+
+def is_ablation(name: str) -> bool:
+    """Tell whether a method is an ablation of our network."""
+    return name.startswith(f"{OURS}-") and not is_adaptation(name)
+
+
+Ablation = Literal[
+    "no_cross", "no_deformable", "conv_only", "ct_only", "mr_only", "standard_residual", "values_a", "cosine"
+]
+
+ABLATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "no_cross": {"cross": False},
+        "no_deformable": {"deformable": False},
+        "conv_only": {"swin": False, "cross": False},
+        "ct_only": {"streams": "ct"},
+        "mr_only": {"streams": "mr"},
+        "standard_residual": {"residual": "standard"},
+        "values_a": {"values": "a"},
+        "cosine": {"similarity": "cosine"},
+    }
+)
+
 
 Adaptation = Literal[
     "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",

@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
+from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import find_or_compute
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
 from pipeline.evaluation.prediction import Evaluator, cleaned, predict_labels
@@ -29,16 +32,11 @@ from pipeline.evaluation.score_cases import (
     score_pair,
     write_tables,
 )
-from pipeline.preparation.labelled import labelled
-from pipeline.preparation.sets import PAIRS, TARGET_CASES, CaseSet
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.cases import PAIRS, TARGET_CASES, CaseSet
+from pipeline.preparation.tensors import labelled
 from pipeline.runtime.paths import REGISTERED
-from pipeline.runtime.run_cases import Work
-from pipeline.training.candidates import find_candidates
-from pipeline.training.devices import find_device
-from pipeline.training.model_folder import load_model
+from pipeline.runtime.workers import CaseCost, Work
+from pipeline.training.checkpoint import find_candidates, load_model
 
 logger = logging.getLogger(__name__)
 # Measured on the phantom and on a case of real size (docs/clusters.md).

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pipeline.runtime.outputs import whole_file
+from crossmodalnet.io.outputs import whole_file
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 LABELS = "prediction.nii.gz"

@@ -10,19 +10,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from crossmodalnet.imaging.displacement import displace, draw_displacement
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.samples import apply_misregistration, random_misregistration
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import find_or_compute
 from pipeline.evaluation.prediction import Evaluator, network_input, predict_input
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
-from pipeline.preparation.sets import CaseSet
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.run_cases import Work
+from pipeline.preparation.cases import CaseSet
+from pipeline.runtime.workers import CaseCost, Work
 
 # The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=600)
@@ -112,8 +111,8 @@ def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, s
     # Not `hash`, which differs from process to process.
     state = np.random.SeedSequence([seed, crc32(name.encode())])
     random = np.random.RandomState(np.random.MT19937(state))
-    displacement = draw_displacement(shift_voxels, degrees, random)
-    return torch.cat([image[:1], displace(image[1:], displacement)])
+    displacement = random_misregistration(shift_voxels, degrees, random)
+    return torch.cat([image[:1], apply_misregistration(image[1:], displacement)])
 
 
 def misregistration_means(table: pd.DataFrame) -> dict[str, float]:

@@ -9,22 +9,19 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity, stack_input
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.roi.components import keep_largest_component
-from crossmodalnet.roi.restore import restore_labels
-from pipeline.config.evaluate import EvaluateConfig
+from crossmodalnet.roi.restore import keep_largest_component, restore_labels
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import KeptCases
 from pipeline.evaluation.score_cases import View
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.cost import largest_image
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-from pipeline.training.model_folder import load_model
+from pipeline.preparation.cases import CroppedCase
+from pipeline.runtime.workers import RuntimeConfig, Work, count_voxels, run_cases
+from pipeline.training.checkpoint import load_model
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,7 +61,7 @@ class Evaluator:
         Yields:
             Each task with its result, in the order in which they finish.
         """
-        num_voxels = sum(largest_image([path])[0] for path in work.images)
+        num_voxels = sum(map(count_voxels, work.images))
         if self.workers is None or len(tasks) < 2 or num_voxels < few_voxels:
             yield from ((task, function(task, self.model)) for task in tasks)
             return

@@ -9,20 +9,18 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from crossmodalnet.errors import DataError, ResourceError
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.names import is_ablation
 from pipeline.config.params import load_section
-from pipeline.config.profile import ProfileConfig
+from pipeline.config.sections import CropConfig, EvaluateConfig, ProfileConfig
+from pipeline.config.variants import is_ablation
 from pipeline.evaluation.workload import Workload, measure_memory, time_in_turn
-from pipeline.runtime.errors import DataError, ResourceError
 from pipeline.runtime.inputs import read_object
-from pipeline.runtime.outputs import write_json
 from pipeline.runtime.paths import PROFILE
-from pipeline.training.determinism import reproducible
-from pipeline.training.devices import find_device
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import reproducible
 
 
 @dataclass(frozen=True)

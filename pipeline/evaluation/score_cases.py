@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import METRICS, score_label_map
 from crossmodalnet.metrics.statistics import bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import EvaluateConfig
 
 CASE_COLUMNS = (
     "pair", "structure", *(metric.key for metric in METRICS), "missed", "undefined", "stray",

@@ -16,17 +16,15 @@ from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
-from pipeline.config.losses import LossesConfig
-from pipeline.config.profile import ProfileConfig
-from pipeline.config.train import TrainConfig
-from pipeline.runtime.errors import UsageError
-from pipeline.training.distributed import Processes
+from pipeline.config.sections import LossesConfig, ProfileConfig, TrainConfig
 from pipeline.training.learner import Learner
+from pipeline.training.processes import Processes
 
 Action = Callable[[], object]
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.config.names import OURS
-from pipeline.config.networks import NETWORKS
+from pipeline.config.network import NETWORKS
+from pipeline.config.params import Params
 from pipeline.config.presets import merge
-from pipeline.config.schema import Params
+from pipeline.config.variants import OURS
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.plan import (
     BATCH,
@@ -19,14 +20,13 @@ from pipeline.fitting.plan import (
     Machine,
     SizePlan,
     largest_of,
+    levels_of,
     network_changes,
     plan_sizes,
+    step_bytes,
 )
-from pipeline.fitting.sizes import levels_of
-from pipeline.fitting.step_memory import step_bytes
-from pipeline.preparation.register_pairs import COST
-from pipeline.runtime.errors import UsageError
-from pipeline.training.model_params import ModelParams
+from pipeline.preparation.registration import COST
+from pipeline.training.params import ModelParams
 
 # Voxels per token where our network, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)

@@ -8,14 +8,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
-from crossmodalnet.roi.heart_box import Box, box_of
+from crossmodalnet.io.console import track
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.cohort.pairs import Pair
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost, largest_image
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, count_voxels, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
 # Voxels of all label maps together that are read before worker processes have started.
@@ -92,7 +90,7 @@ def measure_hearts(
         spacing_mm=float(np.median(spacings)),
         num_hearts=len(hearts),
         num_found=len(found) if len(found) == len(used) else 0,
-        largest_voxels=largest_image(images)[0],
+        largest_voxels=max(map(count_voxels, images)),
     )
 
 
@@ -126,7 +124,7 @@ def heart_of(label: Path) -> Box:
 
 
 def _boxes(labels: Sequence[Path], runtime: RuntimeConfig) -> list[tuple[Path, Box]]:
-    if sum(largest_image([label])[0] for label in labels) < FEW_VOXELS:
+    if sum(map(count_voxels, labels)) < FEW_VOXELS:
         return [(label, heart_of(label)) for label in labels]
     work = Work("measure", COST, labels)
     return list(track(run_cases(heart_of, labels, work, runtime), "measure", len(labels)))

@@ -1,18 +1,168 @@
-"""Grid, patch, levels and batch for hearts of a size and a memory: the finest grid whose patch sees enough of it."""
+"""Grid, patch, levels and memory of a training step: the finest grid whose patch sees enough of it.
+
+PyTorch's meta device runs forward and backward pass on shapes alone, so the memory of a step is counted without
+computing it. Against the growth of a process on the CPU the count was right within a tenth.
+"""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, prod
 from typing import Any
 
-from crossmodalnet.networks.common.sizes import Triple
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from crossmodalnet.errors import ResourceError
+from crossmodalnet.imaging.structures import NUM_CLASSES
+from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.common.sizes import Triple, dividing_window, padding_share
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.fitting.hearts import HeartExtents
-from pipeline.fitting.sizes import covers, levels_of, patches_for
-from pipeline.runtime.errors import ResourceError
 
 logger = logging.getLogger(__name__)
+
+
+# Tokens that the deepest level keeps on the shortest axis, and levels at most.
+FEWEST_TOKENS, MOST_LEVELS = 4, 4
+# Of the grid that a patch may cover in excess, where one patch shall be all of it.
+EXCESS = 1.25
+
+
+def levels_of(patch: Triple, embedding: Triple) -> int:
+    """Levels that leave `FEWEST_TOKENS` on every axis of the deepest one, 1 to `MOST_LEVELS`.
+
+    >>> [levels_of((n, n, n), (4, 4, 4)) for n in (16, 40, 64, 96, 160)]
+    [1, 2, 3, 3, 4]
+    """
+    tokens = min(n // e for n, e in zip(patch, embedding, strict=True))
+    return next((n for n in range(MOST_LEVELS, 1, -1) if tokens >> (n - 1) >= FEWEST_TOKENS), 1)
+
+
+def suits(patch: Triple, embedding: Triple) -> bool:
+    """Tell whether every level's map is whole, and whole windows divide it.
+
+    >>> suits((40, 40, 40), (4, 4, 4)), suits((44, 40, 40), (4, 4, 4)), suits((104, 104, 104), (4, 4, 4))
+    (True, False, False)
+    """
+    for level in range(levels_of(patch, embedding)):
+        strides = [e << level for e in embedding]
+        if any(n % stride for n, stride in zip(patch, strides, strict=True)):
+            return False
+        d, h, w = (n // stride for n, stride in zip(patch, strides, strict=True))
+        if padding_share((d, h, w), dividing_window((d, h, w))) > 0:
+            return False
+    return True
+
+
+def patches_for(grid: Triple, embedding: Triple) -> list[Triple]:
+    """List patches for a grid, the largest first: those that cover it whole, then ones of its proportions.
+
+    Args:
+        grid: voxels that the hearts need.
+        embedding: voxels per token.
+    """
+    found = {patch for scale in range(125, 19, -1) if (patch := _near(grid, scale / 100, embedding))}
+    whole = [p for p in found if covers(p, grid) and prod(p) <= EXCESS * prod(grid)]
+    parts = [p for p in found if all(n <= m for n, m in zip(p, _rounded(grid, embedding), strict=True))]
+    return sorted({*whole[-1:], *sorted(whole, key=prod)[:1], *parts}, key=lambda p: (-prod(p), p))
+
+
+def covers(patch: Triple, grid: Triple) -> bool:
+    """Tell whether one patch holds a whole grid."""
+    return all(n >= m for n, m in zip(patch, grid, strict=True))
+
+
+def _near(grid: Triple, scale: float, embedding: Triple) -> Triple | None:
+    """The smallest suitable patch that is at least a scaled grid, axis by axis; None where there is none near."""
+    wanted = [max(2 * e, ceil(scale * n)) for n, e in zip(grid, embedding, strict=True)]
+    for patch in _upwards(wanted, embedding):
+        if suits(patch, embedding):
+            return patch
+    return None
+
+
+def _upwards(wanted: list[int], embedding: Triple) -> Iterator[Triple]:
+    """Sizes from what is wanted up, in order of their voxels."""
+    axes = [
+        list(range(ceil(low / e) * e, ceil(low / e) * e + 8 * e, e))
+        for low, e in zip(wanted, embedding, strict=True)
+    ]
+    yield from sorted(
+        ((d, h, w) for d in axes[0] for h in axes[1] for w in axes[2]), key=lambda p: (prod(p), p)
+    )
+
+
+def _rounded(grid: Triple, embedding: Triple) -> Triple:
+    d, h, w = (ceil(n / e) * e for n, e in zip(grid, embedding, strict=True))
+    return d, h, w
+
+
+# Adam keeps two moments of every weight, a running mean of the weights a copy of it.
+MOMENTS, MEANS = 2, 1
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+    def add(self, tensor: Tensor) -> None:
+        """Count a tensor, once for all that share its storage, for as long as it lives."""
+        storage = tensor.untyped_storage()
+        if storage in self._seen:
+            return
+        num_bytes = self._seen[storage] = storage.nbytes()
+        weakref.finalize(storage, self._remove, num_bytes)
+        self.now += num_bytes
+        self.peak = max(self.peak, self.now)
+
+    def _remove(self, num_bytes: int) -> None:
+        self.now -= num_bytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        return result
+
+
+def step_bytes(
+    model: str, options: Mapping[str, Any], patch_size: Triple, batch_size: int, objectives: tuple[str, ...]
+) -> int:
+    """Count the memory of a training step in single precision: weights, Adam, gradients, activations, batch.
+
+    Args:
+        model: key of the network's builder.
+        options: options of the network.
+        patch_size: voxels per axis.
+        batch_size: samples on one device.
+        objectives: keys of the objectives.
+
+    Raises:
+        ValueError: the network cannot be built for this patch.
+    """
+    with torch.device("meta"):
+        network: nn.Module = build_network(model, options, patch_size=patch_size, num_classes=NUM_CLASSES)
+    network.train()
+    live = LiveBytes()
+    for tensor in (*network.parameters(), *network.buffers()):
+        live.add(tensor.detach())
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    with live:
+        image = torch.empty(batch_size, 2, *patch_size, device="meta")
+        label = torch.empty(batch_size, *patch_size, device="meta", dtype=torch.int64)
+        evaluate_objectives(objectives, network(image), label).sum().backward()  # type: ignore[no-untyped-call]
+    return live.peak + (MOMENTS + MEANS) * weights
+
 
 GB = 2**30
 # Of the memory that a step may take; the rest is for what else lives there.

@@ -1,79 +1,65 @@
-"""A model folder that is enough to segment a new patient: weights, card, recipe, and atlases that find the heart."""
+"""Export a model folder that predicts new patients by itself: weights, card, preparation, and atlases."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.inference.packed import ATLASES
+from crossmodalnet.inference.model_folder import ATLASES, RECIPE, InferenceConfig
 from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.inference.recipe import RECIPE, Recipe, recipe_json
+from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.networks.common.card import BEST, CARD
-from crossmodalnet.processes.alone import run_alone
+from crossmodalnet.processes import run_alone
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import Atlas, save_atlases
-from crossmodalnet.roi.heart_box import likeness_among
+from crossmodalnet.roi.box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.export import ExportConfig
-from pipeline.config.register import RegistrationConfig
-from pipeline.config.registration_settings import align_settings
-from pipeline.preparation.heart_boxes import ENVIRONMENT, AtlasFiles, read_atlas
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import whole_folder, write_json
+from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
+from pipeline.preparation.cropping import ENVIRONMENT, AtlasFiles, read_atlas
 from pipeline.runtime.paths import REGISTERED, SPLIT
-from pipeline.training.model_folder import load_model
+from pipeline.training.checkpoint import load_model
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """The sections by which the stages prepare and restore a case."""
+def export_model(
+    trained: Path,
+    target: Path,
+    register: RegistrationConfig,
+    crop: CropConfig,
+    evaluate: EvaluateConfig,
+    export: ExportConfig,
+) -> None:
+    """Write the model folder, whole or not at all.
 
-    register: RegistrationConfig
-    crop: CropConfig
-    evaluate: EvaluateConfig
-
-
-def make_recipe(params: Preparation, atlas_likeness: float | None) -> Recipe:
-    """Write down how the stages prepare and restore a case.
-
-    Args:
-        params: sections of the parameters.
-        atlas_likeness: mutual information that the atlases have with one another at least, nats.
-    """
-    return Recipe(
-        align=align_settings(params.register),
-        size=params.crop.size,
-        spacing_mm=params.crop.spacing_mm,
-        margin_mm=params.crop.margin_mm,
-        atlas_spacing_mm=params.crop.atlas_spacing_mm,
-        atlas_likeness=atlas_likeness,
-        overlap=params.evaluate.overlap,
-        keep_largest_component=params.evaluate.keep_largest_component,
-    )
-
-
-def export_model(trained: Path, target: Path, params: Preparation, export: ExportConfig) -> None:
-    """Write the folder, whole or not at all.
-
-    Its atlases are those by which stage `crop` finds the hearts of test cases: the first training pairs.
+    Its atlases are those of stage `crop` for test cases: the first training pairs.
 
     Args:
         trained: folder of the trained model.
         target: folder to write, replaced if it exists.
-        params: sections by which cases are prepared.
+        register: section `register`.
+        crop: section `crop`.
+        evaluate: section `evaluate`.
         export: section `export`.
 
     Raises:
         DataError: the model or a training subject cannot be read.
     """
-    load_model(trained)  # what cannot be loaded is not given away
-    atlases = _read_atlases(params.crop) if export.atlases else []
+    load_model(trained)  # raises for a damaged model
+    atlases = _read_atlases(crop) if export.atlases else []
     likeness = run_alone(likeness_among, atlases, environment=ENVIRONMENT) if len(atlases) > 1 else None
+    config = InferenceConfig(
+        registration=register,
+        size=crop.size,
+        spacing_mm=crop.spacing_mm,
+        margin_mm=crop.margin_mm,
+        atlas_spacing_mm=crop.atlas_spacing_mm,
+        atlas_likeness=likeness,
+        overlap=evaluate.overlap,
+        keep_largest_component=evaluate.keep_largest_component,
+    )
     with whole_folder(target) as new:
         for name in (BEST, CARD):
             shutil.copyfile(trained / name, new / name)
-        write_json(new / RECIPE, recipe_json(make_recipe(params, likeness)))
+        write_json(new / RECIPE, config.model_dump(mode="json"))
         if atlases:
             save_atlases(new / ATLASES, atlases)
         Predictor.load(new)  # as `predict` will

@@ -1,98 +1,48 @@
-"""Many patients at once, in worker processes of which each loads the model once.
+"""Predict several patients at once, in worker processes that each load the models once."""
 
-Single-threaded even where there is one worker: sums of PyTorch depend on the number of threads in their last bits, and
-results shall not depend on the number of workers.
-"""
-
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from crossmodalnet.errors import CrossModalNetError
+from crossmodalnet.inference.patients import PatientTask, attempt, failures, load_predictor
 from crossmodalnet.inference.predictor import Predictor
-from pipeline.prediction.origin import Origin
-from pipeline.prediction.patient import load_predictor, predict_patient
-from pipeline.runtime.console import track
-from pipeline.runtime.cost import CaseCost
-from pipeline.runtime.errors import PipelineError
-from pipeline.runtime.params import RuntimeConfig
-from pipeline.runtime.run_cases import Work, run_cases
-
-logger = logging.getLogger(__name__)
+from crossmodalnet.io.console import track
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 # 2.8 GiB with scans of real size (docs/predict.md); the base is that of an evaluation, which loads the same.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 
-@dataclass(frozen=True)
-class PredictTask:
-    """A patient to segment.
+def predict_side_by_side(
+    models: Sequence[Path], mirror: str, workers: int, scheduler: str | None, tasks: Sequence[PatientTask]
+) -> dict[str, CrossModalNetError]:
+    """Segment patients on the CPU by workers of one thread each, so that results depend on no number of workers.
 
-    Attributes:
-        name: name of the patient.
-        origin: scans and options.
-        out: folder to write.
-    """
-
-    name: str
-    origin: Origin
-    out: Path
-
-
-@dataclass(frozen=True)
-class PatientWorkers:
-    """Who segments several patients at once.
-
-    Attributes:
-        models: exported model folders.
-        runtime: workers, or a scheduler.
-        mirror: axes along which the predictor mirrors.
-    """
-
-    models: tuple[Path, ...]
-    runtime: RuntimeConfig
-    mirror: str = ""
-
-
-def predict_side_by_side(tasks: Sequence[PredictTask], workers: PatientWorkers) -> dict[str, PipelineError]:
-    """Segment patients on the CPU by workers.
+    Args:
+        models: exported models.
+        mirror: axes of test-time augmentation.
+        workers: patients at once; 0 leaves it to cores and memory.
+        scheduler: address of a scheduler of dask.distributed; None for workers of this machine.
+        tasks: patients.
 
     Returns:
-        What went wrong, by name of the patient.
+        Errors by name of the patient.
 
     Raises:
-        ResourceError: patients that ended every process that segmented them, named after all others are done.
+        ResourceError: patients killed every worker; raised after all others are done.
     """
-    failed: dict[str, PipelineError] = {}
-    results = run_cases(
-        partial(predict_one, models=workers.models, mirror=workers.mirror),
-        tasks,
-        _work(tasks),
-        workers.runtime,
-    )
-    for task, error in track(results, "patient", len(tasks)):
-        if error is not None:
-            logger.error("error: %s", error)
-            failed[task.name] = error
-    return failed
+    images = [path for task in tasks for path in task.scans.paths.values()]
+    work = Work("predict", COST, images, kept=True)
+    predict_one = partial(_predict_one, tuple(models), mirror)
+    results = run_cases(predict_one, tasks, work, RuntimeConfig(workers=workers, scheduler=scheduler))
+    return failures(track(results, "patient", len(tasks)))
 
 
-def predict_one(task: PredictTask, models: tuple[Path, ...], mirror: str) -> PipelineError | None:
-    """Segment one patient, in a worker process; gives what went wrong."""
-    try:
-        predict_patient(_predictor(models, mirror), task.origin, task.out)
-    except PipelineError as error:
-        return error
-    return None
+def _predict_one(models: tuple[Path, ...], mirror: str, task: PatientTask) -> CrossModalNetError | None:
+    return attempt(_predictor(models, mirror), task)
 
 
 @cache
 def _predictor(models: tuple[Path, ...], mirror: str) -> Predictor:
-    """Load the models once per process."""
     return load_predictor(models, "cpu", mirror)
-
-
-def _work(tasks: Sequence[PredictTask]) -> Work:
-    images = [path for task in tasks for path in task.origin.scans.paths.values()]
-    return Work("predict", COST, images, kept=True)

@@ -1,14 +1,15 @@
-"""The record of a target domain: which cases of which role it has; what reads it needs nothing else."""
+"""Records of the target domain: the cases of each role, and the cases that have labels."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Role
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
-from pipeline.runtime.paths import TARGET
+from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
 RECORD = "domain.json"
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -66,3 +67,25 @@ def read_domain(folder: Path = TARGET) -> Domain | None:
 
 def _roles(content: dict[str, Any]) -> Roles:
     return {role: [str(name) for name in content[role]] for role in ROLES}
+
+
+LIST = "cases.json"
+# Label map of a target case on the working grid and on its native grid.
+WORKING, NATIVE = "label.nii.gz", "native.nii.gz"
+
+
+def write_labelled_names(folder: Path, names: Iterable[str]) -> None:
+    """Write the list, in order; an empty one where no case has labels, or adaptation is off."""
+    folder.joinpath(LIST).write_text(json.dumps(sorted(names), indent=2) + "\n")
+
+
+def read_labelled_names(folder: Path = TARGET_LABELS) -> list[str]:
+    """Names of the target cases that have labels.
+
+    Raises:
+        DataError: no list, or not one that `write_labelled_names` wrote.
+    """
+    try:
+        return [str(name) for name in json.loads((folder / LIST).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{folder} does not list target labels ({error}): run `dvc repro target`") from error

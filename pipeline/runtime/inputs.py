@@ -1,4 +1,4 @@
-"""Reading files of other stages; what is missing or malformed is named with the stage that makes it."""
+"""Read the files of other stages."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.runtime.errors import DataError
+from crossmodalnet.errors import DataError
 
 
 def existing(path: Path, stage: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from crossmodalnet.io.outputs import file_digest
 from pipeline.runtime.paths import TOP
 
 PACKAGES = ("crossmodalnet/", "pipeline/", "stages/")
@@ -46,12 +47,6 @@ def code_fingerprint(stage: str, model: str = "") -> str:
     places = (TOP / dep for dep in deps if dep.startswith(PACKAGES))
     files = {file for place in places for file in ([place] if place.is_file() else place.rglob("*.py"))}
     return fingerprint([[str(file.relative_to(TOP)), file] for file in sorted(files)])
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(part: Any) -> Any:

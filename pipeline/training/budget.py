@@ -4,8 +4,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 
-from pipeline.config.train import TrainConfig
-from pipeline.training.distributed import Processes
+from pipeline.config.sections import TrainConfig
+from pipeline.training.processes import Processes
 
 # Where time is the budget, its share in these takes the place of the step's number.
 TICKS = 10_000

@@ -1,10 +1,12 @@
-"""Checkpoints: tensors and plain values in one safetensors file (no pickle), written whole or not at all."""
+"""Checkpoints and model folders in safetensors files, written whole or not at all."""
 
 import fcntl
 import json
 import os
+import re
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.runtime.errors import DataError, ResourceError
+from crossmodalnet.errors import DataError, ResourceError
+from crossmodalnet.io.outputs import whole_folder
+from crossmodalnet.networks.common import card as cards
+from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
+from pipeline.config.variants import is_adaptation
 
 # One key only: the order of several would vary from file to file.
 _KEY = "values"
@@ -122,3 +128,65 @@ def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
                     ) from error
                 time.sleep(0.2)
         yield
+
+
+_NAME = re.compile(r"epoch(\d{4,})\.safetensors")
+
+
+def candidate_file(folder: Path, epoch: int) -> Path:
+    """Where a folder keeps the weights that were validated after an epoch (from 1)."""
+    return folder / f"epoch{epoch:04d}.safetensors"
+
+
+def find_candidates(folder: Path) -> dict[int, Path]:
+    """Files of candidates in a folder by their epochs, in order; other files are left alone."""
+    found = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
+    return dict(sorted(found.items()))
+
+
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    best: Mapping[str, Tensor],
+    last: Mapping[str, Tensor],
+    others: Iterable[Path] = (),
+) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: replaced if it exists.
+        card: card of the best weights.
+        best: weights with the best validation Dice.
+        last: weights at the end of the training.
+        others: files of further weights; their names stay.
+    """
+    with whole_folder(folder) as new:
+        for file in others:
+            shutil.copyfile(file, new / file.name)
+        save_tensors(new / BEST, best, {"format": "pt"})
+        save_tensors(new / LAST, last, {"format": "pt"})
+        (new / CARD).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
+    """Rebuild a trained network from its folder alone.
+
+    Args:
+        folder: folder that `save_model` wrote.
+        weights: `BEST` or `LAST`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the weights are not those of the network on the card.
+    """
+    try:
+        return cards.load_model(folder, weights)
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename} not found: {_remedy(folder)}") from error
+    except ValueError as error:
+        raise DataError(f"{error}: {_remedy(folder)}") from error
+
+
+def _remedy(folder: Path) -> str:
+    model, _, variant = folder.parent.name.partition("-")
+    kind = "adapt" if is_adaptation(folder.parent.name) else "ablate" if variant else "train"
+    return f"run `dvc repro {kind}@{variant or model}-{folder.name.removeprefix('seed')}`, or `dvc pull`"

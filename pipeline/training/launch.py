@@ -13,10 +13,10 @@ from types import FrameType
 
 import psutil
 
-from pipeline.runtime import errors
-from pipeline.runtime.errors import InterruptedRunError, PipelineError, ResourceError
-from pipeline.runtime.outputs import write_json
-from pipeline.training.distributed import Processes, detect_launch, num_processes, process_group
+from crossmodalnet import errors
+from crossmodalnet.errors import CrossModalNetError, InterruptedRunError, ResourceError
+from crossmodalnet.io.outputs import write_json
+from pipeline.training.processes import Processes, detect_launch, num_processes, process_group
 
 # Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
 OUTCOME = "CROSSMODALNET_OUTCOME"
@@ -37,7 +37,7 @@ def run_on_devices(
         command: arguments of `python -m stages` that lead here again.
 
     Raises:
-        PipelineError: what the work raised, in whichever process.
+        CrossModalNetError: what the work raised, in whichever process.
     """
     launch = detect_launch(os.environ)
     if launch is None and (count := num_processes(devices, batch_size)) > 1:
@@ -51,7 +51,7 @@ def start_processes(count: int, command: list[str]) -> None:
     """Run `python -m stages COMMAND` in `count` processes under torchrun, passing signals on and errors back.
 
     Raises:
-        PipelineError: what the processes raised.
+        CrossModalNetError: what the processes raised.
         InterruptedRunError: stopped by a signal.
         ResourceError: they died of something else; what, they have said on stderr.
     """
@@ -105,7 +105,7 @@ def _reporting_outcome() -> Iterator[None]:
     path = os.environ.get(OUTCOME)
     try:
         yield
-    except PipelineError as error:
+    except CrossModalNetError as error:
         if path is None:
             raise
         write_json(Path(path), {"kind": type(error).__name__, "message": str(error)})
@@ -113,7 +113,7 @@ def _reporting_outcome() -> Iterator[None]:
 
 def _raise(outcome: Path) -> None:
     found = json.loads(outcome.read_text("utf-8"))
-    kind: type[PipelineError] = getattr(errors, found["kind"])
+    kind: type[CrossModalNetError] = getattr(errors, found["kind"])
     raise kind(found["message"])
 
 

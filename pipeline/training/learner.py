@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from crossmodalnet.errors import DivergenceError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.parameters import RunningMean, parameter_groups
 from crossmodalnet.training.balancing import AdaptiveBalancer
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesConfig
-from pipeline.config.train import TrainConfig
-from pipeline.runtime.errors import DivergenceError
+from crossmodalnet.training.objectives import evaluate_objectives
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.distributed import Processes
-from pipeline.training.extra_objective import ExtraObjective, StepInput, TargetBatch
+from pipeline.training.objectives import ExtraObjective, StepInput, TargetBatch
+from pipeline.training.processes import Processes
 
 
 class Learner:

@@ -8,33 +8,29 @@ from typing import Any
 import torch
 from torch import nn
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.common.card import ModelCard, label_entries, package_versions
 from crossmodalnet.training.dataset import TrainingSet, sample_seed
-from pipeline.runtime.errors import UsageError
 from pipeline.runtime.paths import CURVES, MODELS, of_run
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
-from pipeline.training.adaptation_objective import AdaptationObjective
+from pipeline.training.checkpoint import save_model
+from pipeline.training.cohort import Cohort, TargetDomain, read_cohort
 from pipeline.training.curves import write_curves
-from pipeline.training.distributed import Processes
-from pipeline.training.extra_objective import ExtraObjective
-from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.learner import Learner
-from pipeline.training.model_folder import save_model
-from pipeline.training.model_params import ModelParams
-from pipeline.training.target_stream import TargetDomain
-from pipeline.training.trainer import Trainer
-from pipeline.training.training_cohort import Cohort, read_cohort
-from pipeline.training.training_state import TrainingState
+from pipeline.training.objectives import AdaptationObjective, ExtraObjective, make_flow_objective
+from pipeline.training.params import ModelParams
+from pipeline.training.processes import Processes
+from pipeline.training.trainer import Trainer, TrainingState
 
 
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
     """Train, and write the model folder and its curves; every process calls this, the main one writes.
 
     Raises:
-        PipelineError: as `run_training`.
+        CrossModalNetError: as `run_training`.
     """
     cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
     curve = of_run(CURVES, params.name, seed).with_suffix(".csv")

@@ -1,39 +1,101 @@
 """The training loop: epochs, validation, checkpoints; resumes exactly where it stopped."""
 
 import logging
+import math
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from crossmodalnet.errors import InterruptedRunError
 from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.metrics.overlap import mean_dice
+from crossmodalnet.networks.common.sliding_window import predict_probabilities
+from crossmodalnet.training.adaptation.term import balanced_entropy
 from crossmodalnet.training.dataset import TrainingSet, sample_seed
-from pipeline.config.train import TrainConfig
-from pipeline.runtime.errors import InterruptedRunError
+from pipeline.config.sections import TrainConfig
 from pipeline.training.budget import make_budget
-from pipeline.training.candidates import candidate_file, find_candidates
 from pipeline.training.checkpoint import (
     Checkpoint,
+    candidate_file,
     exclusive,
+    find_candidates,
     prefixed,
     read_checkpoint,
     save_tensors,
     write_checkpoint,
 )
-from pipeline.training.curves import EpochSums, Row, balanced_loss, write_curves
-from pipeline.training.determinism import reproducible
-from pipeline.training.distributed import Processes
+from pipeline.training.cohort import TargetDomain, TargetStream
+from pipeline.training.curves import (
+    EpochSums,
+    Row,
+    TrainingProgress,
+    balanced_loss,
+    peak_memory_mb,
+    write_curves,
+)
 from pipeline.training.launch import StopRequest
 from pipeline.training.learner import Learner
-from pipeline.training.progress import TrainingProgress, peak_memory_mb
-from pipeline.training.target_stream import TargetDomain, TargetStream
-from pipeline.training.training_state import TrainingState
-from pipeline.training.validation import ValidationSettings, target_entropy, validate
+from pipeline.training.processes import Processes, reproducible
+
+
+@dataclass
+class TrainingState:
+    """How far a training is.
+
+    Attributes:
+        sums: sums of the epoch under way; its `steps` say where in the epoch it is.
+        epoch: the one under way, counted from 0.
+        rows: rows of the finished epochs.
+        best: weights with the best validation score so far.
+        best_score: validation score of the best weights; -inf before the first validation.
+        best_dice: validation Dice of the best weights.
+        best_epoch: epoch of the best weights, counted from 1.
+    """
+
+    sums: EpochSums
+    epoch: int = 0
+    rows: list[Row] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_score: float = -math.inf
+    best_dice: float = -1.0
+    best_epoch: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on steps, over all runs."""
+        return sum(row["seconds"] for row in self.rows) + self.sums.seconds
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        names = ("epoch", "rows", "best_score", "best_dice", "best_epoch")
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "sums": self.sums.state()}
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """How a network sees cases.
+
+    Attributes:
+        patch_size: voxels that the network sees at once.
+        precision: precision of the forward passes.
+        processes: processes among which the cases are shared out.
+    """
+
+    patch_size: tuple[int, int, int]
+    precision: Callable[[], AbstractContextManager[object]]
+    processes: Processes
+
 
 logger = logging.getLogger(__name__)
+
+
 CHECKPOINT = "checkpoint.safetensors"
 # Columns of a curve that come from validation; the last two of adaptations only.
 VALIDATION = ("val_dice", "target_entropy", "score")
@@ -257,3 +319,40 @@ def _augmenting_threads(processes: Processes) -> int:
     if processes.device.type == "cpu":
         return 1
     return max(1, min(8, len(os.sched_getaffinity(0)) // processes.local_world_size))
+
+
+OVERLAP = 0.25
+
+
+def validate(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
+    """Mean over cases of their mean Dice."""
+
+    def dice(case: LabelledCase, probabilities: Tensor) -> float:
+        return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
+
+    return _mean_over_cases(dice, network, cases, settings)
+
+
+def target_entropy(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
+    """Mean over images of how unsure the network is of them, 0 to 1; their labels are not looked at."""
+    return _mean_over_cases(
+        lambda _, probabilities: balanced_entropy(probabilities), network, cases, settings
+    )
+
+
+def _mean_over_cases(
+    score: Callable[[LabelledCase, Tensor], float],
+    network: nn.Module,
+    cases: Sequence[LabelledCase],
+    settings: ValidationSettings,
+) -> float:
+    processes, scores = settings.processes, [0.0] * len(cases)
+    with settings.precision():
+        for number in range(processes.rank, len(cases), processes.world_size):
+            image = cases[number].image.to(processes.device)
+            probabilities = predict_probabilities(
+                network, image, patch_size=settings.patch_size, overlap=OVERLAP
+            )
+            scores[number] = score(cases[number], probabilities)
+    # One process gives a score, the others zeros: the sum does not depend on their number.
+    return sum(processes.sum(scores)) / len(cases)

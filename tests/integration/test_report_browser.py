@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.page.render import write_page
 

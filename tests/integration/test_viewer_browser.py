@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.viewer import viewer_page
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.runtime.outputs import write_json
+from crossmodalnet.io.outputs import write_json
+from pipeline.preparation.cases import CroppedCase, write_cropped
 
 SIZE = 16
 NETWORK = {

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.scores import METRICS
 from pipeline.evaluation.score_cases import CASE_COLUMNS, MISREGISTRATION_COLUMNS
-from pipeline.runtime.errors import DataError, UsageError
 from stages import compare, pool
 
 

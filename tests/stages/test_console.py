@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from crossmodalnet.io.outputs import whole_folder
 from pipeline import doctor
 from pipeline.config import presets
+from pipeline.config.params import Params
 from pipeline.config.render import render
-from pipeline.config.schema import Params
-from pipeline.runtime.outputs import whole_folder
 from stages import app as console
 
 
@@ -129,7 +129,7 @@ def test_a_window_that_wastes_tokens_is_named_by_params_and_doctor(
 
 @pytest.mark.parametrize("preset", presets.names())
 def test_no_preset_wastes_tokens(preset: str) -> None:
-    from pipeline.config.wasteful_windows import wasteful_windows
+    from pipeline.config.consistency import wasteful_windows
 
     assert wasteful_windows(presets.load(preset)) == []
 

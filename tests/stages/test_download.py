@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.pairs import read_manifest
-from pipeline.runtime.errors import DataError
 from stages.download import main
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
@@ -173,7 +173,7 @@ def test_the_phantom_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     subjects = read_manifest(RAW / "manifest.csv")
     assert [s.label is None for s in subjects] == [False, False, False, True] * 2
     maps = [loaded(s.label) for s in subjects if s.label]
-    assert [unknown_codes(codes) for codes in maps] == [[]] * 6
+    assert [MMWHS.unknown(codes) for codes in maps] == [[]] * 6
     assert any(421 in codes for codes in maps)
 
 

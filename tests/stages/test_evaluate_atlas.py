@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.cohort.split_file import write_split
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.evaluation import evaluate_cases
-from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.runtime.errors import DataError
-from pipeline.training import model_folder
-from pipeline.training.candidates import candidate_file
+from pipeline.preparation.cases import CroppedCase, write_cropped
+from pipeline.training import checkpoint as model_folder
+from pipeline.training.checkpoint import candidate_file
 from stages import atlas, evaluate
 
 NATIVE = Grid((40, 36, 25), np.array([[-1.5, 0, 0, 30], [0, -1.5, 0, 27], [0, 0, 2, -25], [0, 0, 0, 1]]))

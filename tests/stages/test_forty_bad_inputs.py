@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.runtime.work import file_digest
+from crossmodalnet.io.outputs import file_digest
 from stages import app as console
 
 SHAPE = (9, 8, 7)

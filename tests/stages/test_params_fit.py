@@ -13,11 +13,10 @@ from crossmodalnet.imaging.structures import NUM_CLASSES, Modality
 from crossmodalnet.networks.common.build import build_network
 from pipeline.cohort.pairs import Subject, write_manifest
 from pipeline.config import presets
-from pipeline.config.params import read_raw, validate
+from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.render import render
-from pipeline.config.schema import Params
-from pipeline.preparation.crop_pairs import CropTask, crop_pair
-from pipeline.training.model_params import read_params
+from pipeline.preparation.cropping import CropTask, crop_pair
+from pipeline.training.params import read_params
 from stages.params import app
 
 

@@ -9,20 +9,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
-from pipeline.config.data import DataConfig, PhantomConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.cropped import read_cropped
-from pipeline.preparation.domain import read_domain
-from pipeline.preparation.label_list import read_labelled_names
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
+from pipeline.preparation.cases import read_cropped
+from pipeline.preparation.domain import read_domain, read_labelled_names
 from stages.target import main
 
 QUICK = """
-register: {working_spacing_mm: 10.0, affine_iterations: [20, 10, 0], iterations: [5], min_gain: -1.0,
-           initialisations: [centre_of_mass]}
+register: {working_spacing_mm: 10.0, iterations: [5], min_gain: -1.0}
 crop: {spacing_mm: 9.0, size: [16, 16, 16], num_atlases: 1, atlas_spacing_mm: 10.0}
 """
 PHANTOM = (
@@ -88,7 +85,7 @@ def test_a_phantom_of_another_scanner(top: Path) -> None:
         native = nib.load(top / "data/target_labels" / name / "native.nii.gz")
         codes = np.asanyarray(native.dataobj)
         assert native.shape == case.native.shape
-        assert unknown_codes(codes) == []
+        assert MMWHS.unknown(codes) == []
         assert len(np.unique(codes)) == 8
         working = nib.load(top / "data/target_labels" / name / "label.nii.gz")
         np.testing.assert_allclose(working.affine, case.grid.affine)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from benchmarks.registration import plan_of
 from benchmarks.registration_pairs import make_pair
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.ants import prepare_ct, prepare_mr
 from crossmodalnet.registration.exhaustive import best_candidates
-from crossmodalnet.registration.syn import prepare_ct, prepare_mr
 
 pytestmark = pytest.mark.stress
 HARD: Any = argparse.Namespace(hard=True, spacing=2.5)
@@ -25,5 +25,5 @@ def heart(labels: Volume) -> NDArray[np.float64]:
 def test_two_pairs_that_were_laid_together_wrongly(number: int) -> None:
     ct, ct_labels, mr, mr_labels = make_pair(plan_of(number, HARD))
     (best,) = best_candidates(prepare_ct(ct, 3.0), prepare_mr(mr, 3.0), 1)
-    there = best.matrix[:3, :3] @ heart(ct_labels) + best.matrix[:3, 3:]
+    there = best[:3, :3] @ heart(ct_labels) + best[:3, 3:]
     assert np.linalg.norm(there - heart(mr_labels)) < 30

@@ -1,37 +1,54 @@
-"""The card of a trained network, which says all that prediction needs, and the network rebuilt from its folder."""
+"""The card of a trained network, and the network rebuilt from its folder.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+Folders may come from anywhere: the network on the card is compared with the file of weights before either takes memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 
 import crossmodalnet
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
-from crossmodalnet.networks.common.fitting import TooLargeError, misfits, shapes_built, shapes_in
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
-MAX_BYTES = 2**22
-MAX_SIZE = 1024
-MAX_VOXELS = 512**3
-MAX_OPTION = 4096
-MAX_NUMBERS = 256
-# What building a network can raise where its options, of any type, are not those of one.
+MAX_CARD_BYTES = 2**22
+# Bounds of grids: edge and number of voxels.
+MAX_SIZE, MAX_VOXELS = 1024, 512**3
+# Bounds of the options of networks: largest number, and how many numbers.
+MAX_OPTION, MAX_NUMBERS = 4096, 256
+# Networks make and drop weights while they are built, 4.9 times as many as they keep in the residual-encoder U-Net of
+# size m. Some have tables that no file holds.
+MAX_WEIGHTS_RATIO, MAX_TABLE_NUMBERS = 8, 2**27
+# Errors of building a network from options of wrong types or values.
 _NO_NETWORK = (
     ValueError, TypeError, RuntimeError, MemoryError, ArithmeticError, LookupError, AttributeError, AssertionError,
 )  # fmt: skip
+
+_Edge = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+_SpacingMm = Annotated[float, Field(gt=0, le=MAX_SPACING_MM)]
+
+
+class TooLargeError(ValueError):
+    """A network has more weights than a file."""
 
 
 class LabelEntry(BaseModel):
@@ -45,7 +62,7 @@ class LabelEntry(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """All that is needed to use a model, and where it came from; nothing in it varies from run to run."""
+    """All that prediction needs to know of a model, and its origin; the same from run to run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,9 +70,11 @@ class ModelCard(BaseModel):
     builder: str = Field(description="key of the network's builder")
     seed: int = Field(description="seed of the first weights, the order of samples and their augmentation")
     network: dict[str, Any] = Field(description="options of the network")
-    patch_size: tuple[int, int, int] = Field(description="voxels that the network sees at once")
-    spacing_mm: tuple[float, float, float] = Field(description="spacing of the working grid, mm")
-    size: tuple[int, int, int] = Field(description="size of the working grid, voxels")
+    patch_size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the network's input")
+    spacing_mm: tuple[_SpacingMm, _SpacingMm, _SpacingMm] = Field(
+        description="spacing of the working grid, mm"
+    )
+    size: tuple[_Edge, _Edge, _Edge] = Field(description="size of the working grid, voxels")
     ct_window_hu: tuple[float, float] = Field(description="Hounsfield units that become 0 and 1")
     mr_percentiles: tuple[float, float] = Field(description="percentiles of each MR that become 0 and 1")
     labels: tuple[LabelEntry, ...] = Field(description="classes but background, which is 0")
@@ -75,9 +94,33 @@ class ModelCard(BaseModel):
         description="Dice of the weights that are kept, mean over validation pairs, on the working grid"
     )
 
+    @field_validator("patch_size", "size")
+    @classmethod
+    def _of_bounded_volume(cls, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        if prod(size) > MAX_VOXELS:
+            raise ValueError(f"must have at most {MAX_VOXELS} voxels, got {size}")
+        return size
+
+    @field_validator("network")
+    @classmethod
+    def _of_bounded_numbers(cls, network: dict[str, Any]) -> dict[str, Any]:
+        numbers = list(islice(_numbers(network), MAX_NUMBERS + 1))
+        if len(numbers) > MAX_NUMBERS:
+            raise ValueError(f"has more than {MAX_NUMBERS} numbers: no network of this project")
+        if not all(number <= MAX_OPTION for number in numbers):  # also rejects NaN
+            raise ValueError(f"has a number above {MAX_OPTION}: no network of this project")
+        return network
+
+    @model_validator(mode="after")
+    def _of_known_classes(self) -> "ModelCard":
+        if self.labels != label_entries() or self.num_classes != NUM_CLASSES:
+            raise ValueError(f"its classes differ from those of this version of crossmodalnet: {self.labels}")
+        _ = self.intensity  # raises for impossible windows
+        return self
+
     @property
     def intensity(self) -> Intensity:
-        """How images become the network's input."""
+        """Normalisation of images to the network's input."""
         return Intensity(self.ct_window_hu, self.mr_percentiles)
 
     def options(self) -> dict[str, Any]:
@@ -96,8 +139,7 @@ class ModelCard(BaseModel):
         )
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """A trained network, on the CPU and in evaluation mode, and its card."""
 
     network: nn.Module
@@ -105,7 +147,7 @@ class LoadedModel:
 
 
 def label_entries() -> tuple[LabelEntry, ...]:
-    """The classes as the card lists them."""
+    """List the classes for the card."""
     return tuple(
         LabelEntry(index=structure.index, abbreviation=structure.abbreviation, code=structure.code)
         for structure in STRUCTURES
@@ -113,7 +155,7 @@ def label_entries() -> tuple[LabelEntry, ...]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what shapes the weights."""
+    """List versions of packages that determine the weights."""
     return {
         "crossmodalnet": crossmodalnet.__version__,
         **{name: version(name) for name in ("monai", "torch")},
@@ -129,16 +171,15 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
 
     Raises:
         FileNotFoundError: a file is missing; its `filename` is that file's.
-        ValueError: a file is damaged, or the weights are not those of the network on the card; names the file.
+        ValueError: a file is damaged, or the weights do not fit the network on the card; names the file.
     """
     card = read_card(folder)
     path = folder / weights
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     try:
-        found = shapes_in(path)
-        # Card and weights may come from anywhere: what they say is compared before memory is taken.
-        problems = misfits(shapes_built(card.build, found), found)
+        stored = shapes_in(path)
+        problems = misfits(shapes_built(card.build, stored), stored)
         if not problems:
             network, tensors = card.build(), load_file(path)
     except SafetensorError as error:
@@ -158,45 +199,114 @@ def read_card(folder: Path) -> ModelCard:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not a card, or its classes are not ours; names the file.
+        ValueError: it is not a card, or its classes are not those of this version; names the file.
     """
     path = folder / CARD
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is not a model card: it has more than {MAX_BYTES} bytes")
+    if not path.is_file():
+        raise FileNotFoundError(2, "not found", str(path))
+    if path.stat().st_size > MAX_CARD_BYTES:
+        raise ValueError(f"{path} is not a model card: it has more than {MAX_CARD_BYTES} bytes")
     try:
-        card = ModelCard.model_validate_json(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(2, "not found", str(path)) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+        return ModelCard.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise ValueError(f"{path} is not a model card: {first_problem(error)}") from error
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a model card: {error}") from error
-    if card.labels != label_entries() or card.num_classes != NUM_CLASSES:
-        raise ValueError(
-            f"{path}: its classes differ from those of this version of crossmodalnet: {card.labels}"
-        )
-    _check_bounds(path, card)
-    return card
 
 
-def _check_bounds(path: Path, card: ModelCard) -> None:
-    """Refuse numbers that no network of ours has, and that would take memory without end."""
-    for name, size in (("patch_size", card.patch_size), ("size", card.size)):
-        if min(size) < 1 or max(size) > MAX_SIZE:
-            raise ValueError(f"{path}: {name} must be from 1 to {MAX_SIZE} voxels an axis, got {size}")
-        if prod(size) > MAX_VOXELS:
-            raise ValueError(f"{path}: {name} must have at most {MAX_VOXELS} voxels, got {size}")
-    if not all(0 < spacing <= MAX_SPACING_MM for spacing in card.spacing_mm):
-        raise ValueError(
-            f"{path}: spacing_mm must be above 0 and at most {MAX_SPACING_MM:g}, got {card.spacing_mm}"
-        )
-    numbers = list(islice(_numbers(card.network), MAX_NUMBERS + 1))
-    if len(numbers) > MAX_NUMBERS:
-        raise ValueError(f"{path}: network has more than {MAX_NUMBERS} numbers: no network of this project")
-    if not all(number <= MAX_OPTION for number in numbers):  # NaN is none of them
-        raise ValueError(f"{path}: network has a number above {MAX_OPTION}: no network of this project")
+def first_problem(error: ValidationError) -> str:
+    """Say in one line which field is wrong first, and why."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
+
+
+def shapes_in(path: Path) -> Shapes:
+    """Read the weights' shapes from the header of a safetensors file, which is checked against the file's size.
+
+    Raises:
+        SafetensorError: the file is damaged.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def shapes_built(build: Callable[[], nn.Module], stored: Shapes) -> Shapes:
+    """Collect the shapes of a network's weights.
+
+    The network is built on PyTorch's meta device, whose tensors take no memory, and no further than to
+    `MAX_WEIGHTS_RATIO` times the weights in the file, so that an enormous network takes no time either.
+
+    Args:
+        build: builds the network.
+        stored: shapes in the file.
+
+    Raises:
+        TooLargeError: the network has more weights.
+        Exception: any error of `build`.
+    """
+    with torch.device("meta"), _RatesOnCpu(), _bounded(stored):
+        network = build()
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+class _RatesOnCpu(TorchFunctionMode):
+    """Keep `linspace` on the CPU: networks read rates of dropped paths from it, and meta tensors have no values."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        changed = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **{**(kwargs or {}), **changed})
+
+
+@contextmanager
+def _bounded(stored: Shapes) -> Iterator[None]:
+    """Stop whatever builds a network on the meta device once it is too large for these weights."""
+    most_tensors = MAX_WEIGHTS_RATIO * len(stored)
+    most_numbers = MAX_WEIGHTS_RATIO * sum(map(prod, stored.values()))
+    tensors = numbers = table_numbers = 0
+
+    def count(module: nn.Module, name: str, weight: Tensor | None) -> None:
+        nonlocal tensors, numbers
+        if weight is None or not weight.is_meta:  # another thread builds another network
+            return
+        tensors, numbers = tensors + 1, numbers + weight.numel()
+        if tensors > most_tensors or numbers > most_numbers:
+            raise TooLargeError(
+                f"the network has more than {MAX_WEIGHTS_RATIO} times its weights, "
+                f"{most_numbers // MAX_WEIGHTS_RATIO} numbers in {len(stored)} tensors"
+            )
+
+    def count_table(module: nn.Module, name: str, table: Tensor | None) -> None:
+        nonlocal table_numbers
+        if table is None or not table.is_meta:
+            return
+        table_numbers += table.numel()
+        if table_numbers > MAX_TABLE_NUMBERS:
+            raise TooLargeError(f"the network has tables of more than {MAX_TABLE_NUMBERS} numbers")
+
+    handles = (
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count_table),
+    )
     try:
-        _ = card.intensity
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def misfits(wanted: Shapes, stored: Shapes) -> Sequence[str]:
+    """List differences between two sets of weights, the first three of each kind."""
+    shapes = [
+        f"{name} is {stored[name]}, not {shape}"
+        for name, shape in wanted.items()
+        if name in stored and stored[name] != shape
+    ]
+    missing = [f"{name} is missing" for name in wanted if name not in stored]
+    surplus = [f"{name} is unknown" for name in stored if name not in wanted]
+    return [*shapes[:3], *missing[:3], *surplus[:3]]
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crossmodalnet.imaging.missing import is_missing
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams, channels_first
 from crossmodalnet.networks.crossmodalnet.convolution import UpConvolution, to_map, to_tokens
 from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
@@ -24,7 +24,6 @@ class DualLayer(nn.Module):
     Args:
         swin: the Swin blocks of streams a and b, or of the only stream.
         cross: the Cross Transformer blocks that refine a and b, or None.
-        checkpointing: recompute the activations in the backward pass.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class CrossModalNet(LayeredNetwork):
         logits   (1, 8, 40, 40, 40)
 
     In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has
-    lists of one in their place. A modality that is missing (`crossmodalnet.imaging.missing`) is replaced by a learned
+    lists of one in their place. A modality that is missing (`crossmodalnet.imaging.samples`) is replaced by a learned
     token at every place, where the network was built for that; its finer maps are zero.
 
     Args:

@@ -1,25 +1,231 @@
-"""JADA on CrossModalNet: one forward pass over both domains gives logits and all that aligns the domains."""
+"""JADA on CrossModalNet: one forward pass over both domains gives logits and alignment terms."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.common.forks import Forks
-from crossmodalnet.training.adaptation.common.places import INSIDE, layer_at
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.common.taps import tapped
-from crossmodalnet.training.adaptation.common.term import BothDomains, Maps, Term
-from crossmodalnet.training.adaptation.common.voxels import (
+from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.term import (
+    INSIDE,
+    BothDomains,
     DrawnVoxels,
+    Maps,
+    Place,
+    Term,
     at_drawn,
     coarse_posteriors,
     draw_voxels,
+    layer_at,
+    tapped,
 )
-from crossmodalnet.training.adaptation.prototypes import prototype_distance
-from crossmodalnet.training.adaptation.terms.registry import TERMS
+
+
+def ganin_ramp(progress: float, gamma: float = 10.0) -> float:
+    """Rise from 0 to almost 1: `2 / (1 + exp(-gamma p)) - 1` (Ganin et al. 2016, Sec. 5.2).
+
+    Early discriminators know little: their gradients would only disturb the first features.
+
+    Args:
+        progress: share of the training that is done, 0 to 1.
+        gamma: steepness of the rise; half of the way at `progress = 1.1 / gamma`.
+
+    Raises:
+        ValueError: `progress` outside its range.
+    """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress must be between 0 and 1, got {progress}")
+    return 2 / (1 + math.exp(-gamma * progress)) - 1
+
+
+def prototype_distance(
+    source_features: Tensor,
+    source_classes: Tensor,
+    target_features: Tensor,
+    target_classes: Tensor,
+    num_classes: int,
+) -> Tensor:
+    """Mean distance between both domains' class means, over that between different classes of the source.
+
+    Scale-free: 0 where every class has one mean in both domains, 1 where domains lie as far apart as classes.
+
+    Args:
+        source_features: `(n, c)`.
+        source_classes: `(n,)`, integers from 0 to `num_classes - 1`.
+        target_features: `(m, c)`.
+        target_classes: `(m,)`.
+        num_classes: background included.
+
+    Returns:
+        Scalar, at least 0; NaN where no class occurs in both domains or fewer than two in the source.
+    """
+    source, in_source = _means(source_features, source_classes, num_classes)
+    target, in_target = _means(target_features, target_classes, num_classes)
+    both = in_source & in_target
+    present = source[in_source]
+    i, j = torch.triu_indices(len(present), len(present), offset=1, device=source.device)
+    if not both.any() or not len(i):
+        return source.new_tensor(torch.nan)
+    between = torch.linalg.vector_norm(present[i] - present[j], dim=1).mean()
+    distance: Tensor = torch.linalg.vector_norm(source[both] - target[both], dim=1).mean() / between
+    return distance
+
+
+def _means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Means of the classes `(num_classes, c)`, and which classes occur."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    # A matrix product, as sums over an index are not reproducible on a GPU.
+    members = functional.one_hot(classes.long(), num_classes).to(features)
+    with torch.autocast(features.device.type, enabled=False):
+        sizes = members.sum(0)
+        return members.mT @ features / sizes.clamp_min(1).unsqueeze(1), sizes > 0
+
+
+NAMES = ("betti", "conditional", "marginal", "output", "self_training", "topology", "volumes")
+
+
+def find_term(name: str) -> type[Term]:
+    """Import the term that the module of its name defines."""
+    module = import_module(f"{__package__}.{name}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Term) and value.__module__ == module.__name__
+    )
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """Give `x` itself; the gradient that comes back through it is multiplied by `-strength`."""
+    return cast(Tensor, _Reversal.apply(x, strength))
+
+
+class _Branch(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, num_source: int, strengths: tuple[float, ...], cap: float
+    ) -> tuple[Tensor, ...]:
+        ctx.num_source, ctx.strengths, ctx.cap = num_source, strengths, cap
+        # A side that nothing is computed from has no gradient, instead of one of zeros.
+        ctx.set_materialize_grads(False)
+        return tuple(x.view_as(x) for _ in range(1 + len(strengths)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, main: Tensor | None, *sides: Tensor | None
+    ) -> tuple[Tensor | None, None, None, None]:
+        if main is None:
+            return None, None, None, None
+        limit = ctx.cap * main[: ctx.num_source].float().norm()
+        total = main
+        for strength, side in zip(ctx.strengths, sides, strict=True):
+            if side is None:
+                continue
+            norm = abs(strength) * side.float().norm()
+            # Not a number where the norm is: a loss that diverges must be seen, not hidden.
+            factor = strength * (limit / norm.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1.0)
+            total = total + factor.to(side.dtype) * side
+        return total, None, None, None
+
+
+def branch(x: Tensor, num_source: int, strengths: Sequence[float], cap: float) -> tuple[Tensor, ...]:
+    """Give `x` for the way on, and once more for each side branch.
+
+    Backward, a side branch's gradient is multiplied by its strength (negative: reversed) and, where that is longer,
+    shortened to `cap` times the norm of the gradient that the way on sends to the source samples, which is the
+    supervised objectives' but for what other branches further on add. So no side outweighs the labels, whatever
+    the scales of the losses.
+
+    Args:
+        x: features of a batch, the source samples first, `(b, ...)`.
+        num_source: number of source samples, which come first.
+        strengths: strengths, one per side branch.
+        cap: largest norm of a side's gradient, over that of the supervised one.
+
+    Returns:
+        `1 + len(strengths)` tensors equal to `x`.
+    """
+    return cast(
+        "tuple[Tensor, ...]",
+        _Branch.apply(x, num_source, tuple(strengths), cap),
+    )
+
+
+class Forks:
+    """Branches terms off a network as it runs, and keeps what each of them sees.
+
+    Args:
+        terms: terms of this step by name.
+        ramp: multiplies all strengths, 0 to 1.
+        strengths: strengths by term, positive.
+        num_source: number of source samples, which come first in the batch.
+        cap: largest norm of a term's gradient at a fork, over that of the supervised one.
+
+    Attributes:
+        views: by term and place, what the term sees.
+        main: by place, what goes on; channels first.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        strengths: Mapping[str, float],
+        *,
+        ramp: float,
+        num_source: int,
+        cap: float,
+    ) -> None:
+        self._terms = terms
+        self._signed = {
+            name: ramp * (-strengths[name] if term.is_reversed else strengths[name])
+            for name, term in terms.items()
+        }
+        self._num_source = num_source
+        self._cap = cap
+        self.views: dict[str, dict[Place, Maps]] = {name: {} for name in terms}
+        self.main: dict[Place, Maps] = {}
+
+    def fork(self, place: Place, streams: Streams) -> Streams:
+        """Branch off what streams have at a place; gives them on.
+
+        Args:
+            place: place that the streams are of.
+            streams: features `(b, d, h, w, c)` inside the network, logits `(b, k, D, H, W)` at the output.
+        """
+        names = [name for name, term in self._terms.items() if place in term.places]
+        strengths = [self._signed[name] for name in names]
+        ways = [branch(x, self._num_source, strengths, self._cap) for x in streams]
+        self.main[place] = [_maps(place, way[0]) for way in ways]
+        for number, name in enumerate(names, start=1):
+            self.views[name][place] = [_maps(place, way[number]) for way in ways]
+        return tuple(way[0] for way in ways)
+
+
+def _maps(place: Place, x: Tensor) -> Tensor:
+    return x.movedim(-1, 1) if place in INSIDE else x
+
+
+TERMS: Mapping[str, type[Term]] = MappingProxyType({name: find_term(name) for name in sorted(NAMES)})
 
 # Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
 # mean features are between the domains (1: as far as different classes of the source).

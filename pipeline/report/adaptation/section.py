@@ -11,8 +11,8 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.adaptation import LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
-from pipeline.config.names import OURS
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
+from pipeline.config.variants import OURS
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.adaptation.figures import TERMS, adaptation_chart
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.scores import METRICS
 from pipeline.cohort.split_file import read_notes, read_split
-from pipeline.config.data import DataConfig
-from pipeline.config.names import ATLAS, OURS, method_of
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.target import AdaptSection
+from pipeline.config.sections import AdaptSection, DataConfig
+from pipeline.config.variants import ATLAS, OURS, method_of
 from pipeline.evaluation.profile import read_profile
 from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.domain import Domain, read_domain
@@ -26,9 +26,8 @@ from pipeline.report.artefacts.recorded_rates import recorded_trials
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import ROWS, Estimate, Estimates, Result, TestCase, Training
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError, UsageError
 from pipeline.runtime.inputs import existing, read_object, read_table
-from pipeline.training.trial_result import read_trials
+from pipeline.training.tuning import read_trials
 
 CURVE_COLUMNS = ("epoch", "loss", "lr", "val_dice")
 

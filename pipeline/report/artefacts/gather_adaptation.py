@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.adaptation import GAP, GAP_COLUMNS, LOWER, SCORES, STATEMENTS, STRUCTURES
-from pipeline.config.names import OURS, is_adaptation
+from pipeline.config.variants import OURS, is_adaptation
 from pipeline.evaluation.score_cases import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE
-from pipeline.preparation.domain import SOURCE_CASES, TARGET_CASES, Domain
-from pipeline.preparation.target_labels import NATIVE, WORKING
+from pipeline.preparation.domain import NATIVE, SOURCE_CASES, TARGET_CASES, WORKING, Domain
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord, Roles, TargetCase
 from pipeline.report.artefacts.results import Estimate, Estimates, TestCase
 from pipeline.runtime import paths

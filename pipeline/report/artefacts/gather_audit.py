@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.report.artefacts.audit_records import NUMBER, TABLES, TEXT, AuditRecord, Tables
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.inputs import read_object, read_table
 
 STAGE = "audit"

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pandas as pd
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.metrics.statistics import Verdict
 from pipeline.comparison import conditions as modalities
 from pipeline.comparison import misregistration
@@ -16,7 +17,6 @@ from pipeline.report.artefacts.comparison_records import (
     StatementRecord,
 )
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataError
 from pipeline.runtime.inputs import read_objects, read_table
 
 SCORE_COLUMNS = ("method", "structure", "metric", "mean", "low", "high")

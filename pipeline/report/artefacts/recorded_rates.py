@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.runtime.work import fingerprint
-from pipeline.training.trial_result import TrialResult
+from pipeline.training.tuning import TrialResult
 
 FILE = Path(__file__).with_name("recorded_rates.csv")
 SECTIONS = ("data", "register", "crop", "split", "augment", "losses")

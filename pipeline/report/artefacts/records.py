@@ -8,13 +8,13 @@ import pandas as pd
 
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import SplitNotes
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.profile import Profile
 from pipeline.report.artefacts.adaptation_records import AdaptationRecord
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import ComparisonRecord
 from pipeline.report.artefacts.results import Estimates, Result, TestCase, Training
-from pipeline.training.trial_result import TrialResult
+from pipeline.training.tuning import TrialResult
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS, Statement
-from pipeline.config.names import OURS
+from pipeline.config.variants import OURS
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.audit.charts import Chart, group_charts

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from crossmodalnet.metrics.scores import METRICS, Metric
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.report.artefacts.results import Method
 
 # Told apart by readers with any kind of colour vision too: the least distance of any two, the atlas included,

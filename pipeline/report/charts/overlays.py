@@ -20,7 +20,7 @@ from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.titles import adapted_title_of
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts.adaptation_records import TargetCase
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
-from pipeline.config.names import OURS, is_ablation, method_of
+from pipeline.config.variants import OURS, is_ablation, method_of
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.comparison_records import Difference
 from pipeline.report.artefacts.records import Artefacts

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.comparison.titles import title_of
-from pipeline.config.names import OURS
+from pipeline.config.variants import OURS
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.charts.curves import OBJECTIVES

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.tables import Table
-from pipeline.training.trial_result import TrialResult
+from pipeline.training.tuning import TrialResult
 
 FEWEST_TRIALS = 3
 HEADINGS = ("Network", "Rate used", "Tried (validation Dice)", "Epochs of a trial", "Finding")

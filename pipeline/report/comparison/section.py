@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.comparison.titles import title_of
-from pipeline.config.names import is_ablation
+from pipeline.config.variants import is_ablation
 from pipeline.report.artefacts.comparison_records import Difference, Differences, StatementRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.charts.standing import KEYS, MEAN_TITLES

@@ -8,9 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.io.outputs import whole_folder
 from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import smallest_p
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
@@ -27,7 +28,6 @@ from pipeline.report.results.figures import bar_chart, box_plot
 from pipeline.report.results.section import result_groups, summaries, verdicts
 from pipeline.report.robustness.misregistration_section import misregistration_section
 from pipeline.report.robustness.modality_section import modality_tables
-from pipeline.runtime.outputs import whole_folder
 
 FOLDER = Path(__file__).parent
 OVERLAYS = "overlays"

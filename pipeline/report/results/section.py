@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.metrics.scores import METRICS
-from pipeline.config.names import ATLAS
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result

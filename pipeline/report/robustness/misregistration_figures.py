@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.comparison.titles import ABLATION_TITLES
-from pipeline.config.names import OURS, method_of
+from pipeline.config.variants import OURS, method_of
 from pipeline.report.artefacts.results import Result
 from pipeline.report.charts.drawing import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import title_of
-from pipeline.config.names import OURS, is_ablation
+from pipeline.config.variants import OURS, is_ablation
 from pipeline.report.artefacts.comparison_records import MisregistrationRecord
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from crossmodalnet.imaging.kept_locale import kept_locale
+from crossmodalnet.imaging.untrusted import kept_locale
 
 WriteSeries = Callable[..., Path]
 

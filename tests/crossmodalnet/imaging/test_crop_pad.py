@@ -1,6 +1,6 @@
 import torch
 
-from crossmodalnet.imaging.crop_pad import pad_to
+from crossmodalnet.imaging.samples import pad_to
 
 
 def test_padding_repeats_the_border_on_both_sides():

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from crossmodalnet.imaging.downsample import coarse_grid, coarsen, sample_image, sample_labels
-from crossmodalnet.imaging.orientation import WORLD, reoriented
-from crossmodalnet.imaging.resample import resample
+from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.resample import coarse_grid, coarsen, resample, sample_image, sample_labels
 from crossmodalnet.imaging.volume import Grid, Volume
 
 # Axes to the patient's left, feet and front.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.extents import class_extents
+from crossmodalnet.imaging.geometry import class_extents
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

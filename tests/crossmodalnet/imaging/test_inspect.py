@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging import inspect as module
-from crossmodalnet.imaging.inspect import Inspection, Kind, grid_problems, inspect_file, unlike_modality
+from crossmodalnet.imaging.inspect import Inspection, Kind, grid_findings, inspect_file, unlike_modality
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 
@@ -21,12 +21,12 @@ def inspected(tmp_path: Path, data: np.ndarray[Any, Any], kind: Kind, affine: An
 
 
 def whats(inspection: Inspection) -> list[str]:
-    return [f"{problem.severity}: {problem.what}" for problem in inspection.problems]
+    return [f"{problem.severity}: {problem.what}" for problem in inspection.findings]
 
 
 def test_sound_files(tmp_path: Path) -> None:
     image, label = inspected(tmp_path, NOISE, "image"), inspected(tmp_path, CODES, "label")
-    assert image.problems == label.problems == ()
+    assert image.findings == label.findings == []
     assert image.grid is not None
     assert image.grid.shape == (5, 6, 7)
     assert image.grid.spacing_mm == (1, 2, 3)
@@ -134,10 +134,10 @@ def test_grids() -> None:
     grid = Grid((10, 10, 10), np.eye(4))
     near, far = np.eye(4), np.eye(4)
     near[0, 3], far[0, 3] = 0.05, 0.25
-    assert grid_problems(grid, Grid((10, 10, 10), near)) == []
-    [moved] = grid_problems(grid, Grid((10, 10, 10), far))
+    assert grid_findings(grid, Grid((10, 10, 10), near)) == []
+    [moved] = grid_findings(grid, Grid((10, 10, 10), far))
     assert "affines differ by up to 0.25 mm" in moved.what
-    [other] = grid_problems(grid, Grid((10, 10, 9), np.eye(4)))
+    [other] = grid_findings(grid, Grid((10, 10, 9), np.eye(4)))
     assert other.what == "label map has shape (10, 10, 9), its image (10, 10, 10): different grids"
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import MISSING, is_missing, without
+from crossmodalnet.imaging.samples import MISSING, is_missing, without
 
 
 def test_one_channel_is_taken_out_and_the_input_stays() -> None:

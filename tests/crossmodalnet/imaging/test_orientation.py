@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.orientation import reoriented, reoriented_grid
+from crossmodalnet.imaging.geometry import reoriented, reoriented_grid
 from crossmodalnet.imaging.volume import Volume
 
 

@@ -59,7 +59,7 @@ def test_other_files_in_the_folder_do_no_harm(image: sitk.Image, series: WriteSe
 
 
 def test_a_lacking_slice_is_seen(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice lacks"):
+    with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice is missing"):
         read_scan(series(tmp_path / "scan", image, leave_out=3))
 
 

@@ -1,6 +1,5 @@
 """From scans in any form to label maps on their own grids; registration itself is tried in tests/integration."""
 
-from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 from threading import Barrier
@@ -16,26 +15,25 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.missing import is_missing
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.inference import cost
 from crossmodalnet.inference import predictor as module
-from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.inference.recipe import Recipe
-from crossmodalnet.inference.registered import Registered, find_box, register_scans
-from crossmodalnet.inference.result import Prediction
+from crossmodalnet.inference.model_folder import InferenceConfig
+from crossmodalnet.inference.predictor import Prediction, Predictor
+from crossmodalnet.inference.registered import Registered, register_scans
 from crossmodalnet.networks.common.card import LoadedModel
-from crossmodalnet.registration.align import AlignSettings
+from crossmodalnet.registration.ants import Transform
+from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.registration.syn import SynSettings, Transform
-from crossmodalnet.roi.heart_box import Box, FoundHeart
+from crossmodalnet.roi.box import Box, FoundHeart, find_heart
 
-ALIGN = AlignSettings(SynSettings("affine", (10, 5, 0)), 8.0, ("centre_of_mass",), 0.0, 1)
-RECIPE = Recipe(
-    ALIGN, (24, 24, 24), 3.0, 3.0, 8.0, atlas_likeness=None, overlap=0.5, keep_largest_component=True
-)
+REGISTER = RegistrationConfig(working_spacing_mm=8.0, iterations=[2])
+CONFIG = InferenceConfig(
+    registration=REGISTER, size=(24, 24, 24), spacing_mm=3.0, margin_mm=3.0, atlas_spacing_mm=8.0, atlas_likeness=None,
+    overlap=0.5, keep_largest_component=True,
+)  # fmt: skip
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
 # Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
 TURNED = np.array([[0.0, -2.0, 0, 40], [-2.2, 0, 0, 45], [0, 0, 3.0, -40], [0, 0, 0, 1]])
@@ -49,13 +47,13 @@ class FromBrightness(nn.Module):
         return torch.stack([-20 * (seen - index) ** 2 for index in range(8)], dim=1)
 
 
-def predictor(*networks: nn.Module, **train: float) -> Predictor:
+def predictor(*networks: nn.Module, dropout: float = 0.3, **changes: Any) -> Predictor:
     card: Any = SimpleNamespace(
-        patch_size=(16, 16, 16), intensity=Intensity((0.0, 1000.0), (0.0, 100.0)), adaptation=None, network={},
-        train={"modality_dropout": 0.3} | train,
+        patch_size=(16, 16, 16), intensity=Intensity((0.0, 1000.0), (0.0, 100.0)),
+        train={"modality_dropout": dropout}, **{"network": {}, "adaptation": None} | changes,
     )  # fmt: skip
     return Predictor(
-        [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]], RECIPE
+        [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]], CONFIG
     )
 
 
@@ -79,7 +77,7 @@ def agreement(found: Volume | None, volume: Volume) -> float:
     return float(2 * (found.data == truth(volume))[b].sum() / (a.sum() + b.sum()))
 
 
-def test_the_label_map_lies_on_the_scans_own_grid() -> None:
+def test_label_map_lies_on_the_grid_of_the_scan() -> None:
     volume = scan()
     found = predictor()(ct=volume, box=BOX)
     assert agreement(found.ct_labels, volume) > 0.8
@@ -94,7 +92,7 @@ ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "SI")) fo
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
-def test_a_turned_scan_has_the_same_label_map_turned(codes: str) -> None:
+def test_label_map_follows_the_orientation_of_the_scan(codes: str) -> None:
     volume = scan()
     expected = predictor()(ct=volume, box=BOX).ct_labels
     turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(codes))
@@ -109,7 +107,7 @@ def test_a_turned_scan_has_the_same_label_map_turned(codes: str) -> None:
     assert differ.mean() < 1e-4  # ties between two classes
 
 
-def test_an_oblique_scan_keeps_a_landmark_at_its_millimetre() -> None:
+def test_oblique_scan() -> None:
     angle = np.deg2rad(25)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     affine = TURNED.copy()
@@ -126,7 +124,7 @@ def test_an_oblique_scan_keeps_a_landmark_at_its_millimetre() -> None:
     np.testing.assert_allclose(*centres, atol=1.5)  # half a voxel of the network
 
 
-def test_every_form_of_a_scan_gives_the_same(tmp_path: Path) -> None:
+def test_all_formats_give_the_same_label_map(tmp_path: Path) -> None:
     volume = scan()
     write_image(tmp_path / "ct.nii.gz", volume)
     sitk.WriteImage(to_sitk(volume), str(tmp_path / "ct.nrrd"))
@@ -142,7 +140,7 @@ def test_every_form_of_a_scan_gives_the_same(tmp_path: Path) -> None:
         assert (found.data != expected.data).mean() < 1e-4
 
 
-def test_mr_alone_is_segmented_on_its_own_grid() -> None:
+def test_mr_alone() -> None:
     volume = scan()
     mr = Volume(np.clip(volume.data, 0, None), volume.affine)
     found = predictor()(mr=mr, box=BOX)
@@ -164,16 +162,16 @@ def test_mr_alone_is_segmented_on_its_own_grid() -> None:
         (np.zeros((20, 20, 800)), "CT: is 44 x 40 x 2400 mm, larger than any patient"),
     ],
 )
-def test_a_scan_that_cannot_be_used_says_why(data: np.ndarray, message: str) -> None:
+def test_unusable_scans_are_rejected(data: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         predictor()(ct=(data, TURNED), box=BOX)
 
 
-def test_a_scan_without_places_is_refused() -> None:
+def test_scans_without_geometry_are_rejected() -> None:
     flat = np.array([[1.0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    with pytest.raises(ValueError, match="does not say where its voxels lie"):
+    with pytest.raises(ValueError, match="CT: singular affine"):
         predictor()(ct=(scan().data, flat), box=BOX)
-    with pytest.raises(ValueError, match="degenerate spacing"):
+    with pytest.raises(ValueError, match="NaN"):
         predictor()(ct=(scan().data, np.full((4, 4), np.nan)), box=BOX)
     with pytest.raises(ValueError, match="degenerate spacing"):
         predictor()(ct=(scan().data, np.diag([1.0, 1, 50, 1])), box=BOX)
@@ -183,7 +181,7 @@ def test_a_scan_without_places_is_refused() -> None:
         predictor()(ct=3, box=BOX)
 
 
-def test_a_spacing_of_zero_in_the_header_is_not_repaired_in_silence(tmp_path: Path) -> None:
+def test_spacing_of_zero_in_the_header_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "ct.nii"
     nib.save(nib.Nifti1Image(scan().data, TURNED), path)
     content = bytearray(path.read_bytes())
@@ -194,31 +192,39 @@ def test_a_spacing_of_zero_in_the_header_is_not_repaired_in_silence(tmp_path: Pa
         predictor()(ct=path, box=BOX)
 
 
-def test_one_modality_needs_a_network_trained_for_it() -> None:
-    with pytest.raises(ValueError, match=r"segments CT \+ MR, got CT"):
-        predictor(modality_dropout=0)(ct=scan(), box=BOX)
+def test_a_scan_is_required() -> None:
     with pytest.raises(ValueError, match="got no scan"):
         predictor()()
 
 
-@pytest.mark.parametrize(("stream", "other"), [("ct", {"mr": scan()}), ("mr", {"ct": scan()})])
-def test_a_network_of_one_stream_takes_its_own_modality_only(stream: str, other: dict[str, Volume]) -> None:
-    one = predictor(modality_dropout=0.3)
-    one.card.network["streams"] = stream
-    assert one.modalities == ("CT + MR", stream.upper())
-    with pytest.raises(ValueError, match=rf"segments CT \+ MR or {stream.upper()}, got"):
-        one(**other, box=BOX)
+@pytest.mark.parametrize(
+    ("changes", "modalities"),
+    [
+        ({"network": {"streams": "ct"}}, ("CT + MR", "CT")),
+        ({"network": {"streams": "mr"}}, ("CT + MR", "MR")),
+        ({"adaptation": {"scenario": "mr_to_ct"}}, ("CT", "MR")),
+        ({"dropout": 0}, ("CT + MR",)),
+        ({}, ("CT + MR", "CT", "MR")),
+    ],
+)
+def test_accepted_modalities(changes: dict[str, Any], modalities: tuple[str, ...]) -> None:
+    one = predictor(**changes)
+    assert one.modalities == modalities
+    for name, scans in (("CT", {"ct": scan()}), ("MR", {"mr": scan()})):
+        if name not in modalities:
+            with pytest.raises(ValueError, match=f"this model segments .*, got {name}"):
+                one(**scans, box=BOX)
 
 
-class Shy(FromBrightness):
-    """Takes the last structure for background, and is half as sure of all others."""
+class LessConfident(FromBrightness):
+    """Never finds the last structure, and is less confident of all others."""
 
     def forward(self, image: Tensor) -> Tensor:
         logits = super().forward(image) / 2
         return torch.cat([logits[:, :7], torch.full_like(logits[:, 7:], -1e3)], dim=1)
 
 
-def test_an_ensemble_averages_and_says_how_its_members_agree() -> None:
+def test_ensemble_averages_and_measures_agreement() -> None:
     one = predictor()(ct=scan(), box=BOX)
     twice = predictor(FromBrightness(), FromBrightness())(ct=scan(), box=BOX)
     assert one.ct_labels is not None
@@ -226,27 +232,27 @@ def test_an_ensemble_averages_and_says_how_its_members_agree() -> None:
     np.testing.assert_array_equal(twice.ct_labels.data, one.ct_labels.data)
     assert set(twice.agreement.values()) == {1.0}
     assert all(np.isnan(value) for value in one.agreement.values())
-    mixed = predictor(FromBrightness(), Shy())(ct=scan(), box=BOX)
+    mixed = predictor(FromBrightness(), LessConfident())(ct=scan(), box=BOX)
     assert mixed.agreement["PA"] == 0
     assert mixed.agreement["LV"] > 0.9
     assert mixed.confidence["LV"] < one.confidence["LV"]
 
 
-def test_one_scan_given_twice_is_no_pair() -> None:
+def test_same_scan_as_ct_and_mr_is_rejected() -> None:
     with pytest.raises(ValueError, match="CT and MR are the same scan"):
         predictor()(ct=scan(), mr=scan(), box=BOX)
 
 
-def test_without_atlases_a_box_is_needed() -> None:
-    with pytest.raises(ValueError, match="give the heart box"):
+def test_roi_is_required_without_atlases() -> None:
+    with pytest.raises(ValueError, match="give the heart ROI"):
         predictor()(ct=scan())
 
 
 def flags(found: Prediction) -> list[str]:
-    return [doubt.flag.value for doubt in found.doubts]
+    return [flag.flag.value for flag in found.quality_flags]
 
 
-def test_what_is_doubtful_is_said() -> None:
+def test_quality_flags() -> None:
     brighter = Volume(scan().data.clip(0) + 20, TURNED)
     large = Box((-60.0, -30.0, -24.0), (57.0, 30.0, 36.0))
     assert {"intensities", "box"} <= set(flags(predictor()(ct=brighter, box=large)))
@@ -254,7 +260,7 @@ def test_what_is_doubtful_is_said() -> None:
     assert "heart_cut" in flags(predictor()(ct=(half, TURNED), box=BOX))
 
 
-class Hungry(FromBrightness):
+class LargeNetwork(FromBrightness):
     """Does not fit into memory with more than 32 voxels a side."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -263,41 +269,31 @@ class Hungry(FromBrightness):
         return super().forward(image)
 
 
-def test_where_memory_is_short_smaller_windows_do_and_it_is_said() -> None:
-    steps: list[tuple[str, float | None]] = []
-    plain: Any = predictor(Hungry())
+def test_smaller_windows_where_memory_is_short() -> None:
+    steps: list[str] = []
+    plain: Any = predictor(LargeNetwork())
     plain._models[0].card.patch_size = (48, 48, 48)
-    found: Prediction = plain(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
+    found: Prediction = plain(ct=scan(), box=BOX, progress=steps.append)
     assert agreement(found.ct_labels, scan()) > 0.8
     assert "smaller_windows" in flags(found)
-    says = "memory is short: windows of 32 x 32 x 32 voxels in place of 48 x 48 x 48"
-    assert (says, None) in steps
+    assert "network: memory is short: windows of 32 x 32 x 32 voxels instead of 48 x 48 x 48" in steps
     plain._models[0].card.patch_size = (40, 40, 40)
     assert "smaller_windows" in flags(plain(ct=scan(), box=BOX))
     assert "smaller_windows" not in flags(predictor()(ct=scan(), box=BOX))
 
 
-def test_steps_are_told_with_the_time_that_is_left() -> None:
-    steps: list[tuple[str, float | None]] = []
-    predictor()(ct=scan(), box=BOX, progress=lambda *step: steps.append(step))
-    assert [name for name, _ in steps] == ["reading", "network"]
-    assert steps[0][1] is None
-    assert steps[1][1] is not None
-    assert 0 < steps[1][1] < 600
-
-
-def test_mirroring_is_an_option_of_the_predictor() -> None:
+def test_test_time_augmentation() -> None:
     plain: Any = predictor()
-    mirrored = Predictor(plain._models, RECIPE, mirror="xz")(ct=scan(), box=BOX).ct_labels
+    mirrored = Predictor(plain._models, CONFIG, mirror="xz")(ct=scan(), box=BOX).ct_labels
     expected = plain(ct=scan(), box=BOX).ct_labels
     assert mirrored is not None
     assert (mirrored.data != expected.data).mean() < 1e-3  # a voxel's answer is its own
     with pytest.raises(ValueError, match="mirror must be letters of xyz"):
-        Predictor(plain._models, RECIPE, mirror="left")
+        Predictor(plain._models, CONFIG, mirror="left")
 
 
-def test_a_box_beside_the_scan_is_refused() -> None:
-    with pytest.raises(ValueError, match="the middle of the heart box, 550 x 550 x 550 mm"):
+def test_roi_outside_of_the_scan_is_rejected() -> None:
+    with pytest.raises(ValueError, match="the centre of the heart ROI, 550 x 550 x 550 mm"):
         predictor()(ct=scan(), box=Box((500.0, 500.0, 500.0), (600.0, 600.0, 600.0)))
 
 
@@ -306,14 +302,14 @@ def located(likeness: float, usual: float | None, monkeypatch: pytest.MonkeyPatc
     heart = FoundHeart(BOX, likeness, agreement=0.4)
     monkeypatch.setattr(module, "run_alone", lambda function, work, environment: heart)
     plain: Any = predictor()
-    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=usual), (None,)
+    plain._config, plain.atlases = CONFIG.model_copy(update={"atlas_likeness": usual}), (None,)
     found: Prediction = plain(ct=scan())
     return found
 
 
-def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ct_unlike_the_atlases_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ValueError, match=r"no heart found: it shares 0\.190 nats with the atlases, which share 0\.400"
+        ValueError, match=r"no heart found: its mutual information .* is 0\.190 nats, .* 0\.400"
     ):
         located(0.19, 0.4, monkeypatch)
     assert "heart_search" in flags(located(0.21, 0.4, monkeypatch))
@@ -321,51 +317,50 @@ def test_a_scan_that_is_unlike_the_atlases_shows_no_heart(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_the_heart_is_searched_while_the_mr_is_registered_where_there_are_cores(
+def test_search_and_registration_run_at_once_on_several_cores(
     cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mr = Volume(np.clip(scan().data, 0, None), TURNED)
-    answers: dict[Any, Any] = {
-        find_box: FoundHeart(BOX, 0.5, agreement=0.9),
-        register_scans: Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0)),
-    }
+    quality = Quality(0.1, 0.2, 0.0, 3.0)
+    registered = Registered(mr, Transform(Path("affine.mat"), None), quality)
     meeting = Barrier(cores, timeout=20)  # of those that must be under way at the same time
 
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
         meeting.wait()
-        return answers[function]
+        return registered if function.func is register_scans else FoundHeart(BOX, 0.5, agreement=0.9)
 
     monkeypatch.setattr(module, "run_alone", answer)
     monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     steps: list[str] = []
     plain: Any = predictor()
-    plain._atlases = (SimpleNamespace(),)
-    found = plain(ct=scan(), mr=mr, progress=lambda step, left_s: steps.append(step))
-    before = [cost.AT_ONCE] if cores > 1 else [cost.SEARCH, cost.REGISTRATION]
-    assert steps == ["reading", *before, cost.NETWORK, cost.BACK]
+    plain.atlases = (SimpleNamespace(),)
+    found = plain(ct=scan(), mr=mr, progress=steps.append)
+    search = "search for the heart"
+    before = [f"{search}, registration"] if cores > 1 else [search, "registration"]
+    assert steps == ["reading", *before, "network", "label map on the MR's grid"]
     np.testing.assert_array_equal(found.ct_labels.data, predictor()(ct=scan(), box=BOX).ct_labels.data)
     assert found.box == BOX
-    assert found.registration == answers[register_scans].quality
+    assert found.registration == quality
 
 
-def test_scans_without_a_heart_are_told_rather_than_that_they_do_not_fit(
+def test_missing_heart_is_reported_before_a_failed_registration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
-        if function is find_box:
+        if function.func is find_heart:
             return FoundHeart(BOX, 0.1, agreement=0.4)
         raise RuntimeError("the MR cannot be registered to the CT")
 
     monkeypatch.setattr(module, "run_alone", answer)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     plain: Any = predictor()
-    plain._recipe, plain._atlases = replace(RECIPE, atlas_likeness=0.4), (SimpleNamespace(),)
+    plain._config, plain.atlases = CONFIG.model_copy(update={"atlas_likeness": 0.4}), (SimpleNamespace(),)
     with pytest.raises(ValueError, match="no heart found"):
         plain(ct=scan(), mr=Volume(np.clip(scan().data, 0, None), TURNED))
 
 
-def test_a_full_disk_is_told_from_a_registration_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_told_from_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError("the MR cannot be registered to the CT: from search: exit code 1")
 

@@ -9,13 +9,11 @@ from scipy.ndimage import binary_erosion
 
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.preview import preview
-from crossmodalnet.inference.surface import Side, surfaces
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.inference.preview import PAPER, Side, preview, surfaces
+from crossmodalnet.roi.box import Box
 
 # The world is RAS: x grows to the patient's right, y to the front, z to the head.
 GRID = Grid((40, 30, 50), np.diag([1.0, 1.0, 1.0, 1.0]))
-PAPER = (16, 16, 16)
 # A pixel per millimetre.
 SIZE = (40, 50)
 
@@ -30,7 +28,7 @@ def heart() -> Volume:
 
 
 def test_from_the_front_the_right_is_on_the_left_and_what_is_in_front_hides() -> None:
-    front = surfaces(heart(), GRID, SIZE, PAPER)["front"][1]
+    front = surfaces(heart(), GRID, SIZE)["front"][1]
     assert front.shape == (50, 40)
     # x = 30, z = 15: column 39 - 30, row 49 - 15.
     assert front[34, 9] == 1
@@ -40,14 +38,14 @@ def test_from_the_front_the_right_is_on_the_left_and_what_is_in_front_hides() ->
 
 
 def test_from_behind_the_right_is_on_the_right() -> None:
-    back = surfaces(heart(), GRID, SIZE, PAPER)["back"][1]
+    back = surfaces(heart(), GRID, SIZE)["back"][1]
     assert back[34, 30] == 2
     assert back[49 - 37, 10] == 3
     assert not (back == 1).any()
 
 
 def test_a_surface_is_shaded_in_the_structure_s_colour_and_nothing_is_paper() -> None:
-    picture, classes = surfaces(heart(), GRID, SIZE, PAPER)["front"]
+    picture, classes = surfaces(heart(), GRID, SIZE)["front"]
     nothing = binary_erosion(classes == 0, iterations=2)  # outlines are mixed with what is behind them
     assert (picture[nothing] == PAPER).all()
     colour = np.array([int(STRUCTURES[2].colour[i : i + 2], 16) for i in (1, 3, 5)], float)
@@ -62,7 +60,7 @@ def test_a_sphere_is_brightest_where_it_looks_to_the_light(side: Side) -> None:
     """The light comes from the viewer's upper left, whichever side is looked at."""
     x, y, z = np.indices(GRID.shape)
     ball = ((x - 20) ** 2 + (y - 15) ** 2 + (z - 25) ** 2 < 100).astype(np.uint8)
-    picture, classes = surfaces(Volume(ball, GRID.affine), GRID, SIZE, PAPER)[side]
+    picture, classes = surfaces(Volume(ball, GRID.affine), GRID, SIZE)[side]
     shade = picture.max(axis=2).astype(float)
     row, column = np.argwhere(classes == 1).mean(axis=0).round().astype(int)
     diagonal = [shade[row + k, column + k] for k in (-3, 2, 5)]
@@ -75,7 +73,7 @@ def test_a_sphere_lies_where_it_is_and_is_as_large() -> None:
     """Pixels of 0.5 mm; centre at 12.5 mm and 30.5 mm from the grid's corner, radius 10 mm."""
     x, y, z = np.indices(GRID.shape)
     ball = ((x - 12) ** 2 + (y - 15) ** 2 + (z - 30) ** 2 < 100).astype(np.uint8)
-    shown = surfaces(Volume(ball, GRID.affine), GRID, (80, 100), PAPER)
+    shown = surfaces(Volume(ball, GRID.affine), GRID, (80, 100))
     columns_of: dict[Side, float] = {"front": 2 * (40 - 12.5), "back": 2 * 12.5}
     for side, column in columns_of.items():
         classes = shown[side][1]
@@ -90,21 +88,21 @@ def test_what_is_smaller_than_the_smoothing_is_drawn_and_what_the_grid_cuts_is_c
     labels = np.zeros(GRID.shape, np.uint8)
     labels[30, 20, 30] = 1  # one voxel
     labels[5:20, :, 0:15] = 2  # to the edge in front, behind and below
-    for _, classes in surfaces(Volume(labels, GRID.affine), GRID, SIZE, PAPER).values():
+    for _, classes in surfaces(Volume(labels, GRID.affine), GRID, SIZE).values():
         assert (classes == 1).any()
         assert (classes[40:49] == 2).sum() > 9 * 12
 
 
 @pytest.mark.parametrize("size", [(29, 57), (58, 115), (1, 1)])
 def test_pictures_have_the_size_that_is_asked_for(size: tuple[int, int]) -> None:
-    for picture, classes in surfaces(heart(), GRID, size, PAPER).values():
+    for picture, classes in surfaces(heart(), GRID, size).values():
         assert picture.shape == (size[1], size[0], 3)
         assert classes.shape == (size[1], size[0])
 
 
 def test_an_empty_label_map_has_a_picture_too() -> None:
     nothing = Volume(np.zeros(GRID.shape, np.uint8), GRID.affine)
-    for picture, classes in surfaces(nothing, GRID, SIZE, PAPER).values():
+    for picture, classes in surfaces(nothing, GRID, SIZE).values():
         assert (picture == PAPER).all()
         assert not classes.any()
 

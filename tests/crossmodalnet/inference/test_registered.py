@@ -1,5 +1,7 @@
+"""Registration of a new patient, and label maps brought back to the MR's grid."""
+
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,15 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.orientation import reoriented
+from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.registered import RegisterWork, labels_on_mr, register_scans
-from crossmodalnet.processes.alone import run_alone
-from crossmodalnet.registration.affine_file import write_affine
-from crossmodalnet.registration.align import AlignSettings, bring_image, bring_labels
-from crossmodalnet.registration.field_file import write_field
-from crossmodalnet.registration.syn import SynSettings, Transform, warp
+from crossmodalnet.inference.registered import labels_on_mr, register_scans
+from crossmodalnet.processes import run_alone
+from crossmodalnet.registration import make_registration
+from crossmodalnet.registration.ants import Transform, warp, write_affine, write_field
+from crossmodalnet.registration.config import RegistrationConfig
 
-SETTINGS = AlignSettings(SynSettings("SyN", (20, 10, 0), (10, 5)), 7.0, ("centre_of_mass",), 0.0, 1)
+REGISTER = RegistrationConfig(working_spacing_mm=7.0, iterations=[10, 5])
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
 
 
@@ -52,7 +53,7 @@ def _labels(*boxes: tuple[slice, slice, slice]) -> Volume:
     ],
     ids=["within", "to the borders", "two voxels"],
 )
-def test_labels_go_back_as_ants_takes_the_whole_map(
+def test_labels_on_mr_equal_those_of_the_whole_map(
     boxes: tuple[tuple[slice, slice, slice], ...], transform: Transform
 ) -> None:
     labels = _labels(*boxes)
@@ -64,7 +65,7 @@ def test_labels_go_back_as_ants_takes_the_whole_map(
     assert found.data.dtype == np.uint8
 
 
-def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -> None:
+def test_labels_outside_of_the_mr(transform: Transform) -> None:
     far = Grid(MR.shape, np.array([[2.5, 0, 0, 400], [0, 2.5, 0, 0], [0, 0, 3.5, 0], [0, 0, 0, 1]]))
     labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
     assert not labels_on_mr(labels, far, transform).data.any()
@@ -72,13 +73,14 @@ def test_labels_that_the_mr_does_not_show_leave_it_empty(transform: Transform) -
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    "method",
     [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)],
 )
-def test_a_pair_stored_along_other_axes_is_registered_the_same(
-    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, recipe: Any
+def test_registration_is_independent_of_orientation(
+    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, method: Any
 ) -> None:
-    settings = replace(SETTINGS, recipe=recipe)
+    config = REGISTER.model_copy(update={"method": method})
+    registration = make_registration(config)
     ct, _ = scan("ct", centred(6.5))
     mr, mr_label = scan("mr", centred(6.5), shift_mm=(10, -5, 5), scale=0.95)
     moved: list[tuple[Volume, Volume]] = []
@@ -87,9 +89,9 @@ def test_a_pair_stored_along_other_axes_is_registered_the_same(
         folder = tmp_path / of_ct
         folder.mkdir()
         here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
-        work = RegisterWork(here, there, settings, folder)
-        found = run_alone(register_scans, work, environment={"ANTS_RANDOM_SEED": "1"})
-        labels = bring_labels(_stored(mr_label, of_mr), here.grid, found.transform, settings)
+        register = partial(register_scans, mr=there, config=config, folder=folder)
+        found = run_alone(register, here, environment={"ANTS_RANDOM_SEED": "1"})
+        labels = registration.warp_labels(_stored(mr_label, of_mr), here.grid, found.transform)
         assert labels.data.any()
         moved.append((_turned_as(found.mr, ct, here), _turned_as(labels, ct, here)))
     (image, label), (other_image, other_label) = moved
@@ -97,17 +99,18 @@ def test_a_pair_stored_along_other_axes_is_registered_the_same(
     assert (other_label.data != label.data).mean() < 1e-4  # ties
 
 
-@pytest.mark.parametrize("recipe", ["syn", "fast"])
-def test_a_transform_brings_the_same_to_a_grid_along_other_axes(transform: Transform, recipe: Any) -> None:
+@pytest.mark.parametrize("method", ["syn", "fast"])
+def test_resampling_is_independent_of_orientation(transform: Transform, method: Any) -> None:
     """Also where the grid is so fine that the map is evaluated at every few voxels only."""
-    settings = replace(SETTINGS, recipe=recipe)
+    config = REGISTER.model_copy(update={"method": method})
+    registration = make_registration(config)
     labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
     image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)
     fine = Volume(np.zeros((83, 79, 64), np.uint8), np.diag([0.9, 0.9, 0.9, 1.0]))
-    for bring, volume in ((bring_image, image), (bring_labels, labels)):
-        expected = bring(volume, fine.grid, transform, settings)
+    for warped, volume in ((registration.warp_image, image), (registration.warp_labels, labels)):
+        expected = warped(volume, fine.grid, transform)
         turned = _stored(fine, "IPL")
-        found = _turned_as(bring(volume, turned.grid, transform, settings), fine, turned)
+        found = _turned_as(warped(volume, turned.grid, transform), fine, turned)
         assert expected.data.any()
         np.testing.assert_array_equal(found.data, expected.data)
 

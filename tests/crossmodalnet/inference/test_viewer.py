@@ -3,7 +3,7 @@ import numpy as np
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.viewer import viewer_page
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 2.0, 0, -25], [0, 0, 2.5, 0], [0, 0, 0, 1]])
 

@@ -5,8 +5,8 @@ import torch
 from timm.layers import DropPath
 
 from crossmodalnet.networks.common.build import BUILDERS, DEEPLY_SUPERVISED, build_network
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.networks import NETWORKS
+from crossmodalnet.training.objectives import evaluate_objectives
+from pipeline.config.network import NETWORKS
 
 # Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
 BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
@@ -63,6 +63,21 @@ def test_without_deep_supervision_there_is_one_output_in_training_too(name):
 def test_wrong_options_are_named(name):
     with pytest.raises(ValueError, match="colour"):
         build(name, colour=1)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_unknown_size_is_named(name):
+    with pytest.raises(ValueError, match="'huge'"):
+        build(name, size="huge")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@torch.inference_mode()
+def test_bfloat16_autocast_stays_close(name):
+    network, x = build(name, (16, 16, 16)).eval(), torch.randn(1, 2, 16, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(x)
+    torch.testing.assert_close(half.float(), network(x), atol=0.15, rtol=0.15)
 
 
 @pytest.mark.parametrize("size", [(8, 8, 8), (16, 17, 16), (40, 21, 19)])

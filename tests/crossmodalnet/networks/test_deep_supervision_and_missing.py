@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.networks.common.build import build_network
 from pipeline.config.network import CrossModalNetSection
 

@@ -6,8 +6,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.phantom.heart import BOX_MM, heart
-from crossmodalnet.phantom.landmarks import LV_CENTRE_W, WALL_MM, long_axis
-from crossmodalnet.phantom.shape import Sizes
+from crossmodalnet.phantom.shape import LV_CENTRE_W, WALL_MM, Sizes, long_axis
 
 STEP_MM = 3.0
 

@@ -7,12 +7,13 @@ from crossmodalnet.phantom.primitives import (
     FAR_MM,
     ellipsoid,
     half_space,
+    occupancy,
+    smooth_noise,
     smooth_union,
     spline,
     tube,
     without,
 )
-from crossmodalnet.phantom.texture import occupancy, smooth_noise
 
 
 def columns(*points):

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.phantom.generate import make_subject
-from crossmodalnet.phantom.protocols import CT_PROTOCOLS, MR_PROTOCOLS
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS
 
 NUMBERS = (1001, 1002, 1003)
 SPACING_MM = {Modality.CT: 4.0, Modality.MR: 3.5}

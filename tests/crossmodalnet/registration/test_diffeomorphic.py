@@ -1,11 +1,26 @@
-import numpy as np
-import torch
+from typing import Literal
 
-from crossmodalnet.registration.diffeomorphic import Flow, Level, Scene, deform
-from crossmodalnet.registration.lattice import Lattice, compose
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from crossmodalnet.registration.diffeomorphic import (
+    Lattice,
+    Scene,
+    Smoother,
+    carry,
+    compose,
+    deform,
+    gaussian_kernel,
+    invert,
+    lattice_over,
+    mean_kernel,
+    sample,
+)
 
 SHAPE = (28, 26, 24)
-FLOW = Flow((Level(2.0, 40),))
+STEPS = [40]
 LATTICE = Lattice(np.zeros(3), SHAPE, 2.0)
 
 
@@ -27,14 +42,14 @@ def _folds(field: torch.Tensor) -> int:
 
 def test_equal_images_stay() -> None:
     ball = _ball((14, 13, 12), 6, 1.0, 0.2)
-    forward, back = deform([_scene(ball, ball)], FLOW)
+    forward, back = deform([_scene(ball, ball)], STEPS)
     assert float(forward.abs().max()) < 0.05
     assert float(back.abs().max()) < 0.05
 
 
 def test_a_ball_meets_a_larger_one_of_the_opposite_contrast_elsewhere() -> None:
     fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.1, 0.8)
-    forward, back = deform([_scene(fixed, moving)], FLOW)
+    forward, back = deform([_scene(fixed, moving)], STEPS)
     indices = LATTICE.indices()
     for axis, (here, there) in enumerate([((20, 13, 12), 19.5), ((14, 19, 12), 21.5), ((14, 13, 18), 19.5)]):
         moved = indices[(slice(None), *here)] + forward[(slice(None), *here)]
@@ -46,11 +61,98 @@ def test_a_ball_meets_a_larger_one_of_the_opposite_contrast_elsewhere() -> None:
 def test_what_the_moving_image_does_not_show_pulls_nothing() -> None:
     fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.9, 0.2)
     unseen = Scene(LATTICE, fixed, moving, torch.zeros_like(fixed))
-    forward, _ = deform([unseen], FLOW)
+    forward, _ = deform([unseen], STEPS)
     assert not forward.any()
 
 
 def test_same_images_same_bytes() -> None:
     fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.1, 0.8)
-    first, second = (deform([_scene(fixed, moving)], FLOW)[0] for _ in range(2))
+    first, second = (deform([_scene(fixed, moving)], STEPS)[0] for _ in range(2))
     assert first.numpy().tobytes() == second.numpy().tobytes()
+
+
+SMALL = (9, 12, 10)
+
+
+def _indices() -> torch.Tensor:
+    return Lattice(np.zeros(3), SMALL, 1.0).indices()
+
+
+def test_sampling_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=SMALL).astype(np.float32)
+    places = rng.uniform(-2, 12, (3, 4, 5, 6)).astype(np.float32)
+    found = sample(torch.from_numpy(values)[None], torch.from_numpy(places))[0]
+    expected = ndimage.map_coordinates(values, places, order=1, mode="nearest")
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("zero", "mode"), [(True, "constant"), (False, "nearest")])
+def test_smoothing_is_scipys(zero: bool, mode: Literal["constant", "nearest"]) -> None:
+    values = np.random.default_rng(1).normal(size=(2, *SMALL)).astype(np.float32)
+    found = Smoother(SMALL, gaussian_kernel(1.5), zero_past_border=zero)(torch.from_numpy(values)).numpy()
+    expected = [ndimage.gaussian_filter(v, 1.5, mode=mode, radius=4) for v in values]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_means_over_windows_are_scipys() -> None:
+    values = np.random.default_rng(2).normal(size=(1, *SMALL)).astype(np.float32)
+    found = Smoother(SMALL, mean_kernel(2), zero_past_border=False)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found[0], ndimage.uniform_filter(values[0], 5, mode="nearest"), atol=1e-5)
+
+
+def test_a_field_then_its_inverse_is_nothing() -> None:
+    i, j, k = _indices()
+    bump = torch.exp(-((i - 4) ** 2 + (j - 6) ** 2 + (k - 5) ** 2) / 6)
+    field = torch.stack([1.2 * bump, -0.8 * bump, 0.5 * bump])
+    inverse = invert(field, _indices())
+    assert float(compose(inverse, field, _indices()).abs().max()) < 1e-3
+    # The other way round linear interpolation of a narrow bump leaves its error.
+    assert float(compose(field, inverse, _indices()).abs().mean()) < 0.02
+
+
+def test_the_inverse_of_a_steep_field_has_no_folds() -> None:
+    # Along the first axis the field stretches four voxels to sixteen; a damped plain iteration jumps to and fro there.
+    shape = (45, 12, 12)
+    indices = Lattice(np.zeros(3), shape, 1.0).indices()
+    moved = np.interp(np.arange(45), [0, 20, 24, 44], [0, -6, 6, 0])
+    field = torch.zeros(3, *shape)
+    field[0] = torch.from_numpy(moved).float()[:, None, None]
+    inverse = invert(field, indices)
+    assert float(compose(inverse, field, indices).abs().max()) < 1e-3
+    place = np.arange(45)
+    expected = np.interp(place, place + moved, place) - place  # of a rising curve, axes exchanged
+    np.testing.assert_allclose(inverse[0, :, 5, 5].numpy(), expected, atol=2e-3)
+    assert float((1 + torch.gradient(inverse[0], dim=0)[0]).min()) > 0.2
+
+
+def test_a_field_with_folds_still_gets_a_finite_inverse() -> None:
+    rng = np.random.default_rng(2)
+    field = torch.from_numpy(rng.normal(size=(3, *SMALL)).astype(np.float32)) * 4
+    assert invert(field, _indices()).isfinite().all()
+
+
+def test_where_a_field_flattens_space_the_inverse_is_finite() -> None:
+    # All voxels go to one plane: the Jacobian is singular everywhere.
+    field = torch.stack([5.0 - _indices()[0], *torch.zeros(2, *SMALL)])
+    assert invert(field, _indices()).isfinite().all()
+
+
+def test_a_linear_field_is_the_same_on_another_lattice() -> None:
+    old, new = Lattice(np.array([0.0, 0, 0]), (9, 9, 9), 4.0), Lattice(np.array([6.0, 5, 7]), (8, 8, 8), 2.0)
+    matrix = torch.tensor([[0.1, 0.05, 0], [0, -0.1, 0.02], [0.03, 0, 0.2]])
+
+    def in_voxels(lattice: Lattice) -> torch.Tensor:
+        world = (
+            lattice.indices() * lattice.spacing_mm
+            + torch.from_numpy(lattice.low_mm).float()[:, None, None, None]
+        )
+        return torch.einsum("ab,bijk->aijk", matrix, world) / lattice.spacing_mm
+
+    torch.testing.assert_close(carry(in_voxels(old), old, new), in_voxels(new), atol=1e-4, rtol=0)
+
+
+def test_a_lattice_lies_over_its_box() -> None:
+    lattice = lattice_over(np.array([-10.0, 0, 5]), np.array([30.0, 50, 45]), 4.0)
+    assert lattice.shape == (10, 13, 10)
+    np.testing.assert_allclose(lattice.grid.to_world(np.array([[4.5], [6], [4.5]])).ravel(), (10, 25, 25))

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,22 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.registration.affine_file import write_affine
-from crossmodalnet.registration.initialise import write_translation
-from crossmodalnet.registration.quality import deformation, inverse_error_mm, measure, shared_view
-from crossmodalnet.registration.syn import Transform, prepare_ct, prepare_mr
+from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, write_affine, write_translation
+from crossmodalnet.registration.quality import (
+    Quality,
+    checkerboard,
+    deformation,
+    implausible,
+    inverse_error_mm,
+    label_dice,
+    measure,
+    shared_view,
+    write_checkerboard,
+)
 
 
 def _field(path: Path, matrix: NDArray[np.float64], affine: NDArray[np.float64]) -> Path:
@@ -80,3 +90,59 @@ def test_the_shared_view_is_of_the_smaller_image(tmp_path: Path) -> None:
         assert shared_view(large, small, Transform(tmp_path / "a.mat", None)) == pytest.approx(
             expected, abs=0.11
         )
+
+
+GOOD = Quality(0.1, 0.2, 0.0, 9.0, 0.1, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"negative_jacobian_share": 0.002}, ["0.20% of the voxels are folded (at most 0.10%)"]),
+        ({"inverse_error_mm": 1.5}, ["the inverse misses by 1.50 mm (at most 1 mm)"]),
+        ({"shared_view": 0.25}, ["the fields of view share 25% (at least 50%)"]),
+    ],
+)
+def test_an_implausible_registration_is_explained(changes: dict[str, float], expected: list[str]) -> None:
+    assert implausible(replace(GOOD, **changes)) == expected
+
+
+def test_label_dice_is_the_mean_over_the_structures_in_either_map() -> None:
+    a, b = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    assert label_dice(Volume(a, np.eye(4)), Volume(b, np.eye(4))) == 0
+    a[0], b[0, :2], b[3] = 1, 1, 7
+    assert label_dice(Volume(a, np.eye(4)), Volume(b, np.eye(4))) == pytest.approx((2 * 8 / 24 + 0) / 2)
+
+
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+
+
+def test_tiles_alternate_between_grey_ct_and_warm_mr() -> None:
+    ct, mr = (Volume(np.full((80, 80, 80), value, np.float32), AFFINE) for value in (0.4, 1.0))
+    picture = checkerboard(ct, mr)
+    assert picture.shape == (144, 3 * 144 + 8, 3)
+    assert picture[3, 3].tolist() == [102, 102, 102]
+    assert picture[3, 20].tolist() == [255, 209, 158]
+    assert picture[20, 20].tolist() == [102, 102, 102]
+
+
+def test_anterior_is_up_and_the_patients_left_is_right() -> None:
+    ct = np.zeros((80, 80, 80), np.float32)
+    ct[41:, 41:, :] = 1
+    axial = checkerboard(Volume(ct, AFFINE), Volume(np.full_like(ct, 1e-6), AFFINE))[:, :144]
+    assert axial[3, 3].tolist() == [
+        255,
+        255,
+        255,
+    ]  # +x, patient right, is drawn left; +y, anterior, is drawn up
+    assert not axial[140:, :].any()
+    assert not axial[:, 140:].any()
+
+
+def test_the_file_is_small(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(size=(64, 64, 64)).astype(np.float32)
+    write_checkerboard(tmp_path / "a.png", Volume(noise, AFFINE), Volume(noise, AFFINE))
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (440, 144)
+    assert (tmp_path / "a.png").stat().st_size < 150_000

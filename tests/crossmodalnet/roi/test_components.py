@@ -1,6 +1,6 @@
 import numpy as np
 
-from crossmodalnet.roi.components import keep_largest_component
+from crossmodalnet.roi.restore import keep_largest_component
 
 
 def test_smaller_pieces_become_background() -> None:

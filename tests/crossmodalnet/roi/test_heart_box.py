@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.roi.atlas import make_atlas
-from crossmodalnet.roi.heart_box import (
+from crossmodalnet.roi.box import (
     Box,
     box_of,
     cut_voxels,

@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import MISSING, is_missing
-from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.imaging.samples import MISSING, LabelledCase, is_missing
 from crossmodalnet.training.augmentation import Augmenter
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from crossmodalnet.training.dataset import CONTEXT, TrainingSet, epoch_order, sample_seed
-from crossmodalnet.training.patches import draw_region
+from crossmodalnet.training.config import AugmentationSettings
+from crossmodalnet.training.dataset import CONTEXT, TrainingSet, draw_region, epoch_order, sample_seed
 
 SETTINGS = AugmentationSettings(
     0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0

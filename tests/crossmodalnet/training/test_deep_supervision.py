@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.training.deep_supervision import at_size, level_weights
-from crossmodalnet.training.segmentation import evaluate_objectives
+from crossmodalnet.training.objectives import at_size, evaluate_objectives, level_weights
 
 
 def test_each_level_weighs_half_of_the_finer_one():

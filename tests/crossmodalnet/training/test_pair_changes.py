@@ -3,9 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crossmodalnet.imaging.missing import CT, MR
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from crossmodalnet.training.pair_changes import draw_loss, draw_misregistration
+from crossmodalnet.imaging.samples import CT, MR
+from crossmodalnet.training.config import AugmentationSettings
+from crossmodalnet.training.dataset import draw_loss, draw_misregistration
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, {None: 900}), (1.0, {CT: 450, MR: 450})])

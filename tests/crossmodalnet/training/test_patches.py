@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.training.patches import draw_region
+from crossmodalnet.training.dataset import draw_region
 
 
 def _draw(label, size, seed=0, share=0.0, context=1.0):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.training.segmentation import cross_entropy, dice_loss, evaluate_objectives
+from crossmodalnet.training.objectives import cross_entropy, dice_loss, evaluate_objectives
 
 
 def _logits(probabilities: list[list[float]]) -> torch.Tensor:

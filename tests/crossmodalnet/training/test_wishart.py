@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.training.wishart import log_det_bias
+from crossmodalnet.training.cmif import log_det_bias
 
 
 def test_bias_of_the_log_determinant_by_simulation():

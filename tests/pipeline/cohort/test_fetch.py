@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError, ResourceError
 from pipeline.cohort import fetch as module
 from pipeline.cohort.fetch import fetch
-from pipeline.config.data import Archive
-from pipeline.runtime.errors import DataError, ResourceError
+from pipeline.config.sections import Archive
 
 CONTENT = bytes(range(256)) * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -4,12 +4,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.cohort.endangered import path_problems
-from pipeline.cohort.guard import foreign_files, note_written, refuse_outputs
-from pipeline.cohort.places import existing_path
-from pipeline.config.data import Archive, DataConfig
-from pipeline.config.target import TargetConfig
-from pipeline.runtime.errors import UsageError
+from crossmodalnet.errors import UsageError
+from pipeline.cohort.guard import existing_path, foreign_files, note_written, path_problems, refuse_outputs
+from pipeline.config.sections import Archive, DataConfig, TargetConfig
 from pipeline.runtime.paths import OUTPUTS, TOP
 
 

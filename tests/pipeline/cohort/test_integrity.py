@@ -6,10 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.inspect import Finding, Severity
 from pipeline.cohort import integrity
-from pipeline.cohort.findings import CohortFinding, require_sound, table
-from pipeline.cohort.integrity import check_cohort, scan, subjects
-from pipeline.runtime.errors import DataError
+from pipeline.cohort.integrity import check_scans, require_sound, table
+from pipeline.cohort.mmwhs import scans_in, subjects_of
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
 
@@ -30,14 +31,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def check(folder: Path, *, needs_labels: bool = True) -> list[Finding]:
+    return check_scans(scans_in(folder), lambda path: path.name, needs_labels=needs_labels)[0]
+
+
 def found(folder: Path) -> list[tuple[str, str, str, str]]:
-    return [(f.severity, f.case, f.file, f.what) for f in check_cohort(folder)]
+    return [(f.severity, f.case, f.file, f.what) for f in check(folder)]
 
 
 def test_a_sound_cohort(folder: Path) -> None:
     assert found(folder) == []
-    assert [case.name for case in scan(folder)][:4] == ["ct_2001", "ct_1001", "ct_1002", "ct_1003"]
-    labelled = {subject.name: subject.label is not None for subject in subjects(folder)}
+    assert [scan.name for scan in scans_in(folder)][:4] == ["ct_2001", "ct_1001", "ct_1002", "ct_1003"]
+    labelled = {subject.name: subject.label is not None for subject in subjects_of(scans_in(folder))}
     assert labelled["mr_1003"] is True
     assert labelled["mr_2001"] is False
 
@@ -52,8 +57,8 @@ def test_training_image_without_label(folder: Path) -> None:
 def test_where_labels_are_not_needed_images_alone_are_sound(folder: Path) -> None:
     for path in folder.glob("*_label.nii.gz"):
         path.unlink()
-    assert {f.what for f in check_cohort(folder)} >= {"training image without label map"}
-    assert check_cohort(folder, needs_labels=False) == []
+    assert {f.what for f in check(folder)} >= {"training image without label map"}
+    assert check(folder, needs_labels=False) == []
 
 
 def test_label_without_image(folder: Path) -> None:
@@ -95,13 +100,6 @@ def test_label_on_another_grid(folder: Path) -> None:
     assert found(folder) == [("error", "mr_1001", path.name, what)]
 
 
-def test_files_are_named_as_the_user_knows_them(folder: Path) -> None:
-    (folder / "ct_train_1001_image.nii.gz").write_bytes(b"junk")
-    [finding] = check_cohort(folder, {"ct_train_1001_image.nii.gz": "a.zip:x/CT_train_1001_image.nii"})
-    assert finding.file == "a.zip:x/CT_train_1001_image.nii"
-    assert finding.what == "unreadable: is not a NIfTI file"
-
-
 def test_worker_processes_find_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, data in ((1001, 0 * CODES), (1002, CODES[:-1]), (1003, CODES + 1)):
         nib.save(nib.Nifti1Image(data, np.eye(4)), folder / f"ct_train_{number}_label.nii.gz")
@@ -111,8 +109,8 @@ def test_worker_processes_find_the_same(folder: Path, monkeypatch: pytest.Monkey
     assert sorted(found(folder)) == sorted(expected)
 
 
-def finding(severity: str, case: str, what: str = "what") -> CohortFinding:
-    return CohortFinding("error" if severity == "error" else "warning", case, "[file]", what, "remedy")
+def finding(severity: Severity, case: str, what: str = "what") -> Finding:
+    return Finding(severity, what, "remedy", case, "[file]")
 
 
 def test_warnings_do_not_stop(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,7 +134,7 @@ def test_errors_stop_with_all_findings_in_one_table() -> None:
 
 def test_a_narrow_terminal_folds_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     width: Callable[[], bool] = lambda: True  # noqa: E731
-    monkeypatch.setattr("pipeline.runtime.console.is_terminal", width)
+    monkeypatch.setattr("crossmodalnet.io.console.is_terminal", width)
     monkeypatch.setenv("COLUMNS", "60")
     text = table([finding("error", "ct_3", "y" * 100)])
     assert max(len(line) for line in text.splitlines()) <= 60

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cohort.findings import CohortFinding, table
-from pipeline.cohort.mmwhs import MAX_ALIKE, lay_out_mmwhs
-from pipeline.cohort.names import is_near_miss, normal_name, parse
-from pipeline.config.data import DataConfig
-from pipeline.runtime.errors import DataError
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.inspect import Finding
+from crossmodalnet.io.archive import normal_name
+from pipeline.cohort.integrity import table
+from pipeline.cohort.mmwhs import MAX_ALIKE, is_near_miss, lay_out_mmwhs, parse
+from pipeline.config.sections import DataConfig
 
 
-def found(cohort: Path, target: Path) -> tuple[int, list[CohortFinding]]:
+def found(cohort: Path, target: Path) -> tuple[int, list[Finding]]:
     target.mkdir()
-    outcome = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=str(cohort)))
-    return len(outcome.origins), outcome.findings
+    origins, findings = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=str(cohort)))
+    return len(origins), findings
 
 
 @pytest.mark.parametrize(

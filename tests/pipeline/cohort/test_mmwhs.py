@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.mmwhs import lay_out_mmwhs
-from pipeline.config.data import Archive, DataConfig
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.work import file_digest
+from pipeline.config.sections import Archive, DataConfig
 
 Zipped = Callable[[str, dict[str, bytes]], Path]
 
@@ -19,9 +19,9 @@ def laid_out(path: Path | list[Path], target: Path, **params: object) -> tuple[d
     """Contents by published name, and the findings."""
     target.mkdir()
     paths = [str(p) for p in path] if isinstance(path, list) else str(path)
-    result = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=paths, **params))
-    assert sorted(result.origins) == sorted(p.name for p in target.iterdir())
-    return {p.name: p.read_bytes() for p in target.iterdir()}, [f.what for f in result.findings]
+    origins, findings = lay_out_mmwhs(target, DataConfig(source="mmwhs", path=paths, **params))
+    assert sorted(origins) == sorted(p.name for p in target.iterdir())
+    return {p.name: p.read_bytes() for p in target.iterdir()}, [f.what for f in findings]
 
 
 def contents(cohort: Path) -> dict[str, bytes]:
@@ -77,7 +77,7 @@ def test_urls(cohort: Path, tmp_path: Path) -> None:
     path.write_bytes(zip_of(cohort))
     (tmp_path / "raw").mkdir()
     params = DataConfig(source="mmwhs", urls=[Archive(url=path.as_uri(), sha256=file_digest(path))])
-    assert len(lay_out_mmwhs(tmp_path / "raw", params).origins) == 14
+    assert len(lay_out_mmwhs(tmp_path / "raw", params)[0]) == 14
 
 
 def test_unpacked_files_are_compressed_the_same_on_every_run(cohort: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.cohort.names import parse
+from pipeline.cohort.mmwhs import parse
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_cases_are_patients_and_channels_modalities(layout: Layout, description:
     folder = layout(description, ending)
     assert is_nnunet(folder)
     table = read_nnunet(folder)
-    assert [(r.patient, r.modality, r.label.name if r.label else None, r.role) for r in table.rows] == [
+    assert [(r.patient, r.modality, r.label.name if r.label else None, r.role) for r in table.scans] == [
         (case, modality, label and label + ending, role)
         for case, label, role in (
             ("a", "a", None),
@@ -65,7 +65,7 @@ def test_cases_are_patients_and_channels_modalities(layout: Layout, description:
 
 def test_channels_go_by_their_names(layout: Layout) -> None:
     table = read_nnunet(layout(SECOND | {"channel_names": {"0": "MRI T2", "1": "CT"}}))
-    assert [(r.modality.value, r.image.name) for r in table.rows][:2] == [
+    assert [(r.modality.value, r.image.name) for r in table.scans][:2] == [
         ("mr", "a_0000.nii.gz"), ("ct", "a_0001.nii.gz"),
     ]  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_channels_go_by_their_names(layout: Layout) -> None:
 def test_channels_of_other_names_go_by_their_numbers_and_it_is_said(layout: Layout) -> None:
     table = read_nnunet(layout(SECOND | {"channel_names": {"0": "CT", "1": "bSSFP"}}))
     assert "channel 1 is called 'bSSFP': taken as MR" in [f.what for f in table.findings]
-    assert len(table.rows) == 8
+    assert len(table.scans) == 8
 
 
 BAD: dict[str, tuple[Any, str]] = {

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from pipeline.cohort.leftovers import MOST_NAMED
-from pipeline.cohort.own_data import check_own, lay_out_own
-from pipeline.config.data import DataConfig
+from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own, subjects_of
 from pipeline.config.params import validate
-from pipeline.runtime.errors import DataError, UsageError
+from pipeline.config.sections import DataConfig
 
 SHAPE = (8, 7, 6)
 AFFINE = np.diag([0.9, 1.1, 2.0, 1.0])
@@ -67,7 +66,7 @@ def cohort(tmp_path: Path) -> Cohort:
 
 def check(path: Path, **changes: Any) -> list[tuple[str, str, str, str]]:
     params = DataConfig(source="table", path=str(path), **({"labels": OWN} | changes))
-    return [(f.severity, f.case, f.file, f.what) for f in check_own(params).findings]
+    return [(f.severity, f.case, f.file, f.what) for f in check_own(params)[0].findings]
 
 
 @pytest.mark.parametrize("suffixes", [(".nii.gz", ".nii"), (".nrrd", ".mha"), (".mhd", ".nhdr")])
@@ -75,11 +74,11 @@ def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
     cohort: Cohort, suffixes: tuple[str, str], tmp_path: Path
 ) -> None:
     path = cohort(*suffixes)
-    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
-    assert own.findings == []
+    table, reports = check_own(DataConfig(source="table", path=str(path), labels=OWN))
+    assert table.findings == []
     folder = tmp_path / "raw"
     folder.mkdir()
-    subjects = lay_out_own(own, folder)
+    subjects = lay_out_own(table, reports, folder)
     assert [s.name for s in subjects] == [f"{m}_Pat-{n}" for n in (1, 2, 3) for m in ("ct", "mr")] + [
         "ct_Pat-4"
     ]
@@ -97,11 +96,11 @@ def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
 
 
 def test_the_same_bytes_on_every_run(cohort: Cohort, tmp_path: Path) -> None:
-    own = check_own(DataConfig(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
+    table, reports = check_own(DataConfig(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
     written = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        lay_out_own(own, tmp_path / name)
+        lay_out_own(table, reports, tmp_path / name)
         written.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
 
@@ -165,10 +164,10 @@ def test_a_structure_that_nobody_has_must_be_declared(cohort: Cohort) -> None:
 
 def test_what_is_missing_is_noted_with_every_labelled_subject(cohort: Cohort, tmp_path: Path) -> None:
     params = DataConfig(source="table", path=str(cohort()), labels=OWN, missing=["PA"])
-    subjects = check_own(params).subjects(tmp_path)
+    subjects = subjects_of(check_own(params)[0], tmp_path)
     assert [s.missing for s in subjects] == [("PA",)] * 6 + [()]
     (tmp_path / "raw").mkdir()
-    lay_out_own(check_own(params), tmp_path / "raw")
+    lay_out_own(*check_own(params), tmp_path / "raw")
     assert 7 not in read_label_map(tmp_path / "raw/ct_Pat-1_label.nii.gz").data
 
 
@@ -246,10 +245,10 @@ def test_label_maps_with_their_axes_reversed_are_turned(
         affine[axis, 3] = affine[axis, axis] * (SHAPE[axis] - 1)
         affine[axis, axis] *= -1
     save(seg(path), data, affine)
-    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
-    assert own.findings == []
+    table, reports = check_own(DataConfig(source="table", path=str(path), labels=OWN))
+    assert table.findings == []
     (tmp_path / "raw").mkdir()
-    subject = next(s for s in lay_out_own(own, tmp_path / "raw") if s.name == "mr_Pat-2")
+    subject = next(s for s in lay_out_own(table, reports, tmp_path / "raw") if s.name == "mr_Pat-2")
     assert subject.label
     label = read_label_map(subject.label)
     assert np.array_equal(label.data, np.resize(np.arange(8), SHAPE))

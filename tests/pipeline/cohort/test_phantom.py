@@ -7,11 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.cohort.cohort import gather_cohort
+from pipeline.cohort.cohort import gather_cohort, make_phantom_cohort
 from pipeline.cohort.pairs import make_pairs
-from pipeline.cohort.phantom import make_phantom_cohort
-from pipeline.config.data import DataConfig, PhantomConfig
-from pipeline.config.split import SplitConfig
+from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
 
 PARAMS = PhantomConfig(num_labelled=3, num_unlabelled=1, ct_spacing_mm=6.0, mr_spacing_mm=5.0)
 

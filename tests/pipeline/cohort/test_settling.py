@@ -8,9 +8,9 @@ import pytest
 
 from crossmodalnet.imaging.geometry import is_sheared
 from crossmodalnet.imaging.nifti import read_image, read_label_map
+from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.cohort import gather_cohort
-from pipeline.config.data import DataConfig
-from pipeline.runtime.work import file_digest
+from pipeline.config.sections import DataConfig
 
 
 def gathered(cohort: Path, target: Path) -> Path:

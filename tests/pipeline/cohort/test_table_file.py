@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from crossmodalnet.imaging.structures import Modality
-from pipeline.cohort.scan_table import ScanTable, consistency_findings, file_name_of
-from pipeline.cohort.table_file import read_table_file
+from crossmodalnet.io.table_text import file_name_of
+from pipeline.cohort.table import ScanTable, check_consistency, read_table_file
 
 HEADER = "patient,modality,image,label,role"
 
@@ -24,7 +24,7 @@ def read(tmp_path: Path) -> Callable[..., ScanTable]:
         path = tmp_path / "data" / "table.csv"
         path.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
         table = read_table_file(path)
-        table.findings += consistency_findings(table)
+        check_consistency(table)
         return table
 
     return of
@@ -37,7 +37,7 @@ def errors(table: ScanTable) -> list[tuple[str, str, str]]:
 def test_a_table(read: Callable[..., ScanTable], tmp_path: Path) -> None:
     table = read('"Müller, A.",CT,a.nii.gz,a_seg.nii.gz,test', "P2 , mri,./b.nrrd,,", "P3,ct,dicom,,")
     assert table.findings == []
-    first, second, third = table.rows
+    first, second, third = table.scans
     assert (first.row, first.patient, first.name, first.role) == (2, "Müller, A.", "ct_Muller-A", "test")
     assert (second.patient, second.modality, second.label, second.role) == ("P2", Modality.MR, None, None)
     assert second.image == tmp_path / "data" / "b.nrrd"
@@ -48,12 +48,12 @@ def test_a_table(read: Callable[..., ScanTable], tmp_path: Path) -> None:
 def test_columns_in_any_order_and_case_and_a_bom(read: Callable[..., ScanTable], encoding: str) -> None:
     table = read("a.nii.gz,P1,ct", header="Image,PATIENT,Modality ", encoding=encoding)
     assert table.findings == []
-    assert [(row.patient, row.image.name) for row in table.rows] == [("P1", "a.nii.gz")]
+    assert [(row.patient, row.image.name) for row in table.scans] == [("P1", "a.nii.gz")]
 
 
 def test_empty_lines_keep_the_numbers_of_rows(read: Callable[..., ScanTable]) -> None:
     table = read("P1,ct,a.nii.gz,,", "", ",,,,", "P2,ct,b.nrrd,,")
-    assert [row.row for row in table.rows] == [2, 5]
+    assert [row.row for row in table.scans] == [2, 5]
 
 
 WHOLE: dict[str, tuple[dict[str, str], str, str]] = {
@@ -76,7 +76,7 @@ def test_a_header_that_cannot_be_meant(read: Callable[..., ScanTable], name: str
 def test_a_column_more_is_named_and_not_used(read: Callable[..., ScanTable]) -> None:
     table = read("P1,ct,a.nii.gz,71", header="patient,modality,image,age")
     assert [(f.severity, f.what) for f in table.findings] == [("warning", "column age is not used")]
-    assert len(table.rows) == 1
+    assert len(table.scans) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_table(
     [(found_case, _, found)] = errors(table)
     assert found_case == case
     assert what in found
-    assert table.rows == []
+    assert table.scans == []
 
 
 ROWS: dict[str, tuple[str, str, str]] = {

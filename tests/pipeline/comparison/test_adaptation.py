@@ -15,7 +15,7 @@ from pipeline.comparison.adaptation import (
     structure_table,
 )
 from pipeline.comparison.statements import Findings
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)
 OURS = "crossmodalnet"

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.compare import compare, write_comparison
-from pipeline.config.compare import CompareConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareConfig(bootstrap_samples=200)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.conditions import NOTHING_MEASURED, read_conditions, read_kept, write_kept
-from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 
 SHIFTS = (0.0, 5.0)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.adaptation import LOWER, UPPER, read_domain_scores
-from pipeline.runtime.errors import DataError
 
 Cases = Callable[..., pd.DataFrame]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.adaptation import DomainScores, gap_by_seed, gap_table, share_of_gap
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=400)
 LOWER, OURS, UPPER = "crossmodalnet-source_only", "crossmodalnet", "crossmodalnet-supervised"

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.tables import markdown_tables
-from pipeline.runtime.errors import DataError
 
 
 def write(top: Path, name: str, rows: list[dict[str, object]]) -> None:

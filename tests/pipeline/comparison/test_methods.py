@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.scores import check_methods, group_of, read_methods, runs_of
-from pipeline.runtime.errors import DataError
 from tests.pipeline.comparison.conftest import Cases
 
 

@@ -16,7 +16,7 @@ from pipeline.comparison.misregistration import (
     far_losses,
     misregistration_table,
 )
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 
 FEW = CompareConfig(bootstrap_samples=300)
 SHIFTS = (0.0, 2.0, 5.0, 10.0)

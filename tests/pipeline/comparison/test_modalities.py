@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.conditions import compare_modalities, modality_table
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareConfig(bootstrap_samples=300)

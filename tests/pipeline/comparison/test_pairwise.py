@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareConfig(bootstrap_samples=200)

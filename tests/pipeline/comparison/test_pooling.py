@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.compare import Fold, pool, read_revision
 from pipeline.comparison.conditions import Conditions
-from pipeline.runtime.errors import DataError, UsageError
 from tests.pipeline.comparison.conftest import Cases
 
 PARAMS = {

@@ -3,7 +3,7 @@ import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.scores import by_subject, score_table
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 FEW = CompareConfig(bootstrap_samples=200)

@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.comparison.scores import score_table
 from pipeline.comparison.tables import bar_table, escape, latex_table, plot_table, wide_table
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from crossmodalnet.errors import DataError
 from pipeline.comparison.tables import print_summary
-from pipeline.runtime.errors import DataError
 
 HEADER = "method,structure,metric,mean,low,high,num_subjects,num_seeds"
 OTHERS = {"iou": 0.81, "hd95_mm": 4.25, "nsd": 0.9}

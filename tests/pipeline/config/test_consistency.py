@@ -7,7 +7,7 @@ import pytest
 from crossmodalnet.networks.common import card
 from pipeline.config import consistency, presets
 from pipeline.config.consistency import contradictions, without_effect
-from pipeline.config.schema import Params
+from pipeline.config.params import Params
 
 
 def changed(**sections: dict[str, Any]) -> Params:

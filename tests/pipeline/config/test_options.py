@@ -7,13 +7,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.augmentation_settings import AugmentationSettings
-from pipeline.config.adapt import AdaptationConfig
-from pipeline.config.audit import AuditConfig
-from pipeline.config.augment import AugmentConfig
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.config import AugmentationSettings
 from pipeline.config.network import CrossModalNetSection
+from pipeline.config.sections import AdaptationConfig, AugmentConfig
 
 # What a training decides of the network, and not its section.
 OF_THE_TRAINING = {"deep_supervision", "missing_token"}
@@ -21,7 +18,6 @@ SECTIONS: list[tuple[type, type[BaseModel]]] = [
     (CrossModalNetConfig, CrossModalNetSection),
     (AdaptationSettings, AdaptationConfig),
     (AugmentationSettings, AugmentConfig),
-    (AuditSettings, AuditConfig),
 ]
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.config.adapt import AdaptationConfig
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import validate
-from pipeline.runtime.errors import UsageError
+from pipeline.config.sections import AdaptationConfig
 
 
 def test_the_target_is_left_to_the_stage_that_prepares_it() -> None:

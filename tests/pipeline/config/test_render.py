@@ -5,9 +5,9 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from crossmodalnet.config import Config, IntTriple
-from pipeline.config.crop import CropConfig
+from pipeline.config.params import Params
 from pipeline.config.render import keys, render
-from pipeline.config.schema import Params
+from pipeline.config.sections import CropConfig
 
 
 class Inner(Config):

@@ -9,14 +9,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
 from pipeline.evaluation.prediction import Evaluator
-from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.preparation.sets import CaseSet
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.cases import CaseSet, CroppedCase, write_cropped
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40
 

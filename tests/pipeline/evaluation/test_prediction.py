@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.prediction import cleaned, predict_labels
-from pipeline.preparation.cropped import CroppedCase
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.cases import CroppedCase
 
 WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))
 NATIVE = Grid((50, 40, 30), np.array([[-1.4, 0, 0, 35], [0, 0, 2.0, -30], [0, -1.7, 0, 34], [0, 0, 0, 1]]))

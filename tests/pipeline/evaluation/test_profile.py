@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.evaluation.profile import Profile, Spread, read_profile, write_profile
-from pipeline.runtime.errors import DataError
 
 PROFILE = Profile(
     parameters=3, flops=4, step_seconds=Spread(0.8, 0.7, 0.9), step_ratio=Spread(4.0, 3.9, 4.2), step_memory_mb=9.5,

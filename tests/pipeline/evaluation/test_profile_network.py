@@ -13,20 +13,16 @@ from ruamel.yaml import YAML
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
-from crossmodalnet.processes.alone import run_alone
-from pipeline.config.baselines import ResEncUNetConfig
-from pipeline.config.crop import CropConfig
-from pipeline.config.evaluate import EvaluateConfig
-from pipeline.config.losses import LossesConfig
-from pipeline.config.profile import ProfileConfig
-from pipeline.config.train import TrainConfig
+from crossmodalnet.processes import run_alone
+from pipeline.config.network import ResEncUNetConfig
+from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation import profile as profiling
 from pipeline.evaluation import workload as profile_times
 from pipeline.evaluation.profile import profile_network, read_workload, spread, write_profile
 from pipeline.evaluation.workload import MemoryGauge, Workload, measure_memory, time_in_turn
-from pipeline.runtime.errors import ResourceError, UsageError
 
 TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.evaluate import EvaluateConfig
+from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.score_cases import score_pair, write_tables
-from pipeline.runtime.errors import DataError
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
 

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.roi.heart_box import Box
+from crossmodalnet.roi.box import Box
 from pipeline.cohort.pairs import Pair, Role, Subject
 from pipeline.fitting.hearts import measure_hearts, read_boxes
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.params import RuntimeConfig
+from pipeline.runtime.workers import RuntimeConfig
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 

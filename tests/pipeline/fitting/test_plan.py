@@ -4,10 +4,10 @@ from math import prod
 
 import pytest
 
+from crossmodalnet.errors import ResourceError
 from crossmodalnet.networks.common.sizes import Triple
 from pipeline.fitting.hearts import HeartExtents
 from pipeline.fitting.plan import GB, MOST_CPU_VOXELS, SEEN, Machine, plan_sizes
-from pipeline.runtime.errors import ResourceError
 
 
 def hearts(edge_mm: float, spacing_mm: float) -> HeartExtents:

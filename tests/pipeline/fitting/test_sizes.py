@@ -4,8 +4,7 @@ import pytest
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.fitting.plan import SizePlan, network_changes
-from pipeline.fitting.sizes import covers, levels_of, patches_for
+from pipeline.fitting.plan import SizePlan, covers, levels_of, network_changes, patches_for
 
 GRIDS: list[Triple] = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66), (13, 13, 13)]
 

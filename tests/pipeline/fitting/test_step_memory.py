@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from crossmodalnet.processes.alone import run_alone
-from pipeline.config.losses import LossesConfig
+from crossmodalnet.processes import run_alone
 from pipeline.config.network import CrossModalNetSection
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.evaluation.workload import Workload, measure_memory
-from pipeline.fitting.step_memory import LiveBytes, step_bytes
+from pipeline.fitting.plan import LiveBytes, step_bytes
 
 
 def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 
+from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.cohort.pairs import Subject
-from pipeline.config.crop import CropConfig
-from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.target_prepared import Sections
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.target import Sections
 
 SECTIONS = Sections(
     RegistrationConfig(
-        working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5],
-        initialisations=["centre_of_mass"], min_gain=-1.0,
-    ),
+working_spacing_mm=10.0, iterations=[5], min_gain=-1.0    ),
     SplitConfig(),
     CropConfig(spacing_mm=9.0, size=(16, 16, 16), num_atlases=1, atlas_spacing_mm=10.0),
 )  # fmt: skip

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import CrossModalNetError, DataError
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject
-from pipeline.config.target import TargetConfig
-from pipeline.preparation.target_cohort import choose_atlases, pair_target, prepare_cohort, write_cases
-from pipeline.runtime.errors import DataError, PipelineError
+from pipeline.config.sections import TargetConfig
+from pipeline.preparation.target import choose_atlases, pair_target, prepare_cohort, write_cases
 from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 
@@ -102,7 +102,7 @@ def test_messages_name_the_keys_of_the_target(project: Path, name: str) -> None:
     for archive in (values := deepcopy(values)).get("urls", []):
         archive["url"] = archive["url"].format(top=project)
     target = TargetConfig(source="mmwhs", **values)
-    with pytest.raises(PipelineError, match=says) as caught:
+    with pytest.raises(CrossModalNetError, match=says) as caught:
         prepare_cohort(target, SECTIONS, project / "out", project / "scratch")
     assert not re.search(r"(?<![\w.])data\.\w", str(caught.value)), "a key of another section"
 

@@ -3,14 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.crop import CropConfig
-from pipeline.preparation.crop_pairs import CropTask, crop_pair
-from pipeline.preparation.cropped import read_cropped
-from pipeline.preparation.heart_boxes import AtlasFiles, read_atlas
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import CropConfig
+from pipeline.preparation.cases import read_cropped
+from pipeline.preparation.cropping import AtlasFiles, CropTask, crop_pair, read_atlas
 
 PARAMS = CropConfig(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8))
 

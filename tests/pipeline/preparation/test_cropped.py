@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.preparation.cropped import CroppedCase, read_cropped, write_cropped
-from pipeline.preparation.labelled import blind, labelled
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
+from pipeline.preparation.tensors import blind, labelled
 
 INTENSITY = Intensity((-3.0, 3.0), (1.0, 99.0))
 

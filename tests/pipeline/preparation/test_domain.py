@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import write_json
 from pipeline.preparation.domain import Domain, Roles, read_domain, write_domain
-from pipeline.runtime.errors import DataError
-from pipeline.runtime.outputs import write_json
 
 ROLES: Roles = {"train": ["ct_1", "ct_2"], "validation": ["ct_3"], "test": []}
 

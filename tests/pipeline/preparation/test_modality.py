@@ -9,9 +9,8 @@ from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import make_pairs, read_manifest, subjects_by_role
-from pipeline.preparation.cropped import read_cropped
-from pipeline.preparation.target_modality import MODALITIES, prepare_modality, source_task, target_task
-from pipeline.preparation.target_prepared import PreparedDomain
+from pipeline.preparation.cases import read_cropped
+from pipeline.preparation.target import MODALITIES, PreparedDomain, prepare_modality, source_task, target_task
 from pipeline.runtime.paths import MANIFEST
 from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 

@@ -1,9 +1,8 @@
 import pytest
 
-from pipeline.config.data import PhantomConfig
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import validate
-from pipeline.config.target import AdaptSection, TargetConfig
-from pipeline.runtime.errors import UsageError
+from pipeline.config.sections import AdaptSection, PhantomConfig, TargetConfig
 
 
 def test_off_unless_asked_for() -> None:

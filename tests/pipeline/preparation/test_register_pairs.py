@@ -11,24 +11,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.config import RegistrationConfig
 from pipeline.cohort.pairs import Pair, Subject, make_pairs, select
-from pipeline.config.crop import CropConfig
-from pipeline.config.register import RegistrationConfig
-from pipeline.config.split import SplitConfig
-from pipeline.preparation.crop_pairs import choose_atlases, crop_pairs
-from pipeline.preparation.register_pair import read_record
-from pipeline.preparation.register_pairs import COLUMNS, register_pairs, write_quality, write_registered
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.cropping import choose_atlases, crop_pairs
+from pipeline.preparation.registration import (
+    COLUMNS,
+    read_record,
+    register_pairs,
+    write_quality,
+    write_registered,
+)
 
 pytestmark = pytest.mark.slow
 
 REGISTER = RegistrationConfig(
-    working_spacing_mm=10.0, affine_iterations=(20, 10, 0), iterations=[5], initialisations=["centre_of_mass"],
-    min_gain=-1.0,
-)  # fmt: skip
+working_spacing_mm=10.0, iterations=[5], min_gain=-1.0)  # fmt: skip
 CROP = CropConfig(spacing_mm=9.0, size=(14, 14, 14), num_atlases=1, atlas_spacing_mm=10.0)
 
 
@@ -70,7 +72,7 @@ def _run(pairs: list[Pair], top: Path, work: Path) -> Path:
         patch.setenv("DVC_ROOT", str(work))
         folders = register_pairs(pairs, REGISTER)
         write_registered(pairs, folders, top / "registered")
-        write_quality(pairs, folders, REGISTER, top / "qc")
+        write_quality(pairs, folders, top / "qc")
         (top / "cropped").mkdir(parents=True)
         crop_pairs(pairs, CROP, top / "registered", top / "cropped").to_csv(top / "crop_qc.csv", index=False)
     return top
@@ -186,15 +188,9 @@ def test_pairs_that_cannot_be_registered_are_named_after_the_others_are_done(
     bad = pairs[0]
     image = read_image(bad.mr.image)
     write_image(bad.mr.image, Volume(np.zeros_like(image.data), image.affine))
-    params = REGISTER.model_copy(
-        update={
-            "min_gain": 0.001,
-            "initialisations": ["geometric_centre", "search"],
-            "working_spacing_mm": 9.0,
-        }
-    )
+    params = REGISTER.model_copy(update={"min_gain": 0.001, "working_spacing_mm": 9.0})
     with pytest.raises(
-        DataError, match=rf"1 of 4 pairs could not(.|\n)*{bad.ct.name}\+{bad.mr.name}: from geometric"
+        DataError, match=rf"1 of 4 pairs could not(.|\n)*{bad.ct.name}\+{bad.mr.name}: from search"
     ):
         register_pairs(pairs, params)
     assert len(list(tmp_path.glob(".work/register/*/done.json"))) == 3

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Grid, Volume
-from pipeline.preparation.cropped import CroppedCase, write_cropped
-from pipeline.preparation.label_list import read_labelled_names
-from pipeline.preparation.target_labels import write_target_labels
-from pipeline.runtime.errors import DataError
+from pipeline.preparation.cases import CroppedCase, write_cropped
+from pipeline.preparation.domain import read_labelled_names
+from pipeline.preparation.target import write_target_labels
 
 NATIVE = Grid((8, 8, 8), np.diag([1.0, 1, 1, 1]))
 

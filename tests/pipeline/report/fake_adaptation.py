@@ -13,9 +13,9 @@ from crossmodalnet.imaging.volume import Volume
 from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.scores import read_methods, runs_of
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.score_cases import CASE_COLUMNS
-from pipeline.preparation.cropped import CroppedCase, write_cropped
+from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
 
 VARIANTS = ("source_only", "supervised", "no_output")

@@ -15,9 +15,9 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.scores import runs_of
-from pipeline.config.compare import CompareConfig
+from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.profile import Profile, Spread, write_profile
-from pipeline.training.trial_result import TrialResult, write_trial
+from pipeline.training.tuning import TrialResult, write_trial
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.crop import CropConfig
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import load_section, read_raw
-from pipeline.config.split import SplitConfig
-from pipeline.runtime.errors import UsageError
+from pipeline.config.sections import CropConfig, SplitConfig
 
 
 def written(tmp_path: Path, text: str) -> Path:

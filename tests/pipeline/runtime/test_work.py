@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.crop import CropConfig
+from pipeline.config.sections import CropConfig
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 
 

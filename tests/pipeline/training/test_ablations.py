@@ -7,8 +7,8 @@ from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
-from pipeline.config.ablations import ABLATIONS, Ablation
 from pipeline.config.network import CrossModalNetSection
+from pipeline.config.variants import ABLATIONS, Ablation
 
 KINDS = (SwinBlock, CrossTransformerBlock, DeformableOperator)
 

@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.adapt import TERMS, AdaptationConfig
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
+from pipeline.config.sections import TERMS, AdaptationConfig
 from pipeline.config.variants import ADAPTATIONS
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
-from pipeline.training.adapted_params import with_adaptation
-from pipeline.training.distributed import Processes
+from pipeline.training.checkpoint import load_model
+from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
-from pipeline.training.model_folder import load_model
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params, with_adaptation
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
-from pipeline.training.training_cohort import read_cohort
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 ON = {
@@ -211,7 +210,7 @@ def test_a_target_that_was_not_made(adapted, cohort):
 
 def test_a_target_on_another_grid(adapted, cohort):
     from crossmodalnet.imaging.volume import Volume
-    from pipeline.preparation.cropped import CroppedCase, read_cropped, write_cropped
+    from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 
     case = read_cropped(adapted / "target/p")
     assert case.ct

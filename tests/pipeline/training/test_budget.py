@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipeline.config.train import TrainConfig
+from pipeline.config.sections import TrainConfig
 from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
-from pipeline.training.distributed import Processes
+from pipeline.training.processes import Processes
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

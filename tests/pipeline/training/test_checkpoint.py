@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from pipeline.runtime.errors import DataError, ResourceError
+from crossmodalnet.errors import DataError, ResourceError
 from pipeline.training.checkpoint import (
     Checkpoint,
     exclusive,

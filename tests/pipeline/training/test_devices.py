@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipeline.runtime.errors import ResourceError
-from pipeline.training.devices import find_device
+from crossmodalnet.errors import ResourceError
+from crossmodalnet.networks.common.device import find_device
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@ import os
 import pytest
 import torch
 
-from pipeline.runtime.errors import ResourceError
-from pipeline.training.distributed import detect_launch, first_host, num_processes, process_group
+from crossmodalnet.errors import ResourceError
+from pipeline.training.processes import detect_launch, first_host, num_processes, process_group
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
 from pipeline.training.launch import LAUNCHER, OUTCOME, StopRequest, run_on_devices, start_processes
 
 TOP = Path(__file__).resolve().parents[3]

@@ -5,18 +5,17 @@ import pytest
 import torch
 from torch import nn
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
-from crossmodalnet.training.segmentation import evaluate_objectives
-from pipeline.config.losses import LossesConfig
+from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.network import CrossModalNetSection
-from pipeline.config.train import TrainConfig
-from pipeline.runtime.errors import DataError
+from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.distributed import Processes
-from pipeline.training.flow_objective import make_flow_objective
 from pipeline.training.learner import Learner
+from pipeline.training.objectives import make_flow_objective
+from pipeline.training.processes import Processes
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

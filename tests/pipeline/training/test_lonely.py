@@ -11,7 +11,7 @@ import pytest
 TOP = Path(__file__).resolve().parents[3]
 WAIT = """
 import logging, os
-from pipeline.training.distributed import detect_launch, process_group
+from pipeline.training.processes import detect_launch, process_group
 logging.basicConfig(format="%(message)s")
 with process_group(detect_launch(os.environ)):
     pass

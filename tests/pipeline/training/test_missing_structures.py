@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
-from pipeline.runtime.errors import UsageError
-from pipeline.training.model_params import read_params
-from pipeline.training.training_cohort import read_cohort
+from pipeline.training.cohort import read_cohort
+from pipeline.training.params import read_params
 
 
 @pytest.fixture

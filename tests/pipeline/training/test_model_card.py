@@ -4,16 +4,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from crossmodalnet.errors import DataError
 from pipeline.config.network import CrossModalNetSection
-from pipeline.runtime.errors import DataError
-from pipeline.training.model_folder import load_model
-from pipeline.training.model_params import read_params
+from pipeline.training.checkpoint import load_model
+from pipeline.training.params import read_params
 
 
 @pytest.fixture
 def model(set_params, cohort, card):
     """A model folder with random weights."""
-    from pipeline.training.model_folder import save_model
+    from pipeline.training.checkpoint import save_model
 
     torch.manual_seed(0)
     network = card.build()
@@ -23,10 +23,10 @@ def model(set_params, cohort, card):
 
 @pytest.fixture
 def card(set_params):
+    from pipeline.training.cohort import read_cohort
     from pipeline.training.curves import EpochSums
     from pipeline.training.train_model import make_card
-    from pipeline.training.training_cohort import read_cohort
-    from pipeline.training.training_state import TrainingState
+    from pipeline.training.trainer import TrainingState
 
     params = read_params("crossmodalnet")
     course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
@@ -54,7 +54,7 @@ def test_what_the_card_says(card):
 
 
 def test_the_same_model_is_the_same_bytes(model, cohort, card):
-    from pipeline.training.model_folder import save_model
+    from pipeline.training.checkpoint import save_model
 
     before = {path.name: path.read_bytes() for path in model.iterdir()}
     weights = load_file(model / "weights.safetensors")

@@ -1,10 +1,8 @@
 import pytest
 
-from pipeline.config.augment import AugmentConfig
-from pipeline.config.losses import LossesConfig
+from crossmodalnet.errors import UsageError
 from pipeline.config.params import load_section, validate
-from pipeline.config.train import TrainConfig
-from pipeline.runtime.errors import UsageError
+from pipeline.config.sections import AugmentConfig, LossesConfig, TrainConfig
 
 
 def test_numbers_as_dvc_writes_them(tmp_path):

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from crossmodalnet.imaging.missing import is_missing
+from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.training.dataset import TrainingSet
-from pipeline.config.train import EXECUTION
-from pipeline.training.adapted_params import with_adaptation
-from pipeline.training.distributed import Processes
-from pipeline.training.model_params import read_params
+from pipeline.config.sections import EXECUTION
+from pipeline.training.params import read_params, with_adaptation
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import find_work, train_model
 
 ON = {"enabled": True, "start": 0.0, "every": 1}

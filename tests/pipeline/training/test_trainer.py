@@ -6,14 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
 from crossmodalnet.training.dataset import TrainingSet
-from pipeline.runtime.errors import DataError, InterruptedRunError, UsageError
-from pipeline.training.distributed import Processes
+from pipeline.training.checkpoint import load_model
+from pipeline.training.cohort import read_cohort
 from pipeline.training.learner import Learner
-from pipeline.training.model_folder import load_model
-from pipeline.training.model_params import read_params
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
-from pipeline.training.training_cohort import read_cohort
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 FILES = ("weights.safetensors", "last.safetensors", "card.json")
@@ -169,7 +169,7 @@ def test_unknown_model_and_impossible_patch(set_params):
 
 def test_pairs_on_different_grids(cohort, set_params):
     from crossmodalnet.imaging.volume import Volume
-    from pipeline.preparation.cropped import CroppedCase, read_cropped, write_cropped
+    from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 
     case = read_cropped(cohort / "data/cropped/b")
     thin = [Volume(volume.data[:8], volume.affine) for volume in (case.ct, case.mr, case.label)]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.errors import DataError
-from pipeline.training.trial_result import TrialResult, read_trials, write_trial
+from crossmodalnet.errors import DataError
+from pipeline.training.tuning import TrialResult, read_trials, write_trial
 
 
 def test_what_is_written_is_read_lowest_rate_first(tmp_path: Path) -> None:

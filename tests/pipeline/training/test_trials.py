@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from pipeline.runtime.errors import DataError, DivergenceError, UsageError
-from pipeline.training import trials as tuning
-from pipeline.training.distributed import Processes
-from pipeline.training.trials import read_trial, run_trial
+from crossmodalnet.errors import DataError, DivergenceError, UsageError
+from pipeline.training import tuning
+from pipeline.training.processes import Processes
+from pipeline.training.tuning import read_trial, run_trial
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

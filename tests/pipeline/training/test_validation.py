@@ -6,8 +6,8 @@ from torch import nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import mean_dice
-from pipeline.training.distributed import Processes
-from pipeline.training.validation import ValidationSettings, target_entropy, validate
+from pipeline.training.processes import Processes
+from pipeline.training.trainer import ValidationSettings, target_entropy, validate
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.imaging.missing import without
+from crossmodalnet.imaging.samples import without
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock
 from crossmodalnet.networks.crossmodalnet.network import DualLayer
 from tests.crossmodalnet.networks.conftest import SMALL

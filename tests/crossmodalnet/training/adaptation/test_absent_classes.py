@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossmodalnet.training.adaptation.common.discriminators import VectorDiscriminator, domain_loss
-from crossmodalnet.training.adaptation.common.jmmd import joint_mmd
-from crossmodalnet.training.adaptation.common.sampling import draw_balanced
-from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap, entropy_weights
-from crossmodalnet.training.adaptation.terms.topology import topology_loss
+from crossmodalnet.training.adaptation.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.training.adaptation.discriminators import VectorDiscriminator, domain_loss
+from crossmodalnet.training.adaptation.jmmd import joint_mmd
+from crossmodalnet.training.adaptation.term import draw_balanced
+from crossmodalnet.training.adaptation.topology import topology_loss
 
 NUM_CLASSES = 4
 CLASSES = {

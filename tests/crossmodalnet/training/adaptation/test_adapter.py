@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork
-from crossmodalnet.training.adaptation.common.places import decoder_features
-from crossmodalnet.training.adaptation.common.settings import AdaptationSettings
-from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap
-from crossmodalnet.training.adaptation.terms.registry import TERMS
+from crossmodalnet.training.adaptation.adapter import MEASURES, TERMS, AdaptationNetwork
+from crossmodalnet.training.adaptation.conditional import ConditionalMap
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.term import decoder_features
 from pipeline.config.network import CrossModalNetSection
 
 STRENGTHS = {**dict.fromkeys(TERMS, 1.0), "marginal": 0.5, "conditional": 0.1}

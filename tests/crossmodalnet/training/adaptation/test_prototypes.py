@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.prototypes import prototype_distance
+from crossmodalnet.training.adaptation.adapter import prototype_distance
 
 # Class means (0, 0), (6, 0) and (0, 8): distances 6, 8 and 10, mean 8.
 SOURCE = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [6.0, 0.0], [0.0, 8.0]])

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crossmodalnet.training.adaptation.schedule import ganin_ramp
+from crossmodalnet.training.adaptation.adapter import ganin_ramp
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.1, 0.5, 1.0])

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossmodalnet.training.adaptation.common.discriminators import VectorDiscriminator, domain_loss
-from crossmodalnet.training.adaptation.common.reversal import reverse_gradient
-from crossmodalnet.training.adaptation.common.sampling import draw_balanced
-from crossmodalnet.training.adaptation.schedule import ganin_ramp
-from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap, entropy_weights
-from crossmodalnet.training.adaptation.terms.topology import topology_loss
+from crossmodalnet.training.adaptation.adapter import ganin_ramp, reverse_gradient
+from crossmodalnet.training.adaptation.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.training.adaptation.discriminators import VectorDiscriminator, domain_loss
+from crossmodalnet.training.adaptation.term import draw_balanced
+from crossmodalnet.training.adaptation.topology import topology_loss
 from tests.crossmodalnet.training.adaptation.toys import NUM_POINTS, Domain
 
 NUM_FEATURES = 32

@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config.adapt import TERMS
-from pipeline.config.report import ReportConfig
-from pipeline.config.target import AdaptSection
+from crossmodalnet.errors import DataError
+from pipeline.config.sections import TERMS, AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
@@ -19,7 +18,6 @@ from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Training
 from pipeline.report.page.render import draw_overlays, render
-from pipeline.runtime.errors import DataError
 
 HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError, UsageError
 from pipeline.report.artefacts.gather import gather
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate
-from pipeline.runtime.errors import DataError, UsageError
 
 PAIR = "ct_1001+mr_1004"
 MODELS, ABLATIONS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only")

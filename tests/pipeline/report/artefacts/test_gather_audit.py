@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.report.artefacts.audit_records import TABLES
 from pipeline.report.artefacts.gather_audit import read_audit
-from pipeline.runtime.errors import DataError
 
 
 def change(project: Path, edit: Callable[[Any], object]) -> None:

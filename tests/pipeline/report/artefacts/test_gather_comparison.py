@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossmodalnet.errors import DataError
 from pipeline.report.artefacts.comparison_records import ComparisonRecord, Difference
 from pipeline.report.artefacts.gather_comparison import read_comparison
-from pipeline.runtime.errors import DataError
 
 
 def test_difference_is_found_in_either_order() -> None:

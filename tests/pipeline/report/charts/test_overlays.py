@@ -10,7 +10,7 @@ from PIL import Image
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result, TestCase
 from pipeline.report.charts import overlays

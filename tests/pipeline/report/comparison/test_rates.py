@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.comparison.rates import judge, rate_table
-from pipeline.training.trial_result import TrialResult
+from pipeline.training.tuning import TrialResult
 
 
 def trials(**dice: float) -> list[TrialResult]:

@@ -9,7 +9,7 @@ from PIL import Image
 from crossmodalnet.theory.findings import StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from pipeline.cohort.split_file import SplitNotes
-from pipeline.config.report import ReportConfig
+from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts.audit_records import AuditRecord
 from pipeline.report.artefacts.comparison_records import StatementRecord
 from pipeline.report.artefacts.gather import gather

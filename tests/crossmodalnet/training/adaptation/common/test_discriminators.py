@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.training.adaptation.common.discriminators import (
+from crossmodalnet.training.adaptation.discriminators import (
     PatchDiscriminator,
     VectorDiscriminator,
     domain_accuracy,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.common.entropy import balanced_entropy, self_information
+from crossmodalnet.training.adaptation.term import balanced_entropy, self_information
 
 
 def test_self_information_sums_to_the_entropy():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.common.forks import Forks
+from crossmodalnet.training.adaptation.adapter import Forks
 
 
 class _Term:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.common.jmmd import joint_mmd
+from crossmodalnet.training.adaptation.jmmd import joint_mmd
 
 
 def _sample(n: int, shift: float, seed: int, c: int = 4, k: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossmodalnet.training.adaptation.common.reversal import branch, reverse_gradient
+from crossmodalnet.training.adaptation.adapter import branch, reverse_gradient
 
 
 def _through(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.common.sampling import draw_balanced
+from crossmodalnet.training.adaptation.term import draw_balanced
 
 
 def _seeded(seed: int = 0) -> torch.Generator:

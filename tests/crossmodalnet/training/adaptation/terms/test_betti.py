@@ -6,7 +6,7 @@ from torch.nn import functional
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.metrics.topology import betti_numbers
 from crossmodalnet.phantom.generate import make_subject
-from crossmodalnet.training.adaptation.terms.betti import STRUCTURE_PRIORS, betti_loss
+from crossmodalnet.training.adaptation.betti import STRUCTURE_PRIORS, betti_loss
 
 GRID = np.indices((20, 18, 16)).astype(float)
 PRIORS = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 2, 1))

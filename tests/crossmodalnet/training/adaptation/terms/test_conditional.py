@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.terms.conditional import ConditionalMap, entropy_weights, outer_product
+from crossmodalnet.training.adaptation.conditional import ConditionalMap, entropy_weights, outer_product
 
 
 def _draw(n: int, c: int, k: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.terms.self_training import pseudo_label_loss
+from crossmodalnet.training.adaptation.self_training import pseudo_label_loss
 
 
 def maps(*probabilities):

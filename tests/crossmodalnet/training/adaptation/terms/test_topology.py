@@ -4,7 +4,7 @@ import torch
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from crossmodalnet.training.adaptation.terms.topology import spanning_tree_edges, topology_loss
+from crossmodalnet.training.adaptation.topology import spanning_tree_edges, topology_loss
 
 
 def _points(n: int, c: int, seed: int) -> torch.Tensor:

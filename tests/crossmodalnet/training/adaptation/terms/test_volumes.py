@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from crossmodalnet.training.adaptation.terms.volumes import VolumePrior
+from crossmodalnet.training.adaptation.volumes import VolumePrior
 
 SIZE = 10
 EACH = ((1,), (2,))

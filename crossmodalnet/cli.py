@@ -1,0 +1,295 @@
+"""The command line: `predict` and `models`, and in a clone of the repository the stages of the pipeline."""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
+from crossmodalnet.io.console import plain_table, setup_logging
+from crossmodalnet.processes import remove_stale, resource_problem
+
+logger = logging.getLogger(__name__)
+
+HELP = "Whole-heart segmentation from a patient's CT and MRI together."
+PANEL = "New patients"
+EXPORTED = Path("exported")
+MODEL = EXPORTED / "crossmodalnet/seed0"
+SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM series"
+# Exit codes of a program that a signal has ended, as shells have them.
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+# Options that may have an empty value.
+MAY_BE_EMPTY = ("--mirror",)
+
+models_app = typer.Typer(help="Show exported models, and pack a model to one file.")
+
+
+def main() -> None:
+    """Run all commands in a clone of the repository, else `predict` and `models`."""
+    try:
+        stages = import_module("stages.app")
+    except ModuleNotFoundError as error:
+        if error.name not in ("stages", "stages.app"):
+            raise
+        run(make_app())
+    else:
+        stages.main()
+
+
+def make_app() -> typer.Typer:
+    """Make the command line with the commands of this module."""
+    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app.command("predict", rich_help_panel=PANEL)(predict)
+    app.add_typer(models_app, name="models", rich_help_panel=PANEL)
+    return app
+
+
+def run(app: typer.Typer, obj: Any = None) -> None:
+    """Run a command line; errors for the user become a message and an exit code.
+
+    Args:
+        app: commands.
+        obj: `side_by_side` of `predict`.
+    """
+    setup_logging()
+    try:
+        with _ending_on_sigterm():
+            _check_none_empty(sys.argv[1:])
+            remove_stale()
+            app(obj=obj)
+    except SystemExit as end:
+        if end.code in INTERRUPTED:
+            logger.error("interrupted: no half-written file is left")
+        raise
+    except CrossModalNetError as error:
+        logger.error("error: %s", error)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        logger.error("error: %s: in a clone, run `make install` or `pip install -e '.[pipeline]'`", error)
+        sys.exit(ResourceError.exit_code)
+    except Exception as error:
+        if (lack := resource_problem(error)) is None:
+            raise
+        logger.error("error: %s", lack)
+        sys.exit(ResourceError.exit_code)
+
+
+def predict(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="folder to write; with --cohort a folder per patient in it")],
+    ct: Annotated[Path | None, typer.Option(help=f"CT in HU: {SCAN}")] = None,
+    mr: Annotated[Path | None, typer.Option(help=f"MR: {SCAN}")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"
+        ),
+    ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="values of label maps: mmwhs (205 to 850), index (1 to 7), totalsegmentator (1 to 7 as in its "
+            "heartchambers_highres) or totalsegmentator_v1"
+        ),
+    ] = "mmwhs",
+    box: Annotated[
+        str | None,
+        typer.Option(
+            help="heart ROI, 'x y z x y z' in mm (RAS): lowest and highest corner; default: found by the atlases"
+        ),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOM series by description, number or UID, where a folder has several; repeatable"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    mirror: Annotated[
+        str,
+        typer.Option(
+            help="axes of 'xyz' (right-left, back-front, foot-head) for test-time augmentation by flips; default: "
+            "none, since a mirrored heart is another anatomy"
+        ),
+    ] = "",
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="patients at once with --cohort on the CPU, in a clone; 0: as cores and memory allow", min=0
+        ),
+    ] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="scheduler of dask.distributed for --cohort, in a clone: tcp://host:8786"),
+    ] = None,
+    print_record: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
+) -> None:
+    """Segment a patient's CT and MR, or one of them where the model was trained for that.
+
+    Writes label maps on the scans' own grids, volumes.csv, pictures and run.json. Research software, not a medical
+    device.
+    """
+    from crossmodalnet.imaging.codes import CODE_SETS
+    from crossmodalnet.inference.patients import (
+        PatientTask,
+        load_predictor,
+        one_after_another,
+        predict_patient,
+        predict_patients,
+        read_box,
+        read_cohort_table,
+    )
+    from crossmodalnet.inference.write import NOTE, PatientScans, digest_models, origin_of
+
+    if labels not in CODE_SETS:
+        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
+    if cohort is not None and (ct or mr or box or series):
+        raise UsageError("--cohort replaces --ct, --mr, --series and --box")
+    if cohort is not None and print_record:
+        raise UsageError(
+            "--json prints the record of one patient; with --cohort each folder has its run.json"
+        )
+    roi = read_box(box) if box is not None else None
+    out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
+    patients = (
+        [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
+    )
+    logger.info(NOTE)
+    models = model or [MODEL]
+    predictor = load_predictor(models, device, mirror)
+    digest = digest_models(models)
+    tasks = [
+        PatientTask(
+            scans,
+            out if cohort is None else out / scans.name,
+            origin_of(scans, digest, codes=labels, box=roi, mirror=mirror),
+            roi,
+        )
+        for scans in patients
+    ]
+    if cohort is not None:
+        run_patients = partial(one_after_another, predictor)
+        if predictor.device.type == "cpu" and context.obj:
+            run_patients = partial(context.obj, models, mirror, workers, scheduler)
+        elif workers > 1 or scheduler:
+            raise UsageError("--workers and --scheduler need a clone of the repository, and --device cpu")
+        predict_patients(tasks, run_patients)
+        return
+    record = predict_patient(predictor, tasks[0])
+    if print_record:
+        try:
+            typer.echo(json.dumps(record, indent=2))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ResourceError(f"run.json cannot be printed ({error}); it lies in {out}") from error
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """Show the models in exported/ where no command is given."""
+    if context.invoked_subcommand is None:
+        show(None)
+
+
+@models_app.command()
+def show(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(help="model folders or packed models; default: all in exported/", show_default=False),
+    ] = None,
+) -> None:
+    """Show modalities, structures, training data and validation Dice of exported models."""
+    from crossmodalnet.inference.patients import load_predictor
+
+    paths = models or sorted(path.parent for path in EXPORTED.glob("*/seed*/card.json"))
+    if not paths:
+        raise DataError(
+            f"no model in {EXPORTED}/: run `dvc repro export`, or name a folder: `crossmodalnet models show FOLDER`"
+        )
+    rows = []
+    for path in paths:
+        predictor = load_predictor([path], "cpu")
+        card = predictor.cards[0]
+        rows.append([
+            str(path), card.name, " or ".join(predictor.modalities),
+            " ".join(entry.abbreviation for entry in card.labels),
+            f"{len(card.training_pairs)} + {len(card.validation_pairs)}", f"{card.validation_dice:.3f}",
+            "yes" if predictor.atlases else "no, needs --box",
+        ])  # fmt: skip
+    header = (
+        "model", "network", "segments", "structures", "pairs trained + validated", "validation Dice", "finds the heart",
+    )  # fmt: skip
+    typer.echo(plain_table(header, rows))
+
+
+@models_app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(help="exported model folder", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="file to write, an uncompressed zip archive", show_default=False)
+    ],
+) -> None:
+    """Pack a model folder to one file, which `crossmodalnet predict --model FILE` takes.
+
+    A model that is damaged or of another version is not packed.
+    """
+    from crossmodalnet.inference.model_folder import pack_model
+    from crossmodalnet.inference.patients import load_predictor
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: give one that `crossmodalnet export` has written")
+    load_predictor([folder], "cpu")
+    try:
+        pack_model(folder, file)
+    except FileExistsError as error:
+        raise UsageError(f"{file} exists and is no packed model: choose another name") from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise ResourceError(f"{file} cannot be written ({error})") from error
+    size = file.stat().st_size
+    logger.info(
+        "%s: %.1f MB; crossmodalnet predict --model %s --ct CT --mr MR --out DIR", file, size / 1e6, file
+    )
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which schedulers and `timeout` send, end the program as Ctrl-C does: it tidies up on the way."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_none_empty(arguments: Sequence[str]) -> None:
+    """Reject an empty argument: an unset variable of a shell, which as a path would mean the current folder.
+
+    Raises:
+        UsageError: an argument is empty and must not be.
+    """
+    for before, argument in pairwise(["", *arguments]):
+        option, sign, value = argument.partition("=")
+        if not (sign and option.startswith("--")):
+            option, value = before, argument
+        if not value and option not in MAY_BE_EMPTY:
+            what = f"option {option}" if option.startswith("--") else "an argument"
+            raise UsageError(f"{what} is empty: is a variable of the shell not set?")

@@ -1,0 +1,200 @@
+"""Read and pack model folders: weights, card, `recipe.json` (how scans are prepared) and atlases.
+
+A packed model is a zip archive of these files alone, not compressed. So it cannot unpack to more than it holds, and no
+path inside it is used.
+"""
+
+import json
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from crossmodalnet.config import Config
+from crossmodalnet.io.outputs import whole_file
+from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS, first_problem
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
+
+RECIPE = "recipe.json"
+ATLASES = "atlases.safetensors"
+# Largest size of each file of a model, bytes; weights of networks of this project have some hundred megabytes.
+MAX_MODEL_BYTES = {CARD: 2**24, RECIPE: 2**20, BEST: 2**32, ATLASES: MAX_ATLASES_BYTES}
+OPTIONAL = frozenset({ATLASES})
+# Raised when a `recipe.json` of an earlier version would be misread.
+VERSION = 3
+# A fixed date: the same folder packs to the same bytes.
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+_ENCRYPTED = 0x1
+
+_Edge = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+
+
+class InferenceConfig(Config):
+    """Steps between a scan and the network's input, and back, as in training; `recipe.json` of a model folder."""
+
+    registration: RegistrationConfig = Field(description="registration of the MR to the CT")
+    size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the working grid along world x, y, z")
+    spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
+    margin_mm: float = Field(
+        ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm"
+    )
+    atlas_spacing_mm: float = Field(ge=0.5, le=20, description="spacing of the registration of atlases, mm")
+    atlas_likeness: float | None = Field(
+        description="least mutual information of two atlases, nats; null with fewer than two"
+    )
+    overlap: float = Field(ge=0, le=0.95, description="share of a window that neighbours have in common")
+    keep_largest_component: bool = Field(description="remove smaller components of each structure")
+    version: int = Field(VERSION, description="version of this file's format")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "InferenceConfig":
+        if prod(self.size) > MAX_VOXELS:
+            raise ValueError(f"size must have at most {MAX_VOXELS} voxels, got {self.size}")
+        return self
+
+
+def read_inference_config(folder: Path) -> InferenceConfig:
+    """Read `recipe.json` of a model folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, out of bounds or of another version; names the file.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        raise FileNotFoundError(2, "not found", str(path))
+    if path.stat().st_size > MAX_MODEL_BYTES[RECIPE]:
+        raise ValueError(f"{path} is not a recipe: it has more than {MAX_MODEL_BYTES[RECIPE]} bytes")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if version not in (2, VERSION):
+        raise ValueError(
+            f"{path} is of version {version}, this crossmodalnet reads version {VERSION}: export the model again"
+        )
+    try:
+        content = _from_version_2(content) if version == 2 else content
+        return InferenceConfig.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not a recipe: {error!r}") from error
+
+
+def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of registration; starts and affine iterations are no longer options."""
+    align = content.pop("align")
+    registration = {key: align[key] for key in ("working_spacing_mm", "seed", "min_gain")}
+    syn = {key: align["syn"][key] for key in ("transform", "iterations")}
+    return {**content, "registration": {**registration, **syn, "method": align["recipe"]}, "version": VERSION}
+
+
+@contextmanager
+def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the folder of a model: the given one, or a temporary one with the files of a packed model.
+
+    Messages about files of the temporary folder name the packed file instead.
+
+    Raises:
+        ValueError: the model is damaged, has a file that is too large, or is no regular file: a pipe would block.
+    """
+    model = Path(path)
+    if not model.is_file():
+        if model.exists() and not model.is_dir():
+            raise ValueError(f"{model} is neither a model folder nor a packed model, but a pipe or a device")
+        _check_folder(model)
+        yield model
+        return
+    with TemporaryDirectory(prefix="crossmodalnet_model_") as scratch:
+        _unpack(model, Path(scratch))
+        try:
+            yield Path(scratch)
+        except ValueError as error:
+            raise ValueError(str(error).replace(scratch, str(model))) from error
+
+
+def pack_model(folder: Path, file: Path) -> None:
+    """Pack a model folder to a file, which appears whole or not at all; other files in the folder are left out.
+
+    Args:
+        folder: folder that stage `export` wrote.
+        file: file to write; an earlier packed model is replaced.
+
+    Raises:
+        FileNotFoundError: a file of the model is missing; its `filename` is that file's.
+        FileExistsError: `file` exists and is no packed model.
+        ValueError: a file of the model is too large.
+        OSError: the file cannot be written.
+    """
+    _check_folder(folder)
+    for name in MAX_MODEL_BYTES:
+        if name not in OPTIONAL and not (folder / name).is_file():
+            raise FileNotFoundError(2, "not found", str(folder / name))
+    if file.exists() and not _is_packed(file):
+        raise FileExistsError(17, "is no packed model and would be replaced", str(file))
+    with whole_file(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name in MAX_MODEL_BYTES:
+            if (folder / name).is_file():
+                entry = zipfile.ZipInfo(name, _NO_DATE)
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                entry.file_size = (folder / name).stat().st_size
+                with (folder / name).open("rb") as source, archive.open(entry, "w") as sink:
+                    shutil.copyfileobj(source, sink, 2**20)
+
+
+def _check_folder(folder: Path) -> None:
+    for name, limit in MAX_MODEL_BYTES.items():
+        part = folder / name
+        if part.exists() and not part.is_file():
+            raise ValueError(f"{part} is no regular file")
+        if part.exists() and (size := part.stat().st_size) > limit:
+            raise ValueError(f"{part} has {size} bytes, more than the limit of {limit}")
+
+
+def _is_packed(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return CARD in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            _check_entries(file, entries)
+            for entry in entries:
+                # Safe: names are keys of `MAX_MODEL_BYTES`, and no entry is compressed.
+                with archive.open(entry) as source, (folder / entry.filename).open("xb") as sink:
+                    shutil.copyfileobj(source, sink, 2**20)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{file} is no packed model, or is damaged ({error}): `crossmodalnet models pack` makes one"
+        ) from error
+
+
+def _check_entries(file: Path, entries: list[zipfile.ZipInfo]) -> None:
+    names = [entry.filename for entry in entries]
+    if surplus := [name for name in names if name not in MAX_MODEL_BYTES]:
+        raise ValueError(f"{file} is no packed model: it holds {surplus[0]!r}")
+    if missing := [name for name in MAX_MODEL_BYTES if name not in {*names, *OPTIONAL}]:
+        raise ValueError(f"{file} is no packed model: it lacks {missing[0]}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{file} is no packed model: it holds a file twice")
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{file} is no packed model: {entry.filename} is compressed or encrypted")
+        if entry.file_size > MAX_MODEL_BYTES[entry.filename] or entry.file_size != entry.compress_size:
+            raise ValueError(f"{file} is no packed model: {entry.filename} has {entry.file_size} bytes")

@@ -1,0 +1,278 @@
+"""Predict one patient or a table of patients, from files to folders."""
+
+import errno
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
+from crossmodalnet.imaging.read import DICOM_SUFFIXES
+from crossmodalnet.inference.predictor import Predictor
+from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
+from crossmodalnet.inference.write import (
+    PatientScans,
+    is_done,
+    prediction_folder,
+    write_prediction,
+)
+from crossmodalnet.io.archive import Budget, extract
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import remove_partial
+from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
+from crossmodalnet.networks.common.device import find_device
+from crossmodalnet.processes import resource_problem, scratch_folder
+from crossmodalnet.roi.box import Box
+
+logger = logging.getLogger(__name__)
+
+DEVICES = ("auto", "cpu", "cuda")
+COLUMNS = ("patient", "ct", "mr")
+# A study of a thousand slices of 512 x 512 has half a gigabyte.
+MAX_UNPACKED_BYTES = 8 * 10**9
+
+
+@dataclass(frozen=True)
+class PatientTask:
+    """A patient to segment."""
+
+    scans: PatientScans
+    out: Path  # folder to write
+    origin: dict[str, Any]  # inputs, as `origin_of` records them
+    box: Box | None = None  # heart ROI of the user; found by atlases if None
+
+    @property
+    def name(self) -> str:
+        """Name of the patient."""
+        return self.scans.name
+
+
+# Segments patients and returns the errors of those that failed, by name.
+RunPatients = Callable[[Sequence[PatientTask]], dict[str, CrossModalNetError]]
+
+
+def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Predictor:
+    """Load a model, a folder or a packed file, or several as an ensemble.
+
+    Raises:
+        UsageError: unknown device or axes.
+        DataError: a file of a model is missing, damaged or of another version.
+        ResourceError: the machine has no such device, or a model cannot be read.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
+    try:
+        mirrorings(mirror)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
+    try:
+        return Predictor.load(*models, device=find_device(device, "--device"), mirror=mirror)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{error.filename} not found: --model takes a folder that `crossmodalnet export` has written, or a file "
+            "that `crossmodalnet models pack` has written"
+        ) from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise ResourceError(f"the model cannot be read ({error})") from error
+
+
+def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
+    """Segment a patient and write the folder of the prediction, whole or not at all.
+
+    Returns:
+        The record of run.json.
+
+    Raises:
+        UsageError: there is no scan, or the folder holds other files.
+        DataError: a scan cannot be used.
+        ResourceError: memory or disk do not suffice, or the folder cannot be written.
+    """
+    scans, out = task.scans, task.out
+    if not scans.paths:
+        raise UsageError("give --ct, --mr or both")
+    if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
+        raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
+    start = time.monotonic()
+
+    def report(step: str) -> None:
+        logger.info("%s: %s (%.0f s)", scans.name, step, time.monotonic() - start)
+
+    with prediction_folder(out) as folder, unzipped(scans) as at:
+        try:
+            prediction = predictor(ct=at.ct, mr=at.mr, box=task.box, progress=report, series=at.series)
+        except (ValueError, RuntimeError, MemoryError, OSError) as error:
+            raise _explained(error, scans, at) from error
+        report("writing")
+        seconds = time.monotonic() - start
+        record = write_prediction(folder, prediction, predictor.cards, at, task.origin, seconds)
+    for flag in prediction.quality_flags:
+        logger.warning("%s: look at this: %s", scans.name, flag.says)
+    report(f"written to {out}")
+    return record
+
+
+def read_box(text: str) -> Box:
+    """Read six numbers, the lowest and the highest corner of a heart ROI in mm, world RAS.
+
+    Raises:
+        UsageError: they are not six finite numbers, or not the lowest and then the highest corner.
+    """
+    try:
+        a, b, c, x, y, z = (float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError(f"--box must be six numbers in mm, got {text!r}") from error
+    if not all(math.isfinite(v) for v in (a, b, c, x, y, z)):
+        raise UsageError(f"--box must be six finite numbers in mm, got {text!r}")
+    if not (a < x and b < y and c < z):
+        raise UsageError(f"--box must be the lowest and then the highest corner in mm, got {text!r}")
+    return Box((a, b, c), (x, y, z))
+
+
+def read_cohort_table(path: Path) -> list[PatientScans]:
+    """Read a CSV with the columns patient, ct and mr; paths are relative to its folder, and a cell may be empty.
+
+    Raises:
+        DataError: it cannot be read, a column is missing, a name is used twice or is no name of a folder, or a row
+            has no scan; names the row.
+    """
+    try:
+        cells = table_cells(read_table_text(path, COLUMNS))
+    except TableError as error:
+        raise DataError(f"{path}: {error}") from error
+    header = [str(name).strip() for name in cells.iloc[0]]
+    if "patient" not in header or not {"ct", "mr"} & set(header):
+        raise DataError(f"{path} needs the columns patient, and ct, mr or both; it has {', '.join(header)}")
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise DataError(f"{path} has column {', '.join(twice)} twice: keep one of the two")
+    problems, patients = [], []
+    names: set[str] = set()
+    for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
+        row = {column: str(value).strip() for column, value in zip(header, values, strict=True)}
+        if not any(row.values()):
+            continue
+        name, scans = row["patient"], [row.get(column, "") for column in ("ct", "mr")]
+        if not name or name.startswith(".") or set(name) & set("/\\\0"):
+            problems.append(f"row {number}: {name!r} is no name for a folder")
+        elif problem := name_problem(name):
+            problems.append(f"row {number}: patient's {problem}")
+        elif name.lower() in names:
+            problems.append(f"row {number}: patient {name} a second time")
+        elif not any(scans):
+            problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
+        names.add(name.lower())
+        ct, mr = (path.parent / cell if cell else None for cell in scans)
+        patients.append(PatientScans(name, ct, mr))
+    if problems:
+        raise DataError(f"{path}: {'; '.join(problems)}")
+    if not patients:
+        raise DataError(f"{path} has no rows")
+    return patients
+
+
+def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
+    """Segment patients, and skip folders that hold the finished prediction of the same inputs.
+
+    Args:
+        tasks: patients.
+        run: `partial(one_after_another, predictor)`, or workers that segment several patients at once.
+
+    Raises:
+        DataError: a patient could not be segmented; the others were.
+        ResourceError: patients killed every worker; the others were segmented.
+    """
+    todo = []
+    for task in tasks:
+        if is_done(task.out, task.origin):
+            logger.info("%s: done before", task.name)
+        else:
+            todo.append(task)
+    try:
+        failed = run(todo)
+    finally:
+        for task in todo:  # workers that were killed, as by Ctrl-C, leave partial folders
+            remove_partial(task.out)
+    if failed:
+        lines = "\n".join(f"  {failed[task.name]}" for task in todo if task.name in failed)
+        raise DataError(f"{len(failed)} of {len(tasks)} patients were not segmented:\n{lines}")
+
+
+def one_after_another(predictor: Predictor, tasks: Sequence[PatientTask]) -> dict[str, CrossModalNetError]:
+    """Segment patients one after another; see `RunPatients`."""
+    outcomes = ((task, attempt(predictor, task)) for task in tasks)
+    return failures(track(outcomes, "patient", len(tasks)))
+
+
+def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | None:
+    """Segment a patient and return the error where that fails."""
+    try:
+        predict_patient(predictor, task)
+    except CrossModalNetError as error:
+        return error
+    return None
+
+
+def failures(
+    outcomes: Iterator[tuple[PatientTask, CrossModalNetError | None]],
+) -> dict[str, CrossModalNetError]:
+    """Log each error as it comes, and collect them by patient."""
+    failed = {}
+    for task, error in outcomes:
+        if error is not None:
+            logger.error("error: %s", error)
+            failed[task.name] = error
+    return failed
+
+
+@contextmanager
+def unzipped(scans: PatientScans) -> Iterator[PatientScans]:
+    """Give the scans with temporary folders in place of zip archives of DICOM; folders in an archive are merged.
+
+    Raises:
+        DataError: an archive is damaged, unsafe, too large, or holds no file that could be DICOM.
+        ResourceError: the disk has not enough room.
+    """
+    with ExitStack() as stack:
+        ct, mr = (None if path is None else _unpacked(path, stack) for path in (scans.ct, scans.mr))
+        yield replace(scans, ct=ct, mr=mr)
+
+
+def _unpacked(path: Path, stack: ExitStack) -> Path:
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return path
+    folder = stack.enter_context(scratch_folder())
+    if not extract(path, folder, _could_be_dicom, Budget(MAX_UNPACKED_BYTES)):
+        raise DataError(f"{path} holds no file that could be DICOM: give NIfTI and other formats unpacked")
+    return folder
+
+
+def _could_be_dicom(name: str) -> bool:
+    """Accept names that end in .dcm and the like, in nothing, or in a part of a UID; reject the archiver's files."""
+    last = name.rsplit("/", 1)[-1].lower()
+    if last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX"):
+        return False
+    suffix = last.rpartition(".")[2] if "." in last else ""
+    return not suffix or suffix.isdigit() or last.endswith(DICOM_SUFFIXES)
+
+
+def _explained(error: Exception, scans: PatientScans, at: PatientScans) -> CrossModalNetError:
+    """Turn an error of a prediction into one for the user; it names scans as the user did, not where they lie now."""
+    text = str(error)
+    for modality, path in at.paths.items():
+        text = text.replace(str(path), str(scans.paths[modality]))
+    if isinstance(error, MemoryError):
+        return ResourceError(f"{scans.name}: {text or 'not enough memory for scans of this size'}")
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = ": make room in the folder for temporary files, or set TMPDIR to another" if full else ""
+        return ResourceError(f"{scans.name}: {text}{remedy}")
+    if is_out_of_memory(error):
+        return ResourceError(f"{scans.name}: {text}: try --device cpu")
+    if lack := resource_problem(error):
+        return ResourceError(f"{scans.name}: {lack}")
+    return DataError(f"{scans.name}: {text}")

@@ -1,0 +1,229 @@
+"""Quality flags and confidence of a prediction: what a reader should look at before trusting it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
+from crossmodalnet.imaging.inspect import unlike_modality
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.registration.quality import Quality, implausible
+from crossmodalnet.roi.box import Box, FoundHeart, overflow_mm
+
+# Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
+MIN_ATLAS_AGREEMENT = 0.6
+# Share of a structure's voxels outside its largest component.
+MAX_PIECES_SHARE = 0.1
+# Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
+MIN_CONFIDENCE = 0.85
+# mL, far wider than adult hearts in any phase. A volume outside points to a wrong spacing, a cut field of view or an
+# error of the network.
+PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
+    "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
+    "AO": (3, 500), "PA": (3, 400),
+}  # fmt: skip
+# Structures fill and empty between two scans, but not by more than this factor.
+MAX_VOLUME_RATIO = 3.0
+# An image has hundreds of grey levels, a label map or a mask only a few.
+FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
+
+
+class Flag(StrEnum):
+    """Kind of a quality flag."""
+
+    INTENSITIES = "intensities"
+    HEADER = "header"
+    AXES = "axes"
+    HEART_SEARCH = "heart_search"
+    BOX = "box"
+    REGISTRATION = "registration"
+    MISSING = "structure_missing"
+    PIECES = "structure_in_pieces"
+    CUT = "heart_cut"
+    VOLUME = "volume_implausible"
+    CONFIDENCE = "low_confidence"
+    WINDOWS = "smaller_windows"
+
+
+class QualityFlag(NamedTuple):
+    """One thing to look at: its kind for programs, and a sentence that names the scan or the structures."""
+
+    flag: Flag
+    says: str
+
+
+def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
+    """Flag intensities that are unusual for the modality, and axes that are not at right angles."""
+    flags = []
+    step = max(1, round((volume.data.size / LEVEL_SAMPLES) ** (1 / 3)))
+    if (num := len(np.unique(volume.data[::step, ::step, ::step]))) <= FEWEST_LEVELS:
+        text = f"{modality.name} has {num} grey levels: is it a scan, or a label map or a mask?"
+        flags.append(QualityFlag(Flag.INTENSITIES, text))
+    if problem := unlike_modality(float(volume.data.min()), float(volume.data.max()), modality):
+        flags.append(QualityFlag(Flag.INTENSITIES, ": ".join(problem)))
+    if is_sheared(volume.grid):
+        text = (
+            f"{modality.name} has axes {shear_degrees(volume.grid):.1f} degrees off a right angle (gantry tilt?): "
+            "it was segmented on a right-angled grid, and the label map resampled to the scan's own grid"
+        )
+        flags.append(QualityFlag(Flag.AXES, text))
+    return flags
+
+
+def heart_flags(heart: FoundHeart) -> list[QualityFlag]:
+    """Flag atlases that disagree about the place of the heart."""
+    if heart.agreement >= MIN_ATLAS_AGREEMENT:
+        return []
+    text = (
+        f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
+        "if the preview shows no heart, give its ROI with --box"
+    )
+    return [QualityFlag(Flag.HEART_SEARCH, text)]
+
+
+def registration_flags(quality: Quality) -> list[QualityFlag]:
+    """Flag a registration that made the scans no more alike, or that is implausible."""
+    problems = [f"registration: {problem}" for problem in implausible(quality)]
+    if quality.mi_after <= quality.mi_before:
+        problems.insert(0, "registration made MR and CT no more alike than aligning their centres")
+    return [QualityFlag(Flag.REGISTRATION, problem) for problem in problems]
+
+
+def roi_flags(box: Box, margin_mm: float, grid: Grid) -> list[QualityFlag]:
+    """Flag a heart ROI that is smaller than any heart, or larger, with its margin, than the working grid."""
+    if min(box.size_mm) < SMALLEST_HEART_MM:
+        edges = " x ".join(f"{edge:.3g}" for edge in box.size_mm)
+        return [QualityFlag(Flag.BOX, f"the heart ROI is {edges} mm: no heart is that small")]
+    if (overflow := overflow_mm(box.grown(margin_mm), grid)) > 0:
+        text = f"the heart ROI is {overflow:.0f} mm longer than the network's field of view: parts may be cut off"
+        return [QualityFlag(Flag.BOX, text)]
+    return []
+
+
+def window_flags(
+    trained: Sequence[tuple[int, int, int]], used: Sequence[tuple[int, int, int]]
+) -> list[QualityFlag]:
+    """Flag networks that had, for lack of memory, smaller windows than in training."""
+    changes = dict.fromkeys(pair for pair in zip(trained, used, strict=True) if pair[0] != pair[1])
+    return [
+        QualityFlag(
+            Flag.WINDOWS,
+            f"for lack of memory the network saw {' x '.join(map(str, now))} voxels at once, "
+            f"not {' x '.join(map(str, before))} as in training: borders may be worse",
+        )
+        for before, now in changes
+    ]
+
+
+def label_flags(
+    raw: Volume, cleaned: Volume, confidence: Mapping[str, float], depth_mm: float
+) -> list[QualityFlag]:
+    """Flag structures of a label map that are missing, in pieces, cut, implausible or of low confidence.
+
+    Args:
+        raw: class indices of the network.
+        cleaned: class indices of the largest components.
+        confidence: mean probability of each structure's voxels, by abbreviation; NaN where it is missing.
+        depth_mm: distance to the edge of the scan that counts as the edge: a voxel of the working grid.
+    """
+    before, after = volumes_ml(raw), volumes_ml(cleaned)
+    pieces, uncertain = [], []
+    for structure in STRUCTURES:
+        name = structure.name
+        if not before[name]:
+            continue
+        if (share := 1 - after[name] / before[name]) > MAX_PIECES_SHARE:
+            pieces.append(f"{name} ({share:.0%} of it elsewhere)")
+        if (mean := confidence[structure.abbreviation]) < MIN_CONFIDENCE:
+            uncertain.append(f"{name} ({mean:.2f})")
+    return _listed(
+        (Flag.MISSING, "not found", _missing(before)),
+        (Flag.PIECES, "in pieces", pieces),
+        (Flag.CUT, "reaching the edge of the scan, so perhaps cut", _at_edge(cleaned, depth_mm)),
+        (Flag.VOLUME, "of a volume that no adult heart has", _implausible(after)),
+        (Flag.CONFIDENCE, "found with a low mean probability", uncertain),
+    )
+
+
+def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]:
+    """Flag structures of a label map that was resampled from the CT (`ct`) to the MR's grid (`mr`), class indices."""
+    mr_ml, ct_ml = volumes_ml(mr), volumes_ml(ct)
+    differing = [
+        f"{name} ({volume:.1f} mL in the MR, {ct_ml[name]:.1f} in the CT)"
+        for name, volume in mr_ml.items()
+        if volume and ct_ml[name] and not 1 / MAX_VOLUME_RATIO <= volume / ct_ml[name] <= MAX_VOLUME_RATIO
+    ]
+    missing = [name for name in _missing(mr_ml) if ct_ml[name]]
+    return _listed(
+        (Flag.MISSING, "not in the MR, though in the CT", missing),
+        (Flag.CUT, "reaching the edge of the MR, so perhaps cut", _at_edge(mr, depth_mm)),
+        (Flag.VOLUME, "in the MR of a volume that no adult heart has", _implausible(mr_ml)),
+        (Flag.REGISTRATION, "registration: volumes in MR and CT are too far apart", differing),
+    )
+
+
+def volumes_ml(labels: Volume) -> dict[str, float]:
+    """Measure the volume of each structure of a label map (class indices) in mL, by its name; 0 where it is missing."""
+    counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
+    millilitre = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    return {structure.name: float(counts[structure.index]) * millilitre for structure in STRUCTURES}
+
+
+def mean_confidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
+    """Average the probability `(num_classes, i, j, k)` over each structure's voxels; NaN where it is missing."""
+    classes = probabilities.argmax(axis=0)
+    confidence = {}
+    for structure in STRUCTURES:
+        inside = classes == structure.index
+        mean = float(probabilities[structure.index][inside].mean()) if inside.any() else math.nan
+        confidence[structure.abbreviation] = mean
+    return confidence
+
+
+def ensemble_agreement(members: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Average each structure's Dice over the pairs of an ensemble's models; NaN for one model and where none finds it.
+
+    Args:
+        members: probabilities of each model `(num_classes, i, j, k)`.
+    """
+    classes = [member.argmax(axis=0) for member in members]
+    agreement = {}
+    for structure in STRUCTURES:
+        masks = [labels == structure.index for labels in classes]
+        sizes = [(int((a & b).sum()), int(a.sum()) + int(b.sum())) for a, b in combinations(masks, 2)]
+        dices = [2 * both / total for both, total in sizes if total]
+        agreement[structure.abbreviation] = float(np.mean(dices)) if dices else math.nan
+    return agreement
+
+
+def _listed(*rows: tuple[Flag, str, Sequence[str]]) -> list[QualityFlag]:
+    return [QualityFlag(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
+
+
+def _missing(volumes: Mapping[str, float]) -> list[str]:
+    return [name for name, volume in volumes.items() if not volume]
+
+
+def _implausible(volumes: Mapping[str, float]) -> list[str]:
+    limits = {structure.name: PLAUSIBLE_ML[structure.abbreviation] for structure in STRUCTURES}
+    return [
+        f"{name} ({volume:.1f} mL)"
+        for name, volume in volumes.items()
+        if volume and not limits[name][0] <= volume <= limits[name][1]
+    ]
+
+
+def _at_edge(labels: Volume, depth_mm: float) -> list[str]:
+    """Name the structures that reach the edge of the scan."""
+    indices: set[int] = set()
+    for axis, spacing in enumerate(labels.spacing_mm):
+        depth = math.ceil(depth_mm / spacing)
+        slabs = np.moveaxis(labels.data, axis, 0)
+        indices |= {int(index) for slab in (slabs[:depth], slabs[-depth:]) for index in np.unique(slab)}
+    return [structure.name for structure in STRUCTURES if structure.index in indices]

@@ -1,0 +1,1 @@
+"""Outputs that appear whole, the console, and untrusted archives and tables."""

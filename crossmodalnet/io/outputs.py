@@ -1,0 +1,124 @@
+"""Write files and folders that appear whole or not at all."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from crossmodalnet.errors import ResourceError
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; it becomes `target`, replacing what was there, when the block ends well.
+
+    It lies beside `target`, hidden from git. What a killed run left behind is removed by the next one.
+
+    Raises:
+        ResourceError: another process is filling it at this moment.
+    """
+    partial = _partial(target)
+    with _held(partial, target):
+        try:
+            _put_back(partial, target)
+            for left in ("new", "old"):
+                shutil.rmtree(partial / left, ignore_errors=True)
+            (partial / "new").mkdir()
+            (partial / ".gitignore").write_text("*\n")
+            yield partial / "new"
+            if target.exists():
+                target.rename(partial / "old")
+            (partial / "new").rename(target)
+        finally:
+            _put_back(partial, target)
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partial(target: Path) -> None:
+    """Remove what a killed process left beside `target`, unless another one is filling it at this moment."""
+    partial = _partial(target)
+    if partial.is_dir():
+        with suppress(ResourceError), _held(partial, target):
+            _put_back(partial, target)
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    return target.parent / f".{target.name}.partial"
+
+
+def _put_back(partial: Path, target: Path) -> None:
+    """Undo a replacement that was interrupted between its two renames."""
+    if (partial / "old").exists() and not target.exists():
+        (partial / "old").rename(target)
+
+
+@contextmanager
+def _held(partial: Path, target: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process however it ends."""
+    folder = _locked(partial, target)
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+def _locked(partial: Path, target: Path) -> int:
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = os.open(partial, os.O_RDONLY)
+        except FileNotFoundError:  # removed in between by the run that has just ended
+            continue
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise ResourceError(
+                f"{target} is being written by another run: wait until it has ended"
+            ) from error
+        if _is_at(folder, partial):
+            return folder
+        os.close(folder)
+
+
+def _is_at(folder: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(folder), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; it becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write indented JSON under a temporary name and rename it.
+
+    Raises:
+        ValueError: a number is not finite; DVC would report a change in every comparison.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

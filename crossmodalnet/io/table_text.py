@@ -1,0 +1,114 @@
+"""Read the text and cells of a user's CSV within bounds; errors name the row."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+MAX_BYTES = 2**24
+MAX_ROWS = 20_000
+MAX_COLUMNS = 1000
+MAX_NAME = 64
+# Spreadsheets compute a cell that begins so; Excel drops blanks before it looks.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
+
+
+class TableError(Exception):
+    """A fault that makes a whole table unreadable: `where` (`row N` or `table`), `what` and `remedy`."""
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        super().__init__(f"{where}: {what}: {remedy}")
+        self.where, self.what, self.remedy = where, what, remedy
+
+
+def read_table_text(path: Path, columns: Sequence[str]) -> str:
+    """Read a table as UTF-8 text, with or without a byte order mark.
+
+    Args:
+        path: path of the table.
+        columns: columns that it may have, for messages.
+
+    Raises:
+        TableError: no regular file, too large, unreadable, empty or no text.
+    """
+    remedy = "give a CSV with a row per scan"
+    if not path.is_file():  # a pipe would be waited for
+        raise TableError("table", "is no regular file" if path.exists() else "not found", remedy)
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise TableError("table", f"{size} bytes, at most {MAX_BYTES} are read", remedy)
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
+    except UnicodeDecodeError as error:
+        row = raw[: error.start].count(b"\n") + 1
+        what = f"not UTF-8: byte 0x{raw[error.start]:02x} in line {row}"
+        raise TableError(f"row {row}", what, "save the table as CSV UTF-8") from error
+    if "\0" in text:
+        row = text[: text.index("\0")].count("\n") + 1
+        raise TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
+    listed = ",".join(columns)
+    if text.partition("\n")[0].count(",") >= MAX_COLUMNS:
+        raise TableError("row 1", f"more than {MAX_COLUMNS} columns", f"known columns: {listed}")
+    if not text.strip():
+        raise TableError("table", "the table is empty", f"begin it with the header {listed}")
+    return text
+
+
+def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
+    """Give the cells of the first rows as text, the header as first row.
+
+    Raises:
+        TableError: columns are not separated by commas, rows differ in their number of fields, quotes are not closed,
+            or there are too many rows.
+    """
+    header = text.lstrip().partition("\n")[0]
+    separator = next((sign for sign in ";\t|" if sign in header), None)
+    if separator and "," not in header:
+        shown = "tabs" if separator == "\t" else repr(separator)
+        what = f"columns are separated by {shown}, not by commas"
+        raise TableError("row 1", what, "save the table with commas")
+    try:
+        cells = pd.read_csv(
+            StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
+        )
+    except ValueError as error:  # pandas' own errors are of this kind
+        line = re.search(r"in line (\d+)", str(error))
+        remedy = "give every row as many fields as the header; a comma within a field needs quotes around it"
+        place = f"row {line[1]}" if line else "table"
+        raise TableError(place, f"not a CSV with commas ({str(error).strip()})", remedy) from error
+    if len(cells) > MAX_ROWS + 1:
+        raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
+    return cells.fillna("")
+
+
+def file_name_of(patient: str) -> str:
+    """Spell a patient's name in characters that a file's name may have: ASCII letters, digits, `.`, `_` and `-`.
+
+    >>> file_name_of("Müller, A. (2)")
+    'Muller-A.-2'
+    """
+    plain = unicodedata.normalize("NFKD", patient)
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
+
+
+def name_problem(patient: str) -> str | None:
+    """Say why a patient's name is refused: no letters, too long, or computed by spreadsheets.
+
+    >>> name_problem("=1+1")
+    "name '=1+1' begins with a sign that makes spreadsheets compute it"
+    """
+    if not file_name_of(patient):
+        return f"name {patient!r} has no letter or digit"
+    if len(patient) > MAX_NAME:
+        return f"name has {len(patient)} signs, at most {MAX_NAME}"
+    if _FORMULA.match(patient):
+        return f"name {patient!r} begins with a sign that makes spreadsheets compute it"
+    if not patient.isprintable():
+        return f"name {patient!r} has signs that cannot be printed"
+    return None

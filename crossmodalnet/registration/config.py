@@ -1,0 +1,36 @@
+"""Options of registration: section `register`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crossmodalnet.config import Config
+
+
+class RegistrationConfig(Config):
+    """Section `register`."""
+
+    method: Literal["syn", "fast", "balanced", "thorough"] = Field(
+        "syn",
+        description="method of registration; syn: ANTs, by the keys transform to iterations below; fast, balanced, "
+        "thorough: exhaustive search, affine, then local cross-correlation at 3, 2 or 1.5 mm",
+    )
+    transform: Literal["SyN", "SyNCC"] = Field(
+        "SyN",
+        description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
+    )
+    working_spacing_mm: float = Field(
+        5.0,
+        ge=0.5,
+        le=10,
+        description="spacing at which transforms are estimated, mm; images are warped at the CT's own",
+    )
+    iterations: list[Annotated[int, Field(ge=0)]] = Field(
+        [40, 30, 15], min_length=1, max_length=6, description="SyN iterations, coarse to fine"
+    )
+    seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
+    min_gain: float = Field(
+        0.0,
+        description="least rise of a pair's mutual information, nats; a pair with less is retried, then "
+        "stops the stage",
+    )

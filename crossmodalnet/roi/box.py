@@ -1,0 +1,203 @@
+"""The heart box, found with or without the subject's own label, and the working grid around it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.geometry import class_extents
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.processes import scratch_folder
+from crossmodalnet.registration.ants import prepare, similarity, warp
+from crossmodalnet.registration.syn import Start, estimate_affine
+from crossmodalnet.roi.atlas import Atlas
+
+_ITERATIONS = (100, 50, 0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box along the world axes (RAS), mm."""
+
+    low_mm: tuple[float, float, float]
+    high_mm: tuple[float, float, float]
+
+    def grown(self, margin_mm: float) -> "Box":
+        """The box with a margin on every side."""
+        return _box(np.array(self.low_mm) - margin_mm, np.array(self.high_mm) + margin_mm)
+
+    @property
+    def ends_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest corner, `(3,)` each."""
+        return np.array(self.low_mm), np.array(self.high_mm)
+
+    @property
+    def size_mm(self) -> tuple[float, float, float]:
+        """Edge lengths along x, y, z."""
+        x, y, z = (float(b - a) for a, b in zip(self.low_mm, self.high_mm, strict=True))
+        return x, y, z
+
+
+def box_of(mask: Volume) -> Box:
+    """Find the smallest box that holds every non-zero voxel whole.
+
+    Raises:
+        ValueError: the mask is empty.
+
+    >>> mask = np.zeros((8, 8, 8), np.uint8)
+    >>> mask[2:6, 3, 3] = 1
+    >>> box_of(Volume(mask, np.diag([2.0, 2.0, 2.0, 1.0]))).size_mm
+    (8.0, 2.0, 2.0)
+    """
+    indices = np.array(np.nonzero(mask.data))
+    if not indices.size:
+        raise ValueError("the mask of the heart is empty, so it has no box")
+    centres = mask.grid.to_world(indices)
+    half = np.abs(mask.affine[:3, :3]).sum(axis=1) / 2
+    return _box(centres.min(axis=1) - half, centres.max(axis=1) + half)
+
+
+@dataclass(frozen=True)
+class FoundHeart:
+    """Where atlases say that the heart lies.
+
+    Attributes:
+        box: box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
+        likeness: mean mutual information of the image and each registered atlas, nats.
+        agreement: mean Dice of the hearts of each two atlases, 0 to 1; 1 for a single atlas.
+    """
+
+    box: Box
+    likeness: float
+    agreement: float
+
+
+def find_heart(
+    image: Volume,
+    atlases: Sequence[Atlas],
+    spacing_mm: float,
+    *,
+    modality: Modality = Modality.CT,
+    initialisation: Start = "centre_of_mass",
+) -> FoundHeart:
+    """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
+
+    Deterministic in a process whose environment is as `registration` asks.
+
+    Args:
+        image: CT in HU or MR of any patient.
+        atlases: other subjects; mutual information copes with those of another modality.
+        spacing_mm: spacing of the registration and of the vote.
+        modality: modality of the image.
+        initialisation: start of the registrations.
+
+    Raises:
+        ValueError: no atlas, or the atlases agree on no voxel.
+        RuntimeError: ANTs failed.
+    """
+    if not atlases:
+        raise ValueError("atlases must hold at least one image with its label map, got none")
+    fixed = prepare(image, modality, spacing_mm)
+    votes = np.zeros(fixed.data.shape, np.float32)
+    hearts, likeness = [], []
+    for atlas in atlases:
+        with scratch_folder() as folder:
+            files = estimate_affine(fixed, atlas.image, _ITERATIONS, initialisation, folder).files
+            heart = warp(atlas.heart, fixed.grid, files, "linear").data
+            votes += heart
+            hearts.append(heart >= 0.5)
+            likeness.append(similarity(fixed, atlas.image, files))
+    try:
+        box = box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
+    except ValueError as error:
+        raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
+    return FoundHeart(box, float(np.mean(likeness)), _agreement(hearts))
+
+
+def find_heart_box(
+    image: Volume,
+    atlases: Sequence[Atlas],
+    spacing_mm: float,
+    *,
+    modality: Modality = Modality.CT,
+    initialisation: Start = "centre_of_mass",
+) -> Box:
+    """Find the box of the heart alone, as `find_heart` does."""
+    return find_heart(image, atlases, spacing_mm, modality=modality, initialisation=initialisation).box
+
+
+def likeness_among(atlases: Sequence[Atlas]) -> float | None:
+    """Least mutual information of an atlas with the next one registered to it, nats; None for fewer than two.
+
+    What another image of a heart shares with the atlases is of this order. In a process whose environment is as
+    `registration` asks.
+    """
+    found = []
+    following = [*atlases[1:], *atlases[:1]] if len(atlases) > 1 else []
+    for fixed, moving in zip(atlases, following, strict=False):
+        with scratch_folder() as folder:
+            files = estimate_affine(fixed.image, moving.image, _ITERATIONS, "centre_of_mass", folder).files
+            found.append(similarity(fixed.image, moving.image, files))
+    return min(found, default=None)
+
+
+def _agreement(hearts: Sequence[NDArray[np.bool_]]) -> float:
+    shares = [
+        2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(hearts, 2)
+    ]
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """Lay the network's grid around the centre of a box: along the world axes (RAS), isotropic.
+
+    Args:
+        box: box of the heart.
+        size: voxels along world x, y, z.
+        spacing_mm: between voxel centres.
+
+    >>> grid = working_grid(Box((0.0, 0.0, 0.0), (80.0, 90.0, 100.0)), (40, 40, 40), spacing_mm=3.0)
+    >>> grid.affine[:3, 3].tolist()
+    [-18.5, -13.5, -8.5]
+    """
+    centre = (np.array(box.low_mm) + np.array(box.high_mm)) / 2
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = centre - spacing_mm * (np.array(size) - 1) / 2
+    return Grid(size, affine)
+
+
+def overflow_mm(box: Box, grid: Grid) -> float:
+    """How much longer the box is than the grid along the worst axis; 0 where it fits."""
+    spare = [edge - n * s for edge, n, s in zip(box.size_mm, grid.shape, grid.spacing_mm, strict=True)]
+    return max(0.0, *spare)
+
+
+def cut_voxels(labels: Volume, grid: Grid) -> dict[str, int]:
+    """Count each structure's native voxels whose centres lie outside the voxels of `grid`.
+
+    Args:
+        labels: class indices on the native grid.
+        grid: grid of the network.
+
+    Returns:
+        Count by abbreviation, all structures.
+    """
+    counts = dict.fromkeys((structure.abbreviation for structure in STRUCTURES), 0)
+    for index, extent in class_extents(labels.data).items():
+        start = np.array([side.start for side in extent])[:, None]
+        indices = start + np.array(np.nonzero(labels.data[extent] == index))
+        position = grid.to_index(labels.grid.to_world(indices))
+        outside = ((position < -0.5) | (position > np.array(grid.shape)[:, None] - 0.5)).any(axis=0)
+        counts[STRUCTURES[index - 1].abbreviation] = int(outside.sum())
+    return counts
+
+
+def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
+    (a, b, c), (x, y, z) = low.tolist(), high.tolist()
+    if not all(math.isfinite(edge) for edge in (a, b, c, x, y, z)):
+        raise ValueError(f"a box must be finite, got {low} to {high}")
+    return Box((a, b, c), (x, y, z))

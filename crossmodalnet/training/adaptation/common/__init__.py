@@ -1,1 +1,0 @@
-"""What the terms of JADA share: where they branch off, what they see, discriminators, drawn voxels."""

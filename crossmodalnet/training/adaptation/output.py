@@ -1,0 +1,34 @@
+"""Term `output`: entropy maps of the output look alike in both domains (ADVENT, Vu et al. 2019)."""
+
+from collections.abc import Mapping
+
+from crossmodalnet.networks.common.interfaces import LayeredNetwork
+from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.discriminators import PatchDiscriminator, domain_loss
+from crossmodalnet.training.adaptation.term import (
+    BothDomains,
+    Maps,
+    Place,
+    Term,
+    TermValue,
+    coarse_posteriors,
+    self_information,
+)
+
+
+class OutputTerm(Term):
+    """A patch discriminator on the entropy maps, on the grid of the decoder level."""
+
+    name = "output"
+    places = ("output",)
+    is_reversed = True
+
+    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
+        super().__init__(network, settings, num_classes)
+        self.judge = PatchDiscriminator(num_classes, settings.width, stride=2)
+
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+        """Tell the domains apart, patch by patch."""
+        (logits,) = views["output"]
+        judged = self.judge(self_information(coarse_posteriors(logits, domains.size)))
+        return TermValue(domain_loss(judged[: domains.num_source], judged[domains.num_source :]))

@@ -1,1 +1,0 @@
-"""The terms of JADA, a module each; `registry.py` lists them."""

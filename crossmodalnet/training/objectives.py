@@ -1,0 +1,100 @@
+"""Segmentation objectives: soft Dice and cross-entropy, with deep supervision."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def level_weights(num_levels: int) -> list[float]:
+    """Weigh the levels, finest first: each next one half as much, together 1 (as in nnU-Net).
+
+    Args:
+        num_levels: number of levels, at least 1.
+    """
+    weights = [0.5**level for level in range(num_levels)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def at_size(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Sample class indices for a coarser output, at the middle of its voxels.
+
+    The stride along an axis of n voxels with m outputs is the power of two s with `m = ceil(n / s)`.
+
+    Args:
+        labels: (b, d, h, w).
+        size: size of the output, three axes.
+
+    Returns:
+        (b, *size).
+    """
+    for axis, (n, m) in enumerate(zip(labels.shape[1:], size, strict=True), start=1):
+        if n != m:
+            stride = 1
+            while -(-n // stride) > m:
+                stride *= 2
+            middle = (torch.arange(m, device=labels.device) * stride + stride // 2).clamp_max(n - 1)
+            labels = labels.index_select(axis, middle)
+    return labels
+
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """One minus the soft Dice coefficient, over the structures present in each sample.
+
+    A structure absent from a sample's truth has no Dice coefficient; its false positives are the business of
+    the cross-entropy. A sample without any structure counts as loss 0.
+
+    Args:
+        logits: `(b, c, d, h, w)`, class 0 is background and does not count.
+        target: class indices `(b, d, h, w)`.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    num_classes = logits.shape[1]
+    truth = functional.one_hot(target.long(), num_classes).movedim(-1, 1).to(logits.dtype)  # b c d h w
+    truth, guess = truth[:, 1:].flatten(2), logits.softmax(1)[:, 1:].flatten(2)  # b s n
+    size = truth.sum(2)
+    dice = 2 * (truth * guess).sum(2) / (size + guess.sum(2)).clamp_min(1e-6)
+    present = (size > 0).to(dice.dtype)
+    return ((1 - dice) * present).sum(1).div(present.sum(1).clamp_min(1)).mean()
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy over all voxels, background included, in nats.
+
+    Args:
+        logits: `(b, c, d, h, w)`.
+        target: class indices `(b, d, h, w)`.
+    """
+    return functional.cross_entropy(logits, target.long())
+
+
+OBJECTIVES: dict[str, Objective] = {"dice": dice_loss, "ce": cross_entropy}
+
+
+def evaluate_objectives(names: tuple[str, ...], logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+    """Compute the named objectives, in single precision whatever the precision of the logits.
+
+    Args:
+        names: keys of `OBJECTIVES`.
+        logits: `(b, c, d, h, w)`, or with deep supervision a list of them, finest first.
+        target: class indices `(b, d, h, w)`.
+
+    Returns:
+        `(m,)`; with deep supervision each is the weighted mean over the levels.
+
+    >>> logits, target = torch.zeros(1, 8, 4, 4, 4), torch.ones(1, 4, 4, 4)
+    >>> [round(loss, 3) for loss in evaluate_objectives(("dice", "ce"), logits, target).tolist()]
+    [0.778, 2.079]
+    """
+    if isinstance(logits, Tensor):
+        logits = logits.float()
+        return torch.stack([OBJECTIVES[name](logits, target) for name in names])
+    weights = level_weights(len(logits))
+    levels = [evaluate_objectives(names, level, at_size(target, level.shape[2:])) for level in logits]
+    return torch.stack([weight * level for weight, level in zip(weights, levels, strict=True)]).sum(0)

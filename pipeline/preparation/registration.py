@@ -1,0 +1,227 @@
+"""Register every pair in worker processes; write the registered folder and its quality table."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import track
+from crossmodalnet.io.outputs import whole_folder, write_json
+from crossmodalnet.registration import Registration, make_registration
+from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, warp
+from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.registration.quality import (
+    Alignment,
+    RegistrationError,
+    implausible,
+    label_dice,
+    write_checkerboard,
+)
+from pipeline.cohort.pairs import Pair
+from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
+from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
+
+logger = logging.getLogger(__name__)
+
+# Measured on the phantom and on a pair of real size.
+COST = CaseCost(base_mb=400, bytes_per_voxel=40)
+COLUMNS = (
+    "pair", "role", "attempts", "initialisation", "mi_before", "mi_after", "label_dice",
+    "negative_jacobian_share", "largest_displacement_mm", "inverse_error_mm", "shared_view", "seconds", "warning",
+)  # fmt: skip
+DONE = "done.json"
+RESULTS = ("mr.nii.gz", "mr_label.nii.gz", "ct_label.nii.gz")
+PICTURE = "checkerboard.png"
+# Finer than the working grid, coarser than a real scan.
+_PICTURE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class RegisterTask:
+    """One pair to register; nothing in it tells a training from a test pair. Label maps may be missing."""
+
+    name: str
+    ct: Path
+    ct_label: Path | None
+    mr: Path
+    mr_label: Path | None
+    config: RegistrationConfig
+
+
+@dataclass(frozen=True)
+class RegisterOutcome:
+    """Outcome of one pair.
+
+    Attributes:
+        folder: folder with `RESULTS` (of the labels that exist), `PICTURE` and `DONE`; None where every start failed.
+        reused: whether an earlier run had registered the pair.
+        problems: a line per failed start.
+    """
+
+    folder: Path | None
+    reused: bool = False
+    problems: tuple[str, ...] = ()
+
+
+def register_pairs(
+    pairs: list[Pair], config: RegistrationConfig, runtime: RuntimeConfig = ALL_CORES
+) -> dict[str, Path]:
+    """Register every pair that the work folder does not hold yet; subjects need no labels for it.
+
+    Returns:
+        Work folder by pair name, in the order of `pairs`.
+
+    Raises:
+        DataError: pairs that fail or get worse from every start; listed after all others are done.
+        ResourceError: pairs that killed the processes that registered them, listed after all others are done.
+    """
+    tasks = [
+        RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config)
+        for pair in pairs
+    ]
+    work = Work(
+        "register", COST, [path for task in tasks for path in (task.ct, task.mr)],
+        # ANTs reads its seed from the environment, once, when it is imported.
+        environment={"ANTS_RANDOM_SEED": str(config.seed)}, kept=True,
+    )  # fmt: skip
+    outcomes: dict[str, RegisterOutcome] = {}
+    for task, outcome in track(run_cases(register_pair, tasks, work, runtime), "register", len(tasks)):
+        outcomes[task.name] = outcome
+        for problem in outcome.problems:
+            logger.warning("%s: registration %s", task.name, problem)
+    folders = {name: outcome.folder for name, outcome in outcomes.items() if outcome.folder}
+    if failed := sorted(set(outcomes) - set(folders)):
+        raise DataError("\n".join([
+            f"{len(failed)} of {len(outcomes)} pairs could not be registered:",
+            *(f"  {name}: {'; '.join(outcomes[name].problems)}" for name in failed),
+            "Look at their images: the usual cause is another region of the body or a wrong orientation in the "
+            "header. Remove or repair these subjects, or change register.working_spacing_mm or min_gain. "
+            "The other pairs are kept and not registered again.",
+        ]))  # fmt: skip
+    logger.info("register: %d of %d pairs reused", sum(o.reused for o in outcomes.values()), len(tasks))
+    return {pair.name: folders[pair.name] for pair in pairs}
+
+
+def register_pair(task: RegisterTask) -> RegisterOutcome:
+    """Register a pair, or reuse an earlier result; runs in a process with ANTs' seed in its environment.
+
+    The work folder is keyed by the content of the files, the parameters, the code and ANTs' version.
+    Labels are warped and compared, and influence nothing else.
+    """
+    files = [task.ct, task.ct_label, task.mr, task.mr_label]
+    key = fingerprint(task.config, files, code_fingerprint("register"), version("antspyx"))
+    folder = work_folder("register", key)
+    if (folder / DONE).is_file():
+        return RegisterOutcome(folder, reused=True)
+    start = time.monotonic()
+    ct, mr = read_image(task.ct), read_image(task.mr)
+    registration = make_registration(task.config)
+    with _scratch(folder) as scratch:
+        try:
+            alignment = registration.register(ct, mr, scratch)
+        except RegistrationError as error:
+            return RegisterOutcome(None, problems=tuple(error.problems))
+        agreement = _write_warped(task, ct, mr, registration, alignment.transform, folder)
+        fixed, moving = prepare_ct(ct, _PICTURE_MM), prepare_mr(mr, _PICTURE_MM)
+        moved = warp(moving, fixed.grid, alignment.transform.files, "linear")
+        write_checkerboard(scratch / PICTURE, fixed, moved)
+        # Another run may have finished the same pair and be copying its picture: never half a one.
+        (scratch / PICTURE).replace(folder / PICTURE)
+    record = _record(alignment, agreement)
+    write_json(folder / DONE, {**record, "seconds": round(time.monotonic() - start, 1)})
+    return RegisterOutcome(folder, problems=tuple(alignment.problems))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read the row of the quality table that a finished pair left."""
+    record: dict[str, Any] = json.loads((folder / DONE).read_text("utf-8"))
+    return record
+
+
+def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
+    """Assemble a folder per labelled pair: ct, mr, ct_label and mr_label, all on the CT's grid."""
+    with whole_folder(target) as new:
+        for pair in pairs:
+            folder = new / pair.name
+            folder.mkdir()
+            shutil.copyfile(pair.ct.image, folder / "ct.nii.gz")
+            for name in RESULTS:
+                shutil.copyfile(folders[pair.name] / name, folder / name)
+
+
+def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
+    """Write the quality table and the checkerboards, and warn of implausible pairs.
+
+    The label Dice of test pairs is left out.
+    """
+    rows = []
+    with whole_folder(target) as new:
+        (new / "checkerboards").mkdir()
+        for pair in pairs:
+            record = read_record(folders[pair.name])
+            if pair.role == "test":
+                record["label_dice"] = ""
+            if record["warning"]:
+                logger.warning("%s: registration: %s; look at its checkerboard", pair.name, record["warning"])
+            rows.append({"pair": pair.name, "role": pair.role, **record})
+            shutil.copyfile(folders[pair.name] / PICTURE, new / "checkerboards" / f"{pair.name}.png")
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(new / "pairs.csv", index=False)
+
+
+def _write_warped(
+    task: RegisterTask, ct: Volume, mr: Volume, registration: Registration, transform: Transform, folder: Path
+) -> float | None:
+    """Write the warped MR and the label maps; give the mean Dice of the two, None where one is missing."""
+    write_image(folder / "mr.nii.gz", registration.warp_image(mr, ct.grid, transform))
+    ct_label = read_label_map(task.ct_label) if task.ct_label else None
+    if ct_label:
+        write_label_map(folder / "ct_label.nii.gz", ct_label)
+    if task.mr_label is None:
+        return None
+    grid = ct_label.grid if ct_label else ct.grid
+    mr_label = registration.warp_labels(read_label_map(task.mr_label), grid, transform)
+    write_label_map(folder / "mr_label.nii.gz", mr_label)
+    return label_dice(mr_label, ct_label) if ct_label else None
+
+
+def _record(alignment: Alignment, agreement: float | None) -> dict[str, Any]:
+    """Make a pair's row of the quality table."""
+    record = {
+        "attempts": len(alignment.problems) + 1,
+        "initialisation": alignment.start,
+        **asdict(alignment.quality),
+        **({} if agreement is None else {"label_dice": agreement}),
+        "warning": "; ".join(implausible(alignment.quality)),
+    }
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Give ANTs an empty folder of its own; those that killed runs left are removed."""
+    # Of this machine alone: `.work` may lie on a file system that others share, whose processes are not seen here.
+    here = socket.gethostname()
+    for stale in folder.glob("run-*"):
+        _, owner, host = stale.name.split("-", 2)
+        if host == here and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
+            shutil.rmtree(stale, ignore_errors=True)
+    scratch = folder / f"run-{os.getpid()}-{here}"
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

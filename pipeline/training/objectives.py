@@ -1,0 +1,263 @@
+"""What a training minimises beside the balanced objectives: nothing, the flow penalty, or the terms of JADA."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.structures import NUM_CLASSES
+from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
+from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
+from crossmodalnet.training.adaptation.appearance import match_histogram
+from crossmodalnet.training.cmif import cmif_penalty
+from pipeline.config.sections import AdaptationConfig
+from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """Samples of the target domain, of a step that sees it.
+
+    Attributes:
+        image: `(t, 2, d, h, w)`; there is no label.
+        number: number that `target_batch_number` gave for the step.
+    """
+
+    image: Tensor
+    number: int
+
+    def to(self, device: torch.device) -> "TargetBatch":
+        """The same on a device."""
+        return TargetBatch(self.image.to(device, non_blocking=True), self.number)
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What an extra objective may look at in a step, on the device of the process.
+
+    Attributes:
+        image: images of the labelled samples, `(b, 2, d, h, w)`.
+        label: labels of the labelled samples, `(b, d, h, w)`.
+        target: samples of the target domain in this step; None where the step is of the source alone.
+        number: number of the step in the whole training.
+        progress: share of the training that is done, 0 to 1.
+    """
+
+    image: Tensor
+    label: Tensor
+    target: TargetBatch | None
+    number: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class ObjectiveTerms:
+    """What one forward pass gives.
+
+    Attributes:
+        logits: logits of the labelled samples; a list with deep supervision.
+        terms: losses to be added, `(len(names),)`.
+        measures: figures to be written down, `(len(measures),)`, not finite where undefined.
+        absent: names of terms that this step left out, the same in all processes; their value is 0.
+    """
+
+    logits: Any
+    terms: Tensor
+    measures: Tensor
+    absent: frozenset[str] = frozenset()
+
+
+class ExtraObjective:
+    """No extra objective: the network alone.
+
+    Others name their terms and measures, give the module whose forward pass makes them (it is what several
+    processes share, so that gradients are averaged once), and keep what they need to resume.
+
+    Attributes:
+        names: names of the terms.
+        measures: names of the figures.
+        module: module to be called in the forward pass, by way of `forward`.
+        has_unused_parts: whether parts of the module are not used in every step.
+    """
+
+    names: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    has_unused_parts = False
+
+    def __init__(self, network: nn.Module) -> None:
+        self.module = network
+
+    @property
+    def weights(self) -> list[float]:
+        """Fixed weights of the terms: Eq. 23 balances the supervised objectives only."""
+        return [1.0] * len(self.names)
+
+    def target_batch_number(self, number: int, progress: float) -> int | None:
+        """Tell which batch of the target domain a step needs.
+
+        Args:
+            number: number of the step in the whole training.
+            progress: share of the training that is done.
+
+        Returns:
+            None where it needs none; otherwise one more than the step before that needed one.
+        """
+        return None
+
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
+        """Run the forward pass on `module`, which is the own one or a wrapper around it."""
+        nothing = torch.zeros(0, device=step.image.device)
+        return ObjectiveTerms(module(step.image), nothing, nothing)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Optimizers of parameters that are not the network's; stepped with the network's."""
+        return []
+
+    def after_step(self) -> None:
+        """Called when the weights have changed."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` gave."""
+
+
+class FlowNetwork(nn.Module):
+    """A network that also gives the penalty of its features, in one forward pass."""
+
+    def __init__(self, network: LayeredNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, step: int) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Give logits as the network does, and the penalty in nats; every step has random tokens of its own."""
+        logits, layers = self.network.logits_and_layers(x)
+        pairs = [(a, b) for a, b in channels_first(layers)]
+        return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up
+
+
+class FlowObjective(ExtraObjective):
+    """The penalty on falling information flow.
+
+    Args:
+        network: network of two streams.
+        weight: `losses.cmif`.
+    """
+
+    names = ("cmif",)
+
+    def __init__(self, network: LayeredNetwork, weight: float) -> None:
+        super().__init__(FlowNetwork(network))
+        self._weight = weight
+
+    @property
+    def weights(self) -> list[float]:
+        """That of the parameters."""
+        return [self._weight]
+
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
+        """Give logits and penalty."""
+        logits, penalty = module(step.image, step.number)
+        return ObjectiveTerms(logits, penalty[None], torch.zeros(0, device=step.image.device))
+
+
+def make_flow_objective(network: nn.Module, weight: float) -> ExtraObjective:
+    """Make the penalty where there are two streams between which information could flow, else nothing."""
+    if isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
+        return FlowObjective(network, weight)
+    return ExtraObjective(network)
+
+
+# Momentum as usual for adversaries: less memory of gradients that have turned since.
+BETAS = (0.5, 0.99)
+
+
+class AdaptationObjective(ExtraObjective):
+    """All terms of JADA.
+
+    Args:
+        network: network on the device of the process.
+        params: section `adapt`.
+
+    Raises:
+        UsageError: the network is no CrossModalNet, or has no such decoder level.
+    """
+
+    measures = MEASURES
+    has_unused_parts = True  # the discriminators, in steps that see no target
+
+    def __init__(self, network: nn.Module, params: AdaptationConfig) -> None:
+        if not isinstance(network, LayeredNetwork):
+            raise UsageError(
+                "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
+            )
+        try:
+            adapter = AdaptationNetwork(network, params.strengths(), params.settings(), NUM_CLASSES)
+        except ValueError as error:
+            raise UsageError(f"adapt.{error}") from error
+        device = next(network.parameters()).device
+        super().__init__(adapter.to(device))
+        self.names = tuple(adapter.terms)
+        self._params = params
+        self._adapter = adapter
+        parameters = adapter.discriminator_parameters()
+        self._optimizers: list[torch.optim.Optimizer] = (
+            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
+            if parameters
+            else []
+        )
+
+    def target_batch_number(self, number: int, progress: float) -> int | None:
+        """Count the steps that are a multiple of `every`, from `start` on."""
+        batch_number, rest = divmod(number, self._params.every)
+        return None if rest or progress < self._params.start else batch_number
+
+    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
+        """Run both domains through the network, or in a step without a target the source alone."""
+        target = step.target
+        if target is None:
+            logits, terms, measures = module(step.image)
+            return ObjectiveTerms(logits, terms, measures, absent=frozenset(self.names))
+        image, start = self._dressed(step.image, target.image), self._params.start
+        logits, terms, measures = module(
+            image,
+            target.image,
+            step.label,
+            ramp=ganin_ramp((step.progress - start) / (1 - start)),
+            number=target.number,
+        )
+        return ObjectiveTerms(logits, terms, measures, self._adapter.absent(target.number))
+
+    def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
+        """Give some source images the intensities of a target image; which ones, torch's generator decides."""
+        drawn = (torch.rand(len(image)) < self._params.appearance).tolist()
+        return torch.stack([
+            match_histogram(own, target[number % len(target)]) if take else own
+            for number, (own, take) in enumerate(zip(image, drawn, strict=True))
+        ])  # fmt: skip
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """That of the discriminators."""
+        return self._optimizers
+
+    def after_step(self) -> None:
+        """Let the terms follow the network."""
+        self._adapter.after_step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The terms' parts and their optimizer."""
+        tensors = prefixed("terms", self._adapter.parts.state_dict())
+        for optimizer in self._optimizers:
+            tensors |= prefixed("optimizer", optimizer_tensors(optimizer))
+        return prefixed("adaptation", tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `tensors` gave."""
+        kept = Checkpoint(checkpoint.part("adaptation"), {})
+        for optimizer in self._optimizers:
+            restore_optimizer(optimizer, kept.part("optimizer"))
+        self._adapter.parts.load_state_dict(kept.part("terms"))

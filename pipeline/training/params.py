@@ -1,0 +1,148 @@
+"""The sections by which a network is built and trained."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
+from pipeline.config.network import NETWORKS, NetworkSection
+from pipeline.config.params import load_section
+from pipeline.config.sections import AdaptationConfig, AugmentConfig, LossesConfig, TrainConfig
+from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
+
+if TYPE_CHECKING:
+    from crossmodalnet.training.config import AugmentationSettings
+    from pipeline.config.sections import AdaptationConfig
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The sections that a training depends on.
+
+    Attributes:
+        name: name of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
+        builder: key of the network's builder.
+        network: section of the network, an ablation's changes included.
+        losses: objectives.
+        augment: augmentation.
+        train: training; `lr` is the network's own where it has one.
+        adapt: the adaptation; None where there is none.
+        variant: a key of `ADAPTATIONS`; None for the adaptation itself.
+    """
+
+    name: str
+    builder: str
+    network: NetworkSection
+    losses: LossesConfig
+    augment: AugmentConfig
+    train: TrainConfig
+    adapt: "AdaptationConfig | None" = None
+    variant: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the builder takes."""
+        options = self.network.options()
+        if self.builder in DEEPLY_SUPERVISED:
+            options["deep_supervision"] = self.losses.deep_supervision
+        if self.builder == OURS and self.modality_dropout:
+            options["missing_token"] = True
+        return options
+
+    @property
+    def intensity(self) -> Intensity:
+        """How images become the network's input."""
+        return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
+
+    @property
+    def sees_pairs(self) -> bool:
+        """Whether the network looks at both images of a pair."""
+        return bool(self.network.options().get("streams", "both") == "both")
+
+    @property
+    def modality_dropout(self) -> float:
+        """How often a training sample loses a modality: never where that would do harm.
+
+        A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
+        complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
+        compared with is trained like it.
+        """
+        return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the result of the training depends on beside the other sections: `train` as it holds for this network.
+
+        A checkpoint is found by it, and a model's card tells it.
+        """
+        return {
+            **self.train.essential(),
+            "modality_dropout": self.modality_dropout,
+            "offset_lr_factor": self.network.offset_rate,
+        }
+
+    @property
+    def augmentation(self) -> "AugmentationSettings | None":
+        """The augmentation, if there is one; a network of one stream has its image and label left together.
+
+        In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
+        """
+        if not self.augment.enabled:
+            return None
+        settings = self.augment.settings()
+        return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
+
+
+def read_params(model: str, ablation: str | None = None) -> ModelParams:
+    """Read the sections that the training of `model` depends on.
+
+    Args:
+        model: a key of `network`.
+        ablation: a key of `ABLATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such model or ablation, or a bad value.
+    """
+    if model not in NETWORKS:
+        raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
+    network, train = load_section(NETWORKS[model], "network", model), load_section(TrainConfig, "train")
+    if ablation is not None:
+        if model != "crossmodalnet" or ablation not in ABLATIONS:
+            raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
+        network = network.model_copy(update=dict(ABLATIONS[ablation]))
+    return ModelParams(
+        model if ablation is None else f"{model}-{ablation}",
+        model,
+        network,
+        load_section(LossesConfig, "losses"),
+        load_section(AugmentConfig, "augment"),
+        train if network.lr is None else train.model_copy(update={"lr": network.lr}),
+    )
+
+
+def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
+    """Add the adaptation of section `adapt`, where it is on.
+
+    Args:
+        params: parameters of a training without adaptation.
+        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
+
+    Raises:
+        UsageError: no such variant, or one of an adaptation that is off.
+    """
+    adapt = load_section(AdaptationConfig, "adapt")
+    if not adapt.enabled:
+        if variant is not None:
+            raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
+        return params
+    if params.losses.cmif:
+        raise UsageError(
+            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
+        )
+    if variant is None:
+        return replace(params, adapt=adapt)
+    if variant not in ADAPTATIONS or params.name != OURS:
+        raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    return replace(params, name=method_of(variant), adapt=changed, variant=variant)

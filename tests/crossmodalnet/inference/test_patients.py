@@ -1,0 +1,242 @@
+"""One patient and tables of patients, from files to folders, with a fake predictor."""
+
+import os
+import re
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from crossmodalnet.errors import DataError, ResourceError, UsageError
+from crossmodalnet.inference.patients import (
+    PatientTask,
+    load_predictor,
+    one_after_another,
+    predict_patient,
+    predict_patients,
+    read_box,
+    read_cohort_table,
+    unzipped,
+)
+from crossmodalnet.inference.predictor import Prediction
+from crossmodalnet.inference.write import PatientScans, origin_of, prediction_folder
+from crossmodalnet.roi.box import Box
+from tests.crossmodalnet.inference.test_write import CARD, prediction
+
+
+class FakePredictor:
+    """Fails for a CT of the name bad.nii, or with an error for any CT."""
+
+    cards = (CARD,)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.calls: list[Path] = []
+
+    def __call__(self, ct: Path, mr: Path | None, **options: Any) -> Prediction:
+        self.calls.append(ct)
+        options["progress"]("reading")
+        if self.error:
+            raise self.error
+        if ct.name == "bad.nii":
+            raise ValueError(f"CT {ct}: is not a NIfTI file")
+        return prediction()
+
+
+def task(out: Path, ct: Path | None, model: str = "one", codes: str = "mmwhs") -> PatientTask:
+    scans = PatientScans(out.name, ct, None)
+    return PatientTask(scans, out, origin_of(scans, model, codes=codes))
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    (tmp_path / "a.nii").write_text("a", "utf-8")
+    return tmp_path / "a.nii"
+
+
+def test_steps_are_logged(tmp_path: Path, ct: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake: Any = FakePredictor()
+    with caplog.at_level("INFO"):
+        predict_patient(fake, task(tmp_path / "p", ct))
+    assert [line.partition(" (")[0] for line in caplog.messages] == [
+        "p: reading", "p: writing", "p: look at this: not found: pulmonary artery", f"p: written to {tmp_path / 'p'}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            MemoryError("the network does not fit into the memory of its device"),
+            ResourceError,
+            "does not fit",
+        ),
+        (MemoryError(), ResourceError, "not enough memory for scans of this size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), ResourceError, "try --device cpu"),
+        (OSError(28, "No space left on device"), ResourceError, "TMPDIR"),
+        (RuntimeError("bad_alloc"), ResourceError, "not enough memory"),
+        (ValueError("CT: has no contrast"), DataError, "p: CT: has no contrast"),
+    ],
+)
+def test_errors_blame_the_machine_or_the_scans(
+    tmp_path: Path, ct: Path, error: Exception, kind: type[Exception], message: str
+) -> None:
+    fake: Any = FakePredictor(error)
+    with pytest.raises(kind, match=message):
+        predict_patient(fake, task(tmp_path / "p", ct))
+    assert not (tmp_path / "p").exists()
+
+
+def test_output_is_checked_before_any_work(tmp_path: Path, ct: Path) -> None:
+    fake: Any = FakePredictor()
+    with pytest.raises(UsageError, match="--ct, --mr or both"):
+        predict_patient(fake, task(tmp_path / "p", None))
+    with pytest.raises(ResourceError, match="cannot be written"):
+        predict_patient(fake, task(ct / "p", ct))
+    with pytest.raises(UsageError, match=r"a\.nii lies in"):
+        predict_patient(fake, task(tmp_path, ct))
+    with prediction_folder(tmp_path / "p"), pytest.raises(ResourceError, match="being written by another"):
+        predict_patient(fake, task(tmp_path / "p", ct))
+    assert fake.calls == []
+    predict_patient(fake, task(tmp_path / "p", ct))
+    assert len(fake.calls) == 1
+
+
+def run(folder: Path, *, model: str = "one", codes: str = "mmwhs", table: str = "t.csv") -> list[str]:
+    """Segment a table in which b is bad, and return the scans that were segmented."""
+    fake: Any = FakePredictor()
+    tasks = [
+        PatientTask(scans, folder / "out" / scans.name, origin_of(scans, model, codes=codes))
+        for scans in read_cohort_table(folder / table)
+    ]
+    with pytest.raises(DataError, match=r"1 of 3 patients were not segmented:\n  b: CT .*bad.nii: is not"):
+        predict_patients(tasks, partial(one_after_another, fake))
+    return [ct.name for ct in fake.calls]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text("patient,ct,mr\na,a.nii,\nb,bad.nii,\nc,c.nii,\n", "utf-8")
+    for name in ("a", "bad", "c"):
+        (tmp_path / f"{name}.nii").write_text(name, "utf-8")
+    return tmp_path
+
+
+def test_time_left_of_a_cohort_is_logged(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run(cohort)
+    lines = [line for line in caplog.messages if line.startswith("patient ")]
+    assert re.fullmatch(r"patient 1/3 a \(\d+ s, about \d+ s left\)", lines[0])
+    assert len(lines) == 3
+
+
+def test_failed_patients_stop_no_other_and_are_repeated(cohort: Path) -> None:
+    assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
+    assert [p.name for p in sorted((cohort / "out").iterdir())] == ["a", "c"]
+    assert run(cohort) == ["bad.nii"]
+
+
+def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: Path) -> None:
+    run(cohort)
+    (cohort / "c.nii").write_text("another scan of the same name", "utf-8")
+    assert run(cohort) == ["bad.nii", "c.nii"]
+    assert run(cohort, model="two") == ["a.nii", "bad.nii", "c.nii"]
+    assert run(cohort, model="two", codes="index") == ["a.nii", "bad.nii", "c.nii"]
+    (cohort / "a.nii").rename(cohort / "moved.nii")
+    (cohort / "u.csv").write_text("patient,ct\na,moved.nii\nb,bad.nii\nc,c.nii\n", "utf-8")
+    assert run(cohort, model="two", codes="index", table="u.csv") == ["bad.nii"]
+    for damaged in ("{", "[]", '{"made_from": {"inputs": 3}}'):
+        (cohort / "out/a/run.json").write_text(damaged, "utf-8")
+        assert run(cohort, model="two", codes="index", table="u.csv") == ["moved.nii", "bad.nii"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,ct\na,b\n", "needs the columns patient"),
+        ("patient,age\na,b\n", "needs the columns patient"),
+        ("\ufeffpatient;ct;mr\r\na;x,1;y\r\n", "row 1: columns are separated by ';', not by commas"),
+        ("patient,ct\n", "has no rows"),
+        ("patient,ct\na,x\nA,y\n", "row 3: patient A a second time"),
+        ("patient,ct\n../a,x\n", "row 2: '../a' is no name for a folder"),
+        ("patient,ct\n.a,x\n", "is no name for a folder"),
+        ("patient,ct,mr\na,,\n", "row 2: patient a has neither"),
+        ("patient,ct\n,\n\n=1+1,x\n", "row 4: patient's name '=1\\+1' begins with a sign"),
+        ("patient,ct\np\x1b[31m,x\n", "row 2: patient's name .* cannot be printed"),
+        ("patient,ct,ct\na,x,y\n", "column ct twice"),
+        ("patient,ct\na,x\nb,y,z\n", "row 3: not a CSV"),
+        ("patient,ct" + "," * 10**6 + "\n", "row 1: more than 1000 columns"),
+        ("", "the table is empty"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_cohort_table(tmp_path / "t.csv")
+
+
+def test_missing_table_pipe_and_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="is no regular file"):
+        read_cohort_table(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"none\.csv: table: not found"):
+        read_cohort_table(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"card\.json not found: --model takes a folder"):
+        load_predictor([tmp_path], "cpu")
+
+
+@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf"])
+def test_box_is_two_corners(text: str) -> None:
+    with pytest.raises(UsageError, match="--box must be"):
+        read_box(text)
+    assert read_box("-1, -2 -3 4 5 6") == Box((-1.0, -2.0, -3.0), (4.0, 5.0, 6.0))
+
+
+def archive(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as opened:
+        for name in names:
+            opened.writestr(name, name)
+    return path
+
+
+def test_dicom_in_archives_is_unpacked_for_the_prediction(tmp_path: Path) -> None:
+    names = (
+        "s/a/1.dcm", "s/b/IM0001", "s/1.2.840.77", "s/README.txt", "DICOMDIR", "__MACOSX/s/._1.dcm", "s/.hidden",
+    )  # fmt: skip
+    packed, other = archive(tmp_path / "s.zip", *names), tmp_path / "mr.nii.gz"
+    with unzipped(PatientScans("p", packed, other, ("late",))) as scans:
+        assert scans.ct is not None
+        assert sorted(file.read_text("utf-8") for file in scans.ct.iterdir()) == sorted(names[:3])
+        assert (scans.mr, scans.series) == (other, ("late",))
+    assert not scans.ct.exists()
+
+
+def test_errors_name_the_archive_of_the_user(tmp_path: Path) -> None:
+    class Unreadable(FakePredictor):
+        def __call__(self, ct: Path, mr: Path | None, **options: Any) -> Prediction:
+            raise ValueError(f"CT {ct}: cannot be read")
+
+    fake: Any = Unreadable()
+    with pytest.raises(DataError, match=r"^p: CT \S*/s\.zip: cannot be read$"):
+        predict_patient(fake, task(tmp_path / "p", archive(tmp_path / "s.zip", "1.dcm")))
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "message"),
+    [
+        ("n.zip", "ct.nii.gz", "holds no file that could be DICOM"),
+        ("l.zip", "../1.dcm", "leaves the folder"),
+        ("text.zip", None, "text.zip"),
+    ],
+)
+def test_bad_archives(tmp_path: Path, name: str, member: str | None, message: str) -> None:
+    path = tmp_path / name
+    if member:
+        archive(path, member)
+    else:
+        path.write_text("text", "utf-8")
+    with pytest.raises(DataError, match=message), unzipped(PatientScans("p", path, None)):
+        pass

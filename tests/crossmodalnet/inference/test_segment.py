@@ -1,0 +1,136 @@
+"""Sliding windows within the memory of a device, and test-time augmentation by flips."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crossmodalnet.inference import segment as module
+from crossmodalnet.inference.segment import mirrorings, segment, segment_within_memory
+from crossmodalnet.networks.common.card import LoadedModel
+
+IMAGE = torch.rand(2, 40, 36, 50, generator=torch.Generator().manual_seed(0))
+
+
+class Brightness(nn.Module):
+    """Logits that grow with the brightness of a voxel; runs out of memory with more than `limit` voxels."""
+
+    def __init__(self, limit: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.limit, self.error = limit, error
+        self.inputs: list[tuple[int, ...]] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.inputs.append(tuple(image.shape[2:]))
+        if image[0, 0].numel() > self.limit:
+            raise self.error("CUDA out of memory. Tried to allocate 20 GiB; can't allocate memory")
+        return torch.cat([(k + 1) * image[:, :1] for k in range(8)], dim=1)
+
+
+class OneSize(Brightness):
+    """Takes inputs of one size, as a network with static offsets."""
+
+    def check_size(self, size: tuple[int, ...]) -> None:
+        if size != (96, 64, 40):
+            raise ValueError("offsets: static ties the network to inputs of (96, 64, 40) voxels")
+
+
+class FirstHalf(nn.Module):
+    """Class 1 in the first half of x, whatever the image, and class 0 in the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = torch.full((1, 8, *image.shape[2:]), -50.0)
+        half = image.shape[2] // 2
+        logits[:, 1, :half], logits[:, 0, half:] = 50, 50
+        return logits
+
+
+def model(network: nn.Module, window: tuple[int, int, int] = (96, 64, 40)) -> LoadedModel:
+    card: Any = SimpleNamespace(patch_size=window)
+    return LoadedModel(network, card)
+
+
+def test_a_window_that_fits_is_kept() -> None:
+    network = Brightness(10**9)
+    reports: list[str] = []
+    probabilities, window = segment_within_memory(model(network), IMAGE, 0.5, report=reports.append)
+    assert window == (96, 64, 40)
+    assert reports == []
+    torch.testing.assert_close(probabilities, segment(model(network), IMAGE, 0.5), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+def test_windows_are_halved_until_one_fits(error: type[Exception]) -> None:
+    network = Brightness(32**3, error)
+    reports: list[str] = []
+    probabilities, window = segment_within_memory(model(network), IMAGE, 0.5, report=reports.append)
+    assert window == network.inputs[-1] == (32, 32, 32)
+    assert reports == [
+        "memory is short: windows of 48 x 32 x 32 voxels instead of 96 x 64 x 40",
+        "memory is short: windows of 32 x 32 x 32 voxels instead of 48 x 32 x 32",
+    ]
+    # The network is pointwise, so only the rounding of the blending differs.
+    expected = segment(model(Brightness(10**9)), IMAGE, 0.5)
+    torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "window", "smallest"),
+    [
+        (Brightness(10), (96, 64, 40), "32 x 32 x 32"),
+        (Brightness(10), (16, 16, 16), "16 x 16 x 16"),
+        (OneSize(1000), (96, 64, 40), "96 x 64 x 40"),
+    ],
+)
+def test_the_smallest_window_that_does_not_fit_raises(
+    network: Brightness, window: tuple[int, int, int], smallest: str
+) -> None:
+    with pytest.raises(MemoryError, match=f"even with windows of {smallest} voxels"):
+        segment_within_memory(model(network, window), IMAGE, 0.5)
+
+
+def test_other_errors_pass() -> None:
+    class Broken(Brightness):
+        def forward(self, image: Tensor) -> Tensor:
+            raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        segment_within_memory(model(Broken(1)), IMAGE, 0.5)
+
+
+def test_output_that_is_not_finite_raises() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        segment(model(Brightness(10**9)), IMAGE * torch.nan, 0.5)
+
+
+def test_time_left_is_reported_after_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(0, 1000, 6))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
+    reports: list[str] = []
+    segment_within_memory(model(Brightness(10**9), (32, 32, 32)), IMAGE, 0, mirror="x", report=reports.append)
+    # 2 x 2 x 2 windows, twice.
+    assert reports[:2] == ["window 2 of 16, about 84 s left", "window 4 of 16, about 72 s left"]
+    assert len(reports) == 7
+
+
+def test_flipped_images_are_flipped_back_and_averaged() -> None:
+    halves, brightness = model(FirstHalf(), (40, 36, 50)), model(Brightness(10**9))
+    torch.testing.assert_close(segment(halves, IMAGE, 0, mirror="z"), segment(halves, IMAGE, 0))
+    along_x = segment(halves, IMAGE, 0, mirror="x")
+    torch.testing.assert_close(along_x[1], torch.full_like(along_x[1], 0.5))
+    flipped = segment(brightness, IMAGE, 0.5, mirror="xyz")
+    torch.testing.assert_close(flipped, segment(brightness, IMAGE, 0.5), rtol=0, atol=1e-5)
+
+
+def test_mirrorings_are_all_combinations_of_axes() -> None:
+    assert len(mirrorings("xyz")) == 8
+    for wrong in ("w", "xx", "X"):
+        with pytest.raises(ValueError, match="mirror must be letters of xyz"):
+            mirrorings(wrong)

@@ -1,0 +1,143 @@
+"""The folder of a prediction: files, values, and what is never replaced."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.predictor import Prediction
+from crossmodalnet.inference.quality_flags import Flag, QualityFlag
+from crossmodalnet.inference.write import (
+    PatientScans,
+    digest_models,
+    origin_of,
+    prediction_folder,
+    write_prediction,
+)
+from crossmodalnet.roi.box import Box
+
+AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
+NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")
+CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9)
+
+
+def prediction(**changes: Any) -> Prediction:
+    labels = np.zeros((20, 20, 16), np.uint8)
+    labels[4:8, 4:8, 4:8] = 5
+    labels[10:12, 10:12, 10:12] = 1
+    image = np.random.default_rng(0).uniform(-500, 500, labels.shape).astype(np.float32)
+    values: Mapping[str, Any] = {
+        "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
+        "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
+        "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")}, "agreement": {}, "registration": None,
+        "quality_flags": (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),),
+    }  # fmt: skip
+    return Prediction(**{**values, **changes})
+
+
+def write(out: Path, codes: str = "mmwhs", ct: Path | None = None, **changes: Any) -> dict[str, Any]:
+    scans = PatientScans("p", ct or out.parent / "=x.nii", None)
+    origin = origin_of(scans, "digest", codes=codes)
+    with prediction_folder(out) as new:
+        return write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
+
+
+def test_files_and_record(tmp_path: Path) -> None:
+    record = write(tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
+    assert record["confidence"]["PA"] is None
+    assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
+    assert record["made_from"]["labels"] == "mmwhs"
+    labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
+    assert set(np.unique(labels.dataobj)) == {0, 205, 500}
+    np.testing.assert_array_equal(labels.affine, AFFINE)
+
+
+def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out/volumes.csv").set_index("structure")
+    assert table.loc["Myo", "volume_ml"] == pytest.approx(64 * 10 / 1000)
+    assert table.loc["Myo", "mass_g"] == pytest.approx(0.64 * 1.05, abs=1e-3)
+    assert table.loc["LV", "volume_ml"] == pytest.approx(8 * 10 / 1000)
+    assert table["mass_g"].notna().sum() == 1
+
+
+@pytest.mark.parametrize("shows_heart", [True, False])
+def test_preview_of_the_mr_of_a_pair(tmp_path: Path, shows_heart: bool) -> None:
+    values = np.zeros((24, 24, 20), np.uint8)
+    values[8:14, 8:14, 8:14] = 2 * shows_heart
+    far = np.diag([2.0, 2.0, 2.0, 1.0]) + np.array([[0, 0, 0, 500.0]] + [[0.0] * 4] * 3)
+    image = Volume(np.random.default_rng(0).uniform(0, 300, values.shape).astype(np.float32), far)
+    write(tmp_path / "out", "index", mr=image, mr_labels=Volume(values, far))
+    assert (tmp_path / "out/preview_mr.png").exists() == shows_heart
+    if shows_heart:
+        assert set(np.unique(nib.load(tmp_path / "out/labels_mr.nii.gz").dataobj)) == {0, 2}
+        with Image.open(tmp_path / "out/preview_mr.png") as picture:
+            blue = (np.asarray(picture, int) * (-1, -1, 2)).sum(axis=-1) > 60  # of the right ventricle
+        assert blue.sum() > 1000
+
+
+@pytest.mark.parametrize(
+    ("codes", "myocardium", "left_ventricle"),
+    [("mmwhs", 205, 500), ("index", 5, 1), ("totalsegmentator", 1, 3), ("totalsegmentator_v1", 44, 46)],
+)
+def test_label_codes(tmp_path: Path, codes: str, myocardium: int, left_ventricle: int) -> None:
+    record = write(tmp_path / "out", codes)
+    values = np.asarray(nib.load(tmp_path / "out/labels_ct.nii.gz").dataobj)
+    assert values[5, 5, 5] == record["label_values"]["Myo"] == myocardium
+    assert values[11, 11, 11] == record["label_values"]["LV"] == left_ventricle
+
+
+def test_incomplete_series_gets_no_dicom_segmentation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "series").mkdir()
+    write(tmp_path / "out", ct=tmp_path / "series")
+    assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
+    assert not (tmp_path / "out/labels_ct.dcm").exists()
+
+
+def test_folders_with_other_files_are_never_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    write(tmp_path / "out")  # replaces an earlier prediction
+    (tmp_path / "out/thesis.tex").touch()
+    with pytest.raises(UsageError, match=r"holds other files and would be replaced \(thesis\.tex\)"):
+        write(tmp_path / "out")
+    assert (tmp_path / "out/thesis.tex").exists()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for name in ("file", "link"):
+        with pytest.raises(UsageError, match="is no folder"):
+            write(tmp_path / name)
+
+
+def test_current_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out/inside").mkdir(parents=True)
+    for where in ("out", "out/inside"):
+        monkeypatch.chdir(tmp_path / where)
+        with pytest.raises(UsageError, match="is where this runs, and would be replaced"):
+            write(tmp_path / "out")
+
+
+def test_digests_depend_on_content(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{}", "utf-8")
+    models = [digest_models([tmp_path]), digest_models([tmp_path, tmp_path])]
+    (tmp_path / "recipe.json").write_text("{}", "utf-8")
+    assert len({*models, digest_models([tmp_path])}) == 3
+    series = []
+    for name in ("1", "2"):
+        (tmp_path / name).write_text(name, "utf-8")
+        series.append(origin_of(PatientScans("p", tmp_path, None), "", codes="index")["inputs"])
+    assert series[0] != series[1]

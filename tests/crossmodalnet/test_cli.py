@@ -1,0 +1,207 @@
+"""Command lines of `predict` and `models`, as an installed wheel has them: messages and exit codes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossmodalnet import cli
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.nifti import write_image
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
+from crossmodalnet.networks.common.card import BEST, CARD, ModelCard, label_entries, package_versions
+from crossmodalnet.registration.config import RegistrationConfig
+from pipeline.training.checkpoint import save_tensors
+
+BOX = "-20 -20 -20 20 20 20"
+REGISTER = RegistrationConfig(working_spacing_mm=10.0, iterations=[1], min_gain=-1.0)
+OPTIONS = {"size": "small", "checkpointing": False, "deep_supervision": False}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network with the card and the recipe of one for CT, MR or both; it has no atlases."""
+    folder = tmp_path_factory.mktemp("model")
+    card = ModelCard(
+        name="resenc_unet", builder="resenc_unet", seed=0, network=OPTIONS, patch_size=(16, 16, 16),
+        spacing_mm=(4.0, 4.0, 4.0), size=(16, 16, 16), ct_window_hu=(-200, 600), mr_percentiles=(0.5, 99.5),
+        labels=label_entries(), num_classes=8, train={"modality_dropout": 0.3}, losses={}, augment={},
+        versions=package_versions(), data_fingerprint="", training_pairs=("a",), validation_pairs=("b",), best_epoch=1,
+        validation_dice=0.5,
+    )  # fmt: skip
+    (folder / CARD).write_text(card.model_dump_json(), "utf-8")
+    save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
+    config = InferenceConfig(
+        registration=REGISTER, size=(16, 16, 16), spacing_mm=4.0, margin_mm=3.0, atlas_spacing_mm=8.0,
+        atlas_likeness=None,
+        overlap=0.0, keep_largest_component=True,
+    )  # fmt: skip
+    (folder / RECIPE).write_text(config.model_dump_json(), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).uniform(-1000, 500, (20, 22, 18)).astype(np.float32)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = -30
+    write_image(tmp_path / "ct.nii.gz", Volume(values, affine))
+    return tmp_path / "ct.nii.gz"
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object, obj: Any = None) -> int:
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.run(cli.make_app(), obj)
+    return int(end.value.code or 0)
+
+
+def test_predict_ct_alone(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ct.parent / "out"
+    arguments = ("predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json")
+    assert exit_code(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == json.loads((out / "run.json").read_text("utf-8"))
+    assert "not a medical device" in printed.err
+    assert (out / "labels_ct.nii.gz").exists()
+
+
+def test_cohort(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
+    arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
+    assert exit_code(monkeypatch, *arguments) == 3
+    assert "1 of 1 patients were not segmented" in capsys.readouterr().err
+    assert exit_code(monkeypatch, *arguments, "--workers", 2) == 2
+    assert "need a clone of the repository" in capsys.readouterr().err
+    calls: list[Any] = []
+    side_by_side = lambda *options: calls.append(options) or {}  # noqa: E731
+    assert exit_code(monkeypatch, *arguments, "--workers", 2, "--mirror", "x", obj=side_by_side) == 0
+    [(models, mirror, workers, scheduler, tasks)] = calls
+    assert ([*models], mirror, workers, scheduler) == ([model], "x", 2, None)
+    assert [task.out for task in tasks] == [ct.parent / "out/a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "give --ct, --mr or both"),
+        (("--ct", "CT", "--labels", "roman"), 2, "--labels must be mmwhs or index or totalsegmentator"),
+        (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
+        (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be six finite numbers"),
+        (("--ct", "CT", "--box", "1 0 0 0 1 1"), 2, "--box must be the lowest and then the highest corner"),
+        (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort replaces"),
+        (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
+        (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
+        (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
+        (
+            ("--ct", "CT", "--mirror", "left"),
+            2,
+            "--mirror must be letters of xyz, each once at most, got 'left'",
+        ),
+        (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
+        (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
+        (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
+        (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
+        (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
+        (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
+    ],
+)
+def test_mistakes(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], code: int, says: str,
+) -> None:  # fmt: skip
+    given = [argument.replace("CT", str(ct)).replace("MODEL", str(model)) for argument in arguments]
+    defaults = {"--model": model, "--out": ct.parent / "out"}
+    more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
+    assert exit_code(monkeypatch, "predict", *given, *more) == code
+    assert says in capsys.readouterr().err
+    assert not (ct.parent / "out").exists()
+
+
+def test_models_show(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(monkeypatch, "models", "show", model) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        text in shown for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(monkeypatch, "models") == 3
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/card.json").write_text("{}", "utf-8")
+    assert exit_code(monkeypatch, "models", "show", tmp_path / "damaged") == 3
+
+
+def test_models_pack(
+    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = ct.parent / "heart.zip"
+    assert exit_code(monkeypatch, "models", "pack", model, packed) == 0
+    assert exit_code(monkeypatch, "models", "show", packed) == 0
+    assert "resenc_unet" in capsys.readouterr().out
+    records = []
+    for name, path in (("a", model), ("b", packed)):
+        arguments = ("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
+        assert exit_code(monkeypatch, *arguments) == 0
+        records.append(json.loads((ct.parent / name / "run.json").read_text("utf-8")))
+    assert records[0]["made_from"] == records[1]["made_from"]
+    assert records[0]["volumes_ml"] == records[1]["volumes_ml"]
+
+
+def test_models_pack_rejects_damaged_models_and_other_files(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / CARD).write_bytes((model / CARD).read_bytes())
+    assert exit_code(monkeypatch, "models", "pack", tmp_path / "half", tmp_path / "x.zip") == 3
+    assert "weights.safetensors not found" in capsys.readouterr().err
+    (tmp_path / "mine.txt").write_text("mine", "utf-8")
+    assert exit_code(monkeypatch, "models", "pack", model, tmp_path / "mine.txt") == 2
+    assert exit_code(monkeypatch, "models", "pack", model, "/proc/x.zip") == 4
+    assert exit_code(monkeypatch, "predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b") == 3
+    assert "mine.txt is no packed model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("damaged"), 3),
+        (ModuleNotFoundError("No module named 'dask'"), 4),
+        (OSError(28, "No space left on device"), 4),
+        (SystemExit(143), 143),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        raise error
+
+    app = cli.make_app()
+    app.command("fail")(command)
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", "fail"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(app)
+    assert end.value.code == code
+
+
+@pytest.mark.parametrize("has_stages", [True, False])
+def test_main_has_the_stages_in_a_clone(
+    has_stages: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", "--help"])
+    if not has_stages:
+        monkeypatch.setitem(sys.modules, "stages", None)
+        monkeypatch.delitem(sys.modules, "stages.app", raising=False)
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = capsys.readouterr().out
+    assert "predict" in shown
+    assert ("evaluate" in shown) == has_stages
