@@ -16,8 +16,8 @@ from crossmodalnet.processes import run_alone
 from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section, validate
 from pipeline.config.sections import EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
-from pipeline.evaluation.profile import Profile, profile_network
-from pipeline.evaluation.workload import Workload
+from pipeline.evaluation.profile import Profile
+from pipeline.evaluation.workload import Workload, profile_network
 from pipeline.training.params import read_params
 
 HEAD = (

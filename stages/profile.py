@@ -15,7 +15,8 @@ def main(
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
     from pipeline.config.sections import ProfileConfig
-    from pipeline.evaluation.profile import profile_network, read_workload, write_profile
+    from pipeline.evaluation.profile import write_profile
+    from pipeline.evaluation.workload import profile_network, read_workload
     from pipeline.runtime.paths import PROFILE
 
     params = load_section(ProfileConfig, "profile")

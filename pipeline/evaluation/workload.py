@@ -1,12 +1,14 @@
-"""Time and memory of a training step and of inference, on random data."""
+"""Measuring a network: parameters, operations, time and memory of a training step and of inference, on random data."""
 
 import ctypes
 import gc
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,20 @@ from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossmodalnet.errors import UsageError
+from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.common.device import find_device
+from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
-from pipeline.config.sections import LossesConfig, ProfileConfig, TrainConfig
+from pipeline.config.params import load_section
+from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
+from pipeline.evaluation.profile import Profile, spread
 from pipeline.training.learner import Learner
-from pipeline.training.processes import Processes
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes, reproducible
 
 Action = Callable[[], object]
 
@@ -245,3 +252,85 @@ def _returning_freed() -> Iterator[None]:
         # Where glibc's own adaptation ends in a training; it is off from now on.
         libc.mallopt(M_MMAP_THRESHOLD, 32 * MB)
         libc.mallopt(M_TRIM_THRESHOLD, 64 * MB)
+
+
+def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:
+    """Read the name and the workload of a model, or of an ablation of it, from the present parameters.
+
+    Raises:
+        UsageError: no such model or ablation, or a bad value.
+        ResourceError: no such device.
+    """
+    trained = read_params(model, ablation)
+    work = Workload(
+        model=trained.builder,
+        options=trained.options,
+        train=trained.train,
+        losses=trained.losses,
+        case_size=load_section(CropConfig, "crop").size,
+        overlap=load_section(EvaluateConfig, "evaluate").overlap,
+        device=find_device(params.device, "profile.device"),
+        num_threads=params.num_threads,
+        seed=params.seed,
+    )
+    return trained.name, work
+
+
+def profile_network(work: Workload, rounds: ProfileConfig) -> Profile:
+    """Measure a network beside the reference network.
+
+    Args:
+        work: the network and what it does.
+        rounds: repetitions of steps, and of cases, of each of the two networks.
+
+    Raises:
+        UsageError: the network cannot be built.
+        ResourceError: it needs more memory than there is.
+    """
+    try:
+        return _profile(work, rounds)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{work.model}: a batch of {work.train.batch_size} patches of {work.train.patch_size} does not fit "
+            f"into the memory of {describe(work.device)}"
+        ) from error
+
+
+def _profile(work: Workload, rounds: ProfileConfig) -> Profile:
+    with reproducible(work.processes, work.num_threads):
+        step_mb, inference_mb = measure_memory(
+            work
+        )  # first: holes that other work leaves in the heap would blur it
+        network, reference = work.build(), work.build_reference()
+        parameters, flops = count_parameters(network), count_flops(network, work.patch())
+        steps = time_in_turn([work.step(n) for n in (network, reference)], rounds, work.device)
+        cases = time_in_turn([work.inference(n) for n in (network, reference)], rounds, work.device)
+        threads = torch.get_num_threads()
+    return Profile(
+        parameters=parameters,
+        flops=flops,
+        step_seconds=spread(steps[0]),
+        step_ratio=spread(steps[0] / steps[1]),
+        step_memory_mb=step_mb,
+        inference_seconds=spread(cases[0]),
+        inference_ratio=spread(cases[0] / cases[1]),
+        inference_memory_mb=inference_mb,
+        reference_seconds=spread(steps[1]).median,
+        reference_inference_seconds=spread(cases[1]).median,
+        repetitions=steps.shape[1],
+        device=describe(work.device),
+        threads=threads,
+        batch_size=work.train.batch_size,
+        patch_size=work.train.patch_size,
+        case_size=work.case_size,
+    )
+
+
+def describe(device: torch.device) -> str:
+    """Name a GPU or this machine's processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

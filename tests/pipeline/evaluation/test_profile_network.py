@@ -19,10 +19,16 @@ from crossmodalnet.networks.common.parameters import count_flops, count_paramete
 from crossmodalnet.processes import run_alone
 from pipeline.config.network import ResEncUNetConfig
 from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
-from pipeline.evaluation import profile as profiling
-from pipeline.evaluation import workload as profile_times
-from pipeline.evaluation.profile import profile_network, read_workload, spread, write_profile
-from pipeline.evaluation.workload import MemoryGauge, Workload, measure_memory, time_in_turn
+from pipeline.evaluation import workload as measuring
+from pipeline.evaluation.profile import spread, write_profile
+from pipeline.evaluation.workload import (
+    MemoryGauge,
+    Workload,
+    measure_memory,
+    profile_network,
+    read_workload,
+    time_in_turn,
+)
 
 TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -90,7 +96,7 @@ def test_spread_by_hand():
 
 def test_actions_are_timed_in_turn(monkeypatch):
     ticks, order = itertools.count(), []
-    monkeypatch.setattr(profile_times.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(ticks)))
     actions = [lambda: order.append("a") or next(ticks), lambda: order.append("b")]
     seconds = time_in_turn(actions, ProfileConfig(repetitions=4, warmup=2, max_seconds=1e9), CPU)
     assert "".join(order) == "ab" * 6
@@ -181,7 +187,7 @@ def test_errors(work, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(profiling, "_profile", full)
+    monkeypatch.setattr(measuring, "_profile", full)
     with pytest.raises(ResourceError, match=r"two: a batch of 2 patches of \(6, 5, 4\) does not fit"):
         profile_network(work, ROUNDS)
 
