@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.outputs import whole_folder
+from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import smallest_p
-from pipeline.comparison.titles import METRICS, title_of
+from pipeline.comparison.titles import title_of
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.overlays import CaseOverlay, case_overlays, mosaic
 from pipeline.report.sections import (

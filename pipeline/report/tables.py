@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pipeline.comparison.titles import METRICS, Metric
+from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.report.artefacts import Artefacts
 
 DASH, MINUS = "–", "−"

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.comparison import adaptation as compared
 from pipeline.comparison.adaptation import GAP_COLUMNS, LOWER, UPPER
 from pipeline.comparison.scores import MEAN4
 from pipeline.comparison.titles import adapted_title_of
-from pipeline.config.sections import TERMS
 from pipeline.config.variants import OURS, is_adaptation
 from pipeline.evaluation.score_cases import CASE_COLUMNS, CHOICE_COLUMNS, CHOICES_FILE, MEAN
 from pipeline.preparation.domain import NATIVE, TARGET_CASES
@@ -36,7 +36,6 @@ WORDS = {
     "self_training": "self-training: own labels",
     "topology": "topology: spanning trees",
     "volumes": "volumes: shares of the heart",
-    "betti": "topology: Betti numbers",
 }
 TERM_TITLES = {name: WORDS.get(name, name.replace("_", " ")) for name in TERMS}
 MEAN_ROWS = {MEAN: "mean of seven", MEAN4: "mean of four (AO, LA, LV, Myo)"}
@@ -71,7 +70,6 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
         "domain": artefacts.domain,
         "target_source": artefacts.adapt.target.source,
         "terms": tables.enumerate_words(terms),
-        "kernel": settings.get("conditional_by") == "kernel",
         "main": [s["text"] for s in statements if s["kind"] != "part"],
         "parts": [s["text"] for s in statements if s["kind"] == "part"],
         "methods": method_table(scores, gap),

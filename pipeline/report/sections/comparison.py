@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
-from pipeline.comparison.titles import METRICS, short_title_of, title_of
+from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.config.variants import OURS, is_ablation
 from pipeline.report import tables
 from pipeline.report.artefacts import Artefacts

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmodalnet.imaging.structures import STRUCTURES
-from pipeline.comparison.titles import Metric, short_title_of, title_of
+from crossmodalnet.metrics.scores import Metric
+from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts import ROWS, Artefacts
 from pipeline.report.charts import INK, LINES, MUTED, colour_of, patch_legend, svg, whisker

@@ -11,7 +11,7 @@ from pipeline.comparison import conditions, misregistration
 from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
 from pipeline.config.variants import OURS, is_ablation
-from pipeline.evaluation.prediction import VIEW_TITLES
+from pipeline.evaluation.score_cases import VIEW_TITLES
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 from pipeline.report.sections.comparison import read_compared, read_statements

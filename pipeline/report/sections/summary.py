@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.comparison.titles import METRICS, Metric, title_of
+from crossmodalnet.metrics.scores import METRICS, Metric
+from pipeline.comparison.titles import title_of
 from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts import Artefacts

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.comparison.titles import title_of
-from pipeline.config.sections import TERMS
 from pipeline.report import charts
 from pipeline.report.artefacts import Artefacts
 

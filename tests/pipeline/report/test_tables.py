@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.titles import METRICS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.tables import Cell, enumerate_words, flatten, frame_table, interval, score_cells, signed
 

@@ -1,0 +1,187 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.io.table_text import file_name_of
+from pipeline.cohort.table import ScanTable, check_consistency, read_table_file
+
+HEADER = "patient,modality,image,label,role"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., ScanTable]:
+    """Write a table beside empty files and read it; consistency is looked at too."""
+    for name in ("a.nii.gz", "b.nrrd", "a_seg.nii.gz", "b_seg.nii.gz", "c.nii.gz", "notes.txt"):
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    (tmp_path / "data" / "dicom").mkdir()
+    (tmp_path / "outside.nii.gz").touch()
+    (tmp_path / "data" / "link.nii.gz").symlink_to(tmp_path / "outside.nii.gz")
+
+    def of(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> ScanTable:
+        path = tmp_path / "data" / "table.csv"
+        path.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
+        table = read_table_file(path)
+        check_consistency(table)
+        return table
+
+    return of
+
+
+def errors(table: ScanTable) -> list[tuple[str, str, str]]:
+    return [(f.case, f.file, f.what) for f in table.findings if f.severity == "error"]
+
+
+def test_rows_become_scans(read: Callable[..., ScanTable], tmp_path: Path) -> None:
+    table = read('"Müller, A.",CT,a.nii.gz,a_seg.nii.gz,test', "P2 , mri,./b.nrrd,,", "P3,ct,dicom,,")
+    assert table.findings == []
+    first, second, third = table.scans
+    assert (first.row, first.patient, first.name, first.role) == (2, "Müller, A.", "ct_Muller-A", "test")
+    assert (second.patient, second.modality, second.label, second.role) == ("P2", Modality.MR, None, None)
+    assert second.image == tmp_path / "data" / "b.nrrd"
+    assert third.image == tmp_path / "data" / "dicom"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_columns_in_any_order_and_case_with_a_bom(read: Callable[..., ScanTable], encoding: str) -> None:
+    table = read("a.nii.gz,P1,ct", header="Image,PATIENT,Modality ", encoding=encoding)
+    assert table.findings == []
+    assert [(row.patient, row.image.name) for row in table.scans] == [("P1", "a.nii.gz")]
+
+
+def test_empty_lines_keep_row_numbers(read: Callable[..., ScanTable]) -> None:
+    table = read("P1,ct,a.nii.gz,,", "", ",,,,", "P2,ct,b.nrrd,,")
+    assert [row.row for row in table.scans] == [2, 5]
+
+
+WHOLE: dict[str, tuple[dict[str, str], str, str]] = {
+    "missing column": ({"header": "patient,image,label,role"}, "row 1", "no column modality; the header has patient"),
+    "semicolons": ({"header": HEADER.replace(",", ";")}, "row 1", "columns are separated by ';', not by commas"),
+    "tabs": ({"header": HEADER.replace(",", "\t")}, "row 1", "columns are separated by tabs"),
+    "twice": ({"header": "patient,modality,image,label,label"}, "row 1", "column label twice"),
+    "slip of the pen": ({"header": "patient,modality,image,lable,role"}, "row 1", "unknown column lable"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_invalid_header_is_refused(read: Callable[..., ScanTable], name: str) -> None:
+    options, case, what = WHOLE[name]
+    [(found_case, file, found)] = errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", **options))
+    assert (found_case, file) == (case, "table.csv")
+    assert what in found
+
+
+def test_unknown_column_warns(read: Callable[..., ScanTable]) -> None:
+    table = read("P1,ct,a.nii.gz,71", header="patient,modality,image,age")
+    assert [(f.severity, f.what) for f in table.findings] == [("warning", "column age is not used")]
+    assert len(table.scans) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "case", "what"),
+    [
+        (b"", "table", "the table is empty"),
+        (b" \n\n", "table", "the table is empty"),
+        (HEADER.encode() + b"\n", "table", "the table has no rows"),
+        (HEADER.encode() + b"\nP1,ct,a.nii.gz,,\nM\xfcller,ct,b.nrrd,,\n", "row 3", "not UTF-8: byte 0xfc in line 3"),
+        (HEADER.encode("utf-16"), "row 1", "not UTF-8: byte 0xff in line 1"),
+        (HEADER.encode() + b"\nP1,ct,a\0.nii,,", "row 2", "zero byte in line 2"),
+        (HEADER.encode() + b"\nP1,ct,a.nii.gz,,,,,\n", "row 2", "Expected 5 fields in line 2, saw 8"),
+        (b"x" * (2**24 + 1), "table", "16777217 bytes, at most 16777216 are read"),
+        (HEADER.encode() + b"\n" + b"P1,ct,a.nii.gz,,\n" * 20_001, "table", "more than 20000 rows"),
+    ],
+)  # fmt: skip
+def test_invalid_file_is_refused(
+    read: Callable[..., ScanTable], tmp_path: Path, content: bytes, case: str, what: str
+) -> None:
+    path = tmp_path / "data" / "table.csv"
+    path.write_bytes(content)
+    table = read_table_file(path)
+    [(found_case, _, found)] = errors(table)
+    assert found_case == case
+    assert what in found
+    assert table.scans == []
+
+
+ROWS: dict[str, tuple[str, str, str]] = {
+    "no patient": (",ct,b.nrrd,,", "", "no patient"),
+    "no letters": ("...,ct,b.nrrd,,", "", "patient's name '...' has no letter or digit"),
+    "long name": ("x" * 65 + ",ct,b.nrrd,,", "", "patient's name has 65 signs, at most 64"),
+    "modality": ("P2,pet,b.nrrd,,", "", "unknown modality 'pet'"),
+    "no modality": ("P2,,b.nrrd,,", "", "unknown modality ''"),
+    "role": ("P2,ct,b.nrrd,b_seg.nii.gz,testing", "", "unknown role 'testing'"),
+    "no image": ("P2,ct,,b_seg.nii.gz,", "", "no image"),
+    "image missing": ("P2,ct,lacks.nii.gz,,", "lacks.nii.gz", "image not found"),
+    "label missing": ("P2,ct,b.nrrd,lacks.nii.gz,", "lacks.nii.gz", "label not found"),
+    "outside": ("P2,ct,../outside.nii.gz,,", "../outside.nii.gz", "image lies outside the table's folder"),
+    "absolute": ("P2,ct,/etc/passwd,,", "/etc/passwd", "image lies outside the table's folder"),
+    "link": ("P2,ct,link.nii.gz,,", "link.nii.gz", "image lies outside the table's folder"),
+    "itself": ("P2,ct,.,,", ".", "image lies outside the table's folder"),
+    "label outside": ("P2,ct,b.nrrd,../outside.nii.gz,", "../outside.nii.gz", "label lies outside"),
+    "format": ("P2,ct,notes.txt,,", "notes.txt", "image has no known format"),
+    "long path": ("P2,ct," + "x" * 5000 + ",,", "x" * 5000, "image cannot be looked up"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_invalid_row_is_reported(read: Callable[..., ScanTable], name: str) -> None:
+    line, file, what = ROWS[name]
+    [(case, found_file, found)] = errors(read("P1,ct,a.nii.gz,,", line))
+    assert (case, found_file) == ("row 3", file)
+    assert what in found
+
+
+def test_all_faults_of_a_row_are_reported(read: Callable[..., ScanTable]) -> None:
+    found = errors(read(",xray,lacks.nii,../outside.nii.gz,sometimes"))
+    assert len(found) == 5
+    assert {case for case, _, _ in found} == {"row 2"}
+
+
+SETS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "scan twice": (("P1,ct,a.nii.gz,,", "P1,ct,b.nrrd,,"), "row 3 (ct_P1)", "CT of patient P1 a second time"),
+    "file twice": (("P1,ct,a.nii.gz,,", "P2,ct,./a.nii.gz,,"), "row 3 (ct_P2)", "the same file as the image of row 2"),
+    "image as label": (("P1,ct,a.nii.gz,a.nii.gz,",), "row 2 (ct_P1)", "the same file as the image of row 2"),
+    "label of two": (
+        ("P1,ct,a.nii.gz,a_seg.nii.gz,", "P2,ct,b.nrrd,a_seg.nii.gz,"), "row 3 (ct_P2)", "the same file as the label",
+    ),
+    "two roles": (
+        ("P1,ct,a.nii.gz,a_seg.nii.gz,train", "P1,mr,b.nrrd,b_seg.nii.gz,test"), "row 3 (mr_P1)",
+        "patient P1 is test here and train in row 2 (ct_P1)",
+    ),
+    "names": (("P 1,ct,a.nii.gz,,", "p-1,mr,b.nrrd,,"), "row 3 (mr_p-1)", "patients 'P 1' and 'p-1' would have files"),
+    "role, no label": (("P1,ct,a.nii.gz,,test",), "row 2 (ct_P1)", "role test without label map"),
+    "no test": (("P1,ct,a.nii.gz,a_seg.nii.gz,train",), "table", "no patient has the role test"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_contradicting_rows_are_reported(read: Callable[..., ScanTable], name: str) -> None:
+    lines, case, what = SETS[name]
+    [(found_case, _, found)] = errors(read(*lines))
+    assert found_case == case
+    assert what in found
+
+
+def test_label_map_may_serve_both_scans_of_a_patient(read: Callable[..., ScanTable]) -> None:
+    assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", "P1,mr,b.nrrd,a_seg.nii.gz,")) == []
+
+
+def test_role_given_once_applies_to_the_patient(read: Callable[..., ScanTable]) -> None:
+    assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,test", "P1,mr,b.nrrd,b_seg.nii.gz,")) == []
+
+
+@pytest.mark.parametrize(
+    ("patient", "name"),
+    [
+        ("P-1_a.b", "P-1_a.b"),
+        ("Ærø 7", "r-7"),
+        ("../../etc", "etc"),
+        ("a/b\\c", "a-b-c"),
+        ("患者", ""),
+        (".", ""),
+    ],
+)
+def test_file_names_of_patients(patient: str, name: str) -> None:
+    assert file_name_of(patient) == name
