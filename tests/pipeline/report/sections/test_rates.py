@@ -1,4 +1,6 @@
 import copy
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 from pipeline.config import presets
 from pipeline.report.artefacts import gather
 from pipeline.report.sections.rates import FILE, judge, rate_table, recorded_trials, settings_digest
-from pipeline.training.tuning import TrialResult, write_trial
+from pipeline.training.tuning import TrialResult
 
 PRESETS = presets.rendered()
 
@@ -38,7 +40,8 @@ def test_tuned_network_off_its_best_is_warned_of_and_untuned_one_is_listed(proje
         for path in (project / "tuning" / folder).iterdir():
             path.unlink()
     for trial in trials(**{"lr0.001": 0.5, "lr0.002": 0.9, "lr0.004": 0.6}):
-        write_trial(project / f"tuning/crossmodalnet/{trial.lr}.json", trial)
+        path = project / f"tuning/crossmodalnet/{trial.lr}.json"
+        path.write_text(json.dumps(asdict(trial)))
     content = rate_table(gather(project))
     assert content["rate_warnings"] == ["CrossModalNet runs at 0.001: not the best tried, 0.002 was better."]
     assert content["untuned"] == ["MedNeXt"]
