@@ -80,6 +80,7 @@ def test_sensitivity_of_attention_grows_or_its_key_shrinks(tables: dict[str, pd.
         assert num_marks(DRAW["lipschitz"]({"attention_growth": table}), BLUE) == len(growth)
 
 
+@pytest.mark.filterwarnings("ignore:No artists")  # as nothing is drawn
 def test_attack_on_some_cases_starts_from_their_own_dice(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[Any] = []
     monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda *a, **k: lines.append(a[1:3]) or [])
