@@ -272,6 +272,21 @@ def test_a_missing_image_is_not_looked_at_and_leaves_the_other_samples_alone(mak
     assert not grad[0, 1].any()
 
 
+def test_the_missing_token_learns_from_samples_without_the_image(make):
+    network = make(missing_token=True)
+    network(without(torch.rand(1, 2, 16, 16, 16), 1)).square().mean().backward()
+    ct, mr = (token.grad for token in network.missing)
+    assert not ct.any()
+    assert mr.abs().max() > 0
+
+
+@pytest.mark.parametrize("options", [{"stem": "linear"}, {"joins": "linear"}, {"streams": "ct"}], ids=str)
+def test_deep_supervision_reaches_every_parameter(make, options):
+    network = make(deep_supervision=True, patch_embedding=(4, 4, 4), **options)
+    torch.stack([level.square().mean() for level in network(torch.rand(1, 2, 16, 16, 16))]).sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
 @pytest.mark.parametrize("residual", ["paper", "standard"])
 def test_cross_blocks_begin_with_a_share_of_their_branches(make, residual):
     def change(scale):
