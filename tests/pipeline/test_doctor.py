@@ -1,5 +1,3 @@
-"""The doctor says of the next command whether it will work: broken set-ups, each with its line."""
-
 import fcntl
 import os
 import shutil
@@ -85,14 +83,14 @@ DATA: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_that_the_download_would_refuse(top: Path, name: str) -> None:
+def test_data_that_download_would_refuse(top: Path, name: str) -> None:
     change, says = DATA[name]
     params = validate(Params, {"data": change(top)}, "")
     found = [finding.text for finding in examine_data(top, params) if not finding.is_ok]
     assert any(says in text for text in found), found
 
 
-def test_a_local_archive_of_the_target_domain_is_looked_for_too(top: Path) -> None:
+def test_missing_archive_of_the_target(top: Path) -> None:
     adapt = {"enabled": True, "target": lost_archive(top)}
     params = validate(Params, {"adapt": adapt}, "")
     [found] = [finding.text for finding in examine_data(top, params) if not finding.is_ok]
@@ -159,9 +157,7 @@ CLONES: dict[str, tuple[Callable[[Path], None], bool, str]] = {
 
 
 @pytest.mark.parametrize("name", CLONES)
-def test_clones_in_which_the_next_command_fails(
-    top: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_broken_clones(top: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change, ok, remedy = CLONES[name]
     change(top)
     run = doctor.run
@@ -171,7 +167,7 @@ def test_clones_in_which_the_next_command_fails(
     assert any(is_ok == ok and remedy in text for is_ok, text in found), found
 
 
-def test_another_dvc_at_work_is_seen(top: Path) -> None:
+def test_running_dvc_is_reported(top: Path) -> None:
     committed(top)
     (top / ".dvc/tmp").mkdir(parents=True)
     with (top / ".dvc/tmp/lock").open("w") as lock:
@@ -180,7 +176,7 @@ def test_another_dvc_at_work_is_seen(top: Path) -> None:
     assert found == ["another dvc command is at work in this clone"]
 
 
-def test_a_folder_that_cannot_be_written_is_seen(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_folder_is_reported(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed(top)
     (top / ".work").mkdir()
     monkeypatch.setattr(doctor, "_unwritable", lambda place: "Read-only" if place.name == ".work" else None)
@@ -196,7 +192,7 @@ def test_a_folder_that_cannot_be_written_is_seen(top: Path, monkeypatch: pytest.
         ("ERROR: bad YAML", "stage list"),
     ],
 )
-def test_what_dvc_says_is_passed_on(
+def test_errors_of_dvc_are_reported(
     top: Path, said: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed(top)
