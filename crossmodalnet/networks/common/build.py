@@ -26,8 +26,7 @@ PLACES: dict[str, tuple[str, str]] = {
 
 def _at(module: str, function: str) -> Builder:
     def build(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-        network: nn.Module = getattr(import_module(module), function)(config, patch_size, num_classes)
-        return network
+        return getattr(import_module(module), function)(config, patch_size, num_classes)
 
     return build
 
