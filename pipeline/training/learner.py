@@ -48,10 +48,7 @@ class Learner:
         self._mean = RunningMean(self.network) if params.ema_decay else None
         self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
-            [
-                {"params": group.parameters, "weight_decay": params.weight_decay if group.decays else 0.0}
-                for group in self._groups
-            ],
+            [{"params": group.parameters} for group in self._groups],
             lr=params.lr,
             fused=True,
         )
