@@ -150,7 +150,7 @@ with warnings.catch_warnings():
         split: SplitConfig = Field(
             SplitConfig(), description="subjects that train, validate and test (stage split)"
         )
-        crop: CropConfig = Field(CropConfig(), description="the heart box on the working grid (stage crop)")
+        crop: CropConfig = Field(CropConfig(), description="the heart ROI on the working grid (stage crop)")
         network: NetworkConfig = Field(NetworkConfig(), description="the networks (stage train)")
         losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
         augment: AugmentConfig = Field(
