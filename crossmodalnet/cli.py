@@ -222,12 +222,12 @@ def show(
     rows = []
     for path in paths:
         predictor = load_predictor([path], "cpu")
-        card = predictor.card
+        card = predictor.cards[0]
         rows.append([
             str(path), card.name, " or ".join(predictor.modalities),
             " ".join(entry.abbreviation for entry in card.labels),
             f"{len(card.training_pairs)} + {len(card.validation_pairs)}", f"{card.validation_dice:.3f}",
-            "yes" if predictor.has_atlases else "no, needs --box",
+            "yes" if predictor.atlases else "no, needs --box",
         ])  # fmt: skip
     header = (
         "model", "network", "segments", "structures", "pairs trained + validated", "validation Dice", "finds the heart",

@@ -1,4 +1,4 @@
-"""Stage `audit`: which of the paper's claims hold for a trained model."""
+"""Stage `audit`: check the paper's statements on a trained model."""
 
 import logging
 from collections import Counter
@@ -16,8 +16,8 @@ def main(
     """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
     from crossmodalnet.io.console import track
     from crossmodalnet.io.outputs import whole_folder
+    from crossmodalnet.theory.config import AuditConfig
     from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-    from pipeline.config.audit import AuditConfig
     from pipeline.config.params import load_section
     from pipeline.evaluation.run_audit import audit, write_audit
     from pipeline.runtime.paths import AUDIT
@@ -25,12 +25,12 @@ def main(
 
     params = load_section(AuditConfig, "audit")
     runtime = load_section(RuntimeConfig, "runtime")
-    outcomes = {}
     with whole_folder(AUDIT / model) as folder:
+        outcomes = {}
         for task, outcome in track(audit(model, seed, params, runtime), "audit", len(GROUPS)):
             outcomes[task.name] = outcome
-        found = write_audit(folder, model, seed, outcomes)
-    for key, finding in found.items():
+        findings = write_audit(folder, model, seed, outcomes)
+    for key, finding in findings.items():
         logger.info("%-14s %s", STATEMENTS[key].number, finding.verdict)
-    counts = Counter(str(finding.verdict) for finding in found.values())
+    counts = Counter(str(finding.verdict) for finding in findings.values())
     logger.info("%s: %s", model, ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))

@@ -38,19 +38,12 @@ MAX_UNPACKED_BYTES = 8 * 10**9
 
 @dataclass(frozen=True)
 class PatientTask:
-    """A patient to segment.
-
-    Attributes:
-        scans: scans of the patient.
-        out: folder to write.
-        origin: inputs, as `origin_of` records them.
-        box: heart ROI of the user; found by atlases if None.
-    """
+    """A patient to segment."""
 
     scans: PatientScans
-    out: Path
-    origin: dict[str, Any]
-    box: Box | None = None
+    out: Path  # folder to write
+    origin: dict[str, Any]  # inputs, as `origin_of` records them
+    box: Box | None = None  # heart ROI of the user; found by atlases if None
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
 from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
-from crossmodalnet.theory.capture import capture_inputs, own_generator, relative_deviation
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,
     Row,
@@ -18,8 +18,7 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
-from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, capture_inputs, isolated_seed, relative_deviation
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
 COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
@@ -28,8 +27,8 @@ COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
     ("a", "dot"),
     ("a", "cosine"),
 )
-# Windows of a level that are looked at; they are spread evenly over the map.
-MOST_WINDOWS = 16
+# Windows of a level that are measured; they are spread evenly over the map.
+MAX_WINDOWS = 16
 SCALES = (0.5, 2.0, 3.0)
 RANDOM_TOKENS, RANDOM_CHANNELS, RANDOM_HEADS = 64, 24, 2
 EQUATION_TOLERANCE = 1e-4
@@ -37,27 +36,31 @@ PROPERTY_TOLERANCE = 1e-5
 ASYMMETRY = 1e-3
 
 
-def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
+def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     """Check Definition 2 and Theorem 2.1 on the trained attentions, and on random ones of every kind."""
     if not subject.crosses:
         return CheckOutcome([not_applicable(key, "This network has no cross attention.") for key in KEYS])
-    found = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
-    parts = {name: _in_double(module, *inputs[:2]) for name, (module, inputs) in found.items()}
-    rows: list[Row] = [
-        row for name, part in parts.items() for row in property_rows("trained", name, *part, settings.seed)
-    ]
+    captured = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
+    parts = {name: _in_double(module, *inputs[:2]) for name, (module, inputs) in captured.items()}
+    rows: list[Row] = []
+    for name, part in parts.items():
+        rows += property_rows("trained", name, *part, config.seed)
+    deviations = {
+        kind: [float(row["deviation"]) for row in rows if row["property"] == kind]
+        for kind in ("asymmetry", "scaling", "permutation")
+    }
     for values, similarity in COMBINATIONS:
-        rows += _random_rows(values, similarity, settings.seed)
+        rows += _random_rows(values, similarity, config.seed)
     deviation = max(
         relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values()
     )
-    windowed = max(_over_windows(*part, settings.seed) for part in parts.values())
+    windowed = max(_over_windows(*part, config.seed) for part in parts.values())
     first, what = next(iter(parts.values()))[0], "The trained network's cross attentions"
     findings = [
         judge_equation("definition_2", what, "Eq. 4", deviation, EQUATION_TOLERANCE, departures(first)),
-        judge_asymmetry(trained(rows, "asymmetry")),
-        judge_scaling(trained(rows, "scaling")),
-        judge_permutation(trained(rows, "permutation"), windowed),
+        judge_asymmetry(deviations["asymmetry"]),
+        judge_scaling(deviations["scaling"]),
+        judge_permutation(deviations["permutation"], windowed),
     ]
     return CheckOutcome(findings, {"attention_properties": rows})
 
@@ -69,7 +72,7 @@ def departures(module: CrossAttention) -> list[str]:
 
 
 def equation_4(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> Tensor:
-    """Compute Eq. 4 as printed, head by head: `Softmax(Q_b K_a^T / sqrt(d)) V_b`.
+    """Compute Eq. 4 as printed, `Softmax(Q_b K_a^T / sqrt(d)) V_b`, head by head.
 
     Args:
         module: gives the projections.
@@ -102,13 +105,8 @@ def property_rows(
     return [{**kind, "property": name, "layer": layer, "deviation": d} for name, d in deviations.items()]
 
 
-def trained(rows: Sequence[Row], name: str) -> list[float]:
-    """Take the deviations of one property in the trained network."""
-    return [float(row["deviation"]) for row in rows if (row["network"], row["property"]) == ("trained", name)]
-
-
 def judge_asymmetry(differences: Sequence[float]) -> StatementFinding:
-    """Give the verdict on Theorem 2.1.1 from the relative differences of the two orders of the streams."""
+    """Judge Theorem 2.1.1 by the relative differences between the two orders of the streams."""
     smallest = min(differences)
     numbers = {"smallest_difference": smallest}
     if smallest > ASYMMETRY:
@@ -128,7 +126,7 @@ def judge_asymmetry(differences: Sequence[float]) -> StatementFinding:
 
 
 def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
-    """Give the verdict on Theorem 2.1.2 from the relative deviations from proportionality."""
+    """Judge Theorem 2.1.2 by the relative deviations from proportionality."""
     largest = max(deviations)
     numbers = {"largest_deviation": largest}
     if largest <= PROPERTY_TOLERANCE:
@@ -149,22 +147,17 @@ def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
 
 
 def judge_permutation(deviations: Sequence[float], windowed: float) -> StatementFinding:
-    """Give the verdict on Theorem 2.1.3 from the relative deviations after a common permutation.
+    """Judge Theorem 2.1.3 by the relative deviations after a common permutation inside each window.
 
-    Args:
-        deviations: deviations of attention over the tokens that attend to each other.
-        windowed: largest deviation when tokens change windows; reported beside it.
+    `windowed`, the largest deviation when tokens change windows, is only reported.
     """
     largest = max(deviations)
     numbers = {"largest_deviation": largest, "across_windows": windowed}
     if largest <= PROPERTY_TOLERANCE:
         why = f"The same reordering of both streams reorders the result, to {largest:.1e}"
-        why += (
-            f"; not across windows, where the blocks keep tokens apart ({windowed:.0%})."
-            if windowed > 1e-3
-            else "."
-        )
-        return StatementFinding("theorem_2_1_3", Verdict.HOLDS, why, numbers)
+        if windowed > 1e-3:
+            why += f"; not across windows, where the blocks keep tokens apart ({windowed:.0%})"
+        return StatementFinding("theorem_2_1_3", Verdict.HOLDS, why + ".", numbers)
     return StatementFinding(
         "theorem_2_1_3",
         Verdict.FAILS,
@@ -176,20 +169,20 @@ def judge_permutation(deviations: Sequence[float], windowed: float) -> Statement
 
 
 def _in_double(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> tuple[CrossAttention, Tensor, Tensor]:
-    """Copy an attention and some of its windows in double precision, so that rounding does not count."""
-    chosen = torch.linspace(0, len(f_a) - 1, min(len(f_a), MOST_WINDOWS)).round().long().to(f_a.device)
+    """Copy an attention and some of its windows in double precision, so that rounding is negligible."""
+    chosen = torch.linspace(0, len(f_a) - 1, min(len(f_a), MAX_WINDOWS)).round().long().to(f_a.device)
     return copy.deepcopy(module).double().requires_grad_(False), f_a[chosen].double(), f_b[chosen].double()
 
 
 def _random_rows(values: Values, similarity: Similarity, seed: int) -> list[Row]:
-    with own_generator(seed):
+    with isolated_seed(seed):
         module = CrossAttention(RANDOM_CHANNELS, RANDOM_HEADS, values=values, similarity=similarity)
         f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
     return property_rows("random", "random", module.double().requires_grad_(False), f_a, f_b, seed)
 
 
 def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> float:
-    """Permute all tokens of all windows together: what a permutation of the whole map does to windows."""
+    """Permute all tokens of all windows together, as a permutation of the whole map does."""
     w, n, c = f_a.shape
     order = torch.randperm(w * n, generator=torch.Generator().manual_seed(seed)).to(f_a.device)
     mixed_a, mixed_b = (f.reshape(w * n, c)[order].view(w, n, c) for f in (f_a, f_b))
@@ -198,6 +191,6 @@ def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -
 
 
 def _two_tokens(c: float) -> float:
-    """Give the second token's attention for F_a = F_b = (0, c), one channel, all projections 1."""
+    """Compute the second token's attention for F_a = F_b = (0, c), one channel, all projections 1."""
     f = torch.tensor([[[[0.0], [c]]]], dtype=torch.float64)
     return float(cross_attention(f, f, f)[0, 0, 1, 0])

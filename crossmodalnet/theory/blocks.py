@@ -10,9 +10,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
-from crossmodalnet.networks.crossmodalnet.choices import Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.theory.capture import capture_inputs, relative_deviation
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,
     StatementFinding,
@@ -20,8 +19,7 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
-from crossmodalnet.theory.settings import AuditSettings
-from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.theory.subject import AuditSubject, capture_inputs, relative_deviation
 
 NUM_TOKENS = 24
 NUM_CHANNELS = 4
@@ -29,75 +27,52 @@ TOLERANCE = 1e-4
 OPERATOR_KEYS = ("definition_3", "theorem_2_2")
 
 
-def check(subject: AuditSubject, settings: AuditSettings) -> CheckOutcome:
+def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     """Check Swin blocks and deformable operators of the trained network on a test case."""
     if subject.config is None:
         keys = ("definition_1", *OPERATOR_KEYS)
         return CheckOutcome([not_applicable(key, "This network has other blocks.") for key in keys])
-    image, draw = subject.images(subject.test[:1]), np.random.default_rng(settings.seed)
-    findings = [_definition_1(subject, subject.config.residual, image, draw)]
+    image, rng = subject.images(subject.test[:1]), np.random.default_rng(config.seed)
+    blocks = capture_inputs(subject.network, image, SwinBlock)
+    if blocks:
+        deviation = max(block_deviation(block, inputs[0], rng) for block, inputs in blocks.values())
+        residual = subject.config.residual
+        options = [f"residual: {residual}"] * (residual != "paper")
+        what = "The trained network's Swin blocks"
+        findings = [judge_equation("definition_1", what, "Eq. 2", deviation, TOLERANCE, options)]
+    else:
+        findings = [not_applicable("definition_1", "This network has no Swin blocks.")]
     operators = capture_inputs(subject.network, image, DeformableOperator)
     if not operators:
         why = "This network has no deformable operator."
         return CheckOutcome([*findings, *(not_applicable(key, why) for key in OPERATOR_KEYS)])
-    measured = [operator_deviation(operator, inputs[0], draw) for operator, inputs in operators.values()]
+    deviation = max(operator_deviation(operator, inputs[0], rng) for operator, inputs in operators.values())
     largest = max(float(operator.offsets(i[0]).detach().abs().max()) for operator, i in operators.values())
-    findings.append(judge_operator(max(measured), largest, subject.config.max_offset))
+    findings.append(judge_operator(deviation, largest, subject.config.max_offset))
     findings.append(judge_capacity([count_offsets(operator) for operator, _ in operators.values()]))
     return CheckOutcome(findings)
 
 
-def _definition_1(
-    subject: AuditSubject, residual: Residual, image: Tensor, draw: np.random.Generator
-) -> StatementFinding:
-    blocks = capture_inputs(subject.network, image, SwinBlock)
-    if not blocks:
-        return not_applicable("definition_1", "This network has no Swin blocks.")
-    deviation = max(block_deviation(block, inputs[0], draw) for block, inputs in blocks.values())
-    options = [f"residual: {residual}"] * (residual != "paper")
-    what = "The trained network's Swin blocks"
-    return judge_equation("definition_1", what, "Eq. 2", deviation, TOLERANCE, options)
-
-
-def block_deviation(block: SwinBlock, f: Tensor, draw: np.random.Generator) -> float:
-    """Compare a block's output with Eq. 2, computed token by token, at random places.
-
-    Args:
-        block: block with plain or shifted windows.
-        f: (1, d, h, w, c).
-        draw: generator of the positions.
-
-    Returns:
-        Relative deviation over those tokens.
-    """
+def block_deviation(block: SwinBlock, f: Tensor, rng: np.random.Generator) -> float:
+    """Compare a block's output for `(1, d, h, w, c)` with Eq. 2, token by token, at random positions."""
     block, f = copy.deepcopy(block).double().requires_grad_(False), f[:1].double()
-    size = f.shape[1:4]
-    positions = [tuple(int(draw.integers(n)) for n in size) for _ in range(NUM_TOKENS)]
+    positions = [tuple(int(rng.integers(n)) for n in f.shape[1:4]) for _ in range(NUM_TOKENS)]
     expected = torch.stack([equation_2(block, f[0], position) for position in positions])
     out = block(f)[0]
-    found = torch.stack([out[position] for position in positions])
-    return relative_deviation(found, expected)
+    return relative_deviation(torch.stack([out[position] for position in positions]), expected)
 
 
 def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
-    """Compute Eq. 2 for one token: `MLP(LN(MSA(LN(F)) + F)) + F`.
+    """Compute Eq. 2 for one token of `(d, h, w, c)`: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`.
 
-    A token attends to those that the same cell of a grid holds; shifted windows move the grid by half a window
-    (on axes that one window does not cover), and its cells end at the map's faces.
-
-    Args:
-        block: gives window, shift and weights.
-        f: (d, h, w, c).
-        position: position of the token.
-
-    Returns:
-        (c,).
+    A token attends to those in the same cell of a grid. Shifted windows move the grid by half a window on axes
+    that one window does not cover; cells end at the map's faces.
     """
     attention = block.attention
-    own = [
+    cell = [
         _cell(p, n, w, s) for p, n, w, s in zip(position, f.shape[:3], block.window, block.shift, strict=True)
     ]
-    grid = torch.meshgrid(*(torch.arange(a, b, device=f.device) for a, b in own), indexing="ij")
+    grid = torch.meshgrid(*(torch.arange(a, b, device=f.device) for a, b in cell), indexing="ij")
     others = torch.stack(grid, dim=-1).reshape(-1, 3)
     normed = block.norm1(f[tuple(others.T)])
     q, k, v = attention.qkv(block.norm1(f[position])), attention.qkv(normed), attention.qkv(normed)
@@ -116,47 +91,38 @@ def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor
 
 
 def _cell(p: int, n: int, window: int, shift: int) -> tuple[int, int]:
-    """First token and end of the window around token `p` of an axis of `n`."""
+    """Find the first token and the end of the window around token `p` of an axis of `n`."""
     shift = 0 if n <= window else shift
     first = (p - shift) // window * window + shift
     return max(first, 0), min(first + window, n)
 
 
-def operator_deviation(operator: DeformableOperator, f: Tensor, draw: np.random.Generator) -> float:
-    """Compare an operator's output with Eq. 7 by SciPy's linear interpolation, in some channels.
-
-    Args:
-        operator: the deformable operator.
-        f: (1, d, h, w, c).
-        draw: generator of the channels.
-
-    Returns:
-        Relative deviation over the whole map.
-    """
+def operator_deviation(operator: DeformableOperator, f: Tensor, rng: np.random.Generator) -> float:
+    """Compare an operator's output for `(1, d, h, w, c)` with Eq. 7 by SciPy's interpolation, in some channels."""
     with torch.no_grad():
         offsets = operator.offsets(f[:1])[0].double().cpu().numpy()  # (d, h, w, K, 3)
-        channels = draw.choice(f.shape[-1], min(NUM_CHANNELS, f.shape[-1]), replace=False)
-        found = operator(f[:1])[0].double().cpu()[..., channels]
+        channels = rng.choice(f.shape[-1], min(NUM_CHANNELS, f.shape[-1]), replace=False)
+        actual = operator(f[:1])[0].double().cpu()[..., channels]
     here = np.stack(np.meshgrid(*(np.arange(n) for n in f.shape[1:4]), indexing="ij"), axis=-1)
     weights = operator.weights.detach().double().cpu().numpy()
     features = f[0].double().cpu().numpy()
-    expected = np.zeros(found.shape)
+    expected = np.zeros(actual.shape)
     for position, channel in enumerate(channels):
         for point, weight in enumerate(weights):
             places = np.moveaxis(here + offsets[..., point, :], -1, 0)
             sampled = ndimage.map_coordinates(features[..., channel], places, order=1, mode="nearest")
             expected[..., position] += weight * sampled
-    return relative_deviation(found, torch.from_numpy(expected))
+    return relative_deviation(actual, torch.from_numpy(expected))
 
 
 def count_offsets(operator: DeformableOperator) -> tuple[int, int]:
-    """Count an operator's offset parameters, 0 where they are predicted, and what Theorem 2.2 asks for: 3 K D H W."""
+    """Count the offset parameters, 0 where they are predicted, and those of Theorem 2.2: 3 K D H W."""
     counted = 0 if operator.raw_offsets is None else operator.raw_offsets.numel()
     return counted, 3 * operator.num_points * prod(operator.size)
 
 
 def judge_operator(deviation: float, largest_offset: float, max_offset: float) -> StatementFinding:
-    """Give the verdict on Definition 3 from the largest relative deviation from Eq. 7 and the largest offset."""
+    """Judge Definition 3 by the largest relative deviation from Eq. 7 and the largest offset, tokens."""
     numbers = {"deviation": deviation, "largest_offset": largest_offset}
     if deviation <= TOLERANCE and largest_offset <= max_offset:
         why = (
@@ -170,15 +136,19 @@ def judge_operator(deviation: float, largest_offset: float, max_offset: float) -
 
 
 def judge_capacity(counts: list[tuple[int, int]]) -> StatementFinding:
-    """Give the verdict on Theorem 2.2 from the parameters of each operator, counted and asked for."""
-    counted, asked = (sum(column) for column in zip(*counts, strict=True))
-    numbers = {"counted": float(counted), "expected": float(asked)}
-    if all(found == expected for found, expected in counts):
+    """Judge Theorem 2.2 by the offset parameters of each operator, counted and expected."""
+    counted, expected = (sum(column) for column in zip(*counts, strict=True))
+    numbers = {"counted": float(counted), "expected": float(expected)}
+    if all(a == b for a, b in counts):
         why = f"The {len(counts)} operators have {counted:,} offset parameters: three per sampling point and location."
         return StatementFinding("theorem_2_2", Verdict.HOLDS, why, numbers)
     if counted == 0:
-        why = f"With offsets: predicted no location has parameters of its own; the paper asks for {asked:,}."
+        why = (
+            f"With offsets: predicted no location has parameters of its own; the paper asks for {expected:,}."
+        )
         return StatementFinding("theorem_2_2", Verdict.DEPARTS, why, numbers)
-    why = f"The operators have {counted} offset parameters; the paper asks for {asked}."
-    broken = "The count of Eq. 8 is not that of the operators."
-    return StatementFinding("theorem_2_2", Verdict.FAILS, why, numbers, broken, f"{counted} against {asked}.")
+    why = f"The operators have {counted} offset parameters; the paper asks for {expected}."
+    breaks = "The count of Eq. 8 is not that of the operators."
+    return StatementFinding(
+        "theorem_2_2", Verdict.FAILS, why, numbers, breaks, f"{counted} against {expected}."
+    )

@@ -1,4 +1,4 @@
-"""What a check of the paper's claims gives: a verdict with its numbers, and tables for figures."""
+"""The outcome of a check: a verdict per statement with its numbers, and tables for figures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ Row = Mapping[str, float | str]
 
 
 class Verdict(StrEnum):
-    """What a check finds of a statement."""
+    """The verdict on a statement."""
 
     HOLDS = "holds"
     CONDITIONAL = "holds under conditions"
@@ -28,12 +28,12 @@ class StatementFinding:
     """The outcome of one statement's check.
 
     Attributes:
-        key: key of the statement, as in `STATEMENTS`.
+        key: key of the statement in `STATEMENTS`.
         verdict: follows from `numbers` by the statement's rule.
-        why: one sentence for readers who have not read the paper, with the figures that decide.
-        numbers: finite figures that are the same on every run; no times.
-        breaks: the step of the paper's proof that breaks; needed where the verdict is against the paper.
-        counterexample: a concrete one with its computed figures; needed likewise.
+        why: a sentence for readers who have not read the paper.
+        numbers: finite, the same on every run; no times.
+        breaks: the step of the paper's proof that breaks, required with a verdict against the paper.
+        counterexample: a concrete one with its computed figures, required likewise.
     """
 
     key: str
@@ -44,22 +44,15 @@ class StatementFinding:
     counterexample: str = ""
 
     def __post_init__(self) -> None:
-        if wrong := [name for name, value in self.numbers.items() if not math.isfinite(value)]:
-            raise ValueError(f"{self.key}: numbers must be finite, got {', '.join(wrong)} that are not")
+        if infinite := [name for name, value in self.numbers.items() if not math.isfinite(value)]:
+            raise ValueError(f"{self.key}: numbers must be finite, {', '.join(infinite)} are not")
         if self.verdict in AGAINST_THE_PAPER and not (self.breaks and self.counterexample):
-            raise ValueError(
-                f"{self.key}: a verdict against the paper needs its broken step and a counterexample"
-            )
+            raise ValueError(f"{self.key}: a verdict against the paper needs `breaks` and `counterexample`")
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What a group of checks found.
-
-    Attributes:
-        findings: findings, one per statement of the group.
-        tables: rows for figures, by table name; all rows of a table have the same columns. Times may be here.
-    """
+    """The findings of a group of checks, and rows for figures by table name; a table may hold times."""
 
     findings: Sequence[StatementFinding]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -68,16 +61,15 @@ class CheckOutcome:
 def judge_equation(
     key: str, what: str, equation: str, deviation: float, tolerance: float, options: Sequence[str]
 ) -> StatementFinding:
-    """Say whether a part of the network is what an equation of the paper prints.
+    """Compare a part of the network with an equation of the paper, as printed.
 
     Args:
         key: key of the definition.
-        what: the part, in the plural.
-        equation: name of the equation, for instance `Eq. 4`.
-        deviation: relative, from the equation written out.
-        tolerance: largest one that is rounding.
-        options: options of the network or its training that replace the equation, as `name: value`; without any, a
-            deviation is a defect of the code.
+        what: name of the part, in the plural.
+        equation: for instance `Eq. 4`.
+        deviation: relative deviation from the equation.
+        tolerance: largest deviation by rounding.
+        options: options that replace the equation, as `name: value`; without any, a deviation is a defect.
     """
     numbers = {"deviation": deviation}
     if deviation <= tolerance:
@@ -92,5 +84,5 @@ def judge_equation(
 
 
 def not_applicable(key: str, why: str) -> StatementFinding:
-    """Say that the network lacks what the statement is about."""
+    """Give the finding on a network that lacks the part that the statement is about."""
     return StatementFinding(key, Verdict.NOT_APPLICABLE, why)

@@ -1,15 +1,21 @@
-"""Estimators of mutual information between samples, as Definition 7 needs it, in nats."""
+"""Estimators of mutual information between samples, as Definition 7 needs it, in nats, and their 95 % intervals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import digamma, ndtri
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 
+# k of the k-nearest-neighbour estimator; a larger one has less variance and more bias.
+NEIGHBOURS = 4
 # Added to every eigenvalue of a correlation matrix: bounds the information of samples that determine each other,
 # at about 11 nats per dimension, without moving others.
 RIDGE = 1e-10
@@ -18,30 +24,27 @@ JITTER = 1e-8
 
 
 def copula_information(x: Samples, y: Samples) -> float:
-    """Mutual information by a Gaussian copula (Ince et al. 2017): exact where monotone maps make all Gaussian.
+    """Estimate mutual information by a Gaussian copula (Ince et al. 2017), exact where monotone maps make all Gaussian.
 
     Bit-equal under increasing maps of any column; a lower bound in the limit of many samples for other
-    distributions.
+    distributions. A little below 0 at times, where there is none.
 
     Args:
         x: `(n, p)`.
         y: `(n, q)`, row i belongs to row i of x; n > p + q.
-
-    Returns:
-        Nats; a little below 0 at times, where there is none.
     """
     return gaussian_information(normal_scores(x), normal_scores(y))
 
 
 def gaussian_information(x: Samples, y: Samples) -> float:
-    """Mutual information of jointly Gaussian samples, without bias.
+    """Estimate the mutual information of jointly Gaussian samples, without bias.
 
     From log-determinants of sample covariances, less their bias: the expectation of the logarithm of a Wishart
     matrix's determinant (`log_det_bias`) exceeds that of the covariance by a number that depends on none of the
     correlations. The same for any invertible linear map of x or of y.
 
     Args:
-        x: `(n, p)`; constant columns say nothing and are left out.
+        x: `(n, p)`; constant columns are left out.
         y: `(n, q)`, likewise; n > p + q.
 
     Raises:
@@ -59,16 +62,16 @@ def gaussian_information(x: Samples, y: Samples) -> float:
     return float(parts - bias) / 2
 
 
-def knn_information(x: Samples, y: Samples, neighbours: int) -> float:
-    """Mutual information by counting neighbours (Kraskov, Stoegbauer and Grassberger 2004, algorithm 1).
+def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> float:
+    """Estimate mutual information by counting neighbours (Kraskov, Stoegbauer and Grassberger 2004, algorithm 1).
 
     No assumption on the distribution, but too low where dimensions are many or the information is large
-    (`docs/estimators.md` shows how much). Columns are standardised first; ties are broken by noise.
+    (`docs/results/estimators.md` shows how much). Columns are standardised first; ties are broken by noise.
 
     Args:
         x: `(n, p)`.
         y: `(n, q)`, row i belongs to row i of x; n > neighbours.
-        neighbours: k, at least 1; a larger one has less variance and more bias.
+        neighbours: k, at least 1.
 
     Raises:
         ValueError: another number of rows in y, or not enough of them.
@@ -119,3 +122,60 @@ def _count(samples: Samples, radius: NDArray[np.float64]) -> NDArray[np.int64]:
         samples, radius, p=np.inf, return_length=True
     )
     return counts
+
+
+@dataclass(frozen=True)
+class JackknifeEstimate:
+    """Estimates from all cases, and without each of them (Quenouille 1956, Tukey 1958).
+
+    Differences are taken for each omitted case, so that their intervals are paired.
+
+    Attributes:
+        pooled: `(m,)`, from all cases together.
+        left_out: `(num_cases, m)`, row i without case i; no rows for a single case.
+    """
+
+    pooled: Samples
+    left_out: Samples
+
+    @property
+    def certain(self) -> bool:
+        """True if there are intervals, which need two cases."""
+        return len(self.left_out) > 1
+
+    @property
+    def interval(self) -> tuple[Samples, Samples]:
+        """Ends `(m,)` of the 95 % interval by Student's t; the estimate itself for a single case."""
+        n = len(self.left_out)
+        if n < 2:
+            return self.pooled, self.pooled
+        spread = ((self.left_out - self.left_out.mean(axis=0)) ** 2).sum(axis=0)
+        half = student.ppf(0.975, n - 1) * np.sqrt((n - 1) / n * spread)
+        return self.pooled - half, self.pooled + half
+
+    @property
+    def change(self) -> "JackknifeEstimate":
+        """Change from each estimate to the next, `(m - 1,)`: of information, the flow of Eq. 33."""
+        return JackknifeEstimate(np.diff(self.pooled), np.diff(self.left_out, axis=1))
+
+    def minus(self, other: "JackknifeEstimate") -> "JackknifeEstimate":
+        """Subtract estimates from the same cases."""
+        return JackknifeEstimate(self.pooled - other.pooled, self.left_out - other.left_out)
+
+    def above(self) -> NDArray[np.bool_]:
+        """Mark the intervals `(m,)` that lie above 0; none without intervals."""
+        return (self.interval[0] > 0) & self.certain
+
+    def below(self) -> NDArray[np.bool_]:
+        """Mark the intervals `(m,)` that lie below 0; none without intervals."""
+        return (self.interval[1] < 0) & self.certain
+
+
+def leave_one_out(estimate: Callable[[list[int]], Samples], num_cases: int) -> JackknifeEstimate:
+    """Estimate `(m,)` from the indices of all cases, and from those without each case."""
+    cases = list(range(num_cases))
+    pooled = estimate(cases)
+    if num_cases == 1:
+        return JackknifeEstimate(pooled, np.empty((0, len(pooled))))
+    left_out = [estimate([case for case in cases if case != without]) for without in cases]
+    return JackknifeEstimate(pooled, np.stack(left_out))

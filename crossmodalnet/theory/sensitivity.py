@@ -1,12 +1,27 @@
-"""Lower bounds on a Lipschitz constant: the largest stretch found, by power iteration on the Jacobian."""
+"""Lower bounds on a Lipschitz constant by power iteration, and the growth of an attention's sensitivity."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock, WindowAttention
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
+from crossmodalnet.theory.subject import capture_inputs
+
+# Factors on the tokens of dot-product attention, and on one key of attention by cosine.
+FACTORS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+SHRINKING = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_NUM_TOKENS = 8
+_ITERATIONS = 30
+_STEP = 1e-7
 _TINY = 1e-30
+
+# Factors and sensitivities.
+Growth = list[tuple[float, float]]
 
 
 def power_iteration(
@@ -26,10 +41,10 @@ def power_iteration(
     Args:
         function: F, from shape of x to any shape.
         x: point around which F is stretched.
-        iterations: directions tried, at most; the first is drawn.
+        iterations: maximum number of directions; the first is random.
         step: h, for directions of norm 1.
         generator: generator on the CPU.
-        tolerance: stop where a direction stretches more than the one before, but by less than this part.
+        tolerance: stop at a direction that stretches more than the last one, but by less than this share.
 
     Yields:
         the stretch along each direction.
@@ -48,17 +63,90 @@ def power_iteration(
 
 
 def pull_back(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Tensor:
-    """Compute `J^T u` at x, by automatic differentiation.
-
-    Args:
-        function: F.
-        x: point at which the Jacobian is taken, any shape.
-        u: shaped like F(x).
-    """
+    """Compute `J^T u` at x by automatic differentiation; u has the shape of F(x)."""
     at = x.detach().requires_grad_()
     with torch.enable_grad():
         gradients: tuple[Tensor, ...] = torch.autograd.grad(function(at), at, u)
     return gradients[0]
+
+
+def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> Growth:
+    """Measure the sensitivity of cross attention to both inputs, over factors on them.
+
+    By dot product, the first token of b is zero and all others grow (Kim, Papamakarios and Mnih 2021): its
+    scores stay zero, so that its attention never saturates, and its output moves with the covariance of keys
+    and values, which grows with the square of the factor. By cosine, that square cancels; instead, one key
+    shrinks towards zero, where its direction turns with ever smaller changes.
+
+    Args:
+        attention: attention with its trained weights.
+        f_a: tokens (n, c) of the stream of the keys.
+        f_b: tokens (n, c) of the stream of the queries.
+        seed: seed of the first direction of each power iteration.
+    """
+    module = copy.deepcopy(attention).double()
+    pair = torch.stack([f_a, f_b]).double()
+    if attention.similarity == "dot":
+        pair[1, 0] = 0
+        scaled = [(factor, factor * pair) for factor in FACTORS]
+    else:
+        scaled = []
+        for factor in SHRINKING:
+            smaller = pair.clone()
+            smaller[0, 0] *= factor
+            scaled.append((factor, smaller))
+    return _sensitivities(lambda x: module(x[:1], x[1:]), scaled, seed)
+
+
+def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
+    """Measure likewise self-attention of `(n, c)`, before its projection and without its constant position bias."""
+    module = CrossAttention(f.shape[1], attention.num_heads, values="a").to(f.device).double()
+    names = ("query", "key", "value")
+    weights = zip(names, attention.qkv.weight.detach().chunk(3), strict=True)
+    module.load_state_dict({f"{name}.weight": weight for name, weight in weights})
+    tokens = f.double()[None].clone()
+    tokens[:, 0] = 0
+    scaled = [(factor, factor * tokens) for factor in FACTORS]
+    return _sensitivities(lambda x: module(x, x), scaled, seed)
+
+
+def deepest_attentions(network: CrossModalNet) -> tuple[CrossAttention | None, WindowAttention | None]:
+    """Find the attentions of CT in the deepest layer: its cross attention, and that of its first Swin block."""
+    *_, layer = network.encoder[-1].children()
+    assert isinstance(layer, DualLayer)
+    cross = None if layer.cross is None else layer.cross[0].attention
+    block = next(layer.swin[0].children(), None)
+    assert cross is None or isinstance(cross, CrossAttention)
+    assert block is None or isinstance(block, SwinBlock)
+    return cross, None if block is None else block.attention
+
+
+def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
+    """Capture tokens (n, c) of each input of an attention when the network segments `(1, 2, d, h, w)`.
+
+    They are at most eight of the first window, at the same places, spread evenly.
+    """
+    captured = capture_inputs(network, image, type(attention)).values()
+    inputs = next(arguments for module, arguments in captured if module is attention)
+    streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them
+    places = torch.linspace(0, streams[0].shape[1] - 1, min(_NUM_TOKENS, streams[0].shape[1])).long()
+    return [x[0, places.to(x.device)] for x in streams]
+
+
+def growth_factor(growth: Growth) -> float:
+    """Divide the largest sensitivity by the first one."""
+    return max(value for _, value in growth) / max(growth[0][1], 1e-12)
+
+
+def _sensitivities(
+    function: Callable[[Tensor], Tensor], inputs: Sequence[tuple[float, Tensor]], seed: int
+) -> Growth:
+    growth = []
+    for factor, x in inputs:
+        generator = torch.Generator().manual_seed(seed)
+        stretches = power_iteration(function, x, iterations=_ITERATIONS, step=_STEP, generator=generator)
+        growth.append((factor, max(stretches)))
+    return growth
 
 
 def _unit(v: Tensor) -> Tensor:

@@ -1,32 +1,39 @@
-"""What is audited: a trained network, what it was before training, and its cases."""
+"""The audited network with its cases, and the helpers that several checks share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.training.balancing import Balancing
 
+M = TypeVar("M", bound=nn.Module)
+STREAMS = ("CT", "MR")
+
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A trained network with what its checks need.
+    """A trained network with all that its checks need.
 
     Attributes:
-        network: trained, in evaluation mode, on its device.
-        initial: network before training.
-        config: options of the network; None for a network that is not CrossModalNet.
+        network: trained, in evaluation mode.
+        initial: the network before training, on the same device.
+        config: None for a network other than CrossModalNet.
         patch_size: voxels of the images below.
         training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
         test: test pairs, likewise.
-        objectives: objectives of the training, keys of `OBJECTIVES`.
-        balancing: mode of their weights.
+        objectives: keys of `OBJECTIVES`.
+        balancing: mode of the objectives' weights.
         alpha: sharpness of the weights.
-        curves: per epoch of the training: `loss_<objective>` and `weight_<objective>`, means of its steps.
+        curves: per epoch of the training, `loss_<objective>` and `weight_<objective>`: means over its steps.
     """
 
     network: nn.Module
@@ -42,14 +49,79 @@ class AuditSubject:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """Device of the networks."""
         return next(self.network.parameters()).device
 
     @property
     def crosses(self) -> bool:
-        """Whether two streams attend to each other, which most statements are about."""
+        """True if two streams attend to each other; most statements are about such networks."""
         return self.config is not None and self.config.crosses
+
+    @property
+    def token_size(self) -> Triple:
+        """Tokens per axis at the finest level of CrossModalNet."""
+        assert self.config is not None
+        d, h, w = (n // s for n, s in zip(self.patch_size, self.config.patch_embedding, strict=True))
+        return d, h, w
 
     def images(self, cases: Sequence[LabelledCase]) -> Tensor:
         """Stack cases to `(n, 2, d, h, w)` on the network's device."""
         return torch.stack([case.image for case in cases]).to(self.device)
+
+
+def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str, tuple[M, tuple[Any, ...]]]:
+    """Segment `(b, 2, d, h, w)` without gradients and keep the arguments of every module of class `kind`.
+
+    Returns:
+        each module with its positional arguments, by readable name, in the order of the computation.
+    """
+    captured: dict[str, tuple[M, tuple[Any, ...]]] = {}
+    names = {module: name for name, module in network.named_modules() if isinstance(module, kind)}
+
+    def keep(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        assert isinstance(module, kind)
+        captured[readable(names[module])] = (module, arguments)
+
+    handles = [module.register_forward_pre_hook(keep) for module in names]
+    try:
+        with torch.no_grad():
+            network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return captured
+
+
+def readable(name: str) -> str:
+    """Turn the name of a module of CrossModalNet into words; other names stay.
+
+    `encoder.0.1.swin.1.0` is the plain Swin block of stream MR in the second layer of the finest level:
+    `encoder 1.2 MR swin 1`.
+    """
+    parts = name.split(".")
+    if len(parts) < 5 or parts[0] not in ("encoder", "decoder"):
+        return name
+    side, level, layer, part, stream = parts[:5]
+    words = [f"{side} {int(level) + 1}.{int(layer) + 1}", STREAMS[int(stream)], part]
+    return " ".join([*words, *(str(int(p) + 1) if p.isdigit() else p for p in parts[5:])])
+
+
+def relative_deviation(actual: Tensor, expected: Tensor) -> float:
+    """Compute `||actual - expected|| / ||expected||`."""
+    actual, expected = actual.detach(), expected.detach()
+    return float((actual - expected).norm() / expected.norm().clamp_min(torch.finfo(expected.dtype).tiny))
+
+
+@contextmanager
+def isolated_seed(seed: int) -> Iterator[None]:
+    """Seed torch's global generator inside the block and restore it afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def mean_dice(predicted: Tensor, truth: Tensor) -> float:
+    """Average Dice over the structures in the truth, 1 without any; class indices of one shape, on the CPU."""
+    prediction, label = predicted.numpy(), truth.numpy()
+    scores = [dice(prediction == index, label == index) for index in np.unique(label) if index > 0]
+    return float(np.mean(scores)) if scores else 1.0

@@ -1,7 +1,6 @@
 """Tokens of CT and MR at every layer of a network, drawn at the same positions and reduced to few components."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,27 +13,14 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 
 Tokens = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LayerTokens:
-    """Tokens of both streams after one layer, row by row from the same places.
-
-    Attributes:
-        name: name of the layer, for readers.
-        ct: `(num_cases, n, p)`, in random order.
-        mr: `(num_cases, n, q)`, in the same.
-    """
-
-    name: str
-    ct: Tokens
-    mr: Tokens
+# Tokens of CT `(num_cases, n, p)` and of MR `(num_cases, n, q)` from the same random positions, by name of the layer.
+LayerTokens = dict[str, tuple[Tokens, Tokens]]
 
 
 def layer_names(config: CrossModalNetConfig) -> tuple[str, ...]:
-    """Name the images and all that `CrossModalNet.features` gives: `image`, `embedding`, `encoder 1`, ...
+    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1`, ...
 
-    Levels count from 1, the finest; where a level has several layers, the second is `encoder 1.2`.
+    Levels count from 1, the finest; in a level of several layers, the second is `encoder 1.2`.
     """
     levels = range(config.num_levels)
     names = ["image", "embedding"]
@@ -46,7 +32,7 @@ def layer_names(config: CrossModalNetConfig) -> tuple[str, ...]:
 
 
 def shuffled_pairs(images: Tensor) -> Tensor:
-    """Put with each CT the MR of the next case, `(n, 2, d, h, w)`: pairs that nobody registered."""
+    """Pair each CT with the MR of the next case, `(n, 2, d, h, w)`."""
     return torch.stack([images[:, 0], images[:, 1].roll(-1, 0)], dim=1)
 
 
@@ -58,40 +44,35 @@ def sample_tokens(
     components: int,
     tokens_per_case: int,
     seed: int,
-) -> list[LayerTokens]:
+) -> LayerTokens:
     """Draw tokens of all layers and reduce them to their first principal components.
 
-    The components of a layer and stream are those of the tokens of all cases here. Positions depend on seed,
-    case and size of the map, so that layers of one size, and the same cases in another network, share them.
+    The components of a layer and stream are those of the tokens of all cases. Positions depend on seed, case and
+    size of the map, so that layers of one size, and the same cases in another network, share them.
 
     Args:
         network: network on the device of `images`.
         config: options of the network.
-        images: `(num_cases, 2, d, h, w)`.
-        components: number of components that are kept, at most.
-        tokens_per_case: number of positions that are drawn, at most, without replacement.
+        images: `(num_cases, 2, d, h, w)`; layer `image` holds them, cut into the blocks that become tokens.
+        components: maximum number of components.
+        tokens_per_case: maximum number of positions, drawn without replacement.
         seed: seed of the positions.
-
-    Returns:
-        Tokens of each layer of `layer_names`; layer 0 holds the images, cut into the blocks that become tokens.
     """
     cases = [
         _case_tokens(network, config.patch_embedding, image[None], tokens_per_case, [seed, case])
         for case, image in enumerate(images)
     ]
-    layers = []
+    layers: LayerTokens = {}
     for name, *pairs in zip(layer_names(config), *cases, strict=True):
         ct, mr = (principal_components(np.stack(stream), components) for stream in zip(*pairs, strict=True))
-        layers.append(LayerTokens(name, ct, mr))
+        layers[name] = ct, mr
     return layers
 
 
 def principal_components(tokens: Tokens, components: int) -> Tokens:
     """Reduce `(num_cases, n, c)` to `(num_cases, n, p)`, the principal components of all cases together.
 
-    Args:
-        tokens: tokens of one layer and stream.
-        components: p, less where so many directions do not vary; at least 1.
+    p is at least 1 and at most `components`; directions that do not vary are no components.
     """
     centred = pooled(tokens) - pooled(tokens).mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred)  # ascending
@@ -102,31 +83,24 @@ def principal_components(tokens: Tokens, components: int) -> Tokens:
 
 
 def pooled(tokens: Tokens) -> Tokens:
-    """Put the tokens of all cases `(num_cases, n, p)` below each other, `(num_cases * n, p)`."""
+    """Stack the tokens of all cases `(num_cases, n, p)` to `(num_cases * n, p)`."""
     return tokens.reshape(-1, tokens.shape[-1])
 
 
 def _case_tokens(
     network: CrossModalNet, stride: Triple, image: Tensor, tokens_per_case: int, seed: Sequence[int]
 ) -> list[tuple[Tokens, Tokens]]:
-    """Tokens `(n, c)` of both streams of one case `(1, 2, d, h, w)`, layer by layer."""
-    with torch.inference_mode():
-        maps = [_blocks(image, stride), *network.features(image)]
-        return [_drawn(a, b, tokens_per_case, seed) for a, b in maps]
-
-
-def _blocks(image: Tensor, stride: Triple) -> tuple[Tensor, Tensor]:
-    """Cut both images into blocks, `(1, voxels of a block, d, h, w)` each."""
+    """Draw tokens `(n, c)` of both streams of one case `(1, 2, d, h, w)`, layer by layer."""
     sd, sh, sw = stride
-    blocks = rearrange(image, "b s (d sd) (h sh) (w sw) -> s b (sd sh sw) d h w", sd=sd, sh=sh, sw=sw)
-    return blocks[0], blocks[1]
+    with torch.inference_mode():
+        ct, mr = rearrange(image, "b s (d sd) (h sh) (w sw) -> s b (sd sh sw) d h w", sd=sd, sh=sh, sw=sw)
+        return [_draw(a, b, tokens_per_case, seed) for a, b in [(ct, mr), *network.features(image)]]
 
 
-def _drawn(a: Tensor, b: Tensor, num_tokens: int, seed: Sequence[int]) -> tuple[Tokens, Tokens]:
+def _draw(a: Tensor, b: Tensor, num_tokens: int, seed: Sequence[int]) -> tuple[Tokens, Tokens]:
     """Draw tokens of two maps `(1, c, d, h, w)` at the same positions."""
     size = a.shape[2:]
     generator = np.random.default_rng([*seed, *size])
-    count = size.numel()
-    index = torch.as_tensor(generator.permutation(count)[:num_tokens], device=a.device)
+    index = torch.as_tensor(generator.permutation(size.numel())[:num_tokens], device=a.device)
     ct, mr = (f[0].flatten(1).index_select(1, index).T.cpu().double().numpy() for f in (a, b))
     return ct, mr

@@ -22,7 +22,7 @@ from monai.transforms.utils import create_grid
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.samples import MR, Displacement, centre_crop, origins
+from crossmodalnet.imaging.samples import MR, Misregistration, centre_crop, origins
 from crossmodalnet.training.config import AugmentationSettings
 
 
@@ -47,7 +47,7 @@ class Augmenter:
         label: Tensor,
         size: tuple[int, int, int],
         random: np.random.RandomState,
-        displacement: Displacement | None = None,
+        displacement: Misregistration | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Change a sample and cut its centre.
 
@@ -110,7 +110,7 @@ def _still(size: tuple[int, int, int]) -> Any:
     return create_grid(size, dtype=torch.float32, backend="torch")
 
 
-def _displaced(grid: Any, size: tuple[int, int, int], displacement: Displacement) -> Tensor:
+def _displaced(grid: Any, size: tuple[int, int, int], displacement: Misregistration) -> Tensor:
     """Where each voxel of the result comes from in an image that is displaced first, `(3, *size)`."""
     points = _plain(_still(size) if grid is None else grid)[:3]
     return origins(points.movedim(0, -1), displacement).movedim(-1, 0)

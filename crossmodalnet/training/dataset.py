@@ -15,11 +15,11 @@ from crossmodalnet.imaging.samples import (
     CT,
     MR,
     Batch,
-    Displacement,
     LabelledCase,
+    Misregistration,
     centre_crop,
-    draw_displacement,
     pad_to,
+    random_misregistration,
     without,
 )
 from crossmodalnet.training.augmentation import Augmenter
@@ -75,7 +75,7 @@ def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
 
 def draw_misregistration(
     settings: AugmentationSettings, random: np.random.RandomState
-) -> Displacement | None:
+) -> Misregistration | None:
     """Draw how far the MR of a sample is displaced against its CT; None where it stays.
 
     Args:
@@ -86,7 +86,7 @@ def draw_misregistration(
     if random.uniform() >= settings.displacement_probability:
         return None
     voxels = random.uniform(0, settings.displacement_voxels)
-    return draw_displacement(voxels, random.uniform(0, settings.displacement_degrees), random)
+    return random_misregistration(voxels, random.uniform(0, settings.displacement_degrees), random)
 
 
 # A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
@@ -226,7 +226,7 @@ class TrainingSet:
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
-    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Displacement | None:
+    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
         """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
         if case.single or self._settings is None or not self._settings.displacement_probability:
             return None

@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 from crossmodalnet.config import Config
 from crossmodalnet.errors import UsageError
 from crossmodalnet.registration.config import RegistrationConfig
-from pipeline.config.audit import AuditConfig
+from crossmodalnet.theory.config import AuditConfig
 from pipeline.config.network import NetworkConfig
 from pipeline.config.sections import (
     AdaptSection,

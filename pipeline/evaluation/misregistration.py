@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.samples import displace, draw_displacement
+from crossmodalnet.imaging.samples import apply_misregistration, random_misregistration
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
@@ -129,8 +129,8 @@ def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, s
     # Not `hash`, which differs from process to process.
     state = np.random.SeedSequence([seed, crc32(name.encode())])
     random = np.random.RandomState(np.random.MT19937(state))
-    displacement = draw_displacement(shift_voxels, degrees, random)
-    return torch.cat([image[:1], displace(image[1:], displacement)])
+    displacement = random_misregistration(shift_voxels, degrees, random)
+    return torch.cat([image[:1], apply_misregistration(image[1:], displacement)])
 
 
 def misregistration_means(table: pd.DataFrame) -> dict[str, float]:

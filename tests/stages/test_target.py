@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.errors import DataError, UsageError
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.pairs import make_pairs, write_manifest
 from pipeline.config.sections import DataConfig, PhantomConfig, SplitConfig
@@ -85,7 +85,7 @@ def test_a_phantom_of_another_scanner(top: Path) -> None:
         native = nib.load(top / "data/target_labels" / name / "native.nii.gz")
         codes = np.asanyarray(native.dataobj)
         assert native.shape == case.native.shape
-        assert unknown_codes(codes) == []
+        assert MMWHS.unknown(codes) == []
         assert len(np.unique(codes)) == 8
         working = nib.load(top / "data/target_labels" / name / "label.nii.gz")
         np.testing.assert_allclose(working.affine, case.grid.affine)

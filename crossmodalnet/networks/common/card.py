@@ -5,12 +5,11 @@ Folders may come from anywhere: the network on the card is compared with the fil
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -140,8 +139,7 @@ class ModelCard(BaseModel):
         )
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """A trained network, on the CPU and in evaluation mode, and its card."""
 
     network: nn.Module
@@ -219,8 +217,8 @@ def read_card(folder: Path) -> ModelCard:
 def first_problem(error: ValidationError) -> str:
     """Say in one line which field is wrong first, and why."""
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
 
 
 def shapes_in(path: Path) -> Shapes:

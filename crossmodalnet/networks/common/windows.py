@@ -15,7 +15,6 @@ def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
 
     Args:
         x: (b, d, h, w, c).
-        window: tokens per window and axis.
         shift: the window grid is moved by this many tokens per axis, cyclically (a roll).
 
     Returns:
@@ -56,8 +55,6 @@ def attention_mask(size: Triple, window: Triple, shift: Triple, device: torch.de
     not there; neither may be attended to. A token may always attend to itself, so that no row is empty.
 
     Args:
-        size: size of the map, tokens per axis.
-        window: tokens per window and axis.
         shift: shift of the windows, as for `partition`.
         device: device of the mask; it is computed once per set of arguments.
 

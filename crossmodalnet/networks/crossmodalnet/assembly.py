@@ -39,7 +39,6 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
     Args:
         options: the fields of `CrossModalNetConfig`.
         patch_size: voxels per axis of the inputs to come.
-        num_classes: number of classes, background included.
 
     Raises:
         ValueError: an option or the patch size breaks a rule.

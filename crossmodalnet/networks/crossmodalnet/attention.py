@@ -53,8 +53,6 @@ class CrossAttention(nn.Module):
     Example: F_a, F_b (216, 64, 24), 2 heads -> q, k, v (216, 2, 64, 12) -> (216, 64, 24).
 
     Args:
-        dim: channels of either stream.
-        num_heads: divides `dim`.
         values: b, the values come from the queries' stream (the paper); a, from the keys' stream (usual).
         similarity: dot (the paper) or cosine, with one learned scale per head that starts at 10.
     """

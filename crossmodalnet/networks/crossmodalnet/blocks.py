@@ -83,13 +83,8 @@ class SwinBlock(nn.Module):
     Example: F (1, 24, 24, 24, 24), window 4 -> windows (216, 64, 24) -> attention -> (1, 24, 24, 24, 24).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per window and axis, not larger than the maps to come.
-        shifted: move the window grid by half a window.
         residual: paper or standard, see `residual_block`.
-        mlp_ratio: hidden width of the MLP over `dim`.
-        drop_path: probability of skipping a branch in training.
     """
 
     def __init__(
@@ -139,14 +134,11 @@ class CrossTransformerBlock(nn.Module):
     Example: F_a, F_b (1, 24, 24, 24, 24), window 4 -> windows (216, 64, 24) -> F_a (1, 24, 24, 24, 24).
 
     Args:
-        dim: channels of either stream.
         attention: Eq. 4.
         window: aligned windows in which both streams meet; None is attention over all tokens.
         sampler: the deformable operator, or None.
         refines: keys (the paper) or queries.
         residual: paper or standard, see `residual_block`.
-        mlp_ratio: hidden width of the MLP over `dim`.
-        drop_path: probability of skipping a branch in training.
     """
 
     def __init__(

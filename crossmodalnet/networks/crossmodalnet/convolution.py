@@ -77,8 +77,6 @@ class ResidualConvBlock(nn.Module):
     Example: (1, 8, 40, 40, 40), stride 2, 16 channels -> (1, 16, 20, 20, 20).
 
     Args:
-        in_channels: channels of the input.
-        channels: channels of the output.
         stride: voxels per axis that become one.
     """
 
@@ -110,8 +108,6 @@ class UpConvolution(nn.Module):
     Example: (1, 96, 10, 10, 10), stride 2, skip (1, 48, 20, 20, 20) -> (1, 48, 20, 20, 20).
 
     Args:
-        in_channels: channels of the coarse map.
-        channels: channels of the output.
         skip_channels: channels of the finer maps together; 0 without any.
         stride: voxels per axis that each voxel becomes.
     """

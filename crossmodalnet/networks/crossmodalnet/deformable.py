@@ -73,7 +73,6 @@ class DeformableOperator(nn.Module):
     Example: F (1, 24, 24, 24, 24), K = 4 -> offsets (1, 24, 24, 24, 4, 3) -> (1, 24, 24, 24, 24).
 
     Args:
-        dim: channels of the features.
         size: size of the map, for static offsets.
         num_points: K.
         max_offset: bound on the offsets, voxels.

@@ -15,7 +15,6 @@ def sincos_position(size: Triple, dim: int, device: torch.device) -> Tensor:
     """Encode absolute 3-D position without parameters: sines and cosines along each axis.
 
     Args:
-        size: size of the map, tokens per axis.
         dim: channels, a multiple of 6 (three axes, sine and cosine).
         device: device of the encoding; it is computed once per set of arguments.
 

@@ -24,7 +24,6 @@ class DualLayer(nn.Module):
     Args:
         swin: the Swin blocks of streams a and b, or of the only stream.
         cross: the Cross Transformer blocks that refine a and b, or None.
-        checkpointing: recompute the activations in the backward pass.
     """
 
     def __init__(

@@ -103,8 +103,6 @@ class NNFormerAttention(nn.Module):
     Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         rule: rule of the windows to come.
         from_skip: keys and values come from a skip connection, and queries are the input itself, without a
             projection (the paper's skip attention); otherwise all three are projections of the input.
@@ -148,12 +146,8 @@ class NNFormerBlock(nn.Module):
     Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         rule: rule by which maps are cut into windows.
-        shifted: move the window grid by half a window.
         from_skip: attend to a skip connection, see `WindowAttention`; the residual is then the sum of both.
-        drop_path: probability of skipping a branch in training.
     """
 
     def __init__(

@@ -70,7 +70,6 @@ class Downsample(nn.Module):
     even number. Both ways of padding give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
 
     Args:
-        dim: channels.
         stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
         padding: padding of the convolution, 0 or 1 token per axis.
     """
@@ -129,9 +128,7 @@ class EncoderStage(nn.Module):
     """Blocks of one level, and the way down to the next.
 
     Args:
-        blocks: blocks in the order of their use.
         downsample: way to the next level; None at the deepest.
-        checkpointing: recompute the blocks' activations in the backward pass.
     """
 
     def __init__(

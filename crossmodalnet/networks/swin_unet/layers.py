@@ -26,8 +26,6 @@ class WindowAttention2d(nn.Module):
     Example: windows of 7x7 tokens (1536, 49, 96), 3 heads -> q, k, v (1536, 3, 49, 32) -> (1536, 49, 96).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per axis of the largest window; the bias table has `(2 window - 1)^2` rows.
     """
 
@@ -74,13 +72,7 @@ class SwinBlock2d(nn.Module):
     """The Swin block: `x = x + MSA(LN(x)); x + MLP(LN(x))`, in plain or shifted windows.
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per axis; clipped to smaller maps, which are then not shifted either.
-        shifted: move the window grid by half a window.
-        mlp_ratio: hidden width of the MLP over `dim`.
-        drop_path: probability of skipping a branch in training.
-        checkpointing: recompute the activations in the backward pass.
     """
 
     def __init__(

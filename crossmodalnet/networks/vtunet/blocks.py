@@ -26,11 +26,6 @@ def position_encoding(size: Triple, channels: int, device: torch.device) -> Tens
     Each axis has `2 ceil(channels / 6)` of the channels, first sines, then cosines, with wavelengths from
     2 pi to 10000 * 2 pi tokens; what exceeds `channels` is cut off.
 
-    Args:
-        size: size of the map, tokens per axis.
-        channels: channels of the map.
-        device: device of the encoding.
-
     Returns:
         (1, d, h, w, channels) float32 in [-1, 1].
     """
@@ -52,8 +47,6 @@ class VTAttention(nn.Module):
     Example: (125, 343, 48), 3 heads -> q, k, v (125, 3, 343, 16) -> (125, 343, 48) once or twice.
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per window and axis; the bias table spans it.
         legacy: scale the query of the cross attention twice, and give a window that is clipped to its map
             the bias of the first tokens of a whole one, as the published code does.
@@ -124,12 +117,7 @@ class VTBlock(nn.Module):
     Example: F (1, 32, 16, 16, 96), window 7 -> windows (45, 343, 96) -> attention -> (1, 32, 16, 16, 96).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per window and axis, clipped to the maps to come.
-        shifted: move the window grid by half a window.
-        mlp_ratio: hidden width of the MLP over `dim`.
-        drop_path: probability of skipping a branch in training.
         alpha: weight of the cross attention, 0 to 1.
         legacy: see `VTAttention`; and let tokens attend to the padding of their window.
     """
@@ -189,14 +177,7 @@ Memories = dict[bool, Memory]
 
 
 class VTStage(nn.Module):
-    """The blocks of a level, every second one shifted, then a change of resolution if there is one.
-
-    Args:
-        blocks: plain, shifted, plain, ...
-        downsample: way to the next level, in the encoder.
-        upsample: way to the level before, in the decoder.
-        checkpointing: recompute the blocks' activations in the backward pass.
-    """
+    """The blocks of a level, every second one shifted, then a change of resolution if there is one."""
 
     def __init__(
         self,
@@ -216,7 +197,6 @@ class VTStage(nn.Module):
         """Map `(b, d, h, w, c)` to the same shape, or that of the next level.
 
         Args:
-            x: the map.
             memories: in the decoder, what the encoder's stage of the same level returned.
 
         Returns:

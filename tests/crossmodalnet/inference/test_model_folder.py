@@ -40,6 +40,7 @@ def test_inference_config_round_trip(tmp_path: Path) -> None:
     [
         ({"version": 1}, "is of version 1, this crossmodalnet reads version 3: export the model again"),
         ({"version": None}, "is of version None"),
+        ({"version": 2}, "is not a recipe: KeyError"),
         ({"spacing_mm": "wide"}, "spacing_mm: Input should be a valid number"),
         ({"size": [40, 44]}, "size.2: "),
         ({"size": [40, 44, 4000]}, "size.2: Input should be less than or equal to 1024"),
@@ -55,6 +56,16 @@ def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], mes
         read_inference_config(tmp_path)
     assert str(raised.value).startswith(str(tmp_path / RECIPE))
     assert "\n" not in str(raised.value)
+
+
+def test_inference_config_of_version_2(tmp_path: Path) -> None:
+    content = CONFIG.model_dump(mode="json")
+    register = content.pop("registration")
+    syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
+    align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
+    content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
+    (tmp_path / RECIPE).write_text(json.dumps(content), "utf-8")
+    assert read_inference_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])

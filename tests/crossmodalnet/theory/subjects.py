@@ -1,5 +1,6 @@
 """Small networks as if they were trained, with cases, for the checks of the paper's claims."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.settings import AuditSettings
+from crossmodalnet.theory.config import AuditConfig
+from crossmodalnet.theory.findings import CheckOutcome, Verdict
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.config.network import CrossModalNetSection
 
@@ -17,15 +19,12 @@ SMALL: dict[str, Any] = {
     "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
     "joins": "linear",
 }  # fmt: skip
-QUICK = AuditSettings(
-    seed=0, num_cases=3, tokens_per_case=100, components=2, neighbours=4, approximation_steps=2,
-    overfit_steps=10, rademacher_draws=20, power_iterations=3, attack_steps=2, attack_radius=1.0,
-)  # fmt: skip
+QUICK = AuditConfig(tokens_per_case=100, components=2, approximation_steps=2, overfit_steps=10)
 EPOCHS = 6
 
 
 def chosen(**options: Any) -> dict[str, Any]:
-    """Give the options of a small network; keywords change them, those without a parameter of their own too."""
+    """Give the options of a small network; keywords change them."""
     parameters = {name: value for name, value in options.items() if name in CrossModalNetSection.model_fields}
     return CrossModalNetSection(**{**SMALL, **parameters}).options() | options
 
@@ -50,6 +49,18 @@ def make_subject(
     return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
 
 
+def make_other_subject(size: int = 8) -> AuditSubject:
+    """Make a subject whose network is not CrossModalNet."""
+    patch, network = (size, size, size), nn.Conv3d(2, 8, 1)
+    cases = [make_case(patch, 0)]
+    return AuditSubject(network, network, None, patch, cases, cases, ("ce",), "paper", 1.0, {})
+
+
+def verdicts(outcome: CheckOutcome) -> dict[str, Verdict]:
+    """Give the verdict of each statement."""
+    return {finding.key: finding.verdict for finding in outcome.findings}
+
+
 def make_network(options: dict[str, Any], patch: tuple[int, int, int], seed: int) -> nn.Module:
     """Build a network with the weights of a seed."""
     with torch.random.fork_rng():
@@ -68,3 +79,26 @@ def make_case(size: tuple[int, int, int], seed: int) -> LabelledCase:
 
 def _smooth(image: Tensor) -> Tensor:
     return nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
+
+
+def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0) -> float:
+    """Largest singular value of the dense Jacobian in one argument."""
+    jacobian = torch.autograd.functional.jacobian(function, inputs)[argument]
+    return float(torch.linalg.matrix_norm(jacobian.reshape(-1, inputs[argument].numel()).double(), 2))
+
+
+def vary(module: nn.Module) -> nn.Module:
+    """Draw all weights anew, norms included."""
+    for weight in module.parameters():
+        nn.init.normal_(weight, std=0.7)
+    return module
+
+
+def points(*shape: int) -> list[Tensor]:
+    """Inputs of the size of features, far from zero, and nearly constant."""
+    return [torch.randn(shape), 30 * torch.randn(shape), 1e-3 * torch.randn(shape) + 1]
+
+
+def tokens(n: int, dim: int, radius: float) -> Tensor:
+    x = torch.randn(1, n, dim)
+    return radius * x / x.norm(dim=-1, keepdim=True)

@@ -1,18 +1,20 @@
-from dataclasses import replace
-
 import pytest
 import torch
 
-from crossmodalnet.theory.approximation import Darkening, check, darken, judge, overfit
-from crossmodalnet.theory.findings import Verdict
-from crossmodalnet.theory.functions import (
+from crossmodalnet.theory.approximation import (
     FUNCTIONS,
     SIZE,
+    check,
+    darken,
     errors_after_training,
+    judge,
+    overfit,
     random_images,
     small_config,
     targets,
 )
+from crossmodalnet.theory.findings import Verdict
+from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
 CPU = torch.device("cpu")
 
@@ -26,44 +28,44 @@ def scale_stems(network, factor):
 
 
 @pytest.mark.parametrize("joins", ["linear", "conv"])
-def test_instance_normalisation_hides_the_brightness(make_subject, settings, joins):
+def test_instance_normalisation_hides_the_brightness(joins):
     subject = make_subject(stem="conv", joins=joins)
     scale_stems(subject.network, 100)  # far above the norm's epsilon
-    outcome = check(subject, settings)
+    outcome = check(subject, QUICK)
     assert outcome.findings[0].verdict is Verdict.FAILS
     assert {row["function"] for row in outcome.tables["approximation"]} == set(FUNCTIONS)
 
 
-def test_features_as_small_as_the_epsilon_show_the_brightness(make_subject):
+def test_features_as_small_as_the_epsilon_show_the_brightness():
     subject = make_subject(stem="conv")
     scale_stems(subject.network, 0.01)
-    assert darken(subject).output > 0.05
+    assert darken(subject)[0] > 0.05
 
 
-def test_the_papers_stem_sees_the_brightness(make_subject):
+def test_the_papers_stem_sees_the_brightness():
     subject = make_subject(stem="linear")
     with torch.no_grad():
         for embedding in subject.network.embeddings:
             # as training does; without it, layer norm hides the scale too
             embedding.proj.bias.normal_(std=0.2)
-    assert darken(subject).output > 0.05
+    assert darken(subject)[0] > 0.05
 
 
 def test_verdicts_follow_from_the_change_of_output():
-    blind, seeing = Darkening(1e-3, 0.4, 0.2), Darkening(0.3, 0.4, 0.2)
-    assert judge(blind, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.FAILS
-    assert "at least 0.100" in judge(blind, 0.7, 0.5, 0.5, 1.0).counterexample
-    assert judge(seeing, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.UNDECIDED
+    finding = judge(1e-3, 0.4, 0.7, 0.5, 0.5, 1.0)
+    assert finding.verdict is Verdict.FAILS
+    assert "at least 0.100" in finding.counterexample
+    assert judge(0.3, 0.4, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.UNDECIDED
 
 
 def test_random_images_are_standardised_and_targets_too():
     images = random_images(4, torch.Generator().manual_seed(0))
     assert images.shape == (4, 2, *SIZE)
     torch.testing.assert_close(images.mean((2, 3, 4)), torch.zeros(4, 2), atol=1e-5, rtol=0)
-    found = targets(images)
-    torch.testing.assert_close(found.std((0, 2, 3, 4)), torch.ones(len(FUNCTIONS)))
+    values = targets(images)
+    torch.testing.assert_close(values.std((0, 2, 3, 4)), torch.ones(len(FUNCTIONS)))
     product = images[:, 0] * images[:, 1]
-    torch.testing.assert_close(found[:, 0], (product - product.mean()) / product.std())
+    torch.testing.assert_close(values[:, 0], (product - product.mean()) / product.std())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_random_images_are_standardised_and_targets_too():
     ],
     ids=str,
 )
-def test_training_brings_the_errors_down(make_subject, options):
+def test_training_brings_the_errors_down(options):
     config = small_config(make_subject(**options).config, 6, 1)
     before, after = (errors_after_training(config, steps, 0, CPU) for steps in (1, 60))
     assert before == errors_after_training(config, 1, 0, CPU)
@@ -83,17 +85,13 @@ def test_training_brings_the_errors_down(make_subject, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"joins": "conv", "deep_supervision": True}], ids=str)
-def test_one_case_is_overfitted(make_subject, settings, options):
+def test_one_case_is_overfitted(options):
     subject = make_subject(channels=24, head_channels=16, stem_channels=(8,), **options)
-    curve = overfit(subject.config, subject.training[0], replace(settings, overfit_steps=200), CPU)
+    curve = overfit(subject.config, subject.training[0], QUICK.model_copy(update={"overfit_steps": 200}), CPU)
     assert curve[0][1] < 0.5
     assert curve[-1][1] > 0.99
 
 
-def test_what_is_studied_is_the_function_and_not_what_helps_to_train_it(make_subject):
+def test_networks_of_the_study_have_no_aids_of_training():
     config = small_config(make_subject(deep_supervision=True, missing_token=True, drop_path=0.5).config, 6, 1)
     assert (config.deep_supervision, config.missing_token, config.drop_path) == (False, False, 0.0)
-
-
-def test_without_streams_it_does_not_apply(make_subject, settings):
-    assert check(make_subject(streams="ct"), settings).findings[0].verdict is Verdict.NOT_APPLICABLE

@@ -3,19 +3,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from crossmodalnet.theory.balancing import (
     check,
+    convex_problem,
+    deeper_valley,
+    descend,
+    distance_to_front,
     equation_23,
     judge_attention,
     judge_convergence,
     replay,
+    smallest_norm,
+    stationarity,
+    two_valleys,
 )
 from crossmodalnet.theory.findings import Verdict
-
-
-def verdicts(outcome):
-    return {finding.key: finding.verdict for finding in outcome.findings}
+from tests.crossmodalnet.theory.subjects import QUICK, make_subject, verdicts
 
 
 @pytest.mark.parametrize(
@@ -26,17 +31,23 @@ def verdicts(outcome):
         ("uniform", Verdict.DEPARTS, Verdict.FAILS),
     ],
 )
-def test_each_mode_has_its_verdicts(make_subject, settings, balancing, definition, attention):
-    found = verdicts(check(make_subject(balancing=balancing), settings))
-    assert found == {"definition_4": definition, "equation_23": attention, "theorem_2_5": Verdict.CONDITIONAL}
+def test_each_mode_has_its_verdicts(balancing, definition, attention):
+    outcome = check(make_subject(balancing=balancing), QUICK)
+    assert verdicts(outcome) == {
+        "definition_4": definition, "equation_23": attention, "theorem_2_5": Verdict.CONDITIONAL
+    }  # fmt: skip
+    rows = outcome.tables["balancing_gradients"]
+    assert [row["mode"] for row in rows] == ["paper", "harder", "uniform"]
+    assert all(row["weighted_norm"] >= row["smallest_norm"] - 1e-9 for row in rows)
+    assert rows[0]["smallest_norm"] > 0
 
 
-def test_a_training_of_one_epoch_is_judged_too(make_subject, settings):
+def test_a_training_of_one_epoch_is_judged():
     subject = make_subject()
     one = {name: values[:1] for name, values in subject.curves.items()}
-    found = check(replace(subject, curves=one), settings)
-    assert verdicts(found)["definition_4"] is Verdict.HOLDS
-    assert {row["epoch"] for row in found.tables["balancing_weights"]} == {1}
+    outcome = check(replace(subject, curves=one), QUICK)
+    assert verdicts(outcome)["definition_4"] is Verdict.HOLDS
+    assert {row["epoch"] for row in outcome.tables["balancing_weights"]} == {1}
 
 
 def test_equation_23_by_hand():
@@ -50,7 +61,7 @@ def test_replayed_weights_lag_one_step():
     np.testing.assert_allclose(replay(losses, ("x", "y"), "paper", 0.5), equation_23(losses, 0.5))
 
 
-def test_epochs_without_a_clearly_larger_loss_do_not_count():
+def test_only_epochs_with_a_clearly_larger_loss_count():
     losses = np.array([[1.0, 0.5], [0.5, 0.49]])
     wrong_where_unclear = np.array([[0.7, 0.3], [0.4, 0.6]])
     assert judge_attention(("x", "y"), losses, wrong_where_unclear).verdict is Verdict.HOLDS
@@ -58,20 +69,69 @@ def test_epochs_without_a_clearly_larger_loss_do_not_count():
     assert judge_attention(("x", "y"), losses[1:], losses[1:]).verdict is Verdict.UNDECIDED
 
 
-def test_convergence_is_judged_by_both_problems():
-    better, worse = np.array([0.1, 0.1]), np.array([0.3, 0.2])
-    assert judge_convergence("paper", (0.1, 0.1), (1.0, worse, better), {}).verdict is Verdict.FAILS
-    assert judge_convergence("paper", (1e-6, 1e-6), (1.0, worse, better), {}).verdict is Verdict.CONDITIONAL
-    assert judge_convergence("paper", (1e-6, 1e-6), (1.0, better, better), {}).verdict is Verdict.HOLDS
+@pytest.mark.parametrize(
+    ("convex", "losses", "verdict"),
+    [
+        (0.1, [0.3, 0.2], Verdict.FAILS),
+        (1e-6, [0.3, 0.2], Verdict.CONDITIONAL),
+        (1e-6, [0.1, 0.1], Verdict.HOLDS),
+    ],
+)
+def test_convergence_is_judged_by_both_problems(convex, losses, verdict):
+    finding = judge_convergence("paper", (convex, convex), 1.0, np.array(losses), np.array([0.1, 0.1]), {})
+    assert finding.verdict is verdict
 
 
-def test_trained_gradients_are_measured_for_every_mode(make_subject, settings):
-    rows = check(make_subject(), settings).tables["balancing_gradients"]
-    assert [row["mode"] for row in rows] == ["paper", "harder", "uniform"]
-    assert all(row["weighted_norm"] >= row["smallest_norm"] - 1e-9 for row in rows)
-    assert rows[0]["smallest_norm"] > 0
+@pytest.mark.parametrize(
+    ("gradients", "norm"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], 0.5**0.5),  # middle of the segment
+        ([[1.0, 0.0], [-2.0, 0.0]], 0.0),  # opposed: the origin is between them
+        ([[1.0, 0.0], [3.0, 0.0]], 1.0),  # the shorter one
+        ([[1.0, 1.0], [1.0, -1.0], [-3.0, 0.0]], 0.0),  # the origin is inside
+        ([[0.0, 0.0], [1.0, 2.0]], 0.0),
+    ],
+)
+def test_shortest_vector_of_a_hull_by_hand(gradients, norm):
+    matrix = np.array(gradients)
+    length, weights = smallest_norm(matrix @ matrix.T)
+    assert length == pytest.approx(norm, abs=1e-7)
+    assert np.linalg.norm(weights @ matrix) == pytest.approx(norm, abs=1e-7)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
 
 
-def test_one_objective_has_nothing_to_balance(make_subject, settings):
-    found = verdicts(check(make_subject(objectives=("ce",)), settings))
-    assert set(found.values()) == {Verdict.NOT_APPLICABLE}
+@pytest.mark.parametrize("seed", range(5))
+def test_shortest_vector_agrees_with_a_general_solver(seed):
+    matrix = np.random.default_rng(seed).normal(0.3, 1, (3, 4))
+    gram = matrix @ matrix.T
+    sum_to_one = {"type": "eq", "fun": lambda w: w.sum() - 1}
+    solved = minimize(lambda w: w @ gram @ w, np.full(3, 1 / 3), bounds=[(0, 1)] * 3, constraints=sum_to_one)
+    assert smallest_norm(gram)[0] == pytest.approx(np.sqrt(solved.fun), abs=1e-3)
+
+
+@pytest.mark.parametrize("problem", [convex_problem(), two_valleys()])
+def test_gradients_are_those_of_the_values(problem):
+    point, h = problem.start, 1e-6
+    for axis in range(len(point)):
+        step = h * np.eye(len(point))[axis]
+        slope = (problem.values(point + step) - problem.values(point - step)) / (2 * h)
+        np.testing.assert_allclose(problem.gradients(point)[:, axis], slope, rtol=1e-5, atol=1e-7)
+
+
+def test_the_front_joins_both_minima_and_is_stationary():
+    assert distance_to_front(np.array([1.0, 0.0])) == pytest.approx(0)
+    assert distance_to_front(np.array([0.0, 1.0])) == pytest.approx(0)
+    # w = 1/2: (C1 + C2)^-1 (C1 m1 + C2 m2) = (1 / 3, 1 / 4)
+    middle = np.array([1 / 3, 1 / 4])
+    assert distance_to_front(middle) < 1e-4
+    assert stationarity(convex_problem(), middle) < 1e-7
+    assert stationarity(convex_problem(), np.array([2.0, 2.0])) > 1
+    np.testing.assert_allclose(descend(convex_problem(), "uniform", 0.5)[-1], middle, atol=1e-6)
+
+
+def test_the_valley_at_the_start_is_dominated():
+    problem = two_valleys()
+    end = descend(problem, "paper", 0.5)[-1]
+    assert end[0] > 0.9
+    assert (problem.values(deeper_valley(problem)) < problem.values(end)).all()

@@ -6,9 +6,11 @@ from scipy.special import digamma
 from scipy.stats import ortho_group
 
 from crossmodalnet.theory.information import (
+    JackknifeEstimate,
     copula_information,
     gaussian_information,
     knn_information,
+    leave_one_out,
     normal_scores,
 )
 
@@ -35,46 +37,44 @@ def _tolerance(information: float) -> float:
     return max(0.05, 0.05 * information)
 
 
-# The better estimator on Gaussians, means of 6 repetitions; the table with deviations is in docs/estimators.md.
+# The better estimator on Gaussians, means of 6 repetitions; `python -m benchmarks.estimators` prints all.
 # It is the copula but for one dimension with so much information that ranks blur it.
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("dim", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("information", [0.0, 0.1, 0.5, 1.0, 2.0, 4.0])
-def test_the_better_one_on_gaussians(information, dim, n):
-    estimate = partial(knn_information, neighbours=4) if information / dim > 3 else copula_information
-    found = [estimate(*_correlated(information, dim, n, seed)) for seed in range(6)]
-    assert np.mean(found) == pytest.approx(information, abs=_tolerance(information))
+def test_the_better_estimator_on_gaussians(information, dim, n):
+    estimate = knn_information if information / dim > 3 else copula_information
+    estimates = [estimate(*_correlated(information, dim, n, seed)) for seed in range(6)]
+    assert np.mean(estimates) == pytest.approx(information, abs=_tolerance(information))
 
 
-# The other one where dimensions are few, means of 6.
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("information", [0.0, 0.1, 0.5, 1.0, 2.0])
 def test_neighbours_on_gaussians_of_one_dimension(information, n):
-    found = [knn_information(*_correlated(information, 1, n, seed), 4) for seed in range(6)]
-    assert np.mean(found) == pytest.approx(information, abs=_tolerance(information))
+    estimates = [knn_information(*_correlated(information, 1, n, seed)) for seed in range(6)]
+    assert np.mean(estimates) == pytest.approx(information, abs=_tolerance(information))
 
 
-# What neighbours miss of 1 nat grows with the dimensions; none is found where there is none.
+# The bias of neighbours at 1 nat grows with the dimensions; there is none without information.
 @pytest.mark.parametrize(("dim", "bias"), [(4, -0.2), (8, -0.5), (16, -0.8)])
 def test_bias_of_neighbours_in_many_dimensions(dim, bias):
-    found = np.mean([knn_information(*_correlated(1.0, dim, 625, seed), 4) for seed in range(3)])
-    assert found - 1 == pytest.approx(bias, abs=0.1)
-    assert abs(knn_information(*_correlated(0.0, dim, 625, 0), 4)) < 0.05
+    mean = np.mean([knn_information(*_correlated(1.0, dim, 625, seed)) for seed in range(3)])
+    assert mean - 1 == pytest.approx(bias, abs=0.1)
+    assert abs(knn_information(*_correlated(0.0, dim, 625, 0))) < 0.05
 
 
-# Neighbours on a distribution that is far from Gaussian, means of 6, where the copula is too low.
+# Far from Gaussian, where the copula is too low.
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("width", [0.1, 0.5, 1.0])
-def test_uniform_noise(width, n):
+def test_neighbours_on_uniform_noise(width, n):
     truth = -np.log(width) + width / 2
     samples = [_noisy(width, n, seed) for seed in range(6)]
-    assert np.mean([knn_information(*pair, 4) for pair in samples]) == pytest.approx(
-        truth, abs=_tolerance(truth)
-    )
+    mean = np.mean([knn_information(*pair) for pair in samples])
+    assert mean == pytest.approx(truth, abs=_tolerance(truth))
     assert np.mean([copula_information(*pair) for pair in samples]) < truth - 0.03
 
 
-def test_neighbours_equal_a_count_written_out():
+def test_neighbours_agree_with_a_loop():
     x, y = _correlated(1.0, 2, 60, 0)
     x, y = ((s - s.mean(0)) / s.std(0, ddof=1) for s in (x, y))
     terms = []
@@ -92,33 +92,33 @@ def test_normal_scores_by_hand():
     np.testing.assert_allclose(scores[:, 0], [-0.8416212, 0, 0, 0.8416212], atol=1e-7)
 
 
-def test_copula_is_unchanged_by_what_keeps_ranks():
+def test_copula_depends_on_ranks_alone():
     x, y = _correlated(1.0, 3, 300, 0)
-    found = copula_information(x, y)
-    assert copula_information(np.exp(x), y**3) == found
-    assert copula_information(y, x) == pytest.approx(found, abs=1e-9)
-    assert copula_information(-x[:, ::-1], y) == pytest.approx(found, abs=1e-9)
+    information = copula_information(x, y)
+    assert copula_information(np.exp(x), y**3) == information
+    assert copula_information(y, x) == pytest.approx(information, abs=1e-9)
+    assert copula_information(-x[:, ::-1], y) == pytest.approx(information, abs=1e-9)
     order = np.random.default_rng(0).permutation(300)
-    assert copula_information(x[order], y[order]) == pytest.approx(found, abs=1e-9)
+    assert copula_information(x[order], y[order]) == pytest.approx(information, abs=1e-9)
 
 
-def test_gaussian_formula_is_unchanged_by_linear_maps():
+def test_gaussian_formula_is_invariant_to_linear_maps():
     x, y = _correlated(1.0, 3, 300, 0)
     mixing = np.random.default_rng(1).standard_normal((3, 3))
-    found = gaussian_information(x @ mixing + 5, y)
-    assert found == pytest.approx(gaussian_information(x, y), abs=1e-6)
+    expected = pytest.approx(gaussian_information(x, y), abs=1e-6)
+    assert gaussian_information(x @ mixing + 5, y) == expected
 
 
-def test_neighbours_are_unchanged_by_scaling_and_little_by_rotation():
+def test_neighbours_are_invariant_to_scaling_and_nearly_to_rotation():
     x, y = _correlated(1.0, 3, 1000, 0)
-    found = knn_information(x, y, 4)
-    assert knn_information(x * [1e-3, 1, 1e3] + 7, y, 4) == pytest.approx(found, abs=1e-6)
-    assert knn_information(y, x, 4) == pytest.approx(found, abs=1e-6)
+    information = knn_information(x, y)
+    assert knn_information(x * [1e-3, 1, 1e3] + 7, y) == pytest.approx(information, abs=1e-6)
+    assert knn_information(y, x) == pytest.approx(information, abs=1e-6)
     rotated = x @ ortho_group.rvs(3, random_state=0)
-    assert knn_information(rotated, y, 4) == pytest.approx(found, abs=0.1)
+    assert knn_information(rotated, y) == pytest.approx(information, abs=0.1)
 
 
-@pytest.mark.parametrize("estimate", [copula_information, lambda x, y: knn_information(x, y, 4)])
+@pytest.mark.parametrize("estimate", [copula_information, knn_information])
 def test_degenerate_samples(estimate):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 500, 2))
@@ -132,16 +132,56 @@ def test_neighbours_of_tied_samples():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 2000, 1))
     tied = rng.uniform(size=(2000, 1)) < 0.5
-    # All that x and y share is whether they are tied, log 2; some who are not come too close to those who are.
-    shared = knn_information(np.where(tied, 0, x), np.where(tied, 0, y), 4)
-    assert 0.4 < shared < np.log(2)
+    # x and y share whether they are tied, log 2; some that are not come too close to those that are.
+    assert 0.4 < knn_information(np.where(tied, 0, x), np.where(tied, 0, y)) < np.log(2)
 
 
-def test_too_few_or_unequal_samples():
-    x = np.zeros((8, 2))
-    with pytest.raises(ValueError, match="more than 4 rows, got 4"):
-        copula_information(x[:4], x[:4])
-    with pytest.raises(ValueError, match="more than 8 rows, got 8"):
-        knn_information(x, x, 8)
-    with pytest.raises(ValueError, match="equally many rows, got 8 and 7"):
-        gaussian_information(x, x[:7])
+@pytest.mark.parametrize(
+    ("estimate", "rows", "message"),
+    [
+        (copula_information, (4, 4), "more than 4 rows, got 4"),
+        (partial(knn_information, neighbours=8), (8, 8), "more than 8 rows, got 8"),
+        (gaussian_information, (8, 7), "equally many rows, got 8 and 7"),
+    ],
+)
+def test_too_few_or_unequal_samples_are_rejected(estimate, rows, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(*(np.zeros((n, 2)) for n in rows))
+
+
+VALUES = np.array([[1.0, 10.0], [2.0, 14.0], [6.0, 12.0]])
+
+
+def _mean(cases: list[int]) -> np.ndarray:
+    return VALUES[cases].mean(axis=0)
+
+
+def test_jackknife_interval_of_a_mean_is_that_of_student():
+    # Mean 3, standard deviation sqrt(7); t with 2 degrees of freedom is 4.302653.
+    low, high = leave_one_out(_mean, 3).interval
+    half = 4.302653 * np.sqrt(7 / 3)
+    assert (low[0], high[0]) == pytest.approx((3 - half, 3 + half))
+
+
+def test_changes_and_differences_are_paired():
+    estimate = leave_one_out(_mean, 3)
+    # Differences per case: 9, 12, 6.
+    low, high = estimate.change.interval
+    assert (low[0], high[0]) == pytest.approx((9 - 4.302653 * np.sqrt(3), 9 + 4.302653 * np.sqrt(3)))
+    same = estimate.minus(estimate)
+    assert same.pooled.tolist() == same.interval[0].tolist() == [0, 0]
+
+
+def test_a_single_case_has_no_interval():
+    estimate = leave_one_out(lambda cases: np.array([-2.0, 3.0]), 1)
+    assert not estimate.certain
+    assert estimate.interval[0].tolist() == estimate.interval[1].tolist() == [-2, 3]
+    assert not estimate.below().any()
+    assert not estimate.change.above().any()
+
+
+def test_intervals_above_and_below_zero():
+    left_out = np.array([[-1.0, 0.0, 1.0], [-1.001, 0.001, 1.001]])
+    estimate = JackknifeEstimate(np.array([-1.0, 0.0, 1.0]), left_out)
+    assert estimate.below().tolist() == [True, False, False]
+    assert estimate.above().tolist() == [False, False, True]

@@ -1,16 +1,30 @@
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crossmodalnet.theory.findings import Verdict
-from crossmodalnet.theory.robustness import check, judge
-from crossmodalnet.theory.scoring import mean_dice
+from crossmodalnet.theory.robustness import (
+    DISTURBANCES,
+    attack,
+    bias_field,
+    blur,
+    check,
+    judge,
+    motion,
+    noise,
+)
 from crossmodalnet.theory.subject import AuditSubject
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject
 
-SETTINGS = replace(QUICK, num_cases=1, attack_radius=2.0)
+
+def subject(**options) -> AuditSubject:
+    """With a single test case."""
+    made = make_subject(size=8, **options)
+    return replace(made, test=made.test[:1])
 
 
 def row(disturbance: str, level: float, change: float, output: float, dice: float, case: str = "x"):
@@ -25,16 +39,17 @@ ROWS = [
 
 
 def test_numbers_by_hand():
-    finding = judge(ROWS, 4.0, 0.01)
-    assert finding.verdict == Verdict.HOLDS
+    finding = judge(ROWS, 4.0)
+    assert finding.verdict is Verdict.HOLDS
     assert finding.numbers == pytest.approx({
         "log10_bound": 4, "log10_largest_ratio": 2.4771, "dice_clean": 0.9, "dice_noise": 0.8, "dice_attack": 0.1,
     }, rel=1e-4)  # fmt: skip
+    assert "says nothing in practice" in judge(ROWS, 40.0).why
 
 
 def test_a_change_beyond_the_bound_refutes_it():
-    finding = judge(ROWS, 2.4, 0.01)
-    assert finding.verdict == Verdict.FAILS
+    finding = judge(ROWS, 2.4)
+    assert finding.verdict is Verdict.FAILS
     assert "blur at level 3 on x" in finding.counterexample
 
 
@@ -49,7 +64,7 @@ def test_a_change_beyond_the_bound_refutes_it():
     ids=str,
 )
 def test_untrained_networks_keep_the_bound(options):
-    outcome = check(make_subject(size=8, **options), SETTINGS)
+    outcome = check(subject(**options), QUICK)
     assert [finding.verdict for finding in outcome.findings] == [Verdict.HOLDS]
     rows = outcome.tables["robustness"]
     assert len(rows) == 1 + 4 * 3 + 1
@@ -57,27 +72,90 @@ def test_untrained_networks_keep_the_bound(options):
 
 
 def test_noise_of_level_one_is_as_large_as_the_attack():
-    rows = check(make_subject(size=8), SETTINGS).tables["robustness"]
+    first, second = (check(subject(), QUICK) for _ in range(2))
+    assert first == second
+    rows = first.tables["robustness"]
     changes = {(r["disturbance"], r["level"]): r["input_change"] for r in rows}
-    assert changes["attack", 1] == pytest.approx(2 * 0.01 * 1024**0.5, rel=1e-3)
+    assert changes["attack", 1] == pytest.approx(0.01 * 1024**0.5, rel=1e-3)
     assert changes["noise", 1] == pytest.approx(changes["attack", 1], rel=0.1)
     assert changes["noise", 1] < changes["noise", 2] < changes["noise", 3]
 
 
-def test_the_same_bits_again():
-    subject = make_subject(size=8)
-    assert check(subject, SETTINGS) == check(subject, SETTINGS)
+def image(*size: int) -> Tensor:
+    return torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
 
 
-def test_other_networks_have_no_known_bound():
-    network = nn.Conv3d(2, 8, 1)
-    other = AuditSubject(
-        network, network, None, (8, 8, 8), [], make_subject(size=8).test, ("ce",), "paper", 1.0, {}
-    )
-    assert [finding.verdict for finding in check(other, SETTINGS).findings] == [Verdict.NOT_APPLICABLE]
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_disturbances_depend_on_the_seed_and_keep_their_input(name):
+    x = image(9, 12, 7)
+    copy = x.clone()
+    first, second, other = (DISTURBANCES[name](x, 0.5, seed) for seed in (3, 3, 4))
+    assert type(first) is Tensor
+    assert torch.equal(first, second)
+    assert torch.equal(first, other) == (name == "blur")
+    assert torch.equal(x, copy)
+    assert first.shape == x.shape
+    assert not torch.equal(first, x)
 
 
-def test_dice_is_of_the_structures_that_are_there():
-    truth = torch.tensor([0, 1, 1, 2])
-    assert mean_dice(torch.tensor([3, 1, 1, 0]), truth) == pytest.approx((1 + 0) / 2)
-    assert mean_dice(torch.tensor([0, 1]), torch.tensor([0, 0])) == 1
+def test_noise_has_its_standard_deviation():
+    assert float(noise(torch.zeros(2, 30, 30, 30), 0.05, 0).std()) == pytest.approx(0.05, rel=0.02)
+
+
+def test_bias_field_is_of_the_mr_alone_and_smooth():
+    x = torch.ones(2, 12, 12, 12)
+    out = bias_field(x, 0.3, 0)
+    assert torch.equal(out[0], x[0])
+    assert 0 < float(out[1].diff(dim=0).abs().max()) < 0.5 * float(out[1].max() - out[1].min())
+
+
+def test_blur_keeps_the_sum_and_spreads_a_point_of_both_images():
+    x = torch.zeros(2, 21, 21, 21)
+    x[:, 10, 10, 10] = 1
+    out = blur(x, 1.0, 0)
+    assert out.sum((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=1e-3)
+    # The Gaussian is integrated over each voxel.
+    share = (math.erf(2.5 / 2**0.5) - math.erf(1.5 / 2**0.5)) / (2 * math.erf(0.5 / 2**0.5))
+    assert float(out[0, 12, 10, 10] / out[0, 10, 10, 10]) == pytest.approx(share, rel=1e-3)
+
+
+def test_motion_of_all_lines_moves_the_image_and_of_none_keeps_it():
+    x = image(5, 8, 6)
+    torch.testing.assert_close(motion(x, 1.0, 0), torch.from_numpy(np.roll(x.numpy(), 3, axis=2)))
+    torch.testing.assert_close(motion(x, 0.0, 0), x)
+
+
+class Threshold(nn.Module):
+    """Logits 0 and w . x, of which the steepest direction is known."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = (self.weights * x).sum(1, keepdim=True)
+        return torch.cat([torch.zeros_like(score), score], dim=1)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_attack_goes_straight_if_one_direction_is_worst(steps):
+    x = torch.zeros(1, 2, 1, 1, 1)
+    network = Threshold(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1, 1))
+    out = attack(network, x, torch.ones(1, 1, 1, 1, dtype=torch.uint8), radius=0.5, steps=steps)
+    assert out.flatten().tolist() == pytest.approx([-0.3, -0.4], rel=1e-5)
+
+
+def test_attack_stays_in_its_ball_and_raises_the_loss():
+    x, label = image(4, 4, 4)[None], torch.ones(1, 4, 4, 4, dtype=torch.int64)
+    network = Threshold(torch.randn(1, 2, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
+    out = attack(network, x, label, radius=0.2, steps=5)
+    loss = nn.functional.cross_entropy
+    assert float((out - x).norm()) <= 0.2 * (1 + 1e-5)
+    assert loss(network(out), label) > loss(network(x), label)
+    assert network.weights.grad is None
+
+
+def test_attack_on_a_network_that_ignores_its_input_changes_nothing():
+    x = image(2, 2, 2)[None]
+    network = Threshold(torch.zeros(1, 2, 2, 2, 2))
+    assert torch.equal(attack(network, x, torch.zeros(1, 2, 2, 2), radius=1.0, steps=2), x)

@@ -1,7 +1,18 @@
 import pytest
 import torch
+from torch import nn
 
-from crossmodalnet.theory.sensitivity import power_iteration, pull_back
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
+from crossmodalnet.theory.sensitivity import (
+    cross_growth,
+    growth_factor,
+    own_inputs,
+    power_iteration,
+    pull_back,
+    self_growth,
+)
+from tests.crossmodalnet.theory.subjects import make_subject
 
 
 def search(function, x, **options):
@@ -11,20 +22,20 @@ def search(function, x, **options):
     )
 
 
-def test_it_finds_the_largest_singular_value():
+def test_power_iteration_finds_the_largest_singular_value():
     matrix = torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = search(lambda x: matrix @ x, torch.zeros(5, dtype=torch.float64))
     assert found[-1] == pytest.approx(float(torch.linalg.svdvals(matrix)[0]), rel=1e-6)
     assert len(found) == 60
 
 
-def test_it_never_exceeds_the_constant():
+def test_power_iteration_never_exceeds_the_constant():
     # |sin| has slope at most 1, and less wherever it bends.
     found = search(lambda x: torch.sin(3 * x), torch.linspace(-2, 2, 9), step=0.1)
     assert 2.9 < max(found) <= 3
 
 
-def test_it_stops_when_it_gains_no_more():
+def test_power_iteration_stops_at_convergence():
     found = search(lambda x: 2 * x, torch.zeros(4), tolerance=1e-3)
     assert found == pytest.approx([2, 2], rel=1e-3)
 
@@ -43,3 +54,31 @@ def test_the_global_generator_is_left_alone():
     state = torch.random.get_rng_state()
     search(lambda x: 2 * x, torch.zeros(4))
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_growth_by_hand():
+    # One channel, weights of 1: the zero query weighs all values alike, dv/dq is their variance, which is c^2 / 4.
+    attention = CrossAttention(1, 1)
+    for layer in (attention.query, attention.key, attention.value):
+        nn.init.ones_(layer.weight)
+    f = torch.tensor([[0.0], [1.0]])
+    growth = dict(cross_growth(attention, f, f, seed=0))
+    assert growth[1000.0] == pytest.approx(1000**2 / 4, rel=1e-3)
+    assert growth_factor(list(growth.items())) > 1000
+
+
+def test_self_growth_is_of_the_trained_weights():
+    attention = WindowAttention(2, 1, (1, 1, 2))
+    nn.init.eye_(attention.qkv.weight[:2])
+    nn.init.eye_(attention.qkv.weight[2:4])
+    nn.init.eye_(attention.qkv.weight[4:])
+    growth = dict(self_growth(attention, torch.tensor([[5.0, 5.0], [1.0, 0.0]]), seed=0))
+    # The covariance of the tokens (0, 0) and (c, 0) is c^2 / 4, over sqrt(2).
+    assert growth[1000.0] == pytest.approx(1000**2 / 4 / 2**0.5, rel=1e-3)
+
+
+def test_own_inputs_are_tokens_of_the_attention():
+    subject = make_subject(size=8)
+    attention = next(m for m in subject.network.modules() if isinstance(m, CrossAttention))
+    f_a, f_b = own_inputs(subject.network, attention, subject.images(subject.test))
+    assert f_a.shape == f_b.shape == (8, 6)

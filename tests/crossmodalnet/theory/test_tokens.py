@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
@@ -13,15 +12,12 @@ from crossmodalnet.theory.tokens import (
     sample_tokens,
     shuffled_pairs,
 )
-from tests.crossmodalnet.theory.subjects import SMALL, chosen
+from tests.crossmodalnet.theory.subjects import SMALL, chosen, make_network
 
 
 def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:
     values = chosen(**options)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = build_crossmodalnet(values, (16, 16, 16), 8).eval()
-    return network, CrossModalNetConfig.from_mapping(values)
+    return make_network(values, (16, 16, 16), 0), CrossModalNetConfig.from_mapping(values)
 
 
 def _images(num_cases: int = 2) -> torch.Tensor:
@@ -36,84 +32,75 @@ def _images(num_cases: int = 2) -> torch.Tensor:
     ],
 )
 def test_names_of_layers(depths, expected):
-    options = {"depths": depths} | {
-        key: SMALL[key][: len(depths)] for key in ("heads", "cross_window", "num_points")
-    }
-    network, config = _network(**options)
+    options = {key: SMALL[key][: len(depths)] for key in ("heads", "cross_window", "num_points")}
+    network, config = _network(depths=depths, **options)
     assert layer_names(config) == expected
     assert len(network.features(_images(1))) == len(expected) - 1
 
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"stem": "linear", "position": "none"},
-        {"offsets": "predicted", "depths": (1, 2)},
-        {"joins": "conv"},
-    ],
+    [{"stem": "linear", "position": "none"}, {"offsets": "predicted", "depths": (1, 2)}, {"joins": "conv"}],
     ids=str,
 )
-def test_tokens_are_as_many_as_asked_for(options):
+def test_each_layer_has_the_required_tokens_at_most(options):
     network, config = _network(**options)
     layers = sample_tokens(network, config, _images(), components=3, tokens_per_case=100, seed=0)
-    assert tuple(layer.name for layer in layers) == layer_names(config)
-    assert [layer.ct.shape for layer in layers[:3]] == [(2, 100, 3)] * 3
-    assert layers[3].mr.shape == (2, 64, 3)  # 4^3 tokens, all of them
+    assert tuple(layers) == layer_names(config)
+    shapes = [(ct.shape, mr.shape) for ct, mr in layers.values()]
+    assert shapes[:3] == [((2, 100, 3), (2, 100, 3))] * 3
+    assert shapes[3] == ((2, 64, 3), (2, 64, 3))  # 4^3 tokens, all of them
 
 
 def test_both_streams_are_read_at_the_same_places():
     network, config = _network()
-    image = _images(1)[:, :1]
-    layers = sample_tokens(
-        network, config, image.repeat(1, 2, 1, 1, 1), components=8, tokens_per_case=50, seed=0
-    )
-    np.testing.assert_array_equal(layers[0].ct, layers[0].mr)
-    # A block of 2^3 voxels is a token: the variance of all is that of some 50 blocks.
-    assert layers[0].ct.shape == (1, 50, 8)
+    same = _images(1)[:, :1].repeat(1, 2, 1, 1, 1)
+    ct, mr = sample_tokens(network, config, same, components=8, tokens_per_case=50, seed=0)["image"]
+    np.testing.assert_array_equal(ct, mr)
+    assert ct.shape == (1, 50, 8)
 
 
-def test_images_as_layer_0_are_blocks_at_drawn_positions():
+def test_layer_image_holds_blocks_at_random_positions():
     network, config = _network()
     ramp = torch.arange(8.0).repeat_interleave(2)[None, None, :, None, None].expand(1, 2, 16, 16, 16)
-    layer = sample_tokens(network, config, ramp, components=8, tokens_per_case=512, seed=0)[0]
+    ct, _ = sample_tokens(network, config, ramp, components=8, tokens_per_case=512, seed=0)["image"]
     # One direction varies: sqrt(8) times the depth of the block; 64 blocks at each depth.
-    assert layer.ct.shape == (1, 512, 1)
-    steps = np.sort(np.abs(np.diff(np.sort(layer.ct[0, :, 0]))))
+    assert ct.shape == (1, 512, 1)
+    steps = np.sort(np.abs(np.diff(np.sort(ct[0, :, 0]))))
     np.testing.assert_allclose(steps[-7:], np.sqrt(8), rtol=1e-5)
     assert steps[-8] < 1e-6
 
 
 def test_positions_depend_on_the_seed_alone():
     network, config = _network()
-    options = {"components": 3, "tokens_per_case": 40}
     state = torch.get_rng_state()
     first, again, other = (
-        sample_tokens(network, config, _images(), **options, seed=seed) for seed in (0, 0, 1)
+        sample_tokens(network, config, _images(), components=3, tokens_per_case=40, seed=seed)["encoder 1"][1]
+        for seed in (0, 0, 1)
     )
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(first[2].mr, again[2].mr)
-    assert not np.allclose(np.abs(first[2].mr), np.abs(other[2].mr))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(np.abs(first), np.abs(other))
 
 
 def test_principal_components_of_an_ellipsoid():
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((2, 500, 3)) * [1, 9, 3] + 7
-    found = pooled(principal_components(tokens, 2))
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(found.std(axis=0), [9, 3], rtol=0.05)
-    assert abs(np.corrcoef(found[:, 0], tokens[..., 1].ravel())[0, 1]) > 0.99
+    components = pooled(principal_components(tokens, 2))
+    np.testing.assert_allclose(components.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(components.std(axis=0), [9, 3], rtol=0.05)
+    assert abs(np.corrcoef(components[:, 0], tokens[..., 1].ravel())[0, 1]) > 0.99
 
 
-def test_directions_that_do_not_vary_are_no_components():
+def test_constant_directions_are_no_components():
     line = np.linspace(0, 1, 20)[None, :, None] * np.array([1.0, 2.0, 0.0])
     assert principal_components(line, 3).shape == (1, 20, 1)
     assert not principal_components(np.ones((1, 20, 3)), 3).any()
 
 
-def test_shuffled_pairs_are_no_pairs():
+def test_shuffled_pairs_are_of_different_cases():
     images = _images(3)
-    found = shuffled_pairs(images)
+    shuffled = shuffled_pairs(images)
     for i in range(3):
-        assert torch.equal(found[i, 0], images[i, 0])
-        assert torch.equal(found[i, 1], images[(i + 1) % 3, 1])
+        assert torch.equal(shuffled[i, 0], images[i, 0])
+        assert torch.equal(shuffled[i, 1], images[(i + 1) % 3, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.samples import Displacement, centre_crop, displace
+from crossmodalnet.imaging.samples import Misregistration, apply_misregistration, centre_crop
 from crossmodalnet.training.augmentation import Augmenter, free_form_shifts
 from crossmodalnet.training.config import AugmentationSettings
 
@@ -93,12 +93,12 @@ def test_the_centre_is_cut(probability):
 
 
 def test_a_displacement_moves_the_mr_alone():
-    displacement = Displacement((1.5, -0.5, 0.25), (0.0, 6.0, -8.0))
+    displacement = Misregistration((1.5, -0.5, 0.25), (0.0, 6.0, -8.0))
     image, label = _augment(size=(8, 10, 6), displacement=displacement)
     before, label_before = (centre_crop(volume, (8, 10, 6)) for volume in _sample())
     assert torch.equal(label, label_before)
     assert torch.equal(image[0], before[0])
-    expected = centre_crop(displace(_sample()[0][1:], displacement), (8, 10, 6))
+    expected = centre_crop(apply_misregistration(_sample()[0][1:], displacement), (8, 10, 6))
     torch.testing.assert_close(image[1:], expected, atol=1e-5, rtol=0)
     assert (image[1] - before[1]).abs().max() > 0.5
 
@@ -107,13 +107,16 @@ def test_a_displacement_moves_the_mr_alone():
 def test_a_displacement_comes_before_the_geometry_in_one_interpolation(change):
     i, j, k = np.meshgrid(*[np.arange(20)] * 3, indexing="ij")
     image = torch.from_numpy(0.5 + 0.5 * np.sin(i / 4) * np.cos(j / 5 + k / 6)).float().expand(2, 20, 20, 20)
-    label, displacement = (image[0] > 0.5).to(torch.uint8), Displacement((1.5, -0.5, 0.25), (4.0, 0.0, -8.0))
+    label, displacement = (
+        (image[0] > 0.5).to(torch.uint8),
+        Misregistration((1.5, -0.5, 0.25), (4.0, 0.0, -8.0)),
+    )
     augmenter, size = Augmenter(dataclasses.replace(NOTHING, **{change: 1.0})), (10, 10, 10)
     moved, seen = augmenter(image, label, size, np.random.RandomState(0), displacement)
     whole, plain = augmenter(image, label, size, np.random.RandomState(0))
     assert torch.equal(seen, plain)
     assert torch.equal(moved[0], whole[0])
-    twice, _ = augmenter(displace(image, displacement), label, size, np.random.RandomState(0))
+    twice, _ = augmenter(apply_misregistration(image, displacement), label, size, np.random.RandomState(0))
     assert (moved[1] - twice[1]).abs().max() < 0.02 < 0.2 < (moved[1] - whole[1]).abs().max()
 
 

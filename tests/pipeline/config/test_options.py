@@ -7,10 +7,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from crossmodalnet.theory.settings import AuditSettings
 from crossmodalnet.training.adaptation.config import AdaptationSettings
 from crossmodalnet.training.config import AugmentationSettings
-from pipeline.config.audit import AuditConfig
 from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import AdaptationConfig, AugmentConfig
 
@@ -20,7 +18,6 @@ SECTIONS: list[tuple[type, type[BaseModel]]] = [
     (CrossModalNetConfig, CrossModalNetSection),
     (AdaptationSettings, AdaptationConfig),
     (AugmentationSettings, AugmentConfig),
-    (AuditSettings, AuditConfig),
 ]
 
 

@@ -8,12 +8,11 @@ import torch
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.io.outputs import write_json
-from crossmodalnet.theory.checks import CHECKS
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from pipeline.config.audit import AuditConfig
 from pipeline.evaluation import run_audit as auditing
-from pipeline.evaluation.audit_subject import read_subject, settings_of
+from pipeline.evaluation.audit_subject import read_subject
 from pipeline.runtime.workers import Work
 from pipeline.training.params import read_params
 from pipeline.training.processes import Processes
@@ -46,14 +45,10 @@ def trained(cohort: Path, set_params: Callable[..., None]) -> Path:
     return cohort
 
 
-def test_every_group_has_its_check_and_its_place_in_the_order() -> None:
-    assert set(CHECKS) == set(GROUPS) == set(auditing.ORDER)
-
-
-def test_metrics_have_a_row_per_statement_with_verdict_and_short_numbers(tmp_path: Path) -> None:
-    found = auditing.write_audit(tmp_path, "m", 3, outcomes())
+def test_figures_have_a_row_per_statement_with_verdict_and_short_numbers(tmp_path: Path) -> None:
+    findings = auditing.write_audit(tmp_path, "m", 3, outcomes())
     metrics = json.loads((tmp_path / "figures.json").read_text("utf-8"))
-    assert list(metrics) == list(found) == list(STATEMENTS)
+    assert list(metrics) == list(findings) == list(STATEMENTS)
     assert metrics["theorem_2_1_2"] == {"verdict": "holds", "deviation": 0.01235, "rounding": 0.0}
 
 
@@ -73,7 +68,7 @@ def test_a_statement_without_a_finding_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_subject_is_the_trained_and_the_untrained_network_with_its_cases(trained: Path) -> None:
-    subject = read_subject("crossmodalnet", 0, AuditConfig(), CPU)
+    subject = read_subject("crossmodalnet", 0, CPU)
     assert [case.name for case in subject.training] == ["a", "b", "c"]
     assert [case.name for case in subject.test] == ["d"]
     assert subject.images(subject.test).shape == (1, 2, 16, 16, 16)
@@ -89,22 +84,20 @@ def test_the_untrained_network_is_the_one_that_training_began_with(
 ) -> None:
     set_params(epochs=1, lr=1e-12)
     train_model(read_params("crossmodalnet"), 0, Processes(0, 1, 1, CPU))
-    subject = read_subject("crossmodalnet", 0, AuditConfig(), CPU)
+    subject = read_subject("crossmodalnet", 0, CPU)
     for name, parameter in subject.initial.named_parameters():
         torch.testing.assert_close(parameter, subject.network.get_parameter(name), atol=1e-8, rtol=1e-6)
 
 
-def test_what_is_missing_is_named(trained: Path) -> None:
+def test_a_missing_file_is_reported(trained: Path) -> None:
     (trained / "curves/crossmodalnet/seed0.csv").unlink()
     with pytest.raises(DataError, match=r"curves/crossmodalnet/seed0\.csv .*dvc repro train"):
-        read_subject("crossmodalnet", 0, AuditConfig(), CPU)
+        read_subject("crossmodalnet", 0, CPU)
     with pytest.raises(DataError, match=r"models/crossmodalnet/seed1"):
-        read_subject("crossmodalnet", 1, AuditConfig(), CPU)
+        read_subject("crossmodalnet", 1, CPU)
 
 
-def test_a_worker_of_the_audit_takes_memory_by_the_patch(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_needs_memory_by_the_patch(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Work] = []
     monkeypatch.setattr(
         auditing, "run_cases", lambda function, tasks, work, runtime: asked.append(work) or iter(())
@@ -112,9 +105,3 @@ def test_a_worker_of_the_audit_takes_memory_by_the_patch(
     assert list(auditing.audit("crossmodalnet", 0, AuditConfig())) == []
     expected = 1200 * 2**20 + 8700 * 16**3  # patches of 16 x 16 x 16
     assert asked[0].cost.bytes(0) == pytest.approx(expected, abs=1)
-
-
-def test_settings_are_the_parameters_of_the_checks() -> None:
-    settings = settings_of(AuditConfig(neighbours=7))
-    assert settings.neighbours == 7
-    assert not hasattr(settings, "device")

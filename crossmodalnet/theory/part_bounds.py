@@ -1,0 +1,218 @@
+"""Upper bounds on the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7).
+
+All constants are for the Euclidean norm over a whole tensor, hold for every input, and are natural logarithms,
+because their product over a network leaves the range of floating point numbers.
+
+Attention of n queries with tokens of bounded norm: `o_i = sum_j p_ij v_j`, `p_i = softmax_j(q_i k_j / sqrt(d))`.
+With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights `p_i`:
+
+    values   `|P|_2 <= sqrt(|P|_1 |P|_inf) <= sqrt(n)`, since rows of P sum to 1 and columns to at most n.
+    queries  `do_i = Cov(v, k) dq_i / sqrt(d)` and `|Cov(v, k)| <= V K`, for each token by itself.
+    keys     `do_i = sum_j p_ij (v_j - mean) (q_i dk_j) / sqrt(d)`, so by Cauchy and Schwarz
+             `|do_i| <= V Q / sqrt(d) (sum_j p_ij |dk_j|^2)^(1/2)`; over all i at most sqrt(n) times `|dk|`.
+
+Windows share no token, so the constant of one is that of all. Masks and position biases do not depend on the input.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+import numpy as np
+import torch
+from scipy.special import ndtr
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
+
+# Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
+_SMALLEST = 1e-300
+# The slope of GELU is ndtr(x) + x pdf(x); its derivative (2 - x^2) pdf(x) is zero at the square root of 2.
+GELU_SLOPE = float(ndtr(math.sqrt(2))) + math.sqrt(2) * math.exp(-1) / math.sqrt(2 * math.pi)
+# Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
+_UNIT_EPS = 1e-12
+
+
+def log(value: float) -> float:
+    """Natural logarithm, that of 1e-300 for anything smaller."""
+    return math.log(max(value, _SMALLEST))
+
+
+def added(*logs: float) -> float:
+    """Logarithm of a sum: constants of branches that are added, or arguments that change together."""
+    return float(np.logaddexp.reduce(logs))
+
+
+def joined(*logs: float) -> float:
+    """Logarithm of a root of a sum of squares: the constant of outputs side by side in one tensor."""
+    return float(np.logaddexp.reduce([2 * value for value in logs])) / 2
+
+
+def largest_singular_value(matrix: Tensor) -> float:
+    """Spectral norm of a matrix, in double precision."""
+    return float(torch.linalg.matrix_norm(matrix.detach().double().cpu(), 2))
+
+
+def linear(layer: nn.Linear) -> float:
+    """Bound a linear map of each token by its largest singular value."""
+    return log(largest_singular_value(layer.weight))
+
+
+def convolution(layer: nn.Conv3d) -> float:
+    """Bound a convolution with zero padding and any stride.
+
+    It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
+    channels. Offsets that differ modulo the stride pick different voxels: their constants are joined, those of
+    the others added. Or it is one map of patches: a voxel lies in at most as many patches as there are
+    offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
+    """
+    kernel = layer.weight.flatten(2)  # (out, in, offsets)
+    remainders = [
+        tuple(k % s for k, s in zip(offset, layer.stride, strict=True))
+        for offset in product(*map(range, layer.kernel_size))
+    ]
+    sums = dict.fromkeys(remainders, 0.0)
+    for i, remainder in enumerate(remainders):
+        sums[remainder] += largest_singular_value(kernel[:, :, i])
+    times = torch.tensor([remainders.count(remainder) for remainder in remainders], device=kernel.device)
+    by_patch = largest_singular_value((kernel * times.sqrt()).flatten(1))
+    return log(min(math.hypot(*sums.values()), by_patch))
+
+
+def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
+    """Bound a transposed convolution whose stride is its kernel: each voxel becomes a block, by one map."""
+    assert layer.stride == layer.kernel_size
+    return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
+
+
+def average_pooling(stride: Sequence[int]) -> float:
+    """Bound means of disjoint blocks of n voxels by `1 / sqrt(n)`."""
+    return -math.log(prod(stride)) / 2
+
+
+def leaky_relu(act: nn.LeakyReLU) -> float:
+    """Bound the activation by its steeper slope."""
+    return log(max(1.0, abs(act.negative_slope)))
+
+
+def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
+    """Bound the Jacobian of layer, group or instance norm by `max |gamma| / sqrt(variance + eps)`.
+
+    Changes of mean or variance are projected out of it, which stretches nothing.
+    """
+    assert norm.weight is not None
+    return log(float(norm.weight.detach().abs().max())) - math.log(norm.eps) / 2
+
+
+def token_radius(norm: nn.LayerNorm) -> float:
+    """Largest norm of a token after layer norm, `max |gamma| sqrt(c) + ||beta||`, whatever the input; no log."""
+    shift = 0.0 if norm.bias is None else float(norm.bias.detach().norm())
+    return float(norm.weight.detach().abs().max()) * math.sqrt(norm.normalized_shape[0]) + shift
+
+
+def mlp(module: Mlp) -> float:
+    """Bound two linear maps with GELU between them."""
+    return linear(module.fc1) + log(GELU_SLOPE) + linear(module.fc2)
+
+
+def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
+    """Bound self-attention in windows of tokens with norms up to `radius`, and its projection."""
+    q, k, v = attention.qkv.weight.chunk(3)
+    bounds = scaled_attention(q, k, v, attention.num_heads, (radius, radius, radius), num_tokens)
+    return added(*bounds) + linear(attention.proj)  # one token is query, key and value
+
+
+def cross_attention(
+    attention: CrossAttention, radius_a: float, radius_b: float, num_tokens: int
+) -> tuple[float, float]:
+    """Bound Eq. 4 with its projections in stream a, of the keys, and in stream b, of the queries.
+
+    Args:
+        attention: Eq. 4.
+        radius_a: largest norm of a token of stream a.
+        radius_b: largest norm of a token of stream b.
+        num_tokens: number of tokens in a window, of either stream.
+    """
+    weights = attention.query.weight, attention.key.weight, attention.value.weight
+    values_from_b = attention.values == "b"
+    radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
+    scales = None if attention.log_scale is None else attention.log_scale.detach().exp().flatten().tolist()
+    values, queries, keys = scaled_attention(*weights, attention.num_heads, radii, num_tokens, scales)
+    if values_from_b:
+        return keys, added(queries, values)
+    return added(keys, values), queries
+
+
+def scaled_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    radii: tuple[float, float, float],
+    num_tokens: int,
+    scales: Sequence[float] | None = None,
+) -> tuple[float, float, float]:
+    """Bound attention in its values, queries and keys.
+
+    Args:
+        query: weights (c, c) of the projection of queries.
+        key: likewise.
+        value: likewise.
+        num_heads: number of heads, whose outputs lie side by side.
+        radii: largest norms of the tokens that become queries, keys and values.
+        num_tokens: n.
+        scales: of attention by cosine, the length of the queries in each head; keys have length 1, and nothing is
+            divided by `sqrt(d)`. Its constants are finite only because the division by a norm stops at 1e-12.
+    """
+    queries, keys = [], []
+    heads = zip(*(weight.chunk(num_heads) for weight in (query, key, value)), strict=True)
+    for head, projections in enumerate(heads):
+        q, k, v = (largest_singular_value(rows) for rows in projections)
+        if scales is None:
+            shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
+            in_query, in_key = shared + log(radii[1]), shared + log(radii[0])
+        else:
+            shared = log(v * radii[2]) + log(scales[head]) - math.log(_UNIT_EPS)
+            in_query, in_key = shared + log(q), shared + log(k)
+        queries.append(in_query)
+        keys.append(in_key + math.log(num_tokens) / 2)
+    # Heads weight the parts of one projected tensor, each by at most `sqrt(n)`.
+    values = math.log(num_tokens) / 2 + log(largest_singular_value(value))
+    return values, joined(*queries), joined(*keys)
+
+
+def deformable(operator: DeformableOperator, radius: float) -> float:
+    """Bound Eq. 7, `sum_k w_k F(p + dp_k)` by trilinear interpolation; `radius`: largest norm of a token of F.
+
+    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere
+    within their bound, so a voxel is near at most `reach` locations; and a change of F moves them, along which
+    interpolated features change by at most the distance of two tokens per axis and voxel.
+    """
+    weights = operator.weights.detach().double().abs()
+    if operator.predict is None:
+        rows, columns = _operator_sums(operator)
+        return (log(rows) + log(columns)) / 2
+    reach = (2 * math.ceil(1 + operator.max_offset) - 1) ** 3
+    at_fixed_offsets = log(float(weights.sum())) + math.log(reach) / 2
+    slope = 2 * math.sqrt(3) * radius * float(weights.norm()) * operator.max_offset
+    return added(at_fixed_offsets, log(slope) + convolution(operator.predict))
+
+
+def sampled_radius(operator: DeformableOperator, radius: float) -> float:
+    """Largest norm of a token after the operator: interpolation averages, so it is `sum |w_k|` times; no log."""
+    return float(operator.weights.detach().abs().sum()) * radius
+
+
+@torch.no_grad()
+def _operator_sums(operator: DeformableOperator) -> tuple[float, float]:
+    """Largest sums of magnitudes over a row and over a column of the operator's matrix."""
+    assert operator.raw_offsets is not None
+    offsets = operator.max_offset * torch.tanh(operator.raw_offsets.double())
+    indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
+    magnitudes = coefficients * operator.weights.double().abs()[:, None]
+    columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
+    return float(magnitudes.sum((2, 3)).max()), float(columns.max())

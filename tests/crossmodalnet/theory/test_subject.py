@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.theory.subject import (
+    capture_inputs,
+    isolated_seed,
+    mean_dice,
+    readable,
+    relative_deviation,
+)
+from tests.crossmodalnet.theory.subjects import make_subject
+
+
+@pytest.mark.parametrize("options", [{}, {"joins": "conv"}, {"stem": "linear"}], ids=str)
+def test_every_attention_is_captured_with_a_readable_name(options):
+    subject = make_subject(**options)
+    captured = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
+    assert list(captured)[:2] == ["encoder 1.1 CT cross attention", "encoder 1.1 MR cross attention"]
+    assert len(captured) == 6
+    module, (f_a, f_b, _) = captured["encoder 2.1 MR cross attention"]
+    assert isinstance(module, CrossAttention)
+    assert f_a.shape == f_b.shape == (1, 64, 12)
+    assert not module._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("encoder.0.1.swin.1.0", "encoder 1.2 MR swin 1"),
+        ("decoder.1.0.cross.0.attention", "decoder 2.1 CT cross attention"),
+        ("head.classify", "head.classify"),
+    ],
+)
+def test_module_names_become_words(name, words):
+    assert readable(name) == words
+
+
+def test_deviation_is_relative():
+    assert relative_deviation(torch.tensor([3.0, 5.0]), torch.tensor([3.0, 4.0])) == pytest.approx(0.2)
+
+
+def test_isolated_draws_leave_the_global_generator_alone():
+    state = torch.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with isolated_seed(7):
+            draws.append(torch.rand(1))
+    assert torch.equal(*draws)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_dice_averages_the_structures_of_the_truth():
+    truth = torch.tensor([0, 1, 1, 2])
+    assert mean_dice(torch.tensor([3, 1, 1, 0]), truth) == pytest.approx((1 + 0) / 2)
+    assert mean_dice(torch.tensor([0, 1]), torch.tensor([0, 0])) == 1
+
+
+@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("stem", ["linear", "conv"])
+@pytest.mark.parametrize("stride", [(4, 1, 2), (1, 1, 1), (2, 2, 2)])
+def test_token_size_is_that_of_the_finest_features(stem, joins, stride):
+    subject = make_subject(size=8, stem=stem, joins=joins, patch_embedding=stride)
+    first = subject.network.features(torch.rand(1, 2, 8, 8, 8))[0][0]
+    assert subject.token_size == first.shape[2:]
