@@ -17,11 +17,11 @@ def main() -> None:
     from pipeline.comparison.conditions import read_conditions
     from pipeline.comparison.scores import read_methods, runs_of
     from pipeline.config.params import load_section, read_raw
-    from pipeline.config.sections import AdaptationConfig, CompareConfig
+    from pipeline.config.sections import AdaptSection, CompareConfig
     from pipeline.runtime.paths import COMPARISON, EVALUATION
 
     raw = read_raw()
-    params, adapt = load_section(CompareConfig, "compare"), load_section(AdaptationConfig, "adapt")
+    params, adapt = load_section(CompareConfig, "compare"), load_section(AdaptSection, "adapt")
     models, ablations, seeds = raw["models"], raw.get("ablations") or [], raw.get("seeds") or [0]
     pairs = not (adapt.enabled and adapt.scenario != "cohort")
     runs = runs_of(EVALUATION, models, ablations if pairs else [], seeds, atlas=pairs)

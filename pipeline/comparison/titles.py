@@ -4,19 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pipeline.config.variants import ATLAS, OURS
+from pipeline.config.variants import ABLATIONS, ADAPTATIONS, ATLAS, OURS
 
-# Headings of the ablations, each read after the network's name, as `compare` words its statements.
-ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "no_cross": "without cross attention",
-    "no_deformable": "without deformable operator",
-    "conv_only": "without attention",
-    "ct_only": "CT only",
-    "mr_only": "MR only",
-    "standard_residual": "standard residual",
-    "values_a": "values of the keys",
-    "cosine": "cosine similarity",
-})  # fmt: skip
+# Headings of the ablations, read after the network's name.
+ABLATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ABLATIONS.items()}
 # What the full network has and the ablation has not, as the subject of a sentence.
 PARTS: Mapping[str, str] = MappingProxyType({
     "no_cross": "Cross attention",
@@ -30,20 +21,7 @@ PARTS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 # What an adaptation is called, and what it is compared with; an adapted network keeps its name outside such tables.
 JADA = "JADA"
-ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "source_only": "source only",
-    "supervised": "supervised on the target",
-    "no_appearance": "JADA without matched intensities",
-    "no_marginal": "JADA without marginal alignment",
-    "no_conditional": "JADA without conditional alignment",
-    "no_output": "JADA without output alignment",
-    "no_self_training": "JADA without self-training",
-    "no_topology": "JADA without spanning trees",
-    "marginal_only": "marginal alignment alone",
-    "kernel": "JADA with a kernel (JMMD)",
-    "volumes": "JADA with relative volumes",
-    "betti": "JADA with Betti numbers",
-})  # fmt: skip
+ADAPTATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ADAPTATIONS.items()}
 TITLES: Mapping[str, str] = MappingProxyType({
     OURS: "CrossModalNet",
     "vtunet": "VT-UNet",

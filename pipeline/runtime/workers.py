@@ -39,8 +39,7 @@ class RuntimeConfig(Config):
     scheduler: str | None = Field(
         None,
         min_length=1,
-        description="address of a scheduler of dask.distributed whose workers compute the cases, for instance "
-        "tcp://login1:8786; null: processes of this machine",
+        description="address of a dask.distributed scheduler, for instance tcp://login1:8786; null: this machine",
     )
 
 

@@ -11,8 +11,8 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.cmif import cmif_penalty
-from pipeline.config.sections import AdaptationConfig
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 
 
@@ -174,6 +174,7 @@ def make_flow_objective(network: nn.Module, weight: float) -> ExtraObjective:
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)
+DISCRIMINATOR_LR = 1e-3
 
 
 class AdaptationObjective(ExtraObjective):
@@ -196,7 +197,7 @@ class AdaptationObjective(ExtraObjective):
                 "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
             )
         try:
-            adapter = AdaptationNetwork(network, params.strengths(), params.settings(), NUM_CLASSES)
+            adapter = AdaptationNetwork(network, params, NUM_CLASSES)
         except ValueError as error:
             raise UsageError(f"adapt.{error}") from error
         device = next(network.parameters()).device
@@ -206,9 +207,7 @@ class AdaptationObjective(ExtraObjective):
         self._adapter = adapter
         parameters = adapter.discriminator_parameters()
         self._optimizers: list[torch.optim.Optimizer] = (
-            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
-            if parameters
-            else []
+            [torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)] if parameters else []
         )
 
     def target_batch_number(self, number: int, progress: float) -> int | None:

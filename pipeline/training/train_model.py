@@ -96,10 +96,9 @@ def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
 def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> TrainingSet:
     return TrainingSet(
         cases,
-        settings=params.augmentation,
+        augmentation=params.augmentation,
         patch_size=params.train.patch_size,
         samples_per_case=params.train.samples_per_case,
-        foreground_share=params.train.foreground_share,
         seed=seed,
         batch_size=params.train.batch_size,
         modality_dropout=params.modality_dropout,
@@ -111,7 +110,7 @@ def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | No
     if params.adapt is None or not cohort.target:
         return None
     samples = _samples(params, cohort.target, sample_seed(seed, 2))
-    return TargetDomain(samples, cohort.target, params.adapt.entropy_weight)
+    return TargetDomain(samples, cohort.target)
 
 
 def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraObjective]:

@@ -97,6 +97,8 @@ logger = logging.getLogger(__name__)
 
 
 CHECKPOINT = "checkpoint.safetensors"
+# Weight of the target's entropy (0 to 1) against the source's Dice in the choice of an adaptation's weights.
+ENTROPY_WEIGHT = 1.0
 # Columns of a curve that come from validation; the last two of adaptations only.
 VALIDATION = ("val_dice", "target_entropy", "score")
 
@@ -247,8 +249,7 @@ class Trainer:
         progress.epoch(row, validated=validated)
         state.epoch += 1
         state.sums = EpochSums.start(self._learner.names, self._learner.measures)
-        if is_last or state.epoch % params.checkpoint_every == 0:
-            self._save()
+        self._save()
 
     def _validate(self) -> dict[str, float]:
         """Score the weights, and keep them if none were better; gives the columns of the curve."""
@@ -258,7 +259,7 @@ class Trainer:
         score = row["val_dice"]
         if self._target is not None:
             row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, settings)
-            score -= self._target.entropy_weight * row["target_entropy"]
+            score -= ENTROPY_WEIGHT * row["target_entropy"]
             row["score"] = score
             if self._processes.is_main:
                 save_tensors(

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
+from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 
 
 def cross_attention(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.choices import Offsets
+from crossmodalnet.networks.crossmodalnet.config import Offsets
 
 # Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
 INITIAL_OFFSET = 0.1

@@ -3,9 +3,9 @@ import torch
 
 from crossmodalnet.imaging.samples import without
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.network import CrossModalNetSection
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
-OPTIONS = CrossModalNetSection(
+OPTIONS = CrossModalNetConfig(
     channels=6, heads=(1, 2), patch_embedding=(4, 4, 4), stem_channels=(2, 4), head_channels=4
 ).options()
 
@@ -21,7 +21,9 @@ def test_deep_supervision_gives_every_resolution_in_training_only():
     assert network.eval()(x).shape == (2, 8, 16, 16, 24)
 
 
-@pytest.mark.parametrize("options", [{"stem": "linear"}, {"joins": "linear"}, {"streams": "ct"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"stem": "linear"}, {"transitions": "linear"}, {"streams": "ct"}], ids=str
+)
 def test_deep_supervision_reaches_every_parameter_of_other_options(options):
     network = build(deep_supervision=True, **options)
     torch.stack([level.square().mean() for level in network(torch.rand(1, 2, 16, 16, 24))]).sum().backward()

@@ -10,7 +10,6 @@ from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
 from crossmodalnet.training.objectives import evaluate_objectives
-from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learner import Learner
@@ -115,7 +114,7 @@ def _flow_learner(deep_supervision=False, **changes):
         "window": (4, 4, 4),
         "stem_channels": (2,),
     }
-    options = CrossModalNetSection(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    options = small | changes | {"deep_supervision": deep_supervision}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
     return Learner(
         network, LossesConfig(), TrainConfig(), ALONE, lambda network: make_flow_objective(network, 0.5)
@@ -141,7 +140,7 @@ def test_the_flow_penalty_is_added_and_not_balanced():
     assert values[2] > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"stem": "linear", "joins": "linear"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"stem": "linear", "transitions": "linear"}], ids=str)
 def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(options):
     learner = _flow_learner(deep_supervision=True, **options)
     reference = copy.deepcopy(learner.network).train()

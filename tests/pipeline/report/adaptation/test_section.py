@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.config.sections import TERMS, AdaptSection, ReportConfig
+from crossmodalnet.training.adaptation.config import TERMS
+from pipeline.config.sections import AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
