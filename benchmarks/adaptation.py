@@ -22,7 +22,7 @@ from crossmodalnet.training.adaptation.topology import TopologyTerm
 from pipeline.config.params import load_section
 from pipeline.config.sections import AdaptSection
 from pipeline.training.learner import Learner
-from pipeline.training.objectives import AdaptationObjective, ExtraObjective, TargetBatch
+from pipeline.training.objectives import AdaptationObjective, Objective, TargetBatch
 from pipeline.training.params import ModelParams, read_params
 from pipeline.training.processes import Processes
 
@@ -36,8 +36,8 @@ def make_learner(params: ModelParams, adapt: AdaptSection | None) -> Learner:
     network = build_network(
         params.builder, params.options, patch_size=params.train.patch_size, num_classes=NUM_CLASSES
     )
-    extra: Callable[[torch.nn.Module], ExtraObjective] = (
-        ExtraObjective if adapt is None else lambda network: AdaptationObjective(network, adapt)
+    extra: Callable[[torch.nn.Module], Objective] = (
+        Objective if adapt is None else lambda network: AdaptationObjective(network, adapt)
     )
     return Learner(network, params.losses, params.train, ALONE, extra)
 

@@ -24,12 +24,11 @@ def model(set_params, cohort, card):
 @pytest.fixture
 def card(set_params):
     from pipeline.training.cohort import read_cohort
-    from pipeline.training.curves import EpochSums
     from pipeline.training.train_model import make_card
     from pipeline.training.trainer import TrainingState
 
     params = read_params("crossmodalnet")
-    course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
+    course = TrainingState(best_dice=0.5, best_epoch=2)
     return make_card(params, 0, read_cohort(params.intensity), course)
 
 
