@@ -59,13 +59,13 @@ def _is_exempt(name: str, parameter: nn.Parameter) -> bool:
     return sum(n > 1 for n in parameter.shape) <= 1 or "bias" in name.rsplit(".", 1)[-1]
 
 
-class RunningMean(AveragedModel):
-    """A copy of a network whose weights are their exponentially weighted mean, and whose buffers are the network's.
+class EMA(AveragedModel):
+    """Exponential moving average of the weights of a network, with the buffers of that network.
 
-    `module` is the copy; it asks for no gradient.
+    `module` is a copy of the network without gradients.
 
     Args:
-        network: network to copy; the mean starts at its weights.
+        network: network to copy; the average starts at its weights.
     """
 
     def __init__(self, network: nn.Module) -> None:

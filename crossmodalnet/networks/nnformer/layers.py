@@ -16,14 +16,12 @@ from crossmodalnet.networks.nnformer.attention import NNFormerBlock
 
 def channels_last(x: Tensor) -> Tensor:
     """Move channels to the end: `(b, c, d, h, w)` to `(b, d, h, w, c)`."""
-    moved: Tensor = rearrange(x, "b c d h w -> b d h w c")
-    return moved
+    return rearrange(x, "b c d h w -> b d h w c")
 
 
 def channels_first(x: Tensor) -> Tensor:
     """Move channels to the front: `(b, d, h, w, c)` to `(b, c, d, h, w)`."""
-    moved: Tensor = rearrange(x, "b d h w c -> b c d h w").contiguous()
-    return moved
+    return rearrange(x, "b d h w c -> b c d h w").contiguous()
 
 
 class Projection(nn.Module):
@@ -59,8 +57,7 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, D, H, W)`, multiples of a token's voxels, to `(b, d, h, w, channels)`."""
-        out: Tensor = self.norm(channels_last(self.proj2(self.proj1(x))))
-        return out
+        return self.norm(channels_last(self.proj2(self.proj1(x))))
 
 
 class Downsample(nn.Module):
@@ -120,8 +117,7 @@ class NNFormerHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, dim)` to `(b, num_classes, D, H, W)`."""
-        out: Tensor = self.up(channels_first(x))
-        return out
+        return self.up(channels_first(x))
 
 
 class EncoderStage(nn.Module):

@@ -72,7 +72,7 @@ def test_anisotropic_patch_embedding(make, stride, stem, transitions):
     assert network(torch.randn(2, 2, *patch_size)).shape == (2, 8, *patch_size)
 
 
-def test_linear_stem_and_joins_are_patch_embedding_merging_expanding_and_nothing_else(make):
+def test_linear_stem_and_transitions_are_patch_embedding_merging_expanding_and_nothing_else(make):
     network = make(stem="linear", transitions="linear")
     assert not any(isinstance(m, nn.InstanceNorm3d | nn.ConvTranspose3d) for m in network.modules())
     assert [m for m in network.modules() if isinstance(m, nn.Conv3d)] == [network.head.classify]
@@ -262,6 +262,23 @@ def test_a_missing_image_is_not_looked_at_and_leaves_the_other_samples_alone(mak
     (grad,) = torch.autograd.grad(network(pair)[0].square().sum(), pair)
     assert grad[0, 0].abs().sum() > 0
     assert not grad[0, 1].any()
+
+
+def test_the_missing_token_learns_from_samples_without_the_image(make):
+    network = make(missing_token=True)
+    network(without(torch.rand(1, 2, 16, 16, 16), 1)).square().mean().backward()
+    ct, mr = (token.grad for token in network.missing)
+    assert not ct.any()
+    assert mr.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"stem": "linear"}, {"transitions": "linear"}, {"streams": "ct"}], ids=str
+)
+def test_deep_supervision_reaches_every_parameter(make, options):
+    network = make(deep_supervision=True, patch_embedding=(4, 4, 4), **options)
+    torch.stack([level.square().mean() for level in network(torch.rand(1, 2, 16, 16, 16))]).sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.mark.parametrize("residual", ["paper", "standard"])

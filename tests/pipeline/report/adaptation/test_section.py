@@ -24,7 +24,7 @@ HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
 make_adaptation = runpy.run_path(str(HERE / "fake_adaptation.py"))["make_adaptation"]
 SEEDS = (0, 3)
-PARAMS = ReportConfig(panel_px=64, checkerboard_px=64)
+PARAMS = ReportConfig(panel_px=64)
 
 
 def gathered(top: Path, scenario: str) -> Artefacts:
