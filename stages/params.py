@@ -116,18 +116,18 @@ def fit(
     machine = machine_of(device, memory)
     pairs = make_pairs(read_manifest(MANIFEST), params.split)
     hearts = measure_hearts(pairs, read_boxes(CROP_QC), params.crop.margin_mm, params.runtime)
-    fitted = fit_sizes(params, hearts, machine)
+    fitted, reasons = fit_sizes(params, hearts, machine)
     if not dry_run:
         temporary = PARAMS.with_suffix(".tmp")
-        temporary.write_text(render(fitted.params), "utf-8")
+        temporary.write_text(render(fitted), "utf-8")
         temporary.replace(PARAMS)
-    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted.params))
+    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted))
     _table(
         f"{PARAMS} {'would hold' if dry_run else 'now holds'} sizes for {hearts.num_hearts} training hearts",
         ["key", "before", "now", "why"],
-        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in fitted.reasons.items()],
+        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in reasons.items()],
     )
-    _warn(fitted.params)
+    _warn(fitted)
 
 
 def _has(raw: Mapping[str, Any], name: str) -> bool:

@@ -15,7 +15,7 @@ def test_the_committed_file_is_the_default_preset() -> None:
 def test_the_file_stays_readable() -> None:
     lines = render(Params()).splitlines()
     assert [line for line in lines if len(line) > 160] == []
-    assert len(list(keys(Params()))) <= 170
+    assert len(list(keys(Params()))) <= 150
 
 
 def test_every_key_is_described() -> None:

@@ -91,17 +91,13 @@ class DataConfig(Config):
 
 
 class TargetPhantomConfig(Config):
-    """The second phantom cohort, from another scanner."""
+    """The second phantom cohort: other people (seed 1), scanned by the other scanner."""
 
-    seed: int = Field(1, ge=0, description="seed of all subjects")
     num_labelled: int = Field(
         20, ge=3, le=999, description="subjects per modality; only evaluate sees labels"
     )
     ct_spacing_mm: float = Field(2.4, ge=0.4, le=6, description="CT in-plane spacing, mm")
     mr_spacing_mm: float = Field(2.8, ge=0.4, le=6, description="MR in-plane spacing, mm; slices are thicker")
-    scanner: Literal["reference", "other"] = Field(
-        "other", description="scanner and protocol, as in data.phantom"
-    )
 
 
 class TargetConfig(Config):
@@ -134,7 +130,7 @@ class TargetConfig(Config):
         """
         if self.source == "unlabelled":
             raise ValueError("source must be phantom or mmwhs to be laid out, got unlabelled")
-        phantom = PhantomConfig(**self.phantom.model_dump(), num_unlabelled=0)
+        phantom = PhantomConfig(**self.phantom.model_dump(), seed=1, num_unlabelled=0, scanner="other")
         return DataConfig(source=self.source, path=self.path, urls=self.urls, phantom=phantom)
 
 
@@ -247,7 +243,6 @@ class TrainConfig(Config):
     warmup_fraction: float = Field(
         0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0"
     )
-    weight_decay: float = Field(0.0, ge=0, description="weight decay of Adam (L2)")
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the weights; 0 turns EMA off")
     patch_size: IntTriple = Field(
@@ -345,11 +340,12 @@ class ProfileConfig(Config):
     repetitions: int = Field(
         7, ge=3, le=1000, description="timed steps and cases, each beside one of the reference network"
     )
-    warmup: int = Field(2, ge=1, le=100, description="untimed steps and cases before the timed ones")
     max_seconds: float = Field(
         30.0, gt=0, description="time limit of steps and of cases, s; at least three are timed"
     )
-    # Seed of weights, images and labels; a GPU if there is one; one thread per core.
+    # Untimed steps and cases before the timed ones; seed of weights, images and labels; a GPU if there is one; one
+    # thread per core.
+    warmup: ClassVar[int] = 2
     seed: ClassVar[int] = 0
     device: ClassVar[str] = "auto"
     num_threads: ClassVar[int] = 0
@@ -358,13 +354,11 @@ class ProfileConfig(Config):
 class CompareConfig(Config):
     """Section `compare`."""
 
-    alpha: float = Field(
-        0.05, gt=0, lt=0.5, description="largest p-value after Holm's correction of a supported difference"
-    )
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of subjects and seeds for intervals and ranks"
     )
-    # Seed of the resampling.
+    # Largest p-value after Holm's correction of a supported difference; seed of the resampling.
+    alpha: ClassVar[float] = 0.05
     seed: ClassVar[int] = 0
 
 
@@ -372,10 +366,8 @@ class ReportConfig(Config):
     """Section `report`."""
 
     panel_px: int = Field(320, ge=64, le=1024, description="longest side of an overlay panel, pixels")
-    checkerboard_px: int = Field(
-        440, ge=64, le=1600, description="longest side of a registration checkerboard, pixels"
-    )
-    # Margin around the ROI in overlays, CT values shown as black and white, JPEG quality.
+    # Longest side of a checkerboard; margin around the ROI; CT values shown as black and white; JPEG quality.
+    checkerboard_px: ClassVar[int] = 440
     margin_mm: ClassVar[float] = 12.0
     ct_window_hu: ClassVar[tuple[float, float]] = (-160.0, 440.0)
     jpeg_quality: ClassVar[int] = 82

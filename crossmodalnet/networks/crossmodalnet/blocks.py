@@ -72,8 +72,7 @@ class WindowAttention(nn.Module):
         forbidden = over_batch(mask, b)
         scores_bias = bias if forbidden is None else bias + forbidden
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores_bias.to(q.dtype))
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected
+        return self.proj(out.transpose(1, 2).flatten(2))
 
 
 class SwinBlock(nn.Module):
@@ -115,8 +114,7 @@ class SwinBlock(nn.Module):
         return residual_block(f, attended, self._mlp, self.residual)
 
     def _mlp(self, x: Tensor) -> Tensor:
-        out: Tensor = self.mlp(self.norm2(x))
-        return out
+        return self.mlp(self.norm2(x))
 
 
 class CrossTransformerBlock(nn.Module):
@@ -177,5 +175,4 @@ class CrossTransformerBlock(nn.Module):
         return reverse(self.attention(windows, partition(f_b, window), mask), size, window)
 
     def _mlp(self, x: Tensor) -> Tensor:
-        out: Tensor = self.mlp(self.norm(x))
-        return out
+        return self.mlp(self.norm(x))

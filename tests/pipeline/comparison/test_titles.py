@@ -34,12 +34,10 @@ def test_titles(name: str, title: str, short: str) -> None:
         ("atlas", (False, False)),
     ],
 )
-def test_ablations_and_what_an_adaptation_is_compared_with_are_told_apart(
-    name: str, kinds: tuple[bool, bool]
-) -> None:
+def test_ablations_and_variants_of_an_adaptation_differ(name: str, kinds: tuple[bool, bool]) -> None:
     assert (is_ablation(name), is_adaptation(name)) == kinds
 
 
-def test_an_adapted_network_is_called_by_the_adaptation() -> None:
+def test_an_adapted_network_is_called_jada() -> None:
     assert adapted_title_of("crossmodalnet") == "JADA"
     assert adapted_title_of("crossmodalnet-marginal_only") == "Marginal alignment alone"

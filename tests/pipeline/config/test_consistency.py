@@ -30,7 +30,7 @@ def test_presets_are_consistent(name: str) -> None:
             "data.phantom is set, but data.source is mmwhs",
         ),
         (
-            {"adapt": {"enabled": True, "scenario": "ct_to_mr", "target": {"phantom": {"seed": 7}}}},
+            {"adapt": {"enabled": True, "scenario": "ct_to_mr", "target": {"phantom": {"num_labelled": 7}}}},
             "adapt.target is set, but adapt.scenario is ct_to_mr",
         ),
         ({"adapt": {"target": {"source": "unlabelled"}}}, "adapt.target is set, but adapt.enabled is false"),
@@ -70,7 +70,7 @@ def test_a_value_without_effect_is_named(sections: dict[str, Any], start: str) -
     [
         ({"seeds": [0, 2**31]}, "seeds = 2147483648: must be at most 2147483647"),
         ({"register": {"seed": 10**30}}, "register.seed = 1000000"),
-        ({"adapt": {"target": {"phantom": {"seed": 2**31}}}}, "adapt.target.phantom.seed = 2147483648"),
+        ({"data": {"phantom": {"seed": 2**31}}}, "data.phantom.seed = 2147483648"),
         ({"crop": {"size": (1025, 4, 4)}}, "crop.size = (1025, 4, 4): must have at most 1024 voxels an axis"),
         (
             {"train": {"patch_size": (1024, 1024, 1024)}},

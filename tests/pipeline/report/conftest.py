@@ -18,7 +18,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     make_artefacts(folder, models=MODELS, ablations=ABLATIONS, seeds=SEEDS)
     with (folder / "params.yaml").open("a") as params:
-        params.write("report: {panel_px: 64, checkerboard_px: 64}\n")
+        params.write("report: {panel_px: 64}\n")
     return folder
 
 

@@ -32,9 +32,7 @@ _FAKE = runpy.run_path(str(Path(__file__).with_name("fake_artefacts.py")))
 def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> None:
     """Add an adaptation to the artefacts that `make_artefacts` left below `top`."""
     with (top / "params.yaml").open("a") as params:
-        params.write(
-            f"adapt: {{enabled: true, scenario: {scenario}}}\nreport: {{panel_px: 64, checkerboard_px: 64}}\n"
-        )
+        params.write(f"adapt: {{enabled: true, scenario: {scenario}}}\nreport: {{panel_px: 64}}\n")
     single = scenario != "cohort"
     names = (
         ["mr_2001", "mr_2002", "mr_2003"]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,13 @@ from pipeline.report import overlays
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.overlays import CaseOverlay, best_slices, box_of_labels, rank_cases, slice_grid
 
-OPTIONS = ReportConfig(panel_px=80, margin_mm=2.0, ct_window_hu=(0.0, 100.0))
+
+class Options(ReportConfig):
+    margin_mm: ClassVar[float] = 2.0
+    ct_window_hu: ClassVar[tuple[float, float]] = (0.0, 100.0)
+
+
+OPTIONS = Options(panel_px=80)
 
 
 def draw(folder: Path, *, flip: bool) -> CaseOverlay:

@@ -29,7 +29,7 @@ def test_every_pair_has_its_checkerboard(artefacts: Artefacts) -> None:
     assert content is not None
     source, width, height = content["checkerboards"]["ct_1001+mr_1004"]
     assert source.startswith("data:image/jpeg;base64,")
-    assert (width, height) == (64, 21)  # of 720 x 240
+    assert (width, height) == (440, 147)  # of 720 x 240
     assert len(content["checkerboards"]) == len(content["table"].rows) == 8
 
 
