@@ -114,16 +114,16 @@ def fit(
     machine = machine_of(device, memory)
     pairs = make_pairs(read_manifest(MANIFEST), params.split)
     hearts = measure_hearts(pairs, read_boxes(CROP_QC), params.crop.margin_mm, params.runtime)
-    fitted = fit_sizes(params, hearts, machine)
+    fitted, reasons = fit_sizes(params, hearts, machine)
     if not dry_run:
-        _write(render(fitted.params))
-    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted.params))
+        _write(render(fitted))
+    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted))
     _table(
         f"{PARAMS} {'would hold' if dry_run else 'now holds'} sizes for {hearts.num_hearts} training hearts",
         ["key", "before", "now", "why"],
-        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in fitted.reasons.items()],
+        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in reasons.items()],
     )
-    _warn(fitted.params)
+    _warn(fitted)
 
 
 def _has(raw: Mapping[str, Any], name: str) -> bool:
