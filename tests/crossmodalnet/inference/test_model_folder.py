@@ -122,20 +122,12 @@ def test_pack_replaces_only_a_packed_model(folder: Path, tmp_path: Path) -> None
     pack_model(folder, tmp_path / "m.zip")
 
 
-@pytest.mark.parametrize(
-    ("extra", "says"),
-    [
-        ({"../evil": b"x"}, "it holds '../evil'"),
-        ({"/etc/evil": b"x"}, "it holds '/etc/evil'"),
-        ({"sub/card.json": b"x"}, "it holds 'sub/card.json'"),
-        ({"code.pkl": b"x"}, "it holds 'code.pkl'"),
-    ],
-)
-def test_archives_with_other_names_are_rejected(tmp_path: Path, extra: dict[str, bytes], says: str) -> None:
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "sub/card.json", "code.pkl"])
+def test_archives_with_other_names_are_rejected(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
-        for name, content in {**CONTENT, **extra}.items():
-            archive.writestr(name, content)
-    with pytest.raises(ValueError, match=says), model_folder(tmp_path / "m.zip"):
+        for member, content in {**CONTENT, name: b"x"}.items():
+            archive.writestr(member, content)
+    with pytest.raises(ValueError, match=f"it holds '{name}'"), model_folder(tmp_path / "m.zip"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["m.zip"]
 

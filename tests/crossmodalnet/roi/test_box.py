@@ -1,0 +1,92 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.roi.atlas import make_atlas
+from crossmodalnet.roi.box import (
+    Box,
+    box_of,
+    cut_voxels,
+    find_roi,
+    overflow_mm,
+    working_grid,
+)
+
+
+def test_the_box_holds_voxels_whole_on_any_axes() -> None:
+    mask = np.zeros((6, 5, 4), np.uint8)
+    mask[1:3, 2, 1:4] = 1
+    # i runs along -y (2 mm), j along z (3 mm), k along x (4 mm)
+    affine = np.array([[0, 0, 4, 100], [-2, 0, 0, 50], [0, 3, 0, 0], [0, 0, 0, 1.0]])
+    box = box_of(Volume(mask, affine))
+    np.testing.assert_allclose(box.low_mm, (100 + 4 - 2, 50 - 4 - 1, 6 - 1.5))
+    np.testing.assert_allclose(box.high_mm, (100 + 12 + 2, 50 - 2 + 1, 6 + 1.5))
+    assert box.grown(5).size_mm == pytest.approx((12 + 10, 4 + 10, 3 + 10))
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        box_of(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)))
+
+
+def test_the_working_grid_is_axis_aligned_and_centred() -> None:
+    grid = working_grid(Box((0, 10, -20), (30, 20, 20)), (4, 5, 6), 3.0)
+    assert grid.shape == (4, 5, 6)
+    np.testing.assert_allclose(grid.affine[:3, :3], 3 * np.eye(3))
+    np.testing.assert_allclose(grid.to_world(np.array([[1.5], [2], [2.5]]))[:, 0], (15, 15, 0))
+
+
+def test_overflow_is_what_does_not_fit() -> None:
+    grid = working_grid(Box((0, 0, 0), (1, 1, 1)), (4, 4, 4), 3.0)
+    assert overflow_mm(Box((0, 0, 0), (12, 12, 12)), grid) == 0
+    assert overflow_mm(Box((0, 0, 0), (12, 13.5, 3)), grid) == pytest.approx(1.5)
+
+
+def test_cut_voxels_are_counted_by_structure() -> None:
+    labels = np.zeros((10, 4, 4), np.uint8)
+    labels[0:5, 0, 0] = 1  # LV at x = 0..4
+    labels[4:10, 1, 1] = 7  # PA at x = 4..9
+    grid = Grid((2, 2, 2), np.diag([3.0, 3, 3, 1]))  # voxels span -1.5..4.5 on every axis
+    cut = cut_voxels(Volume(labels, np.eye(4)), grid)
+    assert cut == {"LV": 0, "RV": 0, "LA": 0, "RA": 0, "Myo": 0, "AO": 0, "PA": 5}
+    assert (
+        cut_voxels(Volume(labels, np.diag([-1.0, 1, 1, 1])), grid)["LV"] == 3
+    )  # x = 0, -1 in; -2, -3, -4 out
+
+
+def test_atlases_find_a_heart_that_they_have_not_seen(
+    scan: Callable[..., Any], centred: Callable[..., Any]
+) -> None:
+    far = centred(6.5)
+    far[:3, 3] += (300, -200, 900)
+    ct, label = scan("ct", far, shift_mm=(312, -206, 905), scale=0.95)
+    scans = [scan("ct", centred(6.5), shift_mm=(s, -s, 0), scale=1 + s / 100) for s in (-6, 4, 7)]
+    atlases = [make_atlas(*one, Modality.CT, 8.0) for one in scans]
+    found, truth = find_roi(ct, atlases, 8.0).box, box_of(label)
+    # a face lies between two voxels of the vote, so rounding on another processor can move it by 8 mm
+    np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
+    np.testing.assert_allclose(found.high_mm, truth.high_mm, atol=16)
+
+
+def test_atlases_of_ct_find_the_heart_of_an_mr(scan: Callable[..., Any], centred: Callable[..., Any]) -> None:
+    far = centred(6.5)
+    far[:3, 3] += (300, -200, 900)
+    mr, label = scan("mr", far, shift_mm=(306, -203, 904), scale=0.97)
+    found = find_roi(
+        mr,
+        [make_atlas(*scan("ct", centred(6.5)), Modality.CT, 8.0)],
+        8.0,
+        modality=Modality.MR,
+    ).box
+    truth = box_of(label)
+    np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)
+    np.testing.assert_allclose(found.high_mm, truth.high_mm, atol=16)
+
+
+def test_without_atlases_there_is_no_box() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        find_roi(Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)), [], 5.0)
