@@ -39,15 +39,12 @@ def power_iteration(
     and assumes nothing of derivatives. The next direction is `J^T J v`, with J v from the two outputs.
 
     Args:
-        function: F, from shape of x to any shape.
+        function: F, to any shape.
         x: point around which F is stretched.
         iterations: maximum number of directions; the first is random.
         step: h, for directions of norm 1.
-        generator: generator on the CPU.
+        generator: on the CPU.
         tolerance: stop at a direction that stretches more than the last one, but by less than this share.
-
-    Yields:
-        the stretch along each direction.
     """
     v = _unit(torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device))
     before = math.inf
@@ -78,11 +75,7 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
     and values, which grows with the square of the factor. By cosine, that square cancels; instead, one key
     shrinks towards zero, where its direction turns with ever smaller changes.
 
-    Args:
-        attention: attention with its trained weights.
-        f_a: tokens (n, c) of the stream of the keys.
-        f_b: tokens (n, c) of the stream of the queries.
-        seed: seed of the first direction of each power iteration.
+    `f_a` and `f_b` are tokens (n, c) of the streams of the keys and of the queries.
     """
     module = copy.deepcopy(attention).double()
     pair = torch.stack([f_a, f_b]).double()

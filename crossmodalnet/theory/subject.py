@@ -21,31 +21,18 @@ STREAMS = ("CT", "MR")
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A trained network with all that its checks need.
+    """A trained network with all that its checks need."""
 
-    Attributes:
-        network: trained, in evaluation mode.
-        initial: the network before training, on the same device.
-        config: None for a network other than CrossModalNet.
-        patch_size: voxels of the images below.
-        training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
-        test: test pairs, likewise.
-        objectives: keys of `OBJECTIVES`.
-        balancing: mode of the objectives' weights.
-        alpha: sharpness of the weights.
-        curves: per epoch of the training, `loss_<objective>` and `weight_<objective>`: means over its steps.
-    """
-
-    network: nn.Module
-    initial: nn.Module
-    config: CrossModalNetConfig | None
+    network: nn.Module  # in evaluation mode
+    initial: nn.Module  # before training, on the same device
+    config: CrossModalNetConfig | None  # None for a network other than CrossModalNet
     patch_size: Triple
-    training: Sequence[LabelledCase]
+    training: Sequence[LabelledCase]  # pairs cut to the patch, on the CPU
     test: Sequence[LabelledCase]
-    objectives: tuple[str, ...]
+    objectives: tuple[str, ...]  # keys of `OBJECTIVES`
     balancing: Balancing
     alpha: float
-    curves: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Sequence[float]]  # `loss_<objective>` and `weight_<objective>`: means of each epoch
 
     @property
     def device(self) -> torch.device:
