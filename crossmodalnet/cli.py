@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
 from crossmodalnet.io.console import plain_table, setup_logging
-from crossmodalnet.processes import remove_stale, resource_problem
+from crossmodalnet.processes import remove_stale
 
 logger = logging.getLogger(__name__)
 
@@ -222,12 +222,12 @@ def show(
     rows = []
     for path in paths:
         predictor = load_predictor([path], "cpu")
-        card = predictor.card
+        card = predictor.cards[0]
         rows.append([
             str(path), card.name, " or ".join(predictor.modalities),
             " ".join(entry.abbreviation for entry in card.labels),
             f"{len(card.training_pairs)} + {len(card.validation_pairs)}", f"{card.validation_dice:.3f}",
-            "yes" if predictor.has_atlases else "no, needs --box",
+            "yes" if predictor.atlases else "no, needs --box",
         ])  # fmt: skip
     header = (
         "model", "network", "segments", "structures", "pairs trained + validated", "validation Dice", "finds the heart",

@@ -1,4 +1,4 @@
-"""`crossmodalnet data`: look at data before anything runs."""
+"""`crossmodalnet data`: check data before anything runs."""
 
 import logging
 from typing import Annotated
@@ -7,12 +7,12 @@ import typer
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(help="Look at data before anything runs.", no_args_is_help=True)
+app = typer.Typer(help="Check data before anything runs.", no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Look at data before anything runs."""
+    """Check data before anything runs."""
 
 
 @app.command()
@@ -28,9 +28,9 @@ def check(
         list[str] | None, typer.Option(help="a structure that is not delineated, as in data.missing")
     ] = None,
 ) -> None:
-    """Tell which scans, pairs and roles PATH would give, and all that is wrong; data/ is not touched.
+    """List the scans, pairs and roles that PATH would give, and every fault in them; data/ is not touched.
 
-    What is left out is as in params.yaml, the split too. Exit code 3 where something is wrong.
+    Options that are left out have their values of params.yaml, as has the split. Exit code 3 on faults.
     """
     from pipeline.cohort.integrity import require_sound
     from pipeline.cohort.preview import params_for, preview
@@ -38,9 +38,9 @@ def check(
     from pipeline.config.sections import SplitConfig
     from pipeline.runtime.workers import RuntimeConfig
 
-    params = params_for(path, labels, missing or [], read=read_raw().get("data") or {})
-    found = preview(params, load_section(SplitConfig, "split"), load_section(RuntimeConfig, "runtime"))
-    for line in found.lines():
-        typer.echo(line)
-    require_sound(found.findings)
+    params = params_for(path, labels, missing or [], section=read_raw().get("data") or {})
+    split, runtime = load_section(SplitConfig, "split"), load_section(RuntimeConfig, "runtime")
+    lines, findings = preview(params, split, runtime)
+    typer.echo("\n".join(lines))
+    require_sound(findings)
     logger.info("sound: set data.source and data.path, then run `dvc repro`; see docs/own_data.md")

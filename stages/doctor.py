@@ -1,4 +1,4 @@
-"""`crossmodalnet doctor`: whether this machine can run these parameters."""
+"""`crossmodalnet doctor`: check whether this machine can run the parameters."""
 
 import typer
 
@@ -12,10 +12,10 @@ def main() -> None:
 
     console = Console(soft_wrap=True)
     findings = examine()
-    for finding in findings:
-        mark = "[green]ok [/]" if finding.ok else "[red]no [/]"
-        console.print(f"{mark} {finding.subject:<10} {escape(finding.text)}")
-        if finding.remedy:
-            console.print(f"               [yellow]{escape(finding.remedy)}[/]")
-    if not all(finding.ok for finding in findings):
+    for subject, is_ok, text, remedy in findings:
+        mark = "[green]ok [/]" if is_ok else "[red]no [/]"
+        console.print(f"{mark} {subject:<10} {escape(text)}")
+        if remedy:
+            console.print(f"               [yellow]{escape(remedy)}[/]")
+    if not all(is_ok for _, is_ok, _, _ in findings):
         raise typer.Exit(4)

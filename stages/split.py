@@ -7,8 +7,8 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Write data/split.json: the pairs of each role, split by patient."""
-    from pipeline.cohort.pairs import make_pairs, one_per_ct, read_manifest, select, unpaired
-    from pipeline.cohort.split_file import ROLES, write_split
+    from pipeline.cohort.pairs import ROLES, make_pairs, one_per_ct, read_manifest, select, unpaired
+    from pipeline.cohort.split_file import write_split
     from pipeline.config.params import load_section
     from pipeline.config.sections import SplitConfig
     from pipeline.runtime.paths import MANIFEST, SPLIT

@@ -1,4 +1,4 @@
-"""What the values of a data set's label maps mean: MM-WHS, others that are known, and a user's own."""
+"""Meaning of the values in label maps: MM-WHS, other known data sets, and the user's own."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.structures import (
-    ABBREVIATIONS,
-    STRAY_CODES,
-    STRUCTURES,
-    renamed,
-    values_beyond,
-)
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
 
 BACKGROUND = "background"
-# Label maps that are saved as float, or scaled, miss their whole numbers by this much at most.
+# Label maps that were saved as float, or scaled, miss their whole numbers by at most this much.
 WHOLE_TOLERANCE = 1e-3
 
 
 def whole_values(values: NDArray[np.generic]) -> NDArray[Any]:
-    """Round values that are whole numbers but for the rounding of a float or of a scaling; others stay as they are.
+    """Round values within 0.001 of a whole number, as float files and scaling leave them; others stay as they are.
 
     >>> whole_values(np.array([204.99998, 205.00003, 419.5])).tolist()
     [205.0, 205.0, 419.5]
@@ -39,7 +33,7 @@ class LabelCodes:
 
     Attributes:
         title: name of the codes in messages, for instance `MM-WHS`.
-        indices: class index 0 to 7 by value; values that are known and none of our structures have 0.
+        indices: class index 0 to 7 by value; known values of other structures have 0.
         missing: abbreviations of the structures that the data set does not delineate, in the order of `STRUCTURES`.
     """
 
@@ -49,31 +43,49 @@ class LabelCodes:
 
     @property
     def codes(self) -> dict[str, list[int]]:
-        """Values by abbreviation, structures that have any."""
-        found = {
+        """Values by abbreviation, for structures that have any."""
+        codes = {
             s.abbreviation: sorted(code for code, index in self.indices.items() if index == s.index)
             for s in STRUCTURES
         }
-        return {name: codes for name, codes in found.items() if codes}
+        return {name: values for name, values in codes.items() if values}
 
     def unknown(self, values: NDArray[np.generic]) -> list[int | float]:
-        """List the values that have no meaning, ascending."""
-        return values_beyond(values, list(self.indices))
+        """List the values, any shape, that have no meaning, ascending."""
+        # In the order of memory: NIfTI arrays are in Fortran order, and numpy would copy all voxels first.
+        return [
+            value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), list(self.indices))
+        ]
 
     def to_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Turn values into class indices 0 to 7, any shape.
 
         Raises:
             ValueError: a value has no meaning.
+
+        >>> MMWHS.to_indices(np.array([0, 500, 205, 421])).tolist()
+        [0, 1, 5, 3]
         """
         values = whole_values(values)
         if unknown := self.unknown(values):
             raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
-        return renamed(values, self.indices)
+        # `copyto` keeps the order of memory: `indices[values == value]` takes seconds on Fortran order.
+        # A plain array, though the values may be a file that is mapped into memory.
+        indices = np.zeros_like(values, np.uint8, subok=False)
+        for value, index in self.indices.items():
+            if index:
+                np.copyto(indices, index, where=values == value)
+        return indices
+
+    @property
+    def meaning(self) -> str:
+        """The values of each structure, in words."""
+        values = (f"{name} {'/'.join(map(str, codes))}" for name, codes in self.codes.items())
+        return f"label values ({self.title}): {', '.join(values)}"
 
     @property
     def listed(self) -> str:
-        """The values that stand for a structure, 0 before them, for messages."""
+        """The values that stand for 0 or a structure, for messages."""
         codes = sorted({code for codes in self.codes.values() for code in codes} - set(STRAY_CODES))
         return ", ".join(map(str, [0, *codes]))
 
@@ -85,16 +97,16 @@ class LabelCodes:
         """
         if unknown := sorted(set(missing) - set(ABBREVIATIONS)):
             raise ValueError(f"unknown structure {', '.join(unknown)}; known: {', '.join(ABBREVIATIONS)}")
-        gone = {*missing, *self.missing}
-        if gone == set(ABBREVIATIONS):
+        dropped = {*missing, *self.missing}
+        if dropped == set(ABBREVIATIONS):
             raise ValueError("every structure is missing: nothing is left to segment")
-        dropped = {s.index for s in STRUCTURES if s.abbreviation in gone}
-        indices = {code: 0 if index in dropped else index for code, index in self.indices.items()}
-        return replace(self, indices=indices, missing=tuple(name for name in ABBREVIATIONS if name in gone))
+        background = {s.index for s in STRUCTURES if s.abbreviation in dropped}
+        indices = {code: 0 if index in background else index for code, index in self.indices.items()}
+        return replace(self, indices=indices, missing=tuple(s for s in ABBREVIATIONS if s in dropped))
 
 
 def own_codes(mapping: Mapping[str, int | Sequence[int]], title: str = "data.labels") -> LabelCodes:
-    """Make codes of a mapping from structures to values; what it lacks is missing.
+    """Make codes from values by structure; structures that the mapping leaves out are missing.
 
     Args:
         mapping: one value or several by structure, named as in `structure_named`; `background` may name values that
@@ -117,31 +129,26 @@ def own_codes(mapping: Mapping[str, int | Sequence[int]], title: str = "data.lab
             if value in indices and (value or index):
                 raise ValueError(f"value {value} of {name} has another meaning already")
             indices[value] = index
-    found = set(indices.values())
-    missing = [s.abbreviation for s in STRUCTURES if s.index not in found]
+    missing = [s.abbreviation for s in STRUCTURES if s.index not in indices.values()]
     return LabelCodes(title, indices).without(missing)
 
 
-# Words that say nothing about which structure it is.
+# Words that do not tell structures apart.
 _FILLERS = {"heart", "cardiac", "blood", "cavity", "pool", "chamber", "the", "of", "label", "main"}
-_NAMES: tuple[tuple[str, frozenset[str]], ...] = tuple(
-    (abbreviation, frozenset(words.split()))
-    for abbreviation, spellings in {
-        "LV": ("lv", "lvc", "lvbp", "left ventricle", "ventricle left"),
-        "RV": ("rv", "rvc", "rvbp", "right ventricle"),
-        "LA": ("la", "lac", "left atrium"),
-        "RA": ("ra", "rac", "right atrium"),
-        "Myo": ("myo", "lvm", "lvmyo", "myocardium", "left ventricle myocardium", "left ventricular myocardium",
-                "lv myocardium", "lv myo", "left ventricle myo"),
-        "AO": ("ao", "aa", "aorta", "ascending aorta"),
-        "PA": ("pa", "pulmonary artery", "pulmonary trunk", "pulmonary arteries"),
-    }.items()
-    for words in spellings
-)  # fmt: skip
+_SPELLINGS = {
+    "LV": ("lv", "lvc", "lvbp", "left ventricle", "ventricle left"),
+    "RV": ("rv", "rvc", "rvbp", "right ventricle"),
+    "LA": ("la", "lac", "left atrium"),
+    "RA": ("ra", "rac", "right atrium"),
+    "Myo": ("myo", "lvm", "lvmyo", "myocardium", "left ventricle myocardium", "left ventricular myocardium",
+            "lv myocardium", "lv myo", "left ventricle myo"),
+    "AO": ("ao", "aa", "aorta", "ascending aorta"),
+    "PA": ("pa", "pulmonary artery", "pulmonary trunk", "pulmonary arteries"),
+}  # fmt: skip
 
 
 def structure_named(name: str) -> int | None:
-    """Find the structure that a name means, whatever its case, order of words and punctuation.
+    """Find the structure that a name means; case, order of words and punctuation do not matter.
 
     Returns:
         Class index 1 to 7; None where it is none of our structures, or not certain to be.
@@ -150,8 +157,10 @@ def structure_named(name: str) -> int | None:
     [1, 5, None]
     """
     words = frozenset(re.findall(r"[a-z]+|\d+", name.lower())) - _FILLERS
-    index = {structure.abbreviation: structure.index for structure in STRUCTURES}
-    return next((index[abbreviation] for abbreviation, spelling in _NAMES if spelling == words), None)
+    for structure in STRUCTURES:
+        if any(words == frozenset(spelling.split()) for spelling in _SPELLINGS[structure.abbreviation]):
+            return structure.index
+    return None
 
 
 def _totalsegmentator_v1() -> dict[str, int | Sequence[int]]:
@@ -160,11 +169,8 @@ def _totalsegmentator_v1() -> dict[str, int | Sequence[int]]:
     return {**structures, BACKGROUND: others}
 
 
-MMWHS = LabelCodes(
-    "MM-WHS",
-    {0: 0, **{s.code: s.index for s in STRUCTURES}}
-    | {stray: s.index for stray, meant in STRAY_CODES.items() for s in STRUCTURES if s.code == meant},
-)
+_CODES = {0: 0, **{structure.code: structure.index for structure in STRUCTURES}}
+MMWHS = LabelCodes("MM-WHS", _CODES | {stray: _CODES[meant] for stray, meant in STRAY_CODES.items()})
 # TotalSegmentator: `class_map` in totalsegmentator/map_to_binary.py of wasserth/TotalSegmentator, where the chambers
 # are classes of the task heartchambers_highres, and of the task total up to version 1 (`total_v1`), not of today's.
 CODE_SETS: dict[str, LabelCodes] = {

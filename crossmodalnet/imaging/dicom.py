@@ -1,7 +1,8 @@
-"""A DICOM series in a folder, read as one volume, or refused: a slice that lacks would bend the heart."""
+"""Read a DICOM series of a folder as one volume; refuse series with missing or displaced slices."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from crossmodalnet.imaging.untrusted import (
     MAX_VOXELS,
     MODALITY_TAG,
     UntrustedImage,
+    check_num_voxels,
+    execute,
     from_itk,
     header_reader,
     kept_locale,
@@ -22,8 +25,9 @@ from crossmodalnet.imaging.untrusted import (
 
 MAX_FILES = 10_000
 MAX_SERIES = 50
-# Positions are written with a few decimals; a slice that lacks doubles a gap.
+# Positions are written with a few decimals; a missing slice doubles a gap.
 GAP_TOLERANCE = 0.05
+NUMBER_TAG, DESCRIPTION_TAG = "0020|0011", "0008|103e"
 
 
 def read_dicom_series(
@@ -32,11 +36,10 @@ def read_dicom_series(
     """Read a series of a folder, slices sorted by position; values are rescaled (CT: HU).
 
     Args:
-        folder: folder of the files; folders in it are not searched.
-        max_voxels: most voxels that are believed.
-        series: names, one of which tells the series where there are several: its description or a part of it, its
-            number or its UID.
-        modality: `CT` or `MR`: where there are several series and some say that they are of it, one of these is meant.
+        folder: folder of the files, without its subfolders.
+        max_voxels: larger series are refused.
+        series: names that choose among several series; see `series_files`.
+        modality: `CT` or `MR`, which chooses likewise.
 
     Raises:
         ValueError: no series, several (lists them), a link that leads out of the folder, slices of different sizes, of
@@ -50,26 +53,7 @@ def read_dicom_series(
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(file) for file in files])
-    try:
-        found = from_itk(reader.Execute())
-    except RuntimeError as error:
-        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
-    return replace(found, modality=tag_of(header_reader(files[0], "dicom"), MODALITY_TAG))
-
-
-@dataclass(frozen=True)
-class _Series:
-    """What tells a series from the others of a folder, as its first file has it."""
-
-    uid: str
-    number: str
-    modality: str
-    description: str
-    num_files: int
-
-    def __str__(self) -> str:
-        title = self.description or "without a description"
-        return f"{title} ({self.modality or 'modality unknown'}, number {self.number or '?'}, {self.num_files} files)"
+    return replace(from_itk(execute(reader)), modality=tag_of(header_reader(files[0], "dicom"), MODALITY_TAG))
 
 
 @kept_locale()
@@ -77,12 +61,13 @@ def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -
     """Give the files of the series that `read_dicom_series` reads, in the order of their positions.
 
     Args:
-        folder: folder of the files; folders in it are not searched.
-        series: names, one of which tells the series where there are several.
-        modality: `CT`, `MR`, or empty for any.
+        folder: folder of the files, without its subfolders.
+        series: where there are several series, names one of which is the description of the wanted one or a part of
+            it, its number or its UID.
+        modality: `CT` or `MR`: where some of several series are of it, one of these is wanted; empty for any.
 
     Raises:
-        ValueError: no series, several of which none or more than one is meant, or a link that leads out of the folder.
+        ValueError: no series, several of which none or more than one is wanted, or a link that leads out of the folder.
     """
     entries = list(islice(folder.iterdir(), MAX_FILES + 1))
     if len(entries) > MAX_FILES:
@@ -95,23 +80,24 @@ def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -
         uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         if not uids:
             raise ValueError("holds no DICOM series (folders in it are not searched)")
-        files = {uid: _of_series(folder, uid) for uid in uids[:MAX_SERIES]}
+        files = {uid: _files_of(folder, uid) for uid in uids[:MAX_SERIES]}
     except RuntimeError as error:
         raise ValueError(f"cannot be read as DICOM ({last_line(error)})") from error
     if len(uids) == 1:
         return files[uids[0]]
-    found = [_described(uid, files[uid]) for uid in uids[:MAX_SERIES]]
-    chosen = _chosen([one for one in found if modality and one.modality == modality] or found, series)
+    tags = {uid: _series_tags(paths[0]) for uid, paths in files.items()}
+    of_modality = {uid: tag for uid, tag in tags.items() if modality and tag[1] == modality}
+    chosen = _chosen(of_modality or tags, series)
     if len(chosen) != 1:
         which = "none of them is" if series and not chosen else "one must be"
+        listed = "; ".join(_described(*tags[uid], len(paths)) for uid, paths in files.items())
         raise ValueError(
-            f"holds {len(uids)} DICOM series, {which} named by description, number or UID: "
-            + "; ".join(map(str, found))
+            f"holds {len(uids)} DICOM series, {which} named by description, number or UID: {listed}"
         )
-    return files[chosen[0].uid]
+    return files[chosen[0]]
 
 
-def _of_series(folder: Path, uid: str) -> list[Path]:
+def _files_of(folder: Path, uid: str) -> list[Path]:
     files = [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
     home = folder.resolve()
     if away := [file.name for file in files if home not in file.resolve().parents]:
@@ -119,25 +105,25 @@ def _of_series(folder: Path, uid: str) -> list[Path]:
     return files
 
 
-def _described(uid: str, files: Sequence[Path]) -> _Series:
-    header = header_reader(files[0], "dicom")
-    number, modality, description = (tag_of(header, tag) for tag in ("0020|0011", MODALITY_TAG, "0008|103e"))
-    return _Series(uid, number, modality, description, len(files))
+def _series_tags(file: Path) -> tuple[str, str, str]:
+    """Read number, modality and description of a series from its first file."""
+    header = header_reader(file, "dicom")
+    return tag_of(header, NUMBER_TAG), tag_of(header, MODALITY_TAG), tag_of(header, DESCRIPTION_TAG)
 
 
-def _chosen(found: Sequence[_Series], names: Sequence[str]) -> list[_Series]:
-    """Those that are named, by a part of the description only where no name fits as a whole; all without names."""
+def _described(number: str, modality: str, description: str, num_files: int) -> str:
+    title = description or "without a description"
+    return f"{title} ({modality or 'modality unknown'}, number {number or '?'}, {num_files} files)"
+
+
+def _chosen(tags: Mapping[str, tuple[str, str, str]], names: Sequence[str]) -> list[str]:
+    """Give the UIDs of the named series; part of a description counts only where no name fits as a whole."""
     if not names:
-        return list(found)
+        return list(tags)
     wanted = {name.strip().casefold() for name in names if name.strip()}
-    whole = [
-        series
-        for series in found
-        if wanted & {series.uid, series.number, series.description.casefold()} - {""}
-    ]
-    return whole or [
-        series for series in found if any(name in series.description.casefold() for name in wanted)
-    ]
+    descriptions = {uid: description.casefold() for uid, (_, _, description) in tags.items()}
+    whole = [uid for uid, text in descriptions.items() if wanted & {uid, tags[uid][0], text} - {""}]
+    return whole or [uid for uid, text in descriptions.items() if any(name in text for name in wanted)]
 
 
 def _check_slices(files: list[Path], max_voxels: int) -> None:
@@ -145,17 +131,14 @@ def _check_slices(files: list[Path], max_voxels: int) -> None:
     sizes = {header.GetSize() for header in headers}
     if len(sizes) > 1:
         raise ValueError(f"slices have different sizes: {', '.join(map(str, sorted(sizes)))}")
-    size = sizes.pop()
-    if int(np.prod(size, dtype=object)) * len(files) > max_voxels:
-        shape = " x ".join(map(str, (*size[:2], len(files))))
-        raise ValueError(f"implausibly large: {shape} voxels, at most {max_voxels} are read")
+    width, height, *frames = sizes.pop()
+    check_num_voxels((width, height, math.prod(frames) * len(files)), max_voxels)
     directions = np.array([header.GetDirection() for header in headers])
     if np.abs(directions - directions[0]).max() > 1e-3:
         raise ValueError("slices have different orientations: give each orientation a folder of its own")
     normal = directions[0].reshape(3, 3)[:, 2]
-    places = np.array([np.dot(header.GetOrigin(), normal) for header in headers])
-    gaps = np.abs(np.diff(places))
     steps = np.diff([header.GetOrigin() for header in headers], axis=0)
+    gaps = np.abs(steps @ normal)
     drift = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
     if gaps.min() < 1e-3:
         raise ValueError("several slices at one place (time frames, echoes?): give one volume")
@@ -166,5 +149,5 @@ def _check_slices(files: list[Path], max_voxels: int) -> None:
         )
     if gaps.max() - gaps.min() > GAP_TOLERANCE * np.median(gaps):
         raise ValueError(
-            f"slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart: a slice lacks, or spacing varies"
+            f"slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart: a slice is missing, or spacing varies"
         )

@@ -1,8 +1,8 @@
-"""What is wrong with one image or label map file: all of it, not only the first thing."""
+"""Read one image or label map file and list every fault in it."""
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
-from crossmodalnet.imaging.geometry import (
-    MAX_SPACING_MM,
-    is_sheared,
-    shear_degrees,
-)
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
@@ -24,41 +20,47 @@ Kind = Literal["image", "label"]
 
 # Volume of the parallelepiped of the three unit axes; 1 for a right-angled grid.
 MIN_AXES_VOLUME = 1e-3
-# Below this a CT has air and lung; an MR has no negative voxels at all, but for offsets of a few units.
+# Air and lung of a CT lie below; an MR has no negative voxels but for offsets of a few units.
 AIR_HU = -300.0
-# Metal has some 30,000 HU in scans of an extended scale; beyond two bytes there is nothing.
+# Metal has some 30,000 HU in scans of an extended scale; two bytes hold no more.
 MAX_HU = 65536.0
-# What registration and networks see of a CT, and the share of voxels at either end that is not counted as contrast.
+# The CT values that networks see, and the percentage of voxels at either end that does not count as contrast.
 CT_WINDOW_HU = (-200.0, 600.0)
 IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
+_NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
 @dataclass(frozen=True)
-class ImageProblem:
-    """One thing that is wrong with a file, and what to do about it; a warning does not stop the pipeline."""
+class Finding:
+    """A fault with its remedy; an error stops the pipeline, a warning does not.
+
+    `case` is a subject, a row of a table, `table` or `all`; `file` is the path as the user knows it, or empty.
+    """
 
     severity: Severity
     what: str
     remedy: str
+    case: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in one file.
+    """Findings and content of one file.
 
     Attributes:
-        problems: problems in the order of the checks.
+        findings: faults in the order of the checks.
         grid: None where the file gives no usable 3-D grid.
-        digest: digest of the voxel values, empty for a constant image; equal digests are the same scan.
+        digest: digest of an image's voxels, equal for equal scans; empty for a constant image.
         structures: abbreviations of the structures that a label map holds.
-        is_plain: whether the file says all of it itself, so that nothing had to be assumed, rounded or straightened.
-        says_orientation: whether the header says how the scan lies in the patient.
+        is_plain: true where nothing had to be assumed, rounded or straightened.
+        says_orientation: true where the header says how the scan lies in the patient.
     """
 
-    problems: tuple[ImageProblem, ...]
+    findings: list[Finding] = field(default_factory=list)
     grid: Grid | None = None
     digest: str = ""
     structures: tuple[str, ...] = ()
@@ -73,147 +75,73 @@ def inspect_file(
     read: Callable[[Path], UntrustedImage] = read_untrusted,
     modality: Modality | None = None,
 ) -> Inspection:
-    """Read a file to its end and list all that is wrong with it.
+    """Read a file to its end and list every fault in it.
 
     Args:
         path: path of the file.
         kind: image or label map.
         codes: meaning of the values of a label map.
-        read: reader of files that nobody vouches for; raises ValueError where it cannot read one.
-        modality: what an image is said to be; None where its values are not to be judged by that.
+        read: reader of untrusted files; raises ValueError where it cannot read one.
+        modality: modality that the user names; None skips the checks of its values.
     """
+    structures: tuple[str, ...] = ()
+    digest, is_whole = "", True
     try:
-        untrusted = read(path)
-        shape = _spatial_shape(untrusted.image.shape)
-        problems = [*_shape_problems(shape), *_geometry_problems(untrusted)]
-        structures: tuple[str, ...] = ()
-        is_whole = True
+        scan = read(path)
+        shape = _spatial_shape(scan.image.shape)
         if kind == "label":
-            found, structures, is_whole = _label_problems(untrusted.image, codes)
+            value_findings, structures, is_whole = _label_findings(scan.image, codes)
         else:
-            found = _image_problems(untrusted.image, modality)
-        notes = untrusted.notes if modality is None else untrusted.notes_as(modality.name)
-        problems += [ImageProblem("warning", note, _NOTE_REMEDY) for note in notes]
-        problems += found
-        digest = "" if kind == "label" else _digest(untrusted.image)
+            value_findings, digest = _image_findings(scan.image, modality)
     except (ValueError, OSError) as error:
-        return Inspection((ImageProblem("error", f"unreadable: {error}", "copy or download the file again"),))
-    affine = np.asarray(untrusted.image.affine, np.float64)
-    if len(shape) != 3 or not np.isfinite(affine).all():
-        return Inspection(tuple(problems), None, digest, structures)
-    grid = Grid((shape[0], shape[1], shape[2]), affine)
-    sheared = not any(problem.severity == "error" for problem in problems) and is_sheared(grid)
+        return Inspection([Finding("error", f"unreadable: {error}", "copy or download the file again")])
+    notes = scan.notes if modality is None else scan.notes_as(modality.name)
+    findings = [
+        *_shape_findings(shape),
+        *geometry_findings(scan.image.affine, scan.pixdim_mm),
+        *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
+        *value_findings,
+    ]
+    if len(shape) != 3 or not np.isfinite(scan.image.affine).all():
+        return Inspection(findings, None, digest, structures)
+    sheared = not any(finding.severity == "error" for finding in findings) and is_sheared(scan.grid)
     if sheared and kind == "image":
-        what = f"axes are not at right angles, {shear_degrees(grid):.1f} degrees off (gantry tilt?)"
-        problems.append(
-            ImageProblem("warning", what, "resampled to a right-angled grid; better have it corrected")
+        what = f"axes are not at right angles, {shear_degrees(scan.grid):.1f} degrees off (gantry tilt?)"
+        findings.append(
+            Finding("warning", what, "resampled to a right-angled grid; better have it corrected")
         )
-    plain = is_whole and not untrusted.notes and not sheared
-    return Inspection(tuple(problems), grid, digest, structures, plain, untrusted.says_orientation)
+    plain = is_whole and not scan.notes and not sheared
+    return Inspection(findings, scan.grid, digest, structures, plain, scan.says_orientation)
 
 
-_NOTE_REMEDY = "look whether that is so, or export the file again with its true geometry"
-
-
-def grid_problems(image: Grid, label: Grid, *, says_orientation: bool = True) -> list[ImageProblem]:
-    """Compare the grids of an image and its label map: shapes, and corners within the one tolerance of positions.
+def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) -> list[Finding]:
+    """Compare the grids of an image and its label map: shapes, and corners within the tolerance of positions.
 
     Args:
         image: grid of the image.
         label: grid of the label map.
-        says_orientation: whether the label map says how it lies in the patient; if not, it is believed to lie on its
-            image where shape and spacings are the image's.
+        says_orientation: false where the label map does not say how it lies in the patient; it is then assumed to lie
+            on its image if shape and spacings are the image's.
     """
     remedy = "resample the label map to the grid of its image, or find the right file"
     if image.shape != label.shape:
         what = f"label map has shape {label.shape}, its image {image.shape}: different grids"
-        return [ImageProblem("error", what, remedy)]
+        return [Finding("error", what, remedy)]
     if image.same_as(label):
         return []
     if not says_orientation and np.allclose(image.spacing_mm, label.spacing_mm, rtol=1e-3):
         what = "assumed to lie on the grid of its image, whose shape and spacings it has"
-        return [ImageProblem("warning", what, "look at both together")]
-    apart = image.largest_shift_mm(label)
-    what = f"label map and image lie on different grids: affines differ by up to {apart:.2f} mm"
-    return [ImageProblem("error", what, remedy)]
-
-
-def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop the fourth axis of a 4-D file with one volume, as `read_image` does."""
-    return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
-
-
-def _shape_problems(shape: tuple[int, ...]) -> list[ImageProblem]:
-    if len(shape) == 3 and min(shape) > 1:
-        return []
-    return [ImageProblem("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
-
-
-def _geometry_problems(untrusted: UntrustedImage) -> list[ImageProblem]:
-    remedy = "export the file again with its true geometry"
-    matrix = np.asarray(untrusted.image.affine, np.float64)[:3]
-    if not np.isfinite(matrix).all():
-        return [ImageProblem("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
-    problems = []
-    spacing = np.linalg.norm(matrix[:, :3], axis=0)
-    for name, values in (("affine", spacing), ("pixdim", untrusted.pixdim_mm)):
-        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
-            listed = " x ".join(f"{value:g}" for value in values)
-            rule = f"0 < spacing <= {MAX_SPACING_MM:g} mm"
-            problems.append(
-                ImageProblem("error", f"degenerate spacing ({name}): {listed} mm, not {rule}", remedy)
-            )
-    if abs(np.linalg.det(matrix[:, :3])) < MIN_AXES_VOLUME * spacing.prod() or not spacing.all():
-        problems.append(ImageProblem("error", "singular affine: its axes are not independent", remedy))
-    return problems
-
-
-def _image_problems(image: Any, modality: Modality | None) -> list[ImageProblem]:
-    num_bad, low, high = 0, np.inf, -np.inf
-    samples: list[NDArray[np.float32]] = []
-    step = max(1, int(np.prod(image.shape, dtype=np.int64)) // MAX_SAMPLES)
-    for slab in _slabs(image):
-        finite = slab[np.isfinite(slab)]
-        num_bad += slab.size - finite.size
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            samples.append(finite.ravel()[::step].astype(np.float32))
-    problems = _nonfinite_problems(num_bad)
-    remedy = "look at the scan: it shows nothing; export it again, or take it out"
-    if low == high:
-        return [*problems, ImageProblem("error", f"constant image: every voxel is {low:g}", remedy)]
-    if modality is not None and samples:
-        problems += _intensity_problems(np.concatenate(samples), (low, high), modality, remedy)
-    return problems
-
-
-def _intensity_problems(
-    values: NDArray[np.float32], limits: tuple[float, float], modality: Modality, remedy: str
-) -> list[ImageProblem]:
-    """List what a CT or an MR cannot be: no contrast where networks look, or values of the other modality."""
-    shown = np.clip(values, *CT_WINDOW_HU) if modality is Modality.CT else values
-    bottom, top = np.percentile(shown, (IGNORED_PERCENT, 100 - IGNORED_PERCENT))
-    if bottom == top:
-        where = " between -200 and 600 HU" if modality is Modality.CT else ""
-        what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
-        return [ImageProblem("error", what, remedy)]
-    if (doubt := unlike_modality(*limits, modality)) is None:
-        return []
-    what, question = doubt
-    taken_as = "HU" if modality is Modality.CT else "an MR"
-    return [ImageProblem("warning", f"{what}: read as {taken_as} all the same", question)]
+        return [Finding("warning", what, "look at both together")]
+    shift_mm = image.largest_shift_mm(label)
+    what = f"label map and image lie on different grids: affines differ by up to {shift_mm:.2f} mm"
+    return [Finding("error", what, remedy)]
 
 
 def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, str] | None:
-    """Judge by its values whether an image can be of its modality, for cohorts and for new patients alike.
-
-    Args:
-        low: least value of the image.
-        high: greatest value of the image.
-        modality: what the image is said to be.
+    """Compare an image's least and greatest values with what its modality can have.
 
     Returns:
-        What is odd, and the question that it raises; None where nothing is.
+        The oddity and the question that it raises, or None.
 
     >>> unlike_modality(-1000.0, 3000.0, Modality.MR)
     ('MR has voxels down to -1000', 'is it an MR, not a CT?')
@@ -228,53 +156,108 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
     return None
 
 
-def _label_problems(image: Any, codes: LabelCodes) -> tuple[list[ImageProblem], tuple[str, ...], bool]:
-    """List what is wrong with a label map, name the structures that it holds, and tell whether its values are whole."""
+def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop the fourth axis of a 4-D file with one volume, as `read_image` does."""
+    return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
+
+
+def _shape_findings(shape: tuple[int, ...]) -> list[Finding]:
+    if len(shape) == 3 and min(shape) > 1:
+        return []
+    return [Finding("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
+
+
+def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Finding]:
+    """List impossible affines (4x4) and spacings of a header."""
+    remedy = "export the file again with its true geometry"
+    matrix = np.asarray(affine, np.float64)[:3]
+    if not np.isfinite(matrix).all():
+        return [Finding("error", "affine holds NaN or infinite numbers: singular affine", remedy)]
+    findings = []
+    spacing = np.linalg.norm(matrix[:, :3], axis=0)
+    for name, values in (("affine", spacing), ("pixdim", pixdim_mm)):
+        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
+            listed = " x ".join(f"{value:g}" for value in values)
+            what = f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm"
+            findings.append(Finding("error", what, remedy))
+    if abs(np.linalg.det(matrix[:, :3])) < MIN_AXES_VOLUME * spacing.prod() or not spacing.all():
+        findings.append(Finding("error", "singular affine: its axes are not independent", remedy))
+    return findings
+
+
+def _image_findings(image: Any, modality: Modality | None) -> tuple[list[Finding], str]:
+    """List the faults in an image's voxels; give their digest too."""
+    num_bad, low, high = 0, np.inf, -np.inf
+    samples: list[NDArray[np.float32]] = []
+    step = max(1, int(np.prod(image.shape, dtype=np.int64)) // MAX_SAMPLES)
+    digest = hashlib.sha256(repr(_spatial_shape(image.shape)).encode())
+    for slab in _slabs(image):
+        digest.update(np.asarray(slab, np.float32).tobytes())
+        finite = slab[np.isfinite(slab)]
+        num_bad += slab.size - finite.size
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            samples.append(finite.ravel()[::step].astype(np.float32))
+    findings = _nonfinite_findings(num_bad)
+    remedy = "look at the scan: it shows nothing; export it again, or take it out"
+    if low == high:
+        return [*findings, Finding("error", f"constant image: every voxel is {low:g}", remedy)], ""
+    if modality is not None and samples:
+        findings += _intensity_findings(np.concatenate(samples), (low, high), modality, remedy)
+    return findings, digest.hexdigest()
+
+
+def _intensity_findings(
+    values: NDArray[np.float32], limits: tuple[float, float], modality: Modality, remedy: str
+) -> list[Finding]:
+    """List the values that a CT or an MR cannot have: no contrast where networks look, or those of the other one."""
+    is_ct = modality is Modality.CT
+    shown = np.clip(values, *CT_WINDOW_HU) if is_ct else values
+    bottom, top = np.percentile(shown, (IGNORED_PERCENT, 100 - IGNORED_PERCENT))
+    if bottom == top:
+        where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
+        what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
+        return [Finding("error", what, remedy)]
+    if (odd := unlike_modality(*limits, modality)) is None:
+        return []
+    what, question = odd
+    return [Finding("warning", f"{what}: read as {'HU' if is_ct else 'an MR'} all the same", question)]
+
+
+def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], tuple[str, ...], bool]:
+    """List the faults in a label map; give its structures, and true where all values are whole numbers."""
     num_bad, values = 0, np.zeros(0)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
         num_bad += slab.size - finite.size
         values = np.union1d(values, finite)
-    problems = _nonfinite_problems(num_bad)
+    findings = _nonfinite_findings(num_bad)
     whole = whole_values(values)
     off = values[whole != values]
     if off.size:
         what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
-        problems.append(ImageProblem("warning", what, "save label maps as whole numbers, without scaling"))
+        findings.append(Finding("warning", what, "save label maps as whole numbers, without scaling"))
     if unknown := codes.unknown(whole):
         listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
-        what = f"unknown label codes {listed}{more}"
-        problems.append(
-            ImageProblem("error", what, f"{codes.title} uses {codes.listed}; correct the label map")
-        )
-    present = {codes.indices.get(int(value), 0) if value == int(value) else 0 for value in whole} - {0}
+        remedy = f"{codes.title} uses {codes.listed}; correct the label map"
+        findings.append(Finding("error", f"unknown label codes {listed}{more}", remedy))
+    present = {codes.indices.get(value, 0) for value in whole.tolist()} - {0}
     if not present and not unknown:
-        what = "empty label map: no voxel is labelled"
-        return [*problems, ImageProblem("error", what, "export the label map again")], (), True
+        empty = Finding("error", "empty label map: no voxel is labelled", "export the label map again")
+        return [*findings, empty], (), True
     absent = [s for s in STRUCTURES if s.index not in present and s.abbreviation not in codes.missing]
-    if missing := [f"{s.abbreviation} ({codes.codes[s.abbreviation][0]})" for s in absent]:
-        what = f"missing structures: {', '.join(missing)}"
-        problems.append(
-            ImageProblem("warning", what, "look at the label map; what it lacks is scored as absent")
-        )
-    return problems, tuple(s.abbreviation for s in STRUCTURES if s.index in present), not off.size
+    if absent:
+        listed = ", ".join(f"{s.abbreviation} ({codes.codes[s.abbreviation][0]})" for s in absent)
+        remedy = "look at the label map; its missing structures are scored as absent"
+        findings.append(Finding("warning", f"missing structures: {listed}", remedy))
+    return findings, tuple(s.abbreviation for s in STRUCTURES if s.index in present), not off.size
 
 
-def _nonfinite_problems(num_bad: int) -> list[ImageProblem]:
+def _nonfinite_findings(num_bad: int) -> list[Finding]:
     if not num_bad:
         return []
-    return [ImageProblem("error", f"{num_bad} voxels are NaN or infinite", "export the file again")]
-
-
-def _digest(image: Any) -> str:
-    """Digest shape and values; empty for a constant image, which is nobody's."""
-    digest = hashlib.sha256(repr(_spatial_shape(image.shape)).encode())
-    values: set[float] = set()
-    for slab in _slabs(image):
-        digest.update(np.asarray(slab, np.float32).tobytes())
-        values |= {slab.min(), slab.max()} if len(values) < 2 else set()
-    return digest.hexdigest() if len(values) > 1 else ""
+    return [Finding("error", f"{num_bad} voxels are NaN or infinite", "export the file again")]
 
 
 def _slabs(image: Any) -> Iterator[NDArray[Any]]:

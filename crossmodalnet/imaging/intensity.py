@@ -1,4 +1,4 @@
-"""From Hounsfield units and arbitrary MR units to the network's input in [0, 1]."""
+"""Normalise CT and MR to the network's input in [0, 1]."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from crossmodalnet.imaging.volume import Volume
 
 @dataclass(frozen=True)
 class Intensity:
-    """How each modality is brought to [0, 1].
+    """Ranges of CT and MR that are mapped to [0, 1].
 
     Attributes:
-        ct_window_hu: Hounsfield units that become 0 and 1; what lies outside is clipped.
-        mr_percentiles: percentiles of the volume's non-zero voxels that become 0 and 1. MR has no unit, so
-            the range is found per volume; exact zeros are taken to lie outside the field of view.
+        ct_window_hu: Hounsfield units that become 0 and 1; values outside are clipped.
+        mr_percentiles: percentiles of a volume's non-zero voxels that become 0 and 1; MR has no unit, and zeros lie
+            outside the field of view.
     """
 
     ct_window_hu: tuple[float, float]
@@ -47,7 +47,7 @@ class Intensity:
 def stack_input(ct: Volume | None, mr: Volume | None, intensity: Intensity) -> NDArray[np.float32]:
     """Make the network's input: channel 0 is CT, channel 1 is MR, both in [0, 1].
 
-    Where there is one image only, it fills both channels, normalised as its own modality is.
+    A single image fills both channels, normalised by its own modality.
 
     Args:
         ct: CT in Hounsfield units, `(i, j, k)`, or None.

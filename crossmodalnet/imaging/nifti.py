@@ -1,4 +1,4 @@
-"""Reading and writing NIfTI: whole files or nothing."""
+"""Read NIfTI images and label maps that stages wrote, and write them: whole files or nothing."""
 
 import logging
 import os
@@ -10,7 +10,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.structures import STRAY_CODES, to_codes, to_indices
+from crossmodalnet.imaging.codes import MMWHS
+from crossmodalnet.imaging.structures import STRAY_CODES, to_codes
 from crossmodalnet.imaging.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def read_image(path: Path) -> Volume:
     """Read a 3-D image as float32.
 
     Raises:
-        ValueError: the file cannot be read or is not 3-D; the message names the file.
+        ValueError: unreadable or not 3-D; the message names the file.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "ct.nii.gz"
@@ -51,13 +52,13 @@ def read_label_map(path: Path) -> Volume:
         if num_stray := int((data == stray).sum()):
             logger.info("%s: %d voxels of code %d read as %d", path, num_stray, stray, meant)
     try:
-        return Volume(to_indices(data), affine)
+        return Volume(MMWHS.to_indices(data), affine)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def write_image(path: Path, volume: Volume) -> None:
-    """Write an image as float32 NIfTI; a temporary name first, so that no half file is ever seen."""
+    """Write an image as float32 NIfTI."""
     _save(path, volume.data.astype(np.float32), volume.affine)
 
 

@@ -1,4 +1,4 @@
-"""Read a scan of any format."""
+"""Tell the format of a scan and read it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ SUFFIXES: dict[str, Format] = {
     ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
 }  # fmt: skip
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-# A DICOM file (Part 10) begins with 128 bytes of anything and these four.
+# A DICOM file (Part 10) begins with 128 arbitrary bytes and these four.
 _DICOM_START, _DICOM_MAGIC = 128, b"DICM"
 
 
@@ -46,9 +46,9 @@ def read_scan(
 
     Args:
         path: file, or folder.
-        max_voxels: most voxels that are believed.
-        series: names, one of which tells the series of a folder that has several; see `read_dicom_series`.
-        modality: `CT` or `MR`, which tells likewise.
+        max_voxels: larger scans are refused.
+        series: names that choose among the series of a folder; see `series_files`.
+        modality: `CT` or `MR`, which chooses likewise.
 
     Raises:
         ValueError: of no such format, damaged, truncated, or implausibly large; the message does not name the file.

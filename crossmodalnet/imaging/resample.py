@@ -1,4 +1,7 @@
-"""Resample volumes: linear for images, by the largest share for labels; average before every reduction."""
+"""Resample volumes with SimpleITK, without aliasing on coarser grids.
+
+Voxels are taken in the order in which they lie in the patient, so that nothing depends on how a scan was stored.
+"""
 
 import math
 from collections.abc import Sequence
@@ -24,23 +27,25 @@ Interpolation = Literal["linear", "nearest"]
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 # NIfTI's world is RAS+, ITK's is LPS+.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Below this interpolation gives back what was there. Not the tolerance of positions: images within that are taken for
-# lying on one grid, and still sampled where their voxels are.
+# Below this, interpolation changes nothing. It is not the tolerance of positions: images within that one count as
+# lying on one grid, and are still sampled where their voxels are.
 _NOTHING_MOVES_MM = 1e-6
+# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
+_LINEAR_SUFFICES = 1.5
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
     """Make a SimpleITK image of a volume, geometry included.
 
     Raises:
-        ValueError: the axes are not at right angles, which ITK has no words for; see `straightened`.
+        ValueError: the axes are not at right angles, which ITK cannot represent; see `straightened`.
     """
     if is_sheared(volume.grid):
         angle = shear_degrees(volume.grid)
         raise ValueError(
             f"axes must be at right angles, got ones that are {angle:.1f} degrees off: straighten it first"
         )
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
+    image = _image_of(volume.data)
     _set_geometry(image, volume.grid)
     return image
 
@@ -50,7 +55,7 @@ def from_sitk(image: sitk.Image) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _FLIP @ affine)
+    return Volume(_data_of(image), _FLIP @ affine)
 
 
 def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: float = 0.0) -> Volume:
@@ -74,73 +79,46 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
         return Volume(volume.data, grid.affine)
     reference = sitk.Image([int(n) for n in grid.shape], sitk.sitkUInt8)
     if is_sheared(volume.grid) or is_sheared(grid):
-        return _resample_by_index(volume, grid, reference, interpolation, fill)
-    _set_geometry(reference, grid)
-    moved = sitk.Resample(
-        to_sitk(volume), reference, sitk.Transform(), _INTERPOLATORS[interpolation], float(fill)
-    )
-    return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
+        # In voxel indices, where ITK's images need no right angles; the affines become the transform.
+        image = _image_of(volume.data)
+        change = np.linalg.inv(volume.affine) @ grid.affine
+        transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
+    else:
+        image, transform = to_sitk(volume), sitk.Transform()
+        _set_geometry(reference, grid)
+    moved = sitk.Resample(image, reference, transform, _INTERPOLATORS[interpolation], float(fill))
+    return Volume(_data_of(moved), grid.affine)
 
 
 def straightened(volume: Volume, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Sample a sheared volume on a right-angled grid that covers it; one at right angles is given back as it is.
+    """Resample a sheared volume to a right-angled grid that covers it; others are returned as they are.
 
     Args:
         volume: image or label map.
         interpolation: linear for images, nearest for label maps.
         fill: value outside the volume's field of view.
     """
-    return (
-        resample(volume, covering_grid(volume.grid), interpolation, fill)
-        if is_sheared(volume.grid)
-        else volume
-    )
+    if not is_sheared(volume.grid):
+        return volume
+    return resample(volume, covering_grid(volume.grid), interpolation, fill)
 
 
-def _resample_by_index(
-    volume: Volume, grid: Grid, reference: sitk.Image, interpolation: Interpolation, fill: float
-) -> Volume:
-    """Resample in the space of voxel indices, where ITK's images need no right angles; the affines are a transform."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data.transpose(2, 1, 0)))
-    change = np.linalg.inv(volume.affine) @ grid.affine
-    transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
-    moved = sitk.Resample(image, reference, transform, _INTERPOLATORS[interpolation], float(fill))
-    return Volume(sitk.GetArrayFromImage(moved).transpose(2, 1, 0), grid.affine)
+def _image_of(data: NDArray[Any]) -> sitk.Image:
+    return sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
+
+
+def _data_of(image: sitk.Image) -> NDArray[Any]:
+    return np.asarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0))
 
 
 def _set_geometry(image: sitk.Image, grid: Grid) -> None:
     affine = _FLIP @ grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # Float32 headers are never quite orthonormal, and ITK refuses such directions.
+    u, _, v = np.linalg.svd(affine[:3, :3] / spacing)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection(_nearest_rotation(affine[:3, :3] / spacing).ravel().tolist())
-
-
-def _nearest_rotation(
-    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Orthonormalise: float32 headers are never quite orthonormal and ITK refuses them."""
-    u, _, v = np.linalg.svd(matrix)
-    return np.asarray(u @ v, np.float64)
-
-
-def settled_image(image: Volume) -> Volume:
-    """Give an image at right angles: as it is, or resampled where it is sheared."""
-    return straightened(image, "linear", float(image.data.min()))
-
-
-def settled_codes(codes: NDArray[np.int16], grid: Grid) -> Volume:
-    """Give a label map on the very grid of its settled image.
-
-    Args:
-        codes: codes `(i, j, k)` of a label map that lies on its image within the tolerance of positions.
-        grid: grid of the image, before it was settled.
-    """
-    return straightened(Volume(codes, grid.affine), "nearest")
-
-
-# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
-_LINEAR_SUFFICES = 1.5
+    image.SetDirection((u @ v).ravel().tolist())
 
 
 def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
@@ -155,7 +133,7 @@ def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
 
 
 def coarsen(volume: Volume, spacing_mm: float) -> Volume:
-    """Sample an image at an isotropic spacing, same field of view, its axes turned to run as the world's (RAS).
+    """Sample an image at an isotropic spacing, same field of view, axes turned to RAS.
 
     >>> coarsen(Volume(np.zeros((4, 6, 8), np.float32), np.diag([1.0, -1.0, 1.0, 1.0])), 2.0).affine.tolist()[1]
     [0.0, 2.0, 0.0, -4.5]
@@ -165,7 +143,7 @@ def coarsen(volume: Volume, spacing_mm: float) -> Volume:
 
 
 def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
-    """Sample an image at the voxel centres of `grid`, smoothed along axes that become coarser.
+    """Sample an image at the voxel centres of an isotropic `grid`, smoothed along axes that become coarser.
 
     Args:
         volume: image.
@@ -180,11 +158,7 @@ def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
 
 
 def sample_labels(labels: Volume, grid: Grid) -> Volume:
-    """Sample a label map at the voxel centres of `grid`: the class that fills most of each voxel.
-
-    Args:
-        labels: class indices.
-        grid: grid to sample at, isotropic.
+    """Sample class indices at the voxel centres of an isotropic `grid`: the class that fills most of each voxel.
 
     Returns:
         uint8 `(i, j, k)` of the grid; background outside the field of view.
@@ -203,19 +177,19 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
 
 
 def _share(labels: Volume, index: int, grid: Grid) -> NDArray[np.float32]:
-    """Share of each voxel of `grid` that is of a class; outside the label map all is background."""
+    """Give the share of each voxel of `grid` that is of a class; outside the label map all is background."""
     mask = _averaged(Volume(labels.data == index, labels.affine), min(grid.spacing_mm))
     return np.asarray(resample(mask, grid, "linear", float(index == 0)).data, np.float32)
 
 
 def _averaged(volume: Volume, target_mm: float) -> Volume:
-    """Average as box averages over voxels of `target_mm` would: over bins of voxels, then by a Gaussian for the rest.
+    """Approximate box averages over voxels of `target_mm`: over bins of voxels, then by a Gaussian for the rest.
 
-    A Gaussian over the voxels of a CT of half a millimetre takes longer than all that is done on the coarse grid.
+    A Gaussian alone over a CT of half a millimetre would take longer than everything done on the coarse grid.
     """
     binned = _binned(volume, _bins(volume.grid, target_mm))
     data = binned.data.astype(np.float32)
-    # Its variance is what box averages over new and present voxels differ by.
+    # Its variance is the difference between those of box averages over new and over present voxels.
     sigma = [
         math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0
         for s in binned.spacing_mm
@@ -226,27 +200,26 @@ def _averaged(volume: Volume, target_mm: float) -> Volume:
 
 
 def _bins(grid: Grid, target_mm: float) -> NDArray[np.int_]:
-    """Voxels of a bin along each axis: as many as leave it at most half as long as the new voxels."""
+    """Give the voxels per bin along each axis, at most half as long as the new voxels."""
     return np.array([max(1, int(target_mm / (2 * spacing))) for spacing in grid.spacing_mm])
 
 
 def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
     if (bins == 1).all():
         return volume
-    # Transposed, an array of NIfTI's lies in memory as ITK wants it; what does not is copied voxel by voxel.
+    # Transposed, an array of NIfTI's lies in memory as ITK wants it.
     data = volume.data.transpose(2, 1, 0)
     # ITK leaves out the last voxels where they do not fill a bin.
     missing = [(0, -n % num) for n, num in zip(data.shape, bins[::-1].tolist(), strict=True)]
     image = sitk.GetImageFromArray(np.pad(data, missing, mode="edge").astype(np.float32, copy=False))
-    binned = sitk.GetArrayFromImage(sitk.BinShrink(image, bins.tolist())).transpose(2, 1, 0)
     affine = volume.affine.copy()
     affine[:3, :3] *= bins
     affine[:3, 3] = volume.grid.to_world((bins[:, None] - 1) / 2)[:, 0]
-    return Volume(binned, affine)
+    return Volume(_data_of(sitk.BinShrink(image, bins.tolist())), affine)
 
 
 def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volume:
-    """Cut a label map down to extents, with a margin beyond which averages see nothing of them; none: as it is."""
+    """Cut a label map to extents, with a margin beyond which averages do not reach; without extents, keep it whole."""
     if not extents:
         return labels
     # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
@@ -257,17 +230,17 @@ def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volu
 
 
 def _near(volume: Volume, grid: Grid) -> Volume:
-    """Turn a volume to the world's axes and cut it down to what samples on `grid` can see, from a bin's start.
+    """Turn a volume to the world's axes and cut it to what samples on `grid` depend on, from a bin's start.
 
-    A margin of two voxels of either grid is left, so a sample does not depend on how much of the grid is asked for.
+    The margin of two voxels of either grid makes a sample independent of how much of the grid is asked for.
     """
     volume = reoriented(volume, WORLD)
     corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
-    indices = volume.grid.to_index(grid.to_world(corners))
-    return _from_a_bin(volume, indices.min(axis=1) - 2, indices.max(axis=1) + 2, min(grid.spacing_mm))
+    low, high = volume.grid.reach(grid.to_world(corners))
+    return _from_a_bin(volume, low - 2, high + 2, min(grid.spacing_mm))
 
 
 def _from_a_bin(volume: Volume, low: NDArray[Any], high: NDArray[Any], target_mm: float) -> Volume:
-    """Cut out the voxels from index `low` to `high`, `(3,)`, so that bins lie where they lie in the whole volume."""
+    """Cut out the voxels from index `low` to `high`, `(3,)`, with bins as they lie in the whole volume."""
     bins = _bins(volume.grid, target_mm)
     return volume.part(np.floor(low / bins) * bins, high + bins)

@@ -1,4 +1,4 @@
-"""Read prepared cases, cut patches, mark missing modalities and misregister the MR."""
+"""Cases and batches as a network sees them; crop, pad, take modalities out, misregister."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,16 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
+# Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
+MISSING = -1.0
+# The channels of an input.
+CT, MR = 0, 1
+Vector = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A pair of images, or one image alone, with its truth.
+    """A pair of images, or one image alone, with its labels.
 
     Attributes:
         name: name of the pair, or of the subject.
@@ -38,6 +44,14 @@ class Batch:
     label: Tensor
 
 
+@dataclass(frozen=True)
+class Misregistration:
+    """A rotation about the centre of the image (axis times angle, degrees), then a shift (voxels); along d, h, w."""
+
+    shift_voxels: Vector
+    rotation_degrees: Vector
+
+
 def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Cut the middle of the last three axes."""
     for axis, length in zip((-3, -2, -1), size, strict=True):
@@ -54,22 +68,12 @@ def pad_to(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
     return functional.pad(volume[None], widths, mode="replicate")[0] if any(widths) else volume
 
 
-# Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
-MISSING = -1.0
-
-# The channels of an input.
-CT, MR = 0, 1
-
-
 def without(image: Tensor, channel: int) -> Tensor:
-    """Take a modality out of an input.
+    """Take a modality out of a copy of an input.
 
     Args:
-        image: (..., 2, d, h, w), CT and MR in [0, 1]; it is left as it is.
-        channel: 0 for CT, 1 for MR.
-
-    Returns:
-        the same shape, the channel filled with `MISSING`.
+        image: `(..., 2, d, h, w)`, CT and MR in [0, 1].
+        channel: 0 for CT, 1 for MR; filled with `MISSING`.
 
     Raises:
         ValueError: no such channel.
@@ -86,67 +90,36 @@ def is_missing(image: Tensor) -> Tensor:
     return image.flatten(2).amax(dim=2) < 0
 
 
-Vector = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Displacement:
-    """A rotation about the centre of the image, then a shift; both along d, h, w.
-
-    Attributes:
-        shift_voxels: shift of the content, voxels of an isotropic grid.
-        rotation_degrees: axis times angle, degrees.
-    """
-
-    shift_voxels: Vector
-    rotation_degrees: Vector
-
-
-def draw_displacement(
+def random_misregistration(
     shift_voxels: float, rotation_degrees: float, random: np.random.RandomState
-) -> Displacement:
-    """Draw directions uniformly; the lengths are the arguments' own, so that a caller decides whether they vary.
-
-    Args:
-        shift_voxels: length of the shift, voxels.
-        rotation_degrees: angle of the rotation, degrees.
-        random: source of the draw.
-    """
+) -> Misregistration:
+    """Draw uniform directions for a shift of the given length and a rotation by the given angle."""
     shift, axis = (_direction(random) for _ in range(2))
-    return Displacement(_vector(shift * shift_voxels), _vector(axis * rotation_degrees))
+    return Misregistration(_vector(shift * shift_voxels), _vector(axis * rotation_degrees))
 
 
-def origins(points: Tensor, displacement: Displacement) -> Tensor:
-    """Find where the content at `points` comes from: the inverse of the displacement, `R^T (x - shift)`.
+def origins(points: Tensor, misregistration: Misregistration) -> Tensor:
+    """Find where the content at `points` comes from: the inverse of the misregistration, `R^T (x - shift)`.
 
     Args:
-        points: (..., 3), voxels along d, h, w from the centre of the image.
-        displacement: shift and rotation.
+        points: `(..., 3)`, voxels along d, h, w from the centre of the image.
+        misregistration: shift and rotation.
 
     Returns:
         the same shape.
     """
-    rotation = Rotation.from_rotvec(displacement.rotation_degrees, degrees=True).as_matrix()
-    return (points - points.new_tensor(displacement.shift_voxels)) @ points.new_tensor(rotation)
+    rotation = Rotation.from_rotvec(misregistration.rotation_degrees, degrees=True).as_matrix()
+    return (points - points.new_tensor(misregistration.shift_voxels)) @ points.new_tensor(rotation)
 
 
-def displace(image: Tensor, displacement: Displacement) -> Tensor:
-    """Move the content of an image by trilinear interpolation; what comes in from outside repeats the border.
-
-    Args:
-        image: (c, d, h, w), on a grid of isotropic voxels.
-        displacement: shift and rotation.
-
-    Returns:
-        the same shape.
-    """
+def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Tensor:
+    """Move the content of an image `(c, d, h, w)` of isotropic voxels by trilinear interpolation; borders repeat."""
     size = image.shape[1:]
     axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
     here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre
     half = image.new_tensor([n / 2 for n in size])
-    grid = (origins(here, displacement) / half).flip(
-        -1
-    )  # grid_sample counts w, h, d, from -1 to 1 over the faces of the image
+    # grid_sample counts w, h, d, from -1 to 1 over the faces of the image.
+    grid = (origins(here, misregistration) / half).flip(-1)
     moved: Tensor = functional.grid_sample(
         image[None], grid[None], padding_mode="border", align_corners=False
     )

@@ -1,6 +1,5 @@
-"""The seven structures of MM-WHS, their codes, and the two modalities: the one place that knows them."""
+"""The seven structures of MM-WHS with their codes, and the two modalities."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,47 +52,7 @@ NUM_CLASSES = len(STRUCTURES) + 1
 STRAY_CODES = {421: 420}
 
 
-def values_beyond(values: NDArray[np.generic], known: Sequence[int]) -> list[int | float]:
-    """List the values, any shape, that are not among `known`, ascending."""
-    # In the order of memory: NIfTI's runs the other way about, and numpy would copy all voxels first.
-    return [value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), known)]
-
-
-def renamed(values: NDArray[np.generic], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Give each value, any shape, its class index; 0 where `index_of` has none."""
-    # In the order of memory: assignment to `indices[values == value]` takes seconds where that is NIfTI's.
-    # A plain array, though the values may be a file that is mapped into memory.
-    indices = np.zeros_like(values, np.uint8, subok=False)
-    for value, index in index_of.items():
-        if index:
-            np.copyto(indices, index, where=values == value)
-    return indices
-
-
-def unknown_codes(codes: NDArray[np.generic]) -> list[int | float]:
-    """List the values of a label map that MM-WHS does not define, ascending (421 counts as known)."""
-    known = [0, *STRAY_CODES, *(structure.code for structure in STRUCTURES)]
-    return values_beyond(codes, known)
-
-
-def to_indices(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Turn MM-WHS codes into class indices 0 to 7, any shape; 421 counts as 420.
-
-    Raises:
-        ValueError: a value is not an MM-WHS code.
-
-    >>> to_indices(np.array([0, 500, 205, 421])).tolist()
-    [0, 1, 5, 3]
-    """
-    if unknown := unknown_codes(codes):
-        raise ValueError(f"unknown label codes {unknown}; MM-WHS uses 0, 205, 420, 500, 550, 600, 820, 850")
-    index_of = {structure.code: structure.index for structure in STRUCTURES}
-    return renamed(codes, index_of | {stray: index_of[meant] for stray, meant in STRAY_CODES.items()})
-
-
 def to_codes(indices: NDArray[np.generic]) -> NDArray[np.int16]:
     """Turn class indices 0 to 7 into MM-WHS codes, any shape."""
-    table = np.zeros(NUM_CLASSES, np.int16)
-    for structure in STRUCTURES:
-        table[structure.index] = structure.code
+    table = np.array([0, *(structure.code for structure in STRUCTURES)], np.int16)
     return table[indices.astype(np.intp)]

@@ -3,10 +3,11 @@
 import gzip
 import io
 import locale
+import math
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +22,21 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.geometry import settled_affine
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# The largest scan of MM-WHS has 512 x 512 x 363 voxels; six times as many are still believed.
+# The largest scan of MM-WHS has 512 x 512 x 363 voxels; up to six times as many are read.
 MAX_VOXELS = 2**29
-# What deflate can pack into one byte at best: a header that promises more than that is wrong, or a bomb.
+# The best ratio of deflate: a header that promises more bytes than that is wrong, or a bomb.
 DEFLATE_LIMIT = 1032
 MAX_TRAILING_BYTES = 2**24
 CHUNK_BYTES = 2**22
 # Size of the header, and where its magic string lies.
 FORMATS = {348: (nib.Nifti1Image, 344, b"n+1\0"), 540: (nib.Nifti2Image, 4, b"n+2\0")}
+# SimpleITK guesses the format by content, HDF5 and others among them; each of these reads one format only.
+READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
+MODALITY_TAG = "0008|0060"
+# Headers of NRRD and MetaImage are some dozens of lines of text; what follows in the same file is voxels.
+HEADER_BYTES = 2**16
+_DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
+_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -38,9 +46,9 @@ class UntrustedImage:
     Attributes:
         image: nibabel's image; its voxels lie in memory as stored and are converted on access.
         pixdim_mm: the three spacings as the header has them (nibabel repairs zeros and signs), mm.
-        notes: what the header does not say or says twice, and what was assumed, a sentence each.
+        notes: a sentence per gap or contradiction in the header, which says what was assumed.
         says_orientation: whether the header says how the scan lies in the patient.
-        modality: modality that the header names, as DICOM has it (`CT`, `MR` ...); empty where it names none.
+        modality: DICOM's modality (`CT`, `MR` ...); empty where the header names none.
     """
 
     image: Any
@@ -61,14 +69,27 @@ class UntrustedImage:
         return Volume(data[..., 0] if data.ndim == 4 else data, np.asarray(self.image.affine, np.float64))
 
     def notes_as(self, modality: str) -> tuple[str, ...]:
-        """The notes, and one where the header names another modality than the user, `CT` or `MR`."""
+        """Give the notes, with one more where the header contradicts the user's `modality`, `CT` or `MR`."""
         if not self.modality or self.modality == modality:
             return self.notes
         return (*self.notes, f"DICOM says that it is {self.modality}: taken as {modality}, as it was given")
 
 
+def check_num_voxels(shape: Sequence[int], max_voxels: int) -> int:
+    """Give the number of voxels of a shape.
+
+    Raises:
+        ValueError: there are more than `max_voxels`.
+    """
+    if (num_voxels := math.prod(map(int, shape))) > max_voxels:
+        raise ValueError(
+            f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {max_voxels} are read"
+        )
+    return num_voxels
+
+
 def is_gzip(path: Path) -> bool:
-    """Tell by its first two bytes whether a file is compressed, whatever its name says."""
+    """Tell by its first two bytes whether a file is gzip-compressed."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
@@ -111,7 +132,7 @@ def _read(stream: BinaryIO, path: Path, max_voxels: int) -> UntrustedImage:
     affine, notes = settled_affine(header, image.shape, image.affine)
     says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     pixdim = np.asarray(header["pixdim"][1:4], np.float64)
-    # In another unit. What is not finite no image can be made of; whoever looks at the affine finds it.
+    # The unit was not mm. An affine that is not finite makes no image, and the checks of the affine report it.
     if np.isfinite(affine).all() and not np.array_equal(affine, image.affine):
         pixdim = pixdim * np.linalg.norm(affine[:3, :3]) / np.linalg.norm(image.affine[:3, :3])
         image = image_class(image.dataobj, affine)
@@ -131,13 +152,7 @@ def _promised_bytes(header: Any, max_voxels: int) -> int:
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise ValueError(f"damaged header (dimensions {shape})")
-    num_voxels = 1
-    for length in shape:
-        num_voxels *= length
-    if num_voxels > max_voxels:
-        raise ValueError(
-            f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {max_voxels} are read"
-        )
+    num_voxels = check_num_voxels(shape, max_voxels)
     if header.get_data_dtype().kind not in "iuf":
         raise ValueError(f"voxels are {header.get_data_dtype()}, not plain numbers")
     offset = float(header["vox_offset"])
@@ -151,7 +166,7 @@ def _read_to_end(stream: BinaryIO, head: bytes, end: int) -> io.BytesIO:
     buffer.write(head)
     total = len(head)
     while chunk := stream.read(CHUNK_BYTES):
-        # What follows the voxels is read, so that the checksum at the end is verified, but not kept.
+        # Bytes after the voxels are read, so that the checksum at the end is verified, but not kept.
         buffer.write(chunk[: max(0, end - total)])
         total += len(chunk)
         if total > end + MAX_TRAILING_BYTES:
@@ -164,7 +179,7 @@ def _read_to_end(stream: BinaryIO, head: bytes, end: int) -> io.BytesIO:
 
 @contextmanager
 def kept_locale() -> Iterator[None]:
-    """Give the locale back that there was before, whatever the block did to it; as a decorator likewise."""
+    """Restore the locale, which GDCM sets to C: Python would take text files for ASCII. Also a decorator."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         yield
@@ -172,102 +187,71 @@ def kept_locale() -> Iterator[None]:
         locale.setlocale(locale.LC_ALL, before)
 
 
-# A header is a few hundred bytes; what follows it in the same file is voxels.
-HEADER_BYTES = 2**16
-_NAMES_ANOTHER = re.compile(
-    rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M
-)
-
-
-def companion(path: Path) -> Path | None:
-    """Give the file that the header at `path` names for its voxels; None where it holds them itself.
-
-    Raises:
-        ValueError: it names several files, a pattern, a file in another folder, a link that leads to one, or a file
-            that is not there: whoever wrote the header could have any file read.
-    """
-    with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-    if head.startswith(b"NRRD"):
-        # The header ends at the first empty line; voxels may look like anything.
-        head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    match = _NAMES_ANOTHER.search(head)
-    if match is None:
-        return None
-    name = match["name"].decode("utf-8", "replace").strip()
-    if name.upper() == "LOCAL":
-        return None
-    if name.upper().startswith("LIST") or "%" in name:
-        raise ValueError(f"header names several files for its voxels ({name!r}): save it as one file")
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise ValueError(f"header names voxels in another folder ({name!r}): save it as one file")
-    found = path.with_name(name)
-    if not found.is_file():
-        raise ValueError(f"header names {name!r} for its voxels, which is not beside it")
-    if found.resolve().parent != path.resolve().parent:
-        raise ValueError(f"header names {name!r} for its voxels, a link to another folder")
-    return found
-
-
-# SimpleITK guesses the format by content, HDF5 and others among them; these read what their names say.
-READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
-MODALITY_TAG = "0008|0060"
-# Headers of NRRD and MetaImage are some dozens of lines of text.
-MAX_HEADER_BYTES = 2**16
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
-
-
 def read_itk(path: Path, kind: str, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
-    """Read a NRRD, MetaImage or single DICOM file to its end.
+    """Read a NRRD, MetaImage or single DICOM file to its end; the header is checked before any voxel is read.
 
     Args:
         path: path of the file.
         kind: key of `READERS`.
-        max_voxels: most voxels that are believed; the header is asked before any voxel is read.
+        max_voxels: larger images are refused.
 
     Raises:
         ValueError: damaged, truncated, of another format, or implausibly large; the message does not name the file.
     """
-    data = (companion(path) if kind != "dicom" else None) or path
+    header = b"" if kind == "dicom" else _text_header(path)
+    data_file = path if kind == "dicom" else _data_file(path, header)
     reader = header_reader(path, kind)
-    size = reader.GetSize()
-    if (num_voxels := int(np.prod(size, dtype=object))) > max_voxels:
-        raise ValueError(
-            f"implausibly large: {' x '.join(map(str, size))} voxels, at most {max_voxels} are read"
-        )
-    if num_voxels > (packed := data.stat().st_size) * DEFLATE_LIMIT:
+    num_voxels = check_num_voxels(reader.GetSize(), max_voxels)
+    if num_voxels > (packed := data_file.stat().st_size) * DEFLATE_LIMIT:
         raise ValueError(
             f"truncated: the header promises {num_voxels} voxels, a file of {packed} bytes cannot hold them"
         )
-    if reader.GetNumberOfComponents() != 1:
-        raise ValueError(
-            f"voxels have {reader.GetNumberOfComponents()} components (colour, vectors?), not one"
-        )
-    try:
-        found = from_itk(reader.Execute())
-    except RuntimeError as error:
-        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+    if (components := reader.GetNumberOfComponents()) != 1:
+        raise ValueError(f"voxels have {components} components (colour, vectors?), not one")
+    scan = from_itk(execute(reader))
     if kind == "dicom":
-        return replace(found, modality=tag_of(reader, MODALITY_TAG))
-    if says_orientation(path, kind):
-        return found
+        return replace(scan, modality=tag_of(reader, MODALITY_TAG))
+    if _says_orientation(header, kind):
+        return scan
     note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
-    return replace(found, notes=(*found.notes, note), says_orientation=False)
+    return replace(scan, notes=(*scan.notes, note), says_orientation=False)
 
 
-def says_orientation(path: Path, kind: str) -> bool:
-    """Tell whether the header of a NRRD or MetaImage file says how its axes lie in the patient.
-
-    Args:
-        path: path of the file, whose header begins it.
-        kind: `nrrd` or `metaimage`.
-    """
+def _text_header(path: Path) -> bytes:
+    """Read the text that begins a NRRD or MetaImage file; that of NRRD ends at the first empty line."""
     with path.open("rb") as file:
-        head = file.read(MAX_HEADER_BYTES)
+        head = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
+    return head.partition(b"\n\n")[0] if head.startswith(b"NRRD") else head
+
+
+def _data_file(path: Path, header: bytes) -> Path:
+    """Give the file that holds the voxels: the one of the header, or one beside it that it names.
+
+    Raises:
+        ValueError: the header names several files, a file in another folder, a link to one, or a missing file:
+            whoever wrote the header could have any file read.
+    """
+    match = _DATA_FILE.search(header)
+    name = match["name"].decode("utf-8", "replace").strip() if match else "LOCAL"
+    if name.upper() == "LOCAL":
+        return path
+    if name.upper().startswith("LIST") or "%" in name:
+        raise ValueError(f"header names several files for its voxels ({name!r}): save it as one file")
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError(f"header names voxels in another folder ({name!r}): save it as one file")
+    data_file = path.with_name(name)
+    if not data_file.is_file():
+        raise ValueError(f"header names {name!r} for its voxels, which is not beside it")
+    if data_file.resolve().parent != path.resolve().parent:
+        raise ValueError(f"header names {name!r} for its voxels, a link to another folder")
+    return data_file
+
+
+def _says_orientation(header: bytes, kind: str) -> bool:
+    """Tell whether the header of a NRRD or MetaImage file says how its axes lie in the patient."""
     if kind == "nrrd":
-        lines = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].lower()
-        return b"\nspace:" in lines and b"\nspace directions:" in lines
-    lines = b"\n" + head.partition(b"ElementDataFile")[0]
+        return all(key in header.lower() for key in (b"\nspace:", b"\nspace directions:"))
+    lines = b"\n" + header.partition(b"ElementDataFile")[0]
     return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
 
 
@@ -294,6 +278,18 @@ def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
     return reader
 
 
+def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
+    """Read all voxels.
+
+    Raises:
+        ValueError: the file is damaged or truncated.
+    """
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+
+
 def from_itk(image: sitk.Image) -> UntrustedImage:
     """Turn an image in LPS into nibabel's, whose world is RAS; voxels of 64-bit whole numbers become float64.
 
@@ -305,19 +301,18 @@ def from_itk(image: sitk.Image) -> UntrustedImage:
         raise ValueError(f"voxels are {data.dtype}, not plain numbers")
     if data.dtype in (np.int64, np.uint64):
         data = data.astype(np.float64)
-    return UntrustedImage(
-        nib.Nifti1Image(data, _affine(image)), np.asarray(image.GetSpacing()[:3], np.float64)
-    )
+    pixdim_mm = np.asarray(image.GetSpacing()[:3], np.float64)
+    return UntrustedImage(nib.Nifti1Image(data, _affine(image)), pixdim_mm)
 
 
 def last_line(error: Exception) -> str:
-    """The last line of a message of ITK; those before it are places in its source."""
+    """Give the last line of a message of ITK; those before it are places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _affine(image: sitk.Image) -> NDArray[np.float64]:
-    """Give the affine of the first three axes; two-dimensional images are refused later, by their shape."""
+    """Give the affine of the first three axes; images with fewer or more axes are refused later, by their shape."""
     count = image.GetDimension()
     direction = np.eye(4)
     direction[:count, :count] = np.reshape(image.GetDirection(), (count, count))

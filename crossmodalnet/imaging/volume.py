@@ -1,4 +1,4 @@
-"""A volume: voxels and where they lie in the patient."""
+"""Voxels on a grid in the patient's space."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The one tolerance of positions: two headers, or two files, say the same where no corner moves further than this.
-# Sform and qform of one grid differ by less when one is made of the other in float32 (near half-turns).
+# The one tolerance of positions: two headers, or two files, agree where no corner moves further than this.
+# Sform and qform of one grid differ by less when one is computed from the other in float32 (near half-turns).
 GRID_TOLERANCE_VOXELS = 0.1
 
 
@@ -23,11 +23,7 @@ def corners_of(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A lattice of voxel centres in the patient.
-
-    Attributes:
-        shape: voxels per axis, in array order `(i, j, k)`.
-        affine: 4x4, voxel index to world RAS+ in mm, as nibabel has it.
+    """A lattice of voxel centres: `shape` `(i, j, k)` and `affine`, 4 x 4, voxel index to world RAS+ in mm.
 
     >>> grid = Grid((100, 100, 50), np.diag([1.0, 1.0, 2.0, 1.0]))
     >>> grid.spacing_mm
@@ -55,7 +51,7 @@ class Grid:
         return self.shape == other.shape and self.largest_shift_mm(other) <= self.tolerance_mm
 
     def largest_shift_mm(self, other: "Grid") -> float:
-        """Give how far the corners of two grids of one shape lie apart at most, mm.
+        """Give the largest distance between corresponding corners of two grids of one shape, mm.
 
         >>> Grid((2, 2, 2), np.eye(4)).largest_shift_mm(Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
         2.0
@@ -72,7 +68,7 @@ class Grid:
         return corners_of(np.full(3, -beyond), np.array(self.shape) - 1 + beyond)
 
     def reach(self, points_mm: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the lowest and the highest index `(3,)` of points `(3, n)` in mm, between voxels or past the ends, too.
+        """Give the lowest and the highest continuous index `(3,)` of points `(3, n)` in mm.
 
         >>> low, high = Grid((4, 4, 4), np.diag([2.0, -2.0, 2.0, 1.0])).reach(np.array([[0, 3], [2, 6], [4, 4]]))
         >>> low.tolist(), high.tolist()
@@ -92,7 +88,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels `(i, j, k)` on a grid; an image (float32) or a label map (class indices, uint8).
+    """Voxels `(i, j, k)` on a grid: an image (float32) or a label map (class indices, uint8).
 
     >>> ct = Volume(np.zeros((100, 100, 50), np.float32), np.diag([1.0, 1.0, 2.0, 1.0]))
     >>> ct.grid.shape, ct.spacing_mm
@@ -118,10 +114,9 @@ class Volume:
         return self.grid.spacing_mm
 
     def part(self, low: NDArray[Any], high: NDArray[Any]) -> "Volume":
-        """Cut out the voxels from index `low` up to `high`, `(3,)`, where they lie; a view of the same data.
+        """Cut out the voxels from index `low` up to `high`, `(3,)`; a view of the same data.
 
-        Indices between voxels are rounded outwards, those past the ends taken for the ends; along each axis at least
-        one voxel is left.
+        Fractions are rounded outwards and clipped to the volume; at least one voxel per axis is left.
 
         >>> part = Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)).part(np.array([-1, 2, 9]), np.array([2, 4, 9]))
         >>> part.data.shape, part.affine[:3, 3].tolist()
@@ -136,14 +131,6 @@ class Volume:
         return Volume(self.data[i, j, k], affine)
 
     def around(self, low_mm: NDArray[Any], high_mm: NDArray[Any]) -> "Volume":
-        """Cut out the voxels around a box along the world's axes, so that a resampling there copies no whole body.
-
-        Args:
-            low_mm: lowest corner of the box, `(3,)` RAS mm.
-            high_mm: highest corner likewise.
-
-        Returns:
-            A view of the same data, as of `part`.
-        """
+        """Cut out the voxels around a box along the world's axes, corners `(3,)` in RAS mm; a view."""
         low, high = self.grid.reach(corners_of(low_mm, high_mm))
         return self.part(low - 1, high + 2)

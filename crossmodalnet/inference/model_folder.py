@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from crossmodalnet.config import Config
 from crossmodalnet.io.outputs import whole_file
-from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS, first_problem
+from crossmodalnet.networks.common.card import BEST, CARD, first_problem
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
 
@@ -75,19 +76,29 @@ def read_inference_config(folder: Path) -> InferenceConfig:
     if path.stat().st_size > MAX_MODEL_BYTES[RECIPE]:
         raise ValueError(f"{path} is not a recipe: it has more than {MAX_MODEL_BYTES[RECIPE]} bytes")
     try:
-        text = path.read_text("utf-8")
-        content = json.loads(text)
+        content = json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     version = content.get("version") if isinstance(content, dict) else None
-    if version != VERSION:
+    if version not in (2, VERSION):
         raise ValueError(
             f"{path} is of version {version}, this crossmodalnet reads version {VERSION}: export the model again"
         )
     try:
-        return InferenceConfig.model_validate_json(text)
+        content = _from_version_2(content) if version == 2 else content
+        return InferenceConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not a recipe: {error!r}") from error
+
+
+def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of registration; starts and affine iterations are no longer options."""
+    align = content.pop("align")
+    registration = {key: align[key] for key in ("working_spacing_mm", "seed", "min_gain")}
+    syn = {key: align["syn"][key] for key in ("transform", "iterations")}
+    return {**content, "registration": {**registration, **syn, "method": align["recipe"]}, "version": VERSION}
 
 
 @contextmanager

@@ -44,7 +44,7 @@ from crossmodalnet.roi.box import Box, find_heart, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # Seed of the registration of atlases, as in stage `crop`.
-ATLAS_SEED = 1
+ATLAS_SEED = "1"
 # A CT that shares less than half of the information that atlases share with one another shows no heart: test subjects
 # of the phantom share at least 0.48 nats, a pelvis 0.20, a head 0.08, noise 0.003.
 MIN_LIKENESS_SHARE = 0.5
@@ -56,29 +56,19 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Label maps on the scans' own grids, and how far they can be relied on.
+    """Label maps on the scans' own grids, and how far they can be relied on; None for a scan that was not given."""
 
-    Attributes:
-        ct: CT as it was read; None without a CT.
-        mr: MR as it was read; None without an MR.
-        ct_labels: class indices on the CT's grid; None without a CT.
-        mr_labels: class indices on the MR's grid; None without an MR.
-        box: heart ROI in the world (RAS, mm) of the CT, or of the MR alone.
-        confidence: mean probability of each structure's voxels on the working grid, by abbreviation; NaN if missing.
-        agreement: mean Dice of each structure between two models of an ensemble; NaN for one model or if missing.
-        registration: quality of the registration of MR to CT; None for one scan.
-        quality_flags: what a reader should look at.
-    """
-
-    ct: Volume | None
+    ct: Volume | None  # as it was read
     mr: Volume | None
-    ct_labels: Volume | None
-    mr_labels: Volume | None
-    box: Box
-    confidence: dict[str, float]
-    agreement: dict[str, float]
-    registration: Quality | None
-    quality_flags: tuple[QualityFlag, ...]
+    ct_labels: Volume | None  # class indices on the CT's grid
+    mr_labels: Volume | None  # class indices on the MR's grid
+    box: Box  # heart ROI in the world (RAS, mm) of the CT, or of the MR alone
+    confidence: dict[str, float]  # mean probability of each structure's voxels; NaN if it is missing
+    agreement: dict[
+        str, float
+    ]  # mean Dice of two models of an ensemble; NaN for one model or if it is missing
+    registration: Quality | None  # of MR to CT; None for one scan
+    quality_flags: tuple[QualityFlag, ...]  # what a reader should look at
 
 
 class Predictor:
@@ -109,10 +99,12 @@ class Predictor:
     ) -> None:
         mirrorings(mirror)  # raises for other letters
         self.device = torch.device(device)
-        self._mirror = mirror
+        self.cards = tuple(model.card for model in models)
+        self.modalities = _modalities(self.cards[0])  # accepted inputs: `CT + MR`, and `CT` or `MR` alone
+        self.atlases = tuple(atlases)
         self._models = [LoadedModel(model.network.to(self.device), model.card) for model in models]
         self._config = config
-        self._atlases = tuple(atlases)
+        self._mirror = mirror
 
     @classmethod
     def load(
@@ -148,26 +140,6 @@ class Predictor:
                 )
         return cls(loaded, configs[0], atlases, device, mirror)
 
-    @property
-    def card(self) -> ModelCard:
-        """Card of the first model."""
-        return self._models[0].card
-
-    @property
-    def cards(self) -> tuple[ModelCard, ...]:
-        """Cards of all models."""
-        return tuple(model.card for model in self._models)
-
-    @property
-    def has_atlases(self) -> bool:
-        """Whether the heart is found without an ROI from the user."""
-        return bool(self._atlases)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Accepted inputs: `CT + MR`, and `CT` or `MR` alone."""
-        return _modalities(self.card)
-
     def __call__(
         self,
         ct: Scan | None = None,
@@ -198,7 +170,7 @@ class Predictor:
                 f"this model segments {' or '.join(self.modalities)}, got {given or 'no scan'} "
                 "(see train.modality_dropout)"
             )
-        if box is None and not self._atlases:
+        if box is None and not self.atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart ROI (--box)")
         progress("reading")
         flags: list[QualityFlag] = []
@@ -246,10 +218,10 @@ class Predictor:
     ) -> tuple[Box, Registered | None]:
         """Find the heart where no ROI is given, and register the MR where there are both scans.
 
-        Each is a process of one thread, so both run at once where there are several cores.
+        Each is a process of one thread, so both run at once where this process has several.
         """
         registered = None
-        if ct and mr and box is None and _has_several_cores():
+        if ct and mr and box is None and torch.get_num_threads() > 1:
             progress("search for the heart, registration")
             with ThreadPoolExecutor(1) as pool:
                 search = pool.submit(self._find_heart, ct, mr, flags)
@@ -282,7 +254,7 @@ class Predictor:
             return run_alone(
                 partial(register_scans, mr=mr, config=config, folder=folder),
                 ct,
-                environment=_seeded(config.seed),
+                environment={"ANTS_RANDOM_SEED": str(config.seed)},
             )
         except RuntimeError:
             _check_room(folder, needed)
@@ -298,12 +270,12 @@ class Predictor:
         assert image is not None
         search = partial(
             find_heart,
-            atlases=self._atlases,
+            atlases=self.atlases,
             spacing_mm=self._config.atlas_spacing_mm,
             modality=modality,
             initialisation="centre_of_mass" if modality is Modality.CT else "search",
         )
-        heart = run_alone(search, image, environment=_seeded(ATLAS_SEED))
+        heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
         usual = self._config.atlas_likeness
         # The atlases are CTs; their mutual information with an MR is of another order.
         if modality is Modality.CT and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
@@ -335,7 +307,7 @@ class Predictor:
             None if volume is None else _as_stored(sample_image(volume, grid, float(volume.data.min())))
             for volume in (ct, _as_stored(mr) if ct and mr else mr)
         ]
-        image = torch.from_numpy(stack_input(sampled[0], sampled[1], self.card.intensity))
+        image = torch.from_numpy(stack_input(sampled[0], sampled[1], self.cards[0].intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
         progress("network")
@@ -373,18 +345,8 @@ def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]
     return config.model_copy(update={"atlas_likeness": None}), card.intensity, _modalities(card)
 
 
-def _has_several_cores() -> bool:
-    """Tell whether this process has several threads; workers that run beside others have one."""
-    return torch.get_num_threads() > 1
-
-
 def _report(progress: Progress, name: str, text: str) -> None:
     progress(f"{name}: {text}")
-
-
-def _seeded(seed: int) -> dict[str, str]:
-    """Make ANTs, which reads its environment at import, reproducible."""
-    return {"ANTS_RANDOM_SEED": str(seed)}
 
 
 def _as_stored(volume: Volume | None) -> Volume | None:

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.geometry import MAX_SPACING_MM, odd_extent
-from crossmodalnet.imaging.inspect import MIN_AXES_VOLUME
+from crossmodalnet.imaging.geometry import odd_extent
+from crossmodalnet.imaging.inspect import geometry_findings
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
@@ -79,7 +79,10 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    _check_places(data.shape, affine, pixdim_mm)
+    if findings := geometry_findings(affine, pixdim_mm):
+        raise ValueError(f"{findings[0].what}: {findings[0].remedy}")
+    if problem := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
+        raise ValueError(f"{problem}: are its spacings in mm?")
     with np.errstate(over="ignore"):  # larger numbers become infinite, and are rejected
         data = data.astype(np.float32)
     if not np.isfinite(data).all():
@@ -87,19 +90,3 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
     return Volume(data, np.asarray(affine, np.float64))
-
-
-def _check_places(shape: tuple[int, ...], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> None:
-    """Reject impossible geometry, as `inspect_file` does; nibabel silently repairs a spacing of zero."""
-    remedy = "export the scan again with its true geometry"
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    for name, values in (("affine", spacing_mm), ("pixdim", pixdim_mm)):
-        if not ((values > 1e-4) & (values <= MAX_SPACING_MM)).all():
-            listed = " x ".join(f"{value:g}" for value in values)
-            raise ValueError(
-                f"degenerate spacing ({name}): {listed} mm, not 0 < spacing <= {MAX_SPACING_MM:g} mm: {remedy}"
-            )
-    if not abs(np.linalg.det(affine[:3, :3])) >= MIN_AXES_VOLUME * spacing_mm.prod():
-        raise ValueError(f"does not say where its voxels lie (its axes are not independent): {remedy}")
-    if odd := odd_extent(shape, spacing_mm.tolist()):
-        raise ValueError(f"{odd}: are its spacings in mm?")

@@ -51,19 +51,12 @@ OUTPUTS = {
 
 @dataclass(frozen=True)
 class PatientScans:
-    """Scans of one patient: files, or folders of DICOM; at least one of the two.
-
-    Attributes:
-        name: name of the patient, for messages.
-        ct: file or folder of the CT.
-        mr: file or folder of the MR.
-        series: names of DICOM series, where a folder has several.
-    """
+    """Scans of one patient: files, or folders of DICOM."""
 
     name: str
     ct: Path | None
     mr: Path | None
-    series: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()  # names of DICOM series, where a folder has several
 
     @property
     def paths(self) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Taking wanted files out of zip archives that nobody vouches for."""
+"""Take files out of untrusted zip archives, within limits."""
 
 import logging
 import lzma
@@ -10,7 +10,6 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodalnet.errors import DataError, ResourceError
@@ -29,25 +28,12 @@ DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ArchiveMember:
-    """An extracted file.
-
-    Attributes:
-        name: path inside the archive in the one normal form of names; the file system never sees it.
-        path: path of the extracted file.
-    """
-
-    name: str
-    path: Path
-
-
 class Budget:
-    """The bytes that all archives of a run may unpack to, and their members, archives in archives among them.
+    """Bytes and members that all archives of a run may unpack to, nested archives included.
 
     Args:
         limit_bytes: bytes in all.
-        key: parameter that says so, in GB; None where no parameter does.
+        key: parameter that sets the limit, in GB; None where no parameter does.
     """
 
     def __init__(self, limit_bytes: int, key: str | None = None) -> None:
@@ -56,29 +42,21 @@ class Budget:
         self.left_bytes = limit_bytes
         self.left_members = MAX_MEMBERS
 
-    def take_members(self, num_members: int, archive: Path) -> None:
-        """Count the members of an archive.
+    @property
+    def is_spent(self) -> bool:
+        """Whether a limit of the run was passed, which is no fault of one archive."""
+        return self.left_bytes < 0 or self.left_members < 0
 
-        Raises:
-            DataError: more than `MAX_MEMBERS` in all archives together.
-        """
+    def take_members(self, num_members: int, archive: Path) -> None:
+        """Count the members of an archive; DataError where all archives together have too many."""
         self.left_members -= num_members
         if self.left_members < 0:
             raise DataError(
                 f"{archive} has {num_members} members, at most {MAX_MEMBERS} are read of all archives together"
             )
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether a limit of the run was passed, which is no fault of one archive."""
-        return self.left_bytes < 0 or self.left_members < 0
-
     def take(self, num_bytes: int, archive: Path) -> None:
-        """Spend bytes.
-
-        Raises:
-            DataError: more than the limit.
-        """
+        """Spend bytes; DataError beyond the limit."""
         self.left_bytes -= num_bytes
         if self.left_bytes < 0:
             limit = f"{self.limit_bytes / 1e9:g} GB"
@@ -90,7 +68,7 @@ class Budget:
 
 
 def normal_name(path: str) -> str:
-    r"""Give the one form in which names are looked at: `/` between folders, compatible letters of Unicode as one.
+    r"""Normalise a path in an archive: `/` between folders, compatible letters of Unicode (NFKC) as one.
 
     >>> normal_name("mmwhs\\ct\uff3ftrain_1001_image.nii")
     'mmwhs/ct_train_1001_image.nii'
@@ -104,58 +82,63 @@ def extract(
     wanted: Callable[[str], bool],
     budget: Budget,
     others: Callable[[str], None] = lambda _: None,
-) -> list[ArchiveMember]:
+) -> list[tuple[str, Path]]:
     """Take the wanted members out of a zip archive, into numbered files in `target`, checksums verified.
 
-    Sizes are counted while writing, whatever the headers say.
+    Bytes are counted while writing, whatever the headers say.
 
     Args:
         archive: zip file.
         target: folder, created.
         wanted: decides by the member's path inside the archive, in `normal_name`'s form.
         budget: shared by the archives of a run.
-        others: is told the paths of the members that are not taken.
+        others: receives the paths of the members that are not taken.
+
+    Returns:
+        Path inside the archive, in `normal_name`'s form, and path of the extracted file, per member.
 
     Raises:
         DataError: damaged, encrypted, a path that leaves the folder, a link, too large, or packed too well.
-        ResourceError: the disk has not enough room.
+        ResourceError: not enough room on the disk.
     """
-    with _open(archive) as opened:
-        members = _safe_members(archive, opened.infolist())
-        budget.take_members(len(members), archive)
-        files = [info for info in members if not info.is_dir() and not info.filename.endswith("\\")]
-        chosen = [info for info in files if wanted(normal_name(info.filename))]
-        for info in files:
-            if not wanted(normal_name(info.filename)):
-                others(normal_name(info.filename))
-        target.mkdir(parents=True, exist_ok=True)
-        _check_room(archive, target, sum(info.file_size for info in chosen), budget)
-        paths = [target / f"{number:05d}" for number in range(len(chosen))]
-        for info, path in zip(chosen, paths, strict=True):
-            _write(archive, opened, info, path, budget)
-    logger.info("%s: took %d of %d files", archive, len(chosen), len(members))
-    return [ArchiveMember(normal_name(info.filename), path) for info, path in zip(chosen, paths, strict=True)]
-
-
-def _open(archive: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(archive)
+        opened = zipfile.ZipFile(archive)
     except DAMAGE as error:
         raise _damaged(archive, error) from error
+    extracted: list[tuple[str, Path]] = []
+    with opened:
+        members = opened.infolist()
+        _check_members(archive, members)
+        budget.take_members(len(members), archive)
+        chosen: list[tuple[str, zipfile.ZipInfo]] = []
+        for info in members:
+            name = normal_name(info.filename)
+            if name.endswith("/"):
+                continue
+            if wanted(name):
+                chosen.append((name, info))
+            else:
+                others(name)
+        target.mkdir(parents=True, exist_ok=True)
+        _check_room(archive, target, sum(info.file_size for _, info in chosen), budget)
+        for number, (name, info) in enumerate(chosen):
+            path = target / f"{number:05d}"
+            _write(archive, opened, info, path, budget)
+            extracted.append((name, path))
+    logger.info("%s: took %d of %d files", archive, len(extracted), len(members))
+    return extracted
 
 
-def _safe_members(archive: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """Refuse an archive whose list of members is not an honest one."""
+def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive with members that leave the folder, links or devices."""
     for info in members:
         name = normal_name(info.filename)
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name) or "\0" in name:
             raise DataError(
                 f"{archive} is refused: member {info.filename!r} leaves the folder it is unpacked to"
             )
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{archive} is refused: member {info.filename!r} is a link or device, not a file")
-    return members
 
 
 def _check_room(archive: Path, target: Path, num_bytes: int, budget: Budget) -> None:
@@ -183,6 +166,7 @@ def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: 
 
 
 def _chunks(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    # Apart from the writing, whose OSErrors are the disk's and not the archive's.
     try:
         with opened.open(info) as stream:
             while chunk := stream.read(CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Read the text and the cells of a CSV of the user, within bounds; errors name the row."""
+"""Read the text and cells of a user's CSV within bounds; errors name the row."""
 
 import re
 import unicodedata
@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
-MAX_NAME = 64
 MAX_BYTES = 2**24
 MAX_ROWS = 20_000
 MAX_COLUMNS = 1000
+MAX_NAME = 64
+# Spreadsheets compute a cell that begins so; Excel drops blanks before it looks.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
 
 
 class TableError(Exception):
-    """What makes a whole table unreadable.
-
-    Attributes:
-        where: place, `row N` or `table`.
-        what: what is wrong.
-        remedy: what to do about it.
-    """
+    """A fault that makes a whole table unreadable: `where` (`row N` or `table`), `what` and `remedy`."""
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
         super().__init__(f"{where}: {what}: {remedy}")
@@ -29,28 +25,25 @@ class TableError(Exception):
 
 
 def read_table_text(path: Path, columns: Sequence[str]) -> str:
-    """Read a table as text, UTF-8, with or without a byte order mark.
+    """Read a table as UTF-8 text, with or without a byte order mark.
 
     Args:
         path: path of the table.
-        columns: columns that it may have, named where it has none.
+        columns: columns that it may have, for messages.
 
     Raises:
         TableError: no regular file, too large, unreadable, empty or no text.
     """
+    remedy = "give a CSV with a row per scan"
     if not path.is_file():  # a pipe would be waited for
-        what = "is no regular file" if path.exists() else "not found"
-        raise TableError("table", what, "give a CSV with a row per scan")
+        raise TableError("table", "is no regular file" if path.exists() else "not found", remedy)
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise TableError(
-            "table", f"{size} bytes, at most {MAX_BYTES} are read", "give a CSV with a row per scan"
-        )
+        raise TableError("table", f"{size} bytes, at most {MAX_BYTES} are read", remedy)
     try:
         raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error
-    try:
-        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = raw[: error.start].count(b"\n") + 1
         what = f"not UTF-8: byte 0x{raw[error.start]:02x} in line {row}"
@@ -58,11 +51,11 @@ def read_table_text(path: Path, columns: Sequence[str]) -> str:
     if "\0" in text:
         row = text[: text.index("\0")].count("\n") + 1
         raise TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
+    listed = ",".join(columns)
     if text.partition("\n")[0].count(",") >= MAX_COLUMNS:
-        what = f"more than {MAX_COLUMNS} columns"
-        raise TableError("row 1", what, f"known columns: {','.join(columns)}")
+        raise TableError("row 1", f"more than {MAX_COLUMNS} columns", f"known columns: {listed}")
     if not text.strip():
-        raise TableError("table", "the table is empty", f"begin it with the header {','.join(columns)}")
+        raise TableError("table", "the table is empty", f"begin it with the header {listed}")
     return text
 
 
@@ -74,11 +67,11 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
             or there are too many rows.
     """
     header = text.lstrip().partition("\n")[0]
-    if "," not in header and (found := next((sign for sign in ";\t|" if sign in header), None)):
-        shown = {"\t": "tabs"}.get(found, repr(found))
-        raise TableError(
-            "row 1", f"columns are separated by {shown}, not by commas", "save the table with commas"
-        )
+    separator = next((sign for sign in ";\t|" if sign in header), None)
+    if separator and "," not in header:
+        shown = "tabs" if separator == "\t" else repr(separator)
+        what = f"columns are separated by {shown}, not by commas"
+        raise TableError("row 1", what, "save the table with commas")
     try:
         cells = pd.read_csv(
             StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
@@ -94,22 +87,18 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
 
 
 def file_name_of(patient: str) -> str:
-    """Spell a patient's name so that it can be part of a file's name: letters of ASCII, digits, `.`, `_` and `-`.
+    """Spell a patient's name in characters that a file's name may have: ASCII letters, digits, `.`, `_` and `-`.
 
     >>> file_name_of("Müller, A. (2)")
     'Muller-A.-2'
     """
     plain = unicodedata.normalize("NFKD", patient)
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
 
 
-# A spreadsheet computes a cell that begins so; Excel drops blanks before it looks.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r]")
-
-
 def name_problem(patient: str) -> str | None:
-    """Say what is wrong with a patient's name: no letters, too long, or one that a spreadsheet would compute.
+    """Say why a patient's name is refused: no letters, too long, or computed by spreadsheets.
 
     >>> name_problem("=1+1")
     "name '=1+1' begins with a sign that makes spreadsheets compute it"

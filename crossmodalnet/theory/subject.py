@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.training.balancing import Balancing
 
 M = TypeVar("M", bound=nn.Module)
@@ -25,7 +25,7 @@ class AuditSubject:
 
     network: nn.Module  # in evaluation mode
     initial: nn.Module  # before training, on the same device
-    config: CrossModalNetConfig | None  # None for a network other than CrossModalNet
+    config: BuildConfig | None  # None for a network other than CrossModalNet
     patch_size: Triple
     training: Sequence[LabelledCase]  # pairs cut to the patch, on the CPU
     test: Sequence[LabelledCase]

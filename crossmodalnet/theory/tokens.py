@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 
@@ -18,7 +18,7 @@ Tokens = NDArray[np.float64]
 LayerTokens = dict[str, tuple[Tokens, Tokens]]
 
 
-def layer_names(config: CrossModalNetConfig) -> tuple[str, ...]:
+def layer_names(config: BuildConfig) -> tuple[str, ...]:
     """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1`, ...
 
     Levels count from 1, the finest; in a level of several layers, the second is `encoder 1.2`.
@@ -38,7 +38,7 @@ def shuffled_pairs(images: Tensor) -> Tensor:
 
 
 def sample_tokens(
-    network: nn.Module, network_config: CrossModalNetConfig, images: Tensor, config: AuditConfig
+    network: nn.Module, network_config: BuildConfig, images: Tensor, config: AuditConfig
 ) -> LayerTokens:
     """Draw tokens of all layers for cases `(n, 2, d, h, w)` and reduce them to their first principal components.
 

@@ -1,22 +1,23 @@
-"""Gather a cohort: make the phantom, or collect and check files."""
+"""Gather a cohort: make the phantom, or collect files; check them and put them on right-angled grids."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from crossmodalnet.imaging.codes import whole_values
+from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.imaging.resample import settled_codes, settled_image
-from crossmodalnet.imaging.structures import Modality, to_codes
-from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
+from crossmodalnet.imaging.resample import straightened
+from crossmodalnet.imaging.structures import STRAY_CODES, Modality, to_codes
+from crossmodalnet.imaging.untrusted import read_untrusted
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.generate import make_subject
-from crossmodalnet.phantom.scanner import Scanner
-from pipeline.cohort.integrity import CaseFiles, CaseReport, require_sound
-from pipeline.cohort.mmwhs import LayoutOutcome, check_folder, lay_out_mmwhs, scan, subjects
+from pipeline.cohort.integrity import check_scans, is_settled, require_sound
+from pipeline.cohort.mmwhs import lay_out_mmwhs, scans_in, subjects_of
 from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.config.sections import DataConfig, PhantomConfig
@@ -24,103 +25,11 @@ from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, r
 
 logger = logging.getLogger(__name__)
 
-
 FIRST_LABELLED, FIRST_UNLABELLED = 1001, 2001
 # A subject is made slab by slab, in memory that hardly grows with the scan (docs/benchmarks.md).
-COST = CaseCost(base_mb=400)
-# As in MM-WHS, one MR label map holds 421 where 420 (LA) is meant.
-STRAY_NUMBER, LA_CODE, STRAY_CODE, NUM_STRAY = 1002, 420, 421, 12
-
-
-@dataclass(frozen=True)
-class _Task:
-    folder: Path
-    modality: Modality
-    number: int
-    seed: int
-    spacing_mm: float
-    scanner: Scanner
-    same_patients: bool
-
-    @property
-    def stem(self) -> str:
-        part = "train" if self.labelled else "test"
-        return f"{self.modality.value}_{part}_{self.number}"
-
-    @property
-    def labelled(self) -> bool:
-        return self.number < FIRST_UNLABELLED
-
-
-def make_phantom_cohort(folder: Path, params: PhantomConfig, runtime: RuntimeConfig = ALL_CORES) -> None:
-    """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
-
-    Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels
-    `ct_test_2001_image.nii.gz`. The label map of one MR holds a few 421 where 420 (LA) is meant, as
-    published.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    spacing = {Modality.CT: params.ct_spacing_mm, Modality.MR: params.mr_spacing_mm}
-    numbers = [FIRST_LABELLED + i for i in range(params.num_labelled)]
-    numbers += [FIRST_UNLABELLED + i for i in range(params.num_unlabelled)]
-    tasks = [
-        _Task(folder, m, n, params.seed, spacing[m], params.scanner, params.same_patients)
-        for n in numbers
-        for m in Modality
-    ]
-    for task, _ in run_cases(_write_subject, tasks, Work("phantom", COST), runtime):
-        logger.debug("made %s", task.stem)
-    logger.info("phantom: %d subjects in %s", len(tasks), folder)
-
-
-def _write_subject(task: _Task) -> None:
-    image, label = make_subject(
-        task.modality,
-        task.spacing_mm,
-        task.seed,
-        task.number,
-        task.scanner,
-        same_patient=task.same_patients,
-    )
-    write_image(task.folder / f"{task.stem}_image.nii.gz", image)
-    if not task.labelled:
-        return
-    codes = to_codes(label.data)
-    if task.modality is Modality.MR and task.number == STRAY_NUMBER:
-        strays = np.flatnonzero(codes == LA_CODE)[:NUM_STRAY]
-        codes.flat[strays] = STRAY_CODE
-    write_codes(task.folder / f"{task.stem}_label.nii.gz", codes, label.affine)
-
-
-def settle_cases(cases: list[CaseFiles], reports: Mapping[str, CaseReport]) -> None:
-    """Write anew the files of those cases that later stages cannot take as they are; others keep their bytes.
-
-    Args:
-        cases: sound cases, whose files are ours.
-        reports: what the check told, by name of the case.
-    """
-    for case in cases:
-        if case.image and not reports[case.name].is_settled:
-            settle_files(case.image, case.label)
-            logger.info("%s: written anew on one right-angled grid", case.name)
-
-
-def settle_files(image: Path, label: Path | None) -> None:
-    """Write an image, and a label map that lies on it within the tolerance, on one right-angled grid."""
-    volume = read_untrusted(image).volume()
-    grid = volume.grid
-    # Before the image is replaced: its grid is that of the label map.
-    codes = None if label is None else whole_codes(read_untrusted(label))
-    write_image(image, settled_image(Volume(volume.data.astype(np.float32), volume.affine)))
-    if label is not None and codes is not None:
-        settled = settled_codes(codes.data, grid)
-        write_codes(label, settled.data, settled.affine)
-
-
-def whole_codes(scan: UntrustedImage) -> Volume:
-    """Take the values of a label map that was found sound, rounded where a float or a scaling has moved them."""
-    volume = scan.volume()
-    return Volume(whole_values(volume.data).astype(np.int16), volume.affine)
+PHANTOM_COST = CaseCost(base_mb=400)
+# As in MM-WHS, the label map of one MR has a few voxels of a stray code.
+STRAY_NUMBER, NUM_STRAY = 1002, 12
 
 
 def gather_cohort(
@@ -131,17 +40,17 @@ def gather_cohort(
     needs_labels: bool = True,
     section: str = "data",
 ) -> list[Subject]:
-    """Make the phantom, or collect MM-WHS or a group's own data, and read every file to its end.
+    """Make the phantom, or collect MM-WHS or the user's own data, and read every file to its end.
 
     Args:
-        folder: folder to be filled; made if need be.
-        params: parameters of the cohort's origin.
+        folder: folder to fill; made if need be.
+        params: source of the cohort.
         runtime: section `runtime`.
-        needs_labels: whether lacking label maps are errors.
+        needs_labels: make missing label maps errors.
         section: section that the parameters are of, for messages: `data` or `adapt.target`.
 
     Returns:
-        The subjects, in the order of `scan` or of the table.
+        The subjects, in the order of `scans_in` or of the table.
 
     Raises:
         DataError: nothing found, or faults in the cohort; all of them in one table.
@@ -149,17 +58,76 @@ def gather_cohort(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if params.source == "table":
-        own = check_own(params, runtime, needs_labels=needs_labels)
-        require_sound(own.findings)
-        return lay_out_own(own, folder, runtime)
-    laid_out = LayoutOutcome()
+        table, reports = check_own(params, runtime, needs_labels=needs_labels)
+        require_sound(table.findings)
+        return lay_out_own(table, reports, folder, runtime)
+    origins: Mapping[str, str] = {}
+    findings: list[Finding] = []
     if params.source == "phantom":
         make_phantom_cohort(folder, params.phantom, runtime)
     else:
-        laid_out = lay_out_mmwhs(folder, params, section)
-    checked = check_folder(folder, laid_out.origins, runtime, needs_labels=needs_labels)
-    require_sound([*laid_out.findings, *checked.findings])
-    settle_cases(scan(folder), checked.reports)
+        origins, findings = lay_out_mmwhs(folder, params, section)
+    scans = scans_in(folder)
+    check_findings, reports = check_scans(
+        scans, lambda path: origins.get(path.name, path.name), runtime=runtime, needs_labels=needs_labels
+    )
+    require_sound([*findings, *check_findings])
+    for scan in scans:
+        if scan.image and not is_settled(reports[scan.name]):
+            _settle(scan.image, scan.label)
+            logger.info("%s: written anew on one right-angled grid", scan.name)
     same = params.source == "phantom" and params.phantom.same_patients
     # In MM-WHS ct_1001 and mr_1001 are two people; names alone do not tell.
-    return [replace(s, patient=s.name.partition("_")[2]) if same else s for s in subjects(folder)]
+    return [replace(s, patient=s.name.partition("_")[2]) if same else s for s in subjects_of(scans)]
+
+
+def make_phantom_cohort(folder: Path, params: PhantomConfig, runtime: RuntimeConfig = ALL_CORES) -> None:
+    """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
+
+    Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels
+    `ct_test_2001_image.nii.gz`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [FIRST_LABELLED + i for i in range(params.num_labelled)]
+    numbers += [FIRST_UNLABELLED + i for i in range(params.num_unlabelled)]
+    tasks = [(_stem(modality, number), modality, number) for number in numbers for modality in Modality]
+    write = partial(_write_subject, folder=folder, params=params)
+    for (stem, _, _), _ in run_cases(write, tasks, Work("phantom", PHANTOM_COST), runtime):
+        logger.debug("made %s", stem)
+    logger.info("phantom: %d subjects in %s", len(tasks), folder)
+
+
+def _stem(modality: Modality, number: int) -> str:
+    return f"{modality.value}_{'train' if number < FIRST_UNLABELLED else 'test'}_{number}"
+
+
+def _write_subject(task: tuple[str, Modality, int], folder: Path, params: PhantomConfig) -> None:
+    """Make one subject; runs in worker processes."""
+    stem, modality, number = task
+    spacing_mm = params.ct_spacing_mm if modality is Modality.CT else params.mr_spacing_mm
+    image, label = make_subject(
+        modality, spacing_mm, params.seed, number, params.scanner, same_patient=params.same_patients
+    )
+    write_image(folder / f"{stem}_image.nii.gz", image)
+    if number >= FIRST_UNLABELLED:
+        return
+    codes = to_codes(label.data)
+    if modality is Modality.MR and number == STRAY_NUMBER:
+        [(stray, code)] = STRAY_CODES.items()
+        codes.flat[np.flatnonzero(codes == code)[:NUM_STRAY]] = stray
+    write_codes(folder / f"{stem}_label.nii.gz", codes, label.affine)
+
+
+def _settle(image: Path, label: Path | None) -> None:
+    """Write an image, and a label map that lies on it within the tolerance, on one right-angled grid.
+
+    Values of label maps that a float or a scaling has moved are rounded.
+    """
+    volume = read_untrusted(image).volume()
+    volume = Volume(volume.data.astype(np.float32), volume.affine)
+    if label is not None:
+        values = read_untrusted(label).volume().data
+        codes = Volume(whole_values(values).astype(np.int16), volume.affine)
+        settled = straightened(codes, "nearest")
+        write_codes(label, settled.data, settled.affine)
+    write_image(image, straightened(volume, "linear", float(volume.data.min())))

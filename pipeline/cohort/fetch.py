@@ -1,4 +1,4 @@
-"""Downloading an archive: resumed after an interruption, with progress, verified by its checksum."""
+"""Download an archive: resumable, with progress, verified by its checksum."""
 
 import http.client
 import logging
@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,9 +29,9 @@ MAY_PASS_CODES = (408, 425, 429)
 
 
 def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
-    """Give the local file of an archive, downloaded to the work folder unless it lies there already.
+    """Give the local file of an archive; download it to the work folder unless it is there already.
 
-    What an interrupted download left (`.part`) is continued where the server knows HTTP ranges.
+    An interrupted download (`.part`) is continued where the server supports HTTP ranges.
 
     Args:
         archive: `http`, `https` or `file` address, and SHA-256.
@@ -42,52 +43,47 @@ def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
         ResourceError: the network or the server fails; a later run continues.
     """
     wanted = archive.sha256.lower()
-    address = urlsplit(archive.url)
     if local := local_archive(archive.url):
         refuse_outputs(f"{section}.urls", local)
-        return _verified_local(local, archive, section)
-    name = re.sub(r"[^\w.-]", "_", Path(address.path).name) or "archive.zip"
+        if not local.is_file():
+            raise DataError(f"{local} of {section}.urls does not exist")
+        if (digest := file_digest(local)) != wanted:
+            raise _wrong_checksum(archive, digest, section)
+        return local
+    name = re.sub(r"[^\w.-]", "_", Path(urlsplit(archive.url).path).name) or "archive.zip"
     done = work_folder("download", wanted[:16]) / name
     if done.is_file() and file_digest(done) == wanted:
         logger.info("%s: already downloaded", done)
         return done
     part = done.with_name(f"{name}.part")
     resumed = part.is_file() and part.stat().st_size > 0
-    found = _download(archive.url, part, max_bytes, section)
-    if found != wanted and resumed:
+    digest = _download(archive.url, part, max_bytes, section)
+    if digest != wanted and resumed:
         # The beginning may be of an older version of the file.
         logger.info("%s: the continued file has another checksum, downloading it anew", name)
         part.unlink()
-        found = _download(archive.url, part, max_bytes, section)
-    if found != wanted:
+        digest = _download(archive.url, part, max_bytes, section)
+    if digest != wanted:
         part.unlink()
-        raise _wrong_checksum(archive, found, section)
+        raise _wrong_checksum(archive, digest, section)
     return part.replace(done)
 
 
-def _verified_local(path: Path, archive: Archive, section: str) -> Path:
-    if not path.is_file():
-        raise DataError(f"{path} of {section}.urls does not exist")
-    if (found := file_digest(path)) != archive.sha256.lower():
-        raise _wrong_checksum(archive, found, section)
-    return path
-
-
-def _wrong_checksum(archive: Archive, found: str, section: str) -> DataError:
+def _wrong_checksum(archive: Archive, digest: str, section: str) -> DataError:
     return DataError(
-        f"{_public(archive.url)} has the wrong checksum: sha256 {found}, "
+        f"{_public(archive.url)} has the wrong checksum: sha256 {digest}, "
         f"{section}.urls says {archive.sha256.lower()}; correct the sha256 if the file is what you expect"
     )
 
 
 def _public(url: str) -> str:
-    """The address without user, password and query, which may hold a token."""
+    """Strip user, password and query, which may hold a token, from an address."""
     address = urlsplit(url)
     return f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
 
 
 def _download(url: str, part: Path, max_bytes: int, section: str) -> str:
-    """Bring `part` to its full length, trying again after a failure; give its SHA-256."""
+    """Complete `part`, with retries after failures; give its SHA-256."""
     waits = iter(RETRY_SECONDS)
     while True:
         try:
@@ -117,18 +113,18 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not start:
             raise
-        # Nothing after `start`: either all is there, or the beginning is of another file. The checksum tells.
+        # Nothing after `start`: the file is complete or another one; its checksum decides.
         return
     with response:
-        if response.status != 206 or _range_start(response.headers["Content-Range"]) != start:
-            if start and response.status == 206:
-                part.unlink()
-                raise ConnectionError("the server sent another range than asked for")
+        if response.status != 206:
             start = 0
+        elif not (response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
+            part.unlink(missing_ok=True)
+            raise ConnectionError("the server sent another range than asked for")
         length = response.headers["Content-Length"]
         total = start + int(length) if length else None
         with part.open("ab" if start else "wb") as file:
-            for chunk in _shown(_chunks(response), part.stem, start, total):
+            for chunk in _shown(iter(partial(response.read, CHUNK_BYTES), b""), part.stem, start, total):
                 if file.tell() + len(chunk) > max_bytes:
                     raise DataError(
                         f"{_public(url)} is larger than {section}.max_unpacked_gb = {max_bytes / 1e9:g} GB"
@@ -138,18 +134,8 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
         raise ConnectionError(f"the connection closed after {size} of {total} bytes")
 
 
-def _range_start(header: str | None) -> int | None:
-    match = re.match(r"bytes (\d+)-", header or "")
-    return int(match[1]) if match else None
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while chunk := response.read(CHUNK_BYTES):
-        yield chunk
-
-
 def _shown(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
-    """Pass chunks on while showing how far it is: a bar on a terminal, a line every ten seconds elsewhere."""
+    """Pass chunks on and show the progress: a bar on a terminal, a line every ten seconds elsewhere."""
     if not is_terminal():
         yield from _logged(chunks, name, start, total)
         return

@@ -3,46 +3,68 @@
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.geometry import reoriented_grid
-from crossmodalnet.imaging.inspect import ImageProblem, Inspection, Severity, grid_problems, inspect_file
+from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
-from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.io.console import plain_table, track
+from pipeline.cohort.pairs import Role
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
+
+# Less than this is read faster than worker processes start.
+SEQUENTIAL_BYTES = 2**26
+# Measured on scans of real size (docs/clusters.md).
+COST = CaseCost(base_mb=150, bytes_per_voxel=4)
+MIN_LABELLED = 3
 
 
 @dataclass(frozen=True)
-class CohortFinding:
-    """One line of the table.
+class Scan:
+    """Files of one scan before they are checked.
 
     Attributes:
-        severity: an error stops the stage, a warning does not.
-        case: subject, row of a table with its subject, `table`, or `all`.
-        file: file as the user knows it, empty where the finding concerns none.
-        what: the fault.
-        remedy: what to do about it.
+        name: modality, and number or patient in letters that file names may have, for instance `ct_1001`.
+        modality: CT or MR.
+        image: file, or folder of DICOM; None where only a label map exists.
+        label: label map, or None.
+        needs_label: true for a training scan of which the label map must exist.
+        patient: patient as the user's table names him or her; empty where the cohort does not tell.
+        role: role that the user wants; None where the split decides.
+        row: row of the user's table, the header being row 1; None where there is no table.
     """
 
-    severity: Severity
-    case: str
-    file: str
-    what: str
-    remedy: str
+    name: str
+    modality: Modality
+    image: Path | None
+    label: Path | None
+    needs_label: bool = False
+    patient: str = ""
+    role: Role | None = None
+    row: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Name in findings: `ct_1001`, or `row 5 (ct_P03)`."""
+        return self.name if self.row is None else f"row {self.row} ({self.name})"
 
 
-def require_sound(findings: list[CohortFinding]) -> None:
+# Inspections of a scan's image and label map, by the name of the scan.
+Reports = dict[str, tuple[Inspection, Inspection]]
+
+
+def require_sound(findings: list[Finding]) -> None:
     """Log warnings, stop on errors; either way all findings are shown in one table.
 
     Raises:
@@ -60,242 +82,152 @@ def require_sound(findings: list[CohortFinding]) -> None:
         logger.info("%s", summary)
 
 
-def table(findings: list[CohortFinding]) -> str:
+def table(findings: list[Finding]) -> str:
     """Render findings as plain text, errors first, then by case; as wide as the terminal."""
     ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
-    rows = [
-        (
-            f.severity,
-            shown(f.case),
-            shown(f.file),
-            *(shown(" ".join(text.split("\n"))) for text in (f.what, f.remedy)),
-        )
-        for f in ordered
+    texts = [
+        (f.severity, f.case, f.file, f.what.replace("\n", " "), f.remedy.replace("\n", " ")) for f in ordered
     ]
+    rows = [[printable(text) for text in row] for row in texts]
     return plain_table(("severity", "case", "file", "what", "remedy"), rows)
 
 
-def shown(text: str) -> str:
-    r"""Give a text in which a file's name cannot move the cursor, hide, or run backwards: signs are written out.
+def printable(text: str) -> str:
+    r"""Escape characters by which a file's name could move the cursor, hide, or run backwards.
 
-    >>> shown("a\x1b[2Jb")
+    >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _natural(text: str) -> list[str | int]:
-    """Sort `row 10` after `row 9`: text and numbers in turn."""
+    """Give a key that sorts `row 10` after `row 9`."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
-# Less than this is read faster than worker processes start.
-SEQUENTIAL_BYTES = 2**26
-# Measured on scans of real size (docs/clusters.md).
-COST = CaseCost(base_mb=150, bytes_per_voxel=4)
-MIN_LABELLED = 3
-
-Part = Literal["train", "test"]
-
-# Title of the case, the file it concerns if any, and what is wrong.
-CaseProblem = tuple[str, Path | None, ImageProblem]
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """The files of one subject.
-
-    Attributes:
-        name: name of the case, for instance `ct_1001`.
-        modality: CT or MR.
-        part: training subjects must have labels, test subjects need none.
-        image: None where only a label map is there.
-        label: None where there is none.
-        row: number of the row of the user's table, the header being row 1; None where there is no table.
-    """
-
-    name: str
-    modality: Modality
-    part: Part
-    image: Path | None
-    label: Path | None
-    row: int | None = None
-
-    @property
-    def title(self) -> str:
-        """Name of the case in findings: `ct_1001`, or `row 5 (ct_P03)`."""
-        return self.name if self.row is None else f"row {self.row} ({self.name})"
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """What reading one subject's files told.
-
-    Attributes:
-        problems: problems with the file that each concerns.
-        digest: digest of the image's voxels.
-        grid: grid of the image; None where it gives none.
-        structures: abbreviations of the structures in the label map.
-        is_settled: whether later stages can take the files as they are: at right angles, on one grid, whole values,
-            nothing assumed.
-        is_image_plain: whether the same holds of the image by itself.
-    """
-
-    problems: tuple[tuple[Path, ImageProblem], ...]
-    digest: str
-    grid: Grid | None = None
-    structures: tuple[str, ...] = ()
-    is_settled: bool = True
-    is_image_plain: bool = True
-
-
-@dataclass(frozen=True)
-class CohortCheck:
-    """What reading a whole cohort told.
-
-    Attributes:
-        findings: findings in the order of the checks.
-        reports: reports by name of the case.
-    """
-
-    findings: list[CohortFinding]
-    reports: dict[str, CaseReport]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the files of a cohort are read.
-
-    Attributes:
-        codes: meaning of the values of its label maps.
-        read: reader of files that nobody vouches for; picklable.
-        any_axes: whether a label map may have the axes of its image in another order or direction.
-    """
-
-    codes: LabelCodes = MMWHS
-    read: Callable[[Path], UntrustedImage] = read_untrusted
-    any_axes: bool = False
-
-
-PUBLISHED = Reading()
-
-
-def check_cases(
-    cases: list[CaseFiles],
+def check_scans(
+    scans: list[Scan],
     known_as: Callable[[Path], str],
-    reading: Reading = PUBLISHED,
+    codes: LabelCodes = MMWHS,
+    read: Callable[[Path], UntrustedImage] = read_untrusted,
     runtime: RuntimeConfig = ALL_CORES,
     *,
+    any_axes: bool = False,
     needs_labels: bool = True,
-) -> CohortCheck:
-    """Read the files of all cases to their ends and list all that is wrong with them.
+) -> tuple[list[Finding], Reports]:
+    """Read the files of all scans to their ends and list every fault in them.
 
     Args:
-        cases: cases with their files.
-        known_as: tells how the user knows a file.
-        reading: meaning of labels, and reader.
+        scans: scans with their files.
+        known_as: gives the path of a file as the user knows it.
+        codes: meaning of the values of label maps.
+        read: reader of untrusted files; picklable.
         runtime: section `runtime`.
-        needs_labels: whether training images without label maps, and too few labelled subjects, are errors.
+        any_axes: accept label maps whose axes run in another order or direction than their image's.
+        needs_labels: make missing label maps, and too few labelled subjects, errors.
     """
-    found = list(_set_problems(cases, needs_labels))
-    same: dict[str, list[CaseFiles]] = {}
-    reports: dict[str, CaseReport] = {}
-    for case, report in _reports(cases, reading, runtime):
-        reports[case.name] = report
-        found += [(case.title, path, problem) for path, problem in report.problems]
-        if report.digest:
-            same.setdefault(report.digest, []).append(case)
-    found += _twin_problems(same.values())
-    findings = [
-        CohortFinding(p.severity, title, known_as(path) if path else "", p.what, p.remedy)
-        for title, path, p in found
-    ]
-    return CohortCheck(findings, reports)
+    findings = list(_set_findings(scans, known_as, needs_labels))
+    reports: Reports = {}
+    same: dict[str, list[Scan]] = {}
+    inspect = partial(inspect_scan, codes=codes, read=read, any_axes=any_axes)
+    for scan, report in each_scan(inspect, scans, "check", runtime):
+        reports[scan.name] = report
+        for path, inspection in zip((scan.image, scan.label), report, strict=True):
+            file = known_as(path) if path else ""
+            findings += [replace(finding, case=scan.title, file=file) for finding in inspection.findings]
+        if digest := report[0].digest:
+            same.setdefault(digest, []).append(scan)
+    return [*findings, *_twin_findings(same.values(), known_as)], reports
 
 
-def inspect_case(case: CaseFiles, reading: Reading = PUBLISHED) -> CaseReport:
-    """Read the files of one subject; runs in worker processes."""
-    how = (reading.codes, reading.read)
-    image = inspect_file(case.image, "image", *how, case.modality) if case.image else Inspection(())
-    label = inspect_file(case.label, "label", *how) if case.label else Inspection(())
-    problems = [(case.image, problem) for problem in image.problems if case.image]
-    problems += [(case.label, problem) for problem in label.problems if case.label]
-    settled = image.is_plain and label.is_plain
-    if case.label and image.grid and label.grid:
-        turns = (
-            reading.any_axes
-            and label.says_orientation
-            and all(np.linalg.matrix_rank(g.affine) == 4 for g in (image.grid, label.grid))
-        )
-        grid = reoriented_grid(label.grid, image.grid) if turns else label.grid
-        found = grid_problems(image.grid, grid, says_orientation=label.says_orientation)
-        problems += [(case.label, problem) for problem in found]
-        settled = settled and np.array_equal(image.grid.affine, label.grid.affine)
-    named = tuple((path, problem) for path, problem in problems if path)
-    return CaseReport(named, image.digest, image.grid, label.structures, bool(settled), image.is_plain)
-
-
-def file_bytes(path: Path) -> int:
-    """Size of a file, or of the files of a folder, bytes; what cannot be asked counts as nothing, the check tells."""
-    try:
-        files = list(path.iterdir()) if path.is_dir() else [path]
-    except OSError:
-        return 0
-    return sum(_size(file) for file in files)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
-
-
-def _reports(
-    cases: list[CaseFiles], reading: Reading, runtime: RuntimeConfig
-) -> Iterator[tuple[CaseFiles, CaseReport]]:
-    inspect = partial(inspect_case, reading=reading)
-    files = [path for case in cases for path in (case.image, case.label) if path]
-    num_bytes = sum(map(file_bytes, files))
-    if num_bytes < SEQUENTIAL_BYTES:
-        reports: Iterator[tuple[CaseFiles, CaseReport]] = ((case, inspect(case)) for case in cases)
+def each_scan(
+    function: Callable[[Scan], R], scans: list[Scan], verb: str, runtime: RuntimeConfig
+) -> Iterator[tuple[Scan, R]]:
+    """Apply a picklable function to every scan: in this process where the files are small, else by workers."""
+    files = [path for scan in scans for path in (scan.image, scan.label) if path]
+    results: Iterator[tuple[Scan, R]]
+    if sum(map(_num_bytes, files)) < SEQUENTIAL_BYTES:
+        results = ((scan, function(scan)) for scan in scans)
     else:
-        reports = run_cases(inspect, cases, Work("check", COST, files), runtime)
-    return track(reports, "check", len(cases))
+        results = run_cases(function, scans, Work(verb, COST, files), runtime)
+    return track(results, verb, len(scans))
 
 
-def _set_problems(cases: list[CaseFiles], needs_labels: bool) -> Iterator[CaseProblem]:
-    """What is wrong with the set of files, whatever they hold."""
-    for case in cases:
-        if needs_labels and case.part == "train" and case.label is None:
+def inspect_scan(
+    scan: Scan,
+    codes: LabelCodes = MMWHS,
+    read: Callable[[Path], UntrustedImage] = read_untrusted,
+    *,
+    any_axes: bool = False,
+) -> tuple[Inspection, Inspection]:
+    """Read image and label map of one scan; runs in worker processes."""
+    image = inspect_file(scan.image, "image", codes, read, scan.modality) if scan.image else Inspection()
+    label = inspect_file(scan.label, "label", codes, read) if scan.label else Inspection()
+    if image.grid is None or label.grid is None:
+        return image, label
+    grids = image.grid, label.grid
+    turns = any_axes and label.says_orientation and all(np.linalg.matrix_rank(g.affine) == 4 for g in grids)
+    on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
+    findings = grid_findings(image.grid, on_axes, says_orientation=label.says_orientation)
+    return image, replace(label, findings=[*label.findings, *findings])
+
+
+def is_settled(report: tuple[Inspection, Inspection]) -> bool:
+    """Tell whether later stages can take both files as they are: nothing assumed, and the very same grid."""
+    image, label = report
+    same_grid = not image.grid or not label.grid or np.array_equal(image.grid.affine, label.grid.affine)
+    return image.is_plain and label.is_plain and same_grid
+
+
+def _num_bytes(path: Path) -> int:
+    """Give the size of a file, or of the files of a folder; what cannot be read counts 0, the check reports it."""
+    try:
+        if path.is_dir():
+            return sum(map(_num_bytes, path.iterdir()))
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _set_findings(
+    scans: list[Scan], known_as: Callable[[Path], str], needs_labels: bool
+) -> Iterator[Finding]:
+    """List the faults of the set of files, whatever they hold."""
+    for scan in scans:
+        if needs_labels and scan.needs_label and scan.image and not scan.label:
             remedy = "add the label map, or take the image out"
-            yield case.title, case.image, ImageProblem("error", "training image without label map", remedy)
-        if case.image is None:
+            what = "training image without label map"
+            yield Finding("error", what, remedy, scan.title, known_as(scan.image))
+        if scan.label and not scan.image:
             remedy = "add the image, or take the label map out"
-            yield case.title, case.label, ImageProblem("error", "label map without image", remedy)
-    names = [case.name for case in cases]
+            yield Finding("error", "label map without image", remedy, scan.title, known_as(scan.label))
+    names = [scan.name for scan in scans]
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
-        yield name, None, ImageProblem("error", what, "keep one of the two, or give one another number")
+        yield Finding("error", what, "keep one of the two, or give one another number", name)
     if needs_labels:
-        yield from _count_problems(cases)
+        yield from _count_findings(scans)
 
 
-def _count_problems(cases: list[CaseFiles]) -> Iterator[CaseProblem]:
-    ct, mr = (sum(c.modality is m and bool(c.image and c.label) for c in cases) for m in Modality)
+def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
+    ct, mr = (sum(s.modality is m and bool(s.image and s.label) for s in scans) for m in Modality)
     what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
     if min(ct, mr) < MIN_LABELLED:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
-        yield "all", None, ImageProblem("error", what, remedy)
+        yield Finding("error", what, remedy, "all")
     elif ct != mr:
-        remedy = "check that no case is lacking; CTs are paired with MRs in turn"
-        yield "all", None, ImageProblem("warning", what, remedy)
+        yield Finding(
+            "warning", what, "check that no case is missing; CTs are paired with MRs in turn", "all"
+        )
 
 
-def _twin_problems(groups: Iterable[list[CaseFiles]]) -> Iterator[CaseProblem]:
-    """One scan under several names would bring a test subject into training."""
+def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]) -> Iterator[Finding]:
+    """List scans of the same voxels: under several names they would bring a test subject into training."""
     for group in groups:
-        first, *others = sorted(group, key=lambda case: case.name)
-        for case in others:
+        first, *others = sorted(group, key=lambda scan: scan.name)
+        for scan in others:
             what = f"duplicate subject: the same voxels as the image of {first.title}"
-            yield case.title, case.image, ImageProblem("error", what, "keep one of the two")
+            yield Finding(
+                "error", what, "keep one of the two", scan.title, known_as(scan.image) if scan.image else ""
+            )

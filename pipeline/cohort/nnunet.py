@@ -1,4 +1,4 @@
-"""A folder laid out as nnU-Net wants it: dataset.json, imagesTr/case_0000.nii.gz, labelsTr/case.nii.gz."""
+"""Read a cohort from a folder in nnU-Net's layout: dataset.json, imagesTr/case_0000.nii.gz, labelsTr/case.nii.gz."""
 
 import json
 import re
@@ -8,24 +8,19 @@ from typing import Any
 from crossmodalnet.imaging.codes import BACKGROUND, own_codes, structure_named
 from crossmodalnet.imaging.read import SUFFIXES
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
-from crossmodalnet.io.table_text import name_problem
-from pipeline.cohort.integrity import CohortFinding
+from crossmodalnet.io.table_text import MAX_BYTES, name_problem
+from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import Role
-from pipeline.cohort.table import ScanRow, ScanTable, real_path
+from pipeline.cohort.table import ScanTable, real_path, scan_name
 
 DESCRIPTION = "dataset.json"
-MAX_BYTES = 2**24
 _IMAGE = re.compile(
     rf"(?P<case>.+)_(?P<channel>\d{{4}})(?:{'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE
 )
-# Images, labels, and the role of the cases that have a label: the split decides over those to train.
-_PARTS: tuple[tuple[str, str, Role | None], ...] = (
-    ("imagesTr", "labelsTr", None), ("imagesTs", "labelsTs", "test"),
-)  # fmt: skip
 
 
 def is_nnunet(folder: Path) -> bool:
-    """Tell whether a folder is laid out for nnU-Net."""
+    """Tell whether a folder has nnU-Net's layout."""
     return (folder / DESCRIPTION).is_file() and (folder / "imagesTr").is_dir()
 
 
@@ -39,17 +34,15 @@ def read_nnunet(folder: Path) -> ScanTable:
     try:
         description = _description(folder / DESCRIPTION)
     except ValueError as error:
-        remedy = "write it as nnU-Net documents it"
-        table.findings.append(CohortFinding("error", "table", DESCRIPTION, str(error), remedy))
+        table.error("table", DESCRIPTION, str(error), "write it as nnU-Net documents it")
         return table
     channels = _channels(description, table)
     _read_codes(description, table)
-    for images, labels, role in _PARTS:
-        _take_part(table.root / images, table.root / labels, role, channels, table)
-    if not table.rows and not any(f.severity == "error" for f in table.findings):
-        what = "no case in imagesTr"
+    _take_part("Tr", None, channels, table)
+    _take_part("Ts", "test", channels, table)
+    if not table.scans and not any(finding.severity == "error" for finding in table.findings):
         remedy = "images are called CASE_0000.nii.gz (CT) and CASE_0001.nii.gz (MR)"
-        table.findings.append(CohortFinding("error", "table", "imagesTr", what, remedy))
+        table.error("table", "imagesTr", "no case in imagesTr", remedy)
     return table
 
 
@@ -69,20 +62,18 @@ def _channels(description: dict[str, Any], table: ScanTable) -> dict[str, Modali
     """Give the modality by channel number in four digits."""
     names = description.get("channel_names", description.get("modality"))
     names = names if isinstance(names, dict) else {}
-    found: dict[str, Modality] = {}
-    for number, modality in enumerate(Modality):
-        given = str(names.get(str(number), modality.value))
-        told = next((m for m in Modality if given.lower().startswith(m.value)), None)
-        if told is None:
-            what = f"channel {number} is called {given!r}: taken as {modality.value.upper()}"
-            remedy = 'name the channels "CT" and "MR" in dataset.json'
-            table.findings.append(CohortFinding("warning", "table", DESCRIPTION, what, remedy))
-        found[f"{number:04d}"] = told or modality
-    if len(set(found.values())) < len(found) and len(names) > 1:
+    channels: dict[str, Modality] = {}
+    for number, default in enumerate(Modality):
+        name = str(names.get(str(number), default.value))
+        modality = next((m for m in Modality if name.lower().startswith(m.value)), None)
+        if modality is None:
+            what = f"channel {number} is called {name!r}: taken as {default.value.upper()}"
+            table.warning("table", DESCRIPTION, what, 'name the channels "CT" and "MR" in dataset.json')
+        channels[f"{number:04d}"] = modality or default
+    if len(set(channels.values())) < len(channels) and len(names) > 1:
         what = f"two channels of one modality: {', '.join(map(str, names.values()))}"
-        remedy = "one CT and one MR per case; take the other channel out"
-        table.findings.append(CohortFinding("error", "table", DESCRIPTION, what, remedy))
-    return found
+        table.error("table", DESCRIPTION, what, "one CT and one MR per case; take the other channel out")
+    return channels
 
 
 def _read_codes(description: dict[str, Any], table: ScanTable) -> None:
@@ -97,44 +88,56 @@ def _read_codes(description: dict[str, Any], table: ScanTable) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or name.lower() == "ignore":
             what = f"label {name!r} = {value!r} is no value of one structure"
             remedy = "regions and ignored voxels are not supported: give every structure a value of its own"
-            table.findings.append(CohortFinding("error", "table", DESCRIPTION, what, remedy))
+            table.error("table", DESCRIPTION, what, remedy)
             continue
         index = structure_named(name)
         if index is None:
             what = f"label {name!r} ({value}) is none of our structures: read as background"
-            remedy = "name it in data.labels if it is one"
-            table.findings.append(CohortFinding("warning", "table", DESCRIPTION, what, remedy))
+            table.warning("table", DESCRIPTION, what, "name it in data.labels if it is one")
         key = BACKGROUND if index is None else STRUCTURES[index - 1].abbreviation
         mapping.setdefault(key, []).append(value)
     try:
         table.codes = own_codes(mapping, DESCRIPTION)
     except ValueError as error:
         remedy = "correct the labels in dataset.json, or set data.labels"
-        table.findings.append(CohortFinding("error", "table", DESCRIPTION, f"labels: {error}", remedy))
+        table.error("table", DESCRIPTION, f"labels: {error}", remedy)
 
 
-def _take_part(
-    images: Path, labels: Path, role: Role | None, channels: dict[str, Modality], table: ScanTable
-) -> None:
-    maps = _label_maps(labels, table)
-    for path in _listed(images, table):
+def _take_part(part: str, role: Role | None, channels: dict[str, Modality], table: ScanTable) -> None:
+    """Take the scans of `imagesTr` or `imagesTs`; the split decides over those without a role."""
+    labels: dict[str, Path] = {}
+    for path in _listed(table.root / f"labels{part}", table):
+        if case := _case_of(path):
+            _check_inside(path, case, "label map", table)
+            labels.setdefault(case, path)
+    for path in _listed(table.root / f"images{part}", table):
         match = _IMAGE.fullmatch(path.name)
-        modality = channels.get(match["channel"]) if match else None
-        if match is None or modality is None:
+        if match is None or match["channel"] not in channels:
             continue
-        case = match["case"]
-        real = real_path(path)
-        if real is None or not real.is_relative_to(table.root):
-            what, remedy = "image lies outside the data set's folder", "no links out of it: copy the file"
-            table.findings.append(CohortFinding("error", case, table.known_as(path), what, remedy))
-        elif problem := name_problem(case):
-            table.findings.append(
-                CohortFinding("error", case, table.known_as(path), problem, "rename the case")
-            )
-        else:
-            label = maps.get(case)
-            given = role if label else None
-            table.rows.append(ScanRow(None, case, modality, path, label, given, needs_label=role is None))
+        case, modality = match["case"], channels[match["channel"]]
+        if not _check_inside(path, case, "image", table):
+            continue
+        if problem := name_problem(case):
+            table.error(case, path, problem, "rename the case")
+            continue
+        label = labels.get(case)
+        name = scan_name(modality, case)
+        scan = Scan(name, modality, path, label, role is None, patient=case, role=role if label else None)
+        table.scans.append(scan)
+
+
+def _case_of(path: Path) -> str:
+    """Give a label map's name without its suffix; empty where it has none that is known."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    return path.name[: -len(suffix)] if suffix else ""
+
+
+def _check_inside(path: Path, case: str, kind: str, table: ScanTable) -> bool:
+    real = real_path(path)
+    if real is not None and real.is_relative_to(table.root):
+        return True
+    table.error(case, path, f"{kind} lies outside the data set's folder", "no links out of it: copy the file")
+    return False
 
 
 def _listed(folder: Path, table: ScanTable) -> list[Path]:
@@ -143,22 +146,5 @@ def _listed(folder: Path, table: ScanTable) -> list[Path]:
         return sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         what = f"folder cannot be listed ({error.strerror})"
-        table.findings.append(
-            CohortFinding("error", "table", table.known_as(folder), what, "look at its permissions")
-        )
+        table.error("table", folder, what, "look at its permissions")
         return []
-
-
-def _label_maps(folder: Path, table: ScanTable) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in _listed(folder, table):
-        suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-        if suffix is None:
-            continue
-        case = path.name[: -len(suffix)]
-        real = real_path(path)
-        if real is None or not real.is_relative_to(table.root):
-            what, remedy = "label map lies outside the data set's folder", "no links out of it: copy the file"
-            table.findings.append(CohortFinding("error", case, table.known_as(path), what, remedy))
-        found.setdefault(case, path)
-    return found

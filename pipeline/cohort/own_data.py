@@ -4,7 +4,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,191 +14,94 @@ from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.read import format_of, is_dicom_file, read_scan
-from crossmodalnet.imaging.resample import settled_codes, settled_image
+from crossmodalnet.imaging.resample import straightened
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.io.console import track
 from pipeline.cohort.guard import existing_path, is_output
-from pipeline.cohort.integrity import (
-    COST,
-    SEQUENTIAL_BYTES,
-    CaseFiles,
-    CaseReport,
-    CohortFinding,
-    Reading,
-    check_cases,
-    file_bytes,
-)
+from pipeline.cohort.integrity import Reports, Scan, check_scans, each_scan
 from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.pairs import Subject
-from pipeline.cohort.table import ScanRow, ScanTable, consistency_findings, read_table_file, real_path
+from pipeline.cohort.table import ScanTable, check_consistency, read_table_file, real_path
 from pipeline.config.sections import DataConfig
-from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
 
-
-# More than these are not a few forgotten rows but a folder that is shared with other work: they are counted instead.
+# Beyond this, the folder is shared with other work rather than missing rows: files are counted instead of listed.
 MOST_NAMED = 50
 
 
-def leftover_findings(table: ScanTable) -> list[CohortFinding]:
-    """List the files below the folder that could be scans or label maps and are not taken; a folder of DICOM once.
-
-    More than `MOST_NAMED` are counted by the folder, directly below the table's, in which they lie.
-    """
-    taken = {file for row in table.rows for file in (row.image, row.label) if file}
-    unlisted: list[OSError] = []
-    scans = list(_scans(table.root, {path.resolve() for path in taken}, unlisted))
-    if len(scans) <= MOST_NAMED:
-        found = [
-            CohortFinding(
-                "warning",
-                "table",
-                table.known_as(path),
-                "looks like a scan and is not taken",
-                "add it, or not",
-            )
-            for path in scans
-        ]
-    else:
-        folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in scans)
-        found = [
-            CohortFinding(
-                "warning", "table", table.known_as(folder),
-                f"number of files below that look like scans and are not taken: {count}",
-                "add them, or give the table a folder of its own",
-            )
-            for folder, count in sorted(folders.items())
-        ]  # fmt: skip
-    return found + [
-        CohortFinding(
-            "warning", "table", table.known_as(Path(error.filename or table.root)),
-            f"folder cannot be listed ({error.strerror})", "look at its permissions",
-        )
-        for error in unlisted
-    ]  # fmt: skip
-
-
-def _scans(root: Path, taken: set[Path], unlisted: list[OSError]) -> Iterator[Path]:
-    for top, folders, files in os.walk(root, onerror=unlisted.append):
-        folder = Path(top)
-        if real_path(folder) in taken:
-            folders.clear()
-            continue
-        # A table may lie at the top of the clone: what the stages wrote is nobody's forgotten row.
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not is_output(folder / name)
-        )
-        shown = [folder / name for name in sorted(files) if not name.startswith(".")]
-        yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
-        if any(not format_of(path) and is_dicom_file(path) for path in shown):
-            yield folder
-
-
-@dataclass(frozen=True)
-class OwnCohort:
-    """Data of a group's own, every file of which was read.
-
-    Attributes:
-        table: scans, and the folder they lie in.
-        codes: meaning of the values of label maps, with the structures that are missing.
-        findings: all that is wrong, and all that should be known.
-        reports: what reading the files told, by name of the subject.
-    """
-
-    table: ScanTable
-    codes: LabelCodes
-    findings: list[CohortFinding]
-    reports: dict[str, CaseReport]
-
-    @property
-    def meaning(self) -> str:
-        """What the values of label maps are taken for, in words."""
-        values = (f"{name} {'/'.join(map(str, codes))}" for name, codes in self.codes.codes.items())
-        return f"label values ({self.codes.title}): {', '.join(values)}"
-
-    def subjects(self, folder: Path) -> list[Subject]:
-        """The subjects, files being those that `lay_out_own` writes into `folder`."""
-        return [
-            Subject(
-                name=row.name,
-                modality=row.modality,
-                image=folder / f"{row.name}_image.nii.gz",
-                label=folder / f"{row.name}_label.nii.gz" if row.label else None,
-                patient=row.patient,
-                role=row.role,
-                missing=self.codes.missing if row.label else (),
-            )
-            for row in self.table.rows
-        ]
+def is_own(path: Path) -> bool:
+    """Tell whether a path is an nnU-Net folder, or a file that can only be meant as a table."""
+    return is_nnunet(path) if path.is_dir() else path.suffix.lower() != ".zip"
 
 
 def check_own(
     params: DataConfig, runtime: RuntimeConfig = ALL_CORES, *, needs_labels: bool = True
-) -> OwnCohort:
+) -> tuple[ScanTable, Reports]:
     """Read a table or an nnU-Net folder and all of its files to their ends; nothing is written.
 
     Args:
         params: `path`, `labels` and `missing`.
         runtime: section `runtime`.
-        needs_labels: whether lacking label maps are errors.
+        needs_labels: make missing label maps errors.
+
+    Returns:
+        The table with every finding, and the inspections of the files.
 
     Raises:
         DataError: no path, several, or nothing there that could be a table or an nnU-Net folder.
     """
     table = _read(params)
-    table.findings += consistency_findings(table)
-    codes = _codes(params, table)
-    cases = [
-        CaseFiles(
-            row.name, row.modality, "train" if row.needs_label else "test", row.image, row.label, row.row
-        )
-        for row in table.rows
-    ]
-    # A scan that is there twice is told already; its files are read once.
-    once = list({case.name: case for case in reversed(cases)}.values())[::-1]
-    findings = [*table.findings, *leftover_findings(table)]
-    if not table.rows:
-        return OwnCohort(table, codes, findings, {})
-    checked = check_cases(
-        once, table.known_as, Reading(codes, read_scan, any_axes=True), runtime, needs_labels=needs_labels
+    check_consistency(table)
+    table.codes = _codes(params, table)
+    _find_leftovers(table)
+    if not table.scans:
+        return table, {}
+    # A scan listed twice is reported already; its files are read once.
+    once = list({scan.name: scan for scan in reversed(table.scans)}.values())[::-1]
+    findings, reports = check_scans(
+        once, table.known_as, table.codes, read_scan, runtime, any_axes=True, needs_labels=needs_labels
     )
-    findings += [*checked.findings, *_never_seen(codes, checked.reports)]
-    return OwnCohort(table, codes, findings, checked.reports)
+    table.findings += findings
+    _check_structures(table, reports)
+    return table, reports
 
 
-def lay_out_own(cohort: OwnCohort, folder: Path, runtime: RuntimeConfig = ALL_CORES) -> list[Subject]:
+def subjects_of(table: ScanTable, folder: Path) -> list[Subject]:
+    """Give the subjects with the files that `lay_out_own` writes into `folder`."""
+    return [
+        Subject(
+            name=scan.name,
+            modality=scan.modality,
+            image=folder / f"{scan.name}_image.nii.gz",
+            label=folder / f"{scan.name}_label.nii.gz" if scan.label else None,
+            patient=scan.patient,
+            role=scan.role,
+            missing=table.codes.missing if scan.label else (),
+        )
+        for scan in table.scans
+    ]
+
+
+def lay_out_own(
+    table: ScanTable, reports: Reports, folder: Path, runtime: RuntimeConfig = ALL_CORES
+) -> list[Subject]:
     """Write a sound cohort into a folder: images as they are or as NIfTI, label maps with the codes of MM-WHS.
 
     Raises:
         DataError: a file has become unreadable since it was checked.
     """
-    rows = cohort.table.rows
-    # A label map is written anew in any case; the image as well where something of it had to be assumed.
-    settled = frozenset(name for name, report in cohort.reports.items() if report.is_image_plain)
-    place = partial(_place, codes=cohort.codes, folder=folder, settled=settled)
-    if sum(file_bytes(row.image) for row in rows) < SEQUENTIAL_BYTES:
-        done = ((row, place(row)) for row in rows)
-        names = [row.name for row, _ in track(done, "collect", len(rows))]
-    else:
-        work = Work("collect", COST, [row.image for row in rows])
-        results = run_cases(place, rows, work, runtime)
-        names = [row.name for row, _ in track(results, "collect", len(rows))]
+    plain = frozenset(name for name, (image, _) in reports.items() if image.is_plain)
+    place = partial(_place, codes=table.codes, folder=folder, plain=plain)
+    names = [scan.name for scan, _ in each_scan(place, table.scans, "collect", runtime)]
     logger.debug("collected %s", ", ".join(names))
-    logger.info("%s", cohort.meaning)
-    if cohort.codes.missing:
-        logger.warning(
-            "not delineated in this cohort, read as background and not scored: %s",
-            ", ".join(cohort.codes.missing),
-        )
-    return cohort.subjects(folder)
-
-
-def is_own(path: Path) -> bool:
-    """Tell whether a path is that of an nnU-Net folder, or of a file that can only be meant as a table."""
-    return is_nnunet(path) if path.is_dir() else path.suffix.lower() != ".zip"
+    logger.info("%s", table.codes.meaning)
+    if table.codes.missing:
+        missing = ", ".join(table.codes.missing)
+        logger.warning("not delineated in this cohort, read as background and not scored: %s", missing)
+    return subjects_of(table, folder)
 
 
 def _read(params: DataConfig) -> ScanTable:
@@ -210,63 +112,95 @@ def _read(params: DataConfig) -> ScanTable:
             "patient, modality, image, label and role, or to a folder laid out for nnU-Net (docs/own_data.md)"
         )
     path = existing_path(params.path, "data.path")
-    if path.is_dir():
-        if not is_nnunet(path):
-            raise DataError(
-                f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
-                "nnU-Net wants it (docs/own_data.md)"
-            )
-        return read_nnunet(path)
-    return read_table_file(path)
+    if not path.is_dir():
+        return read_table_file(path)
+    if not is_nnunet(path):
+        raise DataError(
+            f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
+            "nnU-Net wants it (docs/own_data.md)"
+        )
+    return read_nnunet(path)
 
 
 def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
-    """Find the meaning of label values: what the user says, then what the data set says, then MM-WHS."""
+    """Find the meaning of label values: the user's, else the data set's, else MM-WHS."""
     if isinstance(params.labels, dict):
         codes = own_codes(params.labels)
-    elif params.labels == "auto":
-        codes = table.codes or CODE_SETS["mmwhs"]
     else:
-        codes = CODE_SETS[params.labels]
+        codes = table.codes if params.labels == "auto" else CODE_SETS[params.labels]
     try:
         return codes.without(params.missing)
     except ValueError as error:
         raise DataError(f"data.missing: {error}") from error
 
 
-def _never_seen(codes: LabelCodes, reports: dict[str, CaseReport]) -> list[CohortFinding]:
-    """A structure that no label map holds would be trained and scored as one that nobody has."""
-    seen = {name for report in reports.values() for name in report.structures}
-    if not seen:
-        return []
-    never = [name for name in ABBREVIATIONS if name not in seen and name not in codes.missing]
-    what = f"{', '.join(never)} in no label map"
-    remedy = f"list what the data set does not delineate: data.missing: [{', '.join(never)}]"
-    return [CohortFinding("error", "all", "", what, remedy)] if never else []
+def _check_structures(table: ScanTable, reports: Reports) -> None:
+    """Refuse a structure that no label map holds: it would be trained and scored as one that nobody has."""
+    seen = {name for _, label in reports.values() for name in label.structures}
+    never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
+    if seen and never:
+        listed = ", ".join(never)
+        remedy = f"list what the data set does not delineate: data.missing: [{listed}]"
+        table.error("all", "", f"{listed} in no label map", remedy)
 
 
-def _place(row: ScanRow, codes: LabelCodes, folder: Path, settled: frozenset[str] = frozenset()) -> None:
-    """Write the files of one scan; runs in worker processes."""
-    image, label = (folder / f"{row.name}_{kind}.nii.gz" for kind in ("image", "label"))
+def _find_leftovers(table: ScanTable) -> None:
+    """Warn of files below the folder that look like scans and are not taken: they may be forgotten rows.
+
+    A folder of DICOM counts once. More than `MOST_NAMED` are counted by folder, directly below the table's.
+    """
+    taken = {file.resolve() for scan in table.scans for file in (scan.image, scan.label) if file}
+    unlisted: list[OSError] = []
+    paths = list(_scans_below(table.root, taken, unlisted))
+    if len(paths) <= MOST_NAMED:
+        for path in paths:
+            table.warning("table", path, "looks like a scan and is not taken", "add it, or not")
+    else:
+        folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in paths)
+        for folder, count in sorted(folders.items()):
+            what = f"number of files below that look like scans and are not taken: {count}"
+            table.warning("table", folder, what, "add them, or give the table a folder of its own")
+    for error in unlisted:
+        what = f"folder cannot be listed ({error.strerror})"
+        table.warning("table", Path(error.filename or table.root), what, "look at its permissions")
+
+
+def _scans_below(root: Path, taken: set[Path], unlisted: list[OSError]) -> Iterator[Path]:
+    for top, folders, files in os.walk(root, onerror=unlisted.append):
+        folder = Path(top)
+        if real_path(folder) in taken:
+            folders.clear()
+            continue
+        # A table may lie at the top of the clone, beside the outputs of stages.
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not is_output(folder / name)
+        )
+        shown = [folder / name for name in sorted(files) if not name.startswith(".")]
+        yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
+        if any(not format_of(path) and is_dicom_file(path) for path in shown):
+            yield folder
+
+
+def _place(scan: Scan, codes: LabelCodes, folder: Path, plain: frozenset[str] = frozenset()) -> None:
+    """Write the files of one scan; runs in worker processes. Label maps are always written anew."""
+    image, label = (folder / f"{scan.name}_{kind}.nii.gz" for kind in ("image", "label"))
+    assert scan.image is not None
     try:
-        if format_of(row.image) == "nifti" and row.name in settled:
-            place_packed(row.image, image)
-            grid = read_scan(row.image).grid if row.label else None
+        source = read_scan(scan.image)
+        if format_of(scan.image) == "nifti" and scan.name in plain:
+            place_packed(scan.image, image)
         else:
-            volume = read_scan(row.image).volume()
-            grid = volume.grid
-            write_image(image, settled_image(Volume(volume.data.astype(np.float32), volume.affine)))
-        if row.label and grid:
-            # What reads DICOM and what drew the labels rarely agree on the order of rows and slices.
-            scan = read_scan(row.label)
-            values = scan.volume()
-            if scan.says_orientation and not np.array_equal(values.affine, grid.affine):
-                values = reoriented(values, grid)
-            written = settled_codes(to_codes(codes.to_indices(values.data)), grid)
+            volume = source.volume()
+            volume = Volume(volume.data.astype(np.float32), volume.affine)
+            write_image(image, straightened(volume, "linear", float(volume.data.min())))
+        if scan.label:
+            labels = read_scan(scan.label)
+            values = labels.volume()
+            # DICOM readers and annotation tools rarely agree on the order of rows and slices.
+            if labels.says_orientation and not np.array_equal(values.affine, source.grid.affine):
+                values = reoriented(values, source.grid)
+            indices = Volume(to_codes(codes.to_indices(values.data)), source.grid.affine)
+            written = straightened(indices, "nearest")
             write_codes(label, written.data, written.affine)
-    except ValueError as error:
-        raise DataError(f"{row.title}: {error}") from error
-    except OSError as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise DataError(f"{row.title}: {error}") from error
-        raise
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        raise DataError(f"{scan.title}: {error}") from error

@@ -1,51 +1,50 @@
-"""The written split: which pairs train, validate and test."""
+"""Write and read data/split.json: the pairs that train, validate and test."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.io.outputs import write_json
-from pipeline.cohort.pairs import Pair, Role, select
+from pipeline.cohort.pairs import ROLES, Pair, Role, select
 from pipeline.config.sections import SplitConfig
-
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class SplitNotes:
-    """What should be known of the pairs beside their roles.
-
-    Attributes:
-        missing: abbreviations of the structures that the cohort does not delineate: its label maps hold background
-            there, and no score counts them.
-        num_one_patient: number of pairs that are the CT and MR of one patient.
-    """
+    """Structures (abbreviations) that the cohort does not delineate, and the number of pairs of one patient."""
 
     missing: tuple[str, ...] = ()
     num_one_patient: int = 0
 
 
 def write_split(path: Path, pairs: list[Pair], params: SplitConfig) -> None:
-    """Write the pairs of each role with their subjects, and the fold, as JSON.
-
-    A pair of one patient has his or her name too; structures that no label map delineates are listed if there are any.
-    """
-    roles: dict[str, list[dict[str, str]]] = {
-        role: [_entry(pair) for pair in select(pairs, role)] for role in ROLES
-    }
-    # The same for all subjects of a cohort; a pair that lacks a structure on one side could not be scored on it.
-    lacking = {name for pair in pairs for subject in (pair.ct, pair.mr) for name in subject.missing}
-    missing = [name for name in ABBREVIATIONS if name in lacking]
-    noted = {"missing": missing} if missing else {}
-    write_json(path, {**roles, "folds": params.folds, "fold": params.fold, **noted})
+    """Write the pairs of each role with their subjects, the fold, and structures that no label map delineates."""
+    content: dict[str, Any] = {role: [_entry(pair) for pair in select(pairs, role)] for role in ROLES}
+    content |= {"folds": params.folds, "fold": params.fold}
+    # A structure missing on one side of a pair could not be scored.
+    absent = {name for pair in pairs for subject in (pair.ct, pair.mr) for name in subject.missing}
+    if missing := [name for name in ABBREVIATIONS if name in absent]:
+        content["missing"] = missing
+    write_json(path, content)
 
 
 def _entry(pair: Pair) -> dict[str, str]:
     entry = {"pair": pair.name, "ct": pair.ct.name, "mr": pair.mr.name}
     return {**entry, "patient": pair.ct.person} if pair.is_one_patient else entry
+
+
+@contextmanager
+def _content_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the content of a split; DataError where it, or what the block does with it, shows that it is none."""
+    try:
+        yield json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
 
 
 def read_split(path: Path) -> dict[Role, list[str]]:
@@ -54,38 +53,30 @@ def read_split(path: Path) -> dict[Role, list[str]]:
     Raises:
         DataError: no such file, or not one that `write_split` wrote.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
+    with _content_of(path) as content:
         return {role: [str(entry["pair"]) for entry in content[role]] for role in ROLES}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
 
 
 def read_atlas_pairs(path: Path) -> list[str]:
-    """Read the names of the training pairs whose CTs find hearts in others: the first pair of each CT, in order.
+    """Read the first training pair of each CT, in order of their names: their CTs find hearts in others.
 
     Raises:
         DataError: no such file, or not one that `write_split` wrote.
     """
-    try:
-        entries = json.loads(path.read_text("utf-8"))["train"]
+    with _content_of(path) as content:
+        pairs = sorted((str(entry["pair"]), str(entry["ct"])) for entry in content["train"])
         first: dict[str, str] = {}
-        for pair, ct in sorted((str(entry["pair"]), str(entry["ct"])) for entry in entries):
+        for pair, ct in pairs:
             first.setdefault(ct, pair)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error
-    return list(first.values())
+        return list(first.values())
 
 
 def read_notes(path: Path) -> SplitNotes:
-    """Read what is noted beside the roles.
+    """Read the notes beside the roles.
 
     Raises:
         DataError: no such file, or not one that `write_split` wrote.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
+    with _content_of(path) as content:
         missing = tuple(name for name in ABBREVIATIONS if name in content.get("missing", []))
         return SplitNotes(missing, sum("patient" in entry for role in ROLES for entry in content[role]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} does not hold a split ({error}): run `dvc repro split`") from error

@@ -15,7 +15,7 @@ from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.io.outputs import write_json
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
@@ -105,7 +105,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
     return AuditSubject(
         network=loaded.network.to(device),
         initial=initial.to(device).eval(),
-        config=CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None,
+        config=BuildConfig.model_validate(card.options()) if card.builder == "crossmodalnet" else None,
         patch_size=card.patch_size,
         training=training,
         test=test,

@@ -75,19 +75,21 @@ def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
     Raises:
         ResourceError: the memory is too little even for the coarsest grid.
     """
-    config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
+    config = params.network.crossmodalnet
     embedding = config.patch_embedding if OURS in params.models else OTHERS_EMBEDDING
     steps = [_step_of(name, params, config) for name in params.models]
     plan = plan_sizes(hearts, machine, embedding, largest_of(steps))
-    ours = network_changes(config, plan)
     changes: dict[str, Any] = {
         "crop": {"spacing_mm": plan.spacing_mm, "size": list(plan.grid)},
-        "train": {"patch_size": list(plan.patch), "batch_size": BATCH},
+        "train": {
+            "patch_size": list(plan.patch),
+            "batch_size": BATCH,
+            "checkpointing": plan.checkpointing,
+        },
         "runtime": {"workers": 0},
     }
-    # Windows, levels and the other lists of our network; of the others, whether they compute anew.
-    sections = {name: {"checkpointing": plan.checkpointing} for name in params.models if name != OURS}
-    changes["network"] = sections | ({OURS: ours} if OURS in params.models else {})
+    if OURS in params.models:
+        changes["network"] = {OURS: network_changes(config, plan.levels)}
     fitted = Params.model_validate(merge(params.model_dump(), changes))
     return FittedSizes(fitted, _reasons(params, fitted, hearts, machine, plan))
 
@@ -96,12 +98,10 @@ def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> Callable
     section = getattr(params.network, name)
 
     def step(patch: Triple, checkpointing: bool) -> int:
-        changes: dict[str, Any] = {"checkpointing": checkpointing}
-        if name == OURS:
-            levels = levels_of(patch, config.patch_embedding)
-            changes = network_changes(config, SizePlan(1.0, patch, patch, levels, checkpointing, 0))
+        changes = network_changes(config, levels_of(patch, config.patch_embedding)) if name == OURS else {}
         network = NETWORKS[name].model_validate(section.model_dump() | changes)
-        model = ModelParams(name, name, network, params.losses, params.augment, params.train)
+        train = params.train.model_copy(update={"checkpointing": checkpointing})
+        model = ModelParams(name, name, network, params.losses, params.augment, train)
         return step_bytes(name, model.options, patch, BATCH, tuple(params.losses.objectives))
 
     return step
@@ -124,10 +124,12 @@ def _reasons(
         "train.patch_size": f"the largest that fits: a step takes {need}, of which {SHARE:.0%} may be used; "
         f"it sees {sees}",
         "train.batch_size": f"{BATCH} as nnU-Net plans it: a larger patch is worth more than a larger batch",
+        "train.checkpointing": "activations are recomputed, or the patch would see too little"
+        if plan.checkpointing
+        else "memory suffices without",
     }
     if OURS in new.models:
-        ours = new.network.crossmodalnet
-        config = CrossModalNetConfig.from_mapping(ours.options())
+        config = new.network.crossmodalnet
         maps = [config.map_size(plan.patch, level) for level in range(plan.levels)]
         windows = ", ".join(_by(config.window_at(size)) for size in maps)
         reasons |= {
@@ -136,9 +138,6 @@ def _reasons(
             f"network.{OURS}.num_points": "one entry per level",
             f"network.{OURS}.window": f"chosen by the maps, which they divide: {windows}",
             f"network.{OURS}.cross_window": "the same, and all tokens at the deepest level",
-            f"network.{OURS}.checkpointing": "activations are computed anew, or the patch would see too little"
-            if plan.checkpointing
-            else "memory suffices without",
         }
     case_gb = COST.bytes(hearts.largest_voxels) / GB
     reasons["runtime.workers"] = (

@@ -254,17 +254,14 @@ def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: 
     )
 
 
-def network_changes(config: CrossModalNetConfig, plan: SizePlan) -> dict[str, Any]:
-    """Options of our network for a plan: lists of as many levels, windows chosen by the maps."""
-    levels = plan.levels
-    points = (*config.num_points, *[config.num_points[-1]] * levels)[:levels]
+def network_changes(config: CrossModalNetConfig, levels: int) -> dict[str, Any]:
+    """Give the options of our network for a number of levels; windows are chosen by the maps."""
     return {
         "depths": [*config.depths, *[config.depths[-1]] * levels][:levels],
         "heads": [config.heads[0] << level for level in range(levels)],
-        "num_points": list(points),
+        "num_points": [*config.num_points, *[config.num_points[-1]] * levels][:levels],
         "window": None,
         "cross_window": None,
-        "checkpointing": plan.checkpointing,
     }
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.errors import DataError
+from crossmodalnet.errors import DataError, resource_problem
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import write_json
-from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.atlas import Atlas, make_atlas
 from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossmodalnet.errors import DataError
+from crossmodalnet.errors import DataError, resource_problem
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.io.console import track
-from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.box import box_of, overflow_mm, working_grid

@@ -1,11 +1,9 @@
 """Checkpoints and model folders in safetensors files, written whole or not at all."""
 
-import fcntl
 import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -115,19 +114,17 @@ def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
     Raises:
         ResourceError: another process still works there after `patience_s`.
     """
-    deadline = time.monotonic() + patience_s
-    with (folder / "lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise ResourceError(
-                        f"another training with the same parameters is running (it holds {folder / 'lock'})"
-                    ) from error
-                time.sleep(0.2)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=patience_s, poll_interval=0.2)
+    except Timeout as error:
+        raise ResourceError(
+            f"another training with the same parameters is running (it holds {folder / 'lock'})"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 _NAME = re.compile(r"epoch(\d{4,})\.safetensors")

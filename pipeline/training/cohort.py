@@ -124,12 +124,10 @@ class TargetDomain:
     Attributes:
         samples: samples that batches of the target domain come from.
         cases: images whose entropy helps to choose the best weights.
-        entropy_weight: weight of the cases' mean entropy (0 to 1) against the source's Dice.
     """
 
     samples: TrainingSet
     cases: Sequence[LabelledCase]
-    entropy_weight: float
 
 
 class TargetStream:

@@ -1,19 +1,17 @@
 """The sections by which a network is built and trained."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from crossmodalnet.config import NetworkConfig
 from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
-from pipeline.config.network import NETWORKS, NetworkSection
+from crossmodalnet.training.config import AugmentationConfig
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section
-from pipeline.config.sections import AdaptationConfig, AugmentConfig, LossesConfig, TrainConfig
+from pipeline.config.sections import AdaptSection, LossesConfig, TrainConfig
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
-
-if TYPE_CHECKING:
-    from crossmodalnet.training.config import AugmentationSettings
-    from pipeline.config.sections import AdaptationConfig
 
 
 @dataclass(frozen=True)
@@ -33,17 +31,17 @@ class ModelParams:
 
     name: str
     builder: str
-    network: NetworkSection
+    network: NetworkConfig
     losses: LossesConfig
-    augment: AugmentConfig
+    augment: AugmentationConfig
     train: TrainConfig
-    adapt: "AdaptationConfig | None" = None
+    adapt: AdaptSection | None = None
     variant: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """What the builder takes."""
-        options = self.network.options()
+        options = self.network.options() | {"checkpointing": self.train.checkpointing}
         if self.builder in DEEPLY_SUPERVISED:
             options["deep_supervision"] = self.losses.deep_supervision
         if self.builder == OURS and self.modality_dropout:
@@ -83,15 +81,15 @@ class ModelParams:
         }
 
     @property
-    def augmentation(self) -> "AugmentationSettings | None":
+    def augmentation(self) -> AugmentationConfig | None:
         """The augmentation, if there is one; a network of one stream has its image and label left together.
 
         In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
         """
         if not self.augment.enabled:
             return None
-        settings = self.augment.settings()
-        return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
+        together = {} if self.sees_pairs else {"misregistration_probability": 0.0}
+        return self.augment.model_copy(update=together)
 
 
 def read_params(model: str, ablation: str | None = None) -> ModelParams:
@@ -110,13 +108,13 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
     if ablation is not None:
         if model != "crossmodalnet" or ablation not in ABLATIONS:
             raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
-        network = network.model_copy(update=dict(ABLATIONS[ablation]))
+        network = network.model_copy(update=dict(ABLATIONS[ablation].changes))
     return ModelParams(
         model if ablation is None else f"{model}-{ablation}",
         model,
         network,
         load_section(LossesConfig, "losses"),
-        load_section(AugmentConfig, "augment"),
+        load_section(AugmentationConfig, "augment"),
         train if network.lr is None else train.model_copy(update={"lr": network.lr}),
     )
 
@@ -131,7 +129,7 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
     Raises:
         UsageError: no such variant, or one of an adaptation that is off.
     """
-    adapt = load_section(AdaptationConfig, "adapt")
+    adapt = load_section(AdaptSection, "adapt")
     if not adapt.enabled:
         if variant is not None:
             raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
@@ -144,5 +142,5 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
         return replace(params, adapt=adapt)
     if variant not in ADAPTATIONS or params.name != OURS:
         raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
-    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant].changes))
     return replace(params, name=method_of(variant), adapt=changed, variant=variant)

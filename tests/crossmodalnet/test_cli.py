@@ -1,12 +1,16 @@
 """Command lines of `predict` and `models`, as an installed wheel has them: messages and exit codes."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from crossmodalnet import cli
+from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_image
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.model_folder import RECIPE, InferenceConfig
@@ -50,37 +54,55 @@ def ct(tmp_path: Path) -> Path:
     return tmp_path / "ct.nii.gz"
 
 
-def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command and give its exit code."""
-    monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.run(cli.make_app())
-    return int(end.value.code or 0)
+Run = Callable[..., tuple[int, str, str]]
 
 
-def test_predict_ct_alone(
-    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line and give its exit code, stdout and stderr."""
+
+    def call(*arguments: object, obj: Any = None) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.run(cli.make_app(), obj)
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def test_predict_ct_alone(model: Path, ct: Path, run: Run) -> None:
     out = ct.parent / "out"
-    assert (
-        exit_code(monkeypatch, "predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json")
-        == 0
-    )
-    printed = capsys.readouterr()
-    assert json.loads(printed.out) == json.loads((out / "run.json").read_text("utf-8"))
-    assert "not a medical device" in printed.err
-    assert [path.name for path in sorted(out.iterdir())] == [
-        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
-    ]  # fmt: skip
+    code, printed, log = run("predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json")
+    assert code == 0
+    assert json.loads(printed) == json.loads((out / "run.json").read_text("utf-8"))
+    assert "not a medical device" in log
+    assert (out / "labels_ct.nii.gz").exists()
 
 
-def test_cohort_with_a_missing_scan(
-    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_cohort(model: Path, ct: Path, run: Run) -> None:
     (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
     arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
-    assert exit_code(monkeypatch, *arguments) == 3
-    assert "1 of 1 patients were not segmented" in capsys.readouterr().err
+    code, _, log = run(*arguments)
+    assert code == 3
+    assert "1 of 1 patients were not segmented" in log
+    code, _, log = run(*arguments, "--workers", 2)
+    assert code == 2
+    assert "need a clone of the repository" in log
+
+
+def test_cohort_by_the_workers_of_a_clone(model: Path, ct: Path, run: Run) -> None:
+    (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
+    calls: list[Any] = []
+
+    def side_by_side(*options: Any) -> dict[str, Any]:
+        calls.append(options)
+        return {}
+
+    arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
+    assert run(*arguments, "--workers", 2, "--mirror", "x", obj=side_by_side)[0] == 0
+    [(models, mirror, workers, scheduler, tasks)] = calls
+    assert ([*models], mirror, workers, scheduler) == ([model], "x", 2, None)
+    assert [task.out for task in tasks] == [ct.parent / "out/a"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +114,6 @@ def test_cohort_with_a_missing_scan(
         (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be six finite numbers"),
         (("--ct", "CT", "--box", "1 0 0 0 1 1"), 2, "--box must be the lowest and then the highest corner"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort replaces"),
-        (("--cohort", "TABLE", "--workers", "2"), 2, "need a clone of the repository"),
         (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
         (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
@@ -109,58 +130,85 @@ def test_cohort_with_a_missing_scan(
         (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
     ],
 )
-def test_mistakes(
-    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...], code: int, says: str,
-) -> None:  # fmt: skip
+def test_mistakes(model: Path, ct: Path, run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
     given = [argument.replace("CT", str(ct)).replace("MODEL", str(model)) for argument in arguments]
     defaults = {"--model": model, "--out": ct.parent / "out"}
     more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
-    assert exit_code(monkeypatch, "predict", *given, *more) == code
-    assert says in capsys.readouterr().err
+    end, _, log = run("predict", *given, *more)
+    assert end == code
+    assert says in log
     assert not (ct.parent / "out").exists()
 
 
-def test_models_show(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_code(monkeypatch, "models", "show", model) == 0
-    shown = capsys.readouterr().out
-    assert all(
-        text in shown for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box")
-    )
+def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, shown, _ = run("models", "show", model)
+    assert code == 0
+    for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box"):
+        assert text in shown
     monkeypatch.chdir(tmp_path)
-    assert exit_code(monkeypatch, "models") == 3
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged/card.json").write_text("{}", "utf-8")
-    assert exit_code(monkeypatch, "models", "show", tmp_path / "damaged") == 3
+    assert run("models")[0] == 3
+    (tmp_path / "card.json").write_text("{}", "utf-8")
+    assert run("models", "show", tmp_path)[0] == 3
 
 
-def test_models_pack(
-    model: Path, ct: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_pack(model: Path, ct: Path, run: Run) -> None:
     packed = ct.parent / "heart.zip"
-    assert exit_code(monkeypatch, "models", "pack", model, packed) == 0
-    assert exit_code(monkeypatch, "models", "show", packed) == 0
-    assert "resenc_unet" in capsys.readouterr().out
+    assert run("models", "pack", model, packed)[0] == 0
+    assert "resenc_unet" in run("models", "show", packed)[1]
     records = []
     for name, path in (("a", model), ("b", packed)):
-        arguments = ("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
-        assert exit_code(monkeypatch, *arguments) == 0
-        records.append(json.loads((ct.parent / name / "run.json").read_text("utf-8")))
-    assert records[0]["made_from"] == records[1]["made_from"]
-    assert records[0]["volumes_ml"] == records[1]["volumes_ml"]
+        out = ct.parent / name
+        assert run("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", out)[0] == 0
+        record = json.loads((out / "run.json").read_text("utf-8"))
+        records.append((record["made_from"], record["volumes_ml"]))
+    assert records[0] == records[1]
 
 
-def test_models_pack_rejects_damaged_models_and_other_files(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / CARD).write_bytes((model / CARD).read_bytes())
-    assert exit_code(monkeypatch, "models", "pack", tmp_path / "half", tmp_path / "x.zip") == 3
-    assert "weights.safetensors not found" in capsys.readouterr().err
+def test_models_pack_rejects_damaged_models_and_other_files(model: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / CARD).write_bytes((model / CARD).read_bytes())
+    code, _, log = run("models", "pack", tmp_path, tmp_path / "x.zip")
+    assert code == 3
+    assert "weights.safetensors not found" in log
     (tmp_path / "mine.txt").write_text("mine", "utf-8")
-    assert exit_code(monkeypatch, "models", "pack", model, tmp_path / "mine.txt") == 2
-    assert exit_code(monkeypatch, "models", "pack", model, "/proc/x.zip") == 4
-    assert exit_code(monkeypatch, "predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b") == 3
-    assert "mine.txt is no packed model" in capsys.readouterr().err
+    assert run("models", "pack", model, tmp_path / "mine.txt")[0] == 2
+    assert run("models", "pack", tmp_path / "mine.txt", tmp_path / "x.zip")[0] == 2
+    assert run("models", "pack", model, "/proc/x.zip")[0] == 4
+    code, _, log = run("predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b")
+    assert code == 3
+    assert "mine.txt is no packed model" in log
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("damaged"), 3),
+        (ModuleNotFoundError("No module named 'dask'"), 4),
+        (OSError(28, "No space left on device"), 4),
+        (SystemExit(143), 143),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        raise error
+
+    app = cli.make_app()
+    app.command("fail")(command)
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", "fail"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(app)
+    assert end.value.code == code
+
+
+@pytest.mark.parametrize("has_stages", [True, False])
+def test_main_has_the_stages_in_a_clone(
+    has_stages: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["crossmodalnet", "--help"])
+    if not has_stages:
+        monkeypatch.setitem(sys.modules, "stages", None)
+        monkeypatch.delitem(sys.modules, "stages.app", raising=False)
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = capsys.readouterr().out
+    assert "predict" in shown
+    assert ("evaluate" in shown) == has_stages

@@ -1,7 +1,3 @@
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +6,11 @@ import numpy as np
 import pytest
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.structures import unknown_codes
+from crossmodalnet.imaging.codes import MMWHS
 from pipeline.cohort.pairs import read_manifest
 from stages.download import main
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (6, 5, 4))
-DEPENDENT = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 RAW = Path("data/raw")
 
 
@@ -67,59 +62,12 @@ def truncate(cohort: Path) -> None:
     image(cohort).write_bytes(image(cohort).read_bytes()[:-30])
 
 
-def make_flat(cohort: Path) -> None:
-    save(image(cohort), loaded(image(cohort))[:, :, :1])
-
-
-def make_nan(cohort: Path) -> None:
-    data = loaded(image(cohort))
-    data[1, 2, 3] = np.nan
-    save(image(cohort), data)
-
-
-def shift_label(cohort: Path) -> None:
-    shifted = np.eye(4)
-    shifted[0, 3] = 2
-    save(label(cohort), CODES, shifted)
-
-
-def duplicate(cohort: Path) -> None:
-    (cohort / "again").mkdir()
-    shutil.copy(cohort / "ct_train_1002_image.nii.gz", cohort / "again" / image(cohort).name)
-
-
-def drop_modality(cohort: Path) -> None:
-    for path in cohort.glob("mr_*"):
-        path.unlink()
-
-
-LIST: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "unreadable": (lambda c: image(c).write_bytes(b"\x1f\x8bjunk"), "unreadable"),
-    "truncated": (truncate, "Compressed file ended"),
-    "not 3-D": (make_flat, "not 3-D"),
-    "NaN": (make_nan, "1 voxels are NaN or infinite"),
-    "other shape": (lambda c: save(label(c), CODES[:-1]), "different grids"),
-    "other affine": (shift_label, "different grids"),
-    "unknown code": (lambda c: save(label(c), np.where(CODES == 500, 7, CODES)), "unknown label codes 7"),
-    "no label": (lambda c: label(c).unlink(), "training image without label map"),
-    "no image": (lambda c: image(c).unlink(), "label map without image"),
-    "duplicate": (duplicate, "duplicate subject ct_1001"),
-    "spacing": (lambda c: save(image(c), loaded(image(c)), np.diag([1, 1, 30, 1])), "degenerate spacing"),
-    "singular": (lambda c: save(image(c), loaded(image(c)), DEPENDENT), "singular affine"),
-    "empty": (lambda c: save(label(c), 0 * CODES), "empty label map"),
-    "count": (drop_modality, "modality count mismatch: 4 labelled CT, 0 labelled MR"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LIST)
-def test_each_fault_stops_the_stage_and_leaves_the_old_cohort(cohort: Path, name: str) -> None:
-    fault, message = LIST[name]
+def test_fault_stops_the_stage_and_keeps_the_old_cohort(cohort: Path) -> None:
     RAW.mkdir(parents=True)
     (RAW / "old").write_text("cohort")
-    fault(cohort)
-    with pytest.raises(DataError, match=message) as caught:
+    truncate(cohort)
+    with pytest.raises(DataError, match="Compressed file ended"):
         main()
-    assert caught.value.exit_code == 3
     assert [path.as_posix() for path in Path("data").rglob("*")] == ["data/raw", "data/raw/old"]
 
 
@@ -149,21 +97,21 @@ def test_all_findings_are_listed_and_nothing_is_written(cohort: Path) -> None:
     assert list(Path("data").iterdir()) == []
 
 
-def test_a_missing_structure_only_warns(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_structure_warns(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(label(cohort), np.where(CODES == 850, 0, CODES))
     main()
     assert "missing structures: PA (850)" in caplog.text
     assert (RAW / "manifest.csv").is_file()
 
 
-def test_the_stray_code_passes(cohort: Path) -> None:
+def test_stray_code_is_kept(cohort: Path) -> None:
     save(label(cohort), np.where(CODES == 420, 421, CODES))
     main()
     assert 421 in loaded(RAW / label(cohort).name)
 
 
 @pytest.mark.slow
-def test_the_phantom_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phantom_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(
         "data:\n  source: phantom\n  phantom:\n    num_labelled: 3\n    num_unlabelled: 1\n"
@@ -173,20 +121,5 @@ def test_the_phantom_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     subjects = read_manifest(RAW / "manifest.csv")
     assert [s.label is None for s in subjects] == [False, False, False, True] * 2
     maps = [loaded(s.label) for s in subjects if s.label]
-    assert [unknown_codes(codes) for codes in maps] == [[]] * 6
+    assert [MMWHS.unknown(codes) for codes in maps] == [[]] * 6
     assert any(421 in codes for codes in maps)
-
-
-@pytest.mark.slow
-def test_the_command_ends_with_exit_code_3(cohort: Path) -> None:
-    truncate(cohort)
-    top = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "stages", "download"],
-        env={"PYTHONPATH": str(top)},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 3
-    assert "unreadable" in done.stderr
-    assert "Traceback" not in done.stderr

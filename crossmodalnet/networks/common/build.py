@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 
+T = TypeVar("T")
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
 
@@ -26,8 +27,7 @@ PLACES: dict[str, tuple[str, str]] = {
 
 def _at(module: str, function: str) -> Builder:
     def build(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-        network: nn.Module = getattr(import_module(module), function)(config, patch_size, num_classes)
-        return network
+        return getattr(import_module(module), function)(config, patch_size, num_classes)
 
     return build
 
@@ -52,6 +52,20 @@ def check_complete(name: str, config: Mapping[str, Any]) -> None:
         raise ValueError(f"options of {name}: {', '.join(missing)} missing")
 
 
+def named_size(network: str, config: Mapping[str, Any], sizes: Mapping[str, T], *options: str) -> T:
+    """Look up the size of a network that is published in several, after checking its options.
+
+    Raises:
+        ValueError: an unknown or missing option, or no such size.
+    """
+    known = {"size", *options}
+    if wrong := sorted(known ^ set(config)):
+        raise ValueError(f"options of {network}: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
+    if config["size"] not in sizes:
+        raise ValueError(f"size of {network} must be one of {', '.join(sizes)}, got {config['size']!r}")
+    return sizes[config["size"]]
+
+
 # Published with losses on coarser outputs too, or ours; their option `deep_supervision` says whether they have them.
 DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
 
@@ -67,7 +81,6 @@ def build_network(
         name: a key of `BUILDERS`.
         config: options of that network; of crossmodalnet only what differs from `CrossModalNetConfig()`.
         patch_size: voxels per axis of the inputs to come.
-        num_classes: number of classes, background included.
 
     Raises:
         ValueError: no such network, or options or a patch size it cannot take.

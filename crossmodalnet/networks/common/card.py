@@ -5,12 +5,11 @@ Folders may come from anywhere: the network on the card is compared with the fil
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -25,6 +24,7 @@ from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -32,8 +32,6 @@ BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_CARD_BYTES = 2**22
-# Bounds of grids: edge and number of voxels.
-MAX_SIZE, MAX_VOXELS = 1024, 512**3
 # Bounds of the options of networks: largest number, and how many numbers.
 MAX_OPTION, MAX_NUMBERS = 4096, 256
 # Networks make and drop weights while they are built, 4.9 times as many as they keep in the residual-encoder U-Net of
@@ -140,8 +138,7 @@ class ModelCard(BaseModel):
         )
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """A trained network, on the CPU and in evaluation mode, and its card."""
 
     network: nn.Module
@@ -219,8 +216,8 @@ def read_card(folder: Path) -> ModelCard:
 def first_problem(error: ValidationError) -> str:
     """Say in one line which field is wrong first, and why."""
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
 
 
 def shapes_in(path: Path) -> Shapes:

@@ -57,7 +57,6 @@ def checkpoint_blocks(network: nn.Module, kinds: tuple[type[nn.Module], ...]) ->
     Names of parameters stay as they are, and copies of the network recompute too.
 
     Args:
-        network: changed in place.
         kinds: classes of the blocks. They draw no random numbers (the state of the generators is not kept),
             and none contains another.
     """

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
+from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 
 
 def cross_attention(
@@ -53,8 +53,6 @@ class CrossAttention(nn.Module):
     Example: F_a, F_b (216, 64, 24), 2 heads -> q, k, v (216, 2, 64, 12) -> (216, 64, 24).
 
     Args:
-        dim: channels of either stream.
-        num_heads: divides `dim`.
         values: b, the values come from the queries' stream (the paper); a, from the keys' stream (usual).
         similarity: dot (the paper) or cosine, with one learned scale per head that starts at 10.
     """
@@ -100,5 +98,4 @@ class CrossAttention(nn.Module):
         return out.transpose(1, 2).flatten(2)  # (b, n, c)
 
     def _heads(self, x: Tensor) -> Tensor:
-        heads: Tensor = rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
-        return heads
+        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.choices import Offsets
+from crossmodalnet.networks.crossmodalnet.config import Offsets
 
 # Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
 INITIAL_OFFSET = 0.1
@@ -73,7 +73,6 @@ class DeformableOperator(nn.Module):
     Example: F (1, 24, 24, 24, 24), K = 4 -> offsets (1, 24, 24, 24, 4, 3) -> (1, 24, 24, 24, 24).
 
     Args:
-        dim: channels of the features.
         size: size of the map, for static offsets.
         num_points: K.
         max_offset: bound on the offsets, voxels.

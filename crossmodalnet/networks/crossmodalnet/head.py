@@ -46,7 +46,6 @@ class FusedHead(nn.Module):
         dim: channels of all streams together.
         stride: stride of the patch embedding, undone here.
         channels: features per voxel before the classes.
-        num_classes: number of classes, background included.
     """
 
     def __init__(self, dim: int, stride: Triple, *, channels: int, num_classes: int) -> None:
@@ -77,7 +76,6 @@ class ConvHead(nn.Module):
         channels: channels of the fused maps, finest first.
         skip_channels: channels of the finer maps of all streams together, finest first.
         strides: strides from each map to the next coarser one, finest first; the last leads to the tokens.
-        num_classes: number of classes, background included.
     """
 
     def __init__(
@@ -124,7 +122,6 @@ class AuxiliaryHeads(nn.Module):
 
     Args:
         channels: channels of each map, finest first.
-        num_classes: number of classes, background included.
     """
 
     def __init__(self, channels: Sequence[int], num_classes: int) -> None:

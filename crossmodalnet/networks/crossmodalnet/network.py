@@ -24,7 +24,6 @@ class DualLayer(nn.Module):
     Args:
         swin: the Swin blocks of streams a and b, or of the only stream.
         cross: the Cross Transformer blocks that refine a and b, or None.
-        checkpointing: recompute the activations in the backward pass.
     """
 
     def __init__(
@@ -38,8 +37,7 @@ class DualLayer(nn.Module):
     def forward(self, *streams: Tensor) -> Streams:
         """Map the streams `(b, d, h, w, c)` to the same shapes."""
         if self.checkpointing and torch.is_grad_enabled():
-            out: Streams = checkpoint(self._layer, *streams, use_reentrant=False)
-            return out
+            return checkpoint(self._layer, *streams, use_reentrant=False)
         return self._layer(*streams)
 
     def _layer(self, *streams: Tensor) -> Streams:
@@ -63,8 +61,7 @@ class SkipConnection(nn.Module):
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
-        out: Tensor = self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
-        return out
+        return self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
 
 
 class ConvSkip(nn.Module):

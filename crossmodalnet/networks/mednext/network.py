@@ -13,6 +13,7 @@ from monai.networks.blocks.mednext_block import MedNeXtBlock, MedNeXtDownBlock
 from monai.networks.nets.mednext import MedNeXt
 from torch import nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
@@ -52,24 +53,11 @@ SIZES: dict[str, MedNeXtConfig] = {
 
 
 def build_mednext(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build MedNeXt with freshly drawn weights (from torch's global generator).
+    """Build MedNeXt.
 
-    Args:
-        config: `size`, a key of `SIZES`; `deep_supervision`, to give in training mode a list of logits, the
-            finest first, with strides 1, 2, 4 to the bottleneck's; `checkpointing`, to recompute the blocks'
-            activations in the backward pass.
-        patch_size: not needed; inputs of any size are padded to what the halvings want.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an unknown or missing option, or no such size.
+    With `deep_supervision` it gives in training mode logits with strides 1, 2, 4, ...
     """
-    known = {"size", "deep_supervision", "checkpointing"}
-    if wrong := sorted(known ^ set(config)):
-        raise ValueError(f"options of mednext: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
-    if config["size"] not in SIZES:
-        raise ValueError(f"size of mednext must be one of {', '.join(SIZES)}, got {config['size']!r}")
-    size = SIZES[config["size"]]
+    size = named_size("mednext", config, SIZES, "deep_supervision", "checkpointing")
     network = _mednext(size, num_classes, deep_supervision=config["deep_supervision"])
     if config["checkpointing"]:
         checkpoint_blocks(network, (MedNeXtBlock,))

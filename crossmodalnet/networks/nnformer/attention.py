@@ -62,8 +62,7 @@ def relative_index(window: Triple, table: Triple) -> Tensor:
     A window that shrank to a small map uses the rows of the displacements that remain.
     """
     d, h, w = _displacements(window) + torch.tensor(table)[:, None, None] - 1
-    index: Tensor = (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
-    return index
+    return (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
 
 
 def legacy_index(window: Triple) -> Tensor:
@@ -73,8 +72,7 @@ def legacy_index(window: Triple) -> Tensor:
     tell all displacements apart: with 4^3 tokens, 343 displacements share 115 rows.
     """
     d, h, w = _displacements(window) + torch.tensor(window)[:, None, None] - 1
-    index: Tensor = d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
-    return index
+    return d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
 
 
 def _displacements(window: Triple) -> Tensor:
@@ -103,8 +101,6 @@ class NNFormerAttention(nn.Module):
     Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         rule: rule of the windows to come.
         from_skip: keys and values come from a skip connection, and queries are the input itself, without a
             projection (the paper's skip attention); otherwise all three are projections of the input.
@@ -138,8 +134,7 @@ class NNFormerAttention(nn.Module):
         forbidden = over_batch(mask, x.shape[0])
         scores = scores if forbidden is None else scores + forbidden
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))
-        projected: Tensor = self.proj(rearrange(out, "b h n d -> b n (h d)"))
-        return projected
+        return self.proj(rearrange(out, "b h n d -> b n (h d)"))
 
 
 class NNFormerBlock(nn.Module):
@@ -148,12 +143,8 @@ class NNFormerBlock(nn.Module):
     Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         rule: rule by which maps are cut into windows.
-        shifted: move the window grid by half a window.
         from_skip: attend to a skip connection, see `WindowAttention`; the residual is then the sum of both.
-        drop_path: probability of skipping a branch in training.
     """
 
     def __init__(
@@ -184,5 +175,4 @@ class NNFormerBlock(nn.Module):
         attended = self.attn(partition(self.norm1(x), window, shift), keys, window, mask)
         x = x if skip is None else x + skip
         x = x + self.drop_path(reverse(attended, size, window, shift))
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.norm2(x)))

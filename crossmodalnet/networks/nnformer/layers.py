@@ -16,14 +16,12 @@ from crossmodalnet.networks.nnformer.attention import NNFormerBlock
 
 def channels_last(x: Tensor) -> Tensor:
     """Move channels to the end: `(b, c, d, h, w)` to `(b, d, h, w, c)`."""
-    moved: Tensor = rearrange(x, "b c d h w -> b d h w c")
-    return moved
+    return rearrange(x, "b c d h w -> b d h w c")
 
 
 def channels_first(x: Tensor) -> Tensor:
     """Move channels to the front: `(b, d, h, w, c)` to `(b, c, d, h, w)`."""
-    moved: Tensor = rearrange(x, "b d h w c -> b c d h w").contiguous()
-    return moved
+    return rearrange(x, "b d h w c -> b c d h w").contiguous()
 
 
 class Projection(nn.Module):
@@ -59,8 +57,7 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, D, H, W)`, multiples of a token's voxels, to `(b, d, h, w, channels)`."""
-        out: Tensor = self.norm(channels_last(self.proj2(self.proj1(x))))
-        return out
+        return self.norm(channels_last(self.proj2(self.proj1(x))))
 
 
 class Downsample(nn.Module):
@@ -70,7 +67,6 @@ class Downsample(nn.Module):
     even number. Both ways of padding give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
 
     Args:
-        dim: channels.
         stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
         padding: padding of the convolution, 0 or 1 token per axis.
     """
@@ -121,17 +117,14 @@ class NNFormerHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, dim)` to `(b, num_classes, D, H, W)`."""
-        out: Tensor = self.up(channels_first(x))
-        return out
+        return self.up(channels_first(x))
 
 
 class EncoderStage(nn.Module):
     """Blocks of one level, and the way down to the next.
 
     Args:
-        blocks: blocks in the order of their use.
         downsample: way to the next level; None at the deepest.
-        checkpointing: recompute the blocks' activations in the backward pass.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule
 from crossmodalnet.networks.nnformer.layers import (
@@ -200,11 +201,9 @@ class NNFormer(nn.Module):
 
     Args:
         config: the network's size.
-        num_classes: number of classes, background included.
         crop: voxels per axis that a legacy network is made for, as its windows are cut for them.
         legacy: reproduce the published networks, see `WindowRule`.
         deep_supervision: whether there are heads at all levels of the decoder, where the published network has them.
-        checkpointing: recompute the blocks' activations in the backward pass.
     """
 
     def __init__(
@@ -265,25 +264,13 @@ def _drop_paths(num_blocks: int) -> list[float]:
 
 
 def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> NNFormer:
-    """Build an nnFormer.
+    """Build nnFormer; `legacy` computes as the published code does, whose position tables depend on `patch_size`.
 
-    Args:
-        config: `size`, a key of `SIZES`; `legacy`, to reproduce the published network (`WindowRule`);
-            `deep_supervision`, which has an effect only for sizes published with it: synapse, and small, but not
-            tumor and acdc; `checkpointing`, to recompute activations in the backward pass.
-        patch_size: voxels per axis; legacy only, whose tables of positions depend on it.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an unknown or missing option, or no such size.
+    `deep_supervision` has an effect only for sizes published with it (synapse) and for small.
     """
-    known = {"size", "legacy", "deep_supervision", "checkpointing"}
-    if wrong := sorted(known ^ set(config)):
-        raise ValueError(f"options of nnformer: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
-    if config["size"] not in SIZES:
-        raise ValueError(f"size of nnformer must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    size = named_size("nnformer", config, SIZES, "legacy", "deep_supervision", "checkpointing")
     return NNFormer(
-        SIZES[config["size"]],
+        size,
         num_classes,
         patch_size,
         legacy=config["legacy"],

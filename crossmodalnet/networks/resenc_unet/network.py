@@ -20,6 +20,7 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import (
 )
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
@@ -82,9 +83,7 @@ class ResEncUNet(ResidualEncoderUNet):  # type: ignore[misc]
     """nnU-Net's network, with outputs of deep supervision in training mode only.
 
     Args:
-        size: channels and blocks.
         strides: strides of the stages, see `plan_strides`.
-        num_classes: number of classes, background included.
         deep_supervision: whether there are heads at all stages of the decoder.
     """
 
@@ -133,29 +132,13 @@ def _register_once(network: ResEncUNet) -> None:
 
 
 def build_resenc_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build the network that nnU-Net plans for a patch, with freshly drawn weights.
+    """Build the network that nnU-Net plans for a patch.
 
-    Args:
-        config: `size`, a key of `SIZES`; `deep_supervision`, to give in training mode a list of logits, the
-            finest first, one per stage of the decoder; `checkpointing`, to recompute the blocks' activations
-            in the backward pass.
-        patch_size: voxels per axis of the inputs to come; sets the stages. Inputs of any size are taken.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an unknown or missing option, no such size, or a patch too small for two stages.
+    With `deep_supervision` one output per decoder stage in training mode.
     """
-    known = {"size", "deep_supervision", "checkpointing"}
-    if wrong := sorted(known ^ set(config)):
-        raise ValueError(
-            f"options of resenc_unet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
-        )
-    if config["size"] not in SIZES:
-        raise ValueError(f"size of resenc_unet must be one of {', '.join(SIZES)}, got {config['size']!r}")
+    size = named_size("resenc_unet", config, SIZES, "deep_supervision", "checkpointing")
     strides = plan_strides(patch_size)
-    network = ResEncUNet(
-        SIZES[config["size"]], strides, num_classes, deep_supervision=config["deep_supervision"]
-    )
+    network = ResEncUNet(size, strides, num_classes, deep_supervision=config["deep_supervision"])
     if config["checkpointing"]:
         checkpoint_blocks(network, (BasicBlockD, StackedConvBlocks))
     d, h, w = (prod(stride[axis] for stride in strides) for axis in range(3))

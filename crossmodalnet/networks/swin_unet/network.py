@@ -14,6 +14,7 @@ from einops import rearrange
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.swin_unet.layers import (
     PatchExpand2d,
@@ -32,10 +33,7 @@ class SwinUnetConfig:
     Attributes:
         channels: channels at the finest level, doubled at each next one.
         depths: Swin blocks per level, of the encoder and of the decoder.
-        heads: heads of the attention, per level.
         patch: pixels per token and axis.
-        window: tokens per axis.
-        mlp_ratio: hidden width of the MLPs over their channels.
         drop_path: probability of skipping a branch, rising linearly from 0 over the encoder's blocks to this
             value; a level of the decoder has the probabilities of the encoder's.
         skip: what a level of the encoder hands to the decoder: the input of its blocks, as in VT-UNet, or their
@@ -70,23 +68,9 @@ SIZES: dict[str, SwinUnetConfig] = {
 
 
 def build_swin_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build Swin-Unet with freshly drawn weights (from torch's global generator).
-
-    Args:
-        config: `size`, a key of `SIZES`, and `checkpointing`, whether to recompute the activations in the
-            backward pass.
-        patch_size: ignored, it takes inputs of any size.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an unknown or missing option, or no such size.
-    """
-    known = {"size", "checkpointing"}
-    if wrong := sorted(known ^ set(config)):
-        raise ValueError(f"options of swin_unet: {', '.join(wrong)} unknown or missing; all: {sorted(known)}")
-    if config["size"] not in SIZES:
-        raise ValueError(f"size of swin_unet must be one of {', '.join(SIZES)}, got {config['size']!r}")
-    return SwinUnet(SIZES[config["size"]], num_classes, checkpointing=config["checkpointing"])
+    """Build Swin-Unet."""
+    size = named_size("swin_unet", config, SIZES, "checkpointing")
+    return SwinUnet(size, num_classes, checkpointing=config["checkpointing"])
 
 
 class SwinUnet(nn.Module):
@@ -122,8 +106,7 @@ class SwinUnet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map volumes `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`, each slice `[..., k]` alone."""
         slices = rearrange(x, "b c d h w -> (b w) c d h")
-        logits: Tensor = rearrange(self.forward_slices(slices), "(b w) c d h -> b c d h w", b=len(x))
-        return logits
+        return rearrange(self.forward_slices(slices), "(b w) c d h -> b c d h w", b=len(x))
 
     def forward_slices(self, x: Tensor) -> Tensor:
         """Map images `(n, 2, h, w)` to logits `(n, num_classes, h, w)`."""
@@ -176,8 +159,7 @@ class DecoderLevel(nn.Module):
         """Map `(n, ceil(h / 2), ceil(w / 2), 2 dim)` and the skip `(n, h, w, dim)` to `(n, h, w, dim)`."""
         _, h, w, _ = skip.shape
         x = self.expand(x)[:, :h, :w]
-        fused: Tensor = self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
-        return fused
+        return self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
 
 
 def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Sequential:

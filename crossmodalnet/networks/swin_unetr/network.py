@@ -17,6 +17,7 @@ from monai.networks.blocks import PatchEmbed, UnetOutBlock, UnetrBasicBlock, Une
 from monai.networks.nets.swin_unetr import BasicLayer, PatchMerging, SwinUNETR
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
 
@@ -28,13 +29,8 @@ class ShallowSwinUNETR(nn.Module):
     -> stages (1, 32, 10, 10, 10), (1, 64, 5, 5, 5) -> decoders to (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
 
     Args:
-        in_channels: channels of the input.
-        num_classes: number of classes, background included.
         features: channels after patch embedding (2 voxels per token and axis), doubled by each stage.
         depths: Swin blocks per stage, finest first.
-        heads: heads of the attention, per stage.
-        window: tokens per axis.
-        checkpointing: recompute the Swin blocks' activations in the backward pass.
     """
 
     def __init__(
@@ -98,15 +94,13 @@ class ShallowSwinUNETR(nn.Module):
         out: Tensor = self.bottleneck(maps[-1])
         for decoder, skip in zip(self.decoders, reversed(skips), strict=True):
             out = decoder(out, skip)
-        logits: Tensor = self.out(out)
-        return logits
+        return self.out(out)
 
 
 def _residual(in_channels: int, out_channels: int) -> nn.Module:
-    block: nn.Module = UnetrBasicBlock(
+    return UnetrBasicBlock(
         3, in_channels, out_channels, kernel_size=3, stride=1, norm_name="instance", res_block=True
     )
-    return block
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -124,9 +118,6 @@ class SwinUNETRConfig:
 
     Attributes:
         features: channels after patch embedding and at full resolution, doubled by each stage.
-        depths: Swin blocks.
-        heads: heads of the attention.
-        window: tokens per axis.
     """
 
     features: int
@@ -143,25 +134,8 @@ SIZES: dict[str, SwinUNETRConfig] = {
 
 
 def build_swin_unetr(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build Swin UNETR with freshly drawn weights (from torch's global generator).
-
-    Args:
-        config: `size`, a key of `SIZES`; `checkpointing`, to recompute the Swin blocks' activations in the
-            backward pass.
-        patch_size: not needed; inputs of any size are padded to what the halvings want.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an unknown or missing option, or no such size.
-    """
-    known = {"size", "checkpointing"}
-    if wrong := sorted(known ^ set(config)):
-        raise ValueError(
-            f"options of swin_unetr: {', '.join(wrong)} unknown or missing; all: {sorted(known)}"
-        )
-    if config["size"] not in SIZES:
-        raise ValueError(f"size of swin_unetr must be one of {', '.join(SIZES)}, got {config['size']!r}")
-    size = SIZES[config["size"]]
+    """Build Swin UNETR."""
+    size = named_size("swin_unetr", config, SIZES, "checkpointing")
     multiple = 2 ** (len(size.depths) + 1)
     network = _network(size, num_classes, checkpointing=config["checkpointing"])
     return PaddedNetwork(network, (multiple, multiple, multiple), minimum=(1, 1, 2 * multiple))

@@ -26,11 +26,6 @@ def position_encoding(size: Triple, channels: int, device: torch.device) -> Tens
     Each axis has `2 ceil(channels / 6)` of the channels, first sines, then cosines, with wavelengths from
     2 pi to 10000 * 2 pi tokens; what exceeds `channels` is cut off.
 
-    Args:
-        size: size of the map, tokens per axis.
-        channels: channels of the map.
-        device: device of the encoding.
-
     Returns:
         (1, d, h, w, channels) float32 in [-1, 1].
     """
@@ -52,8 +47,6 @@ class VTAttention(nn.Module):
     Example: (125, 343, 48), 3 heads -> q, k, v (125, 3, 343, 16) -> (125, 343, 48) once or twice.
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per window and axis; the bias table spans it.
         legacy: scale the query of the cross attention twice, and give a window that is clipped to its map
             the bias of the first tokens of a whole one, as the published code does.
@@ -111,8 +104,7 @@ class VTAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected
+        return self.proj(out.transpose(1, 2).flatten(2))
 
 
 class VTBlock(nn.Module):
@@ -124,12 +116,7 @@ class VTBlock(nn.Module):
     Example: F (1, 32, 16, 16, 96), window 7 -> windows (45, 343, 96) -> attention -> (1, 32, 16, 16, 96).
 
     Args:
-        dim: channels.
-        num_heads: divides `dim`.
         window: tokens per window and axis, clipped to the maps to come.
-        shifted: move the window grid by half a window.
-        mlp_ratio: hidden width of the MLP over `dim`.
-        drop_path: probability of skipping a branch in training.
         alpha: weight of the cross attention, 0 to 1.
         legacy: see `VTAttention`; and let tokens attend to the padding of their window.
     """
@@ -181,22 +168,14 @@ class VTBlock(nn.Module):
 
     def _close(self, f: Tensor, attended: Tensor) -> Tensor:
         x: Tensor = f + self.drop_path(attended)
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 Memories = dict[bool, Memory]
 
 
 class VTStage(nn.Module):
-    """The blocks of a level, every second one shifted, then a change of resolution if there is one.
-
-    Args:
-        blocks: plain, shifted, plain, ...
-        downsample: way to the next level, in the encoder.
-        upsample: way to the level before, in the decoder.
-        checkpointing: recompute the blocks' activations in the backward pass.
-    """
+    """The blocks of a level, every second one shifted, then a change of resolution if there is one."""
 
     def __init__(
         self,
@@ -216,7 +195,6 @@ class VTStage(nn.Module):
         """Map `(b, d, h, w, c)` to the same shape, or that of the next level.
 
         Args:
-            x: the map.
             memories: in the decoder, what the encoder's stage of the same level returned.
 
         Returns:
@@ -252,8 +230,7 @@ class VTPatchEmbed(nn.Module):
         size: Triple = (x.shape[2], x.shape[3], x.shape[4])
         far = [p - n for n, p in zip(size, padded_size(size, self.patch), strict=True)]
         tokens = self.proj(nn.functional.pad(x, (0, far[2], 0, far[1], 0, far[0])))
-        embedded: Tensor = self.norm(tokens.permute(0, 2, 3, 4, 1))
-        return embedded
+        return self.norm(tokens.permute(0, 2, 3, 4, 1))
 
 
 class PatchMerge(nn.Module):
@@ -268,8 +245,7 @@ class PatchMerge(nn.Module):
         """Halve H and W, of which an odd one gets a row of zeros at its far end."""
         x = nn.functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         x = rearrange(x, "b d (h i) (w j) c -> b d h w (j i c)", i=2, j=2)
-        merged: Tensor = self.reduction(self.norm(x))
-        return merged
+        return self.reduction(self.norm(x))
 
 
 class PatchExpand(nn.Module):
@@ -283,8 +259,7 @@ class PatchExpand(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Double H and W."""
         x = rearrange(self.expand(x), "b d h w (i j c) -> b d (h i) (w j) c", i=2, j=2)
-        expanded: Tensor = self.norm(x)
-        return expanded
+        return self.norm(x)
 
 
 class FinalExpand(nn.Module):
@@ -300,5 +275,4 @@ class FinalExpand(nn.Module):
         """Split each token into the voxels of its patch."""
         i, j, k = self.patch
         x = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
-        expanded: Tensor = self.norm(x)
-        return expanded
+        return self.norm(x)

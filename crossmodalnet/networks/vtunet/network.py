@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.vtunet.blocks import (
     FinalExpand,
@@ -36,8 +37,6 @@ class VTUNetConfig:
         patch_embedding: voxels per token and axis.
         depths: blocks per level, in the decoder as in the encoder; the last level is the bottleneck.
         heads: heads of every attention, per level.
-        window: tokens per axis.
-        mlp_ratio: hidden width of the MLPs over their channels.
         drop_path: probability of skipping a branch, rising linearly to this value at the bottleneck.
         alpha: weight of the decoder's cross attention: 0.3 in version 2 of the published code, 0.5 in 1.
     """
@@ -50,18 +49,6 @@ class VTUNetConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.2
     alpha: float = 0.3
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where an option breaks a rule."""
-        if len(self.depths) != len(self.heads):
-            raise ValueError(f"heads must have {len(self.depths)} entries as depths has, got {self.heads}")
-        if len(self.depths) < 2 or min(self.depths) < 1:
-            raise ValueError(f"depths must be positive, for two levels or more, got {self.depths}")
-        for level, heads in enumerate(self.heads):
-            if self.dim(level) % heads:
-                raise ValueError(f"heads must divide the {self.dim(level)} channels, got {heads}")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha must be between 0 and 1, got {self.alpha}")
 
     def dim(self, level: int) -> int:
         """Channels of a level."""
@@ -79,25 +66,9 @@ SIZES: dict[str, VTUNetConfig] = {
 
 
 def build_vtunet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> "VTUNet":
-    """Build a VT-UNet with freshly drawn weights (from torch's global generator).
-
-    Args:
-        config: `size`, a key of `SIZES`; `checkpointing`, recompute activations in the backward pass;
-            `legacy`, see the module.
-        patch_size: not needed; inputs may have any size.
-        num_classes: number of classes, background included.
-
-    Raises:
-        ValueError: an option is missing, unknown or not among its choices.
-    """
-    keys = {"size", "checkpointing", "legacy"}
-    for key in sorted(keys ^ config.keys()):
-        raise ValueError(f"vtunet: {key} is {'missing' if key in keys else 'not an option'}")
-    if config["size"] not in SIZES:
-        raise ValueError(f"vtunet: size must be one of {', '.join(SIZES)}, got {config['size']!r}")
-    return VTUNet(
-        SIZES[config["size"]], num_classes, checkpointing=config["checkpointing"], legacy=config["legacy"]
-    )
+    """Build VT-UNet; `legacy` computes as the published code does."""
+    size = named_size("vtunet", config, SIZES, "checkpointing", "legacy")
+    return VTUNet(size, num_classes, checkpointing=config["checkpointing"], legacy=config["legacy"])
 
 
 class VTUNet(nn.Module):
@@ -108,9 +79,6 @@ class VTUNet(nn.Module):
     the encoder's stage there -> (1, 32, 32, 32, 48) -> (1, 128, 128, 128, 48) -> (1, 8, 128, 128, 128).
 
     Args:
-        config: size of the network.
-        num_classes: number of classes, background included.
-        checkpointing: recompute the blocks' activations in the backward pass.
         legacy: compute as the published code does.
     """
 
@@ -171,8 +139,7 @@ class VTUNet(nn.Module):
             # Where the encoder filled up an odd axis, the expanded map is one token longer.
             x = x[:, :, : skip.shape[2], : skip.shape[3]]
             x, _ = layer_up(join(torch.cat((x, skip), dim=-1)), memory)
-        tokens: Tensor = self.norm_up(x)
-        return tokens
+        return self.norm_up(x)
 
 
 def _blocks(config: VTUNetConfig, level: int, *, legacy: bool) -> list[VTBlock]:

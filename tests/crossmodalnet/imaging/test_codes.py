@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.codes import CODE_SETS, MMWHS, own_codes, structure_named
-from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, to_codes, to_indices
+from crossmodalnet.imaging.structures import ABBREVIATIONS, NUM_CLASSES, STRUCTURES, Structure, to_codes
 
 
-def test_the_codes_of_mmwhs_are_those_of_the_structures() -> None:
-    codes = to_codes(np.arange(8))
-    assert MMWHS.to_indices(codes).tolist() == to_indices(codes).tolist() == list(range(8))
+def test_mmwhs_codes_and_class_indices_are_converted_both_ways() -> None:
+    expected = {"LV": 500, "RV": 600, "LA": 420, "RA": 550, "Myo": 205, "AO": 820, "PA": 850}
+    assert to_codes(np.arange(NUM_CLASSES)).tolist() == [0, *expected.values()]
+    assert MMWHS.to_indices(to_codes(np.arange(8))).tolist() == list(range(8))
     assert MMWHS.to_indices(np.array([421])).tolist() == [3]
     assert MMWHS.listed == "0, 205, 420, 500, 550, 600, 820, 850"
+    assert MMWHS.unknown(np.array([0, 7, 500, 421, 300])) == [7, 300]
+    with pytest.raises(ValueError, match=r"\[7, 300\]"):
+        MMWHS.to_indices(np.array([0, 7, 300]))
 
 
 @pytest.mark.parametrize("name", CODE_SETS)
@@ -31,7 +35,7 @@ def test_totalsegmentator() -> None:
     assert first.unknown(np.array([0, 7, 105])) == [105]
 
 
-def test_codes_of_ones_own() -> None:
+def test_user_codes() -> None:
     codes = own_codes({"LV": 10, "Myocardium": [20, 21], "background": [9, 0]})
     assert codes.to_indices(np.array([0, 9, 10, 20, 21])).tolist() == [0, 0, 1, 5, 5]
     assert codes.missing == ("RV", "LA", "RA", "AO", "PA")
@@ -52,12 +56,12 @@ def test_codes_of_ones_own() -> None:
         ({}, "every structure is missing"),
     ],
 )
-def test_codes_that_cannot_be_meant(mapping: dict[str, int], message: str) -> None:
+def test_invalid_user_codes_are_refused(mapping: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         own_codes(mapping)
 
 
-def test_what_is_missing_is_read_as_background() -> None:
+def test_missing_structures_are_read_as_background() -> None:
     codes = MMWHS.without(["PA", "AO"])
     assert codes.missing == ("AO", "PA")
     assert codes.to_indices(np.array([820, 850, 500])).tolist() == [0, 0, 1]
@@ -84,25 +88,23 @@ def test_structures_by_name(name: str, abbreviation: str | None) -> None:
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=ABBREVIATIONS)
-def test_our_own_names_are_understood(structure: object) -> None:
-    for name in (structure.name, structure.abbreviation):  # type: ignore[attr-defined]
-        assert structure_named(name) == structure.index  # type: ignore[attr-defined]
+def test_own_structure_names_are_recognised(structure: Structure) -> None:
+    for name in (structure.name, structure.abbreviation):
+        assert structure_named(name) == structure.index
 
 
 @pytest.mark.parametrize(
     "turned", [np.asfortranarray, lambda codes: codes.transpose(2, 0, 1), lambda codes: codes[::-1, :, ::2]]
 )
-def test_the_order_of_memory_changes_nothing(turned) -> None:
-    """NIfTI's first axis runs fastest; views run as they like."""
+def test_memory_order_does_not_change_indices(turned) -> None:
     codes = turned(np.random.default_rng(0).choice([0, 205, 420, 421, 820], (5, 6, 7)).astype(np.int16))
     one_by_one = [
         next((s.index for s in STRUCTURES if s.code == code), 3 if code == 421 else 0) for code in codes.flat
     ]
-    for read in (to_indices, MMWHS.to_indices):
-        assert read(codes).shape == codes.shape
-        assert list(read(codes).flat) == one_by_one
+    assert MMWHS.to_indices(codes).shape == codes.shape
+    assert list(MMWHS.to_indices(codes).flat) == one_by_one
 
 
-def test_values_that_are_mapped_into_memory_become_an_array(tmp_path: Path) -> None:
+def test_memory_mapped_values_become_an_array(tmp_path: Path) -> None:
     values = np.memmap(tmp_path / "codes", np.int16, "w+", shape=(2, 3, 4))
-    assert type(to_indices(values)) is np.ndarray
+    assert type(MMWHS.to_indices(values)) is np.ndarray

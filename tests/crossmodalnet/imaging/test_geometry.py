@@ -1,14 +1,22 @@
-"""Headers as people's programs write them: what is believed, what is said about it, and where voxels end up."""
-
 import itertools
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.geometry import covering_grid, is_sheared, right_angled, shear_degrees
+from crossmodalnet.imaging.geometry import (
+    class_extents,
+    covering_grid,
+    is_sheared,
+    reoriented,
+    reoriented_grid,
+    right_angled,
+    shear_degrees,
+)
 from crossmodalnet.imaging.resample import resample, straightened, to_sitk
 from crossmodalnet.imaging.untrusted import read_untrusted
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -64,7 +72,7 @@ def damaged_qform(header: Any) -> None:
     header["quatern_b"] = header["quatern_c"] = 5.0
 
 
-def test_a_sound_header_says_nothing(tmp_path: Path) -> None:
+def test_sound_header_has_no_notes(tmp_path: Path) -> None:
     assert read_untrusted(write(tmp_path / "x.nii")).notes == ()
 
 
@@ -78,7 +86,7 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
-def test_each_contradiction_is_told_with_what_was_assumed(tmp_path: Path, name: str) -> None:
+def test_contradictions_are_noted_with_the_assumption(tmp_path: Path, name: str) -> None:
     change, says = CONTRADICTIONS[name]
     found = read_untrusted(write(tmp_path / "x.nii", change))
     assert [says in note for note in found.notes] == [True]
@@ -87,7 +95,7 @@ def test_each_contradiction_is_told_with_what_was_assumed(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize(("code", "scale"), [(1, 1e-3), (3, 1e3)])
-def test_units_are_honoured(tmp_path: Path, code: int, scale: float) -> None:
+def test_units_are_converted(tmp_path: Path, code: int, scale: float) -> None:
     found = read_untrusted(write(tmp_path / "x.nii", set_key("xyzt_units", code), scale=scale))
     assert found.image.affine == pytest.approx(np.diag([-2.0, -2.0, 3.0, 1.0]), abs=1e-5)
     assert found.pixdim_mm == pytest.approx([2, 2, 3], rel=1e-5)
@@ -95,7 +103,7 @@ def test_units_are_honoured(tmp_path: Path, code: int, scale: float) -> None:
     assert np.asarray(found.image.dataobj)[1, 2, 3] == 1 * 140 + 2 * 10 + 3
 
 
-def test_rounding_is_not_shear_and_a_tilted_gantry_is() -> None:
+def test_tilted_gantry_is_sheared_and_rounding_is_not() -> None:
     turned = Grid(SHAPE, sheared(0.0).astype(np.float32).astype(np.float64))
     assert not is_sheared(turned)
     tilted = Grid(SHAPE, sheared(10.0))
@@ -105,7 +113,7 @@ def test_rounding_is_not_shear_and_a_tilted_gantry_is() -> None:
     assert turned.same_as(right_angled(turned))
 
 
-def test_what_itk_has_no_words_for_is_refused() -> None:
+def test_sheared_grid_is_refused_by_to_sitk() -> None:
     with pytest.raises(ValueError, match=r"10\.0 degrees off"):
         to_sitk(Volume(np.zeros(SHAPE, np.float32), sheared(10.0)))
 
@@ -131,14 +139,14 @@ def assert_in_place(found: Volume, original: Grid) -> None:
 
 
 @pytest.mark.parametrize("degrees", [0.5, 10.0, 25.0])
-def test_straightened_voxels_stay_where_the_affine_puts_them(degrees: float) -> None:
+def test_straightened_voxels_stay_in_place(degrees: float) -> None:
     grid = Grid(SHAPE, sheared(degrees))
     straight = straightened(Volume(linear(grid), grid.affine), "linear", np.nan)
     assert not is_sheared(straight.grid)
     assert_in_place(straight, grid)
 
 
-def test_a_straightened_grid_covers_every_voxel_and_the_way_back_is_exact() -> None:
+def test_covering_grid_covers_every_voxel() -> None:
     grid = Grid(SHAPE, sheared(12.0))
     cover = covering_grid(grid)
     indices = cover.to_index(grid.to_world(np.indices(SHAPE).reshape(3, -1)))
@@ -153,7 +161,7 @@ _TURNS = list(itertools.product(itertools.permutations(range(3)), itertools.prod
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_generated_headers_keep_every_voxel_in_its_place(tmp_path: Path, seed: int) -> None:
+def test_random_headers_keep_voxels_in_place(tmp_path: Path, seed: int) -> None:
     """What lies in the world stays there to a tenth of a voxel, to the right-angled grid and back."""
     rng = np.random.default_rng(seed)
     order, signs = _TURNS[int(rng.integers(len(_TURNS)))]
@@ -185,3 +193,44 @@ def test_generated_headers_keep_every_voxel_in_its_place(tmp_path: Path, seed: i
         np.where(beyond & is_sheared(volume.grid), np.nan, straight.data).astype(np.float32), straight.affine
     )
     assert_in_place(resample(straight, volume.grid, "linear", np.nan), Grid(shape, affine))
+
+
+@pytest.mark.parametrize("axes", list(permutations(range(3))))
+@pytest.mark.parametrize("flips", list(product((1, -1), repeat=3)))
+def test_reoriented_inverts_any_order_and_direction_of_axes(
+    axes: tuple[int, ...], flips: tuple[int, ...]
+) -> None:
+    """An oblique volume is turned by hand: voxel (i, j, k) is at the same place in both."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [10, -15, 20], degrees=True).as_matrix() @ np.diag(
+        [0.5, 0.8, 2.0]
+    )
+    affine[:3, 3] = (5, -7, 11)
+    original = Volume(np.arange(4 * 5 * 6).reshape(4, 5, 6), affine)
+    data, matrix = original.data, original.affine.copy()
+    for axis, flip in enumerate(flips):
+        if flip < 0:
+            data = np.flip(data, axis)
+            matrix[:3, 3] += matrix[:3, axis] * (data.shape[axis] - 1)
+            matrix[:3, axis] *= -1
+    turned = Volume(data.transpose(axes), matrix[:, [*axes, 3]])
+    found = reoriented(turned, original.grid)
+    assert np.array_equal(found.data, original.data)
+    assert np.allclose(found.affine, original.affine)
+    assert reoriented_grid(turned.grid, original.grid).same_as(original.grid)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_class_extents_in_any_memory_order(order: str) -> None:
+    labels = np.zeros((5, 6, 7), np.uint8, order)
+    labels[1:3, 2:6, 4] = 2
+    labels[4, 0, :2] = 5
+    labels[0, 5, 1] = 5
+    assert class_extents(labels) == {
+        2: (slice(1, 3), slice(2, 6), slice(4, 5)),
+        5: (slice(0, 5), slice(0, 6), slice(0, 2)),
+    }
+
+
+def test_class_extents_of_background() -> None:
+    assert class_extents(np.zeros((2, 3, 4), np.uint8)) == {}

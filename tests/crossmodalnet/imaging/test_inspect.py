@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging import inspect as module
-from crossmodalnet.imaging.inspect import Inspection, Kind, grid_problems, inspect_file, unlike_modality
+from crossmodalnet.imaging.inspect import Inspection, Kind, grid_findings, inspect_file, unlike_modality
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 
@@ -21,12 +21,12 @@ def inspected(tmp_path: Path, data: np.ndarray[Any, Any], kind: Kind, affine: An
 
 
 def whats(inspection: Inspection) -> list[str]:
-    return [f"{problem.severity}: {problem.what}" for problem in inspection.problems]
+    return [f"{problem.severity}: {problem.what}" for problem in inspection.findings]
 
 
 def test_sound_files(tmp_path: Path) -> None:
     image, label = inspected(tmp_path, NOISE, "image"), inspected(tmp_path, CODES, "label")
-    assert image.problems == label.problems == ()
+    assert image.findings == label.findings == []
     assert image.grid is not None
     assert image.grid.shape == (5, 6, 7)
     assert image.grid.spacing_mm == (1, 2, 3)
@@ -40,7 +40,7 @@ def test_not_3d(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert found == [f"error: not 3-D: shape {stored}"]
 
 
-def test_nan_and_infinity_are_counted_in_all_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonfinite_voxels_are_counted_in_all_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLAB_VOXELS", 60)
     data = NOISE.copy()
     data[0, 0, 0] = np.nan
@@ -48,11 +48,11 @@ def test_nan_and_infinity_are_counted_in_all_slabs(tmp_path: Path, monkeypatch: 
     assert whats(inspected(tmp_path, data, "image")) == ["error: 3 voxels are NaN or infinite"]
 
 
-def test_the_stray_code_is_known_and_stands_for_the_left_atrium(tmp_path: Path) -> None:
+def test_stray_code_is_known(tmp_path: Path) -> None:
     assert whats(inspected(tmp_path, np.where(CODES == 420, 421, CODES).astype(np.int16), "label")) == []
 
 
-def test_all_problems_of_a_label_map_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_label_map_are_listed(tmp_path: Path) -> None:
     data = CODES.astype(np.float32)
     data[CODES == 850] = 7
     data[CODES == 820] = 419.5
@@ -64,7 +64,7 @@ def test_all_problems_of_a_label_map_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_an_image_given_as_label_map_does_not_flood_the_table(tmp_path: Path) -> None:
+def test_many_unknown_codes_are_counted(tmp_path: Path) -> None:
     [unknown, missing] = whats(
         inspected(tmp_path, np.arange(1, 101, dtype=np.int16).reshape(5, 5, 4), "label")
     )
@@ -88,7 +88,7 @@ def test_degenerate_spacing(tmp_path: Path, spacing: float) -> None:
     assert found[0].startswith(f"error: degenerate spacing (affine): 1 x {spacing:g} x 3 mm")
 
 
-def test_degenerate_spacing_that_nibabel_would_repair(tmp_path: Path) -> None:
+def test_degenerate_pixdim(tmp_path: Path) -> None:
     image = nib.Nifti1Image(NOISE, AFFINE)
     image.header["pixdim"][2] = 0
     image.to_filename(tmp_path / "x.nii.gz")
@@ -109,7 +109,7 @@ def test_singular_affine(tmp_path: Path) -> None:
     assert found.grid is None
 
 
-def test_an_oblique_grid_is_not_singular(tmp_path: Path) -> None:
+def test_oblique_grid_is_not_singular(tmp_path: Path) -> None:
     turned = np.eye(4)
     turned[:2, :2] = np.array([[0.6, -0.8], [0.8, 0.6]]) * [0.3, 12.0]
     assert whats(inspected(tmp_path, NOISE, "image", turned)) == []
@@ -122,7 +122,7 @@ def test_unreadable(tmp_path: Path) -> None:
     )
 
 
-def test_digest_tells_scans_apart_and_sees_through_storage(tmp_path: Path) -> None:
+def test_digest_depends_on_values_alone(tmp_path: Path) -> None:
     whole = np.round(NOISE * 100).astype(np.int16)
     one = inspected(tmp_path, whole, "image")
     assert inspected(tmp_path, whole.astype(np.float32), "image", np.eye(4)).digest == one.digest
@@ -130,14 +130,14 @@ def test_digest_tells_scans_apart_and_sees_through_storage(tmp_path: Path) -> No
     assert inspected(tmp_path, whole, "image").digest != one.digest
 
 
-def test_grids() -> None:
+def test_grids_are_compared() -> None:
     grid = Grid((10, 10, 10), np.eye(4))
     near, far = np.eye(4), np.eye(4)
     near[0, 3], far[0, 3] = 0.05, 0.25
-    assert grid_problems(grid, Grid((10, 10, 10), near)) == []
-    [moved] = grid_problems(grid, Grid((10, 10, 10), far))
+    assert grid_findings(grid, Grid((10, 10, 10), near)) == []
+    [moved] = grid_findings(grid, Grid((10, 10, 10), far))
     assert "affines differ by up to 0.25 mm" in moved.what
-    [other] = grid_problems(grid, Grid((10, 10, 9), np.eye(4)))
+    [other] = grid_findings(grid, Grid((10, 10, 9), np.eye(4)))
     assert other.what == "label map has shape (10, 10, 9), its image (10, 10, 10): different grids"
 
 
@@ -153,9 +153,7 @@ def test_grids() -> None:
         (-1024.0, 3071.0, Modality.MR, "MR has voxels down to -1024"),
     ],
 )
-def test_values_that_a_modality_cannot_have_are_told(
-    low: float, high: float, modality: Modality, says: str | None
-) -> None:
+def test_values_unlike_the_modality(low: float, high: float, modality: Modality, says: str | None) -> None:
     found = unlike_modality(low, high, modality)
     assert (found is None) == (says is None)
     assert says is None or (found is not None and says in found[0])

@@ -18,7 +18,7 @@ def test_ct_window_and_mr_range():
     np.testing.assert_allclose(image[1].ravel(), [0, 0.5, 1, 0.25])
 
 
-def test_an_image_alone_fills_both_channels_by_its_own_range():
+def test_single_image_fills_both_channels():
     ct = stack_input(_volume([-1000, -100, 100, 900]), None, INTENSITY)
     np.testing.assert_allclose(ct.reshape(2, -1), [[0, 0, 0.5, 1]] * 2)
     mr = stack_input(None, _volume([20, 40, 60, 30]), INTENSITY)
@@ -50,7 +50,7 @@ def test_mr_percentiles_clip_outliers():
         ([0, 1], [1, 2, 3], "one grid"),
     ],
 )
-def test_unfit_volumes(ct, mr, message):
+def test_invalid_volumes_are_refused(ct, mr, message):
     with pytest.raises(ValueError, match=message):
         stack_input(_volume(ct), _volume(mr), INTENSITY)
 
@@ -61,6 +61,6 @@ def test_another_spacing_is_another_grid():
 
 
 @pytest.mark.parametrize(("window", "percentiles"), [((1.0, 1.0), (0.0, 100.0)), ((0.0, 1.0), (50.0, 101.0))])
-def test_impossible_ranges(window, percentiles):
+def test_invalid_ranges_are_refused(window, percentiles):
     with pytest.raises(ValueError, match="must ascend"):
         Intensity(window, percentiles)

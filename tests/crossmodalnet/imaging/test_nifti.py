@@ -11,7 +11,7 @@ from crossmodalnet.imaging.volume import Volume
 AFFINE = np.array([[0, -1.5, 0, 9], [2.0, 0, 0, -4], [0, 0, 3.0, 1], [0, 0, 0, 1]])
 
 
-def test_an_image_there_and_back(tmp_path: Path) -> None:
+def test_image_round_trip(tmp_path: Path) -> None:
     volume = Volume(np.random.default_rng(0).random((3, 4, 5)).astype(np.float32), AFFINE)
     write_image(tmp_path / "new" / "a.nii.gz", volume)
     back = read_image(tmp_path / "new" / "a.nii.gz")
@@ -26,14 +26,14 @@ def test_label_maps_are_codes_on_disk_and_indices_in_memory(tmp_path: Path) -> N
     assert read_label_map(path).data.ravel().tolist() == list(range(8))
 
 
-def test_the_same_bytes_every_time(tmp_path: Path) -> None:
+def test_same_bytes_every_time(tmp_path: Path) -> None:
     volume = Volume(np.ones((3, 3, 3)), AFFINE)
     write_image(tmp_path / "a.nii.gz", volume)
     write_image(tmp_path / "b.nii.gz", volume)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
-def test_the_stray_code_is_mapped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_stray_code_is_mapped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "stray.nii.gz"
     nib.save(nib.Nifti1Image(np.array([[[421, 420]]], np.int16), AFFINE), path)
     with caplog.at_level(logging.INFO):
@@ -42,16 +42,14 @@ def test_the_stray_code_is_mapped_and_logged(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x1f\x8b\x08broken"])
-def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.nii.gz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.nii\.gz: cannot be read"):
         read_image(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii.gz"
     write_image(path, Volume(np.zeros((2, 2, 2)), AFFINE))
     before = path.read_bytes()

@@ -27,7 +27,7 @@ def reference(image: sitk.Image, tmp_path: Path) -> nib.Nifti1Image:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.NRRD", "a.nii", "a.nii.gz"])
-def test_every_format_gives_the_same_voxels_at_the_same_place(
+def test_formats_give_the_same_voxels_at_the_same_place(
     name: str, packed: bool, image: sitk.Image, reference: nib.Nifti1Image, tmp_path: Path
 ) -> None:
     path = written(image, tmp_path / name.lower(), packed=packed).rename(tmp_path / name)
@@ -37,7 +37,7 @@ def test_every_format_gives_the_same_voxels_at_the_same_place(
     assert found.pixdim_mm.tolist() == [0.5, 0.75, 2.0]
 
 
-def test_a_folder_of_dicom_is_one_volume(
+def test_dicom_folder_is_one_volume(
     image: sitk.Image, series: WriteSeries, reference: nib.Nifti1Image, tmp_path: Path
 ) -> None:
     found = read_scan(series(tmp_path / "scan", image))
@@ -45,25 +45,27 @@ def test_a_folder_of_dicom_is_one_volume(
     assert np.allclose(found.image.affine, reference.affine, atol=1e-4)
 
 
-def test_the_locale_is_left_as_it_was(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+def test_locale_is_restored(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
     before = locale.setlocale(locale.LC_ALL)
     read_scan(series(tmp_path / "scan", image))
     series_files(tmp_path / "scan")
     assert locale.setlocale(locale.LC_ALL) == before
 
 
-def test_other_files_in_the_folder_do_no_harm(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_ignored(
+    image: sitk.Image, series: WriteSeries, tmp_path: Path
+) -> None:
     folder = series(tmp_path / "scan", image)
     (folder / "DICOMDIR.txt").write_text("notes")
     assert read_scan(folder).image.shape == (8, 7, 6)
 
 
-def test_a_lacking_slice_is_seen(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice lacks"):
+def test_missing_slice_is_refused(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice is missing"):
         read_scan(series(tmp_path / "scan", image, leave_out=3))
 
 
-def test_a_tilted_gantry_is_seen(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+def test_tilted_gantry_is_refused(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
     series(tmp_path, image, shift_mm=0.3)
     with pytest.raises(ValueError, match=r"shifted by 0\.30 mm from one to the next: a tilted gantry"):
         read_scan(tmp_path)
@@ -91,13 +93,11 @@ def test_several_series_are_listed(study: Path) -> None:
     ("names", "brighter"),
     [(["heart 0.75"], 0), (["LATE"], 5), (["3"], 0), (["12"], 5), (["1.2.3.2"], 5), (["other", "12"], 5)],
 )
-def test_a_series_is_named_by_description_number_or_uid(study: Path, names: list[str], brighter: int) -> None:
+def test_series_is_chosen_by_description_number_or_uid(study: Path, names: list[str], brighter: int) -> None:
     assert np.asarray(read_scan(study, series=names).image.dataobj).min() == -100 + brighter
 
 
-def test_of_several_series_one_of_the_modality_is_meant(
-    image: sitk.Image, series: WriteSeries, study: Path
-) -> None:
+def test_series_is_chosen_by_modality(image: sitk.Image, series: WriteSeries, study: Path) -> None:
     series(study, image + 9, "3", t00080060="MR", t0008103e="Heart SSFP")
     assert np.asarray(read_scan(study, modality="MR").image.dataobj).min() == -100 + 9
     names = ["heart 0.75 late", "ssfp"]
@@ -109,14 +109,14 @@ def test_of_several_series_one_of_the_modality_is_meant(
         read_scan(study, modality="CT")
 
 
-def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
+def test_folder_without_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "a.txt").write_text("x")
     with pytest.raises(ValueError, match="holds no DICOM series"):
         read_scan(tmp_path / "scan")
 
 
-def test_a_slice_that_is_a_link_out_of_the_folder_is_refused(
+def test_slice_linked_out_of_the_folder_is_refused(
     image: sitk.Image, series: WriteSeries, tmp_path: Path
 ) -> None:
     folder = series(tmp_path / "scan", image)
@@ -128,7 +128,7 @@ def test_a_slice_that_is_a_link_out_of_the_folder_is_refused(
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz"])
-def test_truncated_files_are_seen(name: str, image: sitk.Image, tmp_path: Path) -> None:
+def test_truncated_files_are_refused(name: str, image: sitk.Image, tmp_path: Path) -> None:
     path = written(image, tmp_path / name, packed=True)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"cannot be read to its end"):
@@ -138,19 +138,19 @@ def test_truncated_files_are_seen(name: str, image: sitk.Image, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content"), [("a.nrrd", b"NRRD0004\nrubbish"), ("a.mha", b"x"), ("a.nii", b"x"), ("a.mhd", b"")]
 )
-def test_rubbish_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_damaged_files_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged|not a NIfTI"):
         read_scan(tmp_path / name)
 
 
-def test_another_format_under_a_wrong_name_is_not_guessed(image: sitk.Image, tmp_path: Path) -> None:
+def test_format_is_not_guessed(image: sitk.Image, tmp_path: Path) -> None:
     written(image, tmp_path / "a.vtk").rename(tmp_path / "a.nrrd")
     with pytest.raises(ValueError, match="is not nrrd"):
         read_scan(tmp_path / "a.nrrd")
 
 
-def test_a_header_cannot_promise_the_moon(image: sitk.Image, tmp_path: Path) -> None:
+def test_implausible_sizes_are_refused(image: sitk.Image, tmp_path: Path) -> None:
     path = written(image, tmp_path / "a.mhd")
     path.write_text(path.read_text("utf-8").replace("DimSize = 8 7 6", "DimSize = 80000 70000 60000"))
     with pytest.raises(ValueError, match="implausibly large: 80000 x 70000 x 60000"):
@@ -164,7 +164,7 @@ def test_a_header_cannot_promise_the_moon(image: sitk.Image, tmp_path: Path) -> 
     "voxels", ["../secret.raw", "/etc/passwd", "LIST", "a%03d.raw 1 9 1", "..", "lacks.raw"]
 )
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_a_header_can_name_no_file_elsewhere(
+def test_voxels_in_another_folder_are_refused(
     voxels: str, suffix: str, image: sitk.Image, tmp_path: Path
 ) -> None:
     folder = tmp_path / "inside"
@@ -176,7 +176,7 @@ def test_a_header_can_name_no_file_elsewhere(
         read_scan(path)
 
 
-def test_a_header_can_name_no_link_elsewhere(image: sitk.Image, tmp_path: Path) -> None:
+def test_voxels_linked_to_another_folder_are_refused(image: sitk.Image, tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     path = written(image, tmp_path / "inside" / "a.mhd")
     path.with_name("a.raw").rename(tmp_path / "secret.raw")
@@ -185,13 +185,13 @@ def test_a_header_can_name_no_link_elsewhere(image: sitk.Image, tmp_path: Path) 
         read_scan(path)
 
 
-def test_colours_are_no_scan(tmp_path: Path) -> None:
+def test_colour_images_are_refused(tmp_path: Path) -> None:
     colours = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True)
     with pytest.raises(ValueError, match="3 components"):
         read_scan(written(colours, tmp_path / "a.nrrd"))
 
 
-def test_what_is_no_scan_is_named(tmp_path: Path) -> None:
+def test_unknown_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"is none of \.nii, .* or a folder of DICOM"):
         read_scan(tmp_path / "a.txt")
@@ -199,7 +199,7 @@ def test_what_is_no_scan_is_named(tmp_path: Path) -> None:
         read_scan(tmp_path / "lacks.nrrd")
 
 
-def test_pipes_are_not_waited_for(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
+def test_pipes_are_refused(image: sitk.Image, series: WriteSeries, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.nii")
     with pytest.raises(ValueError, match="no regular file"):
         read_scan(tmp_path / "a.nii")
@@ -218,7 +218,7 @@ def test_pipes_are_not_waited_for(image: sitk.Image, series: WriteSeries, tmp_pa
         ("a.mhd", ("TransformMatrix",)),
     ],
 )
-def test_a_header_that_says_nothing_of_orientation_is_told(
+def test_missing_orientation_is_noted(
     name: str, lines: tuple[str, ...], image: sitk.Image, tmp_path: Path
 ) -> None:
     path = written(image, tmp_path / name)
@@ -237,7 +237,7 @@ def test_a_header_that_says_nothing_of_orientation_is_told(
 
 
 @pytest.mark.parametrize("num_slices", [1, 6])
-def test_the_modality_of_dicom_is_compared_with_what_the_scan_is_said_to_be(
+def test_dicom_modality_is_compared_with_the_users(
     num_slices: int, image: sitk.Image, series: WriteSeries, tmp_path: Path
 ) -> None:
     folder = series(tmp_path / "scan", image[:, :, :num_slices], t00080060="MR")

@@ -1,6 +1,17 @@
 import numpy as np
+import pytest
+from scipy import ndimage
 
-from crossmodalnet.imaging.resample import from_sitk, resample, to_sitk
+from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.resample import (
+    coarse_grid,
+    coarsen,
+    from_sitk,
+    resample,
+    sample_image,
+    sample_labels,
+    to_sitk,
+)
 from crossmodalnet.imaging.volume import Grid, Volume
 
 OBLIQUE = np.array([[0.0, -1.9, 0.3, 40.0], [1.4, 0.1, 0.4, -20.0], [-0.1, 0.3, 2.9, 7.0], [0, 0, 0, 1]])
@@ -19,14 +30,14 @@ def ramp(grid: Grid) -> np.ndarray:
     return (np.array([1, 2, -1]) @ grid.to_world(indices)).reshape(grid.shape)
 
 
-def test_sitk_there_and_back() -> None:
+def test_sitk_round_trip() -> None:
     volume = Volume(np.random.default_rng(0).random((4, 5, 6)), orthogonal(OBLIQUE))
     back = from_sitk(to_sitk(volume))
     np.testing.assert_array_equal(back.data, volume.data)
     np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
 
 
-def test_a_linear_field_is_reproduced_across_orientations() -> None:
+def test_linear_field_is_reproduced() -> None:
     source = Grid((30, 24, 20), orthogonal(OBLIQUE))
     middle = source.to_world(np.array([[14.5], [11.5], [9.5]]))[:, 0]
     affine = np.diag([-1.1, 1.3, -0.9, 1.0])
@@ -43,6 +54,119 @@ def test_outside_is_filled() -> None:
     assert np.all(moved.data == -5)
 
 
-def test_the_same_grid_changes_nothing() -> None:
+def test_same_grid_returns_the_same_data() -> None:
     volume = Volume(np.random.default_rng(1).random((3, 4, 5)), np.eye(4))
     assert resample(volume, volume.grid, "linear").data is volume.data
+
+
+# Axes to the patient's left, feet and front.
+LIA = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+def test_coarse_grid_keeps_centre_axes_and_field_of_view() -> None:
+    affine = np.array([[0, 1.5, 0, 10], [-2, 0, 0, 20], [0, 0, 3.0, 5], [0, 0, 0, 1]])
+    coarse = coarse_grid(Grid((30, 20, 10), affine), 6.0)
+    assert coarse.shape == (10, 5, 5)
+    middle = (np.array([[29, 19, 9]]).T / 2, np.array([[9, 4, 4]]).T / 2)
+    np.testing.assert_allclose(coarse.to_world(middle[1]), Grid((30, 20, 10), affine).to_world(middle[0]))
+    np.testing.assert_allclose(coarse.affine[:3, :3], [[0, 6, 0], [-6, 0, 0], [0, 0, 6]], atol=1e-12)
+
+
+def test_fine_stripes_are_averaged() -> None:
+    stripes = Volume(
+        np.broadcast_to((-1.0) ** np.indices((33, 33, 33))[0], (33, 33, 33)).astype(np.float32), np.eye(4)
+    )
+    coarse = coarse_grid(stripes.grid, 3.0)
+    assert np.abs(resample(stripes, coarse, "linear").data[2:-2]).max() > 0.9  # aliased
+    assert np.abs(coarsen(stripes, 3.0).data[2:-2]).max() < 0.1
+
+
+def test_ramp_is_preserved() -> None:
+    i, j, _ = np.indices((24, 24, 24))
+    coarse = coarsen(Volume((2.0 * i - j).astype(np.float32), np.eye(4)), 3.0)
+    x, y, _ = coarse.grid.to_world(np.indices(coarse.data.shape).reshape(3, -1)).reshape(
+        3, *coarse.data.shape
+    )
+    np.testing.assert_allclose(coarse.data[2:-2, 2:-2], (2 * x - y)[2:-2, 2:-2], atol=1e-4)
+
+
+@pytest.mark.parametrize("spacing_mm", [2.0, 3.0, 4.0])
+def test_labels_keep_their_volume(spacing_mm: float) -> None:
+    points = np.indices((48, 48, 48)) - np.array([23.1, 22.6, 24.3]).reshape(3, 1, 1, 1)
+    radius = np.linalg.norm(points, axis=0)
+    labels = Volume(((radius < 20).astype(np.uint8) + (radius < 12)).astype(np.uint8), np.eye(4))
+    coarse = sample_labels(labels, coarse_grid(labels.grid, spacing_mm))
+    inner = (coarse.data == 2).sum() * spacing_mm**3
+    outer = (coarse.data > 0).sum() * spacing_mm**3
+    assert inner == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.04)
+    assert outer == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.04)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.7, 2.0, 5.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_take_the_class_of_the_largest_share(spacing_mm: float, seed: int) -> None:
+    """Whatever part of the scan the structures take, each class is averaged as an image of the whole scan is."""
+    rng = np.random.default_rng(seed)
+    data = np.zeros((21, 26, 30), np.uint8)
+    low = [rng.integers(0, n - 1) for n in data.shape]
+    high = [rng.integers(a + 1, n + 1) for a, n in zip(low, data.shape, strict=True)]
+    data[tuple(map(slice, low, high))] = rng.integers(0, 5, np.subtract(high, low))
+    labels = Volume(data, np.diag([0.5, -0.8, 1.1, 1.0]))
+    grid = coarse_grid(reoriented(labels, WORLD).grid, spacing_mm)
+    shares = [
+        sample_image(Volume((data == index).astype(np.float32), labels.affine), grid, float(index == 0)).data
+        for index in range(5)
+    ]
+    np.testing.assert_array_equal(sample_labels(labels, grid).data, np.argmax(shares, axis=0))
+
+
+def test_outside_is_fill_and_background() -> None:
+    far = Grid((4, 4, 4), np.diag([3.0, 3, 3, 1]) + np.array([[0, 0, 0, 500]] + [[0] * 4] * 3))
+    volume = Volume(np.ones((8, 8, 8), np.uint8), np.eye(4))
+    assert (sample_image(volume, far, -7.0).data == -7).all()
+    assert not sample_labels(volume, far).data.any()
+
+
+@pytest.mark.parametrize("native_mm", [1.0, 0.4])
+def test_part_of_a_grid_gives_the_same_samples(native_mm: float) -> None:
+    shape = [round(n / native_mm) for n in (40, 36, 30)]
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    volume = Volume(data, np.diag([native_mm, native_mm, native_mm, 1.0]))
+    whole = coarsen(volume, 2.5)
+    affine = whole.affine.copy()
+    affine[:3, 3] = whole.grid.to_world(np.array([[5], [4], [3]]))[:, 0]
+    part = sample_image(volume, Grid((6, 5, 4), affine), 0.0)
+    np.testing.assert_allclose(part.data, whole.data[5:11, 4:9, 3:7], atol=1e-5)
+
+
+def test_bins_approximate_a_gaussian() -> None:
+    """Of a heart-like ball with noise, voxels as fine as those of a CT, along turned axes of two spacings."""
+    affine = np.array([[0, 0.5, 0, -20], [-0.5, 0, 0, 22], [0, 0, 0.8, -21], [0, 0, 0, 1.0]])
+    fine = Grid((83, 79, 53), affine)
+    points = fine.to_world(np.indices(fine.shape).reshape(3, -1))
+    noise = np.random.default_rng(0).normal(0, 0.2, fine.shape)
+    image = (np.linalg.norm(points, axis=0) < 13).reshape(fine.shape) + noise
+    volume = Volume(image.astype(np.float32), affine)
+    found = coarsen(volume, 4.0)
+    sigma = [np.sqrt((4.0**2 - spacing**2) / 12) / spacing for spacing in fine.spacing_mm]
+    smooth = ndimage.gaussian_filter(volume.data, sigma, mode="nearest")
+    expected = resample(Volume(smooth, affine), found.grid, "linear", float(image.min())).data
+    np.testing.assert_allclose(found.data, expected, atol=0.1)
+    assert np.abs(found.data - expected).mean() < 0.012
+
+
+def test_axis_order_does_not_change_samples() -> None:
+    """Its voxels do not fill the last bin of an axis, so which end is the first would matter."""
+    shape = (43, 38, 29)
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    volume = Volume(data, np.diag([0.5, 0.5, 0.75, 1.0]))
+    labels = Volume((data > 0).astype(np.uint8) + (data > 1), volume.affine)
+    turned, turned_labels = (reoriented(v, Grid((1, 1, 1), LIA)) for v in (volume, labels))
+    assert not np.array_equal(turned.affine, volume.affine)
+    whole = coarsen(volume, 4.0)
+    other = coarsen(turned, 4.0)
+    np.testing.assert_array_equal(other.affine, whole.affine)
+    np.testing.assert_array_equal(other.data, whole.data)
+    np.testing.assert_array_equal(
+        sample_labels(turned_labels, whole.grid).data, sample_labels(labels, whole.grid).data
+    )

@@ -17,9 +17,7 @@ def stored(image_class: type = nib.Nifti1Image) -> bytes:
 
 @pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_reads_both_versions_packed_or_not_whatever_the_name(
-    tmp_path: Path, image_class: type, pack: type
-) -> None:
+def test_nifti_versions_packed_and_plain(tmp_path: Path, image_class: type, pack: type) -> None:
     path = tmp_path / "x.nii"
     path.write_bytes(pack(stored(image_class)))
     read = read_untrusted(path)
@@ -29,7 +27,7 @@ def test_reads_both_versions_packed_or_not_whatever_the_name(
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_every_truncation_is_noticed(tmp_path: Path, pack: type) -> None:
+def test_every_truncation_is_detected(tmp_path: Path, pack: type) -> None:
     whole = pack(stored())
     for length in range(len(whole)):
         (tmp_path / "x.nii").write_bytes(whole[:length])
@@ -37,7 +35,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, pack: type) -> None:
             read_untrusted(tmp_path / "x.nii")
 
 
-def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:
+def test_flipped_bit_is_detected(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(stored(), compresslevel=0))
     packed[-20] ^= 1
     (tmp_path / "x.nii.gz").write_bytes(packed)
@@ -45,7 +43,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:
         read_untrusted(tmp_path / "x.nii.gz")
 
 
-def test_more_voxels_than_are_believed_are_not_read(tmp_path: Path) -> None:
+def test_too_many_voxels_are_refused(tmp_path: Path) -> None:
     head = bytearray(stored())
     head[42:48] = BIG * 3  # 2^36 voxels
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(head))
@@ -53,7 +51,7 @@ def test_more_voxels_than_are_believed_are_not_read(tmp_path: Path) -> None:
         read_untrusted(tmp_path / "x.nii.gz")
 
 
-def test_more_bytes_than_the_file_can_hold_are_not_read(tmp_path: Path) -> None:
+def test_impossible_size_is_refused(tmp_path: Path) -> None:
     head = bytearray(stored())
     head[42:46] = BIG * 2  # 4096 x 4096 x 3 voxels of 2 bytes
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(head))
@@ -63,7 +61,7 @@ def test_more_bytes_than_the_file_can_hold_are_not_read(tmp_path: Path) -> None:
     assert "cannot hold them" in str(caught.value)
 
 
-def test_a_file_that_goes_on_and_on_is_left(tmp_path: Path) -> None:
+def test_endless_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(stored() + bytes(2**25), compresslevel=1))
     with pytest.raises(ValueError, match="holds more than"):
         read_untrusted(tmp_path / "x.nii.gz")
@@ -81,7 +79,7 @@ def test_a_file_that_goes_on_and_on_is_left(tmp_path: Path) -> None:
         (108, b"\0\0\xc0\x7f", "damaged header"),  # data offset NaN
     ],
 )
-def test_damaged_headers(tmp_path: Path, start: int, value: bytes, message: str) -> None:
+def test_damaged_headers_are_refused(tmp_path: Path, start: int, value: bytes, message: str) -> None:
     head = bytearray(stored())
     head[start : start + len(value)] = value
     (tmp_path / "x.nii").write_bytes(head)

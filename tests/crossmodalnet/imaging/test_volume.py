@@ -20,18 +20,18 @@ def test_grids_are_the_same_within_a_tenth_of_the_smallest_voxel(millimetres: fl
     assert moved(millimetres).same_as(GRID) is same
 
 
-def test_a_turn_counts_by_the_corner_that_it_moves_most() -> None:
+def test_largest_shift_is_that_of_a_corner() -> None:
     affine = GRID.affine.copy()
     affine[0, 2] = 0.101 / 13  # a shear: the corners of the last slice move by 0.101 mm
     assert GRID.largest_shift_mm(Grid(GRID.shape, affine)) == pytest.approx(0.101)
     assert not GRID.same_as(Grid(GRID.shape, affine))
 
 
-def test_other_shapes_are_other_grids() -> None:
+def test_other_shapes_are_different_grids() -> None:
     assert not GRID.same_as(Grid((10, 12, 15), GRID.affine))
 
 
-def test_what_lies_around_a_box_keeps_the_place_of_every_voxel() -> None:
+def test_around_keeps_voxels_in_place() -> None:
     data = np.random.default_rng(0).normal(size=(12, 10, 8))
     volume = Volume(data, np.array([[-2.0, 0, 0, 20], [0, 0, 3, -5], [0, 1, 0, 7], [0, 0, 0, 1]]))
     low, high = volume.grid.to_world(np.array([[7, 3], [3, 6], [2, 4]])).T

@@ -1,4 +1,4 @@
-"""Made from a series, read back by highdicom and by SimpleITK."""
+"""DICOM segmentations, made from a series and read back by highdicom and SimpleITK."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def made(tmp_path: Path) -> tuple[Volume, list[Path], Any]:
     return labels, files, highdicom.seg.segread(tmp_path / "seg.dcm")
 
 
-def test_highdicom_reads_each_structure_s_voxels_at_their_slices(
+def test_highdicom_reads_the_segments(
     made: tuple[Volume, list[Path], Any],
 ) -> None:
     labels, files, seg = made
@@ -70,7 +70,7 @@ def test_highdicom_reads_each_structure_s_voxels_at_their_slices(
         np.testing.assert_array_equal(found[..., 0].T, labels.data == structure.index)
 
 
-def test_simpleitk_reads_the_same(made: tuple[Volume, list[Path], Any], tmp_path: Path) -> None:
+def test_simpleitk_reads_the_frames(made: tuple[Volume, list[Path], Any], tmp_path: Path) -> None:
     labels, _, seg = made
     frames = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "seg.dcm")))
     assert (
@@ -82,7 +82,7 @@ def test_simpleitk_reads_the_same(made: tuple[Volume, list[Path], Any], tmp_path
         np.testing.assert_array_equal(frame > 0, (labels.data[:, :, round((height - 30) / 2.5)] == index).T)
 
 
-def test_terms_reference_and_words(made: tuple[Volume, list[Path], Any]) -> None:
+def test_codes_and_references(made: tuple[Volume, list[Path], Any]) -> None:
     _, _, seg = made
     assert seg.FrameOfReferenceUID == "1.2.3.5"
     assert seg.PatientID == "p1"
@@ -94,34 +94,29 @@ def test_terms_reference_and_words(made: tuple[Volume, list[Path], Any]) -> None
     assert "not for diagnosis" in seg.ContentDescription
 
 
-def test_equal_identities_have_equal_uids(made: tuple[Volume, list[Path], Any]) -> None:
+def test_uids_depend_on_the_identity(made: tuple[Volume, list[Path], Any]) -> None:
     labels, files, seg = made
     assert make_seg(labels, files, "m", "one").SOPInstanceUID == seg.SOPInstanceUID
     assert make_seg(labels, files, "m", "two").SOPInstanceUID != seg.SOPInstanceUID
 
 
-def test_slices_may_be_off_by_the_tolerance_that_they_were_read_with(
-    made: tuple[Volume, list[Path], Any],
-) -> None:
+def test_tolerance_of_the_positions_of_slices(made: tuple[Volume, list[Path], Any]) -> None:
     labels, files, _ = made
-    tolerance_mm = labels.grid.tolerance_mm
-    assert tolerance_mm == pytest.approx(0.15)
-    for share, is_refused in ((0.9, False), (1.1, True)):
+    assert labels.grid.tolerance_mm == pytest.approx(0.15)
+
+    def seg(shift_mm: float) -> Any:
         moved = labels.affine.copy()
-        moved[2, 3] += share * tolerance_mm
-        if is_refused:
-            with pytest.raises(ValueError, match="from those of the label map"):
-                make_seg(Volume(labels.data, moved), files, "m", "one")
-        else:
-            make_seg(Volume(labels.data, moved), files, "m", "one")
+        moved[2, 3] += shift_mm
+        return make_seg(Volume(labels.data, moved), files, "m", "one")
+
+    seg(0.9 * 0.15)
+    for shift_mm in (0.17, 2.5):
+        with pytest.raises(ValueError, match=rf"lie {shift_mm:.2f} mm from those of the label map"):
+            seg(shift_mm)
 
 
-def test_what_cannot_be_referred_to_is_refused(made: tuple[Volume, list[Path], Any]) -> None:
+def test_incomplete_series_are_rejected(made: tuple[Volume, list[Path], Any]) -> None:
     labels, files, _ = made
-    moved = labels.affine.copy()
-    moved[2, 3] += 2.5
-    with pytest.raises(ValueError, match=r"lie 2\.50 mm from those of the label map"):
-        make_seg(Volume(labels.data, moved), files, "m", "one")
     with pytest.raises(ValueError, match="has 7 files, the label map 8 slices"):
         make_seg(labels, files[1:], "m", "one")
     with pytest.raises(ValueError, match="must hold a structure"):

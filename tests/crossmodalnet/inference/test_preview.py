@@ -27,24 +27,17 @@ def heart() -> Volume:
     return Volume(labels, GRID.affine)
 
 
-def test_from_the_front_the_right_is_on_the_left_and_what_is_in_front_hides() -> None:
-    front = surfaces(heart(), GRID, SIZE)["front"][1]
-    assert front.shape == (50, 40)
-    # x = 30, z = 15: column 39 - 30, row 49 - 15.
-    assert front[34, 9] == 1
-    assert front[49 - 37, 39 - 10] == 3
+def test_radiological_view_hides_what_lies_behind() -> None:
+    shown = surfaces(heart(), GRID, SIZE)
+    front, back = shown["front"][1], shown["back"][1]
+    # x = 30, z = 15: column 39 - 30 in front, 30 behind, row 49 - 15.
+    assert (front[34, 9], back[34, 30]) == (1, 2)
+    assert front[49 - 37, 39 - 10] == back[49 - 37, 10] == 3
     assert (front == 2).sum() < (front == 1).sum()
-    assert front[2, 2] == 0
-
-
-def test_from_behind_the_right_is_on_the_right() -> None:
-    back = surfaces(heart(), GRID, SIZE)["back"][1]
-    assert back[34, 30] == 2
-    assert back[49 - 37, 10] == 3
     assert not (back == 1).any()
 
 
-def test_a_surface_is_shaded_in_the_structure_s_colour_and_nothing_is_paper() -> None:
+def test_shading() -> None:
     picture, classes = surfaces(heart(), GRID, SIZE)["front"]
     nothing = binary_erosion(classes == 0, iterations=2)  # outlines are mixed with what is behind them
     assert (picture[nothing] == PAPER).all()
@@ -56,7 +49,7 @@ def test_a_surface_is_shaded_in_the_structure_s_colour_and_nothing_is_paper() ->
 
 
 @pytest.mark.parametrize("side", ["front", "back"])
-def test_a_sphere_is_brightest_where_it_looks_to_the_light(side: Side) -> None:
+def test_light_from_the_upper_left(side: Side) -> None:
     """The light comes from the viewer's upper left, whichever side is looked at."""
     x, y, z = np.indices(GRID.shape)
     ball = ((x - 20) ** 2 + (y - 15) ** 2 + (z - 25) ** 2 < 100).astype(np.uint8)
@@ -69,7 +62,7 @@ def test_a_sphere_is_brightest_where_it_looks_to_the_light(side: Side) -> None:
     assert shade[row - 3, column - 3] > max(across)
 
 
-def test_a_sphere_lies_where_it_is_and_is_as_large() -> None:
+def test_position_and_size_of_a_sphere() -> None:
     """Pixels of 0.5 mm; centre at 12.5 mm and 30.5 mm from the grid's corner, radius 10 mm."""
     x, y, z = np.indices(GRID.shape)
     ball = ((x - 12) ** 2 + (y - 15) ** 2 + (z - 30) ** 2 < 100).astype(np.uint8)
@@ -84,7 +77,7 @@ def test_a_sphere_lies_where_it_is_and_is_as_large() -> None:
         assert np.count_nonzero(classes) / 4 == pytest.approx(np.pi * 100, rel=0.08)
 
 
-def test_what_is_smaller_than_the_smoothing_is_drawn_and_what_the_grid_cuts_is_closed() -> None:
+def test_single_voxels_and_cut_structures() -> None:
     labels = np.zeros(GRID.shape, np.uint8)
     labels[30, 20, 30] = 1  # one voxel
     labels[5:20, :, 0:15] = 2  # to the edge in front, behind and below
@@ -94,20 +87,17 @@ def test_what_is_smaller_than_the_smoothing_is_drawn_and_what_the_grid_cuts_is_c
 
 
 @pytest.mark.parametrize("size", [(29, 57), (58, 115), (1, 1)])
-def test_pictures_have_the_size_that_is_asked_for(size: tuple[int, int]) -> None:
+def test_size_of_pictures_and_empty_label_map(size: tuple[int, int]) -> None:
+    nothing = Volume(np.zeros(GRID.shape, np.uint8), GRID.affine)
     for picture, classes in surfaces(heart(), GRID, size).values():
         assert picture.shape == (size[1], size[0], 3)
         assert classes.shape == (size[1], size[0])
-
-
-def test_an_empty_label_map_has_a_picture_too() -> None:
-    nothing = Volume(np.zeros(GRID.shape, np.uint8), GRID.affine)
-    for picture, classes in surfaces(nothing, GRID, SIZE).values():
+    for picture, classes in surfaces(nothing, GRID, size).values():
         assert (picture == PAPER).all()
         assert not classes.any()
 
 
-def test_the_picture_has_planes_surfaces_and_names(monkeypatch: Any) -> None:
+def test_titles_and_names(monkeypatch: Any) -> None:
     import crossmodalnet.inference.preview as module
 
     written: list[str] = []

@@ -110,7 +110,7 @@ def test_intensities_are_judged_as_those_of_a_cohort(
     found = scan_flags(Volume(grey(low), AFFINE), modality)
     assert [flag.flag for flag in found] == flags * [Flag.INTENSITIES]
     nib.save(nib.Nifti1Image(grey(low), AFFINE), tmp_path / "a.nii.gz")
-    problems = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).problems
+    problems = inspect_file(tmp_path / "a.nii.gz", "image", modality=modality).findings
     expected = [f"{problem.what.partition(': read as')[0]}: {problem.remedy}" for problem in problems]
     assert {flag.says for flag in found} <= set(expected)
 

@@ -15,7 +15,7 @@ def page(labels: np.ndarray, title: str = "p: CT") -> str:
     return viewer_page(*volumes, Modality.CT, box, title=title, note="not a medical device")
 
 
-def test_the_page_needs_no_network_and_names_what_it_shows() -> None:
+def test_page_is_self_contained() -> None:
     labels = np.zeros((30, 26, 20), np.uint8)
     labels[10:20, 8:16, 6:12] = 1
     made = page(labels, title="<b>&p")
@@ -26,5 +26,5 @@ def test_the_page_needs_no_network_and_names_what_it_shows() -> None:
     assert "not a medical device" in made
 
 
-def test_a_label_map_without_a_structure_has_a_page_too() -> None:
+def test_empty_label_map() -> None:
     assert "iframe" in page(np.zeros((30, 26, 20), np.uint8))

@@ -22,7 +22,7 @@ SIZES = [
 
 def build(name, patch_size=(40, 40, 40), **changes):
     torch.manual_seed(0)
-    options = NETWORKS[name]().options()
+    options = NETWORKS[name]().options() | {"checkpointing": False}
     if name in DEEPLY_SUPERVISED:
         options["deep_supervision"] = True
     return build_network(name, options | changes, patch_size=patch_size)
@@ -63,6 +63,21 @@ def test_without_deep_supervision_there_is_one_output_in_training_too(name):
 def test_wrong_options_are_named(name):
     with pytest.raises(ValueError, match="colour"):
         build(name, colour=1)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_unknown_size_is_named(name):
+    with pytest.raises(ValueError, match="'huge'"):
+        build(name, size="huge")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@torch.inference_mode()
+def test_bfloat16_autocast_stays_close(name):
+    network, x = build(name, (16, 16, 16)).eval(), torch.randn(1, 2, 16, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(x)
+    torch.testing.assert_close(half.float(), network(x), atol=0.15, rtol=0.15)
 
 
 @pytest.mark.parametrize("size", [(8, 8, 8), (16, 17, 16), (40, 21, 19)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
@@ -16,17 +16,17 @@ from crossmodalnet.theory.tokens import (
 from tests.crossmodalnet.theory.subjects import SMALL, chosen, make_network
 
 
-def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:
+def _network(**options: Any) -> tuple[Any, BuildConfig]:
     values = chosen(**options)
-    return make_network(values, (16, 16, 16), 0), CrossModalNetConfig.from_mapping(values)
+    return make_network(values, (16, 16, 16), 0), BuildConfig(**values)
 
 
 def _images(num_cases: int = 2) -> torch.Tensor:
     return torch.rand(num_cases, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def _sample(network, config, images, components, tokens_per_case, seed=0):
-    options = AuditConfig(components=components, tokens_per_case=tokens_per_case, seed=seed)
+def _sample(network, config, images, components, tokens_per_case):
+    options = AuditConfig(components=components, tokens_per_case=tokens_per_case)
     return sample_tokens(network, config, images, options)
 
 
@@ -46,7 +46,11 @@ def test_names_of_layers(depths, expected):
 
 @pytest.mark.parametrize(
     "options",
-    [{"stem": "linear", "position": "none"}, {"offsets": "predicted", "depths": (1, 2)}, {"joins": "conv"}],
+    [
+        {"stem": "linear", "position": "none"},
+        {"offsets": "predicted", "depths": (1, 2)},
+        {"transitions": "conv"},
+    ],
     ids=str,
 )
 def test_each_layer_has_the_required_tokens_at_most(options):
@@ -77,15 +81,16 @@ def test_layer_image_holds_blocks_at_random_positions():
     assert steps[-8] < 1e-6
 
 
-def test_positions_depend_on_the_seed_alone():
+def test_positions_depend_on_the_seed_alone(monkeypatch):
     network, config = _network()
     state = torch.get_rng_state()
-    first, again, other = (
-        _sample(network, config, _images(), 3, 50, seed)["encoder 1"][1] for seed in (0, 0, 1)
-    )
+    tokens = []
+    for seed in (0, 0, 1):
+        monkeypatch.setattr(AuditConfig, "seed", seed)
+        tokens.append(_sample(network, config, _images(), 3, 50)["encoder 1"][1])
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(first, again)
-    assert not np.allclose(np.abs(first), np.abs(other))
+    np.testing.assert_array_equal(tokens[0], tokens[1])
+    assert not np.allclose(np.abs(tokens[0]), np.abs(tokens[2]))
 
 
 def test_principal_components_of_an_ellipsoid():

@@ -84,7 +84,7 @@ def test_downloads_once(server: Server) -> None:
     assert server.asked == [None]
 
 
-def test_a_terminal_shows_a_bar(
+def test_terminal_shows_a_bar(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "is_terminal", lambda: True)
@@ -92,44 +92,44 @@ def test_a_terminal_shows_a_bar(
     assert "download data.zip" in capsys.readouterr().err
 
 
-def test_continues_what_an_interrupted_run_left(server: Server, tmp_path: Path) -> None:
+def test_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     part = part_of(tmp_path, CONTENT[:1234])
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == ["bytes=1234-"]
     assert not part.exists()
 
 
-def test_a_server_without_ranges_sends_everything_again(server: Server, tmp_path: Path) -> None:
+def test_server_without_ranges_restarts(server: Server, tmp_path: Path) -> None:
     server.knows_ranges = False
     part_of(tmp_path, b"x" * 1234)
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
 
 
-def test_a_broken_connection_is_continued(server: Server) -> None:
+def test_broken_connection_is_resumed(server: Server) -> None:
     server.drop_after = [1000, 500]
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1000-", "bytes=1500-"]
 
 
-def test_a_complete_part_is_taken(server: Server, tmp_path: Path) -> None:
+def test_complete_part_is_used(server: Server, tmp_path: Path) -> None:
     part_of(tmp_path, CONTENT)
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
 
 
-def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_part_of_another_file_is_discarded(server: Server, tmp_path: Path) -> None:
     part_of(tmp_path, b"x" * 1234)
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == ["bytes=1234-", None]
 
 
-def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
+def test_wrong_checksum_is_refused(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"sha256 {SHA256}, data.urls says {'0' * 64}") as caught:
         fetch(archive(server, sha256="0" * 64), LIMIT, "data")
     assert "secret" not in str(caught.value)
     assert [path for path in (tmp_path / ".work").rglob("*") if path.is_file()] == []
 
 
-def test_giving_up_keeps_what_is_there(server: Server, tmp_path: Path) -> None:
+def test_failed_download_keeps_the_part(server: Server, tmp_path: Path) -> None:
     server.drop_after = [10, 10, 10]
     with pytest.raises(ResourceError, match="closed after 30 of 25600 bytes"):
         fetch(archive(server), LIMIT, "data")
@@ -137,18 +137,18 @@ def test_giving_up_keeps_what_is_there(server: Server, tmp_path: Path) -> None:
     assert server.asked[-1] == "bytes=30-"
 
 
-def test_a_missing_file_is_asked_for_once(server: Server) -> None:
+def test_http_404_is_not_retried(server: Server) -> None:
     with pytest.raises(ResourceError, match="404"):
         fetch(archive(server, "missing.zip"), LIMIT, "data")
     assert len(server.asked) == 1
 
 
-def test_too_large(server: Server) -> None:
+def test_too_large_file_is_refused(server: Server) -> None:
     with pytest.raises(DataError, match="max_unpacked_gb"):
         fetch(archive(server), 1000, "data")
 
 
-def test_a_local_address_is_verified_in_place(tmp_path: Path) -> None:
+def test_local_file_is_verified_in_place(tmp_path: Path) -> None:
     path = tmp_path / "a b.zip"
     path.write_bytes(CONTENT)
     assert fetch(Archive(url=path.as_uri(), sha256=SHA256), LIMIT, "data") == path

@@ -29,9 +29,7 @@ def test_every_output_of_dvc_yaml_is_guarded() -> None:
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
 @pytest.mark.parametrize("below", ["", "own", "own/deep/file.zip"])
-def test_a_path_in_an_output_is_refused_however_it_is_spelled(
-    project: Path, output: Path, below: str
-) -> None:
+def test_path_in_an_output_is_refused_in_any_spelling(project: Path, output: Path, below: str) -> None:
     path = project / output / below
     path.mkdir(parents=True, exist_ok=True)
     (project / "link").symlink_to(path)
@@ -43,7 +41,7 @@ def test_a_path_in_an_output_is_refused_however_it_is_spelled(
             refuse_outputs("data.path", spelled)
 
 
-def test_the_home_folder_is_looked_into(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_folder_is_expanded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(project))
     (project / "mine").mkdir()
     assert existing_path("~/mine", "data.path") == project / "mine"
@@ -51,14 +49,14 @@ def test_the_home_folder_is_looked_into(project: Path, monkeypatch: pytest.Monke
         existing_path("~/data/raw", "data.path")
 
 
-def test_an_output_that_is_a_link_to_another_disk_is_that_disk(project: Path, tmp_path: Path) -> None:
+def test_output_linked_to_another_disk_is_guarded(project: Path, tmp_path: Path) -> None:
     (tmp_path / "disk/own").mkdir(parents=True)
     (project / "models").symlink_to(tmp_path / "disk")
     with pytest.raises(UsageError, match="lies in models"):
         refuse_outputs("data.path", tmp_path / "disk/own")
 
 
-def test_outputs_of_the_repository_of_an_experiment_are_guarded_too(
+def test_outputs_in_dvc_root_are_guarded(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "copy").mkdir()
@@ -68,13 +66,13 @@ def test_outputs_of_the_repository_of_an_experiment_are_guarded_too(
         existing_path("data/raw", "data.path")
 
 
-def test_neighbours_of_outputs_are_free(project: Path) -> None:
+def test_neighbours_of_outputs_are_allowed(project: Path) -> None:
     for name in ("data/mine", "data/rawdata", "model", "mmwhs"):
         (project / name).mkdir(parents=True)
         refuse_outputs("data.path", project / name)
 
 
-def test_all_places_are_told_at_once(project: Path) -> None:
+def test_path_problems_lists_all_sections(project: Path) -> None:
     (project / "report").mkdir()
     archive = Archive(url=(project / "data/raw/a.zip").as_uri(), sha256=64 * "0")
     data = DataConfig(source="mmwhs", path=["data/raw", "report"], urls=[archive])
@@ -88,7 +86,7 @@ def test_all_places_are_told_at_once(project: Path) -> None:
     ]
 
 
-def test_scans_of_a_table_are_looked_at(project: Path) -> None:
+def test_path_problems_lists_scans_of_a_table(project: Path) -> None:
     (project / "data/raw/a.nii").write_bytes(b"x")
     (project / "hearts.csv").write_text("patient,modality,image\nA,ct,data/raw/a.nii\n")
     [problem, foreign] = path_problems(DataConfig(source="table", path="hearts.csv"), None)
@@ -96,7 +94,7 @@ def test_scans_of_a_table_are_looked_at(project: Path) -> None:
     assert "a.nii" in foreign
 
 
-def test_what_the_stage_wrote_or_dvc_keeps_is_not_foreign(project: Path) -> None:
+def test_files_written_by_the_stage_or_kept_by_dvc_are_not_foreign(project: Path) -> None:
     raw = project / "data/raw"
     (raw / "manifest.csv").write_text("subject,modality,image,label\nct_1,ct,a.nii.gz,\n")
     (raw / "a.nii.gz").write_bytes(b"ours")
@@ -124,7 +122,7 @@ def test_what_the_stage_wrote_or_dvc_keeps_is_not_foreign(project: Path) -> None
         {"source": "table", "path": "x", "urls": [{"url": "http://x/a.zip", "sha256": 64 * "0"}]},
     ],
 )
-def test_a_place_without_effect_is_refused(values: dict[str, object]) -> None:
+def test_path_without_effect_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no effect"):
         DataConfig.model_validate(values)
     with pytest.raises(ValueError, match="no effect"):

@@ -45,7 +45,7 @@ def test_cases_are_patients_and_channels_modalities(layout: Layout, description:
     folder = layout(description, ending)
     assert is_nnunet(folder)
     table = read_nnunet(folder)
-    assert [(r.patient, r.modality, r.label.name if r.label else None, r.role) for r in table.rows] == [
+    assert [(r.patient, r.modality, r.label.name if r.label else None, r.role) for r in table.scans] == [
         (case, modality, label and label + ending, role)
         for case, label, role in (
             ("a", "a", None),
@@ -63,17 +63,17 @@ def test_cases_are_patients_and_channels_modalities(layout: Layout, description:
     ]
 
 
-def test_channels_go_by_their_names(layout: Layout) -> None:
+def test_channels_by_name(layout: Layout) -> None:
     table = read_nnunet(layout(SECOND | {"channel_names": {"0": "MRI T2", "1": "CT"}}))
-    assert [(r.modality.value, r.image.name) for r in table.rows][:2] == [
+    assert [(r.modality.value, r.image.name) for r in table.scans][:2] == [
         ("mr", "a_0000.nii.gz"), ("ct", "a_0001.nii.gz"),
     ]  # fmt: skip
 
 
-def test_channels_of_other_names_go_by_their_numbers_and_it_is_said(layout: Layout) -> None:
+def test_channels_by_number_with_a_warning(layout: Layout) -> None:
     table = read_nnunet(layout(SECOND | {"channel_names": {"0": "CT", "1": "bSSFP"}}))
     assert "channel 1 is called 'bSSFP': taken as MR" in [f.what for f in table.findings]
-    assert len(table.rows) == 8
+    assert len(table.scans) == 8
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_descriptions_that_cannot_be_used(layout: Layout, name: str) -> None:
+def test_invalid_description_is_refused(layout: Layout, name: str) -> None:
     description, what = BAD[name]
     errors = [f.what for f in read_nnunet(layout(description)).findings if f.severity == "error"]
     assert len(errors) == 1
@@ -109,7 +109,7 @@ def test_links_out_of_the_folder_are_refused(layout: Layout, tmp_path: Path) -> 
     ]
 
 
-def test_an_empty_set_is_said(layout: Layout) -> None:
+def test_empty_data_set_is_an_error(layout: Layout) -> None:
     folder = layout()
     for path in folder.glob("images*/*"):
         path.unlink()

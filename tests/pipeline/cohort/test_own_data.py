@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
-from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
+from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own, subjects_of
 from pipeline.config.params import validate
 from pipeline.config.sections import DataConfig
 
@@ -66,19 +66,19 @@ def cohort(tmp_path: Path) -> Cohort:
 
 def check(path: Path, **changes: Any) -> list[tuple[str, str, str, str]]:
     params = DataConfig(source="table", path=str(path), **({"labels": OWN} | changes))
-    return [(f.severity, f.case, f.file, f.what) for f in check_own(params).findings]
+    return [(f.severity, f.case, f.file, f.what) for f in check_own(params)[0].findings]
 
 
 @pytest.mark.parametrize("suffixes", [(".nii.gz", ".nii"), (".nrrd", ".mha"), (".mhd", ".nhdr")])
-def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
+def test_table_is_laid_out_with_codes_of_mmwhs(
     cohort: Cohort, suffixes: tuple[str, str], tmp_path: Path
 ) -> None:
     path = cohort(*suffixes)
-    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
-    assert own.findings == []
+    table, reports = check_own(DataConfig(source="table", path=str(path), labels=OWN))
+    assert table.findings == []
     folder = tmp_path / "raw"
     folder.mkdir()
-    subjects = lay_out_own(own, folder)
+    subjects = lay_out_own(table, reports, folder)
     assert [s.name for s in subjects] == [f"{m}_Pat-{n}" for n in (1, 2, 3) for m in ("ct", "mr")] + [
         "ct_Pat-4"
     ]
@@ -95,12 +95,12 @@ def test_a_table_becomes_a_cohort_with_the_codes_of_mmwhs(
     assert subjects[-1].label is None
 
 
-def test_the_same_bytes_on_every_run(cohort: Cohort, tmp_path: Path) -> None:
-    own = check_own(DataConfig(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
+def test_layout_is_deterministic(cohort: Cohort, tmp_path: Path) -> None:
+    table, reports = check_own(DataConfig(source="table", path=str(cohort(".nrrd", ".nii")), labels=OWN))
     written = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        lay_out_own(own, tmp_path / name)
+        lay_out_own(table, reports, tmp_path / name)
         written.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
 
@@ -138,7 +138,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], tuple[str, str], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_files_hold_is_told_with_its_row(cohort: Cohort, name: str) -> None:
+def test_faults_in_files_are_listed_by_row(cohort: Cohort, name: str) -> None:
     fault, place, what = FAULTS[name]
     path = cohort()
     fault(path)
@@ -147,12 +147,12 @@ def test_what_files_hold_is_told_with_its_row(cohort: Cohort, name: str) -> None
     assert what in errors[0][3]
 
 
-def test_codes_of_another_meaning_are_seen(cohort: Cohort) -> None:
+def test_codes_of_another_data_set_are_unknown(cohort: Cohort) -> None:
     found = check(cohort(), labels="mmwhs")
     assert len([f for f in found if "unknown label codes 11, 12, 13" in f[3]]) == 6
 
 
-def test_a_structure_that_nobody_has_must_be_declared(cohort: Cohort) -> None:
+def test_structure_in_no_label_map_must_be_declared(cohort: Cohort) -> None:
     path = cohort()
     for file in (path.parent / "seg").iterdir():
         save(file, np.where(codes() == 17, 0, codes()))
@@ -162,16 +162,16 @@ def test_a_structure_that_nobody_has_must_be_declared(cohort: Cohort) -> None:
     assert check(path, labels=without) == []
 
 
-def test_what_is_missing_is_noted_with_every_labelled_subject(cohort: Cohort, tmp_path: Path) -> None:
+def test_missing_structures_are_noted_with_labelled_subjects(cohort: Cohort, tmp_path: Path) -> None:
     params = DataConfig(source="table", path=str(cohort()), labels=OWN, missing=["PA"])
-    subjects = check_own(params).subjects(tmp_path)
+    subjects = subjects_of(check_own(params)[0], tmp_path)
     assert [s.missing for s in subjects] == [("PA",)] * 6 + [()]
     (tmp_path / "raw").mkdir()
-    lay_out_own(check_own(params), tmp_path / "raw")
+    lay_out_own(*check_own(params), tmp_path / "raw")
     assert 7 not in read_label_map(tmp_path / "raw/ct_Pat-1_label.nii.gz").data
 
 
-def test_files_that_were_forgotten_are_listed(cohort: Cohort) -> None:
+def test_leftover_scans_are_listed(cohort: Cohort) -> None:
     path = cohort()
     save(path.parent / "scans/CT9.nii.gz", noise(9))
     save(path.parent / "deep/er/seg9.nrrd", codes())
@@ -187,7 +187,7 @@ def test_files_that_were_forgotten_are_listed(cohort: Cohort) -> None:
     ]
 
 
-def test_in_a_folder_shared_with_other_work_they_are_counted(cohort: Cohort) -> None:
+def test_many_leftover_scans_are_counted_by_folder(cohort: Cohort) -> None:
     path = cohort()
     for number in range(MOST_NAMED):
         (path.parent / f"other/project{number % 7}").mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ def test_in_a_folder_shared_with_other_work_they_are_counted(cohort: Cohort) -> 
     ]
 
 
-def test_a_scan_named_twice_is_told_once(cohort: Cohort) -> None:
+def test_scan_listed_twice_is_reported_once(cohort: Cohort) -> None:
     path = cohort()
     path.write_text(path.read_text("utf-8") + "Pat 1,CT,scans/CT1.nii.gz,,\n")
     errors = [f for f in check(path) if f[0] == "error"]
@@ -208,7 +208,7 @@ def test_a_scan_named_twice_is_told_once(cohort: Cohort) -> None:
     assert "a second time" in errors[0][3]
 
 
-def test_nothing_that_could_be_read(tmp_path: Path) -> None:
+def test_path_without_a_cohort_is_refused(tmp_path: Path) -> None:
     for path, message in (
         (None, "needs one data.path, none given"),
         (["a", "b"], "needs one data.path, 2 given"),
@@ -228,13 +228,13 @@ def test_nothing_that_could_be_read(tmp_path: Path) -> None:
         ("mmvhs", "'mmwhs'"),
     ],
 )
-def test_labels_that_cannot_be_meant_are_refused_when_read(labels: Any, message: str) -> None:
+def test_invalid_labels_are_refused(labels: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         validate(DataConfig, {"source": "table", "labels": labels}, "data")
 
 
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1)])
-def test_label_maps_with_their_axes_reversed_are_turned(
+def test_label_maps_with_reversed_axes_are_reoriented(
     cohort: Cohort, tmp_path: Path, signs: tuple[int, int, int]
 ) -> None:
     """The same lattice as another program writes it; the values stay where they are in the world."""
@@ -245,10 +245,10 @@ def test_label_maps_with_their_axes_reversed_are_turned(
         affine[axis, 3] = affine[axis, axis] * (SHAPE[axis] - 1)
         affine[axis, axis] *= -1
     save(seg(path), data, affine)
-    own = check_own(DataConfig(source="table", path=str(path), labels=OWN))
-    assert own.findings == []
+    table, reports = check_own(DataConfig(source="table", path=str(path), labels=OWN))
+    assert table.findings == []
     (tmp_path / "raw").mkdir()
-    subject = next(s for s in lay_out_own(own, tmp_path / "raw") if s.name == "mr_Pat-2")
+    subject = next(s for s in lay_out_own(table, reports, tmp_path / "raw") if s.name == "mr_Pat-2")
     assert subject.label
     label = read_label_map(subject.label)
     assert np.array_equal(label.data, np.resize(np.arange(8), SHAPE))
@@ -256,12 +256,12 @@ def test_label_maps_with_their_axes_reversed_are_turned(
 
 
 @pytest.mark.parametrize("ignored", [{"labels": "index"}, {"missing": ["PA"]}])
-def test_labels_that_would_not_be_looked_at_are_refused(ignored: dict[str, Any]) -> None:
+def test_labels_without_effect_are_refused(ignored: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="labels and missing are of source table, got source mmwhs"):
         validate(DataConfig, {"source": "mmwhs", "path": "x", **ignored}, "data")
 
 
-def test_pipes_and_circles_of_links_are_not_followed(cohort: Cohort) -> None:
+def test_pipes_and_circular_links_are_errors(cohort: Cohort) -> None:
     path = cohort()
     os.mkfifo(path.parent / "pipe")
     os.mkfifo(path.parent / "pipe.nii")

@@ -1,142 +1,376 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.pairs import (
+    Pair,
+    Role,
     Subject,
+    circles_of,
     make_pairs,
     make_unlabelled_pairs,
+    one_per_ct,
     read_manifest,
     select,
     subjects_by_role,
+    unpaired,
     write_manifest,
 )
-from pipeline.config.sections import SplitConfig
+from pipeline.cohort.split_file import read_atlas_pairs, write_split
+from pipeline.config.sections import CropConfig, SplitConfig
+from pipeline.preparation.cropping import choose_atlases
+
+Pairing = Literal["auto", "same_patient", "cross_patient"]
+PAIRINGS: tuple[Pairing, ...] = ("auto", "same_patient", "cross_patient")
 
 
-def _cohort(num_ct: int, num_mr: int, unlabelled: int = 2) -> list[Subject]:
-    def subject(modality: Modality, number: int, labelled: bool) -> Subject:
-        name = f"{modality.value}_{number}"
-        return Subject(
-            name, modality, Path(f"{name}.nii.gz"), Path(f"{name}_label.nii.gz") if labelled else None
-        )
-
-    return [
-        subject(modality, (1001 if labelled else 2001) + i, labelled)
-        for modality, number in ((Modality.CT, num_ct), (Modality.MR, num_mr))
-        for labelled, count in ((True, number), (False, unlabelled))
-        for i in range(count)
-    ]
+def scan(modality: Modality, patient: str, role: Role | None = None) -> Subject:
+    name = f"{modality.value}_{patient}"
+    return Subject(name, modality, Path(f"{name}.nii.gz"), Path(f"{name}_label.nii.gz"), patient, role)
 
 
-SIZES = [(3, 3), (4, 9), (5, 5), (9, 4), (20, 20), (20, 7), (31, 40), (29, 3)]
+def cohort(num_both: int, num_ct: int = 0, num_mr: int = 0) -> list[Subject]:
+    """Patients with both modalities, with CT alone and with MR alone."""
+    both = [scan(modality, f"b{i:02d}") for i in range(num_both) for modality in Modality]
+    only = [scan(Modality.CT, f"c{i:02d}") for i in range(num_ct)]
+    return [*both, *only, *(scan(Modality.MR, f"m{i:02d}") for i in range(num_mr))]
+
+
+def given(*roles: tuple[str, Role | None]) -> list[Subject]:
+    return [scan(modality, patient, role) for patient, role in roles for modality in Modality]
+
+
+def names(pairs: list[Pair]) -> list[str]:
+    return [pair.name for pair in pairs]
+
+
+def assert_split_by_patient(pairs: list[Pair]) -> None:
+    roles: dict[str, set[str]] = {}
+    for pair in pairs:
+        for subject in (pair.ct, pair.mr):
+            roles.setdefault(subject.person, set()).add(pair.role)
+    assert all(len(of_person) == 1 for of_person in roles.values())
+    assert {pair.role for pair in pairs} == {"train", "validation", "test"}
+    assert len(set(names(pairs))) == len(pairs)
+
+
 SPLITS = [
     SplitConfig(seed=seed, test_fraction=test, validation_fraction=validation, folds=folds, fold=folds - 1)
     for seed, test, validation, folds in product((0, 7), (0.05, 0.25, 0.9), (0.1, 0.6), (1, 3))
 ]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [(3, 3), (4, 9), (5, 5), (9, 4), (20, 20), (20, 7), (31, 40), (29, 3)])
 @pytest.mark.parametrize("params", SPLITS)
-def test_no_subject_of_either_modality_has_two_roles(size: tuple[int, int], params: SplitConfig) -> None:
-    try:
-        pairs = make_pairs(_cohort(*size), params)
-    except DataError:
-        assert min(size) < 5 or params.test_fraction == 0.9 or params.validation_fraction == 0.6
+def test_strangers_are_split_by_patient(size: tuple[int, int], params: SplitConfig) -> None:
+    one_test_pair_per_mr = params.test_fraction == 0.9 and params.folds == 1
+    if size == (29, 3) and params.validation_fraction == 0.6 and not one_test_pair_per_mr:
+        # Two MRs train and validate; 60 % of their pairs are pairs of both.
+        with pytest.raises(DataError, match="leave none to train"):
+            make_pairs(cohort(0, *size), params)
         return
-    roles: dict[str, set[str]] = {}
-    for pair in pairs:
-        for subject in (pair.ct, pair.mr):
-            roles.setdefault(subject.name, set()).add(pair.role)
-    assert all(len(found) == 1 for found in roles.values())
-    assert {"train", "validation", "test"} == {pair.role for pair in pairs}
-    assert sorted(pair.ct.name for pair in pairs) == [f"ct_{1001 + i}" for i in range(size[0])]
-    assert all(subject.label for pair in pairs for subject in (pair.ct, pair.mr))
+    pairs = make_pairs(cohort(0, *size), params)
+    assert_split_by_patient(pairs)
+    assert [pair.ct.name for pair in pairs] == [f"ct_c{i:02d}" for i in range(size[0])]
 
 
-def test_twenty_subjects_give_fifteen_pairs_to_train_and_five_to_test() -> None:
-    pairs = make_pairs(_cohort(20, 20), SplitConfig())
+PATIENTS = [
+    (3, 0, 0), (5, 0, 0), (20, 0, 0), (1, 2, 2), (2, 1, 4), (1, 9, 3), (8, 5, 0), (8, 0, 5), (12, 7, 3), (7, 3, 30),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", PATIENTS)
+@pytest.mark.parametrize("params", SPLITS)
+def test_patients_are_split_and_every_test_pair_is_one_patient(
+    size: tuple[int, int, int], params: SplitConfig
+) -> None:
+    subjects = cohort(*size)
+    if size[0] < params.folds:
+        with pytest.raises(DataError, match=rf"split.folds = 3 needs as many subjects, found {size[0]}"):
+            make_pairs(subjects, params)
+        return
+    pairs = make_pairs(subjects, params)
+    assert_split_by_patient(pairs)
+    assert all(pair.is_one_patient for pair in select(pairs, "test"))
+    assert sum(pair.is_one_patient for pair in pairs) == size[0]
+    assert len({pair.ct.name for pair in pairs}) == len(pairs)
+    assert len({subject.modality for subject in unpaired(subjects, pairs)}) < 2
+
+
+def random_split(seed: int) -> tuple[list[Subject], SplitConfig]:
+    """Draw a cohort, shuffled, with roles for some, and a split of it."""
+    random = np.random.default_rng(seed)
+    subjects = cohort(*(int(n) for n in random.integers(0, 14, 3)))
+    subjects = [subjects[i] for i in random.permutation(len(subjects))]
+    folds = int(random.choice([1, 1, 2, 4]))
+    if random.random() < 0.3:
+        folds = 1
+        roles = random.choice(["train", "validation", "test", ""], 99)
+        people = sorted({s.person for s in subjects})
+        of_person = {person: str(role) or None for person, role in zip(people, roles, strict=False)}
+        subjects = [replace(s, role=of_person[s.person]) for s in subjects]  # type: ignore[arg-type]
+    params = SplitConfig(
+        seed=seed, test_fraction=float(random.uniform(0.05, 0.9)),
+        validation_fraction=float(random.uniform(0.05, 0.6)), folds=folds, fold=int(random.integers(folds)),
+        pairing=PAIRINGS[random.integers(3)], mrs_per_ct=int(random.choice([1, 1, 2, 3])),
+    )  # fmt: skip
+    return subjects, params
+
+
+def split_or_none(subjects: list[Subject], params: SplitConfig) -> list[Pair] | None:
+    try:
+        return make_pairs(subjects, params)
+    except DataError:
+        return None
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_random_cohorts_are_split_by_patient_with_pairs_of_the_kind(block: int) -> None:
+    num_split = 0
+    for seed in range(100 * block, 100 * (block + 1)):
+        subjects, params = random_split(seed)
+        pairs = split_or_none(subjects, params)
+        if pairs is None:
+            continue
+        num_split += 1
+        assert_split_by_patient(pairs)
+        for pair in pairs:
+            for subject in (pair.ct, pair.mr):
+                assert subject.role in (None, pair.role) or pair.role == "validation", seed
+        if params.pairing == "cross_patient":
+            assert not any(pair.is_one_patient for pair in pairs), seed
+        if params.pairing == "same_patient":
+            assert all(p.is_one_patient for p in pairs if p.role != "train" or params.mrs_per_ct == 1), seed
+    assert num_split > 25
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_mrs_per_ct_multiplies_training_pairs_alone(block: int) -> None:
+    for seed in range(100 * block, 100 * (block + 1)):
+        subjects, params = random_split(seed)
+        one, more = (split_or_none(subjects, params.model_copy(update={"mrs_per_ct": n})) for n in (1, 3))
+        if one is None or more is None:
+            continue
+        assert [p for p in more if p.role != "train"] == [p for p in one if p.role != "train"], seed
+        assert set(select(one, "train")) <= set(select(more, "train")), seed
+        assert set(Counter(pair.ct.name for pair in select(more, "train")).values()) == {3}, seed
+        assert subjects_by_role(one, Modality.MR) == subjects_by_role(more, Modality.MR), seed
+
+
+def test_mrs_per_ct_uses_every_training_mr_equally() -> None:
+    train = select(make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=4)), "train")
+    assert len(train) == 4 * 13
+    assert set(Counter(pair.mr.name for pair in train).values()) == {4}
+    assert make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=13))
+    with pytest.raises(DataError, match=r"split\.mrs_per_ct = 14, but ct_\w+ can be paired with 13 training"):
+        make_pairs(cohort(0, 20, 20), SplitConfig(mrs_per_ct=14))
+
+
+@pytest.mark.parametrize("subjects", [cohort(0, 20, 20), cohort(20)], ids=["strangers", "patients"])
+def test_twenty_pairs_are_split_into_13_2_and_5(subjects: list[Subject]) -> None:
+    pairs = make_pairs(subjects, SplitConfig())
     assert Counter(pair.role for pair in pairs) == {"train": 13, "validation": 2, "test": 5}
     assert len({pair.mr.name for pair in pairs}) == 20
 
 
-def test_a_few_mrs_shared_by_many_cts_still_leave_pairs_to_train() -> None:
-    pairs = make_pairs(_cohort(30, 4), SplitConfig())  # 22 pairs of 3 MRs train and validate
-    assert Counter(pair.role for pair in pairs)["train"] >= 14
+def test_few_mrs_shared_by_many_cts_leave_training_pairs() -> None:
+    pairs = make_pairs(cohort(0, 30, 4), SplitConfig())  # 22 pairs of 3 MRs train and validate
+    assert len(select(pairs, "train")) >= 14
     assert len({pair.mr.name for pair in select(pairs, "validation")}) == 1
 
 
-def test_every_ct_is_tested_in_exactly_one_fold_and_pairs_stay() -> None:
-    folds = [make_pairs(_cohort(11, 8), SplitConfig(folds=4, fold=fold)) for fold in range(4)]
-    tested = Counter(pair.ct.name for pairs in folds for pair in select(pairs, "test"))
-    assert tested == {f"ct_{1001 + i}": 1 for i in range(11)}
-    assert len({tuple(pair.name for pair in pairs) for pairs in folds}) == 1
+@pytest.mark.parametrize(
+    ("subjects", "pairing", "tested"),
+    [
+        (cohort(0, 11, 8), "auto", [f"ct_c{i:02d}" for i in range(11)]),
+        (cohort(7, 2, 2), "auto", [f"ct_b{i:02d}" for i in range(7)]),
+        (cohort(9), "cross_patient", [f"ct_b{i:02d}" for i in range(9)]),
+    ],
+    ids=["strangers", "patients", "circles"],
+)
+def test_folds_test_everyone_once_with_the_same_pairs(
+    subjects: list[Subject], pairing: Pairing, tested: list[str]
+) -> None:
+    folds = [make_pairs(subjects, SplitConfig(folds=4, fold=fold, pairing=pairing)) for fold in range(4)]
+    assert Counter(p.ct.name for pairs in folds for p in select(pairs, "test")) == Counter(tested)
+    assert len({tuple(names(pairs)) for pairs in folds}) == 1
 
 
-def test_the_split_does_not_depend_on_the_order_of_the_manifest_but_on_the_seed() -> None:
-    cohort = _cohort(20, 20)
-    assert make_pairs(cohort[::-1], SplitConfig()) == make_pairs(cohort, SplitConfig())
-    assert make_pairs(cohort, SplitConfig(seed=1)) != make_pairs(cohort, SplitConfig())
+@pytest.mark.parametrize("subjects", [cohort(0, 20, 20), cohort(12, 3, 4)], ids=["strangers", "patients"])
+def test_split_depends_on_the_seed_and_not_on_the_order(subjects: list[Subject]) -> None:
+    assert make_pairs(subjects[::-1], SplitConfig()) == make_pairs(subjects, SplitConfig())
+    assert make_pairs(subjects, SplitConfig(seed=1)) != make_pairs(subjects, SplitConfig())
 
 
-def test_two_labelled_subjects_are_too_few() -> None:
-    with pytest.raises(DataError, match="2 labelled MR subjects: at least 3"):
-        make_pairs(_cohort(20, 2), SplitConfig())
+def test_patient_names_of_strangers_change_nothing() -> None:
+    named = cohort(0, 9, 6)
+    bare = [replace(subject, patient="") for subject in named]
+    pairs = [[(p.name, p.role) for p in make_pairs(s, SplitConfig(seed=3))] for s in (named, bare)]
+    assert pairs[0] == pairs[1]
 
 
-def test_more_folds_than_subjects_are_refused() -> None:
-    with pytest.raises(DataError, match=r"split.folds = 6 needs as many subjects, found 5"):
-        make_pairs(_cohort(5, 9), SplitConfig(folds=6))
+def test_patients_with_one_modality_train_with_each_other() -> None:
+    subjects = cohort(8, 3, 2)
+    pairs = make_pairs(subjects, SplitConfig())
+    strangers = [pair for pair in pairs if not pair.is_one_patient]
+    assert {pair.ct.name for pair in strangers} == {"ct_c00", "ct_c01", "ct_c02"}
+    assert {pair.mr.name for pair in strangers} == {"mr_m00", "mr_m01"}
+    assert {pair.role for pair in strangers} == {"train"}
+    assert unpaired(subjects, pairs) == []
 
 
-def test_the_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    cohort = [
-        Subject("ct_1001", Modality.CT, tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"),
-        Subject("mr_2001", Modality.MR, tmp_path / "c.nii.gz", None),
-    ]
-    write_manifest(tmp_path / "manifest.csv", cohort[::-1])
-    assert read_manifest(tmp_path / "manifest.csv") == cohort
+def test_unpaired_subjects_are_listed() -> None:
+    subjects = cohort(8, 2, 0)
+    assert [s.name for s in unpaired(subjects, make_pairs(subjects, SplitConfig()))] == ["ct_c00", "ct_c01"]
 
 
-def test_without_a_manifest_the_download_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="dvc repro download"):
-        read_manifest(tmp_path / "manifest.csv")
+def test_same_patient_pairs_nobody_else() -> None:
+    subjects = cohort(8, 3, 2)
+    pairs = make_pairs(subjects, SplitConfig(pairing="same_patient"))
+    assert names(pairs) == [f"ct_b{i:02d}+mr_b{i:02d}" for i in range(8)]
+    assert len(unpaired(subjects, pairs)) == 5
 
 
-@pytest.mark.parametrize(("num_ct", "num_mr"), [(1, 1), (5, 5), (7, 3), (2, 9)])
-def test_unlabelled_subjects_train_each_ct_once(num_ct: int, num_mr: int) -> None:
-    subjects = [subject for subject in _cohort(0, 0, 9) if subject.label is None]
-    chosen = [s for s in subjects if int(s.name[-1]) < {"ct": num_ct, "mr": num_mr}[s.modality.value] + 1]
-    pairs = make_unlabelled_pairs(chosen, SplitConfig())
-    counts = {modality: sum(s.modality is modality for s in chosen) for modality in Modality}
-    assert {pair.role for pair in pairs} == {"train"}
-    assert [p.ct.name for p in pairs] == sorted(s.name for s in chosen if s.modality is Modality.CT)
-    assert len({pair.mr.name for pair in pairs}) == min(counts.values())
+def test_cross_patient_exchanges_mrs() -> None:
+    pairs = make_pairs(cohort(9, 2, 2), SplitConfig(pairing="cross_patient"))
+    assert {pair.ct.name for pair in pairs} >= {f"ct_b{i:02d}" for i in range(9)}
+    assert len({pair.mr.name for pair in pairs}) == 11
+    assert all(pair.ct.person.startswith("b") for pair in select(pairs, "test"))
+    strangers = cohort(0, 12, 9)
+    assert make_pairs(strangers, SplitConfig(pairing="cross_patient")) == make_pairs(strangers, SplitConfig())
 
 
-def test_pairs_without_labels_do_not_depend_on_the_order_or_on_labels() -> None:
-    subjects = _cohort(4, 4)
-    bare = [Subject(s.name, s.modality, s.image, None) for s in reversed(subjects)]
-    names = [[pair.name for pair in make_unlabelled_pairs(s, SplitConfig(seed=3))] for s in (subjects, bare)]
-    assert names[0] == names[1]
-    assert names[0] != [pair.name for pair in make_unlabelled_pairs(subjects, SplitConfig(seed=4))]
+@pytest.mark.parametrize(
+    ("num", "sizes"), [(0, []), (1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (7, [2, 2, 3])]
+)
+def test_circles_hold_two_or_three(num: int, sizes: list[int]) -> None:
+    circles = circles_of(range(num))
+    assert [len(circle) for circle in circles] == sizes
+    assert [item for circle in circles for item in circle] == list(range(num))
 
 
-def test_one_modality_alone_has_no_pairs() -> None:
-    only = [subject for subject in _cohort(2, 2) if subject.modality is Modality.CT]
+def test_roles_of_the_cohort_are_kept_and_others_train() -> None:
+    pairs = make_pairs(
+        given(("a", "test"), ("b", "validation"), ("c", "train"), ("d", None), ("e", "test")), SplitConfig()
+    )
+    assert [(pair.ct.patient, pair.role) for pair in pairs] == [
+        ("a", "test"), ("b", "validation"), ("c", "train"), ("d", "train"), ("e", "test"),
+    ]  # fmt: skip
+    pairs = make_pairs(given(("a", "test"), ("b", None), ("c", None), ("d", None)), SplitConfig())
+    assert Counter(pair.role for pair in pairs) == {"test": 1, "validation": 1, "train": 2}
+
+
+def test_roles_of_strangers_are_kept() -> None:
+    roles: tuple[Role, ...] = ("train", "train", "validation", "test")
+    subjects = [scan(m, f"{m.value}{i}", role) for m in Modality for i, role in enumerate(roles)]
+    pairs = make_pairs(subjects, SplitConfig())
+    assert_split_by_patient(pairs)
+    assert Counter(pair.role for pair in pairs) == {"train": 2, "validation": 1, "test": 1}
+
+
+AB = given(("b", None), ("c", None))
+IMPOSSIBLE: dict[str, tuple[list[Subject], SplitConfig, str]] = {
+    "two MRs": (cohort(0, 20, 2), SplitConfig(), "2 labelled MR subjects: at least 3"),
+    "folds of strangers": (cohort(0, 5, 9), SplitConfig(folds=6), r"split.folds = 6 needs as many subjects, found 5"),
+    "folds of patients": (cohort(5, 9, 9), SplitConfig(folds=6), r"split.folds = 6 needs as many subjects, found 5"),
+    "no patient": (cohort(0, 4, 4), SplitConfig(pairing="same_patient"),
+                   "0 patients with both modalities are 3 too few: a patient with both"),
+    "two patients": (cohort(2, 4, 4), SplitConfig(pairing="same_patient"), "2 patients with both modalities are 1 too"),
+    "two circles": (cohort(5), SplitConfig(pairing="cross_patient"),
+                    "5 patients with both modalities are 1 too few: two patients with both"),
+    "roles and folds": ([*given(("a", "test")), *AB], SplitConfig(folds=3), "contradicts the roles"),
+    "no training": (given(*((n, "test") for n in "abc")), SplitConfig(), "no pair with the role train"),
+    "no test": (given(*((n, "train") for n in "abc")), SplitConfig(), "no pair with the role test"),
+    "half a test patient": ([*given(("a", "test")), *AB, scan(Modality.CT, "d", "test")], SplitConfig(),
+                            "ct_d: role test, but the same patient's other modality"),
+    "test patients of one modality": (
+        [*given(("a", "train"), ("b", None)), *(scan(m, f"only_{m}", "test") for m in Modality)], SplitConfig(),
+        "ct_only_ct, mr_only_mr: role test",
+    ),
+    "half a validation patient": ([*given(("a", "test")), *AB, scan(Modality.CT, "d", "validation")], SplitConfig(),
+                                  "ct_d: role validation"),
+    "lone test patient to cross": ([*given(("a", "test")), *AB, *given(("d", None))],
+                                   SplitConfig(pairing="cross_patient"), r"a: role test, and split\.pairing = cross"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_splits_are_refused(name: str) -> None:
+    subjects, params, message = IMPOSSIBLE[name]
+    with pytest.raises(DataError, match=message):
+        make_pairs(subjects, params)
+
+
+def test_unlabelled_subjects_are_paired_by_the_same_rule() -> None:
+    subjects = [replace(subject, label=None) for subject in cohort(2, 2, 1)]
+    by_pairing = {
+        pairing: names(make_unlabelled_pairs(subjects, SplitConfig(pairing=pairing))) for pairing in PAIRINGS
+    }
+    assert by_pairing == {
+        "auto": ["ct_b00+mr_b00", "ct_b01+mr_b01", "ct_c00+mr_m00", "ct_c01+mr_m00"],
+        "same_patient": ["ct_b00+mr_b00", "ct_b01+mr_b01"],
+        "cross_patient": ["ct_b00+mr_b01", "ct_b01+mr_b00", "ct_c00+mr_m00", "ct_c01+mr_m00"],
+    }
+    with pytest.raises(DataError, match=r"no two scans make a pair with split\.pairing = same_patient"):
+        make_unlabelled_pairs(subjects[4:], SplitConfig(pairing="same_patient"))
     with pytest.raises(DataError, match="4 CT and 0 MR subjects: at least one of each"):
-        make_unlabelled_pairs(only, SplitConfig())
+        make_unlabelled_pairs(cohort(0, 4, 0), SplitConfig())
+
+
+def test_unlabelled_pairs_depend_on_the_seed_and_not_on_order_or_labels() -> None:
+    subjects = cohort(0, 4, 4)
+    bare = [replace(subject, label=None) for subject in reversed(subjects)]
+    first, second = (names(make_unlabelled_pairs(s, SplitConfig(seed=3))) for s in (subjects, bare))
+    assert first == second
+    assert first != names(make_unlabelled_pairs(subjects, SplitConfig(seed=4)))
 
 
 @pytest.mark.parametrize("modality", list(Modality))
-def test_each_subject_has_the_role_of_its_pairs_once(modality: Modality) -> None:
-    pairs = make_pairs(_cohort(12, 5), SplitConfig())
-    found = subjects_by_role(pairs, modality)
-    for role, subjects in found.items():
+def test_subjects_by_role_lists_each_subject_once(modality: Modality) -> None:
+    pairs = make_pairs(cohort(0, 12, 5), SplitConfig())
+    groups = subjects_by_role(pairs, modality)
+    for role, subjects in groups.items():
         expected = {(p.ct if modality is Modality.CT else p.mr).name for p in select(pairs, role)}
         assert [s.name for s in subjects] == sorted(expected)
-    assert sum(map(len, found.values())) == {Modality.CT: 12, Modality.MR: 5}[modality]
+    assert sum(map(len, groups.values())) == {Modality.CT: 12, Modality.MR: 5}[modality]
+
+
+def test_atlases_are_different_cts(tmp_path: Path) -> None:
+    params = SplitConfig(mrs_per_ct=5)
+    pairs = make_pairs(cohort(0, 12, 12), params)
+    write_split(tmp_path / "split.json", pairs, params)
+    train = sorted({pair.ct.name for pair in select(pairs, "train")})
+    assert [pair.ct.name for pair in one_per_ct(select(pairs, "train"))] == train
+    assert [name.split("+")[0] for name in read_atlas_pairs(tmp_path / "split.json")] == train
+    for pair in pairs:
+        atlases = {name.split("+")[0] for name in choose_atlases(pair, pairs, CropConfig(num_atlases=4))}
+        assert len(atlases) == 4
+        assert pair.ct.name not in atlases
+
+
+def test_manifest_round_trip(tmp_path: Path) -> None:
+    image, label = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
+    subjects = [
+        Subject("ct_a", Modality.CT, image, label, "Müller, A.", "test", ("AO", "PA")),
+        Subject("mr_2", Modality.MR, tmp_path / "c.nii.gz", None, "2"),
+    ]
+    write_manifest(tmp_path / "manifest.csv", subjects[::-1])
+    assert read_manifest(tmp_path / "manifest.csv") == subjects
+
+
+def test_manifest_leaves_out_empty_columns(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [Subject("ct_1001", Modality.CT, tmp_path / "a.nii.gz", None)])
+    assert path.read_text("utf-8") == "subject,modality,image,label\nct_1001,ct,a.nii.gz,\n"
+
+
+def test_missing_manifest_names_the_stage(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="dvc repro download"):
+        read_manifest(tmp_path / "manifest.csv")

@@ -18,36 +18,36 @@ def of(path: Path) -> DataConfig:
     return DataConfig(source="mmwhs", path=str(path))
 
 
-def test_a_folder_laid_out_like_mmwhs(cohort: Path) -> None:
-    found = preview(of(cohort), SplitConfig())
-    text = "\n".join(found.lines())
-    assert found.findings == []
-    assert len(found.subjects) == 8
-    assert [pair.role for pair in found.pairs].count("test") == 1
-    assert "8 scans of 8 patients; label values: those of MM-WHS" in text
+def test_preview_of_an_mmwhs_folder(cohort: Path) -> None:
+    lines, findings = preview(of(cohort), SplitConfig())
+    text = "\n".join(lines)
+    assert findings == []
+    assert text.count("\ntest ") == 1
+    assert "8 scans of 8 patients; label values (MM-WHS): LV 500, RV 600, LA 420/421" in text
     assert "3 pairs, 0 of them the CT and MR of one patient" in text
     assert not Path("data").exists()
     assert list(Path(".work/data_check/collected").iterdir()) == []
 
 
-def test_findings_keep_pairs_back(cohort: Path) -> None:
+def test_errors_suppress_pairs(cohort: Path) -> None:
     next(cohort.rglob("ct_train_1001_label.nii.gz")).unlink()
-    found = preview(of(cohort), SplitConfig())
-    assert found.pairs == []
-    assert "training image without label map" in [f.what for f in found.findings]
+    lines, findings = preview(of(cohort), SplitConfig())
+    assert "pairs" not in "".join(lines)
+    assert "training image without label map" in [f.what for f in findings]
 
 
-def test_a_split_that_is_impossible_is_a_finding(cohort: Path) -> None:
-    found = preview(of(cohort), SplitConfig(folds=5))
-    assert [f.what for f in found.findings] == ["split.folds = 5 needs as many subjects, found 3"]
+def test_impossible_split_is_a_finding(cohort: Path) -> None:
+    _, findings = preview(of(cohort), SplitConfig(folds=5))
+    assert [f.what for f in findings] == ["split.folds = 5 needs as many subjects, found 3"]
 
 
-def test_archives_are_looked_into(cohort: Path, zipped: Callable[[str, dict[str, bytes]], Path]) -> None:
+def test_preview_of_an_archive(cohort: Path, zipped: Callable[[str, dict[str, bytes]], Path]) -> None:
     members = {path.name: path.read_bytes() for path in cohort.rglob("*.nii.gz")}
-    assert len(preview(of(zipped("all.zip", members)), SplitConfig()).subjects) == 8
+    lines, _ = preview(of(zipped("all.zip", members)), SplitConfig())
+    assert "8 scans of 8 patients" in "".join(lines)
 
 
-def test_nothing_there() -> None:
+def test_missing_path_is_refused() -> None:
     with pytest.raises(DataError, match="does not exist"):
         preview(of(Path("lacks")), SplitConfig())
 
@@ -55,35 +55,35 @@ def test_nothing_there() -> None:
 OWN = {"source": "table", "path": "a.csv", "labels": {"LV": 1}, "missing": ["PA"], "max_unpacked_gb": 7.0}
 
 
-def test_what_is_given_goes_before_what_params_yaml_says(tmp_path: Path) -> None:
+def test_arguments_override_params_yaml(tmp_path: Path) -> None:
     table = tmp_path / "b.csv"
     table.touch()
-    found = params_for(str(table), "{LV: 3, Myo: [4, 5]}", ["AO"], read=OWN)
+    found = params_for(str(table), "{LV: 3, Myo: [4, 5]}", ["AO"], section=OWN)
     assert (found.source, found.path, found.labels) == ("table", str(table), {"LV": 3, "Myo": [4, 5]})
     assert (found.missing, found.max_unpacked_gb) == (["AO"], 7.0)
-    assert params_for(None, None, [], read=OWN) == DataConfig(**OWN)
-    assert params_for(str(table), "index", [], read={}).labels == "index"
+    assert params_for(None, None, [], section=OWN) == DataConfig(**OWN)
+    assert params_for(str(table), "index", [], section={}).labels == "index"
 
 
-def test_labels_of_a_table_are_none_of_mmwhs(cohort: Path) -> None:
-    found = params_for(str(cohort), None, [], read=OWN)
+def test_labels_of_a_table_do_not_apply_to_mmwhs(cohort: Path) -> None:
+    found = params_for(str(cohort), None, [], section=OWN)
     assert (found.source, found.labels, found.missing) == ("mmwhs", "auto", [])
     with pytest.raises(UsageError, match="labels and missing are of source table"):
-        params_for(str(cohort), "index", [], read=OWN)
+        params_for(str(cohort), "index", [], section=OWN)
 
 
-def test_what_cannot_be_meant(tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").touch()
     with pytest.raises(UsageError, match="which is made and not found"):
-        params_for(None, None, [], read={})
+        params_for(None, None, [], section={})
     with pytest.raises(UsageError, match="is not valid YAML"):
-        params_for(str(tmp_path / "b.csv"), "{LV: 1", [], read={})
+        params_for(str(tmp_path / "b.csv"), "{LV: 1", [], section={})
     with pytest.raises(UsageError, match="unknown structure 'liver'"):
-        params_for(str(tmp_path / "b.csv"), "{liver: 1}", [], read={})
+        params_for(str(tmp_path / "b.csv"), "{liver: 1}", [], section={})
     with pytest.raises(DataError, match="does not exist"):
-        params_for("lacks.csv", None, [], read={})
+        params_for("lacks.csv", None, [], section={})
 
 
 def test_a_path_of_the_command_line_is_no_parameter() -> None:
     with pytest.raises(DataError, match=r"^PATH = lacks\.csv does not exist"):
-        params_for("lacks.csv", None, [], read={"path": "other"})
+        params_for("lacks.csv", None, [], section={"path": "other"})

@@ -9,13 +9,12 @@ import pytest
 from pipeline.comparison.adaptation import (
     LOWER,
     UPPER,
-    AdaptationComparison,
     DomainScores,
     adaptation_table,
     compare_adaptation,
     structure_table,
-    write_adaptation,
 )
+from pipeline.comparison.statements import Findings
 from pipeline.config.sections import CompareConfig
 
 PARAMS = CompareConfig(bootstrap_samples=200)
@@ -49,7 +48,7 @@ def test_structures_are_compared_with_source_only(scores: DomainScores) -> None:
     assert table.loc["PA", ["difference", "low", "high"]].tolist() == pytest.approx([0.2] * 3)
 
 
-def texts(found: AdaptationComparison) -> dict[str, str]:
+def texts(found: Findings) -> dict[str, str]:
     return {statement["kind"]: statement["text"] for statement in found.statements}
 
 
@@ -93,14 +92,14 @@ def test_parts_and_seeds_have_their_sentences(cases: Cases) -> None:
 
 def test_without_target_labels_there_are_source_scores_alone(scores: DomainScores, tmp_path: Path) -> None:
     found = compare_adaptation(DomainScores(scores.source, {}), PARAMS)
-    assert set(found.scores["domain"]) == {"source"}
-    write_adaptation(tmp_path, found)
+    assert set(found.tables["adaptation.csv"]["domain"]) == {"source"}
+    found.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"adaptation.csv", "adaptation_statements.json"}
     assert "the target has no labelled test case" in texts(found)["gap"]
 
 
 def test_files_hold_finite_numbers(scores: DomainScores, tmp_path: Path) -> None:
-    write_adaptation(tmp_path, compare_adaptation(scores, PARAMS))
+    compare_adaptation(scores, PARAMS).write(tmp_path)
     names = ("adaptation.csv", "gap.csv", "gap_seeds.csv", "adaptation_structures.csv")
     for name in names:
         numbers = pd.read_csv(tmp_path / name).select_dtypes("number").to_numpy()

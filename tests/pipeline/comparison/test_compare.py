@@ -38,7 +38,7 @@ def test_all_files_are_written_the_same_each_time(tmp_path: Path, cases: Cases) 
 def test_one_method_alone_has_nothing_to_say(tmp_path: Path, cases: Cases) -> None:
     found = compare({"vtunet": cases([[0.5], [0.6]])}, "vtunet", FEW)
     write_comparison(tmp_path, found)
-    assert (found.statements, len(found.pairwise)) == ([], 0)
+    assert (found.pairs.statements, len(found.pairs.tables["pairwise.csv"])) == ([], 0)
     assert pd.read_csv(tmp_path / "pairwise.csv").columns[0] == "family"
 
 

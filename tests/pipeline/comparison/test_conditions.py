@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.comparison.conditions import Conditions, read_conditions, read_kept, write_kept
+from pipeline.comparison.conditions import NOTHING_MEASURED, read_conditions, read_kept, write_kept
 from tests.pipeline.comparison.conftest import Cases
 
 SHIFTS = (0.0, 5.0)
@@ -56,7 +56,7 @@ def test_where_nothing_was_measured_nothing_is_kept(tmp_path: Path) -> None:
     found = read_conditions({"mednext": {0: tmp_path}})
     assert found.misregistration.empty
     assert found.modalities.empty
-    write_kept(tmp_path, Conditions())
+    write_kept(tmp_path, NOTHING_MEASURED)
     assert list(tmp_path.iterdir()) == []
     assert read_kept(tmp_path).modalities.empty
 

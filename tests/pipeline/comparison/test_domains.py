@@ -34,8 +34,6 @@ def test_both_domains_of_every_method_and_seed_are_read(evaluation: Path) -> Non
     assert set(found.source[UPPER]["pair"]) == {"p00", "p01"}
     assert set(found.target[LOWER]["pair"]) == {"t00", "t01", "t02"}
     assert found.target["crossmodalnet"]["seed"].unique().tolist() == [0, 4]
-    assert found.bounded
-    assert not read_domain_scores(evaluation, ("source_only",), (0, 4)).bounded
 
 
 @pytest.mark.parametrize("path", ["cases.csv", "target/cases.csv"])
@@ -52,4 +50,3 @@ def test_a_target_without_labels_has_no_scores(evaluation: Path) -> None:
     found = read_domain_scores(evaluation, VARIANTS, (0, 4))
     assert len(found.source) == 4
     assert found.target == {}
-    assert not found.bounded

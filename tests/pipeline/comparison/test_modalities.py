@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.conditions import compare_modalities, modality_table, write_modalities
+from pipeline.comparison.conditions import compare_modalities, modality_table
 from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases
 
@@ -50,6 +50,6 @@ def test_statements_say_what_mr_alone_is_scored_against(cases: Cases, tmp_path: 
         "] from MR alone, 0.010 [0.010, 0.010] more (scored against the MR's own label, not against that "
         "of the CT)."
     )
-    write_modalities(tmp_path, found)
+    found.write(tmp_path)
     assert json.loads((tmp_path / "modality_statements.json").read_text("utf-8")) == found.statements
     assert len(pd.read_csv(tmp_path / "modalities.csv")) == 3 * 6

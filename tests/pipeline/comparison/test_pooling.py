@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,12 @@ def fold(cases: Cases, number: int, prefix: str, **changes: Any) -> Fold:
 
 def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
     found = pool([fold(cases, 0, "a"), fold(cases, 1, "b")])
-    row = found.pairwise.set_index("metric").loc["dice"]
+    row = found.pairs.tables["pairwise.csv"].set_index("metric").loc["dice"]
     assert (row["num_pairs"], row["method_a"]) == (4, "crossmodalnet")
     assert row["difference"] == pytest.approx(0.1)
-    means = found.scores.set_index(["method", "structure", "metric"])["mean"]
+    means = found.pairs.tables["scores.csv"].set_index(["method", "structure", "metric"])["mean"]
     assert means["crossmodalnet", "mean", "dice"] == pytest.approx((0.8 + 0.7 + 0.81 + 0.7) / 4)
-    assert found.statements[1]["kind"] == "note"
+    assert found.pairs.statements[1]["kind"] == "note"
     assert found.folds == 2
 
 
@@ -54,19 +53,19 @@ def displaced(prefix: str, loss: float) -> Conditions:
         for shift in (0.0, 5.0)
     ]
     columns = ["method", "seed", "pair", "moved_mm", "turned_degrees", "dice"]
-    return Conditions(misregistration=pd.DataFrame(rows, columns=columns))
+    return Conditions(pd.DataFrame(rows, columns=columns), pd.DataFrame())
 
 
 def test_what_was_measured_under_other_conditions_is_pooled_too(
     cases: Cases, caplog: pytest.LogCaptureFixture
 ) -> None:
     folds = [
-        replace(fold(cases, number, prefix), conditions=displaced(prefix, 0.1 + 0.1 * number))
+        fold(cases, number, prefix)._replace(conditions=displaced(prefix, 0.1 + 0.1 * number))
         for number, prefix in enumerate("ab")
     ]
     found = pool(folds).misregistration
     assert found is not None
-    row = found.table.set_index(["method", "moved_mm"]).loc[("mednext", 5.0)]
+    row = found.tables["misregistration.csv"].set_index(["method", "moved_mm"]).loc[("mednext", 5.0)]
     assert (row["loss"], row["num_subjects"]) == (pytest.approx(0.25), 4)
     assert "note" in [statement["kind"] for statement in found.statements]
     assert pool([folds[0], fold(cases, 1, "b")]).misregistration is None

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from crossmodalnet.errors import DataError, InterruptedRunError, UsageError
-from pipeline.config.sections import TERMS, AdaptationConfig
+from crossmodalnet.training.adaptation.config import TERMS
+from pipeline.config.sections import AdaptSection
 from pipeline.config.variants import ADAPTATIONS
 from pipeline.training.checkpoint import load_model
 from pipeline.training.cohort import read_cohort
@@ -20,23 +21,13 @@ from pipeline.training.processes import Processes
 from pipeline.training.train_model import train_model
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
-ON = {
-    "enabled": True,
-    "start": 0.0,
-    "every": 1,
-    "confidence": 0.1,
-    "voxels_per_class": 8,
-    "tree_voxels_per_class": 4,
-    "width": 4,
-    "topology_every": 2,
-}
+ON = {"enabled": True, "start": 0.0, "every": 1, "confidence": 0.1}
 
 
 @pytest.fixture
 def adapted(target, set_params):
-    """Parameters with every term on, Betti numbers included."""
-    off = {term: 0.1 for term, strength in AdaptationConfig().strengths().items() if not strength}
-    set_params(adapt={**ON, **off, "betti_every": 2}, validate_every=1)
+    """Parameters with every term on."""
+    set_params(adapt={**ON, "volumes": 0.1}, validate_every=1)
     return target
 
 
@@ -167,17 +158,17 @@ def test_supervised_trains_on_the_targets_labels(adapted, cohort):
 
 @pytest.mark.stress
 def test_other_variants_change_what_they_say(adapted):
-    whole = AdaptationConfig(**ON)
+    whole = AdaptSection(**ON)
     for name in set(ADAPTATIONS) - {"source_only", "supervised"}:
         params = with_adaptation(read_params("crossmodalnet"), name)
         assert params.name == f"crossmodalnet-{name}"
         assert params.adapt is not None
-        for key, value in ADAPTATIONS[name].items():
+        for key, value in ADAPTATIONS[name].changes.items():
             assert getattr(params.adapt, key) == value
-        assert any(getattr(whole, key) != value for key, value in ADAPTATIONS[name].items())
-    folder = _train("kernel")
-    assert "loss_conditional" in pd.read_csv("curves/crossmodalnet-kernel/seed0.csv")
-    assert load_model(folder).card.name == "crossmodalnet-kernel"
+        assert any(getattr(whole, key) != value for key, value in ADAPTATIONS[name].changes.items())
+    folder = _train("no_marginal")
+    assert "loss_conditional" in pd.read_csv("curves/crossmodalnet-no_marginal/seed0.csv")
+    assert load_model(folder).card.name == "crossmodalnet-no_marginal"
 
 
 def test_what_cannot_be_adapted(adapted, set_params):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossmodalnet.errors import DataError
-from pipeline.config.network import CrossModalNetSection
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.training.checkpoint import load_model
 from pipeline.training.params import read_params
 
@@ -24,12 +24,11 @@ def model(set_params, cohort, card):
 @pytest.fixture
 def card(set_params):
     from pipeline.training.cohort import read_cohort
-    from pipeline.training.curves import EpochSums
     from pipeline.training.train_model import make_card
     from pipeline.training.trainer import TrainingState
 
     params = read_params("crossmodalnet")
-    course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
+    course = TrainingState(best_dice=0.5, best_epoch=2)
     return make_card(params, 0, read_cohort(params.intensity), course)
 
 
@@ -49,7 +48,7 @@ def test_what_the_card_says(card):
     assert card.size == card.patch_size == (16, 16, 16)
     assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
     assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
-    assert set(card.network) == {*CrossModalNetSection().options(), "deep_supervision"}
+    assert set(card.network) == {*CrossModalNetConfig().options(), "deep_supervision", "checkpointing"}
     assert not {"devices", "num_threads", "checkpoint_every"} & set(card.train)
 
 

@@ -64,10 +64,10 @@ def test_other_networks_lose_modalities_too(set_params):
 
 @pytest.mark.parametrize(("ablation", "expected"), [(None, 0.4), ("ct_only", 0.0), ("mr_only", 0.0)])
 def test_a_network_of_one_stream_has_image_and_label_left_together(set_params, ablation, expected):
-    set_params(augment={"displacement_probability": 0.4, "displacement_voxels": 1.5})
+    set_params(augment={"misregistration_probability": 0.4, "misregistration_voxels": 1.5})
     settings = read_params("crossmodalnet", ablation).augmentation
     assert settings is not None
-    assert (settings.displacement_probability, settings.displacement_voxels) == (expected, 1.5)
+    assert (settings.misregistration_probability, settings.misregistration_voxels) == (expected, 1.5)
 
 
 @pytest.mark.parametrize("ablation", ["ct_only", "mr_only"])
@@ -86,7 +86,7 @@ def test_the_card_of_an_adaptation_says_that_no_modality_was_lost(target, set_pa
 OTHER = {bool: lambda value: not value, int: lambda value: value + 1, float: lambda value: value / 2 + 0.01}
 OTHER_WORDS = {
     "streams": "ct", "values": "a", "similarity": "cosine", "refines": "queries", "residual": "standard",
-    "offsets": "predicted", "position": "none", "stem": "linear", "joins": "linear", "budget": "seconds",
+    "offsets": "predicted", "position": "none", "stem": "linear", "transitions": "linear", "budget": "seconds",
     "schedule": "constant", "mixed_precision": "off", "window": (2, 2, 2), "cross_window": ((2, 2, 2), None),
     "grad_clip": 0.5, "devices": 2, "objectives": ["ce"], "balancing": "uniform", "lr": 0.123,
 }  # fmt: skip

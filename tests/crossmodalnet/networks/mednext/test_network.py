@@ -52,12 +52,3 @@ def test_one_output_without_deep_supervision():
     network = make(deep_supervision=False)
     network(torch.randn(1, 2, 16, 24, 16)).square().mean().backward()
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
-def test_options_are_checked():
-    with pytest.raises(ValueError, match="legacy unknown or missing"):
-        make(legacy=True)
-    with pytest.raises(ValueError, match="checkpointing unknown or missing"):
-        build_mednext({"size": "s", "deep_supervision": True}, (40, 40, 40), 8)
-    with pytest.raises(ValueError, match="size of mednext must be one of s, b, m, l, small, got 'xl'"):
-        make(size="xl")

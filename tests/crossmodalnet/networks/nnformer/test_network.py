@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -60,19 +59,6 @@ def test_small_gives_logits_at_three_strides_and_a_gradient_to_every_parameter(b
     assert all(g is not None and g.isfinite().all() for g in grads)
 
 
-@pytest.mark.parametrize("name", list(SIZES))
-@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 23, 41), (21, 36, 18)])
-def test_any_input_size(name: str, shape: Triple) -> None:
-    network = NNFormer(replace(SIZES[name], channels=24), 3, shape)
-    outs = network(torch.randn(1, 2, *shape))
-    strided = [tuple(-(-n // s) for n in shape) for s in (1, 2, 4)]
-    if SIZES[name].deep_supervision:
-        assert [o.shape[2:] for o in outs] == strided
-    else:
-        assert outs.shape == (1, 3, *shape)
-    assert torch.stack([o.isfinite().all() for o in outs]).all()
-
-
 def test_evaluation_and_no_deep_supervision_give_the_finest_output_alone() -> None:
     x = torch.randn(1, 2, 16, 16, 16)
     network = NNFormer(TINY, 3, (16, 16, 16)).eval()
@@ -80,14 +66,6 @@ def test_evaluation_and_no_deep_supervision_give_the_finest_output_alone() -> No
     assert network(x).shape == alone(x).shape == (1, 3, 16, 16, 16)
     missing = set(network.state_dict()) - set(alone.state_dict())
     assert missing == {f"final.{i}.up.{p}" for i in (1, 2) for p in ("weight", "bias")}
-
-
-def test_runs_in_mixed_precision() -> None:
-    network = NNFormer(TINY, 3, (16, 16, 16))
-    with torch.autocast("cpu", torch.bfloat16):
-        outs = network(torch.randn(1, 2, 18, 18, 18))
-    torch.stack([o.float().square().mean() for o in outs]).sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
 def test_a_shrunken_window_keeps_the_rows_of_its_displacements() -> None:
@@ -183,19 +161,6 @@ def test_legacy_tables_fit_the_windows_of_the_crop() -> None:
     rows = [stage.blocks[0].attn.relative_position_bias_table.shape[0] for stage in stages]
     # maps 8^3, 4^3, 2^3, 1^3 down, 8^3, 4^3, 2^3 of the decoder; windows 4, 4, 2, 1
     assert rows == [343, 343, 27, 1, 343, 343, 27]
-
-
-@pytest.mark.parametrize(
-    ("config", "match"),
-    [
-        (OPTIONS | {"size": "huge"}, "synapse, tumor, acdc, small, got 'huge'"),
-        (OPTIONS | {"depth": 2}, "depth unknown"),
-        ({k: v for k, v in OPTIONS.items() if k != "legacy"}, "legacy unknown or missing"),
-    ],
-)
-def test_options_are_checked(config: Mapping[str, Any], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        build_nnformer(config, (16, 16, 16), 8)
 
 
 def test_drop_path_rises_with_use() -> None:

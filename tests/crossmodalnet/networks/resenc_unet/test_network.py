@@ -82,10 +82,3 @@ def test_weights_are_stored_once():
     network = make()
     tensors = network.state_dict().values()
     assert len({t.data_ptr() for t in tensors}) == len(tensors) == len(list(network.parameters()))
-
-
-def test_options_are_checked():
-    with pytest.raises(ValueError, match="legacy unknown or missing"):
-        make(legacy=True)
-    with pytest.raises(ValueError, match="size of resenc_unet must be one of m, small, got 'l'"):
-        make(size="l")

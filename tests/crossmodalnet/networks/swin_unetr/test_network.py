@@ -60,10 +60,3 @@ def test_checkpointing_runs_the_swin_blocks_again(size):
     assert len(runs) == 1
     out.sum().backward()
     assert len(runs) == 2
-
-
-def test_options_are_checked():
-    with pytest.raises(ValueError, match="deep_supervision unknown or missing"):
-        make(deep_supervision=True)
-    with pytest.raises(ValueError, match="size of swin_unetr must be one of f48, f24, small, got 'f96'"):
-        make(size="f96")

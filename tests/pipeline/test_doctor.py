@@ -1,5 +1,3 @@
-"""The doctor says of the next command whether it will work: broken set-ups, each with its line."""
-
 import fcntl
 import os
 import shutil
@@ -10,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import doctor as doctor_clone
+from pipeline import doctor
 from pipeline.config.params import Params, validate
-from pipeline.doctor import examine_clone, examine_data
+from pipeline.doctor import Line, examine_clone, examine_data
 
 Change = Callable[[Path], dict[str, Any]]
 
@@ -85,17 +83,17 @@ DATA: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_that_the_download_would_refuse(top: Path, name: str) -> None:
+def test_data_that_download_would_refuse(top: Path, name: str) -> None:
     change, says = DATA[name]
     params = validate(Params, {"data": change(top)}, "")
-    found = [finding.text for finding in examine_data(top, params) if not finding.ok]
+    found = [finding.text for finding in examine_data(top, params) if not finding.is_ok]
     assert any(says in text for text in found), found
 
 
-def test_a_local_archive_of_the_target_domain_is_looked_for_too(top: Path) -> None:
+def test_missing_archive_of_the_target(top: Path) -> None:
     adapt = {"enabled": True, "target": lost_archive(top)}
     params = validate(Params, {"adapt": adapt}, "")
-    [found] = [finding.text for finding in examine_data(top, params) if not finding.ok]
+    [found] = [finding.text for finding in examine_data(top, params) if not finding.is_ok]
     assert found.startswith("adapt.target.urls: ")
     assert found.endswith("a.zip does not exist")
 
@@ -103,7 +101,7 @@ def test_a_local_archive_of_the_target_domain_is_looked_for_too(top: Path) -> No
 def test_sound_data_are_fine(top: Path) -> None:
     touched(top, "own/ct_train_1001_image.nii.gz")
     params = validate(Params, {"data": {"source": "mmwhs", "path": "own"}}, "")
-    assert [finding.ok for finding in examine_data(top, params)] == [True]
+    assert [finding.is_ok for finding in examine_data(top, params)] == [True]
 
 
 def git(top: Path, *command: str) -> None:
@@ -159,35 +157,31 @@ CLONES: dict[str, tuple[Callable[[Path], None], bool, str]] = {
 
 
 @pytest.mark.parametrize("name", CLONES)
-def test_clones_in_which_the_next_command_fails(
-    top: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_broken_clones(top: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change, ok, remedy = CLONES[name]
     change(top)
-    run = doctor_clone.run
+    run = doctor.run
     # What DVC says itself takes seconds, and is another test's.
-    monkeypatch.setattr(doctor_clone, "run", lambda c, cwd=None: run(c, cwd) if c[0] == "git" else (True, ""))
-    found = [(finding.ok, finding.remedy) for finding in examine_clone(top)]
+    monkeypatch.setattr(doctor, "run", lambda c, cwd=None: run(c, cwd) if c[0] == "git" else (True, ""))
+    found = [(finding.is_ok, finding.remedy) for finding in examine_clone(top)]
     assert any(is_ok == ok and remedy in text for is_ok, text in found), found
 
 
-def test_another_dvc_at_work_is_seen(top: Path) -> None:
+def test_running_dvc_is_reported(top: Path) -> None:
     committed(top)
     (top / ".dvc/tmp").mkdir(parents=True)
     with (top / ".dvc/tmp/lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = [finding.text for finding in examine_clone(top) if not finding.ok]
+        found = [finding.text for finding in examine_clone(top) if not finding.is_ok]
     assert found == ["another dvc command is at work in this clone"]
 
 
-def test_a_folder_that_cannot_be_written_is_seen(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_folder_is_reported(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed(top)
     (top / ".work").mkdir()
-    monkeypatch.setattr(
-        doctor_clone, "_unwritable", lambda place: "Read-only" if place.name == ".work" else None
-    )
-    monkeypatch.setattr(doctor_clone, "_dvc", lambda _: iter(()))
-    [found] = [finding for finding in examine_clone(top) if not finding.ok]
+    monkeypatch.setattr(doctor, "_unwritable", lambda place: "Read-only" if place.name == ".work" else None)
+    monkeypatch.setattr(doctor, "_dvc", lambda _: Line("dvc", True, ""))
+    [found] = [finding for finding in examine_clone(top) if not finding.is_ok]
     assert ".work cannot be written (Read-only)" in found.text
 
 
@@ -198,14 +192,12 @@ def test_a_folder_that_cannot_be_written_is_seen(top: Path, monkeypatch: pytest.
         ("ERROR: bad YAML", "stage list"),
     ],
 )
-def test_what_dvc_says_is_passed_on(
+def test_errors_of_dvc_are_reported(
     top: Path, said: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed(top)
-    run = doctor_clone.run
-    monkeypatch.setattr(
-        doctor_clone, "run", lambda c, cwd=None: run(c, cwd) if c[0] == "git" else (False, said)
-    )
-    [found] = [finding for finding in examine_clone(top) if not finding.ok]
+    run = doctor.run
+    monkeypatch.setattr(doctor, "run", lambda c, cwd=None: run(c, cwd) if c[0] == "git" else (False, said))
+    [found] = [finding for finding in examine_clone(top) if not finding.is_ok]
     assert said in found.text
     assert remedy in found.remedy

@@ -5,7 +5,7 @@ import pytest
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.io.table_text import file_name_of
-from pipeline.cohort.table import ScanTable, consistency_findings, read_table_file
+from pipeline.cohort.table import ScanTable, check_consistency, read_table_file
 
 HEADER = "patient,modality,image,label,role"
 
@@ -24,7 +24,7 @@ def read(tmp_path: Path) -> Callable[..., ScanTable]:
         path = tmp_path / "data" / "table.csv"
         path.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
         table = read_table_file(path)
-        table.findings += consistency_findings(table)
+        check_consistency(table)
         return table
 
     return of
@@ -34,10 +34,10 @@ def errors(table: ScanTable) -> list[tuple[str, str, str]]:
     return [(f.case, f.file, f.what) for f in table.findings if f.severity == "error"]
 
 
-def test_a_table(read: Callable[..., ScanTable], tmp_path: Path) -> None:
+def test_rows_become_scans(read: Callable[..., ScanTable], tmp_path: Path) -> None:
     table = read('"Müller, A.",CT,a.nii.gz,a_seg.nii.gz,test', "P2 , mri,./b.nrrd,,", "P3,ct,dicom,,")
     assert table.findings == []
-    first, second, third = table.rows
+    first, second, third = table.scans
     assert (first.row, first.patient, first.name, first.role) == (2, "Müller, A.", "ct_Muller-A", "test")
     assert (second.patient, second.modality, second.label, second.role) == ("P2", Modality.MR, None, None)
     assert second.image == tmp_path / "data" / "b.nrrd"
@@ -45,15 +45,15 @@ def test_a_table(read: Callable[..., ScanTable], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_columns_in_any_order_and_case_and_a_bom(read: Callable[..., ScanTable], encoding: str) -> None:
+def test_columns_in_any_order_and_case_with_a_bom(read: Callable[..., ScanTable], encoding: str) -> None:
     table = read("a.nii.gz,P1,ct", header="Image,PATIENT,Modality ", encoding=encoding)
     assert table.findings == []
-    assert [(row.patient, row.image.name) for row in table.rows] == [("P1", "a.nii.gz")]
+    assert [(row.patient, row.image.name) for row in table.scans] == [("P1", "a.nii.gz")]
 
 
-def test_empty_lines_keep_the_numbers_of_rows(read: Callable[..., ScanTable]) -> None:
+def test_empty_lines_keep_row_numbers(read: Callable[..., ScanTable]) -> None:
     table = read("P1,ct,a.nii.gz,,", "", ",,,,", "P2,ct,b.nrrd,,")
-    assert [row.row for row in table.rows] == [2, 5]
+    assert [row.row for row in table.scans] == [2, 5]
 
 
 WHOLE: dict[str, tuple[dict[str, str], str, str]] = {
@@ -66,17 +66,17 @@ WHOLE: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_header_that_cannot_be_meant(read: Callable[..., ScanTable], name: str) -> None:
+def test_invalid_header_is_refused(read: Callable[..., ScanTable], name: str) -> None:
     options, case, what = WHOLE[name]
     [(found_case, file, found)] = errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", **options))
     assert (found_case, file) == (case, "table.csv")
     assert what in found
 
 
-def test_a_column_more_is_named_and_not_used(read: Callable[..., ScanTable]) -> None:
+def test_unknown_column_warns(read: Callable[..., ScanTable]) -> None:
     table = read("P1,ct,a.nii.gz,71", header="patient,modality,image,age")
     assert [(f.severity, f.what) for f in table.findings] == [("warning", "column age is not used")]
-    assert len(table.rows) == 1
+    assert len(table.scans) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_column_more_is_named_and_not_used(read: Callable[..., ScanTable]) -> 
         (HEADER.encode() + b"\n" + b"P1,ct,a.nii.gz,,\n" * 20_001, "table", "more than 20000 rows"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_table(
+def test_invalid_file_is_refused(
     read: Callable[..., ScanTable], tmp_path: Path, content: bytes, case: str, what: str
 ) -> None:
     path = tmp_path / "data" / "table.csv"
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_table(
     [(found_case, _, found)] = errors(table)
     assert found_case == case
     assert what in found
-    assert table.rows == []
+    assert table.scans == []
 
 
 ROWS: dict[str, tuple[str, str, str]] = {
@@ -126,14 +126,14 @@ ROWS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_each_bad_row_is_named(read: Callable[..., ScanTable], name: str) -> None:
+def test_invalid_row_is_reported(read: Callable[..., ScanTable], name: str) -> None:
     line, file, what = ROWS[name]
     [(case, found_file, found)] = errors(read("P1,ct,a.nii.gz,,", line))
     assert (case, found_file) == ("row 3", file)
     assert what in found
 
 
-def test_all_that_is_wrong_with_a_row_is_told_at_once(read: Callable[..., ScanTable]) -> None:
+def test_all_faults_of_a_row_are_reported(read: Callable[..., ScanTable]) -> None:
     found = errors(read(",xray,lacks.nii,../outside.nii.gz,sometimes"))
     assert len(found) == 5
     assert {case for case, _, _ in found} == {"row 2"}
@@ -157,18 +157,18 @@ SETS: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_rows_that_contradict_each_other(read: Callable[..., ScanTable], name: str) -> None:
+def test_contradicting_rows_are_reported(read: Callable[..., ScanTable], name: str) -> None:
     lines, case, what = SETS[name]
     [(found_case, _, found)] = errors(read(*lines))
     assert found_case == case
     assert what in found
 
 
-def test_one_label_map_may_serve_both_scans_of_a_patient(read: Callable[..., ScanTable]) -> None:
+def test_label_map_may_serve_both_scans_of_a_patient(read: Callable[..., ScanTable]) -> None:
     assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", "P1,mr,b.nrrd,a_seg.nii.gz,")) == []
 
 
-def test_a_role_given_once_is_that_of_the_patient(read: Callable[..., ScanTable]) -> None:
+def test_role_given_once_applies_to_the_patient(read: Callable[..., ScanTable]) -> None:
     assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,test", "P1,mr,b.nrrd,b_seg.nii.gz,")) == []
 
 
@@ -183,5 +183,5 @@ def test_a_role_given_once_is_that_of_the_patient(read: Callable[..., ScanTable]
         (".", ""),
     ],
 )
-def test_patients_become_names_of_files(patient: str, name: str) -> None:
+def test_file_names_of_patients(patient: str, name: str) -> None:
     assert file_name_of(patient) == name
