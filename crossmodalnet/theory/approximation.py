@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
+from crossmodalnet.training.objectives import evaluate_objectives
+from torch import Tensor, nn
+from torch.nn import functional
+
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed, mean_dice, relative_deviation
-from crossmodalnet.training.objectives import evaluate_objectives
 
 # A fixed family of functions of standardised images a (CT) and b (MR), (n, 1, d, h, w) each.
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -30,8 +30,7 @@ LEARNING_RATE = 1e-2
 # Channels and layers per level, of two series.
 NARROW, WIDE, DEEP = (6, 1), (24, 1), (12, 2)
 SIZES = (NARROW, (12, 1), WIDE, DEEP)
-# A relative change of the output below this counts as none.
-SAME_OUTPUT = 1e-2
+SAME_OUTPUT = 1e-2  # a relative change below this counts as none
 DARKER = 0.5
 OVERFITTED = 0.99
 OVERFIT_RATE = 5e-3
@@ -110,10 +109,9 @@ def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
 def errors_after_training(
     config: BuildConfig, steps: int, seed: int, device: torch.device
 ) -> dict[str, float]:
-    """Train one network on all functions at once by Adam and measure its errors on new images.
+    """Train one network on all functions at once; gives root mean square errors on new images, by function.
 
-    Returns:
-        root mean square error by function, over the function's standard deviation: 1 is that of a constant.
+    They are over the function's standard deviation: 1 is that of a constant.
     """
     with isolated_seed(seed):
         network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
@@ -145,11 +143,7 @@ def darken(subject: AuditSubject) -> tuple[float, float]:
 def overfit(
     network_config: BuildConfig, case: LabelledCase, config: AuditConfig, device: torch.device
 ) -> list[tuple[int, float]]:
-    """Train a fresh network on the middle of one case until it fits, without what helps on other cases only.
-
-    Returns:
-        steps and mean Dice of the case's structures, on the case itself; ends above `OVERFITTED`.
-    """
+    """Train a fresh network on the middle of one case until it fits; gives steps and mean Dice on the case itself."""
     d, h, w = (
         min(OVERFIT_MULTIPLE * m, n // m * m)
         for m, n in zip(network_config.multiples(), case.label.shape, strict=True)

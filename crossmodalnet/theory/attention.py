@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
-from torch import Tensor
-
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
 from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
+from torch import Tensor
+
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,
@@ -22,12 +23,8 @@ from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs, isolated_seed, relative_deviation
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
-COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
-    ("b", "dot"),
-    ("b", "cosine"),
-    ("a", "dot"),
-    ("a", "cosine"),
-)
+VALUES: tuple[Values, ...] = ("b", "a")
+SIMILARITIES: tuple[Similarity, ...] = ("dot", "cosine")
 # Windows of a level that are measured; they are spread evenly over the map.
 MAX_WINDOWS = 16
 SCALES = (0.5, 2.0, 3.0)
@@ -50,7 +47,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
         kind: [float(row["deviation"]) for row in rows if row["property"] == kind]
         for kind in ("asymmetry", "scaling", "permutation")
     }
-    for values, similarity in COMBINATIONS:
+    for values, similarity in product(VALUES, SIMILARITIES):
         with isolated_seed(config.seed):
             module = CrossAttention(RANDOM_CHANNELS, RANDOM_HEADS, values=values, similarity=similarity)
             f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
@@ -123,7 +120,9 @@ def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
         f"Scaling the trained network's features misses proportionality by up to {largest:.0%}: stronger features "
         "make attention sharper, not only larger."
     )
-    once, twice = _two_tokens(1.0), _two_tokens(2.0)
+    # The second token's attention for F_a = F_b = (0, c), one channel, all projections 1.
+    pairs = [torch.tensor([[[[0.0], [c]]]], dtype=torch.float64) for c in (1.0, 2.0)]
+    once, twice = (float(cross_attention(f, f, f)[0, 0, 1, 0]) for f in pairs)
     example = (
         f"Two tokens with one feature, F_a = F_b = (0, 1), all projections 1: the second token gets {once:.3f}; "
         f"with doubled features it gets {twice:.3f}, not {2 * once:.3f}."
@@ -161,9 +160,3 @@ def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -
     mixed_a, mixed_b = (f.reshape(w * n, c)[order].view(w, n, c) for f in (f_a, f_b))
     expected = module(f_a, f_b).reshape(w * n, c)[order].view(w, n, c)
     return relative_deviation(module(mixed_a, mixed_b), expected)
-
-
-def _two_tokens(c: float) -> float:
-    """Compute the second token's attention for F_a = F_b = (0, c), one channel, all projections 1."""
-    f = torch.tensor([[[[0.0], [c]]]], dtype=torch.float64)
-    return float(cross_attention(f, f, f)[0, 0, 1, 0])

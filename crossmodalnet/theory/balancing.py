@@ -6,6 +6,8 @@ from typing import get_args
 
 import numpy as np
 import torch
+from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
+from crossmodalnet.training.objectives import evaluate_objectives
 from numpy.typing import NDArray
 
 from crossmodalnet.theory.config import AuditConfig
@@ -19,8 +21,6 @@ from crossmodalnet.theory.findings import (
 )
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
-from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
-from crossmodalnet.training.objectives import evaluate_objectives
 
 Array = NDArray[np.float64]
 # Losses (m,) and their gradients (m, n) at a point (n,).
@@ -29,8 +29,7 @@ KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)
 WEIGHT_TOLERANCE = 1e-6
 CONVERGED = 1e-3
-# Losses closer than this share of the larger one are no clear case of one being larger.
-CLEAR = 0.1
+CLEAR = 0.1  # share of the larger loss by which it must be ahead to count as larger
 GRADIENT_CASES = 2
 SHOWN_STEPS = 60
 # Minima of the two losses of the convex problem, and their curvatures along the two axes.
@@ -123,10 +122,10 @@ def distance_to_front(point: Array, num_points: int = 20_001) -> float:
 
 
 def smallest_norm(gram: Array) -> tuple[float, Array]:
-    """Find the shortest vector in the convex hull of gradients (Désidéri 2012); it is 0 at Pareto-stationary points.
+    """Find the shortest vector in the convex hull of gradients (Désidéri 2012), 0 at Pareto-stationary points.
 
-    Every face of the hull is tried: exact, and quick for the few losses of a training. Takes the inner products (m, m)
-    of the gradients; gives the vector's length and its weights (m,), from 0 to 1 with sum 1.
+    Takes the inner products (m, m) of the gradients; gives the vector's length and its weights (m,) with sum 1. Every
+    face of the hull is tried: exact, and quick for the few losses of a training.
     """
     best, weights = np.inf, np.zeros(len(gram))
     for size in range(1, len(gram) + 1):

@@ -6,11 +6,11 @@ from math import prod
 
 import numpy as np
 import torch
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from scipy import ndimage
 from torch import Tensor
 
-from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
-from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,
@@ -66,8 +66,7 @@ def block_deviation(block: SwinBlock, f: Tensor, rng: np.random.Generator) -> fl
 def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
     """Compute Eq. 2 for one token of `(d, h, w, c)`: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`.
 
-    A token attends to those in the same cell of a grid. Shifted windows move the grid by half a window on axes
-    that one window does not cover; cells end at the map's faces.
+    A token attends to those in the same cell of a grid, which shifted windows move by half a window.
     """
     attention = block.attention
     cell = [

@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from crossmodalnet.config import Config
+from pydantic import Field
 
 
 class AuditConfig(Config):

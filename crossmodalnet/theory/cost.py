@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from crossmodalnet.networks.common.parameters import count_flops
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from scipy import stats
 from torch import Tensor
 
-from crossmodalnet.networks.common.parameters import count_flops
-from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
@@ -39,9 +39,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     fits = fit_rows(rows)
     # Exponents of operations and seconds over tokens and channels, of full attention; then of windowed attention.
     by_tokens, _, by_channels, _, windowed, *_ = (float(fit["exponent"]) for fit in fits)
-    return CheckOutcome(
-        [judge(by_tokens, by_channels, windowed)], {"attention_cost": rows, "attention_cost_fits": fits}
-    )
+    tables = {"attention_cost": rows, "attention_cost_fits": fits}
+    return CheckOutcome([judge(by_tokens, by_channels, windowed)], tables)
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
@@ -90,7 +89,7 @@ def _row(kind: str, attention: CrossAttention, num_tokens: int, channels: int) -
 
 @torch.no_grad()
 def _seconds(attention: CrossAttention, streams: Tensor) -> float:
-    """Measure the median time of a call after one for warm-up."""
+    """Measure the median time of a call, after one for warm-up."""
     times = []
     for _ in range(REPETITIONS + 1):
         start = time.perf_counter()

@@ -55,10 +55,8 @@ def gaussian_entropy(x: Samples) -> float:
 def entropy_bound(ct: Samples, mr: Samples) -> dict[str, float]:
     """Compute both sides of Corollary 1 for features `(n, p)` and `(n, q)` of one layer.
 
-    Returns:
-        `information`, `entropy_ct` and `entropy_mr` of the quantised first component; and `_information` and the
-        largest possible `_entropy` of the poorer stream, of the features as they are (`continuous`) and times a
-        constant (`rescaled`).
+    The first three are of the quantised first component; the others of the features as they are and times a constant,
+    with the largest possible entropy of the poorer stream.
     """
     codes_ct, codes_mr = rank_codes(ct[:, 0], NUM_CODES), rank_codes(mr[:, 0], NUM_CODES)
     smaller_ct, smaller_mr = RESCALING * ct, RESCALING * mr

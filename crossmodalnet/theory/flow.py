@@ -129,10 +129,8 @@ def judge_definition_7(
 ) -> StatementFinding:
     """Judge whether the estimates are of information between registered images, and flows add up.
 
-    Args:
-        registered: information at each layer.
-        shuffled: likewise for pairs of different subjects; None with a single case.
-        permuted: largest estimate for tokens in random order, which share none.
+    `shuffled` is of pairs of different subjects, None with a single case; `permuted` the largest estimate for tokens
+    in random order, which share none.
     """
     deviation = max(
         float(abs(item.change.pooled.sum() - (item.pooled[-1] - item.pooled[0])))

@@ -4,18 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
-
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
+from torch import Tensor, nn
+
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs
 
-# Voxels of a case that its loss is averaged over; more only take longer.
-MAX_VOXELS = 10_000
-# Draws of random signs.
-NUM_DRAWS = 60
+MAX_VOXELS = 10_000  # of a case, that its loss is averaged over
+NUM_DRAWS = 60  # of random signs
 CONFIDENCE = 0.95
 # Of the ramp loss: 1 where another class wins, 0 where the true one is ahead by a logit, linear between.
 MARGIN = 1.0
@@ -54,10 +52,9 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def take_sample(
     network: CrossModalNet, subject: AuditSubject, cases: Sequence[LabelledCase], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Collect the inputs of the last layer at random voxels, the same for every case.
+    """Collect the inputs (n, v, p) of the last layer and the labels (n, v) at random voxels, the same for every case.
 
-    Returns:
-        the inputs (n, v, p) of n cases, with a constant 1 for the bias, and the labels (n, v).
+    The last input is a constant 1, for the bias.
     """
     generator = torch.Generator().manual_seed(seed)
     places = torch.randperm(cases[0].label.numel(), generator=generator)[:MAX_VOXELS]
@@ -74,16 +71,10 @@ def take_sample(
 def estimate(
     features: Tensor, num_classes: int, draws: int, generator: torch.Generator
 ) -> tuple[float, float, float]:
-    """Estimate `E_sigma ||sum sigma phi||`, with a random sign for every case, voxel and class.
+    """Estimate `E_sigma ||sum sigma phi||` of phi (n, v, p), with a random sign for every case, voxel and class.
 
     For the layers `phi -> W phi` with `||W||_F <= B` the supremum of Definition 5 is in closed form
     `B ||sum sigma phi||_F`, by Cauchy and Schwarz.
-
-    Args:
-        features: phi, (n, v, p).
-        num_classes: C, outputs of the layer.
-        draws: at least 2.
-        generator: on the CPU.
 
     Returns:
         mean of the draws, its standard error, and the upper bound by Jensen, `sqrt(C sum ||phi||^2)`.

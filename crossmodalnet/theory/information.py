@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from crossmodalnet.training.cmif import log_det_bias
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import digamma, ndtri
 from scipy.stats import rankdata
 from scipy.stats import t as student
-
-from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 
@@ -107,14 +106,10 @@ class JackknifeEstimate:
     """Estimates from all cases, and without each of them (Quenouille 1956, Tukey 1958).
 
     Differences are taken for each omitted case, so that their intervals are paired.
-
-    Attributes:
-        pooled: `(m,)`, from all cases together.
-        left_out: `(num_cases, m)`, row i without case i; no rows for a single case.
     """
 
-    pooled: Samples
-    left_out: Samples
+    pooled: Samples  # (m,), from all cases together
+    left_out: Samples  # (num_cases, m), row i without case i; no rows for a single case
 
     @property
     def certain(self) -> bool:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 
 import torch
-
 from crossmodalnet.networks.crossmodalnet.config import Similarity
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
+
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.network_bounds import cumulative_bounds, paper_bound
@@ -71,10 +71,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def two_identical_streams(depth: int) -> tuple[float, float]:
     """Compute the constant of a network of two streams of one number each, which every layer adds up.
 
-    Layers are `F_a = F_a + F_b`, `F_b = F_b + F_a`: blocks of the form of Eq. 3, with constant sqrt(2).
-
-    Returns:
-        the largest singular value of the network's Jacobian, and Eq. 30 for it: other parts are the identity.
+    Layers are `F_a = F_a + F_b`, `F_b = F_b + F_a`: blocks of the form of Eq. 3, with constant sqrt(2). Gives the
+    largest singular value of the network's Jacobian, and Eq. 30 for it: other parts are the identity.
     """
     layer = torch.ones(2, 2, dtype=torch.float64)
     true = torch.linalg.matrix_norm(torch.linalg.matrix_power(layer, depth), 2)
@@ -95,10 +93,8 @@ def _ratios(subject: AuditSubject, seed: int) -> list[Row]:
                 generator=torch.Generator().manual_seed(seed),
                 tolerance=_TOLERANCE,
             )
-            rows += [
-                {"case": case.name, "iteration": float(i), "ratio": ratio}
-                for i, ratio in enumerate(stretches, 1)
-            ]
+            for i, ratio in enumerate(stretches, 1):
+                rows.append({"case": case.name, "iteration": float(i), "ratio": ratio})
     return rows
 
 
@@ -139,11 +135,8 @@ def judge_equation_30(
 ) -> StatementFinding:
     """Judge whether the paper's formula bounds a known example and the trained network.
 
-    Args:
-        paper: decimal logarithms of the formula and its parts, see `paper_bound`.
-        log10_bound: decimal logarithm of the proven bound.
-        log10_ratio: decimal logarithm of the largest measured ratio of output change to input change.
-        example: true constant of two identical streams, and the formula for them.
+    `paper` is from `paper_bound`, `example` from `two_identical_streams`; the logarithms are of the proven bound and of
+    the largest measured ratio of output change to input change.
     """
     (true, claimed), formula, depth = example, paper["formula"], f"{paper['depth']:.0f}"
     between = formula - log10_ratio

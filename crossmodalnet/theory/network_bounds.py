@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 
-from torch import nn
-
 from crossmodalnet.networks.common.sizes import Triple, effective_window
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
@@ -20,6 +18,8 @@ from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
+from torch import nn
+
 from crossmodalnet.theory.part_bounds import (
     GELU_SLOPE,
     added,
@@ -99,13 +99,9 @@ def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) ->
 
 
 def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[float, float]:
-    """Close a block around its attention, see `residual_block`; gives its constants in both streams.
+    """Close a block around attention with constants in its own and the other stream; `branch` is `MLP(LN(.))`.
 
-    Args:
-        own: constant of the attention in the refined stream.
-        other: constant of the attention in the other stream.
-        branch: constant of `MLP(LN(.))`.
-        kind: paper, `branch(attended + f) + f`; standard, `x = attended + f; branch(x) + x`.
+    paper: `branch(attended + f) + f`; standard: `x = attended + f; branch(x) + x`.
     """
     if kind == "paper":
         return added(0.0, branch + added(own, 0.0)), branch + other
@@ -131,10 +127,7 @@ def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, f
 
     The last is of L with `||F(x) - F(y)|| <= L ||x - y||` for all images, F the logits. With a token for a missing
     image, it holds for all x and y with the same images: no constant bounds the change when one goes missing.
-
-    Args:
-        network: in evaluation mode.
-        size: tokens per axis at the finest level.
+    `size` is that of the finest level, tokens per axis.
     """
     pyramids = [stem_maps(stem) for stem in network.stems]
     finer: list[Alphas] = list(zip(*pyramids, strict=True))  # per resolution, finest first, of each stream
@@ -186,12 +179,10 @@ def _through(level: nn.Module, streams: Alphas, size: Triple) -> Alphas:
 
 
 def paper_bound(network: CrossModalNet, size: Triple) -> dict[str, float]:
-    """Compute Eq. 30, `(L_S L_C L_D)^d`, with the largest constant of each kind of block.
+    """Compute Eq. 30, `(L_S L_C L_D)^d`, with the largest constant of each kind of block, in decimal logarithms.
 
-    Returns:
-        decimal logarithms of L_S, L_C (Cross Transformer block without its operator, both streams together),
-        L_D and of the formula, 0 for a kind that the network does not have; `depth` is d, the number of layers of
-        encoder and decoder.
+    L_C is of the Cross Transformer block without its operator, both streams together. Kinds that the network does not
+    have count 0. `depth` is d, the number of layers of encoder and decoder.
     """
     sizes = level_sizes(network, size)
     levels = [*zip(network.encoder, sizes, strict=True), *zip(network.decoder, sizes[:-1], strict=True)]

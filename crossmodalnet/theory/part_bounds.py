@@ -21,13 +21,12 @@ from math import prod
 
 import numpy as np
 import torch
-from scipy.special import ndtr
-from timm.layers import Mlp
-from torch import Tensor, nn
-
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
+from scipy.special import ndtr
+from timm.layers import Mlp
+from torch import Tensor, nn
 
 # Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
 _SMALLEST = 1e-300
@@ -140,17 +139,11 @@ def scaled_attention(
     num_tokens: int,
     scales: Sequence[float] | None = None,
 ) -> tuple[float, float, float]:
-    """Bound attention in its values, queries and keys.
+    """Bound attention in its values, queries and keys, from the weights (c, c) of their projections.
 
-    Args:
-        query: weights (c, c) of the projection of queries.
-        key: likewise.
-        value: likewise.
-        num_heads: number of heads, whose outputs lie side by side.
-        radii: largest norms of the tokens that become queries, keys and values.
-        num_tokens: n.
-        scales: of attention by cosine, the length of the queries in each head; keys have length 1, and nothing is
-            divided by `sqrt(d)`. Its constants are finite only because the division by a norm stops at 1e-12.
+    `radii` are the largest norms of the tokens that become queries, keys and values. `scales` are those of attention
+    by cosine: the length of the queries in each head. Keys have length 1, and nothing is divided by `sqrt(d)`; its
+    constants are finite only because the division by a norm stops at 1e-12.
     """
     queries, keys = [], []
     heads = zip(*(weight.chunk(num_heads) for weight in (query, key, value)), strict=True)
@@ -172,14 +165,18 @@ def scaled_attention(
 def deformable(operator: DeformableOperator, radius: float) -> float:
     """Bound Eq. 7, `sum_k w_k F(p + dp_k)` by trilinear interpolation; `radius`: largest norm of a token of F.
 
-    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere
-    within their bound, so a voxel is near at most `reach` locations; and a change of F moves them, along which
-    interpolated features change by at most the distance of two tokens per axis and voxel.
+    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere within
+    their bound: a voxel is near at most `reach` locations. A change of F moves them, along which interpolated features
+    change by at most the distance of two tokens per axis and voxel.
     """
     weights = operator.weights.detach().double().abs()
     if operator.predict is None:
-        rows, columns = _operator_sums(operator)
-        return (log(rows) + log(columns)) / 2
+        assert operator.raw_offsets is not None
+        offsets = operator.max_offset * torch.tanh(operator.raw_offsets.detach().double())
+        indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
+        magnitudes = coefficients * weights[:, None]
+        columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
+        return (log(float(magnitudes.sum((2, 3)).max())) + log(float(columns.max()))) / 2
     reach = (2 * math.ceil(1 + operator.max_offset) - 1) ** 3
     at_fixed_offsets = log(float(weights.sum())) + math.log(reach) / 2
     slope = 2 * math.sqrt(3) * radius * float(weights.norm()) * operator.max_offset
@@ -189,14 +186,3 @@ def deformable(operator: DeformableOperator, radius: float) -> float:
 def sampled_radius(operator: DeformableOperator, radius: float) -> float:
     """Largest norm of a token after the operator: interpolation averages, so it is `sum |w_k|` times; no log."""
     return float(operator.weights.detach().abs().sum()) * radius
-
-
-@torch.no_grad()
-def _operator_sums(operator: DeformableOperator) -> tuple[float, float]:
-    """Largest sums of magnitudes over a row and over a column of the operator's matrix."""
-    assert operator.raw_offsets is not None
-    offsets = operator.max_offset * torch.tanh(operator.raw_offsets.double())
-    indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
-    magnitudes = coefficients * operator.weights.double().abs()[:, None]
-    columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
-    return float(magnitudes.sum((2, 3)).max()), float(columns.max())

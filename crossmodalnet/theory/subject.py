@@ -7,16 +7,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.training.balancing import Balancing
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
-STREAMS = ("CT", "MR")
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,7 @@ class AuditSubject:
 
 
 def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str, tuple[M, tuple[Any, ...]]]:
-    """Segment `(b, 2, d, h, w)` without gradients and keep the arguments of every module of class `kind`.
-
-    Returns:
-        each module with its positional arguments, by readable name, in the order of the computation.
-    """
+    """Segment `(b, 2, d, h, w)` and keep each module of class `kind` with its arguments, by readable name."""
     captured: dict[str, tuple[M, tuple[Any, ...]]] = {}
     names = {module: name for name, module in network.named_modules() if isinstance(module, kind)}
 
@@ -89,7 +83,7 @@ def readable(name: str) -> str:
     if len(parts) < 5 or parts[0] not in ("encoder", "decoder"):
         return name
     side, level, layer, part, stream = parts[:5]
-    words = [f"{side} {int(level) + 1}.{int(layer) + 1}", STREAMS[int(stream)], part]
+    words = [f"{side} {int(level) + 1}.{int(layer) + 1}", ("CT", "MR")[int(stream)], part]
     return " ".join([*words, *(str(int(p) + 1) if p.isdigit() else p for p in parts[5:])])
 
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import BuildConfig
-from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 
 Tokens = NDArray[np.float64]
@@ -19,10 +19,7 @@ LayerTokens = dict[str, tuple[Tokens, Tokens]]
 
 
 def layer_names(config: BuildConfig) -> tuple[str, ...]:
-    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1`, ...
-
-    Levels count from 1, the finest; in a level of several layers, the second is `encoder 1.2`.
-    """
+    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1` or `1.2`, ..."""
     levels = range(config.num_levels)
     names = ["image", "embedding"]
     for part, order in (("encoder", levels), ("decoder", levels[-2::-1] if len(levels) > 1 else ())):
