@@ -28,12 +28,7 @@ _KEY = "values"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training needs to go on.
-
-    Attributes:
-        tensors: tensors by dotted name.
-        values: plain JSON; floats come back bit for bit.
-    """
+    """State of a training: tensors by dotted name, and plain JSON, whose floats come back bit for bit."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
@@ -131,12 +126,12 @@ _NAME = re.compile(r"epoch(\d{4,})\.safetensors")
 
 
 def candidate_file(folder: Path, epoch: int) -> Path:
-    """Where a folder keeps the weights that were validated after an epoch (from 1)."""
+    """Give the file of the weights that were validated after an epoch, counted from 1."""
     return folder / f"epoch{epoch:04d}.safetensors"
 
 
 def find_candidates(folder: Path) -> dict[int, Path]:
-    """Files of candidates in a folder by their epochs, in order; other files are left alone."""
+    """List the files of validated weights in a folder by their epochs, in order."""
     found = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
     return dict(sorted(found.items()))
 
@@ -148,13 +143,9 @@ def save_model(
     last: Mapping[str, Tensor],
     others: Iterable[Path] = (),
 ) -> None:
-    """Write a model folder, whole or not at all.
+    """Write a model folder, whole or not at all: the card, the best weights, the last ones and others.
 
     Args:
-        folder: replaced if it exists.
-        card: card of the best weights.
-        best: weights with the best validation Dice.
-        last: weights at the end of the training.
         others: files of further weights; their names stay.
     """
     with whole_folder(folder) as new:
@@ -166,11 +157,7 @@ def save_model(
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
-    """Rebuild a trained network from its folder alone.
-
-    Args:
-        folder: folder that `save_model` wrote.
-        weights: `BEST` or `LAST`.
+    """Rebuild a trained network from the folder that `save_model` wrote, with the weights `BEST` or `LAST`.
 
     Raises:
         DataError: a file is missing or damaged, or the weights are not those of the network on the card.

@@ -30,13 +30,10 @@ def run_on_devices(
     """Do the work of a stage, in several processes where there are several devices.
 
     Args:
-        work: work of each process.
+        work: work of each process; its errors are raised here, in whichever process.
         devices: `train.devices`; ignored where a launcher has already started several processes.
         batch_size: `train.batch_size`, which the processes share.
         command: arguments of `python -m stages` that lead here again.
-
-    Raises:
-        CrossModalNetError: what the work raised, in whichever process.
     """
     launch = detect_launch(os.environ)
     if launch is None and (count := num_processes(devices, batch_size)) > 1:
@@ -56,9 +53,8 @@ def start_processes(count: int, command: list[str]) -> None:
     """Run `python -m stages COMMAND` in `count` processes under torchrun, passing signals on and errors back.
 
     Raises:
-        CrossModalNetError: what the processes raised.
         InterruptedRunError: stopped by a signal before the training began.
-        ResourceError: the processes died of something else, which is on stderr.
+        ResourceError: the processes died without an error of ours; it is on stderr.
     """
     with scratch_folder() as folder:
         outcome = folder / "outcome.json"

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from crossmodalnet.errors import DivergenceError
 from crossmodalnet.imaging.samples import Batch
-from crossmodalnet.networks.common.parameters import RunningMean, parameter_groups
+from crossmodalnet.networks.common.parameters import EMA, parameter_groups
 from crossmodalnet.training.balancing import AdaptiveBalancer
 from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.sections import LossesConfig, TrainConfig
@@ -45,7 +45,7 @@ class Learner:
         self._processes = processes
         self._device = processes.device
         self.network = network.to(self._device)
-        self._mean = RunningMean(self.network) if params.ema_decay else None
+        self._mean = EMA(self.network) if params.ema_decay else None
         self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
             [{"params": group.parameters} for group in self._groups],

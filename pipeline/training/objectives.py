@@ -176,10 +176,11 @@ class AdaptationObjective(Objective):
         self.names = tuple(adapter.terms)
         self._params = params
         self._adapter = adapter
-        parameters = adapter.discriminator_parameters()
-        self._optimizers: list[torch.optim.Optimizer] = (
-            [torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)] if parameters else []
-        )
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if parameters := adapter.discriminator_parameters():
+            self._optimizers.append(
+                torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)
+            )
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
         """Count the steps that are a multiple of `every`, from `start` on."""

@@ -16,16 +16,11 @@ from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
 
 @dataclass(frozen=True)
 class ModelParams:
-    """The sections that a training depends on.
+    """The sections that a training depends on, as they hold for one network.
 
     Attributes:
         name: name of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
         builder: key of the network's builder.
-        network: section of the network, an ablation's changes included.
-        losses: objectives.
-        augment: augmentation.
-        train: training; `lr` is the network's own where it has one.
-        adapt: the adaptation; None where there is none.
         variant: a key of `ADAPTATIONS`; None for the adaptation itself.
     """
 
@@ -40,7 +35,7 @@ class ModelParams:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the builder takes."""
+        """Options of the builder."""
         options = self.network.options() | {"checkpointing": self.train.checkpointing}
         if self.builder in DEEPLY_SUPERVISED:
             options["deep_supervision"] = self.losses.deep_supervision
@@ -50,7 +45,7 @@ class ModelParams:
 
     @property
     def intensity(self) -> Intensity:
-        """How images become the network's input."""
+        """Windows by which images become the network's input."""
         return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
 
     @property
@@ -60,7 +55,7 @@ class ModelParams:
 
     @property
     def modality_dropout(self) -> float:
-        """How often a training sample loses a modality: never where that would do harm.
+        """Probability that a training sample loses a modality: 0 where that would do harm.
 
         A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
         complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
@@ -70,7 +65,7 @@ class ModelParams:
 
     @property
     def training(self) -> dict[str, Any]:
-        """What the result of the training depends on beside the other sections: `train` as it holds for this network.
+        """Values of `train` that the result depends on, as they hold for this network.
 
         A checkpoint is found by it, and a model's card tells it.
         """

@@ -110,20 +110,6 @@ def num_processes(devices: int | str, batch_size: int) -> int:
     return max((n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE), default=1)
 
 
-def find_device(name: str, key: str) -> torch.device:
-    """Give the device for a parameter's value: auto (a GPU if there is one), cpu or cuda.
-
-    Raises:
-        ResourceError: `name` is cuda and there is no GPU; the message has the parameter's `key`.
-    """
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise ResourceError(f"{key} is cuda, but no GPU was found; set it to auto or cpu")
-    if name == "auto":
-        name = "cuda" if has_gpu else "cpu"
-    return torch.device(name)
-
-
 @dataclass(frozen=True)
 class Processes:
     """The processes that train together, seen from one of them: its rank and its device; rank 0 writes the files."""

@@ -1,4 +1,4 @@
-"""From cropped cases to a model folder: what the train stage does, in each of its processes."""
+"""Train a network on cropped cases and write its model folder, in each process of the stage."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ def run_training(
     """Train one network to the end of its budget; every process calls this.
 
     Args:
-        params: parameters of the training.
-        cohort: pairs to train on.
+        params: sections that the training depends on.
+        cohort: cases to train on and to validate on.
         seed: seed of the first weights, the order of samples and their augmentation.
         processes: processes that train together.
         curve: file of the curve, written anew after every epoch.

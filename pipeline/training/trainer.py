@@ -81,15 +81,15 @@ class Trainer:
     """Trains a network; every process of a training has one.
 
     Args:
-        learner: learner that takes the steps.
-        training: samples that batches come from.
+        learner: takes the steps.
+        training: samples for batches.
         validation: cases that choose the best weights.
-        params: parameters of the training.
+        params: section `train`.
         seed: seed of what is random in a step.
         processes: processes that train together.
         work: folder of the checkpoint, used by the main process alone.
-        target: the domain to adapt to, if there is one.
-        curve: file of the curve, written anew after every epoch, so that it can be looked at while training.
+        target: domain to adapt to.
+        curve: file of the curve, written anew after every epoch.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.networks.common.parameters import RunningMean
+from crossmodalnet.networks.common.parameters import EMA
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, decoder_features, rows
 
@@ -25,7 +25,7 @@ class TopologyTerm(Term):
 
     def __init__(self, network: LayeredNetwork, config: AdaptationConfig, num_classes: int) -> None:
         super().__init__(network, config, num_classes)
-        self.teacher = RunningMean(network)
+        self.teacher = EMA(network)
 
     def before(self, source: Tensor) -> Tensor:
         """Give the teacher's features of the source, `(s, c, d, h, w)`."""

@@ -34,7 +34,6 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
             validate_every=1,
             batch_size=4,
             devices=devices,
-            network={"drop_path": 0.0},
             losses={"cmif": cmif},
         )
         for path in cohort.rglob(".work/train/*/*"):
@@ -52,11 +51,8 @@ def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
 
     curves = []
     for devices in (1, 2):
-        every = {"topology_every": 1, "betti_every": 1}
-        adapt = {"enabled": True, "start": 0.4, "betti": 0.1, "confidence": 0.1, "width": 4, **every}
-        set_params(
-            epochs=4, validate_every=1, batch_size=4, devices=devices, network={"drop_path": 0.0}, adapt=adapt
-        )
+        adapt = {"enabled": True, "start": 0.4, "volumes": 0.1, "confidence": 0.1}
+        set_params(epochs=4, validate_every=1, batch_size=4, devices=devices, adapt=adapt)
         main("crossmodalnet")
         curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv"))
         for path in cohort.rglob(".work/train/*/*"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crossmodalnet.errors import ResourceError
-from pipeline.training.processes import detect_launch, find_device, first_host, num_processes, process_group
+from pipeline.training.processes import detect_launch, first_host, num_processes, process_group
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
@@ -102,20 +102,6 @@ def test_empty_variables_are_none():
 def test_variables_that_name_no_process_are_an_error_that_names_them(environment):
     with pytest.raises(ResourceError, match=r"RANK|SLURM"):
         detect_launch(environment)
-
-
-def test_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert find_device("auto", "evaluate.device").type == "cpu"
-    assert find_device("cpu", "evaluate.device").type == "cpu"
-    with pytest.raises(ResourceError, match=r"evaluate\.device is cuda, but no GPU"):
-        find_device("cuda", "evaluate.device")
-
-
-def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert find_device("auto", "audit.device").type == "cuda"
-    assert find_device("cpu", "audit.device").type == "cpu"
 
 
 TOP = Path(__file__).resolve().parents[3]
