@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
-from crossmodalnet.training.objectives import evaluate_objectives
-from torch import Tensor, nn
-from torch.nn import functional
-
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed, mean_dice, relative_deviation
+from crossmodalnet.training.objectives import evaluate_objectives
 
 # A fixed family of functions of standardised images a (CT) and b (MR), (n, 1, d, h, w) each.
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

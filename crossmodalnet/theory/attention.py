@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import product
 
 import torch
-from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
-from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 from torch import Tensor
 
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
+from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,

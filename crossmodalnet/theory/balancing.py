@@ -6,8 +6,6 @@ from typing import get_args
 
 import numpy as np
 import torch
-from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
-from crossmodalnet.training.objectives import evaluate_objectives
 from numpy.typing import NDArray
 
 from crossmodalnet.theory.config import AuditConfig
@@ -21,6 +19,8 @@ from crossmodalnet.theory.findings import (
 )
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
+from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
+from crossmodalnet.training.objectives import evaluate_objectives
 
 Array = NDArray[np.float64]
 # Losses (m,) and their gradients (m, n) at a point (n,).

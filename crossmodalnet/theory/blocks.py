@@ -6,11 +6,11 @@ from math import prod
 
 import numpy as np
 import torch
-from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
-from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from scipy import ndimage
 from torch import Tensor
 
+from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,

@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from crossmodalnet.config import Config
 from pydantic import Field
+
+from crossmodalnet.config import Config
 
 
 class AuditConfig(Config):

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from crossmodalnet.networks.common.parameters import count_flops
-from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from scipy import stats
 from torch import Tensor
 
+from crossmodalnet.networks.common.parameters import count_flops
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS

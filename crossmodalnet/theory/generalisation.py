@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from torch import Tensor, nn
 
+from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs

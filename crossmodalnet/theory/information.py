@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from crossmodalnet.training.cmif import log_det_bias
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import digamma, ndtri
 from scipy.stats import rankdata
 from scipy.stats import t as student
+
+from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 

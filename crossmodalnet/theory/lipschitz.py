@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 
 import torch
+
 from crossmodalnet.networks.crossmodalnet.config import Similarity
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
-
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.network_bounds import cumulative_bounds, paper_bound

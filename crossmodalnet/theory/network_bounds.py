@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 
+from torch import nn
+
 from crossmodalnet.networks.common.sizes import Triple, effective_window
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
@@ -18,8 +20,6 @@ from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
-from torch import nn
-
 from crossmodalnet.theory.part_bounds import (
     GELU_SLOPE,
     added,

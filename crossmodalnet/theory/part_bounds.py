@@ -21,12 +21,13 @@ from math import prod
 
 import numpy as np
 import torch
-from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
-from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
 from scipy.special import ndtr
 from timm.layers import Mlp
 from torch import Tensor, nn
+
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
+from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
+from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
 
 # Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
 _SMALLEST = 1e-300

@@ -9,12 +9,11 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from crossmodalnet.imaging.samples import LabelledCase
-from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
-from crossmodalnet.training.objectives import cross_entropy
 from monai.transforms import GaussianSmooth, RandBiasField, RandGaussianNoise
 from torch import Tensor, nn
 
+from crossmodalnet.imaging.samples import LabelledCase
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.network_bounds import cumulative_bounds
@@ -22,6 +21,7 @@ from crossmodalnet.theory.part_bounds import log
 from crossmodalnet.theory.sensitivity import pull_back
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, mean_dice
+from crossmodalnet.training.objectives import cross_entropy
 
 # The attack is as large as Gaussian noise of this standard deviation.
 NOISE_STD = 0.01

@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import Tensor, nn
+
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock, WindowAttention
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet, DualLayer
-from torch import Tensor, nn
-
 from crossmodalnet.theory.subject import capture_inputs
 
 # Factors on the tokens of dot-product attention, and on one key of attention by cosine.

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.training.balancing import Balancing
-from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 

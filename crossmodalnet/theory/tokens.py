@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import BuildConfig
-from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 
 Tokens = NDArray[np.float64]

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.io.outputs import write_json
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
+from crossmodalnet.theory.config import AuditConfig
+from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
+from crossmodalnet.theory.statements import GROUPS, STATEMENTS
+from crossmodalnet.theory.subject import AuditSubject
 from pipeline.preparation.cases import source_of
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.tensors import labelled
@@ -22,11 +27,6 @@ from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
 from pipeline.training.checkpoint import load_model
 from pipeline.training.processes import Processes, reproducible
-
-from crossmodalnet.theory.config import AuditConfig
-from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
-from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from crossmodalnet.theory.subject import AuditSubject
 
 # By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
 # and on that of the preset mmwhs (docs/how-to/clusters.md).
