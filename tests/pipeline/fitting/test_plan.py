@@ -9,6 +9,7 @@ from crossmodalnet.errors import ResourceError
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from crossmodalnet.processes import run_alone
+from pipeline.config.consistency import padded_windows
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.hearts import HeartExtents
@@ -96,7 +97,7 @@ def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid: Triple, embe
         config = CrossModalNetConfig(patch_embedding=embedding, **lists)
         if patch != config.multiples():
             config.check_size(patch)
-        assert config.wasteful_windows(patch) == []
+        assert padded_windows(config, patch) == []
 
 
 @pytest.mark.parametrize("grid", GRIDS)
