@@ -131,7 +131,7 @@ def fit(
 
 
 def _has(raw: Mapping[str, Any], name: str) -> bool:
-    """Whether a file's content has a key, with dots between the names of its sections."""
+    """Tell whether the content of a file has a key, with dots between the names of its sections."""
     section, _, rest = name.partition(".")
     return section in raw and (not rest or (isinstance(raw[section], Mapping) and _has(raw[section], rest)))
 
