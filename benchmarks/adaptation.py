@@ -1,4 +1,4 @@
-"""What a step of training with JADA costs beside one without, turn by turn in one process.
+"""Time of a training step with JADA beside one without, in turn in one process.
 
     python -m benchmarks.adaptation [STEPS]
 

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A trained model, and the way its cases are evaluated.
+    """A trained model, and the settings of its evaluation.
 
     Attributes:
         model: model with its network on the device it shall run on.

@@ -92,6 +92,6 @@ def read_profile(name: str, top: Path) -> Profile:
     try:
         return TypeAdapter(Profile).validate_python(content)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        key = ".".join(map(str, found["loc"]))
-        raise DataError(f"{path}: {key}: {found['msg']}: run `dvc repro --force {stage}`") from error
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: {key}: {first['msg']}: run `dvc repro --force {stage}`") from error

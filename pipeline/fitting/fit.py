@@ -1,7 +1,6 @@
-"""Section by section what `crossmodalnet params fit` writes, and why."""
+"""Choose the parameters that `crossmodalnet params fit` writes, and give a reason for each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipeline.fitting.plan import (
     SHARE,
     Machine,
     SizePlan,
-    largest_of,
+    StepBytes,
     levels_of,
     network_changes,
     plan_sizes,
@@ -32,25 +31,12 @@ from pipeline.training.params import ModelParams
 OTHERS_EMBEDDING = (4, 4, 4)
 
 
-@dataclass(frozen=True)
-class FittedSizes:
-    """Parameters that fit.
-
-    Attributes:
-        params: all parameters.
-        reasons: why, by key.
-    """
-
-    params: Params
-    reasons: dict[str, str]
-
-
 def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
-    """Find what is trained on: the GPU, or else the memory of this machine that is free.
+    """Describe the device to train on: the GPU, or else the free memory of this machine.
 
     Args:
         kind: cpu or cuda; None: cuda where there is a GPU here, or where a memory is given.
-        memory_gb: memory to plan for, of another machine perhaps; None: that of this one.
+        memory_gb: memory to plan for, perhaps of another machine; None: that of this one.
 
     Raises:
         UsageError: a GPU is asked for without its memory, and there is none here.
@@ -69,8 +55,8 @@ def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
     return Machine(chosen, int(torch.cuda.get_device_properties(0).total_memory))
 
 
-def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
-    """Choose sizes for the networks that the parameters train.
+def fit(params: Params, hearts: HeartExtents, machine: Machine) -> tuple[Params, dict[str, str]]:
+    """Choose sizes for the networks that the parameters train; give all parameters, and reasons by key.
 
     Raises:
         ResourceError: the memory is too little even for the coarsest grid.
@@ -78,7 +64,11 @@ def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
     config = params.network.crossmodalnet
     embedding = config.patch_embedding if OURS in params.models else OTHERS_EMBEDDING
     steps = [_step_of(name, params, config) for name in params.models]
-    plan = plan_sizes(hearts, machine, embedding, largest_of(steps))
+
+    def largest(patch: Triple, checkpointing: bool) -> int:
+        return max(step(patch, checkpointing) for step in steps)
+
+    plan = plan_sizes(hearts, machine, embedding, largest)
     changes: dict[str, Any] = {
         "crop": {"spacing_mm": plan.spacing_mm, "size": list(plan.grid)},
         "train": {
@@ -91,10 +81,11 @@ def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
     if OURS in params.models:
         changes["network"] = {OURS: network_changes(config, plan.levels)}
     fitted = Params.model_validate(merge(params.model_dump(), changes))
-    return FittedSizes(fitted, _reasons(params, fitted, hearts, machine, plan))
+    return fitted, _reasons(params, fitted, hearts, machine, plan)
 
 
-def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> Callable[[Triple, bool], int]:
+def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> StepBytes:
+    """Make the function that counts a step of one network."""
     section = getattr(params.network, name)
 
     def step(patch: Triple, checkpointing: bool) -> int:
@@ -115,7 +106,7 @@ def _reasons(
     sees = "all of the grid" if covered >= 1 else f"{covered:.0%} of the grid's voxels"
     finer = f"about the scans' own median spacing, {hearts.spacing_mm:.2f} mm"
     if plan.spacing_mm > 1.2 * hearts.spacing_mm:
-        limit = "memory" if machine.most_voxels is None else "memory, or time on a CPU,"
+        limit = "memory, or time on a CPU," if machine.kind == "cpu" else "memory"
         finer = f"coarser than the scans' {hearts.spacing_mm:.2f} mm, for which {limit} would not suffice"
     need = f"{plan.step_bytes / GB:.1f} of {machine.memory_bytes / GB:.1f} GB of {where}"
     reasons = {

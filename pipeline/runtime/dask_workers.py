@@ -82,11 +82,12 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
         logging.getLogger(name).setLevel(_SILENT)
     before = dict(os.environ)
     with scratch_folder() as scratch, _removed_after_a_kill(scratch):
+        variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
         settings = {
-            **_SETTINGS,
-            "temporary-directory": str(scratch),
-            "distributed.nanny.pre-spawn-environ": {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)},
-        }
+            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
+        }  # fmt: skip
+        # Also here, since a variable that is set here wins over the one for the workers.
+        os.environ.update(variables)
         try:
             with (
                 dask.config.set(settings),
@@ -108,7 +109,6 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
                 finally:
                     cluster.scheduler.remove_plugin(_Deaths.name)
         finally:
-            # Nannies set the variables of their workers in this process, too.
             os.environ.clear()
             os.environ.update(before)
 
@@ -175,7 +175,7 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
     except (OSError, ValueError, TimeoutError) as error:
         raise ResourceError(
             f"runtime.scheduler = {address}: no scheduler of dask.distributed answers there: start it "
-            "(docs/clusters.md), correct the address, or set runtime.scheduler to null"
+            "(docs/how-to/clusters.md), correct the address, or set runtime.scheduler to null"
         ) from error
     try:
         yield DaskWorkers(client, environment)

@@ -28,10 +28,10 @@ class ParameterGroup:
 
 
 def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[ParameterGroup]:
-    """Sort the weights of a network that are trained; groups without any are left out.
+    """Sort the trained weights of a network into groups; empty groups are left out.
 
     Offsets of deformable operators learn slower, as in Deformable DETR (Zhu et al. 2021), and do not decay, which
-    would pull them to zero. What is a vector does not decay either, norms, biases, tokens and scales of heads, nor do
+    would pull them to zero. Vectors do not decay either (norms, biases, tokens, scales of heads), nor do
     tables of position biases, as in Swin transformers (Liu et al. 2021).
 
     Args:

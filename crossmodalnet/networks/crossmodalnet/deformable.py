@@ -105,7 +105,7 @@ class DeformableOperator(nn.Module):
             nn.init.normal_(self.predict.bias, std=scale)
 
     def offset_parameters(self) -> list[nn.Parameter]:
-        """What the offsets are learned by: all parameters but the K weights."""
+        """List the parameters of the offsets: all but the K weights."""
         return [parameter for parameter in self.parameters() if parameter is not self.weights]
 
     def offsets(self, features: Tensor) -> Tensor:

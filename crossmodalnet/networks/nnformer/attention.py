@@ -20,7 +20,7 @@ from crossmodalnet.networks.common.windows import attention_mask, over_batch, pa
 
 @dataclass(frozen=True)
 class WindowRule:
-    """How a level's maps are cut into windows.
+    """Rule by which the maps of a level are cut into windows.
 
     Attributes:
         window: tokens per window and axis, the extent of the table of relative positions.

@@ -64,7 +64,7 @@ class Downsample(nn.Module):
     """GELU, LN and a strided convolution that doubles the channels.
 
     An axis without padding needs an odd number of tokens, for its last one to be seen: a zero is added to an
-    even number. Both ways of padding give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
+    even number. Both paddings give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
 
     Args:
         stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
@@ -121,10 +121,10 @@ class NNFormerHead(nn.Module):
 
 
 class EncoderStage(nn.Module):
-    """Blocks of one level, and the way down to the next.
+    """Blocks of one level, and the transition to the next.
 
     Args:
-        downsample: way to the next level; None at the deepest.
+        downsample: transition to the next level; None at the deepest.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class EncoderStage(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """The way up to one level, a block that attends to its skip connection, and blocks of self-attention."""
+    """Upsampling to one level, a block that attends to its skip connection, and blocks of self-attention."""
 
     def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock], *, checkpointing: bool) -> None:
         super().__init__()

@@ -60,13 +60,6 @@ def test_the_headline_is_a_dozen_finite_figures() -> None:
     assert set(found) == {"dice", "miou", "hd95_mm", "nsd", "LV", "RV", "missed"}
 
 
-def test_the_headline_of_all_structures_fits_a_row_of_a_screen() -> None:
-    table = cases({"a": [1 / 3] * 7, "b": [2 / 3] * 7})
-    found = headline(table, interval_table(table, num_samples=100, seed=0))
-    assert len(found) == 12
-    assert sum(max(len(key), len(str(value))) + 4 for key, value in found.items()) <= 160 - 36
-
-
 def test_nothing_defined_at_all() -> None:
     table = cases({"a": [], "b": []})
     assert headline(table, interval_table(table, num_samples=100, seed=0)) == {"missed": 0}

@@ -4,6 +4,7 @@ import pytest
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from pipeline.config.consistency import padded_windows
 from pipeline.fitting.plan import covers, levels_of, network_changes, patches_for
 
 GRIDS: list[Triple] = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66), (13, 13, 13)]
@@ -22,7 +23,7 @@ def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid: Triple, embe
         config = CrossModalNetConfig(patch_embedding=embedding, **lists)
         if patch != config.multiples():
             config.check_size(patch)
-        assert config.wasteful_windows(patch) == []
+        assert padded_windows(config, patch) == []
 
 
 @pytest.mark.parametrize("grid", GRIDS)
