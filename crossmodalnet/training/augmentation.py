@@ -87,13 +87,13 @@ class Augmenter:
         return torch.cat(channels), label
 
     def _move(self, image: Tensor, grid: Any, size: tuple[int, int, int]) -> Tensor:
-        """Take an image from where the grid says; from its centre where there is none."""
+        """Sample an image at the grid; without a grid, cut its centre."""
         if grid is None:
             return centre_crop(image, size)
         return _plain(self._resample(image, grid, mode="bilinear"))
 
     def _draw_grid(self, size: tuple[int, int, int], random: np.random.RandomState) -> Any:
-        """Where each voxel of the result comes from, `(4, *size)` about the centre; None for no change."""
+        """Draw the origin of each voxel of the result, `(4, *size)` about the centre; None for no change."""
         config = self.config
         affine, elastic = random.uniform(size=2) < (config.affine_probability, config.elastic_probability)
         if not (affine or elastic):
@@ -116,7 +116,7 @@ class Augmenter:
 
 
 def _still(size: tuple[int, int, int]) -> Any:
-    """The grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
+    """Give the grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
     return create_grid(size, dtype=torch.float32, backend="torch")
 
 

@@ -4,14 +4,24 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig, WastefulWindow
+from crossmodalnet.networks.common.sizes import (
+    LARGEST_WINDOW,
+    MAX_SIZE,
+    MAX_VOXELS,
+    SMALLEST_WINDOW,
+    Triple,
+    dividing_window,
+    padding_share,
+)
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.config.network import NETWORKS
 from pipeline.config.params import Params
 from pipeline.config.variants import ABLATIONS, OURS
 
 # ANTs reads its seed as an integer of 32 bits.
 MAX_SEED = 2**31 - 1
+# Share of padded tokens from which a window is called wasteful.
+WASTE = 0.1
 
 
 def contradictions(params: Params) -> list[str]:
@@ -158,8 +168,8 @@ def _idle_options(network: CrossModalNetConfig, standard: CrossModalNetConfig) -
     ]
 
 
-def wasteful_windows(params: Params) -> list[WastefulWindow]:
-    """List the windows of our network that pad a map by more than a tenth; none where it is not trained."""
+def wasteful_windows(params: Params) -> list[tuple[str, str]]:
+    """List the wasteful windows of our network with their remedies; none where it is not trained."""
     config = params.network.crossmodalnet
     if OURS not in params.models:
         return []
@@ -167,5 +177,30 @@ def wasteful_windows(params: Params) -> list[WastefulWindow]:
         config.check_size(params.train.patch_size)
     except ValueError:
         return []  # a contradiction, which is reported as such
-    windows = config.wasteful_windows(params.train.patch_size)
-    return [WastefulWindow(f"network.{OURS}.{text}", remedy) for text, remedy in windows]
+    windows = padded_windows(config, params.train.patch_size)
+    return [(f"network.{OURS}.{text}", remedy) for text, remedy in windows]
+
+
+def padded_windows(config: CrossModalNetConfig, patch_size: Triple) -> list[tuple[str, str]]:
+    """List the windows that add more than a tenth to the tokens of a map, each with a remedy."""
+    lines = []
+    for level in range(config.num_levels):
+        size = config.map_size(patch_size, level)
+        windows = {"window": config.window_at(size)}
+        if config.crosses and (cross := config.cross_window_at(level, size)):
+            windows["cross_window"] = cross
+        best = dividing_window(size)
+        least = padding_share(size, best)
+        for name, window in windows.items():
+            share = padding_share(size, window)
+            if share <= WASTE:
+                continue
+            text = f"{name} {list(window)} adds {share:.0%} to the {list(size)} tokens of level {level + 1}"
+            if share == least:
+                better = f"no window of {SMALLEST_WINDOW} to {LARGEST_WINDOW} adds less"
+                remedy = "choose another train.patch_size; `crossmodalnet params fit` finds one that windows divide"
+            else:
+                better = f"{list(best)} adds {least:.0%}"
+                remedy = "null chooses the window that adds least"
+            lines.append((f"{text}; {better}", remedy))
+    return lines

@@ -189,7 +189,7 @@ class CropConfig(Config):
         "atlas",
         description="source of the ROI; atlas: propagated labels of training subjects; labels: the subject's own",
     )
-    margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the ROI on every side, mm")
+    margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the heart ROI on every side, mm")
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
     size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the ROI")

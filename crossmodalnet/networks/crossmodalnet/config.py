@@ -1,19 +1,11 @@
 """Options of CrossModalNet, and the rules that they and the patch size obey."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from crossmodalnet.config import NetworkConfig
-from crossmodalnet.networks.common.sizes import (
-    LARGEST_WINDOW,
-    SMALLEST_WINDOW,
-    Triple,
-    dividing_window,
-    effective_window,
-    padding_share,
-    strides_to,
-)
+from crossmodalnet.networks.common.sizes import Triple, dividing_window, effective_window, strides_to
 
 Values = Literal["b", "a"]
 Similarity = Literal["dot", "cosine"]
@@ -28,16 +20,7 @@ Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 CountTriple = Annotated[tuple[Count, Count, Count], Field(strict=False)]
 Windows = Annotated[tuple[CountTriple | None, ...], Field(strict=False, min_length=1)]
 
-# Share of padded tokens from which a window is called wasteful.
-WASTE = 0.1
 AXES = ("depth", "height", "width")
-
-
-class WastefulWindow(NamedTuple):
-    """A window that adds many tokens to a map, in words, and the remedy."""
-
-    text: str
-    remedy: str
 
 
 class CrossModalNetConfig(NetworkConfig):
@@ -242,23 +225,6 @@ class CrossModalNetConfig(NetworkConfig):
         window = self.cross_window[level]
         return None if window is None else effective_window(size, window)
 
-    def wasteful_windows(self, patch_size: Triple) -> list[WastefulWindow]:
-        """List the windows that add more than a tenth to the tokens of a map, with better ones."""
-        wasteful = []
-        for level in range(self.num_levels):
-            size = self.map_size(patch_size, level)
-            windows = {"window": self.window_at(size)}
-            if self.crosses and (cross := self.cross_window_at(level, size)):
-                windows["cross_window"] = cross
-            wasteful += [
-                _wasteful(
-                    f"{name} {list(window)}", f"the {list(size)} tokens of level {level + 1}", size, share
-                )
-                for name, window in windows.items()
-                if (share := padding_share(size, window)) > WASTE
-            ]
-        return wasteful
-
     def map_size(self, patch_size: Triple, level: int) -> Triple:
         """Tokens per axis at `level`."""
         d, h, w = (n // (s * 2**level) for n, s in zip(patch_size, self.patch_embedding, strict=True))
@@ -273,20 +239,3 @@ class BuildConfig(CrossModalNetConfig):
     missing_token: bool = Field(
         False, description="learned token in place of a stream whose image is missing"
     )
-
-
-def _wasteful(window: str, tokens: str, size: Triple, share: float) -> WastefulWindow:
-    best = dividing_window(size)
-    least = padding_share(size, best)
-    text = f"{window} adds {share:.0%} to {tokens}"
-    if least == share:
-        return WastefulWindow(
-            f"{text}; no window of {SMALLEST_WINDOW} to {LARGEST_WINDOW} adds less",
-            "choose another train.patch_size; `crossmodalnet params fit` finds one that windows divide",
-        )
-    remedy = (
-        "null chooses a window that divides the map"
-        if least == 0
-        else "null chooses the window that adds least"
-    )
-    return WastefulWindow(f"{text}; {list(best)} adds {least:.0%}", remedy)

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.config import presets
-from pipeline.config.consistency import contradictions, wasteful_windows, without_effect
+from pipeline.config.consistency import contradictions, padded_windows, wasteful_windows, without_effect
 from pipeline.config.params import Params
 
 
@@ -131,9 +132,40 @@ def test_contradictions_between_sections() -> None:
     assert "adaptations = ['volumes']" in contradictions(changed(adaptations=["volumes"]))[0]
 
 
+@pytest.mark.parametrize(
+    ("options", "patch", "starts"),
+    [
+        ({}, 40, []),
+        (
+            {"window": (4, 4, 4)},
+            40,
+            [
+                "window [4, 4, 4] adds 73% to the [10, 10, 10] tokens of level 1; [5, 5, 5] adds 0%",
+                "window [4, 4, 4] adds 310% to the [5, 5, 5] tokens of level 2; [5, 5, 5] adds 0%",
+            ],
+        ),
+        ({"cross_window": ((4, 4, 4), None)}, 40, ["cross_window [4, 4, 4] adds 73%"]),
+        (
+            {"cross": False},
+            88,
+            [
+                "window [6, 6, 6] adds 30% to the [22, 22, 22] tokens of level 1; no window of 4 to 7 adds less",
+                "window [6, 6, 6] adds",
+            ],
+        ),
+    ],
+)
+def test_padded_windows(options: dict[str, Any], patch: int, starts: list[str]) -> None:
+    lines = padded_windows(CrossModalNetConfig(**options), (patch, patch, patch))
+    assert len(lines) == len(starts)
+    for (text, _), start in zip(lines, starts, strict=True):
+        assert text.startswith(start)
+
+
 def test_wasteful_windows_are_reported_with_their_key() -> None:
     given = changed(network={"crossmodalnet": {"window": [4, 4, 4]}})
-    texts = [text for text, _ in wasteful_windows(given)]
-    assert texts[0].startswith("network.crossmodalnet.window [4, 4, 4] adds 73%")
+    text, remedy = wasteful_windows(given)[0]
+    assert text.startswith("network.crossmodalnet.window [4, 4, 4] adds 73%")
+    assert remedy == "null chooses the window that adds least"
     assert wasteful_windows(given.model_copy(update={"models": ["mednext"]})) == []
     assert wasteful_windows(changed(train={"patch_size": [41, 41, 41]})) == []

@@ -14,35 +14,7 @@ def test_windows_are_chosen_where_the_options_do_not_say():
     assert found.window_at((10, 10, 5)) == (5, 5, 5)
     assert found.cross_window_at(0, (10, 12, 10)) == (5, 6, 5)
     assert found.cross_window_at(1, (5, 5, 5)) is None
-    assert found.wasteful_windows((40, 40, 40)) == []
-
-
-def test_given_windows_stay_and_wasteful_ones_are_named_with_what_would_divide():
-    found = config(window=(4, 4, 4), cross_window=((5, 5, 5), None))
-    assert found.window_at((10, 10, 10)) == (4, 4, 4)
-    (fine, remedy), (coarse, _) = found.wasteful_windows((40, 40, 40))
-    assert remedy == "null chooses a window that divides the map"
-    assert fine == "window [4, 4, 4] adds 73% to the [10, 10, 10] tokens of level 1; [5, 5, 5] adds 0%"
-    assert coarse == "window [4, 4, 4] adds 310% to the [5, 5, 5] tokens of level 2; [5, 5, 5] adds 0%"
-
-
-def test_where_no_window_divides_the_patch_is_named_and_not_the_window():
-    fine, coarse = config(cross=False).wasteful_windows((88, 88, 88))
-    told = "window [6, 6, 6] adds 30% to the [22, 22, 22] tokens of level 1; no window of 4 to 7 adds less"
-    assert fine.text == told
-    assert fine.remedy.startswith("choose another train.patch_size")
-    assert "[11, 11, 11] tokens of level 2" in coarse.text
-    given = config(window=(4, 4, 4), cross=False).wasteful_windows((72, 72, 72))
-    assert [text.split("; ")[1] for text, _ in given] == [
-        "[6, 6, 6] adds 0%", "[5, 5, 5] adds 37%"
-    ]  # fmt: skip
-    assert given[1].remedy == "null chooses the window that adds least"
-
-
-def test_windows_of_the_cross_attention_are_named_too():
-    found = config(cross_window=((4, 4, 4), None))
-    assert [text.split()[0] for text, _ in found.wasteful_windows((40, 40, 40))] == ["cross_window"]
-    assert found.model_copy(update={"cross": False}).wasteful_windows((40, 40, 40)) == []
+    assert config(window=(4, 4, 4)).window_at((10, 10, 10)) == (4, 4, 4)
 
 
 @pytest.mark.parametrize(
