@@ -77,7 +77,7 @@ class Artefacts:
 
     def score(self, method: str, key: str, structure: str = MEAN) -> tuple[float, float, float]:
         """Look up mean, low and high of a metric; NaN where undefined."""
-        mean, low, high = self.scores.loc[(method, key, structure)]
+        mean, low, high = self.scores.xs((method, key, structure)).to_numpy(float)
         return float(mean), float(low), float(high)
 
     def case_means(self, key: str) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def case_overlays(artefacts: Artefacts) -> list[CaseOverlay]:
     overlays = []
     for pair, rank in rank_cases(dice[artefacts.models[0]]).items():
         predictions = {short_title_of(name): artefacts.predictions[name][pair] for name in methods}
-        scores = {title_of(name): float(dice.loc[pair, name]) for name in methods}
+        scores = {title_of(name): float(dice[name][pair]) for name in methods}
         files = artefacts.images[pair]
         overlays.append(draw_overlay(rank, pair, files, predictions, scores, artefacts.options))
     return overlays

@@ -35,7 +35,7 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     statements = comparison.read_statements(artefacts)
     return {
         "behind": not_first(artefacts) if artefacts.models[0] == OURS else [],
-        "better": [ABLATION_TITLES.get(n, n) for n in names if gains["dice"].loc[n, "difference"] < 0],
+        "better": [ABLATION_TITLES.get(n, n) for n in names if gains["dice"]["difference"][n] < 0],
         "rows": [_effect(gains, name, times[name]) for name in names],
         "table": make_table(rows),
         "chart_source": ablation_chart(gains, times),
@@ -57,7 +57,7 @@ def full_minus_ablation(tests: pd.DataFrame, names: list[str]) -> dict[str, pd.D
 
 def _effect(gains: dict[str, pd.DataFrame], name: str, time: float) -> dict[str, Any]:
     """Prepare the sentence on a part."""
-    dice, distance = (table.loc[name] for table in gains.values())
+    dice, distance = (table.loc[[name]].to_dict("records")[0] for table in gains.values())
     return {
         "part": PARTS.get(name, name),
         "tested": dice["difference"] == dice["difference"],
@@ -73,10 +73,11 @@ def _printed(gains: dict[str, pd.DataFrame], name: str) -> list[str]:
     """Print the differences in both metrics with their intervals, and p after the first."""
     printed = []
     for key, table in gains.items():
-        digits, (mean, low, high) = metric_of(key).digits, table.loc[name, ["difference", "low", "high"]]
+        digits = metric_of(key).digits
+        mean, low, high = table.loc[[name], ["difference", "low", "high"]].to_numpy(float)[0]
         text = f"{signed(mean, digits)} ({interval(low, high, digits, sign=True)})"
         printed.append(text if mean == mean else DASH)
-    p_value = gains["dice"].loc[name, "p_holm"]
+    p_value = float(gains["dice"]["p_holm"][name])
     return [printed[0], f"{p_value:.3g}" if p_value == p_value else DASH, printed[1]]
 
 

@@ -120,9 +120,9 @@ def structure_table(scores: pd.DataFrame, gains: pd.DataFrame) -> Table:
             if name in scores.loc["target"].index.unique("method"):
                 row[adapted_title_of(name)] = _score(scores, "target", name, structure=structure)[0]
         if len(gains):
-            gain, *ends = gains.reindex([structure]).iloc[0]
+            gain, low, high = gains.reindex([structure]).to_numpy()[0]
             row[f"{adapted_title_of(OURS)} − source only"] = signed(gain, 3)
-            row["95 % interval"] = interval(*ends, 3, sign=True)
+            row["95 % interval"] = interval(low, high, 3, sign=True)
         rows.append(row)
     return tables.make_table(rows)
 

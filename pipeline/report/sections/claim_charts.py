@@ -140,16 +140,16 @@ def _plain_log_axis(axes: Axes) -> None:
 def _deviations(axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float]) -> None:
     """Draw a row of marks per combination; what the statement allows is tinted."""
     first = key == next(iter(PROPERTIES))
-    own = rows[rows["property"] == key].set_index(["network", "values", "similarity"]).sort_index()
+    own = rows[rows["property"] == key].groupby(["network", "values", "similarity"])["deviation"]
+    deviations: dict[Any, Any] = {combination: column.clip(lower=LEAST) for combination, column in own}
     for network, marker, face, offset, label in (
         ("trained", "o", BLUE, -0.14, "trained network, a mark per layer"),
         ("random", "s", "white", 0.14, "random features"),
     ):
         look: dict[str, Any] = {"ls": "", "marker": marker, "mfc": face, "mec": BLUE}
         for place, combination in enumerate(COMBINATIONS):
-            if (network, *combination) in own.index:
-                x = own.loc[[(network, *combination)], "deviation"].clip(lower=LEAST)
-                axes.plot(x, np.full(len(x), place + offset), ms=5, mew=0.9, **look)
+            x = deviations.get((network, *combination), [])
+            axes.plot(x, np.full(len(x), place + offset), ms=5, mew=0.9, **look)
         axes.plot([], [], label=label, **look)
     axes.axvspan(*allowed, color="#e3f3ea", lw=0, zorder=0)
     axes.set(xscale="log", xlim=(LEAST / 3, 30), ylim=(len(COMBINATIONS) - 0.4, -0.6))
@@ -167,9 +167,9 @@ def _costs(
     x, fixed = ("num_tokens", "channels") if variable == "tokens" else ("channels", "num_tokens")
     y, label = ("flops", "floating-point operations") if quantity == "operations" else ("seconds", "seconds")
     labels = {"full": "over all tokens", "windowed": "in windows"}
-    for fit in () if fits is None else fits.itertuples():
-        if (fit.variable, fit.quantity) == (variable, quantity):
-            labels[fit.kind] += f": exponent {fit.exponent:.2f}"
+    for fit in [] if fits is None else fits.to_dict("records"):
+        if (fit["variable"], fit["quantity"]) == (variable, quantity):
+            labels[fit["kind"]] += f": exponent {fit['exponent']:.2f}"
     looks = {"full": (BLUE, "o", "-", labels["full"]), "windowed": (ORANGE, "s", "-", labels["windowed"])}
     usual = rows.groupby("kind")[fixed].transform(lambda column: column.mode().iloc[0])
     _lines(axes, rows[rows[fixed] == usual], x, y, "kind", looks, yscale="log", ylabel=label)
@@ -288,7 +288,7 @@ def _growth(axes: Axes, rows: pd.DataFrame) -> None:
 def _levels(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean of every level; the undisturbed one is of the same cases, since not all are attacked."""
     clean = rows[rows["disturbance"] == "none"].set_index("case")["dice"]
-    means = rows.groupby(["disturbance", "level"], as_index=False)["dice"].mean()
+    means = rows.groupby(["disturbance", "level"], as_index=False)[["dice"]].mean()
     cases = rows.groupby("disturbance")["case"].unique()
     starts = [(name, 0, clean.reindex(own).mean()) for name, own in cases.items()]
     means = pd.concat([pd.DataFrame(starts, columns=means.columns), means])

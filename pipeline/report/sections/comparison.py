@@ -28,7 +28,7 @@ COMMON = (
     "train", "losses", "augment", "patch_size", "spacing_mm", "size", "ct_window_hu", "mr_percentiles",
     "data_fingerprint", "training_pairs", "validation_pairs",
 )  # fmt: skip
-OWN = ("train.lr", "train.offset_lr_factor")
+OWN = ["train.lr", "train.offset_lr_factor"]
 
 
 def section(artefacts: Artefacts) -> dict[str, Any] | None:
@@ -106,16 +106,16 @@ def test_tables(tests: pd.DataFrame) -> dict[str, Table]:
     for metric in METRICS:
         rows = [
             {
-                "Method a": title_of(row.method_a),
-                "Method b": title_of(row.method_b),
-                "a − b": signed(row.difference, metric.digits),
-                "95 % interval": interval(row.low, row.high, metric.digits, sign=True),
-                "p (Wilcoxon)": f"{row.p_value:.3g}",
-                "p (Holm)": f"{row.p_holm:.3g}",
-                "Effect size": signed(row.effect_size, 2),
-                "Verdict": row.verdict.replace("_", " "),
+                "Method a": title_of(row["method_a"]),
+                "Method b": title_of(row["method_b"]),
+                "a − b": signed(row["difference"], metric.digits),
+                "95 % interval": interval(row["low"], row["high"], metric.digits, sign=True),
+                "p (Wilcoxon)": f"{row['p_value']:.3g}",
+                "p (Holm)": f"{row['p_holm']:.3g}",
+                "Effect size": signed(row["effect_size"], 2),
+                "Verdict": row["verdict"].replace("_", " "),
             }
-            for row in tests[tests["metric"] == metric.key].itertuples()
+            for row in tests[tests["metric"] == metric.key].to_dict("records")
         ]
         if rows:
             title = f"{tables.metric_title(metric)} ({'above' if metric.higher_is_better else 'below'} 0: a is better)"
@@ -146,12 +146,11 @@ def rank_chart(artefacts: Artefacts, ranks: pd.DataFrame) -> str:
         panels = figure.subplots(1, len(MEAN_TITLES), sharey=True)
         for axes, (key, title) in zip(panels, MEAN_TITLES.items(), strict=True):
             rows = ranks[(ranks["metric"] == key) & ranks["method"].isin(methods)]
-            for row in rows.itertuples():
-                y, colour = methods.index(row.method), colour_of(models, row.method)
-                axes.plot([row.low, row.high], [y, y], color=colour, lw=2.4, solid_capstyle="round")
-                axes.plot(
-                    row.rank, y, marker_of(models, row.method), color=colour, ms=9, mec="white", mew=0.6
-                )
+            for name, own in rows.set_index("method").iterrows():
+                y, colour = methods.index(str(name)), colour_of(models, str(name))
+                axes.plot([own["low"], own["high"]], [y, y], color=colour, lw=2.4, solid_capstyle="round")
+                marker = marker_of(models, str(name))
+                axes.plot(own["rank"], y, marker, color=colour, ms=9, mec="white", mew=0.6)
             axes.set(title=title, xlim=(0.6, len(methods) + 0.4), xlabel="rank (1 is best)")
             axes.set_xticks(range(1, len(methods) + 1))
             axes.grid(True, axis="x")

@@ -39,7 +39,7 @@ def flow_chart(tables: Mapping[str, pd.DataFrame]) -> str:
             below.set_title("What each layer adds: CMIF(l) = I(l) − I(l−1)")
             below.set_xticks(names.index, names, rotation=35, ha="right", rotation_mode="anchor")
             for axes in (above, below):
-                _shade_decoder(axes, [layer for layer, name in names.items() if "decoder" in str(name)])
+                _shade_decoder(axes, names.index[names.str.contains("decoder")].to_list())
                 axes.grid(True, axis="y")
         grid[0, 0].set_ylim(bottom=min(0.0, float(information["low"].min())))
         grid[0, 0].set_ylabel("I(CT; MR), nats")
@@ -63,13 +63,15 @@ def _information(axes: Axes, rows: pd.DataFrame) -> None:
 def _flow(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw bars after training, hatched where the interval is below 0, and points before training."""
     trained, initial = (rows[rows["state"] == state].sort_values("layer") for state in STATES)
-    for row in trained.itertuples():
-        face, hatch = BLUE if row.cmif >= 0 else PALE, LOSS_HATCH if row.high < 0 else None
-        axes.bar(row.layer - 0.12, row.cmif, 0.5, color=face, ec=BLUE, lw=0.8, hatch=hatch)
+    for layer, added, high in trained[["layer", "cmif", "high"]].to_numpy(float):
+        face, hatch = BLUE if added >= 0 else PALE, LOSS_HATCH if high < 0 else None
+        axes.bar(layer - 0.12, added, 0.5, color=face, ec=BLUE, lw=0.8, hatch=hatch)
     for own, offset, colour, marker in ((trained, -0.12, INK, ""), (initial, 0.28, ORANGE, "s")):
         around = whisker(own["cmif"], own["low"], own["high"])
-        look = {"color": colour, "ls": "", "marker": marker, "ms": 4.5, "elinewidth": 1, "capsize": 2.5}
-        axes.errorbar(own["layer"] + offset, own["cmif"], around, **look)
+        axes.errorbar(
+            own["layer"] + offset, own["cmif"], around,
+            color=colour, ls="", marker=marker, ms=4.5, elinewidth=1, capsize=2.5,
+        )  # fmt: skip
     axes.axhline(0, color=INK, lw=0.9)
 
 
@@ -86,8 +88,8 @@ def _shade_decoder(axes: Axes, layers: list[float]) -> None:
 def _legend() -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = []
     for (state, pairs), (colour, marker, line, _) in LOOKS.items():
-        look = {"color": colour, "marker": marker, "ls": line}
         face = colour if pairs == "registered" else "white"
-        handles.append(Line2D([], [], mfc=face, label=f"{STATES[state]}, {PAIRS[pairs]}", **look))
+        label = f"{STATES[state]}, {PAIRS[pairs]}"
+        handles.append(Line2D([], [], color=colour, marker=marker, ls=line, mfc=face, label=label))
     loses = Patch(fc=PALE, ec=BLUE, hatch=LOSS_HATCH, label="layer loses information (95 %)")
     return [*handles, loses]

@@ -28,7 +28,7 @@ def structures_section(artefacts: Artefacts) -> dict[str, Any]:
         "distance_bars": bar_chart(artefacts, ("hd95_mm",)),
         "groups": result_groups(artefacts),
         "counts": {
-            column: ", ".join(f"{title_of(m)} {counts.loc[m, column]}" for m in artefacts.methods)
+            column: ", ".join(f"{title_of(m)} {counts[column][m]}" for m in artefacts.methods)
             for column in counts
         },
     }
@@ -41,7 +41,7 @@ def cases_section(artefacts: Artefacts) -> dict[str, Any]:
         means, metric = artefacts.case_means(key), metric_of(key)
         for method in artefacts.methods:
             for pair, row in rows.items():
-                value = number(means.loc[pair, method], metric.digits)
+                value = number(means[method][pair], metric.digits)
                 row[f"{metric_title(metric)}: {short_title_of(method)}"] = value
     return {
         "dice_boxes": box_plot(artefacts, "dice"),
@@ -126,7 +126,7 @@ def _bar(
         axes.errorbar(x, mean, whisker(mean, low, high), color=INK, lw=1, capsize=2)
     if width > 0.25:
         top = (x, max(mean, high) if known else mean)
-        look = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": MUTED}
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": MUTED}
         axes.annotate(f"{mean:.{digits}f}", top, (0, 2), textcoords="offset points", **look)
 
 

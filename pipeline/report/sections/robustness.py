@@ -47,13 +47,13 @@ def view_table(rows: pd.DataFrame) -> Table:
         own = own[["mean", "low", "high", "difference", "difference_low", "difference_high"]].astype(float)
         row = {"The network sees": title}
         for metric in map(metric_of, ("dice", "iou", "hd95_mm", "nsd")):
-            mean, low, high, *change = own.reindex([metric.key]).iloc[0]
+            mean, low, high, change, change_low, change_high = own.reindex([metric.key]).to_numpy()[0]
             row[metric_title(metric)] = number(mean, metric.digits)
             if metric.key == "dice":
                 row["95 % interval"] = interval(low, high, metric.digits)
                 changes = {
-                    "Dice against CT + MR": signed(change[0], metric.digits),
-                    "95 % interval of that": interval(*change[1:], metric.digits, sign=True),
+                    "Dice against CT + MR": signed(change, metric.digits),
+                    "95 % interval of that": interval(change_low, change_high, metric.digits, sign=True),
                 }
         printed.append({**row, **changes})
     return make_table(printed)
@@ -68,8 +68,8 @@ def shift_table(shifts: pd.DataFrame, losses: pd.DataFrame) -> Table:
         row = {"Method": title_of(name)}
         row |= {f"{shift:g} mm": number(value, 3) for shift, value in dice.loc[name].items()}
         if len(losses):
-            loss, *ends = far.loc[name]
-            row |= {f"Lost from {FAR_MM:g} mm on": number(loss, 3), "95 % interval": interval(*ends, 3)}
+            loss, low, high = far.loc[[name]].to_numpy()[0]
+            row |= {f"Lost from {FAR_MM:g} mm on": number(loss, 3), "95 % interval": interval(low, high, 3)}
         rows.append(row)
     return make_table(rows)
 
@@ -95,7 +95,7 @@ def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
         for place, name in enumerate(ablations):
             key, look = name.removeprefix(f"{OURS}-"), place % (len(MARKERS) - 1) + 1
             panels[1].plot(
-                "moved_mm", "dice", data=lines[name], marker=MARKERS[look], color=MODEL_COLOURS[look],
+                lines[name]["moved_mm"], lines[name]["dice"], marker=MARKERS[look], color=MODEL_COLOURS[look],
                 label=ABLATION_TITLES.get(key, key), lw=1.1, ls="--", ms=4, alpha=0.65,
             )  # fmt: skip
         for axes in panels:
@@ -109,9 +109,10 @@ def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
 
 def _network(axes: Axes, models: Sequence[str], name: str, line: pd.DataFrame) -> None:
     colour, ours = colour_of(models, name), name == OURS
-    area = {"alpha": 0.18 if ours else 0.07, "lw": 0}
-    axes.fill_between("moved_mm", "low", "high", data=line, color=colour, **area)
+    axes.fill_between(
+        line["moved_mm"], line["low"], line["high"], color=colour, alpha=0.18 if ours else 0.07, lw=0
+    )
     axes.plot(
-        "moved_mm", "dice", data=line, marker=marker_of(models, name), color=colour, label=short_title_of(name),
+        line["moved_mm"], line["dice"], marker=marker_of(models, name), color=colour, label=short_title_of(name),
         lw=3.0 if ours else 1.4, ms=8 if ours else 5, mec="white", mew=0.6, zorder=4 if ours else 3,
     )  # fmt: skip

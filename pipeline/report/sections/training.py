@@ -73,7 +73,7 @@ def overview_chart(artefacts: Artefacts) -> str:
             look: dict[str, Any] = {"lw": 0.7, "alpha": 0.6}
             if seed == artefacts.seeds[0]:
                 look = {"lw": 1.8, "marker": marker, "ms": 5, "markevery": max(1, len(curve) // 6)}
-            axes.plot("epoch", "val_dice", data=curve, color=colour, **look)
+            axes.plot(curve["epoch"], curve["val_dice"], color=colour, **look)
         axes.set(ylim=(0, 1), yticks=np.arange(0, 1.01, 0.2), xlabel="epoch", ylabel="validation Dice")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
