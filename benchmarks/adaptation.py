@@ -1,4 +1,4 @@
-"""What a step of training with JADA costs beside one without, turn by turn in one process.
+"""Time of a training step with JADA beside one without, in turn in one process.
 
     python -m benchmarks.adaptation [STEPS]
 
@@ -18,10 +18,11 @@ import torch
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.training.adaptation.topology import TopologyTerm
 from pipeline.config.params import load_section
-from pipeline.config.sections import AdaptationConfig
+from pipeline.config.sections import AdaptSection
 from pipeline.training.learner import Learner
-from pipeline.training.objectives import AdaptationObjective, ExtraObjective, TargetBatch
+from pipeline.training.objectives import AdaptationObjective, Objective, TargetBatch
 from pipeline.training.params import ModelParams, read_params
 from pipeline.training.processes import Processes
 
@@ -29,14 +30,14 @@ ALONE = Processes(0, 1, 1, torch.device("cpu"))
 TURNS = 2  # of `adapt.every` steps, before those that are timed
 
 
-def make_learner(params: ModelParams, adapt: AdaptationConfig | None) -> Learner:
+def make_learner(params: ModelParams, adapt: AdaptSection | None) -> Learner:
     """Build the default network, to be trained with or without adaptation."""
     torch.manual_seed(0)
     network = build_network(
         params.builder, params.options, patch_size=params.train.patch_size, num_classes=NUM_CLASSES
     )
-    extra: Callable[[torch.nn.Module], ExtraObjective] = (
-        ExtraObjective if adapt is None else lambda network: AdaptationObjective(network, adapt)
+    extra: Callable[[torch.nn.Module], Objective] = (
+        Objective if adapt is None else lambda network: AdaptationObjective(network, adapt)
     )
     return Learner(network, params.losses, params.train, ALONE, extra)
 
@@ -57,15 +58,15 @@ def main() -> None:
     parser.add_argument("steps", type=int, nargs="?", default=12, help="timed steps, at least")
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    params, adapt = read_params("crossmodalnet"), load_section(AdaptationConfig, "adapt")
-    kinds: dict[str, AdaptationConfig | None] = {"without": None, "JADA": adapt}
+    params, adapt = read_params("crossmodalnet"), load_section(AdaptSection, "adapt")
+    kinds: dict[str, AdaptSection | None] = {"without": None, "JADA": adapt}
     for term in (name for name, strength in adapt.strengths().items() if strength):
         kinds[f"JADA without {term}"] = adapt.model_copy(update={term: 0.0})
     kinds["JADA in every step"] = adapt.model_copy(update={"every": 1})
     learners = {name: make_learner(params, kind) for name, kind in kinds.items()}
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     # Whole turns, since what is rare (target samples, spanning trees) must have its share in the mean.
-    whole = adapt.every * adapt.topology_every
+    whole = adapt.every * TopologyTerm.every
     warmup, timed = TURNS * adapt.every, whole * math.ceil(steps / whole)
     for number in range(warmup + timed):
         source, target = make_batch(params, 2 * number), make_batch(params, 2 * number + 1)

@@ -1,4 +1,4 @@
-"""How right the estimators of mutual information are: a Markdown table of estimates of what is known.
+"""Accuracy of the estimators of mutual information: a Markdown table of estimates beside known values.
 
     python -m benchmarks.estimators --repetitions 10
 

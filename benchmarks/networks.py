@@ -1,10 +1,10 @@
-"""What the networks cost: a Markdown table of size, time and memory, each network in a process of its own.
+"""Costs of the networks: a Markdown table of size, time and memory, each network in its own process.
 
     python -m benchmarks.networks --networks crossmodalnet swin_unetr mednext:l --patch 96 96 96 --batch 1
 
-Run it from the top of the repository: what the options leave open is as in params.yaml, networks without named sizes
-included. Times are medians, with ratios to the steps and cases of a small U-Net of MONAI that were timed in turn with
-them (`pipeline/evaluation/profile.py`). A network that cannot be measured has the reason in its row.
+Run it from the top of the repository: values without an option are those of params.yaml. Times are medians, with
+ratios to the steps and cases of a small U-Net of MONAI, which are timed in turn with them. A network that cannot be
+measured has the reason in its row.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import run_alone
 from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section, validate
-from pipeline.config.sections import EvaluateConfig, LossesConfig, TrainConfig
-from pipeline.evaluation.profile import Profile, profile_network
-from pipeline.evaluation.workload import Rounds, Workload
+from pipeline.config.sections import EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
+from pipeline.evaluation.profile import Profile
+from pipeline.evaluation.workload import Workload, profile_network
 from pipeline.training.params import read_params
 
 HEAD = (
@@ -52,7 +52,7 @@ def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
     Raises:
         CrossModalNetError: it cannot be built or does not fit into memory.
     """
-    rounds = Rounds(options.repetitions, 2, options.max_seconds)
+    rounds = ProfileConfig(repetitions=options.repetitions, max_seconds=options.max_seconds)
     work = make_work(name, size, options)
     # Not a function of this file: run as a program it is `__main__`, which the other process does not have.
     return run_alone(partial(profile_network, rounds=rounds), work)

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from crossmodalnet.phantom.generate import make_subject
     from crossmodalnet.roi.box import box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
-    from crossmodalnet.training.adaptation.config import AdaptationSettings
+    from crossmodalnet.training.adaptation.config import AdaptationConfig
     from crossmodalnet.training.balancing import AdaptiveBalancer
-    from crossmodalnet.training.config import AugmentationSettings
+    from crossmodalnet.training.config import AugmentationConfig
     from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
 __all__ = [
     "STRUCTURES",
-    "AdaptationSettings",
+    "AdaptationConfig",
     "AdaptiveBalancer",
-    "AugmentationSettings",
+    "AugmentationConfig",
     "CrossModalNetConfig",
     "Grid",
     "Intensity",

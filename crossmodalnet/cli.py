@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
 from crossmodalnet.io.console import plain_table, setup_logging
-from crossmodalnet.processes import remove_stale, resource_problem
+from crossmodalnet.processes import remove_stale
 
 logger = logging.getLogger(__name__)
 

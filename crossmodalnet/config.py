@@ -1,6 +1,6 @@
 """The base of all options: frozen, strict models that reject unknown keys."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,21 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NetworkConfig(Config):
+    """Options that the sections of all networks have."""
+
+    lr: float | None = Field(None, gt=0, description="learning rate of this network; null: train.lr")
+
+    @property
+    def offset_rate(self) -> float:
+        """Learning rate of deformable offsets relative to the network's; only CrossModalNet has offsets."""
+        return 1.0
+
+    def options(self) -> dict[str, Any]:
+        """Give the options that the network is built from, without learning rates."""
+        return self.model_dump(exclude={"lr", "offset_lr_factor"})
 
 
 # YAML has lists only; the elements stay strict.

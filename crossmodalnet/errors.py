@@ -1,5 +1,7 @@
 """Errors meant for the user: what is wrong, where, and what to do; each kind has its exit code."""
 
+import errno
+
 
 class CrossModalNetError(Exception):
     """An error whose message is all that the user needs; the console prints it without a traceback."""
@@ -33,3 +35,56 @@ class InterruptedRunError(CrossModalNetError):
     """Stopped on request; running the stage again goes on where it stopped."""
 
     exit_code = 75
+
+
+# Numbers of system errors; words, since libraries in C++ and Rust lose the number; problem; remedy.
+_PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (
+    (
+        {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
+        ("no space left on device", "file too large", "disk quota exceeded"),
+        "no room on the disk",
+        "make room and run the same again; it goes on",
+    ),
+    (
+        {errno.EACCES, errno.EPERM, errno.EROFS},
+        (),
+        "not allowed to write or read",
+        "change permissions, or run elsewhere",
+    ),
+    ({errno.EMFILE, errno.ENFILE}, (), "too many open files", "raise the limit (`ulimit -n`)"),
+    (
+        set(),
+        ("resource temporarily unavailable", "can't start new thread"),
+        "too little memory, or too many processes",
+        "close other programs, set runtime.workers to 1, or raise the limits (`ulimit -v`, `ulimit -u`)",
+    ),
+    (
+        {errno.ENOMEM},
+        # The last one is of a shared library, by the loader.
+        ("out of memory", "allocate memory", "bad_alloc", "failed to allocate", "failed to map segment"),
+        "not enough memory",
+        "close other programs, take smaller patches, or set runtime.workers and train.devices to 1",
+    ),
+)
+
+
+def resource_problem(error: BaseException) -> str | None:
+    """Say which resource of the machine ran out and what to do; None for an error of another kind."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        number = errno.ENOMEM if isinstance(cause, MemoryError) else getattr(cause, "errno", None)
+        text = str(cause).lower()
+        for numbers, words, problem, remedy in _PROBLEMS:
+            if number in numbers or any(word in text for word in words):
+                return f"{problem}{_detail(cause)}: {remedy}"
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f": {error.filename} ({error.strerror})"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f" ({lines[-1][:200]})" if lines else ""

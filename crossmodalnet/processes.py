@@ -1,6 +1,5 @@
-"""Processes of their own, temporary folders that leave nothing behind, and errors for want of a resource."""
+"""Calls in processes of their own, and temporary folders that leave nothing behind."""
 
-import errno
 import os
 import pickle
 import re
@@ -28,11 +27,15 @@ SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-# Reads a pickled call from stdin, and writes the pickled answer to stdout.
-CALL_COMMAND = (sys.executable, "-P", "-m", "crossmodalnet.processes")
 
 
-def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, str] | None = None) -> R:
+def run_alone(
+    function: Callable[[T], R],
+    task: T,
+    *,
+    environment: Mapping[str, str] | None = None,
+    is_wanted: Callable[[], bool] | None = None,
+) -> R:
     """Call a module-level function of an importable module with one task, in a single-threaded process of its own.
 
     Unlike a worker of `multiprocessing`, the process does not import the program's main module. So a notebook, a pipe
@@ -42,6 +45,7 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
         function: called with the task; what it raises is raised here.
         task: picklable, as is the result.
         environment: variables that the process sees from its first import on.
+        is_wanted: asked now and then; where it says no the process is killed.
 
     Raises:
         MemoryError: the system killed the process, as it does where memory is short.
@@ -49,11 +53,12 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
     """
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     variables = {**os.environ, "PYTHONPATH": path, **SINGLE_THREADED, **(environment or {})}
-    with subprocess.Popen(
-        CALL_COMMAND, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    command = [sys.executable, "-P", "-m", __name__]
+    with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        if is_wanted:
+            threading.Thread(target=_kill_unwanted, args=(process, is_wanted), daemon=True).start()
         try:
             # To the pipe, not to a string first: a scan is some hundred megabytes.
             with process.stdin:
@@ -71,6 +76,13 @@ def run_alone(function: Callable[[T], R], task: T, *, environment: Mapping[str, 
         raise answer
     result: R = answer
     return result
+
+
+def _kill_unwanted(process: subprocess.Popen[bytes], is_wanted: Callable[[], bool]) -> None:
+    while process.poll() is None:
+        if not is_wanted():
+            process.kill()
+        time.sleep(0.2)
 
 
 def _answer() -> None:
@@ -103,9 +115,6 @@ def _end_with(parent: int) -> None:
 
 
 PREFIX = "crossmodalnet-"
-# ANTs splits paths at commas and brackets, glob at others.
-_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
-_OWNER = re.compile(rf"{PREFIX}(\d+)-.*")
 
 
 @contextmanager
@@ -133,79 +142,22 @@ def plain_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a path has letters, digits, `_`, `.`, `-` and `/` alone."""
-    return bool(_PLAIN.fullmatch(str(path)))
+    """Tell whether a path has no sign that ANTs or glob interpret, such as commas and brackets."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_./-]+", str(path)))
 
 
 def remove_stale(base: Path | None = None) -> None:
     """Remove the scratch folders of processes that have ended."""
     for folder in (base or _temporary_base()).glob(f"{PREFIX}*"):
-        owner = _OWNER.fullmatch(folder.name)
-        if owner and not psutil.pid_exists(int(owner[1])):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary_base() -> Path:
     usual = Path(tempfile.gettempdir())
-    for path in (usual, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):
-        if is_plain(path) and os.access(path, os.W_OK | os.X_OK):
-            return path
-    return usual
-
-
-# Numbers of system errors; words, since libraries in C++ and Rust lose the number; problem; remedy.
-_PROBLEMS: tuple[tuple[tuple[int, ...], tuple[str, ...], str, str], ...] = (
-    (
-        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        ("no space left on device", "file too large", "disk quota exceeded"),
-        "no room on the disk",
-        "make room and run the same again; it goes on",
-    ),
-    (
-        (errno.EACCES, errno.EPERM, errno.EROFS),
-        (),
-        "not allowed to write or read",
-        "change permissions, or run elsewhere",
-    ),
-    ((errno.EMFILE, errno.ENFILE), (), "too many open files", "raise the limit (`ulimit -n`)"),
-    (
-        (),
-        ("resource temporarily unavailable", "can't start new thread"),
-        "too little memory, or too many processes",
-        "close other programs, set runtime.workers to 1, or raise the limits (`ulimit -v`, `ulimit -u`)",
-    ),
-    (
-        (errno.ENOMEM,),
-        (
-            "out of memory", "cannot allocate memory", "bad_alloc", "failed to allocate", "can't allocate memory",
-            "failed to map segment",  # a shared library, by the loader
-        ),
-        "not enough memory",
-        "close other programs, take smaller patches, or set runtime.workers and train.devices to 1",
-    ),
-)  # fmt: skip
-
-
-def resource_problem(error: BaseException) -> str | None:
-    """Say which resource of the machine ran out and what to do; None for an error of another kind."""
-    seen: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in seen:
-        number = errno.ENOMEM if isinstance(one, MemoryError) else getattr(one, "errno", None)
-        text = str(one).lower()
-        for numbers, words, problem, remedy in _PROBLEMS:
-            if number in numbers or any(word in text for word in words):
-                return f"{problem}{_detail(one)}: {remedy}"
-        seen.append(one)
-        one = one.__cause__ or one.__context__
-    return None
-
-
-def _detail(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f": {error.filename} ({error.strerror})"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f" ({lines[-1][:200]})" if lines else ""
+    bases = (usual, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+    return next((base for base in bases if is_plain(base) and os.access(base, os.W_OK | os.X_OK)), usual)
 
 
 if __name__ == "__main__":

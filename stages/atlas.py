@@ -1,4 +1,4 @@
-"""Stage `atlas`: what registration alone achieves, the MR labels warped to the CT."""
+"""Stage `atlas`: scores of registration alone, the MR labels warped to the CT."""
 
 import logging
 
@@ -30,6 +30,6 @@ def main() -> None:
             shutil.copyfile(warped, file)
             truth = warped.with_name("ct_label.nii.gz")
             cases.append(score_pair(pair, file, truth, params.nsd_tolerance_mm, missing=missing))
-        found = write_tables(folder, cases, params)
-    write_json(METRICS / "atlas.json", found.metrics)
-    logger.info("atlas baseline: %s", found.summary)
+        scores = write_tables(folder, cases, params)
+    write_json(METRICS / "atlas.json", scores.metrics)
+    logger.info("atlas baseline: %s", scores.summary)

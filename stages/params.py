@@ -1,4 +1,4 @@
-"""`crossmodalnet params`: show, explain and choose the parameters."""
+"""`crossmodalnet params`: show, explain and set the parameters."""
 
 import logging
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(help="Show, explain and choose the parameters of params.yaml.", no_args_is_help=True)
+app = typer.Typer(help="Show, explain and set the parameters in params.yaml.", no_args_is_help=True)
 
 
 @app.command()
 def show() -> None:
-    """Show the values in params.yaml that differ from the defaults, after checking all of them."""
+    """Check params.yaml and show the values that differ from the defaults."""
     from pipeline.config.params import Params, read_raw, validate
     from pipeline.config.render import keys, to_yaml
 
@@ -33,9 +33,9 @@ def show() -> None:
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(help="a key or section, for instance train; all if left out")] = "",
+    key: Annotated[str, typer.Argument(help="key or section, for instance train; default: all")] = "",
 ) -> None:
-    """Explain keys: what they mean, what they may be, and their defaults."""
+    """Explain keys: meaning, allowed values and default."""
     from crossmodalnet.errors import UsageError
     from pipeline.config.params import Params
     from pipeline.config.render import keys, to_yaml
@@ -59,7 +59,7 @@ def use(
         ),
     ],
 ) -> None:
-    """Write a preset into params.yaml and show what changed."""
+    """Write a preset into params.yaml and show the changes."""
     from crossmodalnet.errors import UsageError
     from pipeline.config import presets
     from pipeline.config.params import Params, read_raw, validate
@@ -69,13 +69,11 @@ def use(
     new = presets.load(preset)
     try:
         raw = read_raw() if PARAMS.exists() else {}
-        # A key that the file lacks is new to it, whatever its value.
+        # A key that is not in the file counts as changed.
         old = {k.name: k.value for k in keys(validate(Params, raw, "")) if _has(raw, k.name)}
-    except UsageError:  # a file of another version, or a broken one, is what one replaces
+    except UsageError:  # a broken file, or one of another version, is replaced
         old = {}
-    temporary = PARAMS.with_suffix(".tmp")
-    temporary.write_text(render(new), "utf-8")
-    temporary.replace(PARAMS)
+    _write(render(new))
     changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
     _table(
         f"params.yaml now holds the preset {preset}" + (":" if changed else "; no value changed"),
@@ -89,17 +87,17 @@ def use(
 def fit(
     memory: Annotated[
         float | None,
-        typer.Option(help="memory to plan for, GB, for instance of another machine's GPU", min=0.5),
+        typer.Option(help="memory to plan for, GB, for instance that of another machine's GPU", min=0.5),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one or --memory is given")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be written")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show the changes")] = False,
 ) -> None:
-    """Write sizes into params.yaml that suit the hearts of the cohort and the memory, and say why.
+    """Write sizes into params.yaml that fit the cohort and the memory, and show the reasons.
 
-    Needs the cohort (`dvc repro download`); after stage crop it knows where the boxes lie, too. Test subjects are not
-    looked at.
+    It needs the cohort (`dvc repro download`), and uses the ROIs once stage crop has found them. It does not look at
+    test subjects.
     """
     from crossmodalnet.errors import UsageError
     from pipeline.cohort.pairs import make_pairs, read_manifest
@@ -116,28 +114,35 @@ def fit(
     machine = machine_of(device, memory)
     pairs = make_pairs(read_manifest(MANIFEST), params.split)
     hearts = measure_hearts(pairs, read_boxes(CROP_QC), params.crop.margin_mm, params.runtime)
-    fitted = fit_sizes(params, hearts, machine)
+    fitted, reasons = fit_sizes(params, hearts, machine)
     if not dry_run:
-        temporary = PARAMS.with_suffix(".tmp")
-        temporary.write_text(render(fitted.params), "utf-8")
-        temporary.replace(PARAMS)
-    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted.params))
+        _write(render(fitted))
+    old, new = ({k.name: k.value for k in keys(p)} for p in (params, fitted))
     _table(
         f"{PARAMS} {'would hold' if dry_run else 'now holds'} sizes for {hearts.num_hearts} training hearts",
         ["key", "before", "now", "why"],
-        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in fitted.reasons.items()],
+        [[key, to_yaml(old[key]), to_yaml(new[key]), why] for key, why in reasons.items()],
     )
-    _warn(fitted.params)
+    _warn(fitted)
 
 
 def _has(raw: Mapping[str, Any], name: str) -> bool:
-    """Whether a file's content has a key, with dots between the names of its sections."""
+    """Tell whether a file's content has a key; dots separate sections."""
     section, _, rest = name.partition(".")
     return section in raw and (not rest or (isinstance(raw[section], Mapping) and _has(raw[section], rest)))
 
 
+def _write(text: str) -> None:
+    """Replace params.yaml whole."""
+    from pipeline.runtime.paths import PARAMS
+
+    temporary = PARAMS.with_suffix(".tmp")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(PARAMS)
+
+
 def _warn(params: "Params") -> None:
-    """Name windows that waste tokens."""
+    """Warn of windows that waste tokens."""
     from pipeline.config.consistency import wasteful_windows
 
     for text, remedy in wasteful_windows(params):

@@ -28,9 +28,9 @@ def main(
 
     if out.exists() and not (out / "statements.json").is_file():
         raise UsageError(f"--out {out} exists and is not a comparison: it would be replaced")
-    found = pool([read_revision(revision) for revision in track(revisions, "pool", len(revisions))])
+    comparison = pool([read_revision(revision) for revision in track(revisions, "pool", len(revisions))])
     with whole_folder(out) as folder:
-        write_comparison(folder, found)
-    for headline in found.headlines:
+        write_comparison(folder, comparison)
+    for headline in comparison.headlines:
         logger.info("%s", headline)
     logger.info("pooled comparison: %s", out)

@@ -1,4 +1,4 @@
-"""Stage `profile`: what a network costs, its size, time and memory."""
+"""Stage `profile`: size, time and memory of a network."""
 
 import logging
 from typing import Annotated
@@ -15,13 +15,13 @@ def main(
     """Count parameters and operations; measure a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
     from pipeline.config.sections import ProfileConfig
-    from pipeline.evaluation.profile import profile_network, read_workload, write_profile
-    from pipeline.evaluation.workload import Rounds
+    from pipeline.evaluation.profile import write_profile
+    from pipeline.evaluation.workload import profile_network, read_workload
     from pipeline.runtime.paths import PROFILE
 
     params = load_section(ProfileConfig, "profile")
     name, work = read_workload(model, ablation, params)
-    profile = profile_network(work, Rounds(params.repetitions, params.warmup, params.max_seconds))
+    profile = profile_network(work, params)
     write_profile(PROFILE / f"{name}.json", profile)
     logger.info(
         "%s: %.2f M parameters, %.2f GFLOPs, step %.3f s (%.1f x the reference), %.0f MB",

@@ -42,10 +42,10 @@ def main() -> None:
         )
         if params.scenario == "cohort":
             # Beside the output: gone with it, whatever happens.
-            prepared = prepare_cohort(params.target, sections, images, images.parent / "cohort")
+            domain, native = prepare_cohort(params.target, sections, images, images.parent / "cohort")
         else:
-            prepared = prepare_modality(params.scenario, sections, images)
-        write_domain(images, prepared.domain)
-        write_target_labels(labels, images / TARGET_CASES, prepared.labels)
-    counts = {role: len(names) for role, names in prepared.domain.target.items()}
-    logger.info("%s: %s, %s target cases", TARGET, prepared.domain.scenario, counts)
+            domain, native = prepare_modality(params.scenario, sections, images)
+        write_domain(images, domain)
+        write_target_labels(labels, images / TARGET_CASES, native)
+    counts = {role: len(names) for role, names in domain.target.items()}
+    logger.info("%s: %s, %s target cases", TARGET, domain.scenario, counts)

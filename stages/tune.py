@@ -13,10 +13,10 @@ def main(
     from pipeline.training.launch import run_on_devices
     from pipeline.training.tuning import read_trial, run_trial
 
-    trial = read_trial(model, lr)
+    params, seed, file = read_trial(model, lr)
     run_on_devices(
-        lambda processes: run_trial(trial, processes),
-        devices=trial.params.train.devices,
-        batch_size=trial.params.train.batch_size,
+        lambda processes: run_trial(params, seed, file, processes),
+        devices=params.train.devices,
+        batch_size=params.train.batch_size,
         command=["tune", "--model", model, "--lr", lr],
     )

@@ -20,7 +20,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from crossmodalnet.config import Config
 from crossmodalnet.io.outputs import whole_file
-from crossmodalnet.networks.common.card import BEST, CARD, MAX_SIZE, MAX_VOXELS, first_problem
+from crossmodalnet.networks.common.card import BEST, CARD, first_problem
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
 from crossmodalnet.imaging.read import DICOM_SUFFIXES
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
@@ -25,7 +25,7 @@ from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
 from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
-from crossmodalnet.processes import resource_problem, scratch_folder
+from crossmodalnet.processes import scratch_folder
 from crossmodalnet.roi.box import Box
 
 logger = logging.getLogger(__name__)

@@ -40,7 +40,7 @@ from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_mode
 from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.box import Box, find_heart, working_grid
+from crossmodalnet.roi.box import Box, find_roi, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # Seed of the registration of atlases, as in stage `crop`.
@@ -269,11 +269,10 @@ class Predictor:
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(
-            find_heart,
+            find_roi,
             atlases=self.atlases,
             spacing_mm=self._config.atlas_spacing_mm,
             modality=modality,
-            initialisation="centre_of_mass" if modality is Modality.CT else "search",
         )
         heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
         usual = self._config.atlas_likeness

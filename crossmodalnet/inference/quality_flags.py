@@ -14,7 +14,7 @@ from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.quality import Quality, implausible
-from crossmodalnet.roi.box import Box, FoundHeart, overflow_mm
+from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 MIN_ATLAS_AGREEMENT = 0.6
@@ -76,7 +76,7 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
-def heart_flags(heart: FoundHeart) -> list[QualityFlag]:
+def heart_flags(heart: RoiEstimate) -> list[QualityFlag]:
     """Flag atlases that disagree about the place of the heart."""
     if heart.agreement >= MIN_ATLAS_AGREEMENT:
         return []

@@ -1,6 +1,5 @@
 """Write files and folders that appear whole or not at all."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from crossmodalnet.errors import ResourceError
 
@@ -62,37 +63,15 @@ def _put_back(partial: Path, target: Path) -> None:
 @contextmanager
 def _held(partial: Path, target: Path) -> Iterator[None]:
     """Hold the lock of a folder, which ends with the process however it ends."""
-    folder = _locked(partial, target)
+    lock = FileLock(partial / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ResourceError(f"{target} is being written by another run: wait until it has ended") from error
     try:
         yield
     finally:
-        os.close(folder)
-
-
-def _locked(partial: Path, target: Path) -> int:
-    while True:
-        partial.mkdir(parents=True, exist_ok=True)
-        try:
-            folder = os.open(partial, os.O_RDONLY)
-        except FileNotFoundError:  # removed in between by the run that has just ended
-            continue
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(folder)
-            raise ResourceError(
-                f"{target} is being written by another run: wait until it has ended"
-            ) from error
-        if _is_at(folder, partial):
-            return folder
-        os.close(folder)
-
-
-def _is_at(folder: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(folder), path.stat())
-    except FileNotFoundError:
-        return False
+        lock.release()
 
 
 @contextmanager

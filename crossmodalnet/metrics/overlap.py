@@ -1,11 +1,13 @@
 """Overlap of two masks or label maps, counted in voxels."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Mask = NDArray[np.bool_]
 
@@ -43,8 +45,8 @@ def _counts(prediction: Mask, truth: Mask) -> tuple[int, int]:
     return common, int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
 
 
-def mean_dice(prediction: Tensor, truth: Tensor, num_classes: int, ignored: Sequence[int] = ()) -> float:
-    """Mean Dice over the structures that occur in either label map, background aside; 0 where none does.
+def mean_dice(prediction: "Tensor", truth: "Tensor", num_classes: int, ignored: Sequence[int] = ()) -> float:
+    """Average Dice over the structures that occur in either label map, background aside; 0 where none does.
 
     Args:
         prediction: class indices, any shape.
@@ -53,7 +55,7 @@ def mean_dice(prediction: Tensor, truth: Tensor, num_classes: int, ignored: Sequ
         ignored: class indices that do not count, since the truth does not delineate them.
     """
     pairs = truth.flatten().long() * num_classes + prediction.flatten().long()
-    counts = torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).double()
+    counts = pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes).double()
     sizes = (counts.sum(0) + counts.sum(1))[1:]
     dice = 2 * counts.diagonal()[1:] / sizes.clamp_min(1)
     present = sizes > 0

@@ -1,8 +1,14 @@
-"""All scores of one label map against another, with the rules for absent structures."""
+"""The table of metrics, and the scores of one label map against another.
 
+A metric is one entry of `METRICS`: columns, tables, plots and the summary follow from it.
+"""
+
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -11,67 +17,48 @@ from crossmodalnet.metrics import overlap, surface
 from crossmodalnet.metrics.topology import betti_error
 
 
+class MaskPair(NamedTuple):
+    """Two masks `(i, j, k)` of one structure, neither of them empty where `distances` are read."""
+
+    prediction: overlap.Mask
+    truth: overlap.Mask
+    distances: surface.SurfaceDistances
+    nsd_tolerance_mm: float
+
+
 @dataclass(frozen=True)
-class Scores:
-    """Scores of one structure in one case.
+class Metric:
+    """A metric of one structure in one case.
+
+    Where exactly one mask is empty (a missed structure), a metric in mm is the diagonal of the image and a share is
+    0; a count is measured all the same. Where both are empty, every metric is undefined (NaN).
 
     Attributes:
-        dice: 0 to 1.
-        iou: 0 to 1.
-        hd95_mm: 95 % Hausdorff distance.
-        assd_mm: average symmetric surface distance.
-        nsd: normalised surface Dice, 0 to 1.
-        betti_error: pieces, handles and cavities too many or too few.
-        missed: exactly one of the two masks is empty; overlaps are 0 and distances the image diagonal, and the
-            empty mask has no piece, handle or cavity.
-        undefined: both masks are empty; all scores are NaN.
+        key: column in all tables.
+        title: title in print.
+        unit: `mm`, or empty for shares from 0 to 1 and for counts.
+        digits: decimals in print.
+        higher_is_better: whether a larger value is better.
+        measure: function of the two masks.
     """
 
-    dice: float
-    iou: float
-    hd95_mm: float
-    assd_mm: float
-    nsd: float
-    betti_error: float
-    missed: bool = False
-    undefined: bool = False
+    key: str
+    title: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+    measure: Callable[[MaskPair], float]
 
 
-_NAN = float("nan")
-# Of a structure that neither mask holds, or that the truth does not delineate.
-UNDEFINED = Scores(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, undefined=True)
-
-
-def score_mask(
-    prediction: overlap.Mask,
-    truth: overlap.Mask,
-    spacing_mm: tuple[float, float, float],
-    nsd_tolerance_mm: float,
-    missed_distance_mm: float,
-) -> Scores:
-    """Score one structure.
-
-    Args:
-        prediction: mask `(i, j, k)`.
-        truth: mask of the same shape.
-        spacing_mm: per axis.
-        nsd_tolerance_mm: surfaces closer than this agree.
-        missed_distance_mm: every distance when one mask is empty.
-    """
-    if prediction.any() and truth.any():
-        distances = surface.surface_distances(prediction, truth, spacing_mm)
-        return Scores(
-            overlap.dice(prediction, truth),
-            overlap.iou(prediction, truth),
-            surface.hd95_mm(distances),
-            surface.assd_mm(distances),
-            surface.nsd(distances, nsd_tolerance_mm),
-            betti_error(prediction, truth),
-        )
-    if not prediction.any() and not truth.any():
-        return UNDEFINED
-    topology = betti_error(prediction, truth)
-    return Scores(0.0, 0.0, missed_distance_mm, missed_distance_mm, 0.0, topology, missed=True)
+METRICS = (
+    Metric("dice", "Dice", "", 3, True, lambda pair: overlap.dice(pair.prediction, pair.truth)),
+    Metric("iou", "IoU", "", 3, True, lambda pair: overlap.iou(pair.prediction, pair.truth)),
+    Metric("hd95_mm", "HD95", "mm", 1, False, lambda pair: surface.hd95_mm(pair.distances)),
+    Metric("assd_mm", "ASSD", "mm", 2, False, lambda pair: surface.assd_mm(pair.distances)),
+    Metric("nsd", "NSD", "", 3, True, lambda pair: surface.nsd(pair.distances, pair.nsd_tolerance_mm)),
+    Metric("betti_error", "Betti error", "", 2, False, lambda pair: betti_error(pair.prediction, pair.truth)),
+)
+METRIC = {metric.key: metric for metric in METRICS}
 
 
 def score_label_map(
@@ -79,17 +66,20 @@ def score_label_map(
     truth: NDArray[np.uint8],
     spacing_mm: tuple[float, float, float],
     nsd_tolerance_mm: float,
-) -> dict[str, Scores]:
-    """Score the seven structures; background is never scored.
+    missing: Collection[str] = (),
+) -> pd.DataFrame:
+    """Score every structure; background is never scored.
 
     Args:
         prediction: class indices `(i, j, k)`, 0 to 7.
         truth: class indices of the same shape.
         spacing_mm: per axis.
         nsd_tolerance_mm: surfaces closer than this agree.
+        missing: abbreviations of structures that the truth does not delineate: undefined.
 
     Returns:
-        Scores by abbreviation, in the order of `STRUCTURES`.
+        A row per structure, indexed by abbreviation: the keys of `METRICS`, `missed` (one mask is empty) and
+        `undefined` (both masks are empty, or the structure is missing), each 0 or 1.
 
     Raises:
         ValueError: the shapes differ.
@@ -97,21 +87,36 @@ def score_label_map(
     >>> truth = np.zeros((8, 8, 8), np.uint8)
     >>> truth[2:6, 2:6, 2:6] = 1
     >>> scores = score_label_map(np.roll(truth, 1, axis=0), truth, (1.0, 1.0, 1.0), nsd_tolerance_mm=3.0)
-    >>> scores["LV"].dice, scores["LV"].hd95_mm, scores["RV"].undefined
-    (0.75, 1.0, True)
+    >>> scores.loc[["LV", "RV"], ["dice", "hd95_mm", "undefined"]].to_dict("list")
+    {'dice': [0.75, nan], 'hd95_mm': [1.0, nan], 'undefined': [0, 1]}
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"label maps must have one shape, got {prediction.shape} and {truth.shape}")
     # Most of a scan is background in both: leave it out once, for all structures.
     boxes = ndimage.find_objects(((prediction > 0) | (truth > 0)).astype(np.uint8))
     box = boxes[0] if boxes else (slice(0, 0),) * 3
-    return {
-        structure.abbreviation: score_mask(
-            prediction[box] == structure.index,
-            truth[box] == structure.index,
-            spacing_mm,
-            nsd_tolerance_mm,
-            surface.diagonal_mm(truth.shape, spacing_mm),
-        )
-        for structure in STRUCTURES
-    }
+    diagonal_mm = surface.diagonal_mm(truth.shape, spacing_mm)
+    rows = {}
+    for structure in STRUCTURES:
+        masks = [labels[box] == structure.index for labels in (prediction, truth)]
+        holds = [bool(mask.any()) and structure.abbreviation not in missing for mask in masks]
+        distances = surface.NO_DISTANCES
+        if all(holds):
+            distances = surface.surface_distances(masks[0], masks[1], spacing_mm)
+        pair = MaskPair(masks[0], masks[1], distances, nsd_tolerance_mm)
+        scores = {metric.key: _score(metric, pair, holds, diagonal_mm) for metric in METRICS}
+        rows[structure.abbreviation] = {
+            **scores, "missed": int(any(holds) != all(holds)), "undefined": int(not any(holds)),
+        }  # fmt: skip
+    return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="structure"))
+
+
+def _score(metric: Metric, pair: MaskPair, holds: list[bool], diagonal_mm: float) -> float:
+    """Measure a metric, or give its value where a mask does not hold the structure."""
+    if not any(holds):
+        return float("nan")
+    if all(holds):
+        return metric.measure(pair)
+    if metric.unit == "mm":
+        return diagonal_mm
+    return 0.0 if metric.higher_is_better else metric.measure(pair)

@@ -4,7 +4,7 @@ The surface of a mask is the set of its voxels that have a background neighbour 
 border of the volume everything is background. A distance is measured between voxel centres.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,17 +14,17 @@ from scipy import ndimage
 from crossmodalnet.metrics.overlap import Mask
 
 
-@dataclass(frozen=True)
-class SurfaceDistances:
-    """Distance of every surface voxel of one mask to the nearest surface voxel of the other.
+class SurfaceDistances(NamedTuple):
+    """Distance of every surface voxel of one mask to the nearest surface voxel of the other, mm.
 
-    Attributes:
-        forward_mm: distances from the prediction's surface to the truth's, `(num_prediction,)`.
-        backward_mm: distances from the truth's surface to the prediction's, `(num_truth,)`.
+    `forward_mm` `(num_prediction,)` starts at the prediction's surface, `backward_mm` `(num_truth,)` at the truth's.
     """
 
     forward_mm: NDArray[np.float64]
     backward_mm: NDArray[np.float64]
+
+
+NO_DISTANCES = SurfaceDistances(np.empty(0), np.empty(0))
 
 
 def surface_distances(
@@ -51,30 +51,27 @@ def surface_distances(
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:
-    """The larger of the two directed 95th percentiles, linearly interpolated; directions are not pooled."""
-    return float(max(np.percentile(d, 95) for d in (distances.forward_mm, distances.backward_mm)))
+    """95 % Hausdorff distance: the larger of the two directed 95th percentiles, linearly interpolated."""
+    return float(max(np.percentile(d, 95) for d in distances))
 
 
 def assd_mm(distances: SurfaceDistances) -> float:
     """Average symmetric surface distance: the mean over the surface voxels of both masks together."""
-    return float(np.concatenate([distances.forward_mm, distances.backward_mm]).mean())
+    return float(np.concatenate(distances).mean())
 
 
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
-    """Normalised surface Dice (Nikolov et al. 2018): how much of the surfaces agrees within the tolerance.
+    """Normalised surface Dice (Nikolov et al. 2018): share of the surfaces within the tolerance, 0 to 1.
 
-    Surface voxels are counted, where Nikolov et al. weigh surface elements by their area.
-
-    Returns:
-        0 to 1.
+    It counts surface voxels, where Nikolov et al. weigh surface elements by their area.
     """
-    both = np.concatenate([distances.forward_mm, distances.backward_mm])
+    both = np.concatenate(distances)
     # Distances are computed in single precision: one equal to the tolerance counts as within it.
     return float((both <= tolerance_mm * (1 + 1e-6)).mean())
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> float:
-    """Diagonal of the image, which stands for the distance to a mask that is not there."""
+    """Diagonal of the image, mm: stands for the distance to an empty mask."""
     return float(np.linalg.norm(np.multiply(shape, spacing_mm)))
 
 

@@ -1,4 +1,4 @@
-"""Topology of a mask: how many pieces, handles and cavities it has, and how many of them are wrong.
+"""Topology of a mask: its pieces, handles and cavities, and their errors.
 
 A voxel is a closed cube, so voxels that share a face, an edge or a corner are connected (26 neighbours), and the
 background, which is what remains, is connected across faces (6 neighbours).
@@ -41,14 +41,9 @@ def betti_numbers(mask: Mask) -> BettiNumbers:
 
 
 def betti_error(prediction: Mask, truth: Mask) -> int:
-    """Sum over b0, b1 and b2 of the absolute difference between prediction and truth; 0 is right.
+    """Add up the absolute differences of b0, b1 and b2 between two masks `(i, j, k)`; 0 is right.
 
-    It says how many pieces, handles and cavities are too many or too few, not where they are: one in the wrong
-    place counts as right.
-
-    Args:
-        prediction: mask `(i, j, k)`.
-        truth: mask of the same shape.
+    It counts pieces, handles and cavities that are too many or too few; a piece in the wrong place counts as right.
 
     Raises:
         ValueError: the shapes differ, or are not three-dimensional.
@@ -59,16 +54,7 @@ def betti_error(prediction: Mask, truth: Mask) -> int:
 
 
 def stray_components(mask: Mask) -> int:
-    """Count the pieces of a structure beyond the one that each structure of the heart is.
-
-    Args:
-        mask: `(i, j, k)`.
-
-    Raises:
-        ValueError: the mask has another number of axes.
-    """
-    if mask.ndim != 3:
-        raise ValueError(f"mask must have three axes, got shape {mask.shape}")
+    """Count the pieces of a mask `(i, j, k)` beyond the first one."""
     return max(0, _num_components(mask, connectivity=3) - 1)
 
 

@@ -20,9 +20,8 @@ def image_ct(
 ) -> tuple[Field, NDArray[np.uint8]]:
     """Image a person.
 
-    Contrast timing differs, as far as the protocol lets it: in the reference the left heart has 250 to 450 HU,
-    the right heart 120 to 350, in a third of the people nearly the left's. Communicating blood pools differ
-    by a few HU only, less than the noise.
+    Contrast timing differs within the protocol's ranges. Communicating blood pools differ by a few HU only, less than
+    the noise.
 
     Args:
         rng: source of all choices.
@@ -141,14 +140,8 @@ def _draw_coil(rng: np.random.Generator, strength: float) -> Callable[[Field], F
 
     def bias(points: Field) -> Field:
         x, y, z = points / 100
-        field: Field = (
-            slope[0] * x
-            + slope[1] * y
-            + slope[2] * z
-            + curve[0] * x * y
-            + curve[1] * z * z
-            + curve[2] * x * z
-        )
+        bent = curve[0] * x * y, curve[1] * z * z, curve[2] * x * z
+        field: Field = slope[0] * x + slope[1] * y + slope[2] * z + bent[0] + bent[1] + bent[2]
         return np.exp(np.clip(field, -1.2, 1.2))
 
     return bias

@@ -15,38 +15,31 @@ RIB_PERIOD_MM = 27.0
 
 
 def thorax(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Signed distances of what surrounds the heart.
+    """Give signed distances `(n,)` of what surrounds the heart, at `(3, n)` in mean coordinates.
 
-    Args:
-        points: `(3, n)` mean coordinates, mm.
-        sizes: the subject's.
-
-    Returns:
-        `(n,)` each, mm: `body` (skin), `muscle`, `inside` (of the rib cage), `lungs` (without the
-        mediastinum, with the heart), `abdomen`, `liver`, `stomach`, `stomach_air`, `spleen`, `ribs`,
-        `marrow`, `cartilage`, `sternum`, `vertebrae`, `spongiosa`, `discs`, `canal`, `oesophagus`, `airways`.
+    `body` is the skin, `inside` that of the rib cage; `lungs` have no mediastinum and contain the heart.
     """
     x, y, z = points
     plane = points[:2]
     cage = ellipsoid(plane, (0, -14), (128 * sizes.chest, 95 * sizes.chest))
-    fields = {
-        "body": cage - (16 + 20 * sizes.fat),
-        "muscle": np.minimum(cage - 12, _back(plane)),
-    }
-    floor = _diaphragm(x, y) + sizes.diaphragm_mm
     inside = cage + 4
-    fields["inside"] = inside
-    above = np.maximum(inside, floor - z)
+    back = ellipsoid(np.stack([np.abs(x), y]), (30, -120), (24, 18))  # paraspinal muscles
+    floor = _diaphragm(x, y) + sizes.diaphragm_mm
     column = smooth_union(ellipsoid(plane, (0, -52), (27, 30)), ellipsoid(plane, (-4, 66), (9, 24)), 6)
     top = ellipsoid(plane, (2, -16), (38, 42)) + 0.9 * np.maximum(88 - z, 0)
-    fields["lungs"] = np.maximum(above, 3 - smooth_union(column, top, 10))
+    mediastinum = smooth_union(column, top, 10)
     abdomen = np.maximum(inside, z - floor)
-    fields["abdomen"] = abdomen + 2
-    fields |= _organs(points, abdomen + 5)
-    fields |= _bones(points, cage)
-    fields["oesophagus"] = ellipsoid(plane, (3, -65), (8, 4.5))
-    fields["airways"] = _airways(points)
-    return fields
+    return {
+        "body": cage - (16 + 20 * sizes.fat),
+        "muscle": np.minimum(cage - 12, back),
+        "inside": inside,
+        "lungs": np.maximum(np.maximum(inside, floor - z), 3 - mediastinum),
+        "abdomen": abdomen + 2,
+        **_organs(points, abdomen + 5),
+        **_bones(points, cage),
+        "oesophagus": ellipsoid(plane, (3, -65), (8, 4.5)),
+        "airways": _airways(points),
+    }
 
 
 def _diaphragm(x: Field, y: Field) -> Field:
@@ -57,18 +50,13 @@ def _diaphragm(x: Field, y: Field) -> Field:
     return height
 
 
-def _back(plane: Field) -> Field:
-    """Paraspinal muscles."""
-    mirrored = np.stack([np.abs(plane[0]), plane[1]])
-    return ellipsoid(mirrored, (30, -120), (24, 18))
-
-
 def _organs(points: Field, inside: Field) -> dict[str, Field]:
     x, _, z = points
     liver = np.maximum(inside, (-40 - x) * 0.8 + (-z - 60) * 0.35)
-    stomach = np.maximum(inside, ellipsoid(points, (-64, 14, -78), (38, 42, 34)))
+    belly = ellipsoid(points, (-64, 14, -78), (38, 42, 34))
+    stomach = np.maximum(inside, belly)
     return {
-        "liver": np.maximum(liver, 4 - ellipsoid(points, (-64, 14, -78), (38, 42, 34))),
+        "liver": np.maximum(liver, 4 - belly),
         "stomach": stomach,
         "stomach_air": np.maximum(ellipsoid(points, (-66, 30, -68), (24, 22, 20)), stomach + 4),
         "spleen": np.maximum(inside, ellipsoid(points, (-92, -52, -74), (26, 34, 40))),
@@ -114,21 +102,13 @@ def _airways(points: Field) -> Field:
 
 @dataclass(frozen=True)
 class Body:
-    """Signed distances at some points.
+    """Signed distances at some points, mm."""
 
-    Attributes:
-        mean_points: `(3, n)` the points in mean coordinates, mm.
-        thorax: `(n,)` each, mm.
-        vessels: `(n,)` each, mm.
-        near_heart: `(m,)` indices of the points within the heart's box.
-        heart: `(m,)` each, mm, at those points.
-    """
-
-    mean_points: Field
-    thorax: dict[str, Field]
-    vessels: dict[str, Field]
-    near_heart: NDArray[np.intp]
-    heart: dict[str, Field]
+    mean_points: Field  # (3, n), mean coordinates
+    thorax: dict[str, Field]  # (n,) each
+    vessels: dict[str, Field]  # (n,) each
+    near_heart: NDArray[np.intp]  # (m,) indices of the points within the heart's box
+    heart: dict[str, Field]  # (m,) each, at those points
 
     def structures(self) -> NDArray[np.uint8]:
         """Class indices `(n,)` of the points."""

@@ -1,4 +1,4 @@
-"""Making one person's CT or MR with its label map: the phantom's public function."""
+"""Make the CT or MR of one person of the phantom, with its label map."""
 
 import numpy as np
 
@@ -26,8 +26,7 @@ def make_subject(
         seed: seed of the cohort.
         number: number of the subject.
         scanner: scanner and protocol; the same person lies in each.
-        same_patient: whether a seed and number are one person in CT and MR, namely who lies in the CT otherwise; else
-            they are two.
+        same_patient: whether seed and number give one person in CT and MR, the one that the CT shows anyway.
 
     Returns:
         Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.

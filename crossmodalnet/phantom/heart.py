@@ -27,17 +27,10 @@ from crossmodalnet.phantom.vessels import aorta, coronaries, pulmonary, pulmonar
 
 
 def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Field, Field]:
-    """The LV.
+    """Epicardial ellipsoid (not cut at the base), outflow tract up to the aortic valve, and cavity with both.
 
-    Args:
-        points: `(3, n)` mean coordinates, mm.
-        local: `(3, n)` the same in the long-axis frame.
-        sizes: the subject's.
-
-    Returns:
-        `(n,)` each, mm: the epicardial ellipsoid (not cut at the base), the outflow tract up to the aortic
-        valve, and the cavity with the outflow tract and the papillary muscles, from the mitral plane to the
-        apex.
+    Arguments here and below: points `(3, n)` in mean coordinates, the same in the long-axis frame, the subject's sizes.
+    Returns `(n,)` each, mm.
     """
     radius, length = LV_RADIUS_MM * sizes.lv_radius, LV_HALF_LENGTH_MM * sizes.lv_length
     outer, wall = epicardial_radius(sizes), 0.8 * WALL_MM * sizes.wall  # the apex is thinner
@@ -50,10 +43,7 @@ def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Fi
 
 
 def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body from the tricuspid valve on (a crescent once the LV is taken away) and outflow tract.
-
-    Arguments as of `left_ventricle`.
-    """
+    """Body from the tricuspid valve on (a crescent once the LV is taken away) and outflow tract."""
     excess = epicardial_radius(sizes) - LV_RADIUS_MM - WALL_MM  # the RV grows with the LV it lies on
     radii = ((37 + 0.5 * excess) * sizes.rv, (38 + excess) * sizes.rv, 60 * sizes.rv_length)
     body = np.maximum(ellipsoid(local, (18 + 0.5 * excess, -1, 10), radii), 4 - local[0])
@@ -70,10 +60,7 @@ def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
 
 
 def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk.
-
-    Arguments as of `left_ventricle`.
-    """
+    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk."""
     centre, size = LA_CENTRE + sizes.la_mm, sizes.la
     body = np.maximum(ellipsoid(points, centre, (29 * size, 18.5 * size, 22 * size)), local[2] + 5)
     way = [centre, long_axis(-6, -8, -6), long_axis(-6, -8, 0)]
@@ -107,17 +94,10 @@ BOX_MM = ((-95.0, 80.0), (-85.0, 75.0), (-70.0, 105.0))
 
 
 def heart(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Signed distances of the seven labelled structures and of the unlabelled ones that belong to the heart.
+    """Give signed distances `(n,)` of the seven labelled structures, disjoint, and of the unlabelled ones.
 
-    Args:
-        points: `(3, n)` mean coordinates, mm.
-        sizes: the subject's.
-
-    Returns:
-        `(n,)` each, mm: LV RV LA RA Myo AO PA, disjoint; and unlabelled `pulmonary_branches`,
-        `pulmonary_veins`, `coronaries`, `papillary`, `trabeculae`, `left_heart` (LV with its wall),
-        `left_pool` and `right_pool` (what communicates, as one), `walls` (of all that is not LV),
-        `pericardium`.
+    `left_heart` is the LV with its wall; `left_pool` and `right_pool` unite what communicates; `walls` are those of all
+    that is not LV.
     """
     structures, epicardium, outflow, branches = _structures(points, sizes)
     lv, rv, la, ra, ao, pa = (structures[name] for name in ("LV", "RV", "LA", "RA", "AO", "PA"))

@@ -14,15 +14,9 @@ FAR_MM = 20.0
 
 
 def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field:
-    """Approximate distance to an ellipsoid, exact to first order at its surface.
+    """Approximate the distance `(...)` of `points` `(d, ...)` to an ellipsoid, to first order at its surface.
 
-    Args:
-        points: `(d, ...)` coordinates in mm; d = 2 gives an ellipse, and in 3-D an elliptic cylinder.
-        centre: `(d,)`, mm.
-        radii: `(d,)` semi-axes, mm.
-
-    Returns:
-        `(...)`, mm.
+    Two coordinates of points in space give an elliptic cylinder.
     """
     first = np.zeros(points.shape[1:])
     second = np.zeros_like(first)
@@ -56,15 +50,12 @@ def spline(knots: ArrayLike, num_points: int) -> NDArray[np.float64]:
 
 
 def tube(points: Field, path: ArrayLike, radii: ArrayLike) -> Field:
-    """Distance to a chain of round cones.
+    """Compute the distance `(n,)` to a chain of round cones.
 
     Args:
-        points: `(3, n)`, mm.
+        points: `(3, n)`, mm; those farther away than `FAR_MM` along an axis get that value.
         path: `(k, 3)` centre line, mm.
         radii: `(k,)` radius at each of its points, mm.
-
-    Returns:
-        `(n,)`, mm; `FAR_MM` where the tube is farther away than that along an axis.
     """
     line, widths = np.asarray(path), np.asarray(radii)
     reach = widths[:, None] + FAR_MM
@@ -131,7 +122,7 @@ def paint(image: Field, distance_mm: Field, value: Field | float, width_mm: floa
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: tuple[float, ...], scale_mm: float
 ) -> Field:
-    """Gaussian random field of mean 0 and standard deviation about 1 whose grains are about `scale_mm` wide.
+    """Draw a Gaussian random field of mean 0 and standard deviation about 1, its grains about `scale_mm` wide.
 
     It is drawn on a lattice of half that spacing (never finer than the voxels), and interpolated.
     """

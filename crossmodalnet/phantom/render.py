@@ -30,17 +30,14 @@ HEART_ORDER = {
 
 
 def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float) -> Field:
-    """Render a person.
+    """Give the intensities `(n,)` of a person at n points.
 
     Args:
-        body: signed distances at n points.
-        tissue: intensity of each tissue; a number, or a field `(n,)` over the points.
+        body: signed distances at the points.
+        tissue: intensity of each tissue; a number, or a field `(n,)` over the points; a number for air.
         width_mm: width over which a boundary is blurred, mm.
-
-    Returns:
-        `(n,)` intensities.
     """
-    image = np.full(body.mean_points.shape[1], _number(tissue["air"]))
+    image = np.full(body.mean_points.shape[1], tissue["air"])
     for name, kind in THORAX_ORDER.items():
         paint(image, body.thorax[name], tissue[kind], width_mm)
     for name, kind in VESSELS.items():
@@ -56,12 +53,6 @@ def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float)
     paint(heart, body.thorax["airways"][near], values["air"], width_mm)
     image[near] = heart
     return image
-
-
-def _number(value: Field | float) -> float:
-    if not isinstance(value, float):
-        raise ValueError(f"tissue air must be one number, got a field of shape {value.shape}")
-    return value
 
 
 # Some forty distance fields of a slab lie in memory at once; of this size they stay near the processor, which

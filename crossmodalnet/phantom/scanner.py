@@ -22,62 +22,35 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class CtProtocol:
-    """A contrast-enhanced CT. A `Range` is that of a uniform draw.
+    """A contrast-enhanced CT; a `Range` is that of a uniform draw."""
 
-    Attributes:
-        field_of_view_mm: along world x, y, z, before its variation.
-        slice_factor: slice distance per in-plane spacing.
-        left_hu: blood of the left heart.
-        bright_right_share: share of people whose right heart is a ratio `right_of_left` of the left one.
-        right_of_left: ratio of the right heart's blood to the left heart's, in `bright_right_share` of the people.
-        right_hu: blood of the right heart in the others; its end is the most that any right heart has.
-        mixing: unmixed blood in the right atrium, share of the right heart's HU.
-        svc_of_right: blood of the superior vena cava per that of the right heart.
-        ivc_hu: blood of the inferior vena cava.
-        myocardium_hu: myocardium.
-        noise_hu: standard deviation of the noise.
-        kernel_voxels: standard deviation of the noise's correlation, voxels.
-        blur_voxels: standard deviation of the image's blur, voxels.
-    """
-
-    field_of_view_mm: tuple[float, float, float]
-    slice_factor: float
-    left_hu: Range
-    bright_right_share: float
+    field_of_view_mm: tuple[float, float, float]  # along world x, y, z, before its variation
+    slice_factor: float  # slice distance per in-plane spacing
+    left_hu: Range  # blood of the left heart
+    bright_right_share: float  # share of people whose right heart is `right_of_left` times the left one
     right_of_left: Range
-    right_hu: Range
-    mixing: float
-    svc_of_right: Range
-    ivc_hu: Range
+    right_hu: Range  # blood of the right heart in the others; its end bounds every right heart
+    mixing: float  # unmixed blood in the right atrium, share of the right heart's HU
+    svc_of_right: Range  # blood of the superior vena cava per that of the right heart
+    ivc_hu: Range  # blood of the inferior vena cava
     myocardium_hu: Range
-    noise_hu: Range
-    kernel_voxels: float
-    blur_voxels: float
+    noise_hu: Range  # standard deviation of the noise
+    kernel_voxels: float  # standard deviation of the noise's correlation
+    blur_voxels: float  # standard deviation of the image's blur
 
 
 @dataclass(frozen=True)
 class MrProtocol:
-    """A gradient-echo MR; intensities are shares of a unit of the scanner. A `Range` is that of a uniform draw.
+    """A gradient-echo MR in shares of a unit of the scanner; a `Range` is that of a uniform draw."""
 
-    Attributes:
-        field_of_view_mm: along world x, y, z, before its variation.
-        slice_factor: slice distance per in-plane spacing.
-        blood: intensity of the left heart.
-        tissue: intensity of all that is not blood, in the order in which it is drawn.
-        cartilage: intensity.
-        coil: strength of the coil's bias, 1 as in the reference.
-        noise: standard deviation of the noise in each of the two channels.
-        blur: width of a boundary per in-plane spacing.
-    """
-
-    field_of_view_mm: tuple[float, float, float]
-    slice_factor: float
-    blood: float
-    tissue: Mapping[str, Range]
+    field_of_view_mm: tuple[float, float, float]  # along world x, y, z, before its variation
+    slice_factor: float  # slice distance per in-plane spacing
+    blood: float  # blood of the left heart
+    tissue: Mapping[str, Range]  # all that is not blood, in the order in which it is drawn
     cartilage: float
-    coil: float
-    noise: Range
-    blur: float
+    coil: float  # strength of the coil's bias, 1 in the reference
+    noise: Range  # standard deviation of the noise in each of the two channels
+    blur: float  # width of a boundary per in-plane spacing
 
 
 CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
@@ -139,11 +112,9 @@ class Scan:
     slice_axis: int
 
     def patient_points(self, slice_offset: float = 0.0, rows: slice = slice(None)) -> Field:
-        """Patient coordinates `(3, i, j, k)` of the voxels, mm.
+        """Give patient coordinates `(3, i, j, k)` of the voxels of some rows of the first axis, mm.
 
-        Args:
-            slice_offset: shift across the slices, slices.
-            rows: part of the first axis.
+        They are shifted across the slices by `slice_offset` slices.
         """
         axes = [np.arange(n, dtype=np.float64) for n in self.grid.shape]
         axes[self.slice_axis] = axes[self.slice_axis] + slice_offset
@@ -151,28 +122,17 @@ class Scan:
         i, j, k = np.meshgrid(*axes, indexing="ij", sparse=True)
         matrix = self.grid.affine[:3, :3]
         start = self.grid.affine[:3, 3] - self.heart_mm
-        return np.stack(
-            [
-                (row[0] * i + row[1] * j + row[2] * k + offset)
-                for row, offset in zip(matrix, start, strict=True)
-            ]
-        )
+        rows_of = zip(matrix, start, strict=True)
+        return np.stack([row[0] * i + row[1] * j + row[2] * k + offset for row, offset in rows_of])
 
 
 def draw_scan(
     rng: np.random.Generator, modality: Modality, spacing_mm: float, scanner: Scanner = "reference"
 ) -> Scan:
-    """Draw a scan.
+    """Draw a scan; `spacing_mm` is the in-plane spacing before its variation.
 
-    CT: axial slices parallel to the world's axes. MR: turned by 5 to 20 degrees, slices axial, coronal or
-    sagittal. Both: axes in any order and direction, spacing and field of view within a few per cent, any
-    scanner origin.
-
-    Args:
-        rng: source of all choices.
-        modality: CT or MR.
-        spacing_mm: in-plane spacing, before its variation.
-        scanner: gives slice distance and field of view.
+    A CT has axial slices along the world's axes. An MR is turned by 5 to 20 degrees, with axial, coronal or sagittal
+    slices. Both have axes in any order and direction, any origin, and vary in spacing and field of view.
     """
     protocol = CT_PROTOCOLS[scanner] if modality is Modality.CT else MR_PROTOCOLS[scanner]
     in_plane = spacing_mm * rng.uniform(0.96, 1.04)
@@ -186,8 +146,7 @@ def draw_scan(
     steps[slice_world] *= protocol.slice_factor
     fov = np.array(protocol.field_of_view_mm) * rng.uniform(0.98, 1.04, 3)
     counts = np.maximum(np.round(fov / steps), 8).astype(int)
-    direction = turn[:, axes] * signs
-    matrix = direction * steps[axes]
+    matrix = turn[:, axes] * signs * steps[axes]
     shape = counts[axes]
     heart = rng.uniform((-60, -250, -400), (60, 60, 150))
     centre = heart + np.array([0.0, -4.0, 16.0]) * (1.0, 1.0, 0.6) + rng.uniform(-4, 4, 3)

@@ -54,17 +54,11 @@ SPREAD = {
 
 @dataclass(frozen=True)
 class Waves:
-    """A displacement made of plane waves: `u(p) = sum_k a_k sin(k_k . p + phase_k)`.
+    """A displacement made of plane waves: `u(p) = sum_k a_k sin(k_k . p + phase_k)`."""
 
-    Attributes:
-        amplitudes: `(n, 3)`, mm.
-        wave_vectors: `(n, 3)`, radians per mm.
-        phases: `(n,)`, radians.
-    """
-
-    amplitudes: NDArray[np.float64]
-    wave_vectors: NDArray[np.float64]
-    phases: NDArray[np.float64]
+    amplitudes: NDArray[np.float64]  # (n, 3), mm
+    wave_vectors: NDArray[np.float64]  # (n, 3), radians per mm
+    phases: NDArray[np.float64]  # (n,), radians
 
     @property
     def lipschitz(self) -> float:
@@ -142,13 +136,11 @@ def _turn(points: Field, vector: NDArray[np.float64], inner_mm: float = 60, oute
     angles = angle * fade * fade * (3 - 2 * fade)
     cos, sin = np.cos(angles), np.sin(angles)
     along = (points[0] * x + points[1] * y + points[2] * z) * (1 - cos)
-    return np.stack(
-        [
-            points[0] * cos + (y * points[2] - z * points[1]) * sin + x * along,
-            points[1] * cos + (z * points[0] - x * points[2]) * sin + y * along,
-            points[2] * cos + (x * points[1] - y * points[0]) * sin + z * along,
-        ]
-    )
+    return np.stack([
+        points[0] * cos + (y * points[2] - z * points[1]) * sin + x * along,
+        points[1] * cos + (z * points[0] - x * points[2]) * sin + y * along,
+        points[2] * cos + (x * points[1] - y * points[0]) * sin + z * along,
+    ])  # fmt: skip
 
 
 def _draw_waves(

@@ -1,4 +1,4 @@
-"""The vessels of the mean anatomy, as signed distances: those of the heart, and those that leave its box."""
+"""Vessels of the mean anatomy, as signed distances: those of the heart, and those that leave its box."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _ARCH_END = 5 * _STEPS + 2  # just behind the top
 
 
 def aorta(points: Field, sizes: Sizes) -> Field:
-    """The labelled part: root, ascending aorta and arch. Points, here and below: `(3, n)` in mm."""
+    """Labelled part of the aorta: root, ascending aorta and arch. Points, here and below: `(3, n)` in mm."""
     path, radii = _aorta_path(sizes)
     beyond = half_space(points, path[_ARCH_END], path[_ARCH_END + 1] - path[_ARCH_END - 1])
     body = tube(points, path[: _ARCH_END + 2], radii[: _ARCH_END + 2])
@@ -43,28 +43,15 @@ def aorta(points: Field, sizes: Sizes) -> Field:
 
 
 def pulmonary(points: Field, sizes: Sizes) -> tuple[Field, Field]:
-    """The trunk with the beginnings of its branches (labelled), and their way on into the lungs (not)."""
+    """Trunk with the beginnings of its branches (labelled), and the branches from there on (not labelled)."""
     shift, size = np.asarray(sizes.trunk_mm), sizes.pulmonary
     fork = vector(-17, -6, 52) + shift
     trunk = [PULMONARY - 4 * INTO_PULMONARY, PULMONARY + 8 * INTO_PULMONARY, vector(-19, 6, 51) + shift, fork]
-    right = [
-        fork,
-        vector(-2, -17, 48) + 0.7 * shift,
-        vector(18, -23, 45),
-        vector(40, -27, 40),
-        vector(62, -34, 28),
-    ]
-    left = [
-        fork,
-        vector(-26, -19, 53) + 0.7 * shift,
-        vector(-40, -33, 50),
-        vector(-55, -44, 38),
-        vector(-66, -52, 20),
-    ]
+    near = [vector(-2, -17, 48) + 0.7 * shift, vector(-26, -19, 53) + 0.7 * shift]
+    right = [fork, near[0], vector(18, -23, 45), vector(40, -27, 40), vector(62, -34, 28)]
+    left = [fork, near[1], vector(-40, -33, 50), vector(-55, -44, 38), vector(-66, -52, 20)]
     narrowing = size * np.linspace(10.5, 6.5, 12)
-    branches = np.minimum(
-        tube(points, spline(right, 12), narrowing), tube(points, spline(left, 12), narrowing)
-    )
+    branches = np.minimum(*(tube(points, spline(path, 12), narrowing) for path in (right, left)))
     body = tube(points, spline(trunk, 8), size * np.array([12, 12.5, 13, 13, 13, 13, 12.5, 12]))
     whole = smooth_union(body, branches, 5)
     right_end = half_space(points, vector(32, -25, 42), vector(1, -0.15, -0.25))
@@ -103,12 +90,7 @@ def coronaries(points: Field, sizes: Sizes) -> Field:
 
 
 def long_vessels(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Those that leave the heart's box; not labelled.
-
-    Returns:
-        `(n,)` each, mm: `descending_aorta` (from within the arch), `arch_branches`, `svc` and `ivc` (from
-        within the RA).
-    """
+    """Vessels that leave the heart's box, not labelled; they begin within the arch and the RA."""
     path, radii = _aorta_path(sizes)
     shift = np.asarray(sizes.arch_mm)
     ways = [

@@ -12,8 +12,8 @@ class RegistrationConfig(Config):
 
     method: Literal["syn", "fast", "balanced", "thorough"] = Field(
         "syn",
-        description="method of registration; syn: ANTs, by the keys transform to iterations below; fast, balanced, "
-        "thorough: exhaustive search, affine, then local cross-correlation at 3, 2 or 1.5 mm",
+        description="method; syn: ANTs by the keys below; fast, balanced, thorough: search, affine, then local "
+        "cross-correlation at 3, 2 or 1.5 mm",
     )
     transform: Literal["SyN", "SyNCC"] = Field(
         "SyN",

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from crossmodalnet.errors import resource_problem
 from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
 
 # Bounds of a plausible registration; the phantom's twenty pairs are within all three.

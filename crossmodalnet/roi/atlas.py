@@ -1,4 +1,4 @@
-"""An atlas: what tells from a labelled subject where the heart lies in others, coarse; and a file of several."""
+"""Atlases: coarse labelled subjects by which the heart ROI of other subjects is found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration.ants import prepare
 
 PARTS = ("image", "heart")
-# An atlas of a whole chest at 5 mm has 4 MB; a file that is so much larger is not one of ours.
+# An atlas of a whole chest at 5 mm has 4 MB.
 MAX_BYTES = 2**30
 
 
@@ -55,7 +55,7 @@ def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
             tensors[f"{number}.{part}"] = np.ascontiguousarray(volume.data, np.float32)
             tensors[f"{number}.{part}.affine"] = np.ascontiguousarray(volume.affine, np.float64)
     save_file(tensors, path)
-    path.chmod(0o644)  # safetensors gives the owner alone a right to it
+    path.chmod(0o644)  # safetensors gives rights to the owner alone
 
 
 def load_atlases(path: Path) -> list[Atlas]:

@@ -1,9 +1,10 @@
-"""The heart box, found with or without the subject's own label, and the working grid around it."""
+"""Find the region of interest with or without the subject's own label, and lay the working grid around it."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from crossmodalnet.registration.ants import prepare, similarity, warp
 from crossmodalnet.registration.syn import Start, estimate_affine
 from crossmodalnet.roi.atlas import Atlas
 
+# Of the affine registration of an atlas, which stops at half resolution.
 _ITERATIONS = (100, 50, 0)
 
 
@@ -27,7 +29,7 @@ class Box:
     high_mm: tuple[float, float, float]
 
     def grown(self, margin_mm: float) -> "Box":
-        """The box with a margin on every side."""
+        """Add a margin on every side."""
         return _box(np.array(self.low_mm) - margin_mm, np.array(self.high_mm) + margin_mm)
 
     @property
@@ -61,14 +63,13 @@ def box_of(mask: Volume) -> Box:
     return _box(centres.min(axis=1) - half, centres.max(axis=1) + half)
 
 
-@dataclass(frozen=True)
-class FoundHeart:
-    """Where atlases say that the heart lies.
+class RoiEstimate(NamedTuple):
+    """A region of interest that atlases found.
 
     Attributes:
-        box: box of the voxels that at least half of the atlases call heart, to the voxel of the vote.
+        box: box of the voxels that at least half of the atlases label, to the voxel of the vote.
         likeness: mean mutual information of the image and each registered atlas, nats.
-        agreement: mean Dice of the hearts of each two atlases, 0 to 1; 1 for a single atlas.
+        agreement: mean Dice of the foregrounds of each two atlases, 0 to 1; 1 for a single atlas.
     """
 
     box: Box
@@ -76,24 +77,24 @@ class FoundHeart:
     agreement: float
 
 
-def find_heart(
+def find_roi(
     image: Volume,
     atlases: Sequence[Atlas],
     spacing_mm: float,
     *,
     modality: Modality = Modality.CT,
-    initialisation: Start = "centre_of_mass",
-) -> FoundHeart:
-    """Find the heart without the image's label: atlases are registered affinely to it and their labels vote.
+    atlas_modality: Modality = Modality.CT,
+) -> RoiEstimate:
+    """Find the region of interest without the image's label: atlases are registered affinely and their labels vote.
 
-    Deterministic in a process whose environment is as `registration` asks.
+    Deterministic in a process whose environment is as `registration.ants` requires.
 
     Args:
         image: CT in HU or MR of any patient.
         atlases: other subjects; mutual information copes with those of another modality.
         spacing_mm: spacing of the registration and of the vote.
         modality: modality of the image.
-        initialisation: start of the registrations.
+        atlas_modality: modality of the atlases; centres of mass start CT to CT, a search starts all else.
 
     Raises:
         ValueError: no atlas, or the atlases agree on no voxel.
@@ -101,62 +102,51 @@ def find_heart(
     """
     if not atlases:
         raise ValueError("atlases must hold at least one image with its label map, got none")
+    start: Start = "centre_of_mass" if modality is atlas_modality is Modality.CT else "search"
     fixed = prepare(image, modality, spacing_mm)
     votes = np.zeros(fixed.data.shape, np.float32)
-    hearts, likeness = [], []
+    foregrounds, likeness = [], []
     for atlas in atlases:
         with scratch_folder() as folder:
-            files = estimate_affine(fixed, atlas.image, _ITERATIONS, initialisation, folder).files
-            heart = warp(atlas.heart, fixed.grid, files, "linear").data
-            votes += heart
-            hearts.append(heart >= 0.5)
+            files = estimate_affine(fixed, atlas.image, _ITERATIONS, start, folder).files
+            share = warp(atlas.heart, fixed.grid, files, "linear").data
+            votes += share
+            foregrounds.append(share >= 0.5)
             likeness.append(similarity(fixed, atlas.image, files))
     try:
         box = box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
     except ValueError as error:
         raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
-    return FoundHeart(box, float(np.mean(likeness)), _agreement(hearts))
-
-
-def find_heart_box(
-    image: Volume,
-    atlases: Sequence[Atlas],
-    spacing_mm: float,
-    *,
-    modality: Modality = Modality.CT,
-    initialisation: Start = "centre_of_mass",
-) -> Box:
-    """Find the box of the heart alone, as `find_heart` does."""
-    return find_heart(image, atlases, spacing_mm, modality=modality, initialisation=initialisation).box
+    return RoiEstimate(box, float(np.mean(likeness)), _agreement(foregrounds))
 
 
 def likeness_among(atlases: Sequence[Atlas]) -> float | None:
-    """Least mutual information of an atlas with the next one registered to it, nats; None for fewer than two.
+    """Compute the least mutual information of an atlas with the next one registered to it, nats.
 
-    What another image of a heart shares with the atlases is of this order. In a process whose environment is as
-    `registration` asks.
+    Another image of the same region shares about as much with the atlases. None for fewer than two atlases.
     """
-    found = []
-    following = [*atlases[1:], *atlases[:1]] if len(atlases) > 1 else []
-    for fixed, moving in zip(atlases, following, strict=False):
+    if len(atlases) < 2:
+        return None
+    scores = []
+    for fixed, moving in zip(atlases, [*atlases[1:], atlases[0]], strict=True):
         with scratch_folder() as folder:
             files = estimate_affine(fixed.image, moving.image, _ITERATIONS, "centre_of_mass", folder).files
-            found.append(similarity(fixed.image, moving.image, files))
-    return min(found, default=None)
+            scores.append(similarity(fixed.image, moving.image, files))
+    return min(scores)
 
 
-def _agreement(hearts: Sequence[NDArray[np.bool_]]) -> float:
-    shares = [
-        2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(hearts, 2)
+def _agreement(foregrounds: Sequence[NDArray[np.bool_]]) -> float:
+    scores = [
+        2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(foregrounds, 2)
     ]
-    return float(np.mean(shares)) if shares else 1.0
+    return float(np.mean(scores)) if scores else 1.0
 
 
 def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Grid:
     """Lay the network's grid around the centre of a box: along the world axes (RAS), isotropic.
 
     Args:
-        box: box of the heart.
+        box: region of interest.
         size: voxels along world x, y, z.
         spacing_mm: between voxel centres.
 
@@ -171,7 +161,7 @@ def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Gri
 
 
 def overflow_mm(box: Box, grid: Grid) -> float:
-    """How much longer the box is than the grid along the worst axis; 0 where it fits."""
+    """Compute by how much the box exceeds the grid along the worst axis; 0 where it fits."""
     spare = [edge - n * s for edge, n, s in zip(box.size_mm, grid.shape, grid.spacing_mm, strict=True)]
     return max(0.0, *spare)
 

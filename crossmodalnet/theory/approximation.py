@@ -1,7 +1,6 @@
 """Theorem 2.3, universal approximation: what no network of this kind can represent, and how close it gets elsewhere."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from crossmodalnet.imaging.samples import LabelledCase, centre_crop
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed, mean_dice, relative_deviation
@@ -77,32 +76,32 @@ def targets(images: Tensor) -> Tensor:
     return (values - values.mean(axes, keepdim=True)) / values.std(axes, keepdim=True)
 
 
-def small_config(config: CrossModalNetConfig, channels: int, depth: int) -> CrossModalNetConfig:
+def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
     """Reduce a network to two levels of `depth` layers, with `channels` at the finer one.
 
     Deep supervision serves training alone, while the claim is about the function that the network computes. The
     functions are of two images, so there is no token for a missing one.
     """
-    return replace(
-        config,
-        channels=channels,
-        depths=(depth, depth),
-        heads=(1, 2),
-        patch_embedding=(2, 2, 2),
-        window=(4, 4, 4),
-        cross_window=((4, 4, 4), None),
-        num_points=(1, 2),
-        stem_channels=(4,),
-        head_channels=8,
-        drop_path=0.0,
-        checkpointing=False,
-        deep_supervision=False,
-        missing_token=False,
+    return config.model_copy(
+        update={
+            "channels": channels,
+            "depths": (depth, depth),
+            "heads": (1, 2),
+            "patch_embedding": (2, 2, 2),
+            "window": (4, 4, 4),
+            "cross_window": ((4, 4, 4), None),
+            "num_points": (1, 2),
+            "stem_channels": (4,),
+            "head_channels": 8,
+            "checkpointing": False,
+            "deep_supervision": False,
+            "missing_token": False,
+        }
     )
 
 
 def errors_after_training(
-    config: CrossModalNetConfig, steps: int, seed: int, device: torch.device
+    config: BuildConfig, steps: int, seed: int, device: torch.device
 ) -> dict[str, float]:
     """Train one network on all functions at once by Adam and measure its errors on new images.
 
@@ -110,7 +109,7 @@ def errors_after_training(
         root mean square error by function, over the function's standard deviation: 1 is that of a constant.
     """
     with isolated_seed(seed):
-        network: nn.Module = build_crossmodalnet(asdict(config), SIZE, len(FUNCTIONS)).to(device)
+        network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -137,7 +136,7 @@ def darken(subject: AuditSubject) -> tuple[float, float]:
 
 
 def overfit(
-    network_config: CrossModalNetConfig, case: LabelledCase, config: AuditConfig, device: torch.device
+    network_config: BuildConfig, case: LabelledCase, config: AuditConfig, device: torch.device
 ) -> list[tuple[int, float]]:
     """Train a fresh network on the middle of one case until it fits, without what helps on other cases only.
 
@@ -151,7 +150,7 @@ def overfit(
     size: Triple = (d, h, w)
     image, label = (centre_crop(x, size)[None].to(device) for x in (case.image, case.label))
     with isolated_seed(config.seed):
-        options = asdict(replace(network_config, drop_path=0.0, deep_supervision=False))
+        options = network_config.model_copy(update={"deep_supervision": False}).options()
         network = build_crossmodalnet(options, size, NUM_CLASSES).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=OVERFIT_RATE)
     curve = [(0, mean_dice(network(image).argmax(1).cpu(), label.cpu()))]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
-from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
+from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import (
     CheckOutcome,

@@ -1,6 +1,6 @@
 """Options of the audit: how thoroughly the paper's statements are checked."""
 
-from typing import Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -10,10 +10,10 @@ from crossmodalnet.config import Config
 class AuditConfig(Config):
     """Section `audit`."""
 
-    seed: int = Field(0, ge=0, description="seed of every random draw of the audit")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="device that the network runs on; auto: a GPU if there is one"
-    )
+    # Seed of every random draw of the audit.
+    seed: ClassVar[int] = 0
+    # The device that the network runs on: a GPU if there is one.
+    device: ClassVar[str] = "auto"
     tokens_per_case: int = Field(
         400, ge=50, description="maximum number of tokens per case and layer for mutual information"
     )

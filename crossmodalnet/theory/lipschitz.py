@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from crossmodalnet.networks.crossmodalnet.choices import Similarity
+from crossmodalnet.networks.crossmodalnet.config import Similarity
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable

@@ -16,7 +16,7 @@ from torch import nn
 from crossmodalnet.networks.common.sizes import Triple, effective_window
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
-from crossmodalnet.networks.crossmodalnet.choices import Residual
+from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import dice
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.training.balancing import Balancing
 
 M = TypeVar("M", bound=nn.Module)
@@ -38,7 +38,7 @@ class AuditSubject:
 
     network: nn.Module
     initial: nn.Module
-    config: CrossModalNetConfig | None
+    config: BuildConfig | None
     patch_size: Triple
     training: Sequence[LabelledCase]
     test: Sequence[LabelledCase]

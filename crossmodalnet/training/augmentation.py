@@ -22,24 +22,34 @@ from monai.transforms.utils import create_grid
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodalnet.imaging.samples import MR, Misregistration, centre_crop, origins
-from crossmodalnet.training.config import AugmentationSettings
+from crossmodalnet.imaging.samples import CT, MR, Misregistration, centre_crop, origins
+from crossmodalnet.training.config import AugmentationConfig
+
+# Ranges of the changes of intensity, those of nnU-Net's pipeline adapted to images from 0 to 1.
+GAMMA = (0.7, 1.5)
+CONTRAST = 0.15
+BRIGHTNESS = 0.1
+NOISE = 0.05
+SMOOTHING_VOXELS = 0.8
+# Largest coefficient of the MR's log bias field; CT has none.
+BIAS_FIELD = 0.15
 
 
 class Augmenter:
     """Applies a random change to a sample; one per thread, since MONAI's transforms hold their draw."""
 
-    def __init__(self, settings: AugmentationSettings) -> None:
-        self.settings = settings
-        angle = math.radians(settings.rotation_degrees)
+    def __init__(self, config: AugmentationConfig) -> None:
+        self.config = config
+        angle = math.radians(config.rotation_degrees)
         self._affine = RandAffineGrid(
             rotate_range=[(-angle, angle)] * 3,
-            translate_range=[(-settings.shift_voxels, settings.shift_voxels)] * 3,
-            scale_range=[(-settings.scale, settings.scale)] * 3,
+            translate_range=[(-config.shift_voxels, config.shift_voxels)] * 3,
+            scale_range=[(-config.scale, config.scale)] * 3,
             dtype=torch.float32,
         )
         self._resample = Resample(padding_mode="border", dtype=torch.float32)
-        self._intensity = [_intensity_transforms(settings, bias) for bias in (0.0, settings.bias_field)]
+        probability = config.intensity_probability
+        self._intensity = [_intensity_transforms(probability, bias=channel == MR) for channel in (CT, MR)]
 
     def __call__(
         self,
@@ -77,20 +87,20 @@ class Augmenter:
         return torch.cat(channels), label
 
     def _move(self, image: Tensor, grid: Any, size: tuple[int, int, int]) -> Tensor:
-        """Take an image from where the grid says; from its centre where there is none."""
+        """Sample an image at the grid; without a grid, cut its centre."""
         if grid is None:
             return centre_crop(image, size)
         return _plain(self._resample(image, grid, mode="bilinear"))
 
     def _draw_grid(self, size: tuple[int, int, int], random: np.random.RandomState) -> Any:
-        """Where each voxel of the result comes from, `(4, *size)` about the centre; None for no change."""
-        settings = self.settings
-        affine, elastic = random.uniform(size=2) < (settings.affine_probability, settings.elastic_probability)
+        """Draw the origin of each voxel of the result, `(4, *size)` about the centre; None for no change."""
+        config = self.config
+        affine, elastic = random.uniform(size=2) < (config.affine_probability, config.elastic_probability)
         if not (affine or elastic):
             return None
         grid = _still(size)
         if elastic:
-            shifts = free_form_shifts(size, settings.elastic_spacing_voxels, settings.elastic_voxels, random)
+            shifts = free_form_shifts(size, config.elastic_spacing_voxels, config.elastic_voxels, random)
             grid[:3] += torch.from_numpy(shifts)
         if affine:
             self._affine.set_random_state(state=random)
@@ -106,7 +116,7 @@ class Augmenter:
 
 
 def _still(size: tuple[int, int, int]) -> Any:
-    """The grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
+    """Give the grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
     return create_grid(size, dtype=torch.float32, backend="torch")
 
 
@@ -148,18 +158,18 @@ def _cubic_basis(length: int, spacing: float) -> NDArray[np.float64]:
     return np.where(away < 1, near, far)
 
 
-def _intensity_transforms(settings: AugmentationSettings, bias_field: float) -> list[Any]:
-    often = settings.intensity_probability
-    blur = (0.0, settings.smoothing_voxels)
+def _intensity_transforms(probability: float, *, bias: bool) -> list[Any]:
+    blur = (0.0, SMOOTHING_VOXELS)
     transforms: list[Any] = [
-        RandAdjustContrast(prob=often, gamma=settings.gamma),
-        RandScaleIntensity(prob=often, factors=settings.contrast),
-        RandShiftIntensity(prob=often, offsets=settings.brightness),
-        RandGaussianSmooth(prob=often, sigma_x=blur, sigma_y=blur, sigma_z=blur),
-        RandGaussianNoise(prob=often, std=settings.noise),
+        RandAdjustContrast(prob=probability, gamma=GAMMA),
+        RandScaleIntensity(prob=probability, factors=CONTRAST),
+        RandShiftIntensity(prob=probability, offsets=BRIGHTNESS),
+        RandGaussianSmooth(prob=probability, sigma_x=blur, sigma_y=blur, sigma_z=blur),
+        RandGaussianNoise(prob=probability, std=NOISE),
     ]
-    if bias_field:
-        transforms.insert(0, RandBiasField(prob=often, degree=2, coeff_range=(-bias_field, bias_field)))
+    if bias:
+        field = RandBiasField(prob=probability, degree=2, coeff_range=(-BIAS_FIELD, BIAS_FIELD))
+        transforms.insert(0, field)
     return transforms
 
 

@@ -29,12 +29,7 @@ def balancing_weights(losses: Sequence[float], alpha: float, mode: Balancing) ->
 class AdaptiveBalancer:
     """Weights of named objectives, from their values of the step before.
 
-    The weights are plain numbers: no gradient flows through them. At the first step they are equal.
-
-    Args:
-        names: the objectives, in the order in which losses are given.
-        mode: mode of `balancing_weights`.
-        alpha: alpha of `balancing_weights`.
+    The weights are plain numbers without gradient. At the first step they are equal. See `balancing_weights`.
 
     >>> balancer = AdaptiveBalancer(["dice", "ce"], mode="paper", alpha=0.5)
     >>> balancer.weights
@@ -47,10 +42,6 @@ class AdaptiveBalancer:
     def __init__(self, names: Sequence[str], mode: Balancing, alpha: float) -> None:
         if mode not in _SIGNS:
             raise ValueError(f"balancing must be one of {', '.join(_SIGNS)}, got {mode!r}")
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"objectives must be one or more different names, got {list(names)}")
-        if not 0 <= alpha < math.inf:
-            raise ValueError(f"alpha must be at least 0 and finite, got {alpha}")
         self.names = tuple(names)
         self.mode = mode
         self.alpha = alpha
@@ -64,7 +55,7 @@ class AdaptiveBalancer:
         return balancing_weights(self._previous, self.alpha, self.mode)
 
     def update(self, losses: Sequence[float]) -> None:
-        """Take note of the raw losses of a step (those of the whole batch, over all processes)."""
+        """Take note of the raw losses of a step, over all processes."""
         if len(losses) != len(self.names) or not all(math.isfinite(loss) for loss in losses):
             raise ValueError(
                 f"losses must be {len(self.names)} finite numbers ({', '.join(self.names)}), got {losses}"
@@ -72,9 +63,9 @@ class AdaptiveBalancer:
         self._previous = list(losses)
 
     def state(self) -> list[float] | None:
-        """All that the weights depend on: the losses of the last step, None before the first."""
+        """Give the losses of the last step, on which the weights depend; None before the first."""
         return self._previous
 
     def restore(self, state: list[float] | None) -> None:
-        """Go back to what `state` gave."""
+        """Go back to a state."""
         self._previous = state

@@ -31,15 +31,13 @@ MIN_DF_PER_DIM = 2
 def cmif_penalty(
     features: Sequence[tuple[Tensor, Tensor]], *, seed: int, num_tokens: int = 256, components: int = 4
 ) -> Tensor:
-    """Penalise what contradicts Theorem 2.7: `sum_l relu(-CMIF(l)) + relu(CMIF(l - 1) - CMIF(l))`.
+    """Penalise violations of Theorem 2.7: `sum_l relu(-CMIF(l)) + relu(CMIF(l - 1) - CMIF(l))`.
 
-    The mean over the samples of a batch, so that the mean over processes of equal shares is that of the whole.
-    Computed in single precision at least, under autocast too. Positions and projections depend on `seed`, layer
-    and shape alone: all samples and processes share them.
+    The mean over the samples of a batch, in single precision at least. Positions and projections depend on `seed`,
+    layer and shape only: all samples and processes share them.
 
     Args:
-        features: per layer a pair of `(b, c, d, h, w)`, CT and MR, of equal size, as `CrossModalNet.features`
-            gives; the batch is that of all layers.
+        features: per layer a pair of `(b, c, d, h, w)`, CT and MR, as `CrossModalNet.features` gives them.
         seed: seed of positions and projections.
         num_tokens: positions per layer, at most.
         components: random directions of each stream, at most; fewer where channels or tokens are few.
@@ -66,8 +64,8 @@ def cmif_penalty(
 def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, components: int) -> Tensor:
     """Estimate the mutual information of the tokens of two feature maps in each sample, `(b,)`, in nats.
 
-    Of tokens at the same random positions, projected to few random directions: a lower bound of that of whole
-    tokens, by data processing.
+    Tokens at the same random positions are projected to few random directions. By data processing, this gives a
+    lower bound of the information of whole tokens.
 
     Args:
         a: `(b, c, d, h, w)`, any precision.
@@ -75,9 +73,6 @@ def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, compo
         seed: seed of positions and directions.
         num_tokens: largest number of tokens.
         components: largest number of components.
-
-    Raises:
-        ValueError: fewer than 6 tokens.
     """
     generator = torch.Generator().manual_seed(seed)
     size = a[0, 0].numel()
@@ -91,10 +86,9 @@ def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, compo
 
 
 def gaussian_information(x: Tensor, y: Tensor) -> Tensor:
-    """Mutual information of jointly Gaussian samples without bias, `(b,)`, in nats; safe for constant ones.
+    """Estimate the mutual information of jointly Gaussian samples without bias, `(b,)`, in nats.
 
-    As the function of the same name for the audit, with shrinkage in place of a ridge, so that gradients stay
-    bounded in single precision. NaN where a sample has one.
+    Like the audit's function of this name, with shrinkage in place of a ridge, so that gradients stay bounded.
 
     Args:
         x: `(b, n, p)`.

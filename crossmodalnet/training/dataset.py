@@ -1,4 +1,8 @@
-"""The training set in memory, and which sample goes where: a pure function of seed, epoch and position."""
+"""The training set in memory; every sample is a pure function of seed, epoch and position.
+
+No draw depends on the process that makes it. So any number of processes sees the same batches, and training resumed
+in the middle of an epoch continues with the batches that it would have seen.
+"""
 
 import math
 import threading
@@ -23,27 +27,46 @@ from crossmodalnet.imaging.samples import (
     without,
 )
 from crossmodalnet.training.augmentation import Augmenter
-from crossmodalnet.training.config import AugmentationSettings
+from crossmodalnet.training.config import AugmentationConfig
+
+# Share of random patches that are centred on a structure.
+FOREGROUND_SHARE = 0.67
+# A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
+CONTEXT = 1.25
+# Numbers that keep the draws of a lost modality and of a misregistration apart from each other and from those of
+# patch and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
+_LOSS, _MISREGISTRATION = 1, 2
 
 Region = tuple[slice, slice, slice]
+
+
+def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Give the indices of the cases in the order of an epoch: rounds over all cases, each shuffled anew."""
+    random = np.random.default_rng([seed, epoch])
+    return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
+
+
+def sample_seed(seed: int, *position: int) -> int:
+    """Mix a seed with where it is used into 32 bits."""
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
 
 
 def draw_region(
     label: Tensor,
     size: tuple[int, int, int],
-    *,
-    foreground_share: float,
-    context: float,
     random: np.random.RandomState,
+    *,
+    foreground_share: float = FOREGROUND_SHARE,
+    context: float = CONTEXT,
 ) -> Region:
-    """Draw the region that a patch is cut from, together with room for rotating it.
+    """Draw the region that a patch is cut from, with a margin for rotating it.
 
     Args:
         label: class indices `(d, h, w)`, at least as large as the patch.
         size: the patch, voxels.
-        foreground_share: probability, 0 to 1, that the region is centred on a voxel of a random structure.
-        context: the region is this many times the patch, where the case allows; 1 or more.
         random: source of the draw.
+        foreground_share: probability that the region is centred on a voxel of a random structure.
+        context: size of the region relative to the patch, where the case allows; 1 or more.
 
     Returns:
         Slices of a region that exceeds the patch by an even number of voxels on every axis, so that its
@@ -56,56 +79,24 @@ def draw_region(
     return tuple(_span(n, m, c, context) for n, m, c in zip(label.shape, size, centre, strict=True))  # type: ignore[return-value]
 
 
-def _span(available: int, wanted: int, centre: int, context: float) -> slice:
-    length = min(math.ceil(wanted * context), available)
-    length -= (length - wanted) % 2
+def _span(available: int, patch: int, centre: int, context: float) -> slice:
+    length = min(math.ceil(patch * context), available)
+    length -= (length - patch) % 2
     start = min(max(centre - length // 2, 0), available - length)
     return slice(start, start + length)
 
 
 def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
-    """Draw the channel that a sample is to lose, `CT` or `MR` with equal chance; None where it keeps both.
-
-    Args:
-        probability: probability that a sample loses one of its images, 0 to 1.
-        random: source of the draw.
-    """
+    """Draw the channel that a sample loses, `CT` or `MR` with equal chance; None where it keeps both."""
     return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
 
 
-def draw_misregistration(
-    settings: AugmentationSettings, random: np.random.RandomState
-) -> Misregistration | None:
-    """Draw how far the MR of a sample is displaced against its CT; None where it stays.
-
-    Args:
-        settings: probability and largest amounts of the displacement; shift and angle are drawn uniformly from 0 to
-            there.
-        random: source of every draw.
-    """
-    if random.uniform() >= settings.displacement_probability:
+def draw_misregistration(config: AugmentationConfig, random: np.random.RandomState) -> Misregistration | None:
+    """Draw the misregistration of a sample's MR, shift and angle uniform up to their bounds; None for none."""
+    if random.uniform() >= config.misregistration_probability:
         return None
-    voxels = random.uniform(0, settings.displacement_voxels)
-    return random_misregistration(voxels, random.uniform(0, settings.displacement_degrees), random)
-
-
-# A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
-CONTEXT = 1.25
-
-# Numbers that keep the draws of a lost modality and of a displacement apart from each other and from those of patch
-# and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
-_LOSS, _DISPLACEMENT = 1, 2
-
-
-def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Indices of the cases in the order of an epoch: rounds over all cases, each shuffled anew."""
-    random = np.random.default_rng([seed, epoch])
-    return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
-
-
-def sample_seed(seed: int, *position: int) -> int:
-    """Mix a seed with where it is used into 32 bits."""
-    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
+    voxels = random.uniform(0, config.misregistration_voxels)
+    return random_misregistration(voxels, random.uniform(0, config.misregistration_degrees), random)
 
 
 class TrainingSet:
@@ -113,42 +104,37 @@ class TrainingSet:
 
     Args:
         cases: cases to draw from, at least one.
-        settings: settings of the augmentation; None leaves samples as they are. The MR of a pair is displaced where the
-            sample keeps both images: the label of a sample without CT is the MR's.
+        augmentation: changes of the samples; None leaves them as they are. Only samples that keep both images are
+            misregistered: the label of a sample without CT is the MR's.
         patch_size: voxels; smaller cases are padded by repeating their border.
         samples_per_case: visits of an epoch to each case.
-        foreground_share: share of patches centred on a structure.
         seed: source of every draw.
         batch_size: global, over all processes.
         modality_dropout: probability, at least 0 and below 1, that a sample of a pair loses its CT or its MR, with
-            equal chance. The channel is filled with `MISSING` when all else is done, and a sample without CT has
-            the MR's label. A case without `mr_label` never loses its CT, and a single image is never lost.
+            equal chance. The channel is filled with `MISSING` in the end, and a sample without CT has the MR's label.
+            A case without `mr_label` never loses its CT, and a single image is never lost.
 
     Raises:
-        ValueError: no case, or an impossible probability.
+        ValueError: no case.
     """
 
     def __init__(
         self,
         cases: Sequence[LabelledCase],
         *,
-        settings: AugmentationSettings | None,
+        augmentation: AugmentationConfig | None,
         patch_size: tuple[int, int, int],
         samples_per_case: int,
-        foreground_share: float,
         seed: int,
         batch_size: int,
         modality_dropout: float = 0.0,
     ) -> None:
         if not cases:
             raise ValueError("a training set needs at least one case")
-        if not 0 <= modality_dropout < 1:
-            raise ValueError(f"modality_dropout must be at least 0 and below 1, got {modality_dropout}")
         self._cases = [_padded(case, patch_size) for case in cases]
-        self._settings = settings
+        self._augmentation = augmentation
         self._patch_size = patch_size
         self._samples_per_case = samples_per_case
-        self._foreground_share = foreground_share
         self._seed = seed
         self._batch_size = batch_size
         self._modality_dropout = modality_dropout
@@ -169,7 +155,7 @@ class TrainingSet:
             first_step: step of the epoch to begin at.
             rank: number of this process; it gets the `rank`-th share of every global batch.
             world_size: number of processes, a divisor of the batch size.
-            threads: samples made at once; has no influence on what they are.
+            threads: samples made at once; has no influence on the samples.
         """
         share = self._batch_size // world_size
         order = epoch_order(len(self._cases), self._samples_per_case, self._seed, epoch)
@@ -202,21 +188,19 @@ class TrainingSet:
         random = np.random.RandomState(sample_seed(self._seed, epoch, position))
         image = case.image
         if tuple(label.shape) != size:
-            region = draw_region(
-                label, size, foreground_share=self._foreground_share, context=CONTEXT, random=random
-            )
+            region = draw_region(label, size, random)
             image, label = image[(slice(None), *region)], label[region]
-        if self._settings is None:
+        if self._augmentation is None:
             image, label = centre_crop(image, size), centre_crop(label, size)
         else:
             if not hasattr(self._local, "augmenter"):
-                self._local.augmenter = Augmenter(self._settings)
-            displacement = None if lost is not None else self._displacement(case, epoch, position)
+                self._local.augmenter = Augmenter(self._augmentation)
+            displacement = None if lost is not None else self._misregistration(case, epoch, position)
             image, label = self._local.augmenter(image, label, size, random, displacement)
         return LabelledCase(case.name, image if lost is None else without(image, lost), label)
 
     def _lose(self, case: LabelledCase, epoch: int, position: int) -> tuple[int | None, Tensor]:
-        """Draw the channel that a sample loses, if any, and give the label of what it keeps."""
+        """Draw the channel that a sample loses, if any, and give the label of the image that it keeps."""
         if case.single or not self._modality_dropout:
             return None, case.label
         random = np.random.RandomState(sample_seed(self._seed, epoch, position, _LOSS))
@@ -226,12 +210,11 @@ class TrainingSet:
         # Another heart's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
-    def _displacement(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
-        """Draw how far the MR of a sample is displaced; a single image has nothing to be displaced against."""
-        if case.single or self._settings is None or not self._settings.displacement_probability:
+    def _misregistration(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:
+        if case.single or self._augmentation is None or not self._augmentation.misregistration_probability:
             return None
-        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _DISPLACEMENT))
-        return draw_misregistration(self._settings, random)
+        random = np.random.RandomState(sample_seed(self._seed, epoch, position, _MISREGISTRATION))
+        return draw_misregistration(self._augmentation, random)
 
 
 def _padded(case: LabelledCase, size: tuple[int, int, int]) -> LabelledCase:

@@ -45,8 +45,8 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """One minus the soft Dice coefficient, over the structures present in each sample.
 
-    A structure absent from a sample's truth has no Dice coefficient; its false positives are the business of
-    the cross-entropy. A sample without any structure counts as loss 0.
+    A structure absent from a sample's truth has no Dice coefficient; cross-entropy penalises its false positives. A
+    sample without any structure counts as loss 0.
 
     Args:
         logits: `(b, c, d, h, w)`, class 0 is background and does not count.
@@ -65,7 +65,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over all voxels, background included, in nats.
+    """Compute the mean cross-entropy over all voxels, background included, in nats.
 
     Args:
         logits: `(b, c, d, h, w)`.

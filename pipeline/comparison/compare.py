@@ -1,6 +1,5 @@
 """The comparison as a whole, of one split or of the pooled folds of a cross-validation."""
 
-import json
 import logging
 import subprocess
 import sys
@@ -8,27 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.conditions import (
+    NOTHING_MEASURED,
     Conditions,
-    Modalities,
     compare_modalities,
     read_kept,
     write_kept,
-    write_modalities,
 )
-from pipeline.comparison.misregistration import (
-    Misregistration,
-    compare_misregistration,
-    write_misregistration,
-)
+from pipeline.comparison.misregistration import compare_misregistration
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
-from pipeline.comparison.scores import Methods, check_methods, group_of, read_cases, score_table
-from pipeline.comparison.statements import Statement, statements
+from pipeline.comparison.scores import CASES, Methods, check_methods, group_of, read_cases, score_table
+from pipeline.comparison.statements import Findings, statements
 from pipeline.comparison.tables import bar_table, latex_table, plot_table, wide_table
 from pipeline.config.params import read_raw, validate
 from pipeline.config.sections import CompareConfig
@@ -36,51 +30,34 @@ from pipeline.config.variants import OURS
 from pipeline.runtime.paths import COMPARISON, PARAMS
 
 logger = logging.getLogger(__name__)
-
-
-CASES = "cases.csv"
-NOTHING_MEASURED = Conditions()
+FOLD = "split.fold"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is known about how methods compare.
+    """Findings about how methods compare.
 
     Attributes:
-        cases: scores of every method, seed, pair and structure.
-        scores: means with intervals (`scores.COLUMNS`).
-        pairwise: tests in their families (`pairwise.COLUMNS`).
-        all_pairs: tests of everyone against everyone by Dice, a family of its own.
-        ranks: ranks with intervals (`pairwise.RANK_COLUMNS`).
-        statements: statements in plain words.
-        conditions: scores under other conditions than an intact pair.
+        pairs: tables and statements about intact pairs.
+        conditions: scores under other conditions.
         misregistration: losses of the methods by misregistration; None where it was not measured.
-        modalities: scores of the methods from one modality alone; None where no method can do without the other.
+        modalities: scores from one modality alone; None where no method can do without the other.
         folds: folds of a cross-validation whose test pairs are pooled; 1: none.
     """
 
-    cases: pd.DataFrame
-    scores: pd.DataFrame
-    pairwise: pd.DataFrame
-    all_pairs: pd.DataFrame
-    ranks: pd.DataFrame
-    statements: list[Statement]
+    pairs: Findings
     conditions: Conditions
-    misregistration: Misregistration | None
-    modalities: Modalities | None
+    misregistration: Findings | None
+    modalities: Findings | None
     folds: int = 1
 
     @property
     def headlines(self) -> list[str]:
-        """What a console shows of the statements: how sure they are, and where the reference is first."""
-        shown = [
-            statement["text"]
-            for statement in self.statements
-            if not statement["metric"] or statement["kind"] in ("first", "not_first")
-        ]
-        displaced = self.misregistration.statements[:1] if self.misregistration else []
-        alone = self.modalities.statements if self.modalities else []
-        return shown + [statement["text"] for statement in (*displaced, *alone)]
+        """Statements for the console: warnings about power, first places, misregistration and modalities."""
+        shown = [s for s in self.pairs.statements if not s["metric"] or s["kind"] in ("first", "not_first")]
+        shown += self.misregistration.statements[:1] if self.misregistration else []
+        shown += self.modalities.statements if self.modalities else []
+        return [statement["text"] for statement in shown]
 
 
 def compare(
@@ -102,71 +79,49 @@ def compare(
         folds: folds of a cross-validation whose test pairs are pooled.
 
     Raises:
-        DataError: the methods were not scored on the same pairs, or what is compared with is not among them.
+        DataError: the methods were not scored on the same pairs, or a reference is not among them.
     """
     ablations = any(group_of(name) == "ablation" for name in methods)
     for needed in [reference, *([OURS] if ablations else [])]:
         if needed not in methods:
             raise DataError(f"{needed} was not evaluated, others are compared with it: {', '.join(methods)}")
     check_methods(methods)
-    displaced, alone = conditions.misregistration, conditions.modalities
+    cases = pd.concat([table.assign(method=name) for name, table in methods.items()], ignore_index=True)
+    scores = score_table(methods, params)
     pairwise, ranks = pairwise_table(methods, reference, params), rank_table(methods, params)
-    return Comparison(
-        cases=pd.concat([table.assign(method=name) for name, table in methods.items()], ignore_index=True),
-        scores=score_table(methods, params),
-        pairwise=pairwise,
-        all_pairs=all_pairs_table(methods, params),
-        ranks=ranks,
-        statements=statements(pairwise, ranks, reference, params.alpha, folds),
-        conditions=conditions,
-        misregistration=None
-        if displaced.empty
-        else compare_misregistration(displaced, reference, params, folds),
-        modalities=None if alone.empty else compare_modalities(methods, alone, params),
-        folds=folds,
-    )
-
-
-def write_comparison(folder: Path, found: Comparison) -> None:
-    """Write the files of a comparison into an existing folder."""
-    wide = wide_table(found.scores)
-    columns = ["method", *(column for column in found.cases.columns if column != "method")]
     tables = {
-        CASES: found.cases[columns],
-        "scores.csv": found.scores,
-        "pairwise.csv": found.pairwise,
-        "all_pairs.csv": found.all_pairs,
-        "ranks.csv": found.ranks,
-        "table.csv": wide,
-        "bars.csv": bar_table(found.scores),
-        "plots.csv": plot_table(found.scores),
+        CASES: cases[["method", *(column for column in cases.columns if column != "method")]],
+        "scores.csv": scores,
+        "pairwise.csv": pairwise,
+        "all_pairs.csv": all_pairs_table(methods, params),
+        "ranks.csv": ranks,
+        "table.csv": wide_table(scores),
+        "bars.csv": bar_table(scores),
+        "plots.csv": plot_table(scores),
     }
-    for name, table in tables.items():
-        table.to_csv(folder / name, index=False, float_format="%.6g")
-    (folder / "table.tex").write_text(latex_table(wide, found.folds), "utf-8")
-    (folder / "statements.json").write_text(
-        json.dumps(found.statements, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    texts = statements(pairwise, ranks, reference, params.alpha, folds)
+    moved, alone = conditions
+    return Comparison(
+        Findings(tables, "statements.json", texts),
+        conditions,
+        None if moved.empty else compare_misregistration(moved, reference, params, folds),
+        None if alone.empty else compare_modalities(methods, alone, params),
+        folds,
     )
-    write_kept(folder, found.conditions)
-    if found.misregistration:
-        write_misregistration(folder, found.misregistration)
-    if found.modalities:
-        write_modalities(folder, found.modalities)
 
 
-FOLD = "split.fold"
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Write the files of a comparison into an existing folder."""
+    for findings in (comparison.pairs, comparison.misregistration, comparison.modalities):
+        if findings:
+            findings.write(folder)
+    latex = latex_table(comparison.pairs.tables["table.csv"], comparison.folds)
+    (folder / "table.tex").write_text(latex, "utf-8")
+    write_kept(folder, comparison.conditions)
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One experiment.
-
-    Attributes:
-        revision: name of the experiment, a revision.
-        params: all of its parameters.
-        cases: scores of all of its methods.
-        conditions: scores of the methods under other conditions than an intact pair.
-    """
+class Fold(NamedTuple):
+    """One experiment of a cross-validation: its revision, all of its parameters, and the scores of its methods."""
 
     revision: str
     params: dict[str, Any]
@@ -175,7 +130,7 @@ class Fold:
 
     @property
     def number(self) -> int:
-        """Which fold tested."""
+        """Number of the fold that was tested."""
         return int(self.params.get("split", {}).get("fold", 0))
 
 
@@ -185,7 +140,7 @@ def read_revision(revision: str) -> Fold:
     Nothing is checked out: `dvc get` reads from git's and DVC's stores.
 
     Raises:
-        DataError: the revision, or what is needed of it, does not exist or is not in the cache.
+        DataError: the revision or its comparison does not exist or is not in the cache.
     """
     with TemporaryDirectory() as temporary:
         params, comparison = Path(temporary, "params.yaml"), Path(temporary, "comparison")
@@ -215,21 +170,21 @@ def pool(folds: Sequence[Fold]) -> Comparison:
         logger.warning("%s %s of %d not among the revisions", FOLD, ", ".join(map(str, missing)), num_folds)
     cases = pd.concat([fold.cases for fold in folds], ignore_index=True)
     methods = {str(name): table.drop(columns="method") for name, table in cases.groupby("method", sort=False)}
-    settings = validate(CompareConfig, first.params.get("compare") or {}, "compare")
+    params = validate(CompareConfig, first.params.get("compare") or {}, "compare")
     conditions = Conditions(
         _pooled([fold.conditions.misregistration for fold in folds], "misregistration"),
         _pooled([fold.conditions.modalities for fold in folds], "single modalities"),
     )
-    return compare(methods, str(first.params["models"][0]), settings, conditions=conditions, folds=len(folds))
+    return compare(methods, str(first.params["models"][0]), params, conditions=conditions, folds=len(folds))
 
 
-def _pooled(tables: Sequence[pd.DataFrame], what: str) -> pd.DataFrame:
-    """Join what all folds have measured; nothing where one has not, as one of an older version."""
+def _pooled(tables: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    """Join the scores of all folds; empty where a fold has none, as one of an older version."""
     missing = sum(table.empty for table in tables)
     if missing == 0:
         return pd.concat(tables, ignore_index=True)
     if missing < len(tables):
-        logger.warning("%s: %d of %d folds have no scores of it: left out", what, missing, len(tables))
+        logger.warning("%s: %d of %d folds have no scores of it: left out", name, missing, len(tables))
     return pd.DataFrame()
 
 

@@ -1,22 +1,14 @@
-"""Which differences between methods the test pairs support, and how stable the ranks are."""
+"""Paired tests between methods, and ranks with their stability."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from crossmodalnet.metrics.statistics import (
-    PairedComparison,
-    Verdict,
-    compare_paired,
-    holm,
-    rank_stability,
-    verdict,
-)
-from pipeline.comparison.scores import Methods, by_subject, group_of, subject_means
-from pipeline.comparison.titles import METRICS, Metric
+from crossmodalnet.metrics.scores import METRICS, Metric
+from crossmodalnet.metrics.statistics import compare_paired, holm, rank_stability, verdict
+from pipeline.comparison.scores import Methods, by_subject, group_of
 from pipeline.config.sections import CompareConfig
 from pipeline.config.variants import OURS
 
@@ -31,7 +23,7 @@ Contrast = tuple[str, str]
 def pairwise_table(methods: Methods, reference: str, params: CompareConfig) -> pd.DataFrame:
     """Test the reference against every other model and the atlas, and the ablated network against its ablations.
 
-    These are two families per metric; Holm's correction is within a family and a metric. Tested are the means over
+    These are two families per metric; Holm's correction is within a family and a metric. The tests compare means over
     structures and seeds of each pair: intervals and p-values are about other subjects, not about other seeds. An
     ablation is compared with the network's runs of the same seeds.
 
@@ -48,12 +40,11 @@ def pairwise_table(methods: Methods, reference: str, params: CompareConfig) -> p
 
 
 def families_of(methods: Iterable[str], reference: str) -> dict[str, list[Contrast]]:
-    """Say which methods are tested against which: the reference and the others, our network and its ablations."""
-    others = [name for name in methods if group_of(name) != "ablation" and name != reference]
-    ablations = [name for name in methods if group_of(name) == "ablation"]
+    """List the contrasts: the reference and other methods, our network and its ablations."""
+    groups = {name: group_of(name) for name in methods}
     return {
-        "models": [(reference, other) for other in others],
-        "ablations": [(OURS, ablation) for ablation in ablations],
+        "models": [(reference, n) for n, group in groups.items() if group != "ablation" and n != reference],
+        "ablations": [(OURS, n) for n, group in groups.items() if group == "ablation"],
     }
 
 
@@ -75,12 +66,12 @@ def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
         `RANK_COLUMNS`, best first; a pair on which any method has no defined value is left out.
     """
     names = [name for name in methods if group_of(name) != "ablation"]
-    rows = []
+    tables = []
     for metric in METRICS:
-        means = [subject_means(methods[name], metric.key).to_numpy(np.float64) for name in names]
-        values: NDArray[np.float64] = np.stack(means)
-        values = values[:, np.isfinite(values).all(axis=0)]
-        if not values.size:
+        means = [by_subject(methods[name], metric.key).mean(axis=1).to_numpy(np.float64) for name in names]
+        values = np.stack(means)
+        defined = np.isfinite(values).all(axis=0)
+        if not defined.any():
             continue
         ranks = rank_stability(
             values,
@@ -88,12 +79,11 @@ def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
             num_samples=params.bootstrap_samples,
             seed=params.seed,
         )
-        found = [
-            (metric.key, name, rank.rank, rank.low, rank.high, rank.share_first, values.shape[1])
-            for name, rank in zip(names, ranks, strict=True)
-        ]
-        rows += sorted(found, key=lambda row: row[2])
-    return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
+        ranks = ranks.assign(metric=metric.key, method=names, num_subjects=int(defined.sum()))
+        tables.append(ranks.sort_values("rank", kind="stable"))
+    if not tables:
+        return pd.DataFrame(columns=list(RANK_COLUMNS))
+    return pd.concat(tables, ignore_index=True)[list(RANK_COLUMNS)]
 
 
 def paired_tests(
@@ -116,7 +106,7 @@ def paired_tests(
     Returns:
         Rows of `COLUMNS`.
     """
-    tested: list[tuple[Contrast, PairedComparison]] = []
+    tests = []
     for a, b in contrasts:
         first, second = values[a], values[b]
         if family == "ablations":
@@ -125,13 +115,18 @@ def paired_tests(
         both = pd.concat(means, axis=1).dropna().to_numpy(np.float64)
         if len(both):
             options = {"num_samples": params.bootstrap_samples, "seed": params.seed}
-            tested.append(((a, b), compare_paired(both[:, 0], both[:, 1], **options)))
-    corrected = holm([found.p_value for _, found in tested])
-    return [
-        (family, metric, a, b, found.difference, found.low, found.high, found.p_value, p_holm,
-         found.effect_size, found.num_pairs, len(tested), _verdict(found, p_holm, len(tested), params.alpha))
-        for ((a, b), found), p_holm in zip(tested, corrected, strict=True)
-    ]  # fmt: skip
+            tests.append((a, b, compare_paired(both[:, 0], both[:, 1], **options)))
+    rows: list[tuple[object, ...]] = []
+    for (a, b, test), p_holm in zip(tests, holm([test.p_value for _, _, test in tests]), strict=True):
+        # The test is about ranks, the difference about the mean. Where a few outliers make them contradict each
+        # other, there is no direction in which to claim a difference.
+        contradict = test.difference * test.effect_size < 0
+        outcome = verdict(1.0 if contradict else p_holm, test.num_pairs, len(tests), params.alpha)
+        rows.append((
+            family, metric, a, b, test.difference, test.low, test.high, test.p_value, p_holm, test.effect_size,
+            test.num_pairs, len(tests), outcome,
+        ))  # fmt: skip
+    return rows
 
 
 def _family(
@@ -140,11 +135,3 @@ def _family(
     names = {name for contrast in contrasts for name in contrast}
     values = {name: by_subject(methods[name], metric.key) for name in names}
     return paired_tests(family, metric.key, contrasts, values, params)
-
-
-def _verdict(found: PairedComparison, p_holm: float, num_tests: int, alpha: float) -> Verdict:
-    # The test is about ranks, the difference about the mean: a few outliers can make them contradict each other, and
-    # then there is no direction in which to claim a difference.
-    if found.difference * found.effect_size < 0:
-        p_holm = 1.0
-    return verdict(p_holm, found.num_pairs, num_tests, alpha)

@@ -1,12 +1,14 @@
-"""What the comparison allows to say, in plain sentences."""
+"""Findings of a comparison in plain sentences."""
 
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from crossmodalnet.metrics.scores import METRICS, Metric
 from crossmodalnet.metrics.statistics import smallest_p
-from pipeline.comparison.titles import METRICS, Metric
 from pipeline.comparison.titles import short_title_of as title
 
 Statement = dict[str, str]
@@ -19,16 +21,32 @@ _VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
-class Wording:
-    """How a sentence says which of two methods is ahead.
+class Findings(NamedTuple):
+    """Tables of a comparison by file name, and its statements with the name of their file."""
 
-    Attributes:
-        words: words for ahead and for behind; they take the place of `{}` in the others.
-        supported: words before `than`, where the difference is supported.
-        not_supported: words in brackets, where the difference is not supported.
-        underpowered: words before `than`, where there is no verdict.
-        equal: words where there is no difference at all.
+    tables: Mapping[str, pd.DataFrame]
+    file: str
+    statements: list[Statement]
+
+    def write(self, folder: Path) -> None:
+        """Write tables and statements into an existing folder."""
+        write_tables(folder, self.tables)
+        text = json.dumps(self.statements, indent=2, ensure_ascii=False)
+        (folder / self.file).write_text(f"{text}\n", "utf-8")
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write tables by file name into an existing folder."""
+    for name, table in tables.items():
+        table.to_csv(folder / name, index=False, float_format="%.6g")
+
+
+class Wording(NamedTuple):
+    """Words for the method that is ahead.
+
+    `words` are those for ahead and behind, which take the place of `{}` in the others: before `than` where the
+    difference is supported, in brackets where it is not, and before `than` where there is no verdict. `equal` stands
+    where there is no difference at all.
     """
 
     words: tuple[str, str]
@@ -44,7 +62,7 @@ SCORES = Wording(("better", "worse"), "is {}", "{}", "scores {}", "score the sam
 def statements(
     pairwise: pd.DataFrame, ranks: pd.DataFrame, reference: str, alpha: float, folds: int = 1
 ) -> list[Statement]:
-    """Say who is first, which differences are supported, and where nothing can be said.
+    """State who is first, which differences are supported, and where tests are underpowered.
 
     Args:
         pairwise: `pairwise.COLUMNS`.
@@ -57,19 +75,19 @@ def statements(
         Each with metric (a key, or empty: all of them), text and kind: first, not_first, supported, not_supported,
         underpowered, note; and, where it is about two methods, family, method_a and method_b.
     """
-    found = [power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
+    texts = [power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
     if folds > 1:
-        found.append(note(folds))
+        texts.append(note(folds))
     for metric in METRICS:
         ranked, tests = (table[table["metric"] == metric.key] for table in (ranks, pairwise))
         if len(ranked) > 1:
-            found.append(_first(metric, ranked, tests, reference))
-        found += [difference(metric, row) for row in tests.to_dict("records")]
-    return [statement for statement in found if statement]
+            texts.append(_first(metric, ranked, tests, reference))
+        texts += [difference(metric, row) for row in tests.to_dict("records")]
+    return [statement for statement in texts if statement]
 
 
 def power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
-    """Say once that a whole family of tests is hopeless (empty where none or not all of them are)."""
+    """State once that all tests of a family are underpowered; empty where they are not."""
     if not (rows["verdict"] == "underpowered").all():
         return {}
     num_pairs, num_tests = int(rows["num_pairs"].max()), int(rows["num_tests"].max())
@@ -83,7 +101,7 @@ def power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
 
 
 def note(folds: int) -> Statement:
-    """Say what pooling folds does to intervals and tests."""
+    """State the effect of pooled folds on intervals and tests."""
     text = (
         f"The test pairs of {folds} folds are pooled. Networks of different folds share training pairs, so these pairs "
         "are not quite independent: p-values and intervals are somewhat too optimistic."
@@ -114,16 +132,10 @@ def _first(metric: Metric, ranked: pd.DataFrame, tests: pd.DataFrame, reference:
 
 
 def difference(metric: Metric, row: dict[Any, Any], wording: Wording = SCORES) -> Statement:
-    """Say what one test supports.
-
-    Args:
-        metric: metric that was tested.
-        row: row of `pairwise.COLUMNS`.
-        wording: wording of being ahead and behind.
-    """
+    """State the outcome of one test, a row of `pairwise.COLUMNS`."""
     a, b, kind = title(row["method_a"]), title(row["method_b"]), str(row["verdict"])
     low, high = float(row["low"]), float(row["high"])
-    # Told as an advantage of one over the other: positive, with its interval turned along.
+    # Worded as an advantage of one over the other: positive, with its interval turned along.
     advantage = _sign(metric) * float(row["difference"])
     turn = 1 if row["difference"] >= 0 else -1
     ends = sorted((turn * low, turn * high))

@@ -1,23 +1,13 @@
-"""How methods and metrics are called in print: networks, variants of CrossModalNet, the atlas baseline; scores."""
+"""Titles of methods in print: networks, variants of CrossModalNet, the atlas baseline."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from pipeline.config.variants import ATLAS, OURS
+from pipeline.config.variants import ABLATIONS, ADAPTATIONS, ATLAS, OURS
 
-# Headings of the ablations, each read after the network's name, as `compare` words its statements.
-ABLATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "no_cross": "without cross attention",
-    "no_deformable": "without deformable operator",
-    "conv_only": "without attention",
-    "ct_only": "CT only",
-    "mr_only": "MR only",
-    "standard_residual": "standard residual",
-    "values_a": "values of the keys",
-    "cosine": "cosine similarity",
-})  # fmt: skip
-# What the full network has and the ablation has not, as the subject of a sentence.
+# Headings of the ablations, read after the network's name.
+ABLATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ABLATIONS.items()}
+# Part that an ablation removes, as the subject of a sentence.
 PARTS: Mapping[str, str] = MappingProxyType({
     "no_cross": "Cross attention",
     "no_deformable": "The deformable operator",
@@ -28,22 +18,9 @@ PARTS: Mapping[str, str] = MappingProxyType({
     "values_a": "Taking values from the queries' stream (b), not the keys' (a),",
     "cosine": "Dot-product similarity in place of cosine",
 })  # fmt: skip
-# What an adaptation is called, and what it is compared with; an adapted network keeps its name outside such tables.
+# An adapted network is called JADA in tables of an adaptation, and keeps its name elsewhere.
 JADA = "JADA"
-ADAPTATION_TITLES: Mapping[str, str] = MappingProxyType({
-    "source_only": "source only",
-    "supervised": "supervised on the target",
-    "no_appearance": "JADA without matched intensities",
-    "no_marginal": "JADA without marginal alignment",
-    "no_conditional": "JADA without conditional alignment",
-    "no_output": "JADA without output alignment",
-    "no_self_training": "JADA without self-training",
-    "no_topology": "JADA without spanning trees",
-    "marginal_only": "marginal alignment alone",
-    "kernel": "JADA with a kernel (JMMD)",
-    "volumes": "JADA with relative volumes",
-    "betti": "JADA with Betti numbers",
-})  # fmt: skip
+ADAPTATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ADAPTATIONS.items()}
 TITLES: Mapping[str, str] = MappingProxyType({
     OURS: "CrossModalNet",
     "vtunet": "VT-UNet",
@@ -66,44 +43,15 @@ SHORT_TITLES: Mapping[str, str] = MappingProxyType({
 
 
 def title_of(name: str) -> str:
-    """Name a method in print; one that is not known keeps its own name."""
+    """Give the title of a method; an unknown one keeps its name."""
     return TITLES.get(name, name)
 
 
 def short_title_of(name: str) -> str:
-    """Name a method where room is short."""
+    """Give the title of a method where room is short."""
     return SHORT_TITLES.get(name, title_of(name))
 
 
 def adapted_title_of(name: str) -> str:
-    """Name a method among those of an adaptation, where the network itself is the adapted one."""
+    """Give the title of a method in tables of an adaptation, where the network itself is the adapted one."""
     return JADA if name == OURS else short_title_of(name)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quality measure.
-
-    Attributes:
-        key: column of the metric in cases.csv and bars.csv.
-        title: title as printed.
-        unit: `mm`, or empty for shares between 0 and 1 and for counts.
-        digits: decimals printed.
-        higher_is_better: whether a larger value is better.
-    """
-
-    key: str
-    title: str
-    unit: str
-    digits: int
-    higher_is_better: bool
-
-
-METRICS = (
-    Metric("dice", "Dice", "", 3, True),
-    Metric("iou", "IoU", "", 3, True),
-    Metric("hd95_mm", "HD95", "mm", 1, False),
-    Metric("assd_mm", "ASSD", "mm", 2, False),
-    Metric("nsd", "NSD", "", 3, True),
-    Metric("betti_error", "Betti error", "", 2, False),
-)

@@ -1,85 +1,89 @@
-"""Checks between the sections of params.yaml."""
+"""Checks between the sections of params.yaml, before the first stage runs."""
 
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig, WastefulWindow
-from pipeline.config.network import NETWORKS, CrossModalNetSection
+from crossmodalnet.networks.common.sizes import (
+    LARGEST_WINDOW,
+    MAX_SIZE,
+    MAX_VOXELS,
+    SMALLEST_WINDOW,
+    Triple,
+    dividing_window,
+    padding_share,
+)
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import Params
 from pipeline.config.variants import ABLATIONS, OURS
 
 # ANTs reads its seed as an integer of 32 bits.
 MAX_SEED = 2**31 - 1
-# Of a model's card, which refuses more; that module needs PyTorch, which is not loaded for a check.
-MAX_SIZE, MAX_VOXELS = 1024, 512**3
+# Share of padded tokens from which a window is called wasteful.
+WASTE = 0.1
 
 
 def contradictions(params: Params) -> list[str]:
     """List values that a stage would refuse hours later, a line each that names keys and values."""
-    found = []
+    lines = []
     for key, models in (("models", params.models), ("tune.models", params.tune.models)):
-        found += [
+        lines += [
             f"{key}: no network {name!r}; there are {', '.join(NETWORKS)}"
             for name in models
             if name not in NETWORKS
         ]
-        if twice := sorted({name for name in models if models.count(name) > 1}):
-            found.append(f"{key}: {', '.join(twice)} twice")
-    for key, values in (
-        ("seeds", params.seeds), ("ablations", params.ablations), ("adaptations", params.adaptations),
-    ):  # fmt: skip
-        if len(set(values)) < len(values):
-            found.append(f"{key}: a value twice")
-    found += _beyond_bounds(params)
-    found += _adaptation(params)
+    for key in ("models", "seeds", "ablations", "adaptations"):
+        values = getattr(params, key)
+        if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+            lines.append(f"{key}: {', '.join(twice)} twice")
+    lines += _beyond_bounds(params)
+    lines += _adaptation(params)
     if params.ablations and OURS not in params.models:
-        found.append(f"ablations are compared with {OURS}: add it to models, or set ablations to []")
+        lines.append(f"ablations are compared with {OURS}: add it to models, or set ablations to []")
     devices, batch = params.train.devices, params.train.batch_size
     if isinstance(devices, int) and batch % devices:
-        found.append(f"train.batch_size = {batch} cannot be shared equally by train.devices = {devices}")
+        lines.append(f"train.batch_size = {batch} cannot be shared equally by train.devices = {devices}")
     if OURS in params.models:
         try:
-            config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
-            config.check_size(params.train.patch_size)
+            params.network.crossmodalnet.check_size(params.train.patch_size)
         except ValueError as error:
-            found.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
+            lines.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
         else:
-            found += _idle_ablations(params)
-    return found
+            lines += _idle_ablations(params)
+    return lines
 
 
 def _idle_ablations(params: Params) -> list[str]:
-    """Ablations that train the network itself, or one another's network, over again."""
+    """List ablations that train the network itself, or another ablation's network, again."""
     network = params.network.crossmodalnet
     seen = {OURS: _effective(network)}
-    found = []
+    lines = []
     for name in params.ablations:
-        options = _effective(network.model_copy(update=dict(ABLATIONS[name])))
-        if same := next((other for other, known in seen.items() if known == options), None):
-            found.append(
+        options = _effective(network.model_copy(update=dict(ABLATIONS[name].changes)))
+        if same := next((other for other, earlier in seen.items() if earlier == options), None):
+            lines.append(
                 f"ablations: {name} is the same network as {same}, by section network.{OURS}: take it out"
             )
         seen.setdefault(name, options)
-    return found
+    return lines
 
 
-def _effective(network: CrossModalNetSection) -> dict[str, Any]:
-    options = network.options()
-    idle = CrossModalNetConfig.from_mapping(options).without_effect()
-    return {key: value for key, value in options.items() if key not in idle}
+def _effective(network: CrossModalNetConfig) -> dict[str, Any]:
+    idle = network.without_effect()
+    return {key: value for key, value in network.options().items() if key not in idle}
 
 
 def _beyond_bounds(params: Params) -> list[str]:
-    """Seeds that a library cannot take, and grids that no model's card may have."""
+    """List seeds that a library cannot take, and grids that no model's card may have."""
     seeds = [("seeds", seed) for seed in params.seeds] + list(_seeds(params.model_dump()))
-    found = [f"{key} = {seed}: must be at most {MAX_SEED}" for key, seed in seeds if seed > MAX_SEED]
+    lines = [f"{key} = {seed}: must be at most {MAX_SEED}" for key, seed in seeds if seed > MAX_SEED]
     for key, size in (("crop.size", params.crop.size), ("train.patch_size", params.train.patch_size)):
         if max(size) > MAX_SIZE or prod(size) > MAX_VOXELS:
-            found.append(
+            lines.append(
                 f"{key} = {size}: must have at most {MAX_SIZE} voxels an axis and {MAX_VOXELS} in all"
             )
-    return found
+    return lines
 
 
 def _seeds(sections: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, int]]:
@@ -91,73 +95,67 @@ def _seeds(sections: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 
 def _adaptation(params: Params) -> list[str]:
-    found = []
-    adapt = params.adapt
-    if params.adaptations and not adapt.enabled:
-        found.append(
-            f"adaptations = {params.adaptations} have no effect while adapt.enabled is false: set it, or adaptations "
-            "to []"
-        )
-    if adapt.enabled and params.losses.cmif:
-        found.append("losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false")
-    if adapt.enabled and (others := [name for name in params.models if name != OURS]):
-        found.append(
+    if not params.adapt.enabled:
+        if params.adaptations:
+            return [
+                f"adaptations = {params.adaptations} have no effect while adapt.enabled is false: set it, or "
+                "adaptations to []"
+            ]
+        return []
+    lines = []
+    if params.losses.cmif:
+        lines.append("losses.cmif and adapt.enabled exclude each other: set one of them to 0 or false")
+    if others := [name for name in params.models if name != OURS]:
+        lines.append(
             f"adapt.enabled: only {OURS} has the features that are aligned, models has {', '.join(others)}"
         )
-    if adapt.enabled and params.data.missing:
-        found.append(
+    if params.data.missing:
+        lines.append(
             "adapt.enabled aligns every structure, but data.missing is not empty: set adapt.enabled to false"
         )
-    return found
+    return lines
 
 
 def without_effect(params: Params) -> list[str]:
-    """Name values that were changed and do nothing as the others stand: allowed, since a switch turns them off."""
-    adapt = params.adapt
-    found = []
-    standard = Params()
+    """List changed values that have no effect, given the others; they are allowed, since a switch is off."""
+    adapt, standard = params.adapt, Params()
+    lines = []
     trained = {*params.models, *params.tune.models}
     for name in NETWORKS:
         if name not in trained and getattr(params.network, name) != getattr(standard.network, name):
-            found.append(
+            lines.append(
                 f"network.{name} is set, but {name} is in neither models nor tune.models: it is not trained"
             )
     if OURS in trained:
-        found += _idle_options(params.network.crossmodalnet, standard.network.crossmodalnet)
+        lines += _idle_options(params.network.crossmodalnet, standard.network.crossmodalnet)
     if params.train.modality_dropout:
         if adapt.enabled:
-            found.append("train.modality_dropout is set, but adapt.enabled is true: adaptations have none")
+            lines.append("train.modality_dropout is set, but adapt.enabled is true: adaptations have none")
         elif OURS in trained and params.network.crossmodalnet.streams != "both":
-            found.append(
+            lines.append(
                 f"train.modality_dropout is set, but network.{OURS}.streams is "
                 f"{params.network.crossmodalnet.streams}: {OURS} has none"
             )
     if not params.augment.enabled and params.augment.model_copy(update={"enabled": True}) != standard.augment:
-        found.append("augment is set, but augment.enabled is false: nothing is augmented")
+        lines.append("augment is set, but augment.enabled is false: nothing is augmented")
     if params.data.source != "phantom" and params.data.phantom != standard.data.phantom:
-        found.append(f"data.phantom is set, but data.source is {params.data.source}: no phantom is made")
+        lines.append(f"data.phantom is set, but data.source is {params.data.source}: no phantom is made")
     other = "seconds" if params.train.budget == "epochs" else "epochs"
     if getattr(params.train, other) != getattr(standard.train, other):
-        found.append(f"train.{other} is set, but train.budget is {params.train.budget}")
+        lines.append(f"train.{other} is set, but train.budget is {params.train.budget}")
     if adapt.enabled and adapt.scenario != "cohort" and adapt.target != standard.adapt.target:
-        found.append(
+        lines.append(
             f"adapt.target is set, but adapt.scenario is {adapt.scenario}: its target is the cohort itself"
         )
     if not adapt.enabled and (adapt.target.path or adapt.target.urls or adapt.target.source != "phantom"):
-        found.append("adapt.target is set, but adapt.enabled is false: nothing is adapted")
-    if params.tune.models and params.tune.learning_rates and not set(params.tune.models) & set(params.models):
-        found.append("tune.models has no network of models: the rates that are found are not used")
-    return found
+        lines.append("adapt.target is set, but adapt.enabled is false: nothing is adapted")
+    if params.tune.models and not set(params.tune.models) & set(params.models):
+        lines.append("tune.models has no network of models: the rates that are found are not used")
+    return lines
 
 
-def _idle_options(network: CrossModalNetSection, standard: CrossModalNetSection) -> list[str]:
-    try:
-        config = CrossModalNetConfig.from_mapping(network.options())
-    except ValueError:
-        return []  # a contradiction, which is told as such
-    idle = set(config.without_effect())
-    if not (config.crosses and config.deformable):
-        idle.add("offset_lr_factor")
+def _idle_options(network: CrossModalNetConfig, standard: CrossModalNetConfig) -> list[str]:
+    idle = network.without_effect()
     because = ", ".join(
         f"{key} is {str(getattr(network, key)).lower()}"
         for key in ("streams", "cross", "deformable", "swin", "stem")
@@ -170,17 +168,39 @@ def _idle_options(network: CrossModalNetSection, standard: CrossModalNetSection)
     ]
 
 
-def wasteful_windows(params: Params) -> list[WastefulWindow]:
-    """Name the windows of our network that pad a map by more than a tenth; none where it is not trained.
-
-    Options that the network cannot be built from are the business of the training, which says what is wrong.
-    """
+def wasteful_windows(params: Params) -> list[tuple[str, str]]:
+    """List the wasteful windows of our network with their remedies; none where it is not trained."""
+    config = params.network.crossmodalnet
     if OURS not in params.models:
         return []
     try:
-        config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
         config.check_size(params.train.patch_size)
     except ValueError:
-        return []
-    found = config.wasteful_windows(params.train.patch_size)
-    return [WastefulWindow(f"network.{OURS}.{text}", remedy) for text, remedy in found]
+        return []  # a contradiction, which is reported as such
+    windows = padded_windows(config, params.train.patch_size)
+    return [(f"network.{OURS}.{text}", remedy) for text, remedy in windows]
+
+
+def padded_windows(config: CrossModalNetConfig, patch_size: Triple) -> list[tuple[str, str]]:
+    """List the windows that add more than a tenth to the tokens of a map, each with a remedy."""
+    lines = []
+    for level in range(config.num_levels):
+        size = config.map_size(patch_size, level)
+        windows = {"window": config.window_at(size)}
+        if config.crosses and (cross := config.cross_window_at(level, size)):
+            windows["cross_window"] = cross
+        best = dividing_window(size)
+        least = padding_share(size, best)
+        for name, window in windows.items():
+            share = padding_share(size, window)
+            if share <= WASTE:
+                continue
+            text = f"{name} {list(window)} adds {share:.0%} to the {list(size)} tokens of level {level + 1}"
+            if share == least:
+                better = f"no window of {SMALLEST_WINDOW} to {LARGEST_WINDOW} adds less"
+                remedy = "choose another train.patch_size; `crossmodalnet params fit` finds one that windows divide"
+            else:
+                better = f"{list(best)} adds {least:.0%}"
+                remedy = "null chooses the window that adds least"
+            lines.append((f"{text}; {better}", remedy))
+    return lines

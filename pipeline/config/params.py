@@ -3,7 +3,7 @@
 import reprlib
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
@@ -13,10 +13,10 @@ from crossmodalnet.config import Config
 from crossmodalnet.errors import UsageError
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.theory.config import AuditConfig
-from pipeline.config.network import NetworkConfig
+from crossmodalnet.training.config import AugmentationConfig
+from pipeline.config.network import NetworksConfig
 from pipeline.config.sections import (
     AdaptSection,
-    AugmentConfig,
     CompareConfig,
     CropConfig,
     DataConfig,
@@ -29,22 +29,72 @@ from pipeline.config.sections import (
     TrainConfig,
     TuneConfig,
 )
-from pipeline.config.variants import Ablation, Adaptation
+from pipeline.config.variants import ABLATIONS, ADAPTATIONS
 from pipeline.runtime.paths import PARAMS
 from pipeline.runtime.workers import RuntimeConfig
 
-SECTIONS = (
-    "models", "ablations", "adaptations", "seeds", "runtime", "data", "register", "split", "crop", "network", "losses",
-    "augment", "adapt", "train", "tune", "evaluate", "profile", "audit", "compare", "report",
-    "export",
-)  # fmt: skip
-
-
 S = TypeVar("S", bound=Config)
-# Of a hostile file a value can be larger than any memory when it is written out.
+Seed = Annotated[int, Field(ge=0)]
+# A value of a hostile file can be larger than any memory when it is written out.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
+
+
+with warnings.catch_warnings():
+    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
+    warnings.filterwarnings("ignore", message='Field name "register"')
+
+    class Params(Config):
+        """All sections of params.yaml."""
+
+        models: list[str] = Field(
+            ["crossmodalnet"],
+            min_length=1,
+            description="networks to train and evaluate, keys of `network`; the first is the reference",
+        )
+        ablations: list[Literal[tuple(ABLATIONS)]] = Field(  # type: ignore[valid-type]
+            [], description="ablations of crossmodalnet to train; `params explain ablations` lists them"
+        )
+        adaptations: list[Literal[tuple(ADAPTATIONS)]] = Field(  # type: ignore[valid-type]
+            [], description="variants of the adaptation to train; `params explain adaptations` lists them"
+        )
+        seeds: list[Seed] = Field(
+            [0],
+            min_length=1,
+            description="seeds of weights and samples; each network is trained once per seed",
+        )
+        runtime: RuntimeConfig = Field(RuntimeConfig(), description="workers; no stage depends on them")
+        data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
+        register: RegistrationConfig = Field(
+            RegistrationConfig(), description="registration of MR to CT (stage register)"
+        )
+        split: SplitConfig = Field(
+            SplitConfig(), description="training, validation and test pairs (stage split)"
+        )
+        crop: CropConfig = Field(CropConfig(), description="the heart ROI on the working grid (stage crop)")
+        network: NetworksConfig = Field(NetworksConfig(), description="the networks (stage train)")
+        losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
+        augment: AugmentationConfig = Field(
+            AugmentationConfig(), description="random changes of training samples (stage train)"
+        )
+        adapt: AdaptSection = Field(
+            AdaptSection(), description="adaptation to an unlabelled domain (stages target and train)"
+        )
+        train: TrainConfig = Field(TrainConfig(), description="the training (stage train)")
+        tune: TuneConfig = Field(TuneConfig(), description="search for learning rates (stage tune)")
+        evaluate: EvaluateConfig = Field(
+            EvaluateConfig(), description="inference and metrics (stage evaluate)"
+        )
+        profile: ProfileConfig = Field(ProfileConfig(), description="cost of a network (stage profile)")
+        audit: AuditConfig = Field(AuditConfig(), description="checks of the paper's claims (stage audit)")
+        compare: CompareConfig = Field(
+            CompareConfig(), description="statistics of the comparison (stage compare)"
+        )
+        report: ReportConfig = Field(ReportConfig(), description="the HTML page (stage report)")
+        export: ExportConfig = Field(
+            ExportConfig(), description="the model folder for new patients (stage export)"
+        )
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:
@@ -67,8 +117,10 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path} must hold sections, got {type(raw).__name__}")
-    if unknown := sorted(set(raw) - set(SECTIONS)):
-        raise UsageError(f"{path}: unknown section {', '.join(unknown)}; known: {', '.join(SECTIONS)}")
+    if unknown := sorted(set(raw) - set(Params.model_fields)):
+        raise UsageError(
+            f"{path}: unknown section {', '.join(unknown)}; known: {', '.join(Params.model_fields)}"
+        )
     return raw
 
 
@@ -96,7 +148,7 @@ def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
     return validate(section, values or {}, ".".join(keys), path)
 
 
-def validate(section: type[S], values: Any, prefix: str, path: Path = PARAMS) -> S:
+def validate(section: type[S], values: Any, prefix: str, path: Path | str = PARAMS) -> S:
     """Check `values` against `section`; `prefix` is its dotted place in `path`, for messages."""
     try:
         return section.model_validate(values)
@@ -109,69 +161,6 @@ def _explain(prefix: str, issue: Any) -> str:
     key = ".".join([prefix, *(str(part) for part in issue["loc"])]).strip(".")
     if issue["type"] == "extra_forbidden":
         return f"  {key}: unknown key; `crossmodalnet params explain {prefix}` lists the known ones"
+    if issue["type"] == "value_error" and isinstance(issue["input"], dict):  # several keys of a section
+        return f"  {key}: {issue['ctx']['error']}"
     return f"  {key} = {_SHORT.repr(issue['input'])}: {issue['msg']}"
-
-
-Seed = Annotated[int, Field(ge=0)]
-
-
-with warnings.catch_warnings():
-    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
-    warnings.filterwarnings("ignore", message='Field name "register"')
-
-    class Params(Config):
-        """All sections."""
-
-        models: list[str] = Field(
-            ["crossmodalnet"],
-            min_length=1,
-            description="networks to train and evaluate, each a key of `network`; the first is the reference",
-        )
-        ablations: list[Ablation] = Field(
-            [],
-            description="variants of crossmodalnet that show what its parts bring, each trained with every seed",
-        )
-        adaptations: list[Adaptation] = Field(
-            [],
-            description="comparisons of the adaptation, each trained with every seed; need adapt.enabled",
-        )
-        seeds: list[Seed] = Field(
-            [0],
-            min_length=1,
-            description="seeds of first weights and of samples; each network is trained once per seed",
-        )
-        runtime: RuntimeConfig = Field(
-            RuntimeConfig(), description="workers that compute cases; no stage depends on them"
-        )
-        data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
-        register: RegistrationConfig = Field(
-            RegistrationConfig(), description="registration of MR to CT (stage register)"
-        )
-        split: SplitConfig = Field(
-            SplitConfig(), description="subjects that train, validate and test (stage split)"
-        )
-        crop: CropConfig = Field(CropConfig(), description="the heart box on the working grid (stage crop)")
-        network: NetworkConfig = Field(NetworkConfig(), description="the networks (stage train)")
-        losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
-        augment: AugmentConfig = Field(
-            AugmentConfig(), description="random changes of training cases (stage train)"
-        )
-        adapt: AdaptSection = Field(
-            AdaptSection(), description="adaptation to a second, unlabelled domain (stages target and train)"
-        )
-        train: TrainConfig = Field(TrainConfig(), description="the training loop (stage train)")
-        tune: TuneConfig = Field(TuneConfig(), description="learning rates to try (stage tune)")
-        evaluate: EvaluateConfig = Field(
-            EvaluateConfig(), description="inference and metrics (stage evaluate)"
-        )
-        profile: ProfileConfig = Field(ProfileConfig(), description="cost of a network (stage profile)")
-        audit: AuditConfig = Field(
-            AuditConfig(), description="checks of the paper's claims on the trained network (stage audit)"
-        )
-        compare: CompareConfig = Field(
-            CompareConfig(), description="statistics of the comparison (stage compare)"
-        )
-        report: ReportConfig = Field(ReportConfig(), description="the HTML page (stage report)")
-        export: ExportConfig = Field(
-            ExportConfig(), description="a model folder for new patients (stage export)"
-        )

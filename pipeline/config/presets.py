@@ -1,4 +1,4 @@
-"""Named parameter sets: what differs from the defaults of the schema."""
+"""Presets: named changes to the default parameters."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -9,17 +9,17 @@ from ruamel.yaml import YAML
 from crossmodalnet.errors import UsageError
 from pipeline.config.params import Params, validate
 
+FOLDER = resources.files(__package__) / "preset_files"
+
 
 def names() -> list[str]:
     """List the presets."""
-    folder = resources.files("pipeline.config") / "preset_files"
-    return sorted(
-        ["default", *(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))]
-    )
+    files = (entry.name for entry in FOLDER.iterdir())
+    return sorted(["default", *(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))])
 
 
 def load(name: str) -> Params:
-    """Give the full parameters of a preset.
+    """Give all parameters of a preset.
 
     Raises:
         UsageError: no such preset.
@@ -28,10 +28,8 @@ def load(name: str) -> Params:
         raise UsageError(f"no preset {name!r}; there are {', '.join(names())}")
     if name == "default":
         return Params()
-    text = (resources.files("pipeline.config") / "preset_files" / f"{name}.yaml").read_text("utf-8")
-    return validate(
-        Params, merge(Params().model_dump(), YAML(typ="safe", pure=True).load(text)), "", _place(name)
-    )
+    changes = YAML(typ="safe", pure=True).load((FOLDER / f"{name}.yaml").read_text("utf-8"))
+    return validate(Params, merge(Params().model_dump(), changes), "", f"preset {name}")
 
 
 def rendered() -> dict[str, dict[str, Any]]:
@@ -46,7 +44,3 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _place(name: str) -> Any:
-    return f"preset {name}"

@@ -1,29 +1,28 @@
-"""params.yaml as text: every key with its description as comment, from the schema."""
+"""params.yaml as text: every key with its description as a comment."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import StringIO
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 HEADER = """\
-# The parameters of the pipeline, and its only configuration.
+# All parameters of the pipeline.
 #
-#   dvc exp run -S train.lr=1e-5           an experiment with another value
-#   crossmodalnet params explain train     what the keys mean and what they may be
+#   dvc exp run -S train.lr=1e-5           run an experiment with another value
+#   crossmodalnet params explain train     explain keys: meaning, allowed values, default
 #   crossmodalnet params use mmwhs         write a preset into this file: default, smoke, compare,
 #                                          misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
 #
-# This text is written from the schema in pipeline/config/; comments of your own are lost when a preset is used.
+# `params use` writes this file anew, and comments that you have added are lost.
 """
 
 
-@dataclass(frozen=True)
-class ParameterKey:
+class ParameterKey(NamedTuple):
     """One leaf of params.yaml."""
 
     name: str
@@ -65,7 +64,7 @@ def to_yaml(value: Any) -> str:
 
 
 def allowed(field: FieldInfo) -> str:
-    """Say in short what a field may be, for instance `number, > 0`."""
+    """Describe the values that a field may have, for instance `number, > 0`."""
     bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     limits = [
         f"{sign} {getattr(rule, name):g}"
@@ -104,12 +103,20 @@ def _entries(params: BaseModel, indent: str) -> Iterator[str]:
         else:
             text = _block(value, indent)
             first = text if text.startswith("\n") else f" {text}" if text else ""
-            comment = f"  # {field.description} ({allowed(field)})"
+            comment = f"  # {_comment(field)}"
             yield f"{indent}{name}:" + (comment + first if first.startswith("\n") else first + comment) + "\n"
 
 
+def _comment(field: FieldInfo) -> str:
+    """Describe a field, with its allowed values where these are short and not in the description."""
+    description, kind = field.description or "", allowed(field)
+    is_choice = get_origin(field.annotation) is Literal
+    listed = is_choice and set(get_args(field.annotation)) <= set(re.findall(r"\w+", description))
+    return description if field.annotation is bool or listed or len(kind) > 60 else f"{description} ({kind})"
+
+
 def _block(value: Any, indent: str) -> str:
-    """Write a value as DVC does when it sets another one: lists as blocks, null as nothing."""
+    """Write a value as DVC does: lists as blocks, null as nothing."""
     if value is None:
         return ""
     if not isinstance(value, list | tuple) or not value:

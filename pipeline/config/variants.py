@@ -1,75 +1,63 @@
 """Names of models, ablations and adaptation variants, and what each variant changes."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from pipeline.config.sections import TERMS
+from crossmodalnet.training.adaptation.config import TERMS
 
 ATLAS = "atlas"
 OURS = "crossmodalnet"
-# What an adaptation is compared with, as `adaptations` of params.yaml lists them.
-ADAPTATION_KEYS = (
-    "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
-    "no_topology", "marginal_only", "kernel", "volumes", "betti",
-)  # fmt: skip
+
+
+class Variant(NamedTuple):
+    """Another form of CrossModalNet or of its adaptation: its title in print and the keys that it changes."""
+
+    title: str
+    changes: Mapping[str, Any]
+
+
+# Ablations: changes to section `network.crossmodalnet`.
+ABLATIONS: Mapping[str, Variant] = {
+    "no_cross": Variant("without cross attention", {"cross": False}),
+    "no_deformable": Variant("without deformable operator", {"deformable": False}),
+    "conv_only": Variant("without attention", {"swin": False, "cross": False}),
+    "ct_only": Variant("CT only", {"streams": "ct"}),
+    "mr_only": Variant("MR only", {"streams": "mr"}),
+    "standard_residual": Variant("standard residual", {"residual": "standard"}),
+    "values_a": Variant("values of the keys", {"values": "a"}),
+    "cosine": Variant("cosine similarity", {"similarity": "cosine"}),
+}
+
+# Trained without adaptation: on the source's labels, and on the target's.
+SOURCE_ONLY, SUPERVISED = "source_only", "supervised"
+
+# Variants of the adaptation: changes to section `adapt`.
+ADAPTATIONS: Mapping[str, Variant] = {
+    SOURCE_ONLY: Variant("source only", {}),
+    SUPERVISED: Variant("supervised on the target", {}),
+    "no_appearance": Variant("JADA without matched intensities", {"appearance": 0.0}),
+    "no_marginal": Variant("JADA without marginal alignment", {"marginal": 0.0}),
+    "no_conditional": Variant("JADA without conditional alignment", {"conditional": 0.0}),
+    "no_output": Variant("JADA without output alignment", {"output": 0.0}),
+    "no_self_training": Variant("JADA without self-training", {"self_training": 0.0}),
+    "no_topology": Variant("JADA without spanning trees", {"topology": 0.0}),
+    "marginal_only": Variant(
+        "marginal alignment alone", {"appearance": 0.0, **{t: 0.0 for t in TERMS if t != "marginal"}}
+    ),
+    "volumes": Variant("JADA with relative volumes", {"volumes": 1.0}),
+}
 
 
 def method_of(variant: str) -> str:
-    """Give the folder name of the runs of an ablation, or of what an adaptation is compared with."""
+    """Give the folder name of the runs of an ablation or an adaptation variant."""
     return f"{OURS}-{variant}"
 
 
 def is_adaptation(name: str) -> bool:
-    """Tell whether a method is what an adaptation is compared with."""
-    return name.removeprefix(f"{OURS}-") in ADAPTATION_KEYS and name.startswith(f"{OURS}-")
+    """Tell whether a method is a variant of the adaptation."""
+    return name.startswith(f"{OURS}-") and name.removeprefix(f"{OURS}-") in ADAPTATIONS
 
 
 def is_ablation(name: str) -> bool:
     """Tell whether a method is an ablation of our network."""
     return name.startswith(f"{OURS}-") and not is_adaptation(name)
-
-
-Ablation = Literal[
-    "no_cross", "no_deformable", "conv_only", "ct_only", "mr_only", "standard_residual", "values_a", "cosine"
-]
-
-ABLATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "no_cross": {"cross": False},
-        "no_deformable": {"deformable": False},
-        "conv_only": {"swin": False, "cross": False},
-        "ct_only": {"streams": "ct"},
-        "mr_only": {"streams": "mr"},
-        "standard_residual": {"residual": "standard"},
-        "values_a": {"values": "a"},
-        "cosine": {"similarity": "cosine"},
-    }
-)
-
-
-Adaptation = Literal[
-    "source_only", "supervised", "no_appearance", "no_marginal", "no_conditional", "no_output", "no_self_training",
-    "no_topology", "marginal_only", "kernel", "volumes", "betti",
-]  # fmt: skip
-
-# Trained without adaptation: on the source's labels, and on the target's.
-SOURCE_ONLY, SUPERVISED = "source_only", "supervised"
-
-# What the others change in section `adapt`.
-ADAPTATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        SOURCE_ONLY: {},
-        SUPERVISED: {},
-        "no_appearance": {"appearance": 0.0},
-        "no_marginal": {"marginal": 0.0},
-        "no_conditional": {"conditional": 0.0},
-        "no_output": {"output": 0.0},
-        "no_self_training": {"self_training": 0.0},
-        "no_topology": {"topology": 0.0},
-        "marginal_only": {"appearance": 0.0, **{term: 0.0 for term in TERMS if term != "marginal"}},
-        "kernel": {"conditional_by": "kernel"},
-        "volumes": {"volumes": 1.0},
-        "betti": {"betti": 0.1},
-    }
-)

@@ -6,7 +6,7 @@ import torch
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.subject import AuditSubject
 from pipeline.preparation.cases import source_of
 from pipeline.preparation.domain import read_domain
@@ -38,7 +38,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
         [_cut(labelled(cases.read(name), card.intensity), card.patch_size) for name in chosen]
         for chosen in (card.training_pairs, names)
     )
-    config = CrossModalNetConfig.from_mapping(card.options()) if card.builder == "crossmodalnet" else None
+    config = BuildConfig.model_validate(card.options()) if card.builder == "crossmodalnet" else None
     return AuditSubject(
         network=loaded.network.to(device),
         initial=initial.to(device).eval(),

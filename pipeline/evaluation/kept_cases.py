@@ -1,4 +1,4 @@
-"""Cases of an evaluation that are finished while others are not: kept for the next run, should this one be killed."""
+"""Finished cases of an evaluation, kept for the next run should this one be killed."""
 
 import json
 import shutil
@@ -18,37 +18,34 @@ SCORES = "scores.json"
 
 
 class KeptCases:
-    """Where the finished cases of one evaluation are kept, until all of it is written.
+    """Folders of the finished cases of one evaluation, kept until all of it is written.
 
-    Evaluations of one model share the folder, `dvc queue` may run them at the same time: what one of them no longer
-    needs may vanish under another, which then computes its case.
+    `folder` lies below `.work` and is keyed by all that cases have in common: model, code, PyTorch, kind of device.
+    Evaluations of one model share it and may run at the same time: a case that one of them removes is computed again
+    by another.
 
     Args:
         trained: folder of the trained model.
         device: device of the network; another kind gives other last digits.
         builder: key of the network, whose code the cases depend on.
-
-    Attributes:
-        folder: folder below `.work`, named by all that cases have in common (model, code, PyTorch, kind of device), of
-            which each case has a folder.
     """
 
     def __init__(self, trained: Path, device: torch.device, builder: str) -> None:
         code = code_fingerprint("evaluate", builder)
         self.folder = work_folder("evaluate", fingerprint(trained, code, torch.__version__, device.type))
-        self._asked: set[Path] = set()
+        self._used: set[Path] = set()
 
     def case(self, *inputs: Any) -> Path:
-        """Give the folder of a case, by what concerns it alone; a `Path` stands for content, as in `fingerprint`."""
+        """Give the folder of a case, keyed by its own inputs; a `Path` stands for content, as in `fingerprint`."""
         folder = self.folder / fingerprint(*inputs)
-        self._asked.add(folder)
+        self._used.add(folder)
         return folder
 
     def forget(self) -> None:
-        """Remove the cases that were asked for, once the evaluation is written."""
-        for folder in self._asked:
+        """Remove the cases that were used, once the evaluation is written."""
+        for folder in self._used:
             shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # Not empty: another evaluation's cases are there.
+        with suppress(OSError):  # not empty: another evaluation's cases are there
             self.folder.rmdir()
 
 
@@ -62,6 +59,8 @@ def find_or_compute(
         compute: gives the table, and writes the label map.
         labels: label map of the case; None: it has none.
     """
+    if folder is None:
+        return compute()
     table = find_case(folder, labels)
     if table is None:
         table = compute()
@@ -69,15 +68,8 @@ def find_or_compute(
     return table
 
 
-def find_case(folder: Path | None, labels: Path | None = None) -> pd.DataFrame | None:
-    """Give the table of a case that an earlier run has finished, to the last digit; None where there is none.
-
-    Args:
-        folder: folder of the case; None: nothing is kept.
-        labels: where the label map of the case is copied to; None: it has none.
-    """
-    if folder is None:
-        return None
+def find_case(folder: Path, labels: Path | None = None) -> pd.DataFrame | None:
+    """Give the exact table of a case that an earlier run has finished, or None; copy its label map to `labels`."""
     try:
         table = pd.DataFrame(json.loads((folder / SCORES).read_text("utf-8")))
         if labels:
@@ -88,16 +80,13 @@ def find_case(folder: Path | None, labels: Path | None = None) -> pd.DataFrame |
     return table
 
 
-def keep_case(folder: Path | None, table: pd.DataFrame, labels: Path | None = None) -> None:
-    """Keep the table of a finished case, and its label map, which comes first: a table says that all is there."""
-    if folder is None:
-        return
-    try:
+def keep_case(folder: Path, table: pd.DataFrame, labels: Path | None = None) -> None:
+    """Keep a finished case: its label map first, then its table, which marks the case as complete."""
+    # If another run, which had the same case, has ended and removed the folder, nothing is kept.
+    with suppress(FileNotFoundError):
         if labels:
             with whole_file(folder / LABELS) as temporary:
                 shutil.copyfile(labels, temporary)
         with whole_file(folder / SCORES) as temporary:
-            # Not `write_json`, which has no NaN: that of a structure that is not there.
+            # Not `write_json`, which rejects NaN: the score of an undefined structure.
             temporary.write_text(json.dumps(table.to_dict("list")), "utf-8")
-    except FileNotFoundError:
-        return  # Another run, which had the same case, has ended and removed it.

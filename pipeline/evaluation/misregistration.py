@@ -1,8 +1,8 @@
-"""How much a model of pairs depends on registration: its Dice while the MR is moved away from where it belongs."""
+"""Dice of a model of pairs while the MR is shifted and rotated away from its registered position."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -17,8 +17,8 @@ from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.config.sections import EvaluateConfig
-from pipeline.evaluation.kept_cases import KeptCases, find_or_compute
-from pipeline.evaluation.prediction import ModelWorkers, compute, network_input, predict_input
+from pipeline.evaluation.kept_cases import find_or_compute
+from pipeline.evaluation.prediction import Evaluator, network_input, predict_input
 from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
 from pipeline.preparation.cases import CaseSet
 from pipeline.runtime.workers import CaseCost, Work
@@ -29,28 +29,26 @@ COST = CaseCost(base_mb=1200, bytes_per_voxel=600)
 FEW_VOXELS = 2**22
 
 
-def measure_misregistration(
-    model: LoadedModel,
-    cases: CaseSet,
-    names: Sequence[str],
-    params: EvaluateConfig,
-    missing: Sequence[str] = (),
-    workers: ModelWorkers | None = None,
-    kept: KeptCases | None = None,
-) -> pd.DataFrame:
-    """Segment every pair with its MR displaced by each amount, on the working grid alone.
+class MisregisterTask(NamedTuple):
+    """A case to segment with its MR misregistered, and the folder where its scores are kept, if any."""
+
+    name: str
+    cases: CaseSet
+    params: EvaluateConfig
+    missing: tuple[str, ...]
+    kept: Path | None
+
+
+def measure_misregistration(evaluator: Evaluator, cases: CaseSet, names: Sequence[str]) -> pd.DataFrame:
+    """Segment every pair with its MR misregistered by each amount, on the working grid alone.
 
     The CT and its label stay where they are. Every pair has one direction and one axis, drawn from `params.seed` and
     its name, so that all amounts, all models and all folds move it the same way.
 
     Args:
-        model: model with its network on the device it shall run on.
+        evaluator: the model, its parameters and workers.
         cases: pairs.
         names: names of the cases to measure.
-        params: amounts, overlap of the windows, seed.
-        missing: abbreviations of structures that the label maps do not delineate: not scored.
-        workers: how to compute large cases side by side; None: one after the other in this process.
-        kept: where finished cases are kept for the next run, should this one be killed; None: they are not.
 
     Returns:
         `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
@@ -59,56 +57,40 @@ def measure_misregistration(
     Raises:
         DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
     """
+    params, missing, kept = evaluator.params, evaluator.missing, evaluator.kept
     tasks = [
         MisregisterTask(
-            name, cases, params, tuple(missing),
-            kept.case("misregistered", cases.folder / name, params, tuple(missing)) if kept else None,
+            name, cases, params, missing,
+            kept.case("misregistered", cases.folder / name, params, missing) if kept else None,
         )
         for name in names
     ]  # fmt: skip
-    images = [cases.folder / name / "ct.nii.gz" for name in names]
-    results = compute(
-        misregister_case,
-        tasks,
-        Work("misregister", COST, images, kept=bool(kept)),
-        model,
-        workers,
-        FEW_VOXELS,
-    )
-    found = {task.name: rows for task, rows in track(results, "misregister", len(tasks))}
-    return pd.concat([found[name] for name in names], ignore_index=True)
-
-
-@dataclass(frozen=True)
-class MisregisterTask:
-    """A case to segment with its MR displaced; attributes as in `measure_misregistration` and `EvaluateTask`."""
-
-    name: str
-    cases: CaseSet
-    params: EvaluateConfig
-    missing: tuple[str, ...]
-    kept: Path | None = None
+    work = Work("misregister", COST, [cases.folder / name / "ct.nii.gz" for name in names], kept=bool(kept))
+    results = evaluator.compute(misregister_case, tasks, work, FEW_VOXELS)
+    tables = {task.name: rows for task, rows in track(results, "misregister", len(tasks))}
+    return pd.concat([tables[name] for name in names], ignore_index=True)
 
 
 def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
-    """Give a row of the table for each amount; or find that done."""
-    return find_or_compute(task.kept, lambda: _displace_and_score(task, model))
+    """Give a row of the table for each amount; or take a kept result."""
 
+    def misregister_and_score() -> pd.DataFrame:
+        ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in task.missing]
+        case = task.cases.read(task.name)
+        if case.label is None:
+            raise DataError(f"{task.name}: the crop has no label map to measure misregistration with")
+        image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
+        rows = []
+        for moved_mm, degrees in _amounts(task.params):
+            # The working grid is isotropic: crop.spacing_mm is one number.
+            shift_voxels = moved_mm / case.grid.spacing_mm[0]
+            moved = misregister(image, task.name, shift_voxels, degrees, task.params.seed)
+            probabilities = predict_input(model, moved, task.name, task.params)
+            dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
+            rows.append((task.name, moved_mm, degrees, dice))
+        return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
 
-def _displace_and_score(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
-    ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in task.missing]
-    case = task.cases.read(task.name)
-    if case.label is None:
-        raise DataError(f"{task.name}: the crop has no label map to measure misregistration with")
-    image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
-    rows = []
-    for moved_mm, degrees in _amounts(task.params):
-        # The working grid is isotropic: crop.spacing_mm is one number.
-        moved = misregister(image, task.name, moved_mm / case.grid.spacing_mm[0], degrees, task.params.seed)
-        probabilities = predict_input(model, moved, task.name, task.params)
-        dice = mean_dice(probabilities.argmax(0), truth, len(probabilities), ignored)
-        rows.append((task.name, moved_mm, degrees, dice))
-    return pd.DataFrame(rows, columns=list(MISREGISTRATION_COLUMNS))
+    return find_or_compute(task.kept, misregister_and_score)
 
 
 def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, seed: int) -> Tensor:

@@ -1,11 +1,9 @@
-"""Label maps that a trained model predicts for cases."""
+"""Label maps that a trained model predicts for cases, in this process or side by side in several."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -19,43 +17,65 @@ from crossmodalnet.inference.segment import segment
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 from pipeline.config.sections import EvaluateConfig
+from pipeline.evaluation.kept_cases import KeptCases
+from pipeline.evaluation.score_cases import View
 from pipeline.preparation.cases import CroppedCase
 from pipeline.runtime.workers import RuntimeConfig, Work, count_voxels, run_cases
 from pipeline.training.checkpoint import load_model
 
-
-class View(StrEnum):
-    """What a network is shown; the value is its key in metrics files and the name of its folder."""
-
-    PAIR = "pair"
-    CT_ALONE = "ct_alone"
-    MR_ALONE = "mr_alone"
-
-    @property
-    def missing_channel(self) -> int | None:
-        """Channel of the input `(2, d, h, w)` that is taken out; None: neither."""
-        return {View.CT_ALONE: 1, View.MR_ALONE: 0}.get(self)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-ALONE = (View.CT_ALONE, View.MR_ALONE)
-VIEW_TITLES: Mapping[View, str] = MappingProxyType(
-    {View.PAIR: "CT + MR", View.CT_ALONE: "CT alone", View.MR_ALONE: "MR alone"}
-)
+@dataclass(frozen=True)
+class Evaluator:
+    """A trained model, and the settings of its evaluation.
+
+    Attributes:
+        model: model with its network on the device it shall run on.
+        params: section `evaluate`.
+        missing: abbreviations of structures that the label maps do not delineate: not scored.
+        workers: folder of the model and section `runtime`, to compute many voxels side by side on CPUs; None: one
+            case after the other in this process, as on a GPU.
+        kept: folder of finished cases for the next run, should this one be killed; None: they are not kept.
+    """
+
+    model: LoadedModel
+    params: EvaluateConfig
+    missing: tuple[str, ...] = ()
+    workers: tuple[Path, RuntimeConfig] | None = None
+    kept: KeptCases | None = None
+
+    def compute(
+        self, function: Callable[[T, LoadedModel], R], tasks: Sequence[T], work: Work, few_voxels: int
+    ) -> Iterator[tuple[T, R]]:
+        """Call a module-level function with each task and the model.
+
+        Args:
+            function: called with a task and the model.
+            tasks: picklable.
+            work: kind of the work.
+            few_voxels: voxels of all images of the work together that are done before worker processes have loaded
+                their libraries.
+
+        Yields:
+            Each task with its result, in the order in which they finish.
+        """
+        num_voxels = sum(map(count_voxels, work.images))
+        if self.workers is None or len(tasks) < 2 or num_voxels < few_voxels:
+            yield from ((task, function(task, self.model)) for task in tasks)
+            return
+        trained, runtime = self.workers
+        yield from run_cases(partial(_with_model, function, trained), tasks, work, runtime)
 
 
 def predict_labels(
     model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR
 ) -> Volume:
-    """Segment one case.
-
-    Args:
-        model: network, on the device it shall run on, and its card.
-        case: CT and registered MR on the working grid.
-        params: overlap of the windows.
-        view: part of the case that the network is shown.
+    """Segment one case, seen from `view`.
 
     Returns:
-        Class indices (uint8) on the original grid, as the network gives them.
+        Class indices (uint8) on the original grid, before clean-up.
 
     Raises:
         DataError: an image has no contrast or is not finite, or the network's output is not finite.
@@ -80,19 +100,13 @@ def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
 
 
 def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateConfig) -> Tensor:
-    """Give the class probabilities of an input on the working grid.
-
-    Args:
-        model: network, on the device it shall run on, and its card.
-        image: `(2, d, h, w)`.
-        name: name of the case, for messages.
-        params: overlap of the windows.
+    """Predict the class probabilities of an input `(2, d, h, w)` on the working grid.
 
     Returns:
         `(num_classes, d, h, w)`, on the CPU.
 
     Raises:
-        DataError: the network's output is not finite.
+        DataError: the network's output is not finite; the message gives the `name` of the case.
     """
     try:
         return segment(model, image, params.overlap)
@@ -105,51 +119,6 @@ def cleaned(labels: Volume, params: EvaluateConfig) -> Volume:
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)
     return labels
-
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class ModelWorkers:
-    """How cases are computed side by side, on CPUs.
-
-    Attributes:
-        trained: folder of the trained model, which each worker loads once.
-        runtime: section `runtime`.
-    """
-
-    trained: Path
-    runtime: RuntimeConfig
-
-
-def compute(
-    function: Callable[[T, LoadedModel], R],
-    tasks: Sequence[T],
-    work: Work,
-    model: LoadedModel,
-    workers: ModelWorkers | None,
-    few_voxels: int,
-) -> Iterator[tuple[T, R]]:
-    """Call a module-level function with each task and the model: by workers where there is enough to do.
-
-    Args:
-        function: called with a task and the model.
-        tasks: picklable.
-        work: kind of the work; `images` decide whether there is enough to do.
-        model: model with its network on the device it shall run on, for this process.
-        workers: how to compute side by side; None: not at all, as where the network is on a GPU.
-        few_voxels: voxels of all images together that are done before worker processes have loaded their libraries.
-
-    Yields:
-        Each task with its result, in the order in which they finish.
-    """
-    num_voxels = sum(map(count_voxels, work.images))
-    if workers is None or len(tasks) < 2 or num_voxels < few_voxels:
-        yield from ((task, function(task, model)) for task in tasks)
-        return
-    yield from run_cases(partial(_with_model, function, workers.trained), tasks, work, workers.runtime)
 
 
 def _with_model(function: Callable[[T, LoadedModel], R], trained: Path, task: T) -> R:

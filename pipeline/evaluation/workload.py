@@ -1,12 +1,14 @@
-"""Time and memory of a training step and of inference, on random data."""
+"""Measuring a network: parameters, operations, time and memory of a training step and of inference, on random data."""
 
 import ctypes
 import gc
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,42 +18,40 @@ from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossmodalnet.errors import UsageError
+from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.common.device import find_device
+from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
-from pipeline.config.sections import LossesConfig, TrainConfig
+from pipeline.config.params import load_section
+from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
+from pipeline.evaluation.profile import Profile, spread
 from pipeline.training.learner import Learner
-from pipeline.training.processes import Processes
+from pipeline.training.params import read_params
+from pipeline.training.processes import Processes, reproducible
 
 Action = Callable[[], object]
 
-FEWEST = 3  # repetitions, without which quartiles say nothing
+MIN_REPETITIONS = 3  # fewer make no quartiles
+MB = 2**20
+INTERVAL_SECONDS = 0.001
+# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
+# end, as much as the second stays.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+REFERENCE_CHANNELS = (16, 32, 64, 128)
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """How often actions are timed.
-
-    Attributes:
-        repetitions: timed rounds.
-        warmup: rounds before them, which are not timed.
-        max_seconds: seconds for warm-up and timed rounds; then no further round begins, once `FEWEST` are timed.
-    """
-
-    repetitions: int
-    warmup: int
-    max_seconds: float
-
-
-def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device) -> NDArray[np.float64]:
+def time_in_turn(
+    actions: Sequence[Action], rounds: ProfileConfig, device: torch.device
+) -> NDArray[np.float64]:
     """Time each action once per repetition, one after the other.
 
     Args:
         actions: functions that are timed.
-        rounds: number of rounds.
+        rounds: numbers of untimed and timed rounds, and the seconds after which no further round begins.
         device: device on which the actions compute; a GPU is waited for before the clock starts and before it stops.
 
     Returns:
@@ -63,7 +63,7 @@ def time_in_turn(actions: Sequence[Action], rounds: Rounds, device: torch.device
             action()
     timed: list[list[float]] = []
     while len(timed) < rounds.repetitions:
-        if len(timed) >= FEWEST and time.perf_counter() - start > rounds.max_seconds:
+        if len(timed) >= MIN_REPETITIONS and time.perf_counter() - start > rounds.max_seconds:
             break
         timed.append([_seconds(action, device) for action in actions])
     return np.array(timed, dtype=np.float64).T
@@ -82,17 +82,14 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-REFERENCE_CHANNELS = (16, 32, 64, 128)
-
-
 @dataclass(frozen=True)
 class Workload:
-    """A network and what it is to do; can be sent to another process.
+    """A network, a training step and the inference of one case; can be sent to another process.
 
     Attributes:
         model: key of the network's builder.
         options: options of the network.
-        train: batch, patch size and how a step is made (precision, clipping, running mean).
+        train: section `train`: batch, patch size, precision, clipping, EMA.
         losses: objectives of a step.
         case_size: voxels of the case that is segmented.
         overlap: overlap of the sliding window's patches.
@@ -138,16 +135,16 @@ class Workload:
         return PaddedNetwork(network, (8, 8, 8), minimum=(16, 16, 16)).to(self.device)
 
     def step(self, network: nn.Module) -> Action:
-        """Give the action of a training step: to the device, forward, objectives, backward, clip, Adam.
+        """Make the action of a training step: to the device, forward, objectives, backward, clip, Adam.
 
-        It is the training's own step but for a learning rate of 0, which costs the same and keeps the weights.
+        It is a step of the training but for a learning rate of 0, which costs the same and keeps the weights.
         """
         learner = Learner(network, self.losses, self.train, self.processes)
         batch = self._batch()
         return lambda: learner.step(batch, 0.0, 0, "the profile")
 
     def inference(self, network: nn.Module) -> Action:
-        """Give the action of one case's inference: all its windows and their blending, on the working grid."""
+        """Make the action of one case's inference: all its windows and their blending, on the working grid."""
         image = _random_image(1, self.case_size, self.seed)[0]
         return lambda: predict_probabilities(
             network, image, patch_size=self.train.patch_size, overlap=self.overlap
@@ -167,24 +164,8 @@ def _random_image(b: int, size: tuple[int, int, int], seed: int) -> Tensor:
     return torch.rand(b, 2, *size, generator=torch.Generator().manual_seed(seed))
 
 
-MB = 2**20
-INTERVAL_SECONDS = 0.001
-
-# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
-# end, as much as the second stays.
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Peak memory, MiB."""
-
-    step_mb: float
-    inference_mb: float
-
-
 class MemoryGauge:
-    """Reads the memory in use and its peak, on a GPU or of this process."""
+    """Memory in use and its peak, on a GPU or of this process."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -203,7 +184,7 @@ class MemoryGauge:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Find the peak of what happens inside."""
+        """Measure the peak inside of the block."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             yield
@@ -226,8 +207,14 @@ class MemoryGauge:
             self._peak = max(self._peak, self.now())
 
 
-def measure_memory(work: Workload) -> Memory:
-    """Find the peak memory of inference and of a training step.
+def measure_memory(work: Workload) -> tuple[float, float]:
+    """Measure the peak memory of a training step and of inference, MiB.
+
+    It counts weights, gradients, optimiser, activations, inputs and outputs, from a moment at which the libraries are
+    loaded and the network is not yet built. On a GPU it is the peak of PyTorch's allocator. On the CPU it is the growth
+    of the resident memory of this process, read every millisecond by a thread; meanwhile the C library (glibc) returns
+    freed tensors to the system at once. A process that has not computed before measures best: its heap has no holes
+    that new tensors would fill.
 
     Raises:
         UsageError: the network cannot be built.
@@ -247,9 +234,7 @@ def measure_memory(work: Workload) -> Memory:
         with gauge.watching():
             step()
             step()  # the first one makes Adam's moments, the second has them from its start
-    return Memory(
-        step_mb=round((gauge.peak() - before) / MB, 1), inference_mb=round((inference - before) / MB, 1)
-    )
+    return round((gauge.peak() - before) / MB, 1), round((inference - before) / MB, 1)
 
 
 @contextmanager
@@ -267,3 +252,85 @@ def _returning_freed() -> Iterator[None]:
         # Where glibc's own adaptation ends in a training; it is off from now on.
         libc.mallopt(M_MMAP_THRESHOLD, 32 * MB)
         libc.mallopt(M_TRIM_THRESHOLD, 64 * MB)
+
+
+def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:
+    """Read the name and the workload of a model, or of an ablation of it, from the present parameters.
+
+    Raises:
+        UsageError: no such model or ablation, or a bad value.
+        ResourceError: no such device.
+    """
+    trained = read_params(model, ablation)
+    work = Workload(
+        model=trained.builder,
+        options=trained.options,
+        train=trained.train,
+        losses=trained.losses,
+        case_size=load_section(CropConfig, "crop").size,
+        overlap=load_section(EvaluateConfig, "evaluate").overlap,
+        device=find_device(params.device, "profile.device"),
+        num_threads=params.num_threads,
+        seed=params.seed,
+    )
+    return trained.name, work
+
+
+def profile_network(work: Workload, rounds: ProfileConfig) -> Profile:
+    """Measure a network beside the reference network.
+
+    Args:
+        work: the network and what it does.
+        rounds: repetitions of steps, and of cases, of each of the two networks.
+
+    Raises:
+        UsageError: the network cannot be built.
+        ResourceError: it needs more memory than there is.
+    """
+    try:
+        return _profile(work, rounds)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{work.model}: a batch of {work.train.batch_size} patches of {work.train.patch_size} does not fit "
+            f"into the memory of {describe(work.device)}"
+        ) from error
+
+
+def _profile(work: Workload, rounds: ProfileConfig) -> Profile:
+    with reproducible(work.processes, work.num_threads):
+        step_mb, inference_mb = measure_memory(
+            work
+        )  # first: holes that other work leaves in the heap would blur it
+        network, reference = work.build(), work.build_reference()
+        parameters, flops = count_parameters(network), count_flops(network, work.patch())
+        steps = time_in_turn([work.step(n) for n in (network, reference)], rounds, work.device)
+        cases = time_in_turn([work.inference(n) for n in (network, reference)], rounds, work.device)
+        threads = torch.get_num_threads()
+    return Profile(
+        parameters=parameters,
+        flops=flops,
+        step_seconds=spread(steps[0]),
+        step_ratio=spread(steps[0] / steps[1]),
+        step_memory_mb=step_mb,
+        inference_seconds=spread(cases[0]),
+        inference_ratio=spread(cases[0] / cases[1]),
+        inference_memory_mb=inference_mb,
+        reference_seconds=spread(steps[1]).median,
+        reference_inference_seconds=spread(cases[1]).median,
+        repetitions=steps.shape[1],
+        device=describe(work.device),
+        threads=threads,
+        batch_size=work.train.batch_size,
+        patch_size=work.train.patch_size,
+        case_size=work.case_size,
+    )
+
+
+def describe(device: torch.device) -> str:
+    """Name a GPU or this machine's processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

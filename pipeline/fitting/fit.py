@@ -1,7 +1,6 @@
-"""Section by section what `crossmodalnet params fit` writes, and why."""
+"""Choose the parameters that `crossmodalnet params fit` writes, and give a reason for each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipeline.fitting.plan import (
     SHARE,
     Machine,
     SizePlan,
-    largest_of,
+    StepBytes,
     levels_of,
     network_changes,
     plan_sizes,
@@ -32,25 +31,12 @@ from pipeline.training.params import ModelParams
 OTHERS_EMBEDDING = (4, 4, 4)
 
 
-@dataclass(frozen=True)
-class FittedSizes:
-    """Parameters that fit.
-
-    Attributes:
-        params: all parameters.
-        reasons: why, by key.
-    """
-
-    params: Params
-    reasons: dict[str, str]
-
-
 def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
-    """Find what is trained on: the GPU, or else the memory of this machine that is free.
+    """Describe the device to train on: the GPU, or else the free memory of this machine.
 
     Args:
         kind: cpu or cuda; None: cuda where there is a GPU here, or where a memory is given.
-        memory_gb: memory to plan for, of another machine perhaps; None: that of this one.
+        memory_gb: memory to plan for, perhaps of another machine; None: that of this one.
 
     Raises:
         UsageError: a GPU is asked for without its memory, and there is none here.
@@ -69,39 +55,44 @@ def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
     return Machine(chosen, int(torch.cuda.get_device_properties(0).total_memory))
 
 
-def fit(params: Params, hearts: HeartExtents, machine: Machine) -> FittedSizes:
-    """Choose sizes for the networks that the parameters train.
+def fit(params: Params, hearts: HeartExtents, machine: Machine) -> tuple[Params, dict[str, str]]:
+    """Choose sizes for the networks that the parameters train; give all parameters, and reasons by key.
 
     Raises:
         ResourceError: the memory is too little even for the coarsest grid.
     """
-    config = CrossModalNetConfig.from_mapping(params.network.crossmodalnet.options())
+    config = params.network.crossmodalnet
     embedding = config.patch_embedding if OURS in params.models else OTHERS_EMBEDDING
     steps = [_step_of(name, params, config) for name in params.models]
-    plan = plan_sizes(hearts, machine, embedding, largest_of(steps))
-    ours = network_changes(config, plan)
+
+    def largest(patch: Triple, checkpointing: bool) -> int:
+        return max(step(patch, checkpointing) for step in steps)
+
+    plan = plan_sizes(hearts, machine, embedding, largest)
     changes: dict[str, Any] = {
         "crop": {"spacing_mm": plan.spacing_mm, "size": list(plan.grid)},
-        "train": {"patch_size": list(plan.patch), "batch_size": BATCH},
+        "train": {
+            "patch_size": list(plan.patch),
+            "batch_size": BATCH,
+            "checkpointing": plan.checkpointing,
+        },
         "runtime": {"workers": 0},
     }
-    # Windows, levels and the other lists of our network; of the others, whether they compute anew.
-    sections = {name: {"checkpointing": plan.checkpointing} for name in params.models if name != OURS}
-    changes["network"] = sections | ({OURS: ours} if OURS in params.models else {})
+    if OURS in params.models:
+        changes["network"] = {OURS: network_changes(config, plan.levels)}
     fitted = Params.model_validate(merge(params.model_dump(), changes))
-    return FittedSizes(fitted, _reasons(params, fitted, hearts, machine, plan))
+    return fitted, _reasons(params, fitted, hearts, machine, plan)
 
 
-def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> Callable[[Triple, bool], int]:
+def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> StepBytes:
+    """Make the function that counts a step of one network."""
     section = getattr(params.network, name)
 
     def step(patch: Triple, checkpointing: bool) -> int:
-        changes: dict[str, Any] = {"checkpointing": checkpointing}
-        if name == OURS:
-            levels = levels_of(patch, config.patch_embedding)
-            changes = network_changes(config, SizePlan(1.0, patch, patch, levels, checkpointing, 0))
+        changes = network_changes(config, levels_of(patch, config.patch_embedding)) if name == OURS else {}
         network = NETWORKS[name].model_validate(section.model_dump() | changes)
-        model = ModelParams(name, name, network, params.losses, params.augment, params.train)
+        train = params.train.model_copy(update={"checkpointing": checkpointing})
+        model = ModelParams(name, name, network, params.losses, params.augment, train)
         return step_bytes(name, model.options, patch, BATCH, tuple(params.losses.objectives))
 
     return step
@@ -115,7 +106,7 @@ def _reasons(
     sees = "all of the grid" if covered >= 1 else f"{covered:.0%} of the grid's voxels"
     finer = f"about the scans' own median spacing, {hearts.spacing_mm:.2f} mm"
     if plan.spacing_mm > 1.2 * hearts.spacing_mm:
-        limit = "memory" if machine.most_voxels is None else "memory, or time on a CPU,"
+        limit = "memory, or time on a CPU," if machine.kind == "cpu" else "memory"
         finer = f"coarser than the scans' {hearts.spacing_mm:.2f} mm, for which {limit} would not suffice"
     need = f"{plan.step_bytes / GB:.1f} of {machine.memory_bytes / GB:.1f} GB of {where}"
     reasons = {
@@ -124,10 +115,12 @@ def _reasons(
         "train.patch_size": f"the largest that fits: a step takes {need}, of which {SHARE:.0%} may be used; "
         f"it sees {sees}",
         "train.batch_size": f"{BATCH} as nnU-Net plans it: a larger patch is worth more than a larger batch",
+        "train.checkpointing": "activations are recomputed, or the patch would see too little"
+        if plan.checkpointing
+        else "memory suffices without",
     }
     if OURS in new.models:
-        ours = new.network.crossmodalnet
-        config = CrossModalNetConfig.from_mapping(ours.options())
+        config = new.network.crossmodalnet
         maps = [config.map_size(plan.patch, level) for level in range(plan.levels)]
         windows = ", ".join(_by(config.window_at(size)) for size in maps)
         reasons |= {
@@ -136,9 +129,6 @@ def _reasons(
             f"network.{OURS}.num_points": "one entry per level",
             f"network.{OURS}.window": f"chosen by the maps, which they divide: {windows}",
             f"network.{OURS}.cross_window": "the same, and all tokens at the deepest level",
-            f"network.{OURS}.checkpointing": "activations are computed anew, or the patch would see too little"
-            if plan.checkpointing
-            else "memory suffices without",
         }
     case_gb = COST.bytes(hearts.largest_voxels) / GB
     reasons["runtime.workers"] = (

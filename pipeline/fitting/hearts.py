@@ -1,4 +1,4 @@
-"""How large the hearts of the training subjects are, and how fine their scans."""
+"""Measure the extent of the training hearts and the spacing of their scans."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,54 +18,43 @@ from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, count_voxels
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
 # Voxels of all label maps together that are read before worker processes have started.
 FEW_VOXELS = 2**26
-# What a grid needs beyond the heart, where no box was found yet: the box that atlases find is not in its middle. On the
-# phantom it lay up to 6.5 mm beside it, of hearts of up to 130 mm.
+# Share that a grid needs beyond the heart before stage `crop` has run: the ROI that atlases find is not centred on it.
+# On the phantom it lay up to 6.5 mm beside it, of hearts of up to 130 mm.
 ASIDE = 0.15
 
 
 @dataclass(frozen=True)
 class HeartExtents:
-    """What a working grid has to hold.
+    """Extent that a working grid has to hold."""
 
-    Attributes:
-        need_mm: edges along world x, y, z of a grid that holds every heart whole.
-        largest_mm: largest extent of the hearts themselves.
-        spacing_mm: median over scans of the edge of a cube as large as a voxel.
-        num_hearts: number of label maps.
-        num_found: number of them whose found boxes were looked at; 0 before stage `crop` has run.
-        largest_voxels: voxels of the largest image.
-    """
-
-    need_mm: tuple[float, float, float]
-    largest_mm: tuple[float, float, float]
-    spacing_mm: float
+    need_mm: tuple[float, float, float]  # edges along world x, y, z of a grid that holds every heart whole
+    largest_mm: tuple[float, float, float]  # largest extent of the hearts themselves
+    spacing_mm: float  # median over scans of the edge of a cube as large as a voxel
     num_hearts: int
-    num_found: int
-    largest_voxels: int
+    num_found: int  # hearts whose ROI stage `crop` has found; 0 before it has run
+    largest_voxels: int  # of the largest image
 
     @property
     def why(self) -> str:
-        """The extents in a sentence."""
+        """Describe the extents in a sentence."""
         largest, need = (
             " x ".join(f"{edge:.0f}" for edge in edges) for edges in (self.largest_mm, self.need_mm)
         )
-        how = (
-            f"the boxes that stage crop found for {self.num_found} of them, and where the hearts lie in them"
-            if self.num_found
-            else f"{ASIDE:.0%} more, as the boxes that atlases find lie beside the middle"
-        )
+        how = f"{ASIDE:.0%} more, as the ROIs that atlases find are not centred on the hearts"
+        if self.num_found:
+            how = f"by the ROIs that stage crop found for {self.num_found} of them"
         return f"{self.num_hearts} training hearts of up to {largest} mm need {need} mm: {how}"
 
 
 def measure_hearts(
     pairs: Sequence[Pair], boxes: Mapping[str, Box], margin_mm: float, runtime: RuntimeConfig
 ) -> HeartExtents:
-    """Look at the CTs of all pairs that do not test.
+    """Measure the CTs of all pairs that do not test.
 
     Args:
-        pairs: pairs of the cohort; test pairs are not looked at.
-        boxes: box that stage `crop` found, by name of the pair; any number of them.
-        margin_mm: `crop.margin_mm`, which the grid holds besides where no box is known.
+        pairs: pairs of the cohort.
+        boxes: ROIs that stage `crop` found, by name of the pair; used where every pair has one.
+        margin_mm: `crop.margin_mm`, which the grid holds besides where no ROI is known.
         runtime: section `runtime`.
 
     Raises:
@@ -95,7 +84,7 @@ def measure_hearts(
 
 
 def read_boxes(table: Path) -> dict[str, Box]:
-    """Read the boxes that stage `crop` found, by name of the pair; none where it has not run.
+    """Read the ROIs that stage `crop` found, by name of the pair; none where it has not run.
 
     Raises:
         DataError: the file is not what the stage writes.
@@ -112,7 +101,7 @@ def read_boxes(table: Path) -> dict[str, Box]:
 
 
 def heart_of(label: Path) -> Box:
-    """The box of a label map; runs in worker processes.
+    """Find the box of a label map; runs in worker processes.
 
     Raises:
         DataError: it cannot be read or is empty.
@@ -131,7 +120,7 @@ def _boxes(labels: Sequence[Path], runtime: RuntimeConfig) -> list[tuple[Path, B
 
 
 def _around(heart: Box, box: Box) -> list[float]:
-    """Edges of a grid around the middle of a found box that holds the heart."""
+    """Edges of a grid around the middle of a ROI that holds the heart."""
     middles = [(low + high) / 2 for low, high in zip(box.low_mm, box.high_mm, strict=True)]
     return [
         2 * max(middle - low, high - middle)

@@ -6,8 +6,9 @@ computing it. Against the growth of a process on the CPU the count was right wit
 
 import logging
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, floor, prod
 from typing import Any
 
@@ -26,11 +27,140 @@ from pipeline.fitting.hearts import HeartExtents
 
 logger = logging.getLogger(__name__)
 
-
-# Tokens that the deepest level keeps on the shortest axis, and levels at most.
+GB = 2**30
+# Share of the memory that a step may take; the rest is for what else lives there.
+SHARE = 0.9
+# Memory of a training beside its steps (libraries, cases, validation): measured on the CPU (1.2 GB for the default,
+# 1.6 GB for a grid of 64 x 48 x 64); on a GPU the usual size of CUDA's context and workspaces, not measured.
+BASE_BYTES = {"cpu": int(1.75 * GB), "cuda": int(1.5 * GB)}
+# Least share of the grid's voxels that a patch sees, as in nnU-Net before it plans a coarser stage.
+SEEN = 0.25
+# On a CPU time is short before memory is: a step of two such patches takes seconds.
+MOST_CPU_VOXELS = 64**3
+BATCH = 2
+# Factor on the spacing that is given up so that one patch is the whole grid; excess of such a patch over the grid.
+COARSER, EXCESS = 1.15, 1.25
+SPACING_STEP_MM, COARSEST_MM = 0.1, 10.0
+# Tokens that the deepest level keeps on the shortest axis, and most levels.
 FEWEST_TOKENS, MOST_LEVELS = 4, 4
-# Of the grid that a patch may cover in excess, where one patch shall be all of it.
-EXCESS = 1.25
+# Copies of the weights: Adam keeps two moments, the EMA one.
+COPIES = 3
+# Bytes of a step, for a patch and a batch of `BATCH`, without and with checkpointing.
+StepBytes = Callable[[Triple, bool], int]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device to train on, cpu or cuda, and its memory."""
+
+    kind: str
+    memory_bytes: int
+
+    @property
+    def step_bytes(self) -> int:
+        """Memory that a training step may take."""
+        return int(SHARE * self.memory_bytes) - BASE_BYTES[self.kind]
+
+
+@dataclass(frozen=True)
+class SizePlan:
+    """Sizes that fit: working grid, patch, levels of our network, checkpointing, and memory of a step."""
+
+    spacing_mm: float
+    grid: Triple
+    patch: Triple
+    levels: int
+    checkpointing: bool
+    step_bytes: int
+
+
+def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: StepBytes) -> SizePlan:
+    """Choose the finest grid, from the scans' own spacing on, of which the largest patch that fits sees a quarter.
+
+    Args:
+        hearts: extents of the hearts.
+        machine: memory.
+        embedding: voxels per token of the network.
+        step: memory of a step; called rarely, as it takes seconds.
+
+    Raises:
+        ResourceError: the memory is too little even for the coarsest grid.
+    """
+    memory = _Memory(step)
+    for spacing in _spacings(hearts.spacing_mm):
+        x, y, z = (ceil(edge / spacing) for edge in hearts.need_mm)
+        for patch, checkpointing in _tries((x, y, z), machine, embedding):
+            if memory.guess(patch, checkpointing) > machine.step_bytes:
+                continue
+            if (need := memory.count(patch, checkpointing)) <= machine.step_bytes:
+                levels = levels_of(patch, embedding)
+                spacing, grid = _one_patch(hearts.need_mm, spacing, (x, y, z), patch)
+                return SizePlan(spacing, grid, patch, levels, checkpointing, need)
+    raise ResourceError(
+        f"a training step of these networks does not fit into {machine.memory_bytes / GB:.1f} GB: give --memory "
+        "of a larger machine, or set fewer channels or a smaller network in section network"
+    )
+
+
+def network_changes(config: CrossModalNetConfig, levels: int) -> dict[str, Any]:
+    """Give the options of our network for a number of levels; windows are chosen by the maps."""
+    return {
+        "depths": [*config.depths, *[config.depths[-1]] * levels][:levels],
+        "heads": [config.heads[0] << level for level in range(levels)],
+        "num_points": [*config.num_points, *[config.num_points[-1]] * levels][:levels],
+        "window": None,
+        "cross_window": None,
+    }
+
+
+def _one_patch(
+    need_mm: tuple[float, float, float], spacing: float, grid: Triple, patch: Triple
+) -> tuple[float, Triple]:
+    """Let one patch be the whole grid where that makes it hardly coarser: else a case takes eight windows."""
+    if covers(patch, grid):
+        return spacing, patch
+    edge = max(need / n for need, n in zip(need_mm, patch, strict=True))
+    coarser = ceil(round(edge / SPACING_STEP_MM, 6)) * SPACING_STEP_MM
+    return (round(coarser, 1), patch) if coarser <= COARSER * spacing else (spacing, grid)
+
+
+class _Memory:
+    """Counts each step once, and guesses others by their voxels from the nearest count."""
+
+    def __init__(self, step: StepBytes) -> None:
+        self._step = step
+        self._counts: dict[tuple[Triple, bool], int] = {}
+
+    def count(self, patch: Triple, checkpointing: bool) -> int:
+        key = patch, checkpointing
+        if key not in self._counts:
+            self._counts[key] = self._step(patch, checkpointing)
+            logger.debug("a step of %s: %.2f GB", patch, self._counts[key] / GB)
+        return self._counts[key]
+
+    def guess(self, patch: Triple, checkpointing: bool) -> float:
+        """Guess in proportion to the voxels, a little low: only what is clearly too large needs no count."""
+        counts = {p: n for (p, other), n in self._counts.items() if other == checkpointing}
+        if not counts or patch in counts:
+            return counts.get(patch, 0)
+        near = min(counts, key=lambda p: abs(prod(p) - prod(patch)))
+        return 0.95 * counts[near] * prod(patch) / prod(near)
+
+
+def _spacings(finest_mm: float) -> Iterator[float]:
+    tenths = ceil(round(finest_mm / SPACING_STEP_MM, 6))
+    while (spacing := round(tenths * SPACING_STEP_MM, 1)) <= COARSEST_MM:
+        yield spacing
+        tenths += max(1, floor(0.05 * tenths))
+
+
+def _tries(grid: Triple, machine: Machine, embedding: Triple) -> Iterator[tuple[Triple, bool]]:
+    """List patches that see enough of a grid, the largest first; then the same with checkpointing."""
+    patches = [p for p in patches_for(grid, embedding) if prod(p) >= SEEN * prod(grid)]
+    if machine.kind == "cpu":
+        patches = [p for p in patches if prod(p) <= MOST_CPU_VOXELS]
+    yield from ((patch, False) for patch in patches)
+    yield from ((patch, True) for patch in patches)
 
 
 def levels_of(patch: Triple, embedding: Triple) -> int:
@@ -60,16 +190,17 @@ def suits(patch: Triple, embedding: Triple) -> bool:
 
 
 def patches_for(grid: Triple, embedding: Triple) -> list[Triple]:
-    """List patches for a grid, the largest first: those that cover it whole, then ones of its proportions.
+    """List patches for a grid, the largest first: one that covers it whole, then ones of its proportions.
 
     Args:
         grid: voxels that the hearts need.
         embedding: voxels per token.
     """
-    found = {patch for scale in range(125, 19, -1) if (patch := _near(grid, scale / 100, embedding))}
-    whole = [p for p in found if covers(p, grid) and prod(p) <= EXCESS * prod(grid)]
-    parts = [p for p in found if all(n <= m for n, m in zip(p, _rounded(grid, embedding), strict=True))]
-    return sorted({*whole[-1:], *sorted(whole, key=prod)[:1], *parts}, key=lambda p: (-prod(p), p))
+    candidates = {patch for scale in range(125, 19, -1) if (patch := _near(grid, scale / 100, embedding))}
+    whole = [p for p in candidates if covers(p, grid) and prod(p) <= EXCESS * prod(grid)]
+    rounded = [ceil(n / e) * e for n, e in zip(grid, embedding, strict=True)]
+    parts = [p for p in candidates if all(n <= m for n, m in zip(p, rounded, strict=True))]
+    return sorted({*sorted(whole, key=prod)[:1], *parts}, key=lambda p: (-prod(p), p))
 
 
 def covers(patch: Triple, grid: Triple) -> bool:
@@ -78,32 +209,11 @@ def covers(patch: Triple, grid: Triple) -> bool:
 
 
 def _near(grid: Triple, scale: float, embedding: Triple) -> Triple | None:
-    """The smallest suitable patch that is at least a scaled grid, axis by axis; None where there is none near."""
-    wanted = [max(2 * e, ceil(scale * n)) for n, e in zip(grid, embedding, strict=True)]
-    for patch in _upwards(wanted, embedding):
-        if suits(patch, embedding):
-            return patch
-    return None
-
-
-def _upwards(wanted: list[int], embedding: Triple) -> Iterator[Triple]:
-    """Sizes from what is wanted up, in order of their voxels."""
-    axes = [
-        list(range(ceil(low / e) * e, ceil(low / e) * e + 8 * e, e))
-        for low, e in zip(wanted, embedding, strict=True)
-    ]
-    yield from sorted(
-        ((d, h, w) for d in axes[0] for h in axes[1] for w in axes[2]), key=lambda p: (prod(p), p)
-    )
-
-
-def _rounded(grid: Triple, embedding: Triple) -> Triple:
-    d, h, w = (ceil(n / e) * e for n, e in zip(grid, embedding, strict=True))
-    return d, h, w
-
-
-# Adam keeps two moments of every weight, a running mean of the weights a copy of it.
-MOMENTS, MEANS = 2, 1
+    """Find the smallest suitable patch that holds a scaled grid, up to eight tokens larger; None without one."""
+    first = [ceil(max(2 * e, ceil(scale * n)) / e) * e for n, e in zip(grid, embedding, strict=True)]
+    d, h, w = (range(low, low + 8 * e, e) for low, e in zip(first, embedding, strict=True))
+    patches = sorted(product(d, h, w), key=lambda p: (prod(p), p))
+    return next((patch for patch in patches if suits(patch, embedding)), None)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -161,166 +271,4 @@ def step_bytes(
         image = torch.empty(batch_size, 2, *patch_size, device="meta")
         label = torch.empty(batch_size, *patch_size, device="meta", dtype=torch.int64)
         evaluate_objectives(objectives, network(image), label).sum().backward()  # type: ignore[no-untyped-call]
-    return live.peak + (MOMENTS + MEANS) * weights
-
-
-GB = 2**30
-# Of the memory that a step may take; the rest is for what else lives there.
-SHARE = 0.9
-# What a training takes beside its steps, libraries, cases and validation: measured on the CPU (1.2 GB for the default,
-# 1.6 GB for a grid of 64 x 48 x 64); of a GPU the usual size of CUDA's context and workspaces, not measured.
-BASE_BYTES = {"cpu": int(1.75 * GB), "cuda": int(1.5 * GB)}
-# Part of the grid's voxels that a patch sees at least, as nnU-Net has it before it plans a coarser stage.
-SEEN = 0.25
-# On a CPU time is short before memory is: a step of two such patches takes seconds.
-MOST_CPU_VOXELS = 64**3
-BATCH = 2
-# Spacing that is given up, as a factor, so that one patch is the whole grid.
-COARSER = 1.15
-SPACING_STEP_MM, COARSEST_MM = 0.1, 10.0
-# Bytes of a step, for a patch and a batch of `BATCH`, and whether activations are computed anew.
-StepBytes = Callable[[Triple, bool], int]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What is trained on.
-
-    Attributes:
-        kind: cpu or cuda.
-        memory_bytes: memory of the GPU, or of the machine.
-    """
-
-    kind: str
-    memory_bytes: int
-
-    @property
-    def step_bytes(self) -> int:
-        """What a training step may take."""
-        return int(SHARE * self.memory_bytes) - BASE_BYTES[self.kind]
-
-    @property
-    def most_voxels(self) -> int | None:
-        """Voxels of a patch at most, for the sake of time."""
-        return MOST_CPU_VOXELS if self.kind == "cpu" else None
-
-
-@dataclass(frozen=True)
-class SizePlan:
-    """Sizes that fit.
-
-    Attributes:
-        spacing_mm: spacing of the working grid.
-        grid: voxels of the working grid.
-        patch: voxels that the network sees at once.
-        levels: levels of our network.
-        checkpointing: whether activations are computed anew in the backward pass.
-        step_bytes: memory of a training step.
-    """
-
-    spacing_mm: float
-    grid: Triple
-    patch: Triple
-    levels: int
-    checkpointing: bool
-    step_bytes: int
-
-
-def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: StepBytes) -> SizePlan:
-    """Choose the finest grid, from the scans' own spacing on, of which the largest patch that fits sees a quarter.
-
-    Args:
-        hearts: extents of the hearts.
-        machine: memory.
-        embedding: voxels per token of the network.
-        step: memory of a step; called rarely, as it takes seconds.
-
-    Raises:
-        ResourceError: the memory is too little even for the coarsest grid.
-    """
-    memory = _Memory(step)
-    for spacing in _spacings(hearts.spacing_mm):
-        x, y, z = (ceil(edge / spacing) for edge in hearts.need_mm)
-        for patch, checkpointing in _tries((x, y, z), machine, embedding):
-            if memory.guess(patch, checkpointing) > machine.step_bytes:
-                continue
-            if (need := memory.count(patch, checkpointing)) <= machine.step_bytes:
-                levels = levels_of(patch, embedding)
-                spacing, grid = _one_patch(hearts.need_mm, spacing, (x, y, z), patch)
-                return SizePlan(spacing, grid, patch, levels, checkpointing, need)
-    raise ResourceError(
-        f"a training step of these networks does not fit into {machine.memory_bytes / GB:.1f} GB: give --memory "
-        "of a larger machine, or set fewer channels or a smaller network in section network"
-    )
-
-
-def network_changes(config: CrossModalNetConfig, plan: SizePlan) -> dict[str, Any]:
-    """Options of our network for a plan: lists of as many levels, windows chosen by the maps."""
-    levels = plan.levels
-    points = (*config.num_points, *[config.num_points[-1]] * levels)[:levels]
-    return {
-        "depths": [*config.depths, *[config.depths[-1]] * levels][:levels],
-        "heads": [config.heads[0] << level for level in range(levels)],
-        "num_points": list(points),
-        "window": None,
-        "cross_window": None,
-        "checkpointing": plan.checkpointing,
-    }
-
-
-def _one_patch(
-    need_mm: tuple[float, float, float], spacing: float, grid: Triple, patch: Triple
-) -> tuple[float, Triple]:
-    """Let one patch be the whole grid where that makes it hardly coarser: else a case takes eight windows."""
-    if covers(patch, grid):
-        return spacing, patch
-    edge = max(need / n for need, n in zip(need_mm, patch, strict=True))
-    coarser = ceil(round(edge / SPACING_STEP_MM, 6)) * SPACING_STEP_MM
-    return (round(coarser, 1), patch) if coarser <= COARSER * spacing else (spacing, grid)
-
-
-class _Memory:
-    """Counts steps once each, and guesses others by their voxels from the nearest count."""
-
-    def __init__(self, step: StepBytes) -> None:
-        self._step = step
-        self._known: dict[tuple[Triple, bool], int] = {}
-
-    def count(self, patch: Triple, checkpointing: bool) -> int:
-        key = patch, checkpointing
-        if key not in self._known:
-            self._known[key] = self._step(patch, checkpointing)
-            logger.debug("a step of %s: %.2f GB", patch, self._known[key] / GB)
-        return self._known[key]
-
-    def guess(self, patch: Triple, checkpointing: bool) -> float:
-        """Memory by proportion: a little low for smaller patches, since weights do not shrink with them."""
-        if (patch, checkpointing) in self._known:
-            return self._known[patch, checkpointing]
-        counts = {p: n for (p, anew), n in self._known.items() if anew == checkpointing}
-        if not counts:
-            return 0.0
-        near = min(counts, key=lambda p: abs(prod(p) - prod(patch)))
-        # Only what is clearly too large is passed over without a count.
-        return 0.95 * counts[near] * prod(patch) / prod(near)
-
-
-def _spacings(finest_mm: float) -> Iterator[float]:
-    tenths = ceil(round(finest_mm / SPACING_STEP_MM, 6))
-    while (spacing := round(tenths * SPACING_STEP_MM, 1)) <= COARSEST_MM:
-        yield spacing
-        tenths += max(1, floor(0.05 * tenths))
-
-
-def _tries(grid: Triple, machine: Machine, embedding: Triple) -> Iterator[tuple[Triple, bool]]:
-    """Patches for a grid that see enough of it, the largest first; then the same with less memory and more time."""
-    patches = [p for p in patches_for(grid, embedding) if prod(p) >= SEEN * prod(grid)]
-    if machine.most_voxels is not None:
-        patches = [p for p in patches if prod(p) <= machine.most_voxels]
-    yield from ((patch, False) for patch in patches)
-    yield from ((patch, True) for patch in patches)
-
-
-def largest_of(steps: Sequence[StepBytes]) -> StepBytes:
-    """Memory of the network that takes most."""
-    return lambda patch, checkpointing: max(step(patch, checkpointing) for step in steps)
+    return live.peak + COPIES * weights

@@ -15,7 +15,7 @@ from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.box import likeness_among
 from pipeline.cohort.split_file import read_atlas_pairs
 from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
-from pipeline.preparation.cropping import ENVIRONMENT, AtlasFiles, read_atlas
+from pipeline.preparation.cropping import ENVIRONMENT, read_atlas, registered_atlas
 from pipeline.runtime.paths import REGISTERED, SPLIT
 from pipeline.training.checkpoint import load_model
 
@@ -66,9 +66,11 @@ def export_model(
 
 
 def _read_atlases(crop: CropConfig) -> list[Atlas]:
-    folders = [REGISTERED / pair for pair in read_atlas_pairs(SPLIT)[: crop.num_atlases]]
-    files = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in folders]
+    pairs = read_atlas_pairs(SPLIT)[: crop.num_atlases]
     try:
-        return [read_atlas(subject, Modality.CT, crop.atlas_spacing_mm) for subject in files]
+        return [
+            read_atlas(registered_atlas(REGISTERED / pair), Modality.CT, crop.atlas_spacing_mm)
+            for pair in pairs
+        ]
     except ValueError as error:
         raise DataError(f"{error}: run `dvc repro register`") from error

@@ -1,4 +1,4 @@
-"""Crop every pair to its heart ROI on the working grid; atlases come from training subjects alone."""
+"""Crop pairs and single images to their heart ROI on the working grid; atlases come from training subjects alone."""
 
 import json
 import logging
@@ -10,18 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossmodalnet.errors import DataError
+from crossmodalnet.errors import DataError, resource_problem
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import sample_image, sample_labels
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import write_json
-from crossmodalnet.processes import resource_problem
-from crossmodalnet.registration.syn import Start
 from crossmodalnet.roi.atlas import Atlas, make_atlas
-from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_heart_box, overflow_mm, working_grid
-from pipeline.cohort.pairs import Pair, Role, one_per_ct, select
+from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_roi, overflow_mm, working_grid
+from pipeline.cohort.pairs import Pair, one_per_ct, select
 from pipeline.config.sections import CropConfig
 from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
@@ -29,120 +27,41 @@ from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, r
 
 logger = logging.getLogger(__name__)
 
-
-# Of the sampling of ANTs' metric.
+# Seed of the voxels at which ANTs samples its metric.
 ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
+# Measured on the phantom and on a pair of real size.
+COST = CaseCost(base_mb=400, bytes_per_voxel=28)
 
-
-@dataclass(frozen=True)
-class AtlasFiles:
-    """Files of a labelled subject that tells where the heart lies in others."""
-
-    image: Path
-    label: Path
-
-
-def read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float) -> Atlas:
-    """Read an atlas at the spacing of the atlas registration, once in a process: all its cases have the same atlases.
-
-    Raises:
-        ValueError: a file cannot be read.
-    """
-    return _read_atlas(files, modality, spacing_mm, (_state(files.image), _state(files.label)))
-
-
-@lru_cache(maxsize=32)
-def _read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float, states: object) -> Atlas:
-    return make_atlas(read_image(files.image), read_label_map(files.label), modality, spacing_mm)
-
-
-def _state(file: Path) -> tuple[int, ...] | None:
-    """What changes with a file: a cluster's worker lives on, while other data come to lie under the same name."""
-    try:
-        found = file.stat()
-    except OSError:  # reading says what is wrong
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def heart_box(
-    file: Path,
-    image: Volume,
-    atlases: Sequence[AtlasFiles],
-    params: CropConfig,
-    modality: Modality = Modality.CT,
-    atlas_modality: Modality = Modality.CT,
-    initialisation: Start = "centre_of_mass",
-) -> Box:
-    """Find the heart box of an image, or the box that an earlier run found, in a process with `ENVIRONMENT`.
-
-    Work is keyed by the images, the atlases' labels, the spacing, the modalities and the code.
-
-    Args:
-        file: the image's file.
-        image: what was read from it, HU or MR.
-        atlases: other subjects, labelled.
-        params: section `crop`.
-        modality: modality of the image.
-        atlas_modality: modality of the atlases.
-        initialisation: start of the registrations.
-
-    Raises:
-        ValueError: no atlas, an unreadable file, or the atlases agree on no voxel.
-        RuntimeError: ANTs failed.
-    """
-    key = fingerprint(
-        file, [[atlas.image, atlas.label] for atlas in atlases], params.atlas_spacing_mm,
-        [modality, atlas_modality, initialisation], code_fingerprint("crop"),
-        version("antspyx"),
-    )  # fmt: skip
-    done = work_folder("crop", key) / "box.json"
-    if not done.is_file():
-        box = find_heart_box(
-            image,
-            [read_atlas(files, atlas_modality, params.atlas_spacing_mm) for files in atlases],
-            params.atlas_spacing_mm,
-            modality=modality,
-            initialisation=initialisation,
-        )
-        write_json(done, asdict(box))
-    found = json.loads(done.read_text("utf-8"))
-    return Box(tuple(found["low_mm"]), tuple(found["high_mm"]))
+# Image and label map of a labelled subject.
+AtlasFiles = tuple[Path, Path]
+Row = dict[str, str | int | float]
 
 
 @dataclass(frozen=True)
 class CropTask:
-    """One pair to crop.
+    """A pair or a single image to crop; all files of a pair are on the CT's grid.
 
     Attributes:
-        name: name of the pair.
-        role: role of the pair.
-        registered: folder of the pair in the outputs of stage register.
+        name: name of the case.
+        images: files by modality; the ROI is found in the CT where there is one.
+        labels: label maps by modality, of those that may be read.
+        atlases: labelled training subjects; empty where the case's own label gives its ROI.
+        atlas_modality: modality of the atlases.
+        config: section `crop`.
         target: folder to write.
-        atlases: registered folders of other, training pairs; empty where its own label gives the box.
-        params: section `crop`.
     """
 
     name: str
-    role: Role
-    registered: Path
+    images: dict[Modality, Path]
+    labels: dict[Modality, Path]
+    atlases: tuple[AtlasFiles, ...]
+    config: CropConfig
     target: Path
-    atlases: tuple[Path, ...]
-    params: CropConfig
-
-
-Row = dict[str, str | int | float]
-
-# Measured on the phantom and on a pair of real size (docs/clusters.md).
-COST = CaseCost(base_mb=400, bytes_per_voxel=28)
+    atlas_modality: Modality = Modality.CT
 
 
 def crop_pairs(
-    pairs: list[Pair],
-    params: CropConfig,
-    registered: Path,
-    target: Path,
-    runtime: RuntimeConfig = ALL_CORES,
+    pairs: list[Pair], config: CropConfig, registered: Path, target: Path, runtime: RuntimeConfig = ALL_CORES
 ) -> pd.DataFrame:
     """Crop every pair into a folder of `target`.
 
@@ -152,82 +71,26 @@ def crop_pairs(
 
     Raises:
         DataError: a case without a heart.
-        ResourceError: pairs that killed the processes that cropped them, named after all others are done.
+        ResourceError: pairs that killed the processes that cropped them, listed after all others are done.
     """
-    tasks = [
-        CropTask(pair.name, pair.role, registered / pair.name, target / pair.name, atlases, params)
-        for pair in _apart(pairs)
-        for atlases in [tuple(registered / name for name in choose_atlases(pair, pairs, params))]
-    ]
-    work = Work("crop", COST, [task.registered / "ct.nii.gz" for task in tasks], ENVIRONMENT, kept=True)
-    rows = [row for _, row in track(run_cases(crop_pair, tasks, work, runtime), "crop", len(tasks))]
-    table = pd.DataFrame(rows).sort_values("pair", ignore_index=True)
-    _warn(table, params)
-    return table
-
-
-def choose_atlases(pair: Pair, pairs: list[Pair], params: CropConfig) -> list[str]:
-    """Name the pairs whose CT and label find this pair's heart: the first training pairs but itself.
-
-    None for a lone training subject: its own label, which training sees anyway, gives its box.
-    """
-    if params.roi == "labels":
-        return []
-    others = [p.name for p in one_per_ct(select(pairs, "train")) if p.ct.name != pair.ct.name]
-    if not others:
-        logger.warning("%s: the only training pair, its box is that of its own label", pair.name)
-    return others[: params.num_atlases]
-
-
-def _apart(pairs: list[Pair]) -> list[Pair]:
-    """Put the first pairs of all CTs first: the box of a CT is found once, and not by two workers at a time."""
+    # The first pairs of all CTs come first: the ROI of a CT is found once, and not by two workers at a time.
     first = {pair.name for pair in one_per_ct(pairs)}
-    return sorted(pairs, key=lambda pair: pair.name not in first)
-
-
-def crop_pair(task: CropTask) -> Row:
-    """Crop one pair, in a worker process, and give its row of the table.
-
-    The MR's own label is cut along, and influences nothing else.
-
-    Raises:
-        DataError: its images or its heart cannot be used.
-    """
-    try:
-        ct_file = task.registered / "ct.nii.gz"
-        ct, label = read_image(ct_file), read_label_map(task.registered / "ct_label.nii.gz")
-        mr, mr_label = (
-            read_image(task.registered / "mr.nii.gz"),
-            read_label_map(task.registered / "mr_label.nii.gz"),
+    tasks = []
+    for pair in sorted(pairs, key=lambda pair: pair.name not in first):
+        files = registered / pair.name
+        atlases = choose_atlases(pair, pairs, config)
+        tasks.append(
+            CropTask(
+                name=pair.name,
+                images={Modality.CT: files / "ct.nii.gz", Modality.MR: files / "mr.nii.gz"},
+                labels={Modality.CT: files / "ct_label.nii.gz", Modality.MR: files / "mr_label.nii.gz"},
+                atlases=tuple(registered_atlas(registered / name) for name in atlases),
+                config=config,
+                target=target / pair.name,
+            )
         )
-        atlases = [AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz") for folder in task.atlases]
-        box = heart_box(ct_file, ct, atlases, task.params) if atlases else box_of(label)
-    except (ValueError, RuntimeError) as error:
-        if resource_problem(error):
-            raise
-        raise DataError(f"{task.name}: {error}") from error
-    grid = working_grid(box, task.params.size, task.params.spacing_mm)
-    ct_here, mr_here = (sample_image(volume, grid, float(volume.data.min())) for volume in (ct, mr))
-    label_here, mr_label_here = (sample_labels(volume, grid) for volume in (label, mr_label))
-    case = CroppedCase(task.name, ct_here, mr_here, label_here, ct.grid, mr_label_here)
-    write_cropped(task.target, case)
-    return {
-        "pair": task.name,
-        "role": task.role,
-        "box_mm": " : ".join(
-            " ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)
-        ),
-        "overflow_mm": round(overflow_mm(box.grown(task.params.margin_mm), grid), 3),
-        **{f"cut_{name}": count for name, count in cut_voxels(label, grid).items()},
-    }
-
-
-def _warn(table: pd.DataFrame, params: CropConfig) -> None:
-    for row in table[table["overflow_mm"] > 0].itertuples():
-        logger.warning(
-            "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
-            "the grid stays centred on the box", row.pair, row.overflow_mm,
-        )  # fmt: skip
+    table = crop_cases(tasks, runtime)
+    table.insert(1, "role", table["pair"].map({pair.name: pair.role for pair in pairs}))
     counts = table.filter(like="cut_").sum()
     if cut := {str(name).removeprefix("cut_"): int(count) for name, count in counts.items() if count}:
         logger.warning(
@@ -235,3 +98,139 @@ def _warn(table: pd.DataFrame, params: CropConfig) -> None:
             "`crossmodalnet params fit` chooses sizes by the hearts of the training subjects",
             cut,
         )
+    return table
+
+
+def choose_atlases(pair: Pair, pairs: list[Pair], config: CropConfig) -> list[str]:
+    """Choose the pairs whose CT and label find this pair's ROI: the first training pairs but itself.
+
+    None for a lone training subject: its own label, which training sees anyway, gives its ROI.
+    """
+    if config.roi == "labels":
+        return []
+    others = [p.name for p in one_per_ct(select(pairs, "train")) if p.ct.name != pair.ct.name]
+    if not others:
+        logger.warning("%s: the only training pair, its ROI is that of its own label", pair.name)
+    return others[: config.num_atlases]
+
+
+def registered_atlas(folder: Path) -> AtlasFiles:
+    """Files of the CT and its label map in the folder of a registered pair."""
+    return folder / "ct.nii.gz", folder / "ct_label.nii.gz"
+
+
+def crop_cases(tasks: Sequence[CropTask], runtime: RuntimeConfig = ALL_CORES) -> pd.DataFrame:
+    """Crop all cases by parallel workers, and warn of ROIs that the grid does not hold.
+
+    Returns:
+        The rows of `crop_case`, ordered by case.
+
+    Raises:
+        DataError: an image cannot be used, or no heart is found in it.
+    """
+    images = [path for task in tasks for path in task.images.values()]
+    work = Work("crop", COST, images, ENVIRONMENT, kept=True)
+    rows = [row for _, row in track(run_cases(crop_case, tasks, work, runtime), "crop", len(tasks))]
+    table = pd.DataFrame(rows, columns=None if rows else ["pair", "overflow_mm"])
+    table = table.sort_values("pair", ignore_index=True)
+    for row in table[table["overflow_mm"] > 0].itertuples():
+        logger.warning(
+            "%s: heart ROI plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
+            "the grid stays centred on the ROI", row.pair, row.overflow_mm,
+        )  # fmt: skip
+    return table
+
+
+def crop_case(task: CropTask) -> Row:
+    """Crop one case, in a worker process.
+
+    A pair's MR label is cropped along, and influences nothing else.
+
+    Returns:
+        `pair` (name of the case), `box_mm`, `overflow_mm`, and `cut_<structure>` where there is a label map.
+
+    Raises:
+        DataError: an image cannot be used, or no heart is found in it.
+    """
+    main = Modality.CT if Modality.CT in task.images else Modality.MR
+    try:
+        images = {modality: read_image(path) for modality, path in task.images.items()}
+        labels = {modality: read_label_map(path) for modality, path in task.labels.items()}
+        label = labels.get(main)
+        if task.atlases:
+            box = _find_box(task, main, images[main])
+        elif label:
+            box = box_of(label)
+        else:
+            raise ValueError("no atlas and no label map, so no heart ROI")
+    except (ValueError, RuntimeError) as error:
+        if resource_problem(error):
+            raise
+        raise DataError(f"{task.name}: {error}") from error
+    grid = working_grid(box, task.config.size, task.config.spacing_mm)
+    mr_label = labels.get(Modality.MR) if main is Modality.CT else None
+    case = CroppedCase(
+        task.name,
+        _sampled(images.get(Modality.CT), grid),
+        _sampled(images.get(Modality.MR), grid),
+        sample_labels(label, grid) if label else None,
+        images[main].grid,
+        sample_labels(mr_label, grid) if mr_label else None,
+    )
+    write_cropped(task.target, case)
+    cut = cut_voxels(label, grid) if label else {}
+    return {
+        "pair": task.name,
+        "box_mm": " : ".join(
+            " ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)
+        ),
+        "overflow_mm": round(overflow_mm(box.grown(task.config.margin_mm), grid), 3),
+        **{f"cut_{name}": count for name, count in cut.items()},
+    }
+
+
+def _sampled(image: Volume | None, grid: Grid) -> Volume | None:
+    return None if image is None else sample_image(image, grid, float(image.data.min()))
+
+
+def _find_box(task: CropTask, modality: Modality, image: Volume) -> Box:
+    """Find the ROI of an image by the atlases, or reuse what an earlier run found.
+
+    Work is keyed by the images, the atlases' labels, the spacing, the modalities and the code.
+    """
+    spacing_mm = task.config.atlas_spacing_mm
+    key = fingerprint(
+        task.images[modality], task.atlases, spacing_mm, [modality, task.atlas_modality],
+        code_fingerprint("crop"), version("antspyx"),
+    )  # fmt: skip
+    done = work_folder("crop", key) / "box.json"
+    if not done.is_file():
+        atlases = [read_atlas(files, task.atlas_modality, spacing_mm) for files in task.atlases]
+        roi = find_roi(image, atlases, spacing_mm, modality=modality, atlas_modality=task.atlas_modality)
+        write_json(done, asdict(roi.box))
+    edges = json.loads(done.read_text("utf-8"))
+    return Box(tuple(edges["low_mm"]), tuple(edges["high_mm"]))
+
+
+def read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float) -> Atlas:
+    """Read an atlas at the spacing of the atlas registration, once in a process: all its cases have the same atlases.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    return _read_atlas(files, modality, spacing_mm, tuple(_state(file) for file in files))
+
+
+@lru_cache(maxsize=32)
+def _read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float, states: object) -> Atlas:
+    image, label = files
+    return make_atlas(read_image(image), read_label_map(label), modality, spacing_mm)
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    """Detect changes of a file: a cluster's worker lives on, while other data come to lie under the same name."""
+    try:
+        status = file.stat()
+    except OSError:  # reading reports the problem
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

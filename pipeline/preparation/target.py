@@ -1,24 +1,20 @@
 """Prepare the target domain of an adaptation; its labels go to a folder of their own.
 
 Scenario `cohort` has pairs of a second cohort. Scenarios `ct_to_mr` and `mr_to_ct` have labelled images of one modality
-and unlabelled ones of the other, of different people, as in SIFA (Chen 2020, IEEE TMI 39:2494, section IV-A).
+and unlabelled ones of the other, of different people, as in SIFA (Chen 2020, IEEE TMI 39:2494, section IV-A). There
+slices are cropped by hand; here the heart ROI is found.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.nifti import read_image, read_label_map, write_label_map
-from crossmodalnet.imaging.resample import sample_image, sample_labels
+from crossmodalnet.imaging.nifti import read_label_map, write_label_map
+from crossmodalnet.imaging.resample import sample_labels
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.io.console import track
-from crossmodalnet.processes import resource_problem
 from crossmodalnet.registration.config import RegistrationConfig
-from crossmodalnet.registration.syn import Start
-from crossmodalnet.roi.box import box_of, overflow_mm, working_grid
 from pipeline.cohort.cohort import gather_cohort
 from pipeline.cohort.integrity import MIN_LABELLED
 from pipeline.cohort.pairs import (
@@ -33,8 +29,8 @@ from pipeline.cohort.pairs import (
     subjects_by_role,
 )
 from pipeline.config.sections import CropConfig, SplitConfig, TargetConfig
-from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
-from pipeline.preparation.cropping import COST, ENVIRONMENT, AtlasFiles, heart_box
+from pipeline.preparation.cases import read_cropped
+from pipeline.preparation.cropping import CropTask, crop_cases, registered_atlas
 from pipeline.preparation.domain import (
     NATIVE,
     ROLES,
@@ -48,9 +44,17 @@ from pipeline.preparation.domain import (
 )
 from pipeline.preparation.registration import register_pairs
 from pipeline.runtime.paths import MANIFEST, REGISTERED
-from pipeline.runtime.workers import ALL_CORES, RuntimeConfig, Work, run_cases
+from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
+
+# Source and target modality.
+MODALITIES: dict[Scenario, tuple[Modality, Modality]] = {
+    "ct_to_mr": (Modality.CT, Modality.MR),
+    "mr_to_ct": (Modality.MR, Modality.CT),
+}
+# Native label map of each target case that has one, by case name; only `write_target_labels` reads them.
+Labels = dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -63,100 +67,122 @@ class Sections:
     runtime: RuntimeConfig = ALL_CORES
 
 
-@dataclass(frozen=True)
-class PreparedDomain:
-    """A domain whose images are written.
+def prepare_cohort(
+    target: TargetConfig, sections: Sections, folder: Path, scratch: Path
+) -> tuple[Domain, Labels]:
+    """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
-    Attributes:
-        domain: record of the domain.
-        labels: native label map of each target case that has one, by case name; only `write_target_labels` reads
-            them.
-    """
-
-    domain: Domain
-    labels: dict[str, Path]
-
-
-@dataclass(frozen=True)
-class TargetCropTask:
-    """One case to crop.
-
-    Attributes:
-        name: name of the case.
-        images: files by modality, on one grid; the heart is found in the CT where there is one.
-        label: label map on that grid, for a case of the source domain alone.
-        atlases: labelled training subjects of the source domain; empty where the case's own label gives its box.
-        atlas_modality: modality of the atlases.
-        params: section `crop`, whose `roi` is not looked at.
-        target: folder to write.
-    """
-
-    name: str
-    images: dict[Modality, Path]
-    label: Path | None
-    atlases: tuple[AtlasFiles, ...]
-    atlas_modality: Modality
-    params: CropConfig
-    target: Path
-
-
-def crop_cases(tasks: Sequence[TargetCropTask], runtime: RuntimeConfig = ALL_CORES) -> None:
-    """Crop all cases by parallel workers.
+    Args:
+        target: parameters of the target cohort.
+        sections: sections on pairing, registering and cropping.
+        folder: receives the cases.
+        scratch: receives the raw cohort, for as long as the labels are to be read.
 
     Raises:
-        DataError: an image cannot be used, or no heart is found in it.
+        DataError: the cohort is unsound, has no pair, or a pair cannot be registered or cropped.
     """
-    images = [path for task in tasks for path in task.images.values()]
-    work = Work("crop", COST, images, ENVIRONMENT, kept=True)
-    for task, over_mm in track(run_cases(crop_case, tasks, work, runtime), "crop", len(tasks)):
-        if over_mm > 0:
-            logger.warning(
-                "%s: heart box plus crop.margin_mm is %.0f mm longer than crop.size times crop.spacing_mm; "
-                "the grid stays centred on the box", task.name, over_mm,
-            )  # fmt: skip
+    source = read_manifest(MANIFEST)
+    if target.source == "unlabelled":
+        # A patient with a label has a role in the source domain, which his or her other scans must not leave.
+        labelled = {subject.person for subject in source if subject.label is not None}
+        others = [s for s in source if s.label is None and s.person not in labelled]
+        pairs = _pair_all(others, sections.split)
+    else:
+        subjects = gather_cohort(
+            scratch, target.as_data(), sections.runtime, needs_labels=False, section="adapt.target"
+        )
+        pairs = pair_target(subjects, sections.split)
+    _register_and_crop(pairs, make_pairs(source, sections.split), sections, folder / TARGET_CASES)
+    roles = {role: [pair.name for pair in select(pairs, role)] for role in ROLES}
+    return Domain("cohort", None, roles), {pair.name: pair.ct.label for pair in pairs if pair.ct.label}
 
 
-def crop_case(task: TargetCropTask) -> float:
-    """Crop one case, in a worker process; gives the millimetres by which its box is longer than the grid.
+def pair_target(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
+    """Pair labelled subjects by role as in the source domain; where there are too few, all subjects, to train."""
+    counts = [sum(s.modality is modality and s.label is not None for s in subjects) for modality in Modality]
+    if min(counts) >= MIN_LABELLED:
+        return make_pairs(subjects, split)
+    return _pair_all(subjects, split)
 
-    Raises:
-        DataError: an image cannot be used, or no heart is found in it.
-    """
-    found_in = Modality.CT if Modality.CT in task.images else Modality.MR
+
+def _pair_all(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
     try:
-        images = {modality: read_image(path) for modality, path in task.images.items()}
-        label = read_label_map(task.label) if task.label else None
-        if task.atlases:
-            file, image = task.images[found_in], images[found_in]
-            start = initialisation(found_in, task.atlas_modality)
-            box = heart_box(file, image, task.atlases, task.params, found_in, task.atlas_modality, start)
-        elif label:
-            box = box_of(label)
-        else:
-            raise ValueError("no atlas and no label map, so no heart box")
-    except (ValueError, RuntimeError) as error:
-        if resource_problem(error):
-            raise
-        raise DataError(f"{task.name}: {error}") from error
-    grid = working_grid(box, task.params.size, task.params.spacing_mm)
-    case = CroppedCase(
-        task.name,
-        _sampled(images.get(Modality.CT), grid),
-        _sampled(images.get(Modality.MR), grid),
-        sample_labels(label, grid) if label else None,
-        images[found_in].grid,
+        return make_unlabelled_pairs(subjects, split)
+    except DataError as error:
+        raise DataError(
+            f"adapt.target: {error}; the target needs other images, see adapt.target.source"
+        ) from error
+
+
+def _register_and_crop(pairs: list[Pair], source: list[Pair], sections: Sections, folder: Path) -> None:
+    """Register and crop pairs by atlases of the source domain; no label is passed on, so nothing depends on one."""
+    blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
+    registered = register_pairs(blind, sections.register, sections.runtime)
+    train = one_per_ct(select(source, "train"))[: sections.crop.num_atlases]
+    atlases = tuple(registered_atlas(REGISTERED / pair.name) for pair in train)
+    tasks = [
+        CropTask(
+            name=pair.name,
+            images={Modality.CT: pair.ct.image, Modality.MR: registered[pair.name] / "mr.nii.gz"},
+            labels={},
+            atlases=atlases,
+            config=sections.crop,
+            target=folder / pair.name,
+        )
+        for pair in blind
+    ]
+    crop_cases(tasks, sections.runtime)
+
+
+def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> tuple[Domain, Labels]:
+    """Crop the source images with their labels and the target images without, into folders of `folder`.
+
+    A subject has the role that its pair has.
+
+    Args:
+        scenario: `ct_to_mr` or `mr_to_ct`.
+        sections: sections on splitting and cropping.
+        folder: receives `source/<subject>` and `target/<subject>`.
+
+    Raises:
+        DataError: too few labelled subjects, or a case cannot be cropped.
+    """
+    pairs = make_pairs(read_manifest(MANIFEST), sections.split)
+    source, target = (subjects_by_role(pairs, modality) for modality in MODALITIES[scenario])
+    train = source["train"]
+    tasks = [crop_task(s, train, sections.crop, folder / SOURCE_CASES, labelled=True) for s in _all(source)]
+    tasks += [crop_task(s, train, sections.crop, folder / TARGET_CASES, labelled=False) for s in _all(target)]
+    crop_cases(tasks, sections.runtime)
+    labels = {subject.name: subject.label for subject in _all(target) if subject.label}
+    return Domain(scenario, _names(source), _names(target)), labels
+
+
+def crop_task(
+    subject: Subject, train: list[Subject], config: CropConfig, folder: Path, *, labelled: bool
+) -> CropTask:
+    """Describe how to crop a subject.
+
+    A source subject is never its own atlas, unless it is the only one that trains.
+
+    Args:
+        subject: subject of either domain.
+        train: labelled training subjects of the source domain, whose first ones are the atlases.
+        config: section `crop`.
+        folder: folder of the domain's cases.
+        labelled: whether its label is cropped along.
+    """
+    atlases = [other for other in train if other.name != subject.name]
+    if not atlases:
+        logger.warning("%s: the only training subject, its ROI is that of its own label", subject.name)
+    return CropTask(
+        name=subject.name,
+        images={subject.modality: subject.image},
+        labels={subject.modality: subject.label} if labelled and subject.label else {},
+        atlases=tuple((other.image, other.label) for other in atlases[: config.num_atlases] if other.label),
+        config=config,
+        target=folder / subject.name,
+        atlas_modality=train[0].modality,
     )
-    write_cropped(task.target, case)
-    return overflow_mm(box.grown(task.params.margin_mm), grid)
-
-
-def initialisation(image: Modality, atlas: Modality) -> Start:
-    """Where the registration of an atlas starts: CT to CT as in the stage `crop`, all else by a search."""
-    return "centre_of_mass" if image is atlas is Modality.CT else "search"
-
-
-def _sampled(image: Volume | None, grid: Grid) -> Volume | None:
-    return None if image is None else sample_image(image, grid, float(image.data.min()))
 
 
 def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -> None:
@@ -184,147 +210,10 @@ def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -
             raise DataError(f"{name}: {path} labels no voxel; repair it, or remove it to have no label")
         working = sample_labels(native, case.grid)
         if not working.data.any():
-            logger.warning("%s: the crop holds no labelled voxel, its heart box is elsewhere", name)
+            logger.warning("%s: the crop holds no labelled voxel, its heart ROI is elsewhere", name)
         write_label_map(folder / name / WORKING, working)
         write_label_map(folder / name / NATIVE, native)
     write_labelled_names(folder, labels)
-
-
-def prepare_cohort(target: TargetConfig, sections: Sections, folder: Path, scratch: Path) -> PreparedDomain:
-    """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
-
-    Args:
-        target: parameters of the target cohort.
-        sections: sections on pairing, registering and cropping.
-        folder: receives the cases.
-        scratch: receives the raw cohort, for as long as the labels are to be read.
-
-    Raises:
-        DataError: the cohort is unsound, has no pair, or a pair cannot be registered or cropped.
-    """
-    source = read_manifest(MANIFEST)
-    if target.source == "unlabelled":
-        # A patient with a label has a role in the source domain, which his or her other scans must not leave.
-        known = {subject.person for subject in source if subject.label is not None}
-        unknown = [s for s in source if s.label is None and s.person not in known]
-        pairs = _pair_all(unknown, sections.split)
-    else:
-        subjects = gather_cohort(
-            scratch, target.as_data(), sections.runtime, needs_labels=False, section="adapt.target"
-        )
-        pairs = pair_target(subjects, sections.split)
-    atlases = choose_atlases(make_pairs(source, sections.split), sections.crop.num_atlases)
-    write_cases(pairs, atlases, sections, folder / TARGET_CASES)
-    roles = {role: [pair.name for pair in select(pairs, role)] for role in ROLES}
-    labels = {pair.name: pair.ct.label for pair in pairs if pair.ct.label}
-    return PreparedDomain(Domain("cohort", None, roles), labels)
-
-
-def pair_target(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
-    """Pair labelled subjects by role as in the source domain; where there are too few, all subjects, to train."""
-    counts = [sum(s.modality is modality and s.label is not None for s in subjects) for modality in Modality]
-    if min(counts) >= MIN_LABELLED:
-        return make_pairs(subjects, split)
-    return _pair_all(subjects, split)
-
-
-def choose_atlases(pairs: list[Pair], num_atlases: int) -> tuple[AtlasFiles, ...]:
-    """The first training pairs of the source domain, whose CT and label find the hearts of the target."""
-    names = [pair.name for pair in one_per_ct(select(pairs, "train"))][:num_atlases]
-    return tuple(AtlasFiles(REGISTERED / n / "ct.nii.gz", REGISTERED / n / "ct_label.nii.gz") for n in names)
-
-
-def write_cases(pairs: list[Pair], atlases: tuple[AtlasFiles, ...], sections: Sections, folder: Path) -> None:
-    """Register and crop the pairs; their labels are taken off before, so nothing written depends on them."""
-    blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
-    registered = register_pairs(blind, sections.register, sections.runtime)
-    tasks = [
-        TargetCropTask(
-            name=pair.name,
-            images={Modality.CT: pair.ct.image, Modality.MR: registered[pair.name] / "mr.nii.gz"},
-            label=None,
-            atlases=atlases,
-            atlas_modality=Modality.CT,
-            params=sections.crop,
-            target=folder / pair.name,
-        )
-        for pair in blind
-    ]
-    crop_cases(tasks, sections.runtime)
-
-
-def _pair_all(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
-    try:
-        return make_unlabelled_pairs(subjects, split)
-    except DataError as error:
-        raise DataError(
-            f"adapt.target: {error}; the target needs other images, see adapt.target.source"
-        ) from error
-
-
-MODALITIES: dict[Scenario, tuple[Modality, Modality]] = {
-    "ct_to_mr": (Modality.CT, Modality.MR),
-    "mr_to_ct": (Modality.MR, Modality.CT),
-}
-
-
-def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> PreparedDomain:
-    """Crop the source images with their labels and the target images without, into folders of `folder`.
-
-    A subject has the role that its pair has. The heart boxes of both are found by labelled training subjects of the
-    source modality; a source subject is never its own atlas, unless it is the only one that trains.
-
-    Args:
-        scenario: `ct_to_mr` or `mr_to_ct`.
-        sections: sections on splitting and cropping.
-        folder: receives `source/<subject>` and `target/<subject>`.
-
-    Raises:
-        DataError: too few labelled subjects, or a case cannot be cropped.
-    """
-    source_modality, target_modality = MODALITIES[scenario]
-    pairs = make_pairs(read_manifest(MANIFEST), sections.split)
-    source, target = (subjects_by_role(pairs, m) for m in (source_modality, target_modality))
-    tasks = [
-        *(source_task(s, source["train"], sections.crop, folder) for s in _all(source)),
-        *(target_task(s, source["train"], sections.crop, folder) for s in _all(target)),
-    ]
-    crop_cases(tasks, sections.runtime)
-    labels = {subject.name: subject.label for subject in _all(target) if subject.label}
-    return PreparedDomain(Domain(scenario, _names(source), _names(target)), labels)
-
-
-def source_task(subject: Subject, train: list[Subject], params: CropConfig, folder: Path) -> TargetCropTask:
-    """How to crop a labelled subject of the source modality."""
-    others = [other for other in train if other.name != subject.name]
-    if not others:
-        logger.warning("%s: the only training subject, its box is that of its own label", subject.name)
-    return TargetCropTask(
-        name=subject.name,
-        images={subject.modality: subject.image},
-        label=subject.label,
-        atlases=_atlases(others, params),
-        atlas_modality=subject.modality,
-        params=params,
-        target=folder / SOURCE_CASES / subject.name,
-    )
-
-
-def target_task(subject: Subject, train: list[Subject], params: CropConfig, folder: Path) -> TargetCropTask:
-    """How to crop a subject of the target modality: by `train`, labelled source subjects; its label is left out."""
-    return TargetCropTask(
-        name=subject.name,
-        images={subject.modality: subject.image},
-        label=None,
-        atlases=_atlases(train, params),
-        atlas_modality=train[0].modality,
-        params=params,
-        target=folder / TARGET_CASES / subject.name,
-    )
-
-
-def _atlases(train: list[Subject], params: CropConfig) -> tuple[AtlasFiles, ...]:
-    return tuple(AtlasFiles(s.image, s.label) for s in train[: params.num_atlases] if s.label)
 
 
 def _all(subjects: dict[Role, list[Subject]]) -> list[Subject]:

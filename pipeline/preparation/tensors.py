@@ -21,7 +21,7 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
         )
     if not case.label.data.any():
         raise DataError(
-            f"{case.name}: no labelled voxel in the crop; look at the label map and the heart box"
+            f"{case.name}: no labelled voxel in the crop; look at the label map and the heart ROI"
         )
     if case.mr_label is not None and not case.mr_label.data.any():
         raise DataError(

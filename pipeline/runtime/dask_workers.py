@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from distributed import Client, Future, LocalCluster, SchedulerPlugin, get_worke
 from distributed.security import Security
 
 from crossmodalnet.errors import ResourceError
-from crossmodalnet.processes import CALL_COMMAND, SINGLE_THREADED, scratch_folder
+from crossmodalnet.processes import SINGLE_THREADED, run_alone, scratch_folder
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 MAX_KILLED = 3
 # Seconds that an answer of the scheduler is waited for.
 PATIENCE = 20
-# Seconds between looks at whether a case is still wanted.
-_INTERVAL = 0.2
 # Above all levels: dask logs tracebacks as critical where memory is short.
 _SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
@@ -40,7 +38,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "120s",
     "distributed.nanny.environ": {},
-    # No pages to look at.
+    # No dashboard.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
@@ -52,19 +50,21 @@ _REMOVE_LATER = 'cat; sleep 1; rm -rf "$0"; sleep 5; rm -rf "$0"'
 class LocalWorkers:
     """Single-threaded processes of this machine.
 
-    Only as many cases are handed out as there are workers. So a result is fetched before its worker begins another
-    case, and is not lost when that case kills the worker.
+    Args:
+        client: client of their scheduler.
+        at_once: cases to hand out before the first result: as many as there are workers. So a result is fetched before
+            its worker begins another case, and is not lost when that case kills the worker.
     """
 
     gone = "no worker process is left, most often for want of memory"
 
-    def __init__(self, client: Client, num_workers: int) -> None:
-        self._client = client
-        self.at_once = num_workers
+    def __init__(self, client: Client, at_once: int) -> None:
+        self.client = client
+        self.at_once = at_once
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
         """Hand out a case; its key is its own, so that no earlier answer is taken for it."""
-        return self._client.submit(function, task, pure=False)
+        return self.client.submit(function, task, pure=False)
 
     def result(self, future: Future) -> Any:
         """Give the result of a finished case, or raise its error."""
@@ -78,29 +78,39 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
     Their temporary files lie in a folder that is removed, whatever happens. Connections are encrypted with keys that
     exist in memory only, so nobody else on the machine can give them work.
     """
-    with _kept_scratch() as scratch:
-        variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(_SILENT)
+    before = dict(os.environ)
+    with scratch_folder() as scratch, _removed_after_a_kill(scratch):
         settings = {
-            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
-        }  # fmt: skip
-        with _environment(variables), _silence(), dask.config.set(settings):
-            cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                memory_limit=0,  # their number fits into the memory; cases are not paused in between
-                local_directory=str(scratch),
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=_SILENT,
-                security=Security.temporary(),
-            )
-            with cluster, Client(cluster, set_as_default=False) as client:
-                deaths = _Deaths()
-                cluster.scheduler.add_plugin(deaths)
+            **_SETTINGS,
+            "temporary-directory": str(scratch),
+            "distributed.nanny.pre-spawn-environ": {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)},
+        }
+        try:
+            with (
+                dask.config.set(settings),
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    memory_limit=0,  # their number fits into the memory; cases are not paused in between
+                    local_directory=str(scratch),
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=_SILENT,
+                    security=Security.temporary(),
+                ) as cluster,
+                Client(cluster, set_as_default=False) as client,
+            ):
+                cluster.scheduler.add_plugin(_Deaths())
                 try:
                     yield LocalWorkers(client, count)
                 finally:
-                    cluster.scheduler.remove_plugin(deaths.name)
+                    cluster.scheduler.remove_plugin(_Deaths.name)
+        finally:
+            # Nannies set the variables of their workers in this process, too.
+            os.environ.clear()
+            os.environ.update(before)
 
 
 class _Deaths(SchedulerPlugin):  # type: ignore[misc]
@@ -113,52 +123,19 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
 
 
 @contextmanager
-def _kept_scratch() -> Iterator[Path]:
-    """Give a scratch folder that another process removes should this one be killed."""
-    with (
-        scratch_folder() as folder,
-        # In a session of its own, which Ctrl-C does not reach.
-        subprocess.Popen(
-            ["sh", "-c", _REMOVE_LATER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as remover,
-    ):
+def _removed_after_a_kill(folder: Path) -> Iterator[None]:
+    command = ["sh", "-c", _REMOVE_LATER, str(folder)]
+    # In a session of its own, which Ctrl-C does not reach.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as remover:
         try:
-            yield folder
+            yield
         finally:
             remover.kill()
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep dask's own log from the console."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
-    before = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(_SILENT)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-
-
-class DaskWorkers:
+class DaskWorkers(LocalWorkers):
     """Workers of the user's scheduler: each case runs in a process of its own beneath a worker, as it would here.
 
     Such a worker lives long, has threads and libraries with settings of its own, and stands in another folder. A fresh
@@ -166,29 +143,24 @@ class DaskWorkers:
     """
 
     gone = "the scheduler is gone"
-    # All, so that a cluster that grows by need sees how much there is to do.
-    at_once = sys.maxsize
 
     def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
-        self._client = client
+        # All cases at once, so that a cluster that grows by need sees how much there is to do.
+        super().__init__(client, sys.maxsize)
         self._variables = {
-            **SINGLE_THREADED,
-            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
             "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
+            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
             **environment,
         }
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
         """Hand out a case; a worker need not know the function."""
         call = pickle.dumps((function, task), protocol=5)
-        return self._client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
+        return self.client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
 
     def result(self, future: Future) -> Any:
         """Give the result of a finished case, or raise its error."""
-        good, result = pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
-        if not good:
-            raise result
-        return result
+        return pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
 
 
 @contextmanager
@@ -212,18 +184,10 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
 
 
 def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
-    """Make a pickled call in a new process in a folder; runs on a worker of the user's cluster.
+    """Make a pickled call in a new process in a folder, and give its pickled result; runs on a user's worker.
 
     The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage. One
-    that is killed is followed by another, up to the third.
-
-    Returns:
-        The pickled answer: whether the call succeeded, and the result or the error.
-
-    Raises:
-        ResourceError: the worker does not see the folder.
-        MemoryError: the system killed three processes, as it does where memory is short.
-        RuntimeError: a process ended without an answer, otherwise.
+    that the system kills is followed by another, up to the third.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -234,32 +198,16 @@ def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
         )
 
     def is_wanted() -> bool:
-        state = worker.state.tasks.get(key)
-        return state is not None and state.state == "executing"
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "executing"
 
-    environment = {**os.environ, **variables}
-    for _ in range(MAX_KILLED):
-        with subprocess.Popen(
-            CALL_COMMAND, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
-            try:
-                answer = _communicate(process, call, is_wanted)
-            finally:
-                process.kill()
-        if process.returncode == 0:
-            return answer
-        if process.returncode > 0:
-            raise RuntimeError(
-                f"a process ended with code {process.returncode}; its own message is in the worker's log"
-            )
-    raise MemoryError(f"processes were killed by signal {-process.returncode}")
+    for _ in range(MAX_KILLED - 1):
+        with suppress(MemoryError):
+            return run_alone(_call_in_folder, (folder, call), environment=variables, is_wanted=is_wanted)
+    return run_alone(_call_in_folder, (folder, call), environment=variables, is_wanted=is_wanted)
 
 
-def _communicate(process: subprocess.Popen[bytes], call: bytes, is_wanted: Callable[[], bool]) -> bytes:
-    waiting: bytes | None = call
-    while is_wanted():
-        try:
-            return process.communicate(waiting, timeout=_INTERVAL)[0]
-        except subprocess.TimeoutExpired:
-            waiting = None  # what was begun to be written goes on being written
-    raise RuntimeError("the case is not wanted any more")
+def _call_in_folder(task: tuple[str, bytes]) -> bytes:
+    os.chdir(task[0])
+    function, item = pickle.loads(task[1])  # noqa: S301 (what the stage wrote)
+    return pickle.dumps(function(item), protocol=5)

@@ -1,14 +1,13 @@
 """Apply a function to many cases at once, on workers of this machine or of the user's scheduler."""
 
 import logging
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +17,8 @@ from crossmodalnet.io.console import name_of
 
 if TYPE_CHECKING:
     from distributed import Future
+
+    from pipeline.runtime.dask_workers import LocalWorkers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,8 +40,7 @@ class RuntimeConfig(Config):
     scheduler: str | None = Field(
         None,
         min_length=1,
-        description="address of a scheduler of dask.distributed whose workers compute the cases, for instance "
-        "tcp://login1:8786; null: processes of this machine",
+        description="address of a dask.distributed scheduler, for instance tcp://login1:8786; null: this machine",
     )
 
 
@@ -64,9 +64,8 @@ class Work:
     """A kind of cases.
 
     Attributes:
-        what: what is done to them, in a word, for the log.
-        cost: memory of a worker.
-        images: images, of which the largest decides how much that is.
+        what: a word for the log.
+        cost: memory of a worker, which the largest of the `images` decides.
         environment: variables that workers see from their first import on.
         kept: whether the next run reuses finished cases.
     """
@@ -81,24 +80,6 @@ class Work:
     def case_bytes(self) -> int:
         """Memory of a worker with the largest case."""
         return self.cost.bytes(max(map(count_voxels, self.images), default=0))
-
-
-class Workers(Protocol):
-    """Workers that compute cases: `LocalWorkers` or `DaskWorkers` of `pipeline.runtime.dask_workers`.
-
-    Attributes:
-        at_once: cases to hand out before the first result.
-        gone: message for the case that no worker is left.
-    """
-
-    at_once: int
-    gone: str
-
-    def submit(self, function: Callable[[T], Any], task: T) -> "Future":
-        """Hand out a case."""
-
-    def result(self, future: "Future") -> Any:
-        """Give the result of a finished case, or raise its error."""
 
 
 def run_cases(
@@ -126,25 +107,26 @@ def run_cases(
             yield from _results(workers, function, tasks, work)
 
 
-def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager[Workers]:
+def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager["LocalWorkers"]:
     from pipeline.runtime.dask_workers import dask_workers, local_workers
 
-    environment = work.environment or {}
-    need = f"a case takes up to {work.case_bytes / GB:.1f} GB"
+    environment, need = work.environment or {}, work.case_bytes
     if runtime.scheduler:
-        logger.info("%s: %d cases by %s, %s", work.what, num_cases, runtime.scheduler, need)
+        logger.info(
+            "%s: %d cases by %s, each up to %.1f GB", work.what, num_cases, runtime.scheduler, need / GB
+        )
         return dask_workers(runtime.scheduler, environment)
     import psutil
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    count = choose_workers(runtime.workers, num_cases, work.case_bytes, cores=CPU_COUNT, free_bytes=free)
+    count = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
     logger.info(
-        "%s: %d cases by %d workers on %d cores; %s, %.1f GB are free",
-        work.what, num_cases, count, CPU_COUNT, need, free / GB,
+        "%s: %d cases by %d workers on %d cores; a case takes up to %.1f GB, %.1f GB are free",
+        work.what, num_cases, count, CPU_COUNT, need / GB, free / GB,
     )  # fmt: skip
-    if count * work.case_bytes > free:
+    if count * need > free:
         logger.warning("%s: too little memory for %d workers", work.what, count)
     return local_workers(count, environment)
 
@@ -160,25 +142,21 @@ def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: in
 
 
 def count_voxels(path: Path) -> int:
-    """Give the number of voxels of an image by its header.
+    """Give the number of voxels of an image by its header; other formats and folders of slices count their bytes.
 
-    Other formats, folders of slices and damaged files count a voxel per byte: so much have 16-bit images that are
-    compressed to a half.
+    So many bytes have 16-bit images that are compressed to a half.
     """
     import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
 
-    try:
-        if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
+    if path.name.endswith((".nii", ".nii.gz")):
+        with suppress(Exception):  # the header is missing or damaged
             return prod(int(n) for n in nib.load(path).shape)
-        files = path.iterdir() if path.is_dir() else (path,)
-        return sum(file.stat().st_size for file in files)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
-        return 0
+    files = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _results(
-    workers: Workers, function: Callable[[T], R], tasks: Sequence[T], work: Work
+    workers: "LocalWorkers", function: Callable[[T], R], tasks: Sequence[T], work: Work
 ) -> Iterator[tuple[T, R]]:
     """Give results as they come; name the cases that killed their workers when the others are done."""
     from distributed import KilledWorker, as_completed
@@ -194,8 +172,7 @@ def _results(
 
     killed: list[str] = []
     done = 0
-    first = hand_out(workers.at_once)
-    finished = as_completed(first, loop=first[0].client.loop)
+    finished = as_completed(hand_out(workers.at_once), loop=workers.client.loop)
     for batch in finished.batches():
         answers: list[tuple[T, R]] = []
         fault: Exception | None = None

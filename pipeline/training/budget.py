@@ -1,8 +1,7 @@
-"""How long a training lasts, in epochs or in seconds, and what depends on how much of that is spent."""
+"""The budget of a training, in epochs or in seconds, and the learning rate, which follows the share that is spent."""
 
 import math
 import time
-from abc import ABC, abstractmethod
 
 from pipeline.config.sections import TrainConfig
 from pipeline.training.processes import Processes
@@ -28,104 +27,58 @@ def learning_rate(step: float, num_steps: int, params: TrainConfig) -> float:
     return params.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
 
 
-class TrainingBudget(ABC):
-    """What a training may spend.
-
-    Args:
-        params: parameters of the training.
-
-    Attributes:
-        num_epochs: number of epochs of the whole training; None where that is not known before its end.
-        num_steps: number of steps of the whole training; None likewise.
-    """
-
-    num_epochs: int | None = None
-    num_steps: int | None = None
-
-    def __init__(self, params: TrainConfig) -> None:
-        self._params = params
-
-    @abstractmethod
-    def clock(self) -> float:
-        """Seconds since some moment; all processes call it at the same places."""
-
-    @abstractmethod
-    def is_spent(self, epochs: int, seconds: float) -> bool:
-        """Tell whether the training is over, after `epochs` whole epochs and `seconds` of steps."""
-
-    @abstractmethod
-    def share(self, step: int, seconds: float) -> float:
-        """Share of the budget that is spent before the step of a number in the whole training, 0 to 1."""
-
-    @abstractmethod
-    def learning_rate(self, step: int, seconds: float) -> float:
-        """Learning rate of the step of a number in the whole training, `seconds` of steps after its start."""
-
-
-class EpochBudget(TrainingBudget):
-    """So many epochs, however long they take: the same course on every machine.
-
-    Args:
-        params: parameters of the training.
-        steps_per_epoch: number of steps of an epoch.
-    """
-
-    num_epochs: int
-    num_steps: int
+class EpochBudget:
+    """A number of epochs, however long they take: the same course on every machine."""
 
     def __init__(self, params: TrainConfig, steps_per_epoch: int) -> None:
-        super().__init__(params)
-        self.num_epochs = params.epochs
-        self.num_steps = params.epochs * steps_per_epoch
+        self._params = params
+        self.num_epochs: int | None = params.epochs
+        self._num_steps = params.epochs * steps_per_epoch
 
     def clock(self) -> float:
-        """Seconds of this process, whose times decide nothing."""
+        """Give the seconds since some moment; all processes call it at the same places."""
         return time.monotonic()
 
     def is_spent(self, epochs: int, seconds: float) -> bool:
-        """By the number of epochs."""
-        return epochs >= self.num_epochs
+        """Tell whether the training is over, after `epochs` whole epochs and `seconds` of steps."""
+        return epochs >= self._params.epochs
 
     def share(self, step: int, seconds: float) -> float:
-        """By the number of the step."""
-        return step / self.num_steps
+        """Give the share of the budget that is spent before a step of the whole training, 0 to 1."""
+        return step / self._num_steps
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """By the number of the step."""
-        return learning_rate(step, self.num_steps, self._params)
+        """Give the learning rate of a step of the whole training, `seconds` of steps after its start."""
+        return learning_rate(step, self._num_steps, self._params)
 
 
-class TimeBudget(TrainingBudget):
-    """So many seconds of steps, validation apart: the last epoch ends where they do.
+class TimeBudget(EpochBudget):
+    """A number of seconds of steps, without validation: the last epoch ends where they do."""
 
-    Args:
-        params: parameters of the training.
-        processes: processes that train together, and end at one step.
-    """
-
-    def __init__(self, params: TrainConfig, processes: Processes) -> None:
-        super().__init__(params)
+    def __init__(self, params: TrainConfig, steps_per_epoch: int, processes: Processes) -> None:
+        super().__init__(params, steps_per_epoch)
+        self.num_epochs = None
         self._processes = processes
 
     def clock(self) -> float:
-        """Seconds of the main process in all, so that all end at one step."""
+        """Give the seconds of the main process in all processes, so that they end at one step."""
         return sum(self._processes.sum([time.monotonic() if self._processes.is_main else 0.0]))
 
     def is_spent(self, epochs: int, seconds: float) -> bool:
-        """By the time, in the middle of an epoch too."""
+        """Tell whether the time is over, in the middle of an epoch too."""
         return seconds >= self._params.seconds
 
     def share(self, step: int, seconds: float) -> float:
-        """By the time."""
+        """Give the share of the time that is spent."""
         return min(1.0, seconds / self._params.seconds)
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """By the time."""
+        """Give the learning rate by the time."""
         return learning_rate(TICKS * seconds / self._params.seconds, TICKS, self._params)
 
 
-def make_budget(params: TrainConfig, steps_per_epoch: int, processes: Processes) -> TrainingBudget:
+def make_budget(params: TrainConfig, steps_per_epoch: int, processes: Processes) -> EpochBudget:
     """Make the budget that `train.budget` names."""
     if params.budget == "seconds":
-        return TimeBudget(params, processes)
+        return TimeBudget(params, steps_per_epoch, processes)
     return EpochBudget(params, steps_per_epoch)

@@ -1,11 +1,9 @@
 """Checkpoints and model folders in safetensors files, written whole or not at all."""
 
-import fcntl
 import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,12 +28,7 @@ _KEY = "values"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training needs to go on.
-
-    Attributes:
-        tensors: tensors by dotted name.
-        values: plain JSON; floats come back bit for bit.
-    """
+    """State of a training: tensors by dotted name, and plain JSON, whose floats come back bit for bit."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
@@ -115,31 +109,29 @@ def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
     Raises:
         ResourceError: another process still works there after `patience_s`.
     """
-    deadline = time.monotonic() + patience_s
-    with (folder / "lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise ResourceError(
-                        f"another training with the same parameters is running (it holds {folder / 'lock'})"
-                    ) from error
-                time.sleep(0.2)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=patience_s, poll_interval=0.2)
+    except Timeout as error:
+        raise ResourceError(
+            f"another training with the same parameters is running (it holds {folder / 'lock'})"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 _NAME = re.compile(r"epoch(\d{4,})\.safetensors")
 
 
 def candidate_file(folder: Path, epoch: int) -> Path:
-    """Where a folder keeps the weights that were validated after an epoch (from 1)."""
+    """Give the file of the weights that were validated after an epoch, counted from 1."""
     return folder / f"epoch{epoch:04d}.safetensors"
 
 
 def find_candidates(folder: Path) -> dict[int, Path]:
-    """Files of candidates in a folder by their epochs, in order; other files are left alone."""
+    """List the files of validated weights in a folder by their epochs, in order."""
     found = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
     return dict(sorted(found.items()))
 
@@ -151,13 +143,9 @@ def save_model(
     last: Mapping[str, Tensor],
     others: Iterable[Path] = (),
 ) -> None:
-    """Write a model folder, whole or not at all.
+    """Write a model folder, whole or not at all: the card, the best weights, the last ones and others.
 
     Args:
-        folder: replaced if it exists.
-        card: card of the best weights.
-        best: weights with the best validation Dice.
-        last: weights at the end of the training.
         others: files of further weights; their names stay.
     """
     with whole_folder(folder) as new:
@@ -169,11 +157,7 @@ def save_model(
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
-    """Rebuild a trained network from its folder alone.
-
-    Args:
-        folder: folder that `save_model` wrote.
-        weights: `BEST` or `LAST`.
+    """Rebuild a trained network from the folder that `save_model` wrote, with the weights `BEST` or `LAST`.
 
     Raises:
         DataError: a file is missing or damaged, or the weights are not those of the network on the card.

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.intensity import Intensity
@@ -23,15 +24,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases to train on and to validate on, and what they have in common.
+    """Cases to train on and to validate on, their working grid, and the fingerprint of their files.
 
-    Attributes:
-        training: labelled.
-        validation: labelled.
-        target: cases of the domain to adapt to; their labels are all background and not looked at.
-        spacing_mm: spacing of the working grid.
-        size: size of the working grid, voxels.
-        fingerprint: fingerprint of all files that were read.
+    Cases of the domain to adapt to have labels of background alone, which nothing uses.
     """
 
     training: tuple[LabelledCase, ...]
@@ -119,40 +114,23 @@ def _check_grid(case: CroppedCase, first: CroppedCase) -> None:
 
 @dataclass(frozen=True)
 class TargetDomain:
-    """The domain that a training adapts to; nothing here looks at a label of it.
-
-    Attributes:
-        samples: samples that batches of the target domain come from.
-        cases: images whose entropy helps to choose the best weights.
-        entropy_weight: weight of the cases' mean entropy (0 to 1) against the source's Dice.
-    """
+    """The domain that a training adapts to: samples for batches, and cases whose entropy chooses weights; no label."""
 
     samples: TrainingSet
     cases: Sequence[LabelledCase]
-    entropy_weight: float
 
 
 class TargetStream:
-    """A process's share of the target's batches, made ahead from the first that is asked for; to be closed.
-
-    Args:
-        samples: samples that batches come from.
-        rank: number of this process.
-        world_size: number of processes.
-        threads: samples made at once.
-    """
+    """A process's share of the target's batches, made ahead from the first that is needed; to be closed."""
 
     def __init__(self, samples: TrainingSet, *, rank: int, world_size: int, threads: int) -> None:
-        self._samples = samples
-        self._rank, self._world_size, self._threads = rank, world_size, threads
+        self._start = partial(samples.stream, rank=rank, world_size=world_size, threads=threads)
         self._batches: Generator[Batch, None, None] | None = None
 
     def batch(self, number: int) -> TargetBatch:
-        """Give the batch of a number; each call asks for the number after the one before."""
+        """Give the batch of a number, which is one more than in the call before."""
         if self._batches is None:
-            self._batches = self._samples.stream(
-                number, rank=self._rank, world_size=self._world_size, threads=self._threads
-            )
+            self._batches = self._start(number)
         return TargetBatch(next(self._batches).image, number)
 
     def close(self) -> None:

@@ -1,11 +1,10 @@
-"""Running a stage in as many processes as there are devices: it starts itself again under torchrun."""
+"""Run a stage in as many processes as there are devices: it starts itself again under torchrun."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +15,12 @@ import psutil
 from crossmodalnet import errors
 from crossmodalnet.errors import CrossModalNetError, InterruptedRunError, ResourceError
 from crossmodalnet.io.outputs import write_json
+from crossmodalnet.processes import scratch_folder
 from pipeline.training.processes import Processes, detect_launch, num_processes, process_group
 
-# Set for the processes that a stage starts: where they tell it what went wrong, and whom they work for.
+# Set for the processes that a stage starts: the file for their error, and the stage's process.
 OUTCOME = "CROSSMODALNET_OUTCOME"
 LAUNCHER = "CROSSMODALNET_LAUNCHER"
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHUTDOWN_SECONDS = 600
 
 
@@ -31,51 +30,59 @@ def run_on_devices(
     """Do the work of a stage, in several processes where there are several devices.
 
     Args:
-        work: work of each process.
+        work: work of each process; its errors are raised here, in whichever process.
+        devices: `train.devices`; ignored where a launcher has already started several processes.
         batch_size: `train.batch_size`, which the processes share.
-        devices: `train.devices`; does not matter where a launcher has already started several processes.
         command: arguments of `python -m stages` that lead here again.
-
-    Raises:
-        CrossModalNetError: what the work raised, in whichever process.
     """
     launch = detect_launch(os.environ)
     if launch is None and (count := num_processes(devices, batch_size)) > 1:
         start_processes(count, command)
         return
-    with _reporting_outcome(), process_group(launch) as processes:
-        work(processes)
+    try:
+        with process_group(launch) as processes:
+            work(processes)
+    except CrossModalNetError as error:
+        # The stage that started this process reports the error once for all.
+        if OUTCOME not in os.environ:
+            raise
+        write_json(Path(os.environ[OUTCOME]), {"kind": type(error).__name__, "message": str(error)})
 
 
 def start_processes(count: int, command: list[str]) -> None:
     """Run `python -m stages COMMAND` in `count` processes under torchrun, passing signals on and errors back.
 
     Raises:
-        CrossModalNetError: what the processes raised.
-        InterruptedRunError: stopped by a signal.
-        ResourceError: they died of something else; what, they have said on stderr.
+        InterruptedRunError: stopped by a signal before the training began.
+        ResourceError: the processes died without an error of ours; it is on stderr.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
-    # Named as the temporary folders of the library are, so that what a killed run left is found.
-    with tempfile.TemporaryDirectory(prefix=f"crossmodalnet-{os.getpid()}-") as folder:
-        outcome = Path(folder, "outcome.json")
+    with scratch_folder() as folder:
+        outcome = folder / "outcome.json"
         environment = {
             **os.environ,
             OUTCOME: str(outcome),
             LAUNCHER: str(os.getpid()),
-            "OMP_NUM_THREADS": str(threads),
+            "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count)),
         }
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-        options = [
+        torchrun = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
             f"--nproc-per-node={count}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", f"--log-dir={folder}/logs",
             "-m", "stages",
         ]  # fmt: skip
         # In a session of its own: Ctrl-C reaches it once, by way of this process.
-        child = subprocess.Popen([*torchrun, *options, *command], env=environment, start_new_session=True)
-        with _passing_signals_on(child) as received:
+        child = subprocess.Popen([*torchrun, *command], env=environment, start_new_session=True)
+        received: list[int] = []
+
+        def forward(number: int, frame: FrameType | None) -> None:
+            if not received:
+                child.send_signal(signal.SIGTERM)
+            received.append(number)
+
+        with _handling_signals(forward):
             code = child.wait()
         if outcome.exists():
-            _raise(outcome)
+            content = json.loads(outcome.read_text("utf-8"))
+            raise getattr(errors, content["kind"])(content["message"])
     if received:
         raise InterruptedRunError("stopped before training had begun; run the stage again")
     if code:
@@ -83,64 +90,26 @@ def start_processes(count: int, command: list[str]) -> None:
 
 
 @contextmanager
-def _passing_signals_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Note SIGTERM and SIGINT, so that the work can end at a good moment.
+
+    Yields:
+        A function that tells whether to stop: after a signal, or when the stage that started this process was killed.
+    """
     received: list[int] = []
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        if not received:
-            child.send_signal(signal.SIGTERM)
-        received.append(number)
-
-    before = {number: signal.signal(number, forward) for number in SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    launcher = int(os.environ.get(LAUNCHER, 0))
+    with _handling_signals(lambda number, frame: received.append(number)):
+        yield lambda: bool(received) or bool(launcher and not _is_alive(launcher))
 
 
 @contextmanager
-def _reporting_outcome() -> Iterator[None]:
-    """Hand an error to the stage that launched this process, if one did; it reports it once for all."""
-    path = os.environ.get(OUTCOME)
+def _handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
-    except CrossModalNetError as error:
-        if path is None:
-            raise
-        write_json(Path(path), {"kind": type(error).__name__, "message": str(error)})
-
-
-def _raise(outcome: Path) -> None:
-    found = json.loads(outcome.read_text("utf-8"))
-    kind: type[CrossModalNetError] = getattr(errors, found["kind"])
-    raise kind(found["message"])
-
-
-class StopRequest:
-    """Notes SIGTERM and SIGINT while it is entered, so that the work can end at a good moment."""
-
-    def __init__(self) -> None:
-        self._received = False
-        self._before: dict[signal.Signals, object] = {}
-        self._launcher = int(os.environ.get(LAUNCHER, 0))
-
-    def __enter__(self) -> "StopRequest":
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    @property
-    def received(self) -> bool:
-        """Whether to stop: asked to by a signal, or the stage that launched this process was killed."""
-        return self._received or bool(self._launcher and not _is_alive(self._launcher))
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _is_alive(process: int) -> bool:

@@ -1,7 +1,7 @@
-"""What learns: the network with its optimizer, balancer, precision and running mean, and one step of it."""
+"""The network in training, and one step."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,24 +11,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 from crossmodalnet.errors import DivergenceError
 from crossmodalnet.imaging.samples import Batch
-from crossmodalnet.networks.common.parameters import RunningMean, parameter_groups
+from crossmodalnet.networks.common.parameters import EMA, parameter_groups
 from crossmodalnet.training.balancing import AdaptiveBalancer
 from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
-from pipeline.training.objectives import ExtraObjective, StepInput, TargetBatch
+from pipeline.training.objectives import Objective, Step, TargetBatch
 from pipeline.training.processes import Processes
 
 
 class Learner:
-    """A network in training.
+    """A network in training: its optimizer, balancer, precision and EMA, and one step.
 
     Args:
         network: network on the CPU; moved to the device of this process.
-        losses: objectives and balancing.
+        losses: supervised objectives and their balancing.
         params: parameters of the training.
         processes: processes that train together; gradients are averaged over them.
-        extra: makes what is minimised beside the balanced objectives of the network, which is on its device then.
+        objective: makes the objective of the network, which is on its device then.
         offset_rate: learning rate of deformable offsets over the network's.
     """
 
@@ -38,59 +38,50 @@ class Learner:
         losses: LossesConfig,
         params: TrainConfig,
         processes: Processes,
-        extra: Callable[[nn.Module], ExtraObjective] = ExtraObjective,
+        objective: Callable[[nn.Module], Objective] = Objective,
         offset_rate: float = 1.0,
     ) -> None:
         self._params = params
         self._processes = processes
         self._device = processes.device
         self.network = network.to(self._device)
-        self._mean = RunningMean(self.network) if params.ema_decay else None
+        self._mean = EMA(self.network) if params.ema_decay else None
         self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
-            [
-                {"params": group.parameters, "weight_decay": params.weight_decay if group.decays else 0.0}
-                for group in self._groups
-            ],
+            [{"params": group.parameters} for group in self._groups],
             lr=params.lr,
             fused=True,
         )
         self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
-        self._extra = extra(self.network)
-        mixed = self._device.type == "cuda" and params.mixed_precision == "auto"
+        self._objective = objective(self.network)
         self._half: torch.dtype | None = None
-        if mixed:
+        if self._device.type == "cuda" and params.mixed_precision == "auto":
             self._half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
-        self._parallel: nn.Module = self._extra.module
+        self._parallel: nn.Module = self._objective.module
         if processes.world_size > 1:
             ids = [self._device] if self._device.type == "cuda" else None
             self._parallel = DistributedDataParallel(
-                self._parallel, device_ids=ids, find_unused_parameters=self._extra.has_unused_parts
+                self._parallel, device_ids=ids, find_unused_parameters=self._objective.has_unused_parts
             )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that is minimised: the balanced objectives, then the extra terms."""
-        return (*self.balancer.names, *self._extra.names)
+        """Names of all losses: the balanced objectives, then the terms of the objective."""
+        return (*self.balancer.names, *self._objective.names)
 
     @property
     def weights(self) -> list[float]:
-        """Weights of the coming step, in the order of `names`; those of the extra terms stay as they are."""
-        return [*self.balancer.weights, *self._extra.weights]
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Figures that a step gives beside its losses."""
-        return self._extra.measures
+        """Weights of the coming step, in the order of `names`; those of the terms are fixed."""
+        return [*self.balancer.weights, *self._objective.weights]
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
-        """Tell which batch of the target domain a step needs, if it needs one."""
-        return self._extra.target_batch_number(number, progress)
+        """Give the number of the target batch that a step needs; None where it needs none."""
+        return self._objective.target_batch_number(number, progress)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network whose weights are kept: the running mean where there is one."""
+        """The network whose weights are kept: the EMA where there is one."""
         return self.network if self._mean is None else self._mean.module
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -106,20 +97,20 @@ class Learner:
         *,
         target: TargetBatch | None = None,
         progress: float = 0.0,
-    ) -> tuple[list[float], list[float]]:
+    ) -> dict[str, float]:
         """Take one step on this process's share of a global batch.
 
         Args:
             batch: the share.
             lr: learning rate.
-            number: number of the step in the whole training, for the running mean.
+            number: number of the step in the whole training, for the EMA.
             step_name: epoch and step in words, for the error.
             target: the share of samples of the target domain; None where the step is of the source alone.
             progress: share of the training that is done, 0 to 1.
 
         Returns:
-            The raw losses over the global batch, in the order of `names`, NaN where the step left one out, and the
-            figures, in that of `measures`.
+            By column of the curve, over the global batch: the balanced loss, each raw loss (NaN where the step left
+            it out), each weight, and the figures of the objective.
 
         Raises:
             DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
@@ -127,23 +118,32 @@ class Learner:
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
         label = batch.label.to(self._device, non_blocking=True)
-        target_batch = None if target is None else target.to(self._device)
+        if target is not None:
+            target = TargetBatch(target.image.to(self._device, non_blocking=True), target.number)
         with self.autocast():
-            outcome = self._extra.forward(
-                self._parallel, StepInput(image, label, target_batch, number, progress)
-            )
+            outcome = self._objective.forward(self._parallel, Step(image, label, number, progress, target))
         losses = torch.cat([evaluate_objectives(self.balancer.names, outcome.logits, label), outcome.terms])
         means = self._processes.mean([*losses.detach().tolist(), *outcome.measures.tolist()])
         values, measures = means[: len(losses)], means[len(losses) :]
         if not all(math.isfinite(value) for value in values):
             self._fail(values, batch, step_name)
-        weights = torch.tensor(self.weights, dtype=losses.dtype, device=self._device)
-        self._update((weights * losses).sum(), lr)
+        weights = self.weights
+        self._update((torch.tensor(weights, dtype=losses.dtype, device=self._device) * losses).sum(), lr)
         self.balancer.update(values[: len(self.balancer.names)])
-        self._average(number)
-        self._extra.after_step()
-        names = zip(self.names, values, strict=True)
-        return [math.nan if name in outcome.absent else value for name, value in names], measures
+        if self._mean is not None:
+            # At first faster, so that it soon forgets the random start.
+            self._mean.follow(self.network, min(self._params.ema_decay, (1 + number) / (10 + number)))
+        self._objective.after_step()
+        present = [name not in outcome.absent for name in self.names]
+        return {
+            "loss": sum(w * v for w, v, here in zip(weights, values, present, strict=True) if here),
+            **{
+                f"loss_{name}": value if here else math.nan
+                for name, value, here in zip(self.names, values, present, strict=True)
+            },
+            **{f"weight_{name}": weight for name, weight in zip(self.names, weights, strict=True)},
+            **dict(zip(self._objective.measures, measures, strict=True)),
+        }
 
     def check_finite(self) -> None:
         """Make sure that the weights are numbers.
@@ -158,35 +158,34 @@ class Learner:
                 )
 
     def tensors(self, *, finished: bool) -> dict[str, Tensor]:
-        """What a checkpoint keeps of it; a finished training needs the weights only."""
+        """Tensors for a checkpoint; a finished training needs the weights only."""
         tensors = prefixed("network", self.network.state_dict())
         if self._mean is not None:
             tensors |= prefixed("averaged", self._mean.module.state_dict())
         if finished:
             return tensors
-        return tensors | prefixed("optimizer", optimizer_tensors(self._optimizer)) | self._extra.tensors()
+        return tensors | prefixed("optimizer", optimizer_tensors(self._optimizer)) | self._objective.tensors()
 
     def values(self) -> dict[str, Any]:
-        """The plain values that a checkpoint keeps of it."""
+        """Plain values for a checkpoint."""
         return {"balancer": self.balancer.state(), "scaler": self._scaler.state_dict()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `tensors` and `values` gave."""
+        """Put back the tensors and values of a checkpoint."""
         self.network.load_state_dict(checkpoint.part("network"))
         if self._mean is not None:
             self._mean.module.load_state_dict(checkpoint.part("averaged"))
         if optimizer := checkpoint.part("optimizer"):
             restore_optimizer(self._optimizer, optimizer)
-            self._extra.restore(checkpoint)
-        values: Mapping[str, Any] = checkpoint.values
-        self.balancer.restore(values["balancer"])
-        if values["scaler"]:
-            self._scaler.load_state_dict(values["scaler"])
+            self._objective.restore(checkpoint)
+        self.balancer.restore(checkpoint.values["balancer"])
+        if checkpoint.values["scaler"]:
+            self._scaler.load_state_dict(checkpoint.values["scaler"])
 
     def _update(self, total: Tensor, lr: float) -> None:
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = lr * group.rate
-        optimizers = [self._optimizer, *self._extra.optimizers()]
+        optimizers = [self._optimizer, *self._objective.optimizers()]
         for optimizer in optimizers:
             optimizer.zero_grad()
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
@@ -196,11 +195,6 @@ class Learner:
         for optimizer in filter(_has_gradients, optimizers):
             self._scaler.step(optimizer)
         self._scaler.update()
-
-    def _average(self, number: int) -> None:
-        """Let the running mean follow; at first faster, so that it soon forgets the random start."""
-        if self._mean is not None:
-            self._mean.follow(self.network, min(self._params.ema_decay, (1 + number) / (10 + number)))
 
     def _fail(self, values: list[float], batch: Batch, step_name: str) -> None:
         cases = sorted({name for names in self._processes.gather(batch.names) for name in names})

@@ -1,7 +1,6 @@
-"""What a training minimises beside the balanced objectives: nothing, the flow penalty, or the terms of JADA."""
+"""Objectives of a training: supervised alone, with the penalty on falling information flow, or with JADA's terms."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,55 +10,43 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.cmif import cmif_penalty
-from pipeline.config.sections import AdaptationConfig
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 
 
-@dataclass(frozen=True)
-class TargetBatch:
-    """Samples of the target domain, of a step that sees it.
-
-    Attributes:
-        image: `(t, 2, d, h, w)`; there is no label.
-        number: number that `target_batch_number` gave for the step.
-    """
+class TargetBatch(NamedTuple):
+    """Samples of the target domain without labels, `(t, 2, d, h, w)`, and the batch's number."""
 
     image: Tensor
     number: int
 
-    def to(self, device: torch.device) -> "TargetBatch":
-        """The same on a device."""
-        return TargetBatch(self.image.to(device, non_blocking=True), self.number)
 
-
-@dataclass(frozen=True)
-class StepInput:
-    """What an extra objective may look at in a step, on the device of the process.
+class Step(NamedTuple):
+    """What an objective may look at in a step, on the device of the process.
 
     Attributes:
-        image: images of the labelled samples, `(b, 2, d, h, w)`.
-        label: labels of the labelled samples, `(b, d, h, w)`.
-        target: samples of the target domain in this step; None where the step is of the source alone.
+        image: labelled samples, `(b, 2, d, h, w)`.
+        label: their labels, `(b, d, h, w)`.
         number: number of the step in the whole training.
         progress: share of the training that is done, 0 to 1.
+        target: samples of the target domain; None in a step of the source alone.
     """
 
     image: Tensor
     label: Tensor
-    target: TargetBatch | None
     number: int
     progress: float
+    target: TargetBatch | None
 
 
-@dataclass(frozen=True)
-class ObjectiveTerms:
-    """What one forward pass gives.
+class Terms(NamedTuple):
+    """Result of a forward pass.
 
     Attributes:
         logits: logits of the labelled samples; a list with deep supervision.
         terms: losses to be added, `(len(names),)`.
-        measures: figures to be written down, `(len(measures),)`, not finite where undefined.
+        measures: figures for the curve, `(len(measures),)`, not finite where undefined.
         absent: names of terms that this step left out, the same in all processes; their value is 0.
     """
 
@@ -69,17 +56,14 @@ class ObjectiveTerms:
     absent: frozenset[str] = frozenset()
 
 
-class ExtraObjective:
-    """No extra objective: the network alone.
-
-    Others name their terms and measures, give the module whose forward pass makes them (it is what several
-    processes share, so that gradients are averaged once), and keep what they need to resume.
+class Objective:
+    """The supervised objectives alone; subclasses add terms.
 
     Attributes:
         names: names of the terms.
         measures: names of the figures.
-        module: module to be called in the forward pass, by way of `forward`.
         has_unused_parts: whether parts of the module are not used in every step.
+        module: module whose forward pass makes the terms; several processes share it, so gradients are averaged once.
     """
 
     names: tuple[str, ...] = ()
@@ -95,35 +79,27 @@ class ExtraObjective:
         return [1.0] * len(self.names)
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
-        """Tell which batch of the target domain a step needs.
-
-        Args:
-            number: number of the step in the whole training.
-            progress: share of the training that is done.
-
-        Returns:
-            None where it needs none; otherwise one more than the step before that needed one.
-        """
+        """Give the number of the target batch that a step needs: one more than the last; None where it needs none."""
         return None
 
-    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
-        """Run the forward pass on `module`, which is the own one or a wrapper around it."""
+    def forward(self, module: nn.Module, step: Step) -> Terms:
+        """Run the forward pass on `module`, or on a wrapper around it."""
         nothing = torch.zeros(0, device=step.image.device)
-        return ObjectiveTerms(module(step.image), nothing, nothing)
+        return Terms(module(step.image), nothing, nothing)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Optimizers of parameters that are not the network's; stepped with the network's."""
         return []
 
     def after_step(self) -> None:
-        """Called when the weights have changed."""
+        """Follow the weights, which have changed."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Tensors for a checkpoint."""
         return {}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `tensors` gave."""
+        """Put back the tensors of a checkpoint."""
 
 
 class FlowNetwork(nn.Module):
@@ -140,13 +116,8 @@ class FlowNetwork(nn.Module):
         return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up
 
 
-class FlowObjective(ExtraObjective):
-    """The penalty on falling information flow.
-
-    Args:
-        network: network of two streams.
-        weight: `losses.cmif`.
-    """
+class FlowObjective(Objective):
+    """The penalty on falling information flow between two streams, with the weight `losses.cmif`."""
 
     names = ("cmif",)
 
@@ -156,27 +127,28 @@ class FlowObjective(ExtraObjective):
 
     @property
     def weights(self) -> list[float]:
-        """That of the parameters."""
+        """Weight of the parameters."""
         return [self._weight]
 
-    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
+    def forward(self, module: nn.Module, step: Step) -> Terms:
         """Give logits and penalty."""
         logits, penalty = module(step.image, step.number)
-        return ObjectiveTerms(logits, penalty[None], torch.zeros(0, device=step.image.device))
+        return Terms(logits, penalty[None], torch.zeros(0, device=step.image.device))
 
 
-def make_flow_objective(network: nn.Module, weight: float) -> ExtraObjective:
+def make_flow_objective(network: nn.Module, weight: float) -> Objective:
     """Make the penalty where there are two streams between which information could flow, else nothing."""
     if isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
         return FlowObjective(network, weight)
-    return ExtraObjective(network)
+    return Objective(network)
 
 
 # Momentum as usual for adversaries: less memory of gradients that have turned since.
 BETAS = (0.5, 0.99)
+DISCRIMINATOR_LR = 1e-3
 
 
-class AdaptationObjective(ExtraObjective):
+class AdaptationObjective(Objective):
     """All terms of JADA.
 
     Args:
@@ -196,7 +168,7 @@ class AdaptationObjective(ExtraObjective):
                 "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
             )
         try:
-            adapter = AdaptationNetwork(network, params.strengths(), params.settings(), NUM_CLASSES)
+            adapter = AdaptationNetwork(network, params, NUM_CLASSES)
         except ValueError as error:
             raise UsageError(f"adapt.{error}") from error
         device = next(network.parameters()).device
@@ -204,24 +176,23 @@ class AdaptationObjective(ExtraObjective):
         self.names = tuple(adapter.terms)
         self._params = params
         self._adapter = adapter
-        parameters = adapter.discriminator_parameters()
-        self._optimizers: list[torch.optim.Optimizer] = (
-            [torch.optim.Adam(parameters, lr=params.discriminator_lr, betas=BETAS, fused=True)]
-            if parameters
-            else []
-        )
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if parameters := adapter.discriminator_parameters():
+            self._optimizers.append(
+                torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)
+            )
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
         """Count the steps that are a multiple of `every`, from `start` on."""
         batch_number, rest = divmod(number, self._params.every)
         return None if rest or progress < self._params.start else batch_number
 
-    def forward(self, module: nn.Module, step: StepInput) -> ObjectiveTerms:
+    def forward(self, module: nn.Module, step: Step) -> Terms:
         """Run both domains through the network, or in a step without a target the source alone."""
         target = step.target
         if target is None:
             logits, terms, measures = module(step.image)
-            return ObjectiveTerms(logits, terms, measures, absent=frozenset(self.names))
+            return Terms(logits, terms, measures, absent=frozenset(self.names))
         image, start = self._dressed(step.image, target.image), self._params.start
         logits, terms, measures = module(
             image,
@@ -230,7 +201,7 @@ class AdaptationObjective(ExtraObjective):
             ramp=ganin_ramp((step.progress - start) / (1 - start)),
             number=target.number,
         )
-        return ObjectiveTerms(logits, terms, measures, self._adapter.absent(target.number))
+        return Terms(logits, terms, measures, self._adapter.absent(target.number))
 
     def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
         """Give some source images the intensities of a target image; which ones, torch's generator decides."""
@@ -241,7 +212,7 @@ class AdaptationObjective(ExtraObjective):
         ])  # fmt: skip
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """That of the discriminators."""
+        """Optimizer of the discriminators."""
         return self._optimizers
 
     def after_step(self) -> None:
@@ -256,7 +227,7 @@ class AdaptationObjective(ExtraObjective):
         return prefixed("adaptation", tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `tensors` gave."""
+        """Put back the tensors of a checkpoint."""
         kept = Checkpoint(checkpoint.part("adaptation"), {})
         for optimizer in self._optimizers:
             restore_optimizer(optimizer, kept.part("optimizer"))

@@ -1,49 +1,42 @@
 """The sections by which a network is built and trained."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from crossmodalnet.config import NetworkConfig
 from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
-from pipeline.config.network import NETWORKS, NetworkSection
+from crossmodalnet.training.config import AugmentationConfig
+from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section
-from pipeline.config.sections import AdaptationConfig, AugmentConfig, LossesConfig, TrainConfig
+from pipeline.config.sections import AdaptSection, LossesConfig, TrainConfig
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
-
-if TYPE_CHECKING:
-    from crossmodalnet.training.config import AugmentationSettings
-    from pipeline.config.sections import AdaptationConfig
 
 
 @dataclass(frozen=True)
 class ModelParams:
-    """The sections that a training depends on.
+    """The sections that a training depends on, as they hold for one network.
 
     Attributes:
         name: name of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
         builder: key of the network's builder.
-        network: section of the network, an ablation's changes included.
-        losses: objectives.
-        augment: augmentation.
-        train: training; `lr` is the network's own where it has one.
-        adapt: the adaptation; None where there is none.
         variant: a key of `ADAPTATIONS`; None for the adaptation itself.
     """
 
     name: str
     builder: str
-    network: NetworkSection
+    network: NetworkConfig
     losses: LossesConfig
-    augment: AugmentConfig
+    augment: AugmentationConfig
     train: TrainConfig
-    adapt: "AdaptationConfig | None" = None
+    adapt: AdaptSection | None = None
     variant: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the builder takes."""
-        options = self.network.options()
+        """Options of the builder."""
+        options = self.network.options() | {"checkpointing": self.train.checkpointing}
         if self.builder in DEEPLY_SUPERVISED:
             options["deep_supervision"] = self.losses.deep_supervision
         if self.builder == OURS and self.modality_dropout:
@@ -52,7 +45,7 @@ class ModelParams:
 
     @property
     def intensity(self) -> Intensity:
-        """How images become the network's input."""
+        """Windows by which images become the network's input."""
         return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
 
     @property
@@ -62,7 +55,7 @@ class ModelParams:
 
     @property
     def modality_dropout(self) -> float:
-        """How often a training sample loses a modality: never where that would do harm.
+        """Probability that a training sample loses a modality: 0 where that would do harm.
 
         A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
         complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
@@ -72,7 +65,7 @@ class ModelParams:
 
     @property
     def training(self) -> dict[str, Any]:
-        """What the result of the training depends on beside the other sections: `train` as it holds for this network.
+        """Values of `train` that the result depends on, as they hold for this network.
 
         A checkpoint is found by it, and a model's card tells it.
         """
@@ -83,15 +76,15 @@ class ModelParams:
         }
 
     @property
-    def augmentation(self) -> "AugmentationSettings | None":
+    def augmentation(self) -> AugmentationConfig | None:
         """The augmentation, if there is one; a network of one stream has its image and label left together.
 
         In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
         """
         if not self.augment.enabled:
             return None
-        settings = self.augment.settings()
-        return settings if self.sees_pairs else replace(settings, displacement_probability=0.0)
+        together = {} if self.sees_pairs else {"misregistration_probability": 0.0}
+        return self.augment.model_copy(update=together)
 
 
 def read_params(model: str, ablation: str | None = None) -> ModelParams:
@@ -110,13 +103,13 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
     if ablation is not None:
         if model != "crossmodalnet" or ablation not in ABLATIONS:
             raise UsageError(f"no ablation {ablation!r} of {model}; crossmodalnet has {', '.join(ABLATIONS)}")
-        network = network.model_copy(update=dict(ABLATIONS[ablation]))
+        network = network.model_copy(update=dict(ABLATIONS[ablation].changes))
     return ModelParams(
         model if ablation is None else f"{model}-{ablation}",
         model,
         network,
         load_section(LossesConfig, "losses"),
-        load_section(AugmentConfig, "augment"),
+        load_section(AugmentationConfig, "augment"),
         train if network.lr is None else train.model_copy(update={"lr": network.lr}),
     )
 
@@ -131,7 +124,7 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
     Raises:
         UsageError: no such variant, or one of an adaptation that is off.
     """
-    adapt = load_section(AdaptationConfig, "adapt")
+    adapt = load_section(AdaptSection, "adapt")
     if not adapt.enabled:
         if variant is not None:
             raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
@@ -144,5 +137,5 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
         return replace(params, adapt=adapt)
     if variant not in ADAPTATIONS or params.name != OURS:
         raise UsageError(f"no adaptation {variant!r} of {params.name}; {OURS} has {', '.join(ADAPTATIONS)}")
-    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant]))
+    changed = adapt.model_copy(update=dict(ADAPTATIONS[variant].changes))
     return replace(params, name=method_of(variant), adapt=changed, variant=variant)

@@ -1,4 +1,8 @@
-"""The processes that train together, their devices and threads."""
+"""The processes that train together, their devices and threads.
+
+A training runs in one process, under the stage's own torchrun (`pipeline/training/launch.py`), under an outer torchrun,
+or as tasks of a SLURM step over several nodes.
+"""
 
 import logging
 import os
@@ -7,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,15 +19,17 @@ from torch.utils import deterministic as filling
 
 from crossmodalnet.errors import ResourceError
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+# Samples per process and step on the CPU: with a single one, PyTorch leaves its fast convolutions for small maps.
+LEAST_SHARE = 2
+# Where all processes were started, they meet sooner.
+PATIENCE_SECONDS = 2.0
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Launch:
-    """This process's place among those that a launcher started; `local` counts on this machine."""
+class Launch(NamedTuple):
+    """The place of a process among those of its launcher; `local` counts on this machine."""
 
     rank: int
     world_size: int
@@ -34,51 +40,50 @@ class Launch:
 
 
 def detect_launch(environment: Mapping[str, str]) -> Launch | None:
-    """Find out whether a launcher started this process, torchrun or srun; None where it runs on its own.
+    """Read from torchrun's or SLURM's variables which process this is; None where it runs on its own.
 
-    The batch script of a SLURM job is not taken for a task: only srun numbers its step.
+    Raises:
+        ResourceError: the variables name no process.
     """
-    # Compose files and templates write variables that are empty: as if they were not there.
-    environment = {name: value for name, value in environment.items() if value.strip()}
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        rank, world, local, local_world = (_number(environment, name, 0) for name in names)
-        if not 0 <= rank < world:
-            raise ResourceError(
-                f"RANK = {rank} and WORLD_SIZE = {world} name no process: unset both, or correct them"
-            )
-        port = _number(environment, "MASTER_PORT", 29500)
-        return Launch(
-            rank, world, local, max(1, local_world), environment.get("MASTER_ADDR", "127.0.0.1"), port
-        )
-    tasks = next((n for n in ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") if n in environment), "")
-    world = _number(environment, tasks, 1)
-    if "SLURM_PROCID" not in environment or "SLURM_STEP_ID" not in environment or world < 2:
-        return None
-    if "MASTER_ADDR" not in environment and "SLURM_JOB_NODELIST" not in environment:
-        raise ResourceError(
-            f"{tasks} = {world}, but neither MASTER_ADDR nor SLURM_JOB_NODELIST says where to meet"
-        )
-    tasks_here = (
-        environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_NTASKS_PER_NODE") or "1"
-    )
-    return Launch(
-        rank=_number(environment, "SLURM_PROCID", 0),
-        world_size=world,
-        local_rank=_number(environment, "SLURM_LOCALID", 0),
-        local_world_size=int(re.split(r"\D", tasks_here)[0] or 1),  # from such as 8(x2)
-        address=environment.get("MASTER_ADDR") or first_host(environment["SLURM_JOB_NODELIST"]),
-        port=_number(environment, "MASTER_PORT", 20000 + _number(environment, "SLURM_JOB_ID", 0) % 20000),
-    )
-
-
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    # Compose files and templates write variables that are empty.
+    given = {name: value for name, value in environment.items() if value.strip()}
     try:
-        return int(environment.get(name, default))
+        launch = _torchrun_launch(given) or _slurm_launch(given)
     except ValueError as error:
         raise ResourceError(
-            f"{name} = {environment[name]!r} in the environment is no number: unset it"
+            f"RANK or SLURM variables in the environment are no numbers ({error}): unset them"
         ) from error
+    if launch and not (0 <= launch.rank < launch.world_size and launch.address):
+        raise ResourceError(
+            f"RANK and WORLD_SIZE, or SLURM's variables of a step, name no process ({launch}): unset or correct them"
+        )
+    return launch
+
+
+def _torchrun_launch(given: Mapping[str, str]) -> Launch | None:
+    if "RANK" not in given or "WORLD_SIZE" not in given:
+        return None
+    return Launch(
+        rank=int(given["RANK"]),
+        world_size=int(given["WORLD_SIZE"]),
+        local_rank=int(given.get("LOCAL_RANK", 0)),
+        local_world_size=int(given.get("LOCAL_WORLD_SIZE", 1)),
+        address=given.get("MASTER_ADDR", "127.0.0.1"),
+        port=int(given.get("MASTER_PORT", 29500)),
+    )
+
+
+def _slurm_launch(given: Mapping[str, str]) -> Launch | None:
+    """Read the place in a SLURM step; the batch script of a job is no task: only srun numbers its step."""
+    world_size = int(given.get("SLURM_STEP_NUM_TASKS") or given.get("SLURM_NTASKS") or 1)
+    if "SLURM_PROCID" not in given or "SLURM_STEP_ID" not in given or world_size < 2:
+        return None
+    rank, local_rank, job = (int(given.get(f"SLURM_{name}", 0)) for name in ("PROCID", "LOCALID", "JOB_ID"))
+    tasks_here = given.get("SLURM_STEP_TASKS_PER_NODE") or given.get("SLURM_NTASKS_PER_NODE") or "1"
+    local_world_size = int(re.split(r"\D", tasks_here)[0] or 1)  # from such as 8(x2)
+    address = given.get("MASTER_ADDR") or first_host(given.get("SLURM_JOB_NODELIST", ""))
+    port = int(given.get("MASTER_PORT", 20000 + job % 20000))
+    return Launch(rank, world_size, local_rank, local_world_size, address, port)
 
 
 def first_host(nodes: str) -> str:
@@ -86,42 +91,28 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
 
 
-# Samples per process and step on the CPU.
-LEAST_SHARE = 2
-
-
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """How many processes this machine should run for `train.devices`.
+    """Give the number of processes on this machine for `train.devices`; auto: one per GPU.
 
-    `auto` is one per GPU. Without a GPU it is one per core, as far as they can share `batch_size` equally and each
-    has two samples: with a single one, PyTorch leaves its fast convolutions for small maps (docs/benchmarks.md).
+    Without a GPU it is one per core, as far as they share `batch_size` equally and each has `LEAST_SHARE` samples.
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
     """
     available = torch.cuda.device_count()
-    if devices == "auto":
-        return available or _num_sharing(batch_size, len(os.sched_getaffinity(0)))
-    if 0 < available < int(devices):
-        raise ResourceError(f"train.devices = {devices}, but this machine has {available} GPU(s)")
-    return int(devices)
-
-
-def _num_sharing(batch_size: int, limit: int) -> int:
-    shares = (count for count in range(1, limit + 1) if batch_size % count == 0)
-    return max((count for count in shares if batch_size // count >= LEAST_SHARE), default=1)
+    if devices != "auto":
+        if 0 < available < int(devices):
+            raise ResourceError(f"train.devices = {devices}, but this machine has {available} GPU(s)")
+        return int(devices)
+    if available:
+        return available
+    counts = range(1, len(os.sched_getaffinity(0)) + 1)
+    return max((n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE), default=1)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, seen from one of them.
-
-    Attributes:
-        rank: rank of this process, 0 to `world_size - 1`; 0 writes the files.
-        world_size: number of the processes.
-        local_world_size: number of the processes on this machine.
-        device: device that this process computes on.
-    """
+    """The processes that train together, seen from one of them: its rank and its device; rank 0 writes the files."""
 
     rank: int
     world_size: int
@@ -165,52 +156,45 @@ class Processes:
 
 @contextmanager
 def process_group(launch: Launch | None) -> Iterator[Processes]:
-    """Join the others that were launched with this process, and leave them at the end.
+    """Join the other processes of a launch, and leave them at the end.
 
     Raises:
-        ResourceError: more processes than GPUs on a machine that has some.
+        ResourceError: more processes than GPUs on a machine that has some, or the others cannot be reached.
     """
-    local_rank, local_world = (launch.local_rank, launch.local_world_size) if launch else (0, 1)
-    device = _device(local_rank, local_world)
+    local_rank, local_world_size = (launch.local_rank, launch.local_world_size) if launch else (0, 1)
+    device = torch.device("cpu")
+    if available := torch.cuda.device_count():
+        if local_world_size > available:
+            raise ResourceError(
+                f"{local_world_size} processes were launched on this machine, which has {available} GPU(s)"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
     if launch is None or launch.world_size == 1:
         yield Processes(0, 1, 1, device)
         return
-    # Gloo passes objects and numbers on the CPU, NCCL the gradients on GPUs.
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    rendezvous = f"tcp://{launch.address}:{launch.port}"
-    os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
-    method = "env://" if os.environ.get("RANK") else rendezvous
-    with _told_whom_it_waits_for(launch):
-        dist.init_process_group(backend, init_method=method, rank=launch.rank, world_size=launch.world_size)
+    _meet(launch, device)
     try:
-        yield Processes(launch.rank, launch.world_size, local_world, device)
+        yield Processes(launch.rank, launch.world_size, local_world_size, device)
     finally:
         dist.destroy_process_group()
 
 
-# A process that is not joined within this time says so; where all were started, they meet sooner.
-PATIENCE_SECONDS = 2.0
-
-
-@contextmanager
-def _told_whom_it_waits_for(launch: Launch) -> Iterator[None]:
-    """Say after a while which processes have not come; an error of theirs becomes one line.
-
-    Raises:
-        ResourceError: they never came, or cannot be reached.
-    """
+def _meet(launch: Launch, device: torch.device) -> None:
+    """Initialise torch.distributed; say after a while which processes have not come."""
     others = f"the other {launch.world_size - 1} of {launch.world_size} processes at {launch.address}:{launch.port}"
-    told = (
-        "by RANK and WORLD_SIZE"
-        if os.environ.get("RANK")
-        else "by SLURM's variables of a step of several tasks"
+    source = (
+        "RANK and WORLD_SIZE" if os.environ.get("RANK") else "SLURM's variables of a step of several tasks"
     )
-    text = f"process {launch.rank} is waiting for {others} (told of {told}): start them too, or unset these variables"
+    text = f"process {launch.rank} is waiting for {others} (by {source}): start them too, or unset these variables"
     timer = threading.Timer(PATIENCE_SECONDS, logger.warning, [text])
     timer.daemon = True
     timer.start()
+    os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
+    # Gloo passes objects and numbers on the CPU, NCCL the gradients on GPUs.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        yield
+        dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size)
     except (dist.DistError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ResourceError(f"process {launch.rank} could not meet {others}: {reason}") from error
@@ -218,26 +202,9 @@ def _told_whom_it_waits_for(launch: Launch) -> Iterator[None]:
         timer.cancel()
 
 
-def _device(local_rank: int, local_world: int) -> torch.device:
-    available = torch.cuda.device_count()
-    if not available:
-        return torch.device("cpu")
-    if local_world > available:
-        raise ResourceError(
-            f"{local_world} processes were launched on this machine, which has {available} GPU(s)"
-        )
-    torch.cuda.set_device(local_rank)
-    return torch.device("cuda", local_rank)
-
-
 @contextmanager
 def reproducible(processes: Processes, num_threads: int) -> Iterator[None]:
-    """Compute with this process's share of the cores and, on the CPU, with deterministic algorithms alone.
-
-    Args:
-        processes: processes that share this machine.
-        num_threads: threads of all processes together; 0 is one per core.
-    """
+    """Compute with this process's share of `num_threads` (0: all cores); on the CPU by deterministic algorithms."""
     threads = (num_threads or len(os.sched_getaffinity(0))) // processes.local_world_size
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = getattr(filling, "fill_uninitialized_memory")  # noqa: B009  (a property of the module)

@@ -1,4 +1,4 @@
-"""From cropped cases to a model folder: what the train stage does, in each of its processes."""
+"""Train a network on cropped cases and write its model folder, in each process of the stage."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from pipeline.training.checkpoint import save_model
 from pipeline.training.cohort import Cohort, TargetDomain, read_cohort
 from pipeline.training.curves import write_curves
 from pipeline.training.learner import Learner
-from pipeline.training.objectives import AdaptationObjective, ExtraObjective, make_flow_objective
+from pipeline.training.objectives import AdaptationObjective, Objective, make_flow_objective
 from pipeline.training.params import ModelParams
 from pipeline.training.processes import Processes
 from pipeline.training.trainer import Trainer, TrainingState
@@ -48,8 +48,8 @@ def run_training(
     """Train one network to the end of its budget; every process calls this.
 
     Args:
-        params: parameters of the training.
-        cohort: pairs to train on.
+        params: sections that the training depends on.
+        cohort: cases to train on and to validate on.
         seed: seed of the first weights, the order of samples and their augmentation.
         processes: processes that train together.
         curve: file of the curve, written anew after every epoch.
@@ -76,7 +76,7 @@ def run_training(
         ) from error
     samples = _samples(params, cohort.training, seed)
     learner = Learner(
-        network, params.losses, train, processes, _extra(params, cohort), params.network.offset_rate
+        network, params.losses, train, processes, _objective_of(params, cohort), params.network.offset_rate
     )
     work = find_work(params, cohort, seed)
     target = _target(params, cohort, seed)
@@ -96,10 +96,9 @@ def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
 def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> TrainingSet:
     return TrainingSet(
         cases,
-        settings=params.augmentation,
+        augmentation=params.augmentation,
         patch_size=params.train.patch_size,
         samples_per_case=params.train.samples_per_case,
-        foreground_share=params.train.foreground_share,
         seed=seed,
         batch_size=params.train.batch_size,
         modality_dropout=params.modality_dropout,
@@ -111,14 +110,14 @@ def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | No
     if params.adapt is None or not cohort.target:
         return None
     samples = _samples(params, cohort.target, sample_seed(seed, 2))
-    return TargetDomain(samples, cohort.target, params.adapt.entropy_weight)
+    return TargetDomain(samples, cohort.target)
 
 
-def _extra(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], ExtraObjective]:
+def _objective_of(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], Objective]:
     adapt, weight = params.adapt, params.losses.cmif
     if adapt is not None and cohort.target:
         return lambda network: AdaptationObjective(network, adapt)
-    return lambda network: make_flow_objective(network, weight) if weight else ExtraObjective(network)
+    return lambda network: make_flow_objective(network, weight) if weight else Objective(network)
 
 
 def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingState) -> ModelCard:

@@ -4,8 +4,8 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,26 @@ from pipeline.training.checkpoint import (
     write_checkpoint,
 )
 from pipeline.training.cohort import TargetDomain, TargetStream
-from pipeline.training.curves import (
-    EpochSums,
-    Row,
-    TrainingProgress,
-    balanced_loss,
-    peak_memory_mb,
-    write_curves,
-)
-from pipeline.training.launch import StopRequest
+from pipeline.training.curves import EpochSums, Row, TrainingProgress, peak_memory_mb, write_curves
+from pipeline.training.launch import stop_requests
 from pipeline.training.learner import Learner
 from pipeline.training.processes import Processes, reproducible
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
+# Columns of a curve that come from validation; the last two of adaptations only.
+VALIDATION = ("val_dice", "target_entropy", "score")
+OVERLAP = 0.25
 
 
 @dataclass
 class TrainingState:
-    """How far a training is.
+    """The course of a training so far.
 
     Attributes:
-        sums: sums of the epoch under way; its `steps` say where in the epoch it is.
-        epoch: the one under way, counted from 0.
+        sums: sums of the current epoch; its `steps` count the steps taken in it.
+        epoch: the current epoch, counted from 0.
         rows: rows of the finished epochs.
         best: weights with the best validation score so far.
         best_score: validation score of the best weights; -inf before the first validation.
@@ -58,7 +58,7 @@ class TrainingState:
         best_epoch: epoch of the best weights, counted from 1.
     """
 
-    sums: EpochSums
+    sums: EpochSums = field(default_factory=EpochSums)
     epoch: int = 0
     rows: list[Row] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -71,49 +71,25 @@ class TrainingState:
         """Time spent on steps, over all runs."""
         return sum(row["seconds"] for row in self.rows) + self.sums.seconds
 
-    def state(self) -> dict[str, Any]:
-        """Plain values."""
+    def values(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
         names = ("epoch", "rows", "best_score", "best_dice", "best_epoch")
-        values = {name: getattr(self, name) for name in names}
-        return {**values, "sums": self.sums.state()}
-
-
-@dataclass(frozen=True)
-class ValidationSettings:
-    """How a network sees cases.
-
-    Attributes:
-        patch_size: voxels that the network sees at once.
-        precision: precision of the forward passes.
-        processes: processes among which the cases are shared out.
-    """
-
-    patch_size: tuple[int, int, int]
-    precision: Callable[[], AbstractContextManager[object]]
-    processes: Processes
-
-
-logger = logging.getLogger(__name__)
-
-
-CHECKPOINT = "checkpoint.safetensors"
-# Columns of a curve that come from validation; the last two of adaptations only.
-VALIDATION = ("val_dice", "target_entropy", "score")
+        return {"sums": asdict(self.sums), **{name: getattr(self, name) for name in names}}
 
 
 class Trainer:
     """Trains a network; every process of a training has one.
 
     Args:
-        learner: learner that takes the steps.
-        training: samples that batches come from.
+        learner: takes the steps.
+        training: samples for batches.
         validation: cases that choose the best weights.
-        params: parameters of the training.
+        params: section `train`.
         seed: seed of what is random in a step.
         processes: processes that train together.
         work: folder of the checkpoint, used by the main process alone.
-        target: the domain to adapt to, if there is one.
-        curve: file of the curve, written anew after every epoch, so that it can be looked at while training.
+        target: domain to adapt to.
+        curve: file of the curve, written anew after every epoch.
     """
 
     def __init__(
@@ -139,7 +115,7 @@ class Trainer:
         self._curve = curve
         self._budget = make_budget(params, training.steps_per_epoch, processes)
         self._checkpoint = work / CHECKPOINT
-        self._state = TrainingState(EpochSums.start(learner.names, learner.measures))
+        self._state = TrainingState()
 
     def run(self) -> TrainingState:
         """Train to the end, from where an earlier run with the same parameters stopped.
@@ -148,33 +124,28 @@ class Trainer:
             InterruptedRunError: stopped by SIGTERM or SIGINT, after writing a checkpoint.
             DataError: a loss or a weight is not finite, or the checkpoint is damaged.
         """
-        lock = exclusive(self._checkpoint.parent) if self._processes.is_main else nullcontext()
-        with lock, StopRequest() as stop, reproducible(self._processes, self._params.num_threads):
+        is_main, device = self._processes.is_main, self._processes.device
+        lock = exclusive(self._work) if is_main else nullcontext()
+        with lock, stop_requests() as is_stopped, reproducible(self._processes, self._params.num_threads):
             self._resume()
-            progress = TrainingProgress(
-                num_epochs=self._budget.num_epochs,
-                num_steps=self._budget.num_steps,
-                done=self._number,
-                device=self._processes.device,
-                shown=self._processes.is_main,
-            )
-            with progress:
+            progress = TrainingProgress(self._budget.num_epochs, self._training.steps_per_epoch, device)
+            with progress.shown(self._step_number) if is_main else nullcontext():
                 while not self._is_finished:
-                    self._run_epoch(progress, stop)
+                    self._run_epoch(progress, is_stopped)
                     self._end_epoch(progress)
             self._learner.check_finite()
         return self._state
 
     def last_weights(self) -> dict[str, Tensor]:
-        """The weights as they are now."""
+        """Give the current weights."""
         return self._learner.evaluated.state_dict()
 
     def candidates(self) -> list[Path]:
-        """Files of the weights that were validated; of an adaptation."""
+        """Give the files of all weights that were validated; of an adaptation."""
         return [] if self._target is None else list(find_candidates(self._work).values())
 
     @property
-    def _number(self) -> int:
+    def _step_number(self) -> int:
         """Number of the coming step in the whole training."""
         return self._state.epoch * self._training.steps_per_epoch + self._state.sums.steps
 
@@ -182,49 +153,42 @@ class Trainer:
     def _is_finished(self) -> bool:
         return self._budget.is_spent(self._state.epoch, self._state.seconds)
 
-    def _run_epoch(self, progress: TrainingProgress, stop: StopRequest) -> None:
+    def _run_epoch(self, progress: TrainingProgress, is_stopped: Callable[[], bool]) -> None:
         """Take the steps of an epoch that are left, or as many as the budget allows."""
         state, size, last = self._state, self._params.batch_size, self._budget.clock()
-        rank, world_size = self._processes.rank, self._processes.world_size
-        threads = _augmenting_threads(self._processes)
+        share = {
+            "rank": self._processes.rank,
+            "world_size": self._processes.world_size,
+            "threads": _augmenting_threads(self._processes),
+        }
         with ExitStack() as open_streams:
-            batches = self._training.batches(
-                state.epoch, first_step=state.sums.steps, rank=rank, world_size=world_size, threads=threads
-            )
+            batches = self._training.batches(state.epoch, first_step=state.sums.steps, **share)
             open_streams.enter_context(closing(batches))
             targets = None
             if self._target is not None:
-                targets = TargetStream(
-                    self._target.samples, rank=rank, world_size=world_size, threads=threads
-                )
+                targets = TargetStream(self._target.samples, **share)
                 open_streams.enter_context(closing(targets))
             for batch in batches:
-                weights = self._learner.weights
-                losses, measures = self._step(batch, targets)
+                values = self._step(batch, targets)
                 now = self._budget.clock()
-                state.sums.add(losses, weights, now - last, measures)
-                progress.step(state.epoch, balanced_loss(losses, weights), size / max(now - last, 1e-9))
+                state.sums.add(values, now - last)
+                if self._processes.is_main:
+                    progress.step(state.epoch, values["loss"], size / max(now - last, 1e-9))
                 last = now
-                self._stop_if_asked(stop)
+                self._stop_if_asked(is_stopped)
                 if self._is_finished:
                     break
 
-    def _step(self, batch: Batch, targets: TargetStream | None) -> tuple[list[float], list[float]]:
-        """Take one step; gives its losses and figures."""
-        state, learner, number = self._state, self._learner, self._number
+    def _step(self, batch: Batch, targets: TargetStream | None) -> Row:
+        state, learner, number = self._state, self._learner, self._step_number
         share = self._budget.share(number, state.seconds)
         batch_number = learner.target_batch_number(number, share)
         target = targets.batch(batch_number) if targets and batch_number is not None else None
         # Seeded by the step, stochastic depth and the like need no generator's state to resume.
         torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
-        return learner.step(
-            batch,
-            self._budget.learning_rate(number, state.seconds),
-            number,
-            f"epoch {state.epoch + 1}, step {state.sums.steps + 1}",
-            target=target,
-            progress=share,
-        )
+        lr = self._budget.learning_rate(number, state.seconds)
+        name = f"epoch {state.epoch + 1}, step {state.sums.steps + 1}"
+        return learner.step(batch, lr, number, name, target=target, progress=share)
 
     def _end_epoch(self, progress: TrainingProgress) -> None:
         """Validate now and then, write the epoch's row, and begin the next one."""
@@ -232,46 +196,48 @@ class Trainer:
         is_last = self._budget.is_spent(state.epoch + 1, state.seconds)
         # The first epoch too, so that a curve never starts from a number that was not measured.
         validated = is_last or state.epoch == 0 or (state.epoch + 1) % params.validate_every == 0
-        validation = self._validate() if validated else _validation_of(state.rows[-1])
-        memory = max(self._processes.gather(peak_memory_mb(self._processes.device)))
-        row = state.sums.row(
-            state.epoch,
-            lr=self._budget.learning_rate(self._number - 1, state.seconds),
-            validation=validation,
-            num_samples=state.sums.steps * params.batch_size,
-            peak_memory_mb=memory,
-        )
+        last_row = state.rows[-1] if state.rows else {}
+        validation = self._validate() if validated else {k: v for k, v in last_row.items() if k in VALIDATION}
+        num_samples = state.sums.steps * params.batch_size
+        row = {
+            "epoch": state.epoch + 1,
+            **state.sums.means(),
+            "lr": self._budget.learning_rate(self._step_number - 1, state.seconds),
+            **validation,
+            "seconds": round(state.sums.seconds, 3),
+            "samples_per_second": round(num_samples / max(state.sums.seconds, 1e-9), 3),
+            "peak_memory_mb": round(max(self._processes.gather(peak_memory_mb(self._processes.device))), 1),
+        }
         state.rows.append(row)
-        if self._curve is not None and self._processes.is_main:
-            write_curves(self._curve, state.rows)
-        progress.epoch(row, validated=validated)
+        if self._processes.is_main:
+            if self._curve is not None:
+                write_curves(self._curve, state.rows)
+            progress.epoch(row, validated=validated)
         state.epoch += 1
-        state.sums = EpochSums.start(self._learner.names, self._learner.measures)
-        if is_last or state.epoch % params.checkpoint_every == 0:
-            self._save()
+        state.sums = EpochSums()
+        self._save()
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self) -> Row:
         """Score the weights, and keep them if none were better; gives the columns of the curve."""
         state, learner = self._state, self._learner
-        settings = ValidationSettings(self._params.patch_size, learner.autocast, self._processes)
-        row = {"val_dice": validate(learner.evaluated, self._validation, settings)}
-        score = row["val_dice"]
-        if self._target is not None:
-            row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, settings)
-            score -= self._target.entropy_weight * row["target_entropy"]
-            row["score"] = score
-            if self._processes.is_main:
-                save_tensors(
-                    candidate_file(self._work, state.epoch + 1), self.last_weights(), {"format": "pt"}
-                )
+        how = (self._params.patch_size, self._processes)
+        with learner.autocast():
+            row = {"val_dice": validate(learner.evaluated, self._validation, *how)}
+            score = row["val_dice"]
+            if self._target is not None:
+                row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, *how)
+                score -= row["target_entropy"]
+                row["score"] = score
+        if self._target is not None and self._processes.is_main:
+            save_tensors(candidate_file(self._work, state.epoch + 1), self.last_weights(), {"format": "pt"})
         if score >= state.best_score:  # of equal ones the later: it has seen more
             state.best_score, state.best_dice, state.best_epoch = score, row["val_dice"], state.epoch + 1
             state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.last_weights().items()}
         return row
 
-    def _stop_if_asked(self, stop: StopRequest) -> None:
+    def _stop_if_asked(self, is_stopped: Callable[[], bool]) -> None:
         """End at the same step in all processes when one of them has been asked to."""
-        if not sum(self._processes.sum([float(stop.received)])):
+        if not sum(self._processes.sum([float(is_stopped())])):
             return
         self._save()
         of = f" of {self._budget.num_epochs}" if self._budget.num_epochs else ""
@@ -281,11 +247,10 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if not self._processes.is_main:
-            return
-        tensors = self._learner.tensors(finished=self._is_finished) | prefixed("best", self._state.best)
-        values = {"course": self._state.state(), **self._learner.values()}
-        write_checkpoint(self._checkpoint, Checkpoint(tensors, values))
+        if self._processes.is_main:
+            tensors = self._learner.tensors(finished=self._is_finished) | prefixed("best", self._state.best)
+            values = {"course": self._state.values(), **self._learner.values()}
+            write_checkpoint(self._checkpoint, Checkpoint(tensors, values))
 
     def _resume(self) -> None:
         # The other processes may be on machines that do not see the main one's files.
@@ -296,22 +261,15 @@ class Trainer:
             return
         self._learner.restore(checkpoint)
         values = dict(checkpoint.values["course"])
-        sums = EpochSums(
-            **values.pop("sums"), names=self._learner.names, measure_names=self._learner.measures
-        )
-        self._state = TrainingState(sums, **values, best=checkpoint.part("best"))
+        self._state = TrainingState(EpochSums(**values.pop("sums")), **values, best=checkpoint.part("best"))
         if self._processes.is_main:
             logger.info(
                 "%s (%s)",
                 "trained before with these parameters, data and code: taking the result"
                 if self._is_finished
-                else f"going on in epoch {self._state.epoch + 1}, step {sums.steps + 1}",
+                else f"going on in epoch {self._state.epoch + 1}, step {self._state.sums.steps + 1}",
                 self._checkpoint,
             )
-
-
-def _validation_of(row: Row) -> Row:
-    return {name: row[name] for name in VALIDATION if name in row}
 
 
 def _augmenting_threads(processes: Processes) -> int:
@@ -321,22 +279,23 @@ def _augmenting_threads(processes: Processes) -> int:
     return max(1, min(8, len(os.sched_getaffinity(0)) // processes.local_world_size))
 
 
-OVERLAP = 0.25
-
-
-def validate(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
-    """Mean over cases of their mean Dice."""
+def validate(
+    network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
+) -> float:
+    """Mean over cases of their mean Dice on the working grid; the processes share the cases."""
 
     def dice(case: LabelledCase, probabilities: Tensor) -> float:
         return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
 
-    return _mean_over_cases(dice, network, cases, settings)
+    return _mean_over_cases(dice, network, cases, patch_size, processes)
 
 
-def target_entropy(network: nn.Module, cases: Sequence[LabelledCase], settings: ValidationSettings) -> float:
-    """Mean over images of how unsure the network is of them, 0 to 1; their labels are not looked at."""
+def target_entropy(
+    network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
+) -> float:
+    """Mean balanced entropy of the network's output over images, 0 to 1; uses no label."""
     return _mean_over_cases(
-        lambda _, probabilities: balanced_entropy(probabilities), network, cases, settings
+        lambda _, probabilities: balanced_entropy(probabilities), network, cases, patch_size, processes
     )
 
 
@@ -344,15 +303,13 @@ def _mean_over_cases(
     score: Callable[[LabelledCase, Tensor], float],
     network: nn.Module,
     cases: Sequence[LabelledCase],
-    settings: ValidationSettings,
+    patch_size: tuple[int, int, int],
+    processes: Processes,
 ) -> float:
-    processes, scores = settings.processes, [0.0] * len(cases)
-    with settings.precision():
-        for number in range(processes.rank, len(cases), processes.world_size):
-            image = cases[number].image.to(processes.device)
-            probabilities = predict_probabilities(
-                network, image, patch_size=settings.patch_size, overlap=OVERLAP
-            )
-            scores[number] = score(cases[number], probabilities)
+    scores = [0.0] * len(cases)
+    for number in range(processes.rank, len(cases), processes.world_size):
+        image = cases[number].image.to(processes.device)
+        probabilities = predict_probabilities(network, image, patch_size=patch_size, overlap=OVERLAP)
+        scores[number] = score(cases[number], probabilities)
     # One process gives a score, the others zeros: the sum does not depend on their number.
     return sum(processes.sum(scores)) / len(cases)

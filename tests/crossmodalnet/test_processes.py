@@ -1,4 +1,3 @@
-import errno
 import os
 import pickle
 import signal
@@ -15,7 +14,6 @@ from crossmodalnet.processes import (
     is_plain,
     plain_folder,
     remove_stale,
-    resource_problem,
     run_alone,
     scratch_folder,
 )
@@ -115,34 +113,3 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
         (tmp_path / name).mkdir()
     remove_stale(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crossmodalnet-1-x", "crossmodalnet-other"]
-
-
-@pytest.mark.parametrize(
-    ("error", "says"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device", "x.nii"), "no room on the disk: x.nii"),
-        (OSError(errno.EFBIG, "File too large"), "no room on the disk"),
-        (RuntimeError("ITK ERROR\nNo space left on device"), "no room on the disk"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), "not allowed to write or read: /x"),
-        (OSError(errno.EROFS, "Read-only file system"), "not allowed"),
-        (MemoryError(), "not enough memory"),
-        (ImportError("libtorch.so: failed to map segment: Cannot allocate memory"), "not enough memory"),
-        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
-        (RuntimeError("Resource temporarily unavailable"), "too little memory, or too many processes"),
-        (RuntimeError("can't start new thread"), "too little memory, or too many processes"),
-        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too little memory, or too many"),
-        (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
-    ],
-)
-def test_what_the_machine_lacks_is_one_line(error: Exception, says: str) -> None:
-    found = resource_problem(error)
-    assert found is not None
-    assert found.startswith(says)
-    assert "\n" not in found
-
-
-def test_it_is_found_behind_other_errors_and_not_where_it_is_not() -> None:
-    error = ValueError("x cannot be written")
-    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert resource_problem(error) is not None
-    assert resource_problem(ValueError("a bug")) is None

@@ -107,8 +107,9 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
         "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
     )
     assert set(stages_run(output)) == {
-        "check", "train@mednext-0", "ablate@no_cross-0", "evaluate@mednext-0", "evaluate-ablation@no_cross-0",
-        "profile@mednext", "profile-ablation@no_cross", "audit@mednext", "export@mednext-0", "compare", "report",
+        "check", "train@mednext-0", "ablate@crossmodalnet-no_cross-0", "evaluate@mednext-0",
+        "evaluate-ablation@crossmodalnet-no_cross-0", "profile@mednext", "profile-ablation@crossmodalnet-no_cross",
+        "audit@mednext", "export@mednext-0", "compare", "report",
     }  # fmt: skip
     page = (smoke.folder / "report/index.html").read_text("utf-8")
     assert "MedNeXt" in page
@@ -149,8 +150,9 @@ def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -
     )
     ran = stages_run(output)
     assert set(ran) == {
-        "check", "target", "train@crossmodalnet-0", "adapt@source_only-0", "adapt@supervised-0",
-        "evaluate@crossmodalnet-0", "evaluate-adaptation@source_only-0", "evaluate-adaptation@supervised-0",
+        "check", "target", "train@crossmodalnet-0", "adapt@crossmodalnet-source_only-0",
+        "adapt@crossmodalnet-supervised-0", "evaluate@crossmodalnet-0",
+        "evaluate-adaptation@crossmodalnet-source_only-0", "evaluate-adaptation@crossmodalnet-supervised-0",
         "audit@crossmodalnet", "export@crossmodalnet-0", "compare", "report",
     }  # fmt: skip
     metrics = json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8"))

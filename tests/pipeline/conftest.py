@@ -25,7 +25,6 @@ NETWORK = {
     "patch_embedding": [2, 2, 2],
     "window": [4, 4, 4],
     "stem_channels": [2],
-    "drop_path": 0.2,
     "head_channels": 8,
 }
 

@@ -7,7 +7,8 @@ import pytest
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from pipeline.evaluation.score_cases import CASE_COLUMNS, METRICS, MISREGISTRATION_COLUMNS
+from crossmodalnet.metrics.scores import METRICS
+from pipeline.evaluation.score_cases import CASE_COLUMNS, MISREGISTRATION_COLUMNS
 from stages import compare, pool
 
 

@@ -57,7 +57,7 @@ def test_showing_the_defaults_says_so() -> None:
 
 def test_explaining_a_key_gives_its_meaning_and_range() -> None:
     output = run("params", "explain", "crop.margin_mm")
-    assert all(text in output for text in ("heart box", ">= 0", "5.0"))
+    assert all(text in output for text in ("heart ROI", ">= 0", "5.0"))
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def card_of(**changes: Any) -> SimpleNamespace:
     """What the stage reads of a model card."""
     plain = {
         "patch_size": (16, 16, 16), "intensity": Intensity((0.0, 100.0), (0.0, 100.0)), "adaptation": None,
-        "network": {}, "train": {},
+        "builder": "crossmodalnet", "network": {}, "train": {},
     }  # fmt: skip
     return SimpleNamespace(**plain | changes)
 

@@ -15,7 +15,7 @@ from pipeline.cohort.pairs import Subject, write_manifest
 from pipeline.config import presets
 from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.render import render
-from pipeline.preparation.cropping import CropTask, crop_pair
+from pipeline.preparation.cropping import CropTask, crop_case
 from pipeline.training.params import read_params
 from stages.params import app
 
@@ -52,17 +52,9 @@ def test_what_it_writes_cuts_no_heart_and_can_be_trained(project: Path) -> None:
     assert "training hearts of up to" in said
     assert params.crop.spacing_mm >= 9.0
     for number in range(4):
-        folder = project / "registered"
-        folder.mkdir(exist_ok=True)
-        for name in ("ct", "mr"):
-            (folder / f"{name}.nii.gz").write_bytes(
-                (project / f"data/raw/ct_{number}_image.nii.gz").read_bytes()
-            )
-            (folder / f"{name}_label.nii.gz").write_bytes(
-                (project / f"data/raw/ct_{number}_label.nii.gz").read_bytes()
-            )
-        crop = params.crop.model_copy(update={"roi": "labels"})
-        row = crop_pair(CropTask("p", "train", folder, project / "cropped", (), crop))
+        image, label = (project / f"data/raw/ct_{number}_{kind}.nii.gz" for kind in ("image", "label"))
+        task = CropTask("p", {Modality.CT: image}, {Modality.CT: label}, (), params.crop, project / "cropped")
+        row = crop_case(task)
         assert not any(count for name, count in row.items() if name.startswith("cut_"))
         assert read_label_map(project / "cropped/label.nii.gz").data.shape == params.crop.size
     model = read_params("crossmodalnet")

@@ -22,9 +22,7 @@ QUICK = """
 register: {working_spacing_mm: 10.0, iterations: [5], min_gain: -1.0}
 crop: {spacing_mm: 9.0, size: [16, 16, 16], num_atlases: 1, atlas_spacing_mm: 10.0}
 """
-PHANTOM = (
-    "{seed: 1, num_labelled: 3, num_unlabelled: 0, ct_spacing_mm: 6.0, mr_spacing_mm: 6.0, scanner: other}"
-)
+PHANTOM = "{num_labelled: 3, ct_spacing_mm: 6.0, mr_spacing_mm: 6.0}"
 
 
 @pytest.fixture

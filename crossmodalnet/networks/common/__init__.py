@@ -1,1 +1,1 @@
-"""What networks share: building by name, windows, padding, counting, sliding windows."""
+"""Parts that networks share: building by name, windows, padding, parameters, sliding windows."""

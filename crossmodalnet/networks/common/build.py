@@ -14,9 +14,8 @@ T = TypeVar("T")
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
 
-# Where each is built: module and function. A module is imported when its network is built, and `dvc.yaml` names the
-# folder by the network, so that a change to one retrains no other. There is no list to keep: every folder
-# here that has a `network.py` is a network of its name.
+# Module and function of each builder. Every folder here with a `network.py` is a network of that name; its module is
+# imported when the network is built.
 _FOLDERS = sorted(file.parent.name for file in Path(__file__).parents[1].glob("*/network.py"))
 _OTHER_MODULES = {"crossmodalnet": "assembly"}
 PLACES: dict[str, tuple[str, str]] = {
@@ -27,8 +26,7 @@ PLACES: dict[str, tuple[str, str]] = {
 
 def _at(module: str, function: str) -> Builder:
     def build(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-        network: nn.Module = getattr(import_module(module), function)(config, patch_size, num_classes)
-        return network
+        return getattr(import_module(module), function)(config, patch_size, num_classes)
 
     return build
 
@@ -67,7 +65,7 @@ def named_size(network: str, config: Mapping[str, Any], sizes: Mapping[str, T], 
     return sizes[config["size"]]
 
 
-# Published with losses on coarser outputs too, or ours; their option `deep_supervision` says whether they have them.
+# Networks with an option `deep_supervision`: losses on coarser outputs too.
 DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
 
 

@@ -24,6 +24,7 @@ from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
 from crossmodalnet.networks.common.build import build_network, check_complete
+from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -31,8 +32,6 @@ BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_CARD_BYTES = 2**22
-# Bounds of grids: edge and number of voxels.
-MAX_SIZE, MAX_VOXELS = 1024, 512**3
 # Bounds of the options of networks: largest number, and how many numbers.
 MAX_OPTION, MAX_NUMBERS = 4096, 256
 # Networks make and drop weights while they are built, 4.9 times as many as they keep in the residual-encoder U-Net of

@@ -1,4 +1,4 @@
-"""What training asks of a network or a part of one, so that it need not know CrossModalNet itself."""
+"""Protocols by which training uses a network or a part of one without knowing CrossModalNet."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -28,10 +28,10 @@ class ParameterGroup:
 
 
 def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[ParameterGroup]:
-    """Sort the weights of a network that are trained; groups without any are left out.
+    """Sort the trained weights of a network into groups; empty groups are left out.
 
     Offsets of deformable operators learn slower, as in Deformable DETR (Zhu et al. 2021), and do not decay, which
-    would pull them to zero. What is a vector does not decay either, norms, biases, tokens and scales of heads, nor do
+    would pull them to zero. Vectors do not decay either (norms, biases, tokens, scales of heads), nor do
     tables of position biases, as in Swin transformers (Liu et al. 2021).
 
     Args:
@@ -59,13 +59,13 @@ def _is_exempt(name: str, parameter: nn.Parameter) -> bool:
     return sum(n > 1 for n in parameter.shape) <= 1 or "bias" in name.rsplit(".", 1)[-1]
 
 
-class RunningMean(AveragedModel):
-    """A copy of a network whose weights are their exponentially weighted mean, and whose buffers are the network's.
+class EMA(AveragedModel):
+    """Exponential moving average of the weights of a network, with the buffers of that network.
 
-    `module` is the copy; it asks for no gradient.
+    `module` is a copy of the network without gradients.
 
     Args:
-        network: network to copy; the mean starts at its weights.
+        network: network to copy; the average starts at its weights.
     """
 
     def __init__(self, network: nn.Module) -> None:

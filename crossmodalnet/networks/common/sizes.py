@@ -4,6 +4,8 @@ from math import ceil, prod
 
 Triple = tuple[int, int, int]
 
+# Largest grid that a model's card may have: voxels of an axis, and in all.
+MAX_SIZE, MAX_VOXELS = 1024, 512**3
 
 # Tokens per axis: a window of 7^3 costs as much attention as is common (Swin transformers have 7).
 LARGEST_WINDOW = 7

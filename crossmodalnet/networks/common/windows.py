@@ -28,8 +28,7 @@ def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
     if any(shift):
         x = torch.roll(x, (-shift[0], -shift[1], -shift[2]), dims=(1, 2, 3))
     wd, wh, ww = window
-    windows: Tensor = rearrange(x, "b (d wd) (h wh) (w ww) c -> (b d h w) (wd wh ww) c", wd=wd, wh=wh, ww=ww)
-    return windows
+    return rearrange(x, "b (d wd) (h wh) (w ww) c -> (b d h w) (wd wh ww) c", wd=wd, wh=wh, ww=ww)
 
 
 def reverse(windows: Tensor, size: Triple, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
@@ -87,13 +86,11 @@ def over_batch(mask: Tensor | None, num_windows: int) -> Tensor | None:
     """Repeat a mask `(windows of one case, n, m)` for all cases of a batch: `(num_windows, 1, n, m)`."""
     if mask is None:
         return None
-    repeated: Tensor = repeat(mask, "w n m -> (b w) 1 n m", b=num_windows // mask.shape[0])
-    return repeated
+    return repeat(mask, "w n m -> (b w) 1 n m", b=num_windows // mask.shape[0])
 
 
 def relative_index(window: Triple) -> Tensor:
     """Number the 3-D displacements between the tokens of a window: `(n, n)`, 0 to prod(2 w - 1) - 1."""
     grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
     d, h, w = grid[:, :, None] - grid[:, None, :] + torch.tensor(window)[:, None, None] - 1
-    index: Tensor = (d * (2 * window[1] - 1) + h) * (2 * window[2] - 1) + w
-    return index
+    return (d * (2 * window[1] - 1) + h) * (2 * window[2] - 1) + w

@@ -1,7 +1,6 @@
 """Making the parts of CrossModalNet from its options and putting them together."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig, CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.convolution import SLOPE, ResidualConvBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.networks.crossmodalnet.embedding import (
@@ -25,10 +24,7 @@ from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, 
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 
 # Options that a trained network's card must name: weights do not tell what they were.
-NEEDED = frozenset(field.name for field in fields(CrossModalNetConfig)) - {
-    "deep_supervision",
-    "missing_token",
-}
+NEEDED = frozenset(CrossModalNetConfig().options())
 # Standard deviation of a missing stream's first token.
 TOKEN_SCALE = 0.02
 
@@ -37,13 +33,13 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
     """Build CrossModalNet with freshly drawn weights (from torch's global generator).
 
     Args:
-        options: the fields of `CrossModalNetConfig`.
+        options: the fields of `BuildConfig`.
         patch_size: voxels per axis of the inputs to come.
 
     Raises:
         ValueError: an option or the patch size breaks a rule.
     """
-    config = CrossModalNetConfig.from_mapping(options)
+    config = BuildConfig.model_validate(dict(options))
     config.check_size(patch_size)
     upper = range(config.num_levels - 1)
     network = CrossModalNet(
@@ -86,13 +82,13 @@ def _embedding(config: CrossModalNetConfig) -> nn.Module:
 
 
 def _merging(config: CrossModalNetConfig, level: int) -> nn.Module:
-    if config.joins == "linear":
+    if config.transitions == "linear":
         return PatchMerging(config.dim(level))
     return ConvMerging(config.dim(level))
 
 
 def _skip(config: CrossModalNetConfig, level: int) -> nn.Module:
-    if config.joins == "linear":
+    if config.transitions == "linear":
         return SkipConnection(config.dim(level))
     return ConvSkip(config.dim(level))
 
@@ -127,7 +123,7 @@ def _check_size(config: CrossModalNetConfig, patch_size: Triple, size: tuple[int
         )
 
 
-def _layers(config: CrossModalNetConfig, patch_size: Triple, level: int) -> nn.ModuleList:
+def _layers(config: BuildConfig, patch_size: Triple, level: int) -> nn.ModuleList:
     """Make the layers T^l of one level, of the encoder or the decoder."""
     size = config.map_size(patch_size, level)
     return nn.ModuleList(
@@ -150,7 +146,6 @@ def _swin(config: CrossModalNetConfig, size: Triple, level: int) -> nn.Sequentia
                 shifted=shifted,
                 residual=config.residual,
                 mlp_ratio=config.mlp_ratio,
-                drop_path=config.drop_path_at(level),
             )
             for shifted in (False, True)
             if config.swin
@@ -180,7 +175,6 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
         refines=config.refines,
         residual=config.residual,
         mlp_ratio=config.mlp_ratio,
-        drop_path=config.drop_path_at(level),
     )
 
 

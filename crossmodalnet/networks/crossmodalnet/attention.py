@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from crossmodalnet.networks.crossmodalnet.choices import Similarity, Values
+from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 
 
 def cross_attention(
@@ -98,5 +98,4 @@ class CrossAttention(nn.Module):
         return out.transpose(1, 2).flatten(2)  # (b, n, c)
 
     def _heads(self, x: Tensor) -> Tensor:
-        heads: Tensor = rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
-        return heads
+        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)

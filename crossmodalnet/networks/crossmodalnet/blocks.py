@@ -5,7 +5,7 @@ from math import prod
 
 import torch
 from einops import rearrange
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift
@@ -17,12 +17,12 @@ from crossmodalnet.networks.common.windows import (
     reverse,
 )
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
-from crossmodalnet.networks.crossmodalnet.choices import Refines, Residual
+from crossmodalnet.networks.crossmodalnet.config import Refines, Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 
 
 def residual_block(
-    f: Tensor, attended: Tensor, mlp: Callable[[Tensor], Tensor], drop_path: nn.Module, residual: Residual
+    f: Tensor, attended: Tensor, mlp: Callable[[Tensor], Tensor], residual: Residual
 ) -> Tensor:
     """Close a block around its attention.
 
@@ -30,7 +30,6 @@ def residual_block(
         f: the block's input F.
         attended: attention of the normalised input.
         mlp: `MLP(LN(.))`.
-        drop_path: stochastic depth of the branches.
         residual: paper, Eq. 2 as printed, `MLP(LN(A + F)) + F`: the last term is the block's input; standard,
             the pre-norm block, `x = A + F; MLP(LN(x)) + x`.
 
@@ -38,10 +37,10 @@ def residual_block(
         the block's output, shaped like `f`.
     """
     if residual == "paper":
-        out: Tensor = f + drop_path(mlp(attended + f))
+        out: Tensor = f + mlp(attended + f)
     else:
-        x: Tensor = f + drop_path(attended)
-        out = x + drop_path(mlp(x))
+        x: Tensor = f + attended
+        out = x + mlp(x)
     return out
 
 
@@ -73,8 +72,7 @@ class WindowAttention(nn.Module):
         forbidden = over_batch(mask, b)
         scores_bias = bias if forbidden is None else bias + forbidden
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores_bias.to(q.dtype))
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected
+        return self.proj(out.transpose(1, 2).flatten(2))
 
 
 class SwinBlock(nn.Module):
@@ -96,7 +94,6 @@ class SwinBlock(nn.Module):
         shifted: bool,
         residual: Residual = "paper",
         mlp_ratio: float = 4.0,
-        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.window = window
@@ -106,7 +103,6 @@ class SwinBlock(nn.Module):
         self.attention = WindowAttention(dim, num_heads, window)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, f: Tensor) -> Tensor:
         """Map `(b, d, h, w, c)` to the same shape."""
@@ -115,11 +111,10 @@ class SwinBlock(nn.Module):
         mask = attention_mask(size, self.window, shift, f.device)
         windows = self.attention(partition(self.norm1(f), self.window, shift), mask)
         attended = reverse(windows, size, self.window, shift)
-        return residual_block(f, attended, self._mlp, self.drop_path, self.residual)
+        return residual_block(f, attended, self._mlp, self.residual)
 
     def _mlp(self, x: Tensor) -> Tensor:
-        out: Tensor = self.mlp(self.norm2(x))
-        return out
+        return self.mlp(self.norm2(x))
 
 
 class CrossTransformerBlock(nn.Module):
@@ -151,7 +146,6 @@ class CrossTransformerBlock(nn.Module):
         refines: Refines = "keys",
         residual: Residual = "paper",
         mlp_ratio: float = 4.0,
-        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.window = window
@@ -163,7 +157,6 @@ class CrossTransformerBlock(nn.Module):
         self.attention = attention
         self.norm = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         """Refine `own` with the help of `other`, both `(b, d, h, w, c)`; neither is changed in place."""
@@ -172,7 +165,7 @@ class CrossTransformerBlock(nn.Module):
         if self.sampler is not None:
             keys = self.sampler(keys)
         attended = self._attend(keys, self.norm_queries(asking))
-        return residual_block(own, attended, self._mlp, self.drop_path, self.residual)
+        return residual_block(own, attended, self._mlp, self.residual)
 
     def _attend(self, f_a: Tensor, f_b: Tensor) -> Tensor:
         size: Triple = (f_a.shape[1], f_a.shape[2], f_a.shape[3])
@@ -182,5 +175,4 @@ class CrossTransformerBlock(nn.Module):
         return reverse(self.attention(windows, partition(f_b, window), mask), size, window)
 
     def _mlp(self, x: Tensor) -> Tensor:
-        out: Tensor = self.mlp(self.norm(x))
-        return out
+        return self.mlp(self.norm(x))

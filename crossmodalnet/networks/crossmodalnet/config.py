@@ -1,242 +1,120 @@
-"""What CrossModalNet is built from: its options, and the rules that they and the patch size obey."""
+"""Options of CrossModalNet, and the rules that they and the patch size obey."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Annotated, Literal
 
-from crossmodalnet.networks.common.sizes import (
-    LARGEST_WINDOW,
-    SMALLEST_WINDOW,
-    Triple,
-    dividing_window,
-    effective_window,
-    padding_share,
-    strides_to,
-)
-from crossmodalnet.networks.crossmodalnet.choices import (
-    Offsets,
-    Position,
-    Refines,
-    Residual,
-    Similarity,
-    StreamNames,
-    Transition,
-    Values,
-)
+from pydantic import Field, model_validator
 
-# Share of padded tokens from which a window is called wasteful.
-WASTE = 0.1
+from crossmodalnet.config import NetworkConfig
+from crossmodalnet.networks.common.sizes import Triple, dividing_window, effective_window, strides_to
+
+Values = Literal["b", "a"]
+Similarity = Literal["dot", "cosine"]
+Refines = Literal["keys", "queries"]
+Residual = Literal["paper", "standard"]
+Offsets = Literal["static", "predicted"]
+Transition = Literal["linear", "conv"]
+
+# YAML has lists only; the elements stay strict.
+Count = Annotated[int, Field(ge=1)]
+Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+CountTriple = Annotated[tuple[Count, Count, Count], Field(strict=False)]
+Windows = Annotated[tuple[CountTriple | None, ...], Field(strict=False, min_length=1)]
+
 AXES = ("depth", "height", "width")
 
 
-class WastefulWindow(NamedTuple):
-    """A window that adds many tokens to a map, in words, and what to do about it."""
-
-    text: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class CrossModalNetConfig:
-    """Options of CrossModalNet; lists have one entry per level, finest first.
-
-    `CrossModalNetConfig()` is the network of the default params.yaml, which takes defaults, bounds and
-    descriptions from here.
+class CrossModalNetConfig(NetworkConfig):
+    """Section `network.crossmodalnet`; lists have one entry per level, finest first.
 
     >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
     >>> config.dim(2), config.multiples()
     (192, (16, 16, 16))
-    >>> CrossModalNetConfig(heads=(4,))
-    Traceback (most recent call last):
-    ValueError: heads must have one entry per level as depths has (2), got 1
     """
 
-    streams: StreamNames = field(
-        default="both",
-        metadata={
-            "description": "streams of the network; both: the paper; ct or mr: one stream alone, without cross "
-            "attention",
-        },
+    streams: Literal["both", "ct", "mr"] = Field(
+        "both", description="image streams; both: as in the paper; ct, mr: one stream without cross attention"
     )
-    channels: int = field(
-        default=48,
-        metadata={
-            "ge": 1,
-            "description": "channels of each stream at the finest level of tokens, doubled at each next one",
-        },
+    channels: int = Field(
+        48, ge=1, description="channels per stream at the finest token level; doubled at each coarser level"
     )
-    depths: tuple[int, ...] = field(
-        default=(1, 1),
-        metadata={
-            "description": "layers per level, each a plain and a shifted Swin block and a Cross Transformer block",
-        },
+    depths: Levels = Field(
+        (1, 1), description="layers per level: a plain and a shifted Swin block, a Cross Transformer block"
     )
-    heads: tuple[int, ...] = field(
-        default=(4, 8),
-        metadata={"description": "attention heads per level; divide the channels of the level"},
+    heads: Levels = Field(
+        (4, 8), description="attention heads per level; each must divide the channels of its level"
     )
-    patch_embedding: Triple = field(
-        default=(4, 4, 4),
-        metadata={"description": "voxels per token and axis at the finest level"},
+    patch_embedding: CountTriple = Field(
+        (4, 4, 4), description="voxels per token and axis at the finest level"
     )
-    window: Triple | None = field(
-        default=None,
-        metadata={
-            "description": "window of the Swin blocks, tokens per axis; null: at each level the one of 4 to 7 that "
-            "pads its map least",
-        },
+    window: CountTriple | None = Field(
+        None,
+        description="window of the Swin blocks, tokens; null: per level the size of 4 to 7 that pads least",
     )
-    swin: bool = field(
-        default=True,
-        metadata={"description": "Swin blocks in every layer; false: an ablation"},
+    swin: bool = Field(True, description="Swin blocks in every layer; false: an ablation")
+    cross: bool = Field(
+        True, description="Cross Transformer blocks in every layer; false: the streams meet in the head only"
     )
-    cross: bool = field(
-        default=True,
-        metadata={
-            "description": "Cross Transformer blocks in every layer; false: the streams meet in the head alone",
-        },
+    cross_window: Windows | None = Field(
+        None,
+        description="windows of the cross attention per level, null: all tokens; null for all: automatic",
     )
-    cross_window: tuple[Triple | None, ...] | None = field(
-        default=None,
-        metadata={
-            "description": "window of the cross attention per level, of which null is over all tokens; null for all: "
-            "chosen as `window` is, and over all tokens at the deepest level",
-        },
+    values: Values = Field(
+        "b", description="values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream"
     )
-    values: Values = field(
-        default="b",
-        metadata={
-            "description": "values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream, as "
-            "usual",
-        },
+    similarity: Similarity = Field(
+        "dot", description="similarity of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 hold"
     )
-    similarity: Similarity = field(
-        default="dot",
-        metadata={
-            "description": "similarity of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 (scaling) true",
-        },
+    refines: Refines = Field(
+        "keys",
+        description="stream that a cross block refines; keys: as printed in Eq. 3; queries: the usual form",
     )
-    refines: Refines = field(
-        default="keys",
-        metadata={
-            "description": "stream that a cross block refines; keys: the first argument of Eq. 3, as printed; queries: "
-            "the one that asks, as is usual",
-        },
+    residual: Residual = Field(
+        "paper", description="residual form; paper: MLP(LN(A + F)) + F of Eq. 2; standard: pre-norm blocks"
     )
-    residual: Residual = field(
-        default="paper",
-        metadata={
-            "description": "residual form of the blocks; paper: MLP(LN(A + F)) + F, as printed in Eq. 2; standard: the "
-            "usual pre-norm block",
-        },
+    deformable: bool = Field(True, description="deformable operator (Eq. 7) on the attended features")
+    offsets: Offsets = Field(
+        "static",
+        description="source of the offsets; static: parameters for one patch size; predicted: from features, any size",
     )
-    deformable: bool = field(
-        default=True,
-        metadata={"description": "deformable operator (Eq. 7) on what the queries attend to"},
+    num_points: Levels = Field(
+        (2, 4), description="sampling points of the deformable operator per level (K of Eq. 7)"
     )
-    offsets: Offsets = field(
-        default="static",
-        metadata={
-            "description": "origin of the offsets; static: 3 K D H W parameters, tied to the patch size, as in the "
-            "paper; predicted: from the features, any size",
-        },
+    max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")
+    offset_lr_factor: float = Field(
+        0.1, gt=0, description="learning rate of the offsets relative to the network's"
     )
-    num_points: tuple[int, ...] = field(
-        default=(2, 4),
-        metadata={"description": "K of Eq. 7 per level: samples per location"},
+    mlp_ratio: float = Field(2.0, gt=0, description="hidden width of the MLPs relative to their channels")
+    position: Literal["none", "sincos"] = Field(
+        "sincos",
+        description="position added to the tokens; none: no position; sincos: fixed 3-D sines and cosines",
     )
-    max_offset: float = field(
-        default=2.0,
-        metadata={"gt": 0, "description": "bound on the offsets, tokens of the level"},
+    stem: Transition = Field(
+        "conv",
+        description="voxels to tokens and back; linear: patch embedding, as in the paper; conv: residual convolutions",
     )
-    mlp_ratio: float = field(
-        default=2.0,
-        metadata={"gt": 0, "description": "hidden width of the MLPs over their channels"},
+    stem_channels: Levels = Field(
+        (8, 24), description="channels per stream of the maps finer than the tokens; the last entry repeats"
     )
-    drop_path: float = field(
-        default=0.0,
-        metadata={"ge": 0, "lt": 1, "description": "stochastic depth, rising to this at the deepest level"},
+    transitions: Transition = Field(
+        "conv",
+        description="transitions and skip fusion; linear: patch merging, as in the paper; conv: residual convolutions",
     )
-    position: Position = field(
-        default="sincos",
-        metadata={
-            "description": "position added to the embedded tokens; sincos: absolute 3-D position, without parameters",
-        },
+    head_channels: int = Field(
+        16, ge=1, description="features per voxel before the classes; doubled at each coarser map"
     )
-    stem: Transition = field(
-        default="conv",
-        metadata={
-            "description": "way from voxels to tokens and back; linear: patch embedding and expanding alone, as in the "
-            "paper; conv: residual convolutions from full resolution down to the tokens, joined again on "
-            "the way up",
-        },
-    )
-    stem_channels: tuple[int, ...] = field(
-        default=(8, 24),
-        metadata={
-            "description": "channels per stream of the maps finer than the tokens, for stem: conv, finest first; the "
-            "last entry serves further ones",
-        },
-    )
-    joins: Transition = field(
-        default="conv",
-        metadata={
-            "description": "way between levels and at the skips; linear: patch merging and expanding, as in the paper; "
-            "conv: residual convolutions",
-        },
-    )
-    head_channels: int = field(
-        default=16,
-        metadata={
-            "ge": 1,
-            "description": "features per voxel before the classes, twice as many at each coarser map on the way up",
-        },
-    )
-    cross_scale: float = field(
-        default=0.1,
-        metadata={
-            "gt": 0,
-            "description": "first scale of the residual branch of Cross Transformer blocks; small, the streams meet "
-            "slowly",
-        },
-    )
-    checkpointing: bool = field(
-        default=False,
-        metadata={"description": "activations are computed anew in the backward pass: less memory, slower"},
-    )
-    deep_supervision: bool = field(
-        default=False,
-        metadata={"description": "logits of coarser maps in training mode, too"},
-    )
-    missing_token: bool = field(
-        default=False,
-        metadata={"description": "learned token in place of a stream whose image is missing"},
+    cross_scale: float = Field(
+        0.1, gt=0, description="initial scale of the residual branch of Cross Transformer blocks"
     )
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "CrossModalNetConfig":
-        """Read the options from `values`; an option that is not there has its default.
-
-        Raises:
-            ValueError: an unknown option, or one that breaks a rule.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"options of crossmodalnet: {', '.join(unknown)} unknown; all: {sorted(known)}")
-        return cls(**values)
-
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "CrossModalNetConfig":
         levels = len(self.depths)
-        if min(self.patch_embedding) < 1:
-            raise ValueError(f"patch_embedding must be positive, got {self.patch_embedding}")
         for name in ("heads", "cross_window", "num_points"):
             value = getattr(self, name)
             if value is not None and (length := len(value)) != levels:
                 raise ValueError(
                     f"{name} must have one entry per level as depths has ({levels}), got {length}"
                 )
-        if self.stem == "conv" and not self.stem_channels:
-            raise ValueError("stem_channels must have an entry for stem: conv, got none")
         for level, num_heads in enumerate(self.heads):
             if self.dim(level) % num_heads:
                 raise ValueError(
@@ -244,6 +122,7 @@ class CrossModalNetConfig:
                 )
         if self.position == "sincos" and self.channels % 6:
             raise ValueError(f"channels must be a multiple of 6 for position: sincos, got {self.channels}")
+        return self
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -255,26 +134,31 @@ class CrossModalNetConfig:
         """Whether there are Cross Transformer blocks."""
         return self.cross and self.streams == "both"
 
+    @property
+    def offset_rate(self) -> float:
+        """Learning rate of the offsets relative to the network's."""
+        return self.offset_lr_factor
+
     def without_effect(self) -> frozenset[str]:
-        """Name the options that change nothing as the others stand.
+        """List the options that change nothing, given the others.
 
         >>> sorted(CrossModalNetConfig(deformable=False).without_effect())
-        ['max_offset', 'num_points', 'offsets']
+        ['max_offset', 'num_points', 'offset_lr_factor', 'offsets']
         """
-        none: set[str] = set()
+        idle: set[str] = set()
         if self.streams != "both":
-            none.add("cross")
+            idle.add("cross")
         if not self.crosses:
-            none |= {"cross_window", "values", "similarity", "refines", "deformable", "cross_scale"}
+            idle |= {"cross_window", "values", "similarity", "refines", "deformable", "cross_scale"}
         if not (self.crosses and self.deformable):
-            none |= {"offsets", "num_points", "max_offset"}
+            idle |= {"offsets", "num_points", "max_offset", "offset_lr_factor"}
         if not self.swin:
-            none.add("window")
+            idle.add("window")
         if not (self.swin or self.crosses):
-            none |= {"heads", "residual", "mlp_ratio", "drop_path"}
+            idle |= {"heads", "residual", "mlp_ratio"}
         if self.stem == "linear":
-            none.add("stem_channels")
-        return frozenset(none)
+            idle.add("stem_channels")
+        return frozenset(idle)
 
     @property
     def strides(self) -> list[Triple]:
@@ -291,7 +175,7 @@ class CrossModalNetConfig:
 
     @property
     def fused_channels(self) -> tuple[int, ...]:
-        """Channels of the head's maps, finest first, twice as many at each coarser one; none with a linear stem."""
+        """Channels of the head's maps, finest first; none with a linear stem."""
         return tuple(self.head_channels << step for step in range(len(self.finer_channels)))
 
     @property
@@ -303,22 +187,17 @@ class CrossModalNetConfig:
         """Channels of each stream at `level`."""
         return self.channels << level
 
-    def drop_path_at(self, level: int) -> float:
-        """Probability of skipping a branch at `level`."""
-        deepest = self.num_levels - 1
-        return self.drop_path * level / deepest if deepest else self.drop_path
-
     def multiples(self) -> Triple:
         """Voxels per axis of which a patch must be a multiple."""
         d, h, w = (stride * 2 ** (self.num_levels - 1) for stride in self.patch_embedding)
         return d, h, w
 
     def check_size(self, size: tuple[int, ...]) -> None:
-        """Check that the strides divide a patch of `size` voxels, and that what is left can be normalised.
+        """Check that a patch of `size` voxels can be divided by the strides, and its deepest map normalised.
 
         Raises:
-            ValueError: not three axes, or one that is no positive multiple; names the axis and the multiple. Or a
-                single token at the deepest level, where convolutions make it: it has no variance over space.
+            ValueError: not three axes, an axis that is no positive multiple, or a single token at the deepest
+                level where convolutions normalise over space.
         """
         if len(size) != 3:
             raise ValueError(f"patch size must have 3 axes, got {size}")
@@ -328,7 +207,7 @@ class CrossModalNetConfig:
                     f"patch size {size}: {axis} must be a multiple of {multiple} "
                     f"(patch_embedding {stride} x 2 for each of {self.num_levels - 1} mergings), got {n}"
                 )
-        made_by, kind = ("joins", self.joins) if self.num_levels > 1 else ("stem", self.stem)
+        made_by, kind = ("transitions", self.transitions) if self.num_levels > 1 else ("stem", self.stem)
         if kind == "conv" and tuple(size) == self.multiples():
             raise ValueError(
                 f"patch size {size}: {made_by}: conv needs two tokens at the deepest level to normalise over, "
@@ -346,41 +225,17 @@ class CrossModalNetConfig:
         window = self.cross_window[level]
         return None if window is None else effective_window(size, window)
 
-    def wasteful_windows(self, patch_size: Triple) -> list[WastefulWindow]:
-        """Name the windows that add more than a tenth to the tokens of a map, with what would add less."""
-        found = []
-        for level in range(self.num_levels):
-            size = self.map_size(patch_size, level)
-            windows = {"window": self.window_at(size)}
-            if self.crosses and (cross := self.cross_window_at(level, size)):
-                windows["cross_window"] = cross
-            found += [
-                _wasteful(
-                    f"{name} {list(window)}", f"the {list(size)} tokens of level {level + 1}", size, share
-                )
-                for name, window in windows.items()
-                if (share := padding_share(size, window)) > WASTE
-            ]
-        return found
-
     def map_size(self, patch_size: Triple, level: int) -> Triple:
         """Tokens per axis at `level`."""
         d, h, w = (n // (s * 2**level) for n, s in zip(patch_size, self.patch_embedding, strict=True))
         return d, h, w
 
 
-def _wasteful(window: str, tokens: str, size: Triple, share: float) -> WastefulWindow:
-    best = dividing_window(size)
-    least = padding_share(size, best)
-    text = f"{window} adds {share:.0%} to {tokens}"
-    if least == share:
-        return WastefulWindow(
-            f"{text}; no window of {SMALLEST_WINDOW} to {LARGEST_WINDOW} adds less",
-            "choose another train.patch_size; `crossmodalnet params fit` finds one that windows divide",
-        )
-    remedy = (
-        "null chooses a window that divides the map"
-        if least == 0
-        else "null chooses the window that adds least"
+class BuildConfig(CrossModalNetConfig):
+    """The section with the options that other sections decide (`losses`, `train`)."""
+
+    checkpointing: bool = Field(False, description="recompute activations in the backward pass")
+    deep_supervision: bool = Field(False, description="logits of coarser maps in training mode, too")
+    missing_token: bool = Field(
+        False, description="learned token in place of a stream whose image is missing"
     )
-    return WastefulWindow(f"{text}; {list(best)} adds {least:.0%}", remedy)

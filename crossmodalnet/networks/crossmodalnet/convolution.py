@@ -43,8 +43,7 @@ class Conv3x3(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, D, H, W)` to `(b, channels, D / stride, H / stride, W / stride)`, rounded up."""
         if self._takes_onednn(x):
-            out: Tensor = torch.mkldnn_convolution(x, self.weight, None, (1, 1, 1), self.stride, (1, 1, 1), 1)
-            return out
+            return torch.mkldnn_convolution(x, self.weight, None, (1, 1, 1), self.stride, (1, 1, 1), 1)
         return super().forward(x)
 
     def _takes_onednn(self, x: Tensor) -> bool:
@@ -98,8 +97,7 @@ class ResidualConvBlock(nn.Module):
         shortcut = self.pool(x)
         if self.project is not None and self.project_norm is not None:
             shortcut = self.project_norm(self.project(shortcut))
-        out: Tensor = self.act(branch + shortcut)
-        return out
+        return self.act(branch + shortcut)
 
 
 class UpConvolution(nn.Module):
@@ -125,17 +123,14 @@ class UpConvolution(nn.Module):
 
     def forward(self, coarse: Tensor, *skips: Tensor) -> Tensor:
         """Map coarse `(b, in_channels, d, h, w)` and skips `(b, s, D, H, W)` to `(b, channels, D, H, W)`."""
-        out: Tensor = self.block(torch.cat([self.expand(coarse), *skips], dim=1))
-        return out
+        return self.block(torch.cat([self.expand(coarse), *skips], dim=1))
 
 
 def to_tokens(x: Tensor) -> Tensor:
     """Turn a map `(b, c, d, h, w)` into tokens `(b, d, h, w, c)`."""
-    tokens: Tensor = rearrange(x, "b c d h w -> b d h w c")
-    return tokens
+    return rearrange(x, "b c d h w -> b d h w c")
 
 
 def to_map(tokens: Tensor) -> Tensor:
     """Turn tokens `(b, d, h, w, c)` into a map `(b, c, d, h, w)`."""
-    x: Tensor = rearrange(tokens, "b d h w c -> b c d h w")
-    return x
+    return rearrange(tokens, "b d h w c -> b c d h w")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.choices import Offsets
+from crossmodalnet.networks.crossmodalnet.config import Offsets
 
 # Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
 INITIAL_OFFSET = 0.1
@@ -105,7 +105,7 @@ class DeformableOperator(nn.Module):
             nn.init.normal_(self.predict.bias, std=scale)
 
     def offset_parameters(self) -> list[nn.Parameter]:
-        """What the offsets are learned by: all parameters but the K weights."""
+        """List the parameters of the offsets: all but the K weights."""
         return [parameter for parameter in self.parameters() if parameter is not self.weights]
 
     def offsets(self, features: Tensor) -> Tensor:

@@ -91,8 +91,7 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, c)` to `(b, d / 2, h / 2, w / 2, 2 c)`; the axes are even."""
         blocks = rearrange(x, "b (d i) (h j) (w k) c -> b d h w (i j k c)", i=2, j=2, k=2)
-        merged: Tensor = self.reduce(self.norm(blocks))
-        return merged
+        return self.reduce(self.norm(blocks))
 
 
 class ConvMerging(nn.Module):
@@ -126,5 +125,4 @@ class PatchExpanding(nn.Module):
         """Map `(b, d, h, w, dim)` to `(b, d sd, h sh, w sw, out_dim)`."""
         i, j, k = self.stride
         blocks = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
-        expanded: Tensor = self.norm(blocks)
-        return expanded
+        return self.norm(blocks)

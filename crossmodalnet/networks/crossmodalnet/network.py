@@ -37,8 +37,7 @@ class DualLayer(nn.Module):
     def forward(self, *streams: Tensor) -> Streams:
         """Map the streams `(b, d, h, w, c)` to the same shapes."""
         if self.checkpointing and torch.is_grad_enabled():
-            out: Streams = checkpoint(self._layer, *streams, use_reentrant=False)
-            return out
+            return checkpoint(self._layer, *streams, use_reentrant=False)
         return self._layer(*streams)
 
     def _layer(self, *streams: Tensor) -> Streams:
@@ -62,8 +61,7 @@ class SkipConnection(nn.Module):
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """Map coarse `(b, d / 2, h / 2, w / 2, 2 c)` and skip `(b, d, h, w, c)` to `(b, d, h, w, c)`."""
-        out: Tensor = self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
-        return out
+        return self.fuse(torch.cat([self.expand(coarse), skip], dim=-1))
 
 
 class ConvSkip(nn.Module):
@@ -182,12 +180,12 @@ class CrossModalNet(LayeredNetwork):
         finer = list(zip(*pyramids, strict=True))
         if not self.missing:
             return streams, finer
-        absent = is_missing(x)[:, list(self.inputs)].T  # per stream (b,)
-        gone = [here.view(-1, 1, 1, 1, 1) for here in absent]
-        replaced = zip(gone, self.missing, streams, strict=True)
+        # per stream (b, 1, 1, 1, 1)
+        absent = [mask.view(-1, 1, 1, 1, 1) for mask in is_missing(x)[:, list(self.inputs)].T]
+        replaced = zip(absent, self.missing, streams, strict=True)
         return (
-            tuple(torch.where(here, token, stream) for here, token, stream in replaced),
-            [tuple(m.masked_fill(here, 0.0) for here, m in zip(gone, maps, strict=True)) for maps in finer],
+            tuple(torch.where(mask, token, stream) for mask, token, stream in replaced),
+            [tuple(m.masked_fill(mask, 0.0) for mask, m in zip(absent, maps, strict=True)) for maps in finer],
         )
 
     def _layers(self, streams: Streams) -> list[Streams]:

@@ -37,7 +37,7 @@ class MedNeXtConfig:
 
     @property
     def num_halvings(self) -> int:
-        """How often the encoder halves the resolution."""
+        """Number of times that the encoder halves the resolution."""
         return len(self.blocks) // 2
 
 

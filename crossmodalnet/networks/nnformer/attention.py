@@ -20,7 +20,7 @@ from crossmodalnet.networks.common.windows import attention_mask, over_batch, pa
 
 @dataclass(frozen=True)
 class WindowRule:
-    """How a level's maps are cut into windows.
+    """Rule by which the maps of a level are cut into windows.
 
     Attributes:
         window: tokens per window and axis, the extent of the table of relative positions.
@@ -62,8 +62,7 @@ def relative_index(window: Triple, table: Triple) -> Tensor:
     A window that shrank to a small map uses the rows of the displacements that remain.
     """
     d, h, w = _displacements(window) + torch.tensor(table)[:, None, None] - 1
-    index: Tensor = (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
-    return index
+    return (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
 
 
 def legacy_index(window: Triple) -> Tensor:
@@ -73,8 +72,7 @@ def legacy_index(window: Triple) -> Tensor:
     tell all displacements apart: with 4^3 tokens, 343 displacements share 115 rows.
     """
     d, h, w = _displacements(window) + torch.tensor(window)[:, None, None] - 1
-    index: Tensor = d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
-    return index
+    return d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
 
 
 def _displacements(window: Triple) -> Tensor:
@@ -136,8 +134,7 @@ class NNFormerAttention(nn.Module):
         forbidden = over_batch(mask, x.shape[0])
         scores = scores if forbidden is None else scores + forbidden
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))
-        projected: Tensor = self.proj(rearrange(out, "b h n d -> b n (h d)"))
-        return projected
+        return self.proj(rearrange(out, "b h n d -> b n (h d)"))
 
 
 class NNFormerBlock(nn.Module):
@@ -178,5 +175,4 @@ class NNFormerBlock(nn.Module):
         attended = self.attn(partition(self.norm1(x), window, shift), keys, window, mask)
         x = x if skip is None else x + skip
         x = x + self.drop_path(reverse(attended, size, window, shift))
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -16,14 +16,12 @@ from crossmodalnet.networks.nnformer.attention import NNFormerBlock
 
 def channels_last(x: Tensor) -> Tensor:
     """Move channels to the end: `(b, c, d, h, w)` to `(b, d, h, w, c)`."""
-    moved: Tensor = rearrange(x, "b c d h w -> b d h w c")
-    return moved
+    return rearrange(x, "b c d h w -> b d h w c")
 
 
 def channels_first(x: Tensor) -> Tensor:
     """Move channels to the front: `(b, d, h, w, c)` to `(b, c, d, h, w)`."""
-    moved: Tensor = rearrange(x, "b d h w c -> b c d h w").contiguous()
-    return moved
+    return rearrange(x, "b d h w c -> b c d h w").contiguous()
 
 
 class Projection(nn.Module):
@@ -59,15 +57,14 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, D, H, W)`, multiples of a token's voxels, to `(b, d, h, w, channels)`."""
-        out: Tensor = self.norm(channels_last(self.proj2(self.proj1(x))))
-        return out
+        return self.norm(channels_last(self.proj2(self.proj1(x))))
 
 
 class Downsample(nn.Module):
     """GELU, LN and a strided convolution that doubles the channels.
 
     An axis without padding needs an odd number of tokens, for its last one to be seen: a zero is added to an
-    even number. Both ways of padding give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
+    even number. Both paddings give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
 
     Args:
         stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
@@ -120,15 +117,14 @@ class NNFormerHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, dim)` to `(b, num_classes, D, H, W)`."""
-        out: Tensor = self.up(channels_first(x))
-        return out
+        return self.up(channels_first(x))
 
 
 class EncoderStage(nn.Module):
-    """Blocks of one level, and the way down to the next.
+    """Blocks of one level, and the transition to the next.
 
     Args:
-        downsample: way to the next level; None at the deepest.
+        downsample: transition to the next level; None at the deepest.
     """
 
     def __init__(
@@ -147,7 +143,7 @@ class EncoderStage(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """The way up to one level, a block that attends to its skip connection, and blocks of self-attention."""
+    """Upsampling to one level, a block that attends to its skip connection, and blocks of self-attention."""
 
     def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock], *, checkpointing: bool) -> None:
         super().__init__()

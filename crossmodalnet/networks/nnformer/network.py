@@ -158,7 +158,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way back up, with skip attention at each level."""
+    """Upsampling with skip attention at each level."""
 
     def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
         super().__init__()

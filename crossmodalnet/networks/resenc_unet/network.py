@@ -1,7 +1,7 @@
 """The residual-encoder U-Net as nnU-Net plans it (Isensee et al., MICCAI 2024, arXiv 2404.09556).
 
 The network is `ResidualEncoderUNet` of nnU-Net's own library; here are the plan (ResEnc M: layout of stages,
-features and blocks for a patch) and nnU-Net's initial weights. What differs from nnU-Net: all outputs of deep
+features and blocks for a patch) and nnU-Net's initial weights. Differences from nnU-Net: all outputs of deep
 supervision serve the loss (there the coarsest has weight 0), and modules are registered once (there some
 have several names), so that weights are stored once, and residual branches begin at a thousandth (there at zero), so
 that every parameter gets a gradient from the first step.

@@ -53,8 +53,7 @@ class WindowAttention2d(nn.Module):
         bias, forbidden = self.position_bias(window), over_batch(mask, len(x))
         scores_bias = bias if forbidden is None else bias + forbidden
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=scores_bias.to(q.dtype))
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected
+        return self.proj(out.transpose(1, 2).flatten(2))
 
     def position_bias(self, window: tuple[int, int]) -> Tensor:
         """Bias `(1, heads, n, n)` of the scores in a window of this many tokens per axis.
@@ -99,14 +98,12 @@ class SwinBlock2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, h, w, c)` to the same shape."""
         if self.checkpointing and torch.is_grad_enabled():
-            out: Tensor = checkpoint(self._block, x, use_reentrant=False)
-            return out
+            return checkpoint(self._block, x, use_reentrant=False)
         return self._block(x)
 
     def _block(self, x: Tensor) -> Tensor:
         x = x + self.drop_path(self._attend(self.norm1(x)))
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def _attend(self, x: Tensor) -> Tensor:
         size: Triple = (1, x.shape[1], x.shape[2])
@@ -133,8 +130,7 @@ class SwinUnetPatchEmbed(nn.Module):
         """Map `(n, c, h, w)` to tokens `(n, ceil(h / patch), ceil(w / patch), dim)`."""
         far_h, far_w = (-n % self.patch for n in x.shape[2:])
         x = self.proj(nn.functional.pad(x, (0, far_w, 0, far_h)))
-        tokens: Tensor = self.norm(x.permute(0, 2, 3, 1))
-        return tokens
+        return self.norm(x.permute(0, 2, 3, 1))
 
 
 class PatchMerging2d(nn.Module):
@@ -155,8 +151,7 @@ class PatchMerging2d(nn.Module):
             x = nn.functional.pad(x, (0, 0, 0, odd_w, 0, odd_h))
         # Swin's order of the four: down the first axis before the second.
         x = rearrange(x, "n (h p) (w q) c -> n h w (q p c)", p=2, q=2)
-        merged: Tensor = self.reduction(self.norm(x))
-        return merged
+        return self.reduction(self.norm(x))
 
 
 class PatchExpand2d(nn.Module):
@@ -175,5 +170,4 @@ class PatchExpand2d(nn.Module):
         """Map `(n, h, w, dim)` to `(n, scale h, scale w, out_dim)`."""
         s = self.scale
         x = rearrange(self.expand(x), "n h w (p q c) -> n (h p) (w q) c", p=s, q=s)
-        expanded: Tensor = self.norm(x)
-        return expanded
+        return self.norm(x)

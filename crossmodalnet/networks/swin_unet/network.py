@@ -106,8 +106,7 @@ class SwinUnet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map volumes `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`, each slice `[..., k]` alone."""
         slices = rearrange(x, "b c d h w -> (b w) c d h")
-        logits: Tensor = rearrange(self.forward_slices(slices), "(b w) c d h -> b c d h w", b=len(x))
-        return logits
+        return rearrange(self.forward_slices(slices), "(b w) c d h -> b c d h w", b=len(x))
 
     def forward_slices(self, x: Tensor) -> Tensor:
         """Map images `(n, 2, h, w)` to logits `(n, num_classes, h, w)`."""
@@ -160,8 +159,7 @@ class DecoderLevel(nn.Module):
         """Map `(n, ceil(h / 2), ceil(w / 2), 2 dim)` and the skip `(n, h, w, dim)` to `(n, h, w, dim)`."""
         _, h, w, _ = skip.shape
         x = self.expand(x)[:, :h, :w]
-        fused: Tensor = self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
-        return fused
+        return self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
 
 
 def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Sequential:

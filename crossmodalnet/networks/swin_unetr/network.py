@@ -94,15 +94,13 @@ class ShallowSwinUNETR(nn.Module):
         out: Tensor = self.bottleneck(maps[-1])
         for decoder, skip in zip(self.decoders, reversed(skips), strict=True):
             out = decoder(out, skip)
-        logits: Tensor = self.out(out)
-        return logits
+        return self.out(out)
 
 
 def _residual(in_channels: int, out_channels: int) -> nn.Module:
-    block: nn.Module = UnetrBasicBlock(
+    return UnetrBasicBlock(
         3, in_channels, out_channels, kernel_size=3, stride=1, norm_name="instance", res_block=True
     )
-    return block
 
 
 def _normalised(x: Tensor) -> Tensor:

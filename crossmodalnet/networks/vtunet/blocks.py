@@ -104,8 +104,7 @@ class VTAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected
+        return self.proj(out.transpose(1, 2).flatten(2))
 
 
 class VTBlock(nn.Module):
@@ -169,8 +168,7 @@ class VTBlock(nn.Module):
 
     def _close(self, f: Tensor, attended: Tensor) -> Tensor:
         x: Tensor = f + self.drop_path(attended)
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 Memories = dict[bool, Memory]
@@ -232,8 +230,7 @@ class VTPatchEmbed(nn.Module):
         size: Triple = (x.shape[2], x.shape[3], x.shape[4])
         far = [p - n for n, p in zip(size, padded_size(size, self.patch), strict=True)]
         tokens = self.proj(nn.functional.pad(x, (0, far[2], 0, far[1], 0, far[0])))
-        embedded: Tensor = self.norm(tokens.permute(0, 2, 3, 4, 1))
-        return embedded
+        return self.norm(tokens.permute(0, 2, 3, 4, 1))
 
 
 class PatchMerge(nn.Module):
@@ -248,8 +245,7 @@ class PatchMerge(nn.Module):
         """Halve H and W, of which an odd one gets a row of zeros at its far end."""
         x = nn.functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         x = rearrange(x, "b d (h i) (w j) c -> b d h w (j i c)", i=2, j=2)
-        merged: Tensor = self.reduction(self.norm(x))
-        return merged
+        return self.reduction(self.norm(x))
 
 
 class PatchExpand(nn.Module):
@@ -263,8 +259,7 @@ class PatchExpand(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Double H and W."""
         x = rearrange(self.expand(x), "b d h w (i j c) -> b d (h i) (w j) c", i=2, j=2)
-        expanded: Tensor = self.norm(x)
-        return expanded
+        return self.norm(x)
 
 
 class FinalExpand(nn.Module):
@@ -280,5 +275,4 @@ class FinalExpand(nn.Module):
         """Split each token into the voxels of its patch."""
         i, j, k = self.patch
         x = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
-        expanded: Tensor = self.norm(x)
-        return expanded
+        return self.norm(x)

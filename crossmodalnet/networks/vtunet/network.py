@@ -139,8 +139,7 @@ class VTUNet(nn.Module):
             # Where the encoder filled up an odd axis, the expanded map is one token longer.
             x = x[:, :, : skip.shape[2], : skip.shape[3]]
             x, _ = layer_up(join(torch.cat((x, skip), dim=-1)), memory)
-        tokens: Tensor = self.norm_up(x)
-        return tokens
+        return self.norm_up(x)
 
 
 def _blocks(config: VTUNetConfig, level: int, *, legacy: bool) -> list[VTBlock]:

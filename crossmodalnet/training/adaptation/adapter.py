@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -13,8 +12,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams
-from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.config import TERMS as NAMES
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.term import (
+    DECODER_LEVEL,
     INSIDE,
     BothDomains,
     DrawnVoxels,
@@ -28,22 +29,30 @@ from crossmodalnet.training.adaptation.term import (
     tapped,
 )
 
+# Voxels drawn per step, domain and class, at most.
+VOXELS_PER_CLASS = 64
 
-def ganin_ramp(progress: float, gamma: float = 10.0) -> float:
-    """Rise from 0 to almost 1: `2 / (1 + exp(-gamma p)) - 1` (Ganin et al. 2016, Sec. 5.2).
 
-    Early discriminators know little: their gradients would only disturb the first features.
+def _find_term(name: str) -> type[Term]:
+    """Import the term that the module of its name defines."""
+    module = import_module(f"{__package__}.{name}")
+    classes = (value for value in vars(module).values() if isinstance(value, type))
+    return next(kind for kind in classes if issubclass(kind, Term) and kind.__module__ == module.__name__)
 
-    Args:
-        progress: share of the training that is done, 0 to 1.
-        gamma: steepness of the rise; half of the way at `progress = 1.1 / gamma`.
 
-    Raises:
-        ValueError: `progress` outside its range.
+TERMS: Mapping[str, type[Term]] = {name: _find_term(name) for name in NAMES}
+
+# Accuracies of the discriminators (0.5: the domains look alike), and the distance between the classes' mean
+# features of both domains (1: as far as different classes of the source).
+MEASURES = (*(measure for term in TERMS.values() for measure in term.measures), "prototype_distance")
+
+
+def ganin_ramp(progress: float) -> float:
+    """Rise from 0 to almost 1 with the share of the training that is done (Ganin et al. 2016, Sec. 5.2).
+
+    Early discriminators are poor: their gradients would only disturb the first features.
     """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress must be between 0 and 1, got {progress}")
-    return 2 / (1 + math.exp(-gamma * progress)) - 1
+    return 2 / (1 + math.exp(-10.0 * progress)) - 1
 
 
 def prototype_distance(
@@ -89,36 +98,6 @@ def _means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor,
         return members.mT @ features / sizes.clamp_min(1).unsqueeze(1), sizes > 0
 
 
-NAMES = ("betti", "conditional", "marginal", "output", "self_training", "topology", "volumes")
-
-
-def find_term(name: str) -> type[Term]:
-    """Import the term that the module of its name defines."""
-    module = import_module(f"{__package__}.{name}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Term) and value.__module__ == module.__name__
-    )
-
-
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.strength * gradient, None
-
-
-def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """Give `x` itself; the gradient that comes back through it is multiplied by `-strength`."""
-    return cast(Tensor, _Reversal.apply(x, strength))
-
-
 class _Branch(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -149,41 +128,35 @@ class _Branch(torch.autograd.Function):
 
 
 def branch(x: Tensor, num_source: int, strengths: Sequence[float], cap: float) -> tuple[Tensor, ...]:
-    """Give `x` for the way on, and once more for each side branch.
+    """Give `x` for the main path, and once more for each side branch.
 
-    Backward, a side branch's gradient is multiplied by its strength (negative: reversed) and, where that is longer,
-    shortened to `cap` times the norm of the gradient that the way on sends to the source samples, which is the
-    supervised objectives' but for what other branches further on add. So no side outweighs the labels, whatever
-    the scales of the losses.
+    Backward, a side's gradient is multiplied by its strength (negative: reversed) and shortened to at most `cap`
+    times the norm of the main path's gradient on the source samples. So no side outweighs the labels, whatever the
+    scales of the losses.
 
     Args:
         x: features of a batch, the source samples first, `(b, ...)`.
-        num_source: number of source samples, which come first.
+        num_source: number of source samples.
         strengths: strengths, one per side branch.
-        cap: largest norm of a side's gradient, over that of the supervised one.
+        cap: largest norm of a side's gradient relative to the main path's.
 
     Returns:
         `1 + len(strengths)` tensors equal to `x`.
     """
-    return cast(
-        "tuple[Tensor, ...]",
-        _Branch.apply(x, num_source, tuple(strengths), cap),
-    )
+    return cast("tuple[Tensor, ...]", _Branch.apply(x, num_source, tuple(strengths), cap))
 
 
 class Forks:
     """Branches terms off a network as it runs, and keeps what each of them sees.
 
+    `views` holds by term and place the features of all streams, `main` by place those that go on; channels first.
+
     Args:
         terms: terms of this step by name.
-        ramp: multiplies all strengths, 0 to 1.
         strengths: strengths by term, positive.
+        ramp: multiplies all strengths, 0 to 1.
         num_source: number of source samples, which come first in the batch.
-        cap: largest norm of a term's gradient at a fork, over that of the supervised one.
-
-    Attributes:
-        views: by term and place, what the term sees.
-        main: by place, what goes on; channels first.
+        cap: see `branch`.
     """
 
     def __init__(
@@ -206,7 +179,7 @@ class Forks:
         self.main: dict[Place, Maps] = {}
 
     def fork(self, place: Place, streams: Streams) -> Streams:
-        """Branch off what streams have at a place; gives them on.
+        """Branch off all terms of a place from the streams, and give the streams on.
 
         Args:
             place: place that the streams are of.
@@ -214,63 +187,41 @@ class Forks:
         """
         names = [name for name, term in self._terms.items() if place in term.places]
         strengths = [self._signed[name] for name in names]
-        ways = [branch(x, self._num_source, strengths, self._cap) for x in streams]
-        self.main[place] = [_maps(place, way[0]) for way in ways]
+        copies = [branch(x, self._num_source, strengths, self._cap) for x in streams]
+        self.main[place] = [_maps(place, of_stream[0]) for of_stream in copies]
         for number, name in enumerate(names, start=1):
-            self.views[name][place] = [_maps(place, way[number]) for way in ways]
-        return tuple(way[0] for way in ways)
+            self.views[name][place] = [_maps(place, of_stream[number]) for of_stream in copies]
+        return tuple(of_stream[0] for of_stream in copies)
 
 
 def _maps(place: Place, x: Tensor) -> Tensor:
     return x.movedim(-1, 1) if place in INSIDE else x
 
 
-TERMS: Mapping[str, type[Term]] = MappingProxyType({name: find_term(name) for name in sorted(NAMES)})
-
-# Shares of right answers of the discriminators (0.5: the domains look alike), and how far apart the classes'
-# mean features are between the domains (1: as far as different classes of the source).
-MEASURES = (*(measure for term in TERMS.values() for measure in term.measures), "prototype_distance")
-
-
 class AdaptationNetwork(nn.Module):
     """CrossModalNet with the terms that JADA trains it by.
 
-    Minimise the supervised loss of the logits plus the sum of the terms: the discriminators learn to tell the
-    domains apart, while the network gets their gradients reversed, by ramp and strength, and capped where they
-    branch off (`reversal.branch`). Terms are of the samples given, so those of several processes differ a
-    little from those of one.
+    Minimise the supervised loss of the logits plus the sum of the terms. The discriminators learn to tell the domains
+    apart, and the network gets their gradients reversed, scaled by ramp and strength, and capped (see `branch`).
 
     Args:
         network: network of one or two streams.
-        strengths: strengths of the terms by name, not negative, in the order of the terms that `forward` gives; one of
-            strength 0, or not named, is not computed.
-        settings: sizes of the terms' parts.
+        config: section `adapt`; terms of strength 0 are not computed.
         num_classes: background included.
 
     Raises:
-        ValueError: no such term, or the network has no such decoder level.
+        ValueError: the network has no decoder level.
     """
 
-    def __init__(
-        self,
-        network: LayeredNetwork,
-        strengths: Mapping[str, float],
-        settings: AdaptationSettings,
-        num_classes: int,
-    ) -> None:
+    def __init__(self, network: LayeredNetwork, config: AdaptationConfig, num_classes: int) -> None:
         super().__init__()
-        if unknown := sorted(set(strengths) - set(TERMS)):
-            raise ValueError(f"strengths must be of {', '.join(TERMS)}, got {', '.join(unknown)}")
-        if not 0 <= settings.decoder_level < len(network.decoder):
-            raise ValueError(
-                f"decoder_level must be from 0 to {len(network.decoder) - 1}, the network's coarsest decoder level, "
-                f"got {settings.decoder_level}"
-            )
+        if len(network.decoder) <= DECODER_LEVEL:
+            raise ValueError("the network must have a decoder level, that is two levels of tokens at least")
         self.network = network
-        self.settings = settings
-        self.strengths = {name: strengths[name] for name in strengths if strengths[name] > 0}
+        self.config = config
+        self.strengths = {name: strength for name, strength in config.strengths().items() if strength > 0}
         self.parts = nn.ModuleDict(
-            {name: TERMS[name](network, settings, num_classes) for name in self.strengths}
+            {name: TERMS[name](network, config, num_classes) for name in self.strengths}
         )
 
     @property
@@ -279,11 +230,11 @@ class AdaptationNetwork(nn.Module):
         return {name: part for name, part in self.parts.items() if isinstance(part, Term)}
 
     def absent(self, number: int) -> frozenset[str]:
-        """Names of the terms that the step `number`, counted over those that see the target, leaves out."""
+        """Name the terms that step `number` leaves out; steps with target samples are counted."""
         return frozenset(name for name, term in self.terms.items() if number % term.every)
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
-        """All parameters that the terms train beside the network."""
+        """List the parameters that the terms train beside the network."""
         return [parameter for parameter in self.parts.parameters() if parameter.requires_grad]
 
     def forward(
@@ -297,20 +248,18 @@ class AdaptationNetwork(nn.Module):
     ) -> tuple[Tensor | list[Tensor], Tensor, Tensor]:
         """Run both domains through the network.
 
-        With deep supervision, all terms are of the finest logits, those that the network gives in use; the coarser
-        ones of the source serve its labels alone.
+        With deep supervision all terms use the finest logits; the coarser ones serve the labels alone.
 
         Args:
             source: labelled images `(s, 2, D, H, W)`.
             target: unlabelled images `(t, 2, D, H, W)`; None: the source alone, terms are 0 and measures NaN.
             label: labels of the source, class indices `(s, D, H, W)`; None without a target.
             ramp: multiplies all strengths, 0 to 1.
-            number: number of the step, counted over those that see the target; terms that are `absent` in it are 0.
+            number: number of the step, see `absent`.
 
         Returns:
-            logits of the source `(s, num_classes, D, H, W)`, a list of them, finest first, where the network gives
-            one (deep supervision), the terms `(len(terms),)`, and the measures without
-            gradient `(len(MEASURES),)`.
+            logits of the source `(s, num_classes, D, H, W)`, or with deep supervision a list of them, finest first;
+            the terms `(len(terms),)`; and the measures without gradient `(len(MEASURES),)`.
         """
         losses = {name: torch.zeros((), device=source.device) for name in self.strengths}
         measures = {name: torch.full((), torch.nan, device=source.device) for name in MEASURES}
@@ -318,24 +267,21 @@ class AdaptationNetwork(nn.Module):
             return self.network(source), _stacked(losses, source), _stacked(measures, source)
         absent, count = self.absent(number), len(source)
         terms = {name: term for name, term in self.terms.items() if name not in absent}
-        looked = {name: term.before(source) for name, term in terms.items()}
-        forks = Forks(terms, self.strengths, ramp=ramp, num_source=count, cap=self.settings.cap)
-        layers = {layer_at(self.network, at, self.settings.decoder_level): at for at in INSIDE}
+        before = {name: term.before(source) for name, term in terms.items()}
+        forks = Forks(terms, self.strengths, ramp=ramp, num_source=count, cap=self.config.cap)
+        layers = {layer_at(self.network, at): at for at in INSIDE}
         with tapped({layer: partial(forks.fork, at) for layer, at in layers.items()}):
             outputs = self.network(torch.cat([source, target]))
         finest, *coarser = outputs if isinstance(outputs, list) else [outputs]
         (logits,) = forks.fork("output", (finest,))
         features = forks.main["decoder"]
         d, h, w = features[0].shape[2:]
-        drawn = draw_voxels(
-            coarse_posteriors(logits.detach(), (d, h, w)), label, self.settings.voxels_per_class
-        )
-        before = {name: x for name, x in looked.items() if x is not None}
-        domains = BothDomains(count, label, drawn, (d, h, w), before)
+        drawn = draw_voxels(coarse_posteriors(logits.detach(), (d, h, w)), label, VOXELS_PER_CLASS)
+        seen = {name: x for name, x in before.items() if x is not None}
+        domains = BothDomains(count, label, drawn, (d, h, w), seen)
         for name, term in terms.items():
-            value = term(forks.views[name], domains)
-            losses[name] = value.loss
-            measures |= zip(term.measures, value.measures, strict=True)
+            losses[name], values = term(forks.views[name], domains)
+            measures |= zip(term.measures, values, strict=True)
         measures["prototype_distance"] = _distance(features, count, drawn, logits.shape[1])
         supervised = [level[:count] for level in (logits, *coarser)]
         return (

@@ -1,76 +1,64 @@
-"""The sizes of JADA's parts: plain numbers, without the pipeline's parameters."""
+"""Section `adapt` without the choice of domains: strengths of JADA's terms and when they act."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from pydantic import Field
+
+from crossmodalnet.config import Config
 
 
-@dataclass(frozen=True)
-class AdaptationSettings:
-    """Sizes, forms and intervals of JADA's parts; which terms there are, their strengths say.
+class TermStrengths(Config):
+    """Strength of each term of JADA; a field's name is that of the term's module in this package."""
+
+    marginal: float = Field(
+        0.5, ge=0, description="strength of the patch discriminators on bottleneck and decoder; 0: off"
+    )
+    conditional: float = Field(
+        0.1, ge=0, description="strength of the discriminator of features given their class (CDAN); 0: off"
+    )
+    output: float = Field(
+        1.0, ge=0, description="strength of the discriminator on entropy maps of the output; 0: off"
+    )
+    self_training: float = Field(
+        1.0, ge=0, description="strength of training on confident predictions of the target; 0: off"
+    )
+    topology: float = Field(
+        1.0, ge=0, description="strength of preserving the spanning trees of source features; 0: off"
+    )
+    volumes: float = Field(
+        0.0, ge=0, description="strength of matching the shares of blood and myocardium to the source; 0: off"
+    )
+
+
+class AdaptationConfig(TermStrengths):
+    """Section `adapt` as the terms and their schedule take it.
 
     >>> import crossmodalnet
-    >>> crossmodalnet.AdaptationSettings(width=16).conditional_by
-    'discriminator'
+    >>> crossmodalnet.AdaptationConfig(confidence=0.8).confidence
+    0.8
     """
 
-    cap: float = field(
-        default=1.0,
-        metadata={
-            "gt": 0,
-            "description": "largest norm of a term's gradient on features, over the norm of the supervised objectives' "
-            "gradient there",
-        },
+    appearance: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the source samples that take on a target image's intensities (histogram matching)",
     )
-    confidence: float = field(
-        default=0.9,
-        metadata={"ge": 0, "lt": 1, "description": "probability from which the network's own labels count"},
+    start: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the training before adaptation; afterwards strengths rise from 0",
     )
-    conditional_by: Literal["discriminator", "kernel"] = field(
-        default="discriminator",
-        metadata={"description": "form of the conditional term: a discriminator, or a kernel (JMMD)"},
+    every: int = Field(2, ge=1, description="steps from one batch of target samples to the next")
+    cap: float = Field(
+        1.0, gt=0, description="largest norm of a term's gradient relative to the supervised gradient"
     )
-    decoder_level: int = field(
-        default=0,
-        metadata={"ge": 0, "description": "decoder level that is aligned; 0 is the finest"},
+    confidence: float = Field(
+        0.9, ge=0, lt=1, description="probability above which a prediction is a label of self-training"
     )
-    voxels_per_class: int = field(
-        default=64,
-        metadata={
-            "ge": 1,
-            "description": "voxels drawn per step, domain and class for the conditional term, at most",
-        },
-    )
-    tree_voxels_per_class: int = field(
-        default=16,
-        metadata={"ge": 2, "description": "voxels of each class in the spanning trees, at most"},
-    )
-    topology_every: int = field(
-        default=4,
-        metadata={
-            "ge": 1,
-            "description": "interval, in steps that see the target, between spanning trees; 1: in each",
-        },
-    )
-    teacher_decay: float = field(
-        default=0.95,
-        metadata={
-            "ge": 0,
-            "lt": 1,
-            "description": "decay of the slowly moving source encoder, whose spanning trees are kept",
-        },
-    )
-    betti_every: int = field(
-        default=4,
-        metadata={
-            "ge": 1,
-            "description": "interval, in steps that see the target, between looks at Betti numbers; 1: in each",
-        },
-    )
-    map_dim: int = field(
-        default=4096,
-        metadata={
-            "ge": 1,
-            "description": "largest dimension of the map of feature and class; a larger one is randomised to it",
-        },
-    )
-    width: int = field(default=32, metadata={"ge": 1, "description": "channels of the discriminators"})
+
+    def strengths(self) -> dict[str, float]:
+        """Give the strengths of the terms by name."""
+        return {name: getattr(self, name) for name in TERMS}
+
+
+TERMS = tuple(TermStrengths.model_fields)

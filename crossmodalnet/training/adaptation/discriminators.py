@@ -1,4 +1,4 @@
-"""Which domain is it from? Discriminators of feature maps and of vectors, their loss and their accuracy."""
+"""Domain discriminators of feature maps and of vectors, their loss and their accuracy."""
 
 from itertools import pairwise
 from typing import cast
@@ -20,21 +20,8 @@ class PatchDiscriminator(nn.Module):
     """
 
     def __init__(self, channels: int, width: int = 32, num_layers: int = 2, stride: int = 1) -> None:
-        """Build the layers.
-
-        Args:
-            channels: c.
-            width: channels of the hidden layers.
-            num_layers: hidden layers, at least 1; each sees one voxel further to every side.
-            stride: stride of the first convolution: 1 for maps from 1^3 on, 2 for large ones.
-
-        Raises:
-            ValueError: `num_layers` or `stride` below 1.
-        """
+        """Build `num_layers` hidden layers of `width` channels, the first with `stride`."""
         super().__init__()
-        for name, value in (("num_layers", num_layers), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
         layers: list[nn.Module] = []
         for layer in range(num_layers):
             inside, step = (channels, stride) if layer == 0 else (width, 1)
@@ -71,16 +58,10 @@ def domain_loss(
     source_weights: Tensor | None = None,
     target_weights: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of telling source (1) from target (0); each domain's weighted mean counts half.
+    """Compute the binary cross-entropy of source (1) against target (0); each domain's weighted mean counts half.
 
-    In single precision at least. A side without any logit adds 0.
-
-    Args:
-        source_logits: any shape, also empty.
-        target_logits: any shape, also empty.
-        source_weights: weights of the source samples, of the shape of their logits, not negative; equal ones where
-            None.
-        target_weights: weights of the target samples, likewise.
+    In single precision at least. Logits have any shape; a side without any adds 0. Weights are not negative and have
+    the shape of the logits; None: equal weights.
 
     Returns:
         Scalar, at least 0; log 2 where all logits are 0.
@@ -91,9 +72,9 @@ def domain_loss(
 
 
 def domain_accuracy(source_logits: Tensor, target_logits: Tensor) -> Tensor:
-    """Mean of both domains' shares of logits on the right side of 0, detached; 1/2 is chance.
+    """Average both domains' shares of correct logits, detached; 1/2 is chance.
 
-    A logit of exactly 0 says target. Of one domain alone where the other has no logits; NaN where both have none.
+    A logit of exactly 0 says target. A domain without logits does not count; NaN where both have none.
     """
     right = [(source_logits.detach() > 0).float(), (target_logits.detach() <= 0).float()]
     shares = [side.mean() for side in right if side.numel()]
@@ -110,5 +91,5 @@ def _weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return values.mean()
     total = weights.to(values).sum()
-    # All weights 0 is a side that has no say, not a division by 0.
+    # A side whose weights are all 0 adds 0.
     return (values * weights.to(values)).sum() / total.clamp_min(torch.finfo(values.dtype).tiny)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.discriminators import (
     PatchDiscriminator,
     domain_accuracy,
     domain_loss,
 )
-from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, TermValue, channels_at
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, channels_at
 
 # The finer maps are large.
 STRIDES: Mapping[Place, int] = {"bottleneck": 1, "decoder": 2}
@@ -27,19 +27,17 @@ class MarginalTerm(Term):
     is_reversed = True
     measures = ("marginal_accuracy",)
 
-    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
-        super().__init__(network, settings, num_classes)
+    def __init__(self, network: LayeredNetwork, config: AdaptationConfig, num_classes: int) -> None:
+        super().__init__(network, config, num_classes)
         self.judges = nn.ModuleDict({
             place: nn.ModuleList(
-                PatchDiscriminator(
-                    channels_at(network, place, settings.decoder_level), settings.width, stride=STRIDES[place]
-                )
+                PatchDiscriminator(channels_at(network, place), stride=STRIDES[place])
                 for _ in network.inputs
             )
             for place in self.places
         })  # fmt: skip
 
-    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Tell the domains apart, patch by patch; the mean over places and streams."""
         logits = [
             judge(_normalised(maps))
@@ -48,7 +46,7 @@ class MarginalTerm(Term):
         ]
         pairs = [(x[: domains.num_source], x[domains.num_source :]) for x in logits]
         loss = torch.stack([domain_loss(s, t) for s, t in pairs]).mean()
-        return TermValue(loss, (torch.stack([domain_accuracy(s, t) for s, t in pairs]).mean(),))
+        return loss, (torch.stack([domain_accuracy(s, t) for s, t in pairs]).mean(),)
 
     def _judges_at(self, place: Place) -> nn.ModuleList:
         judges = self.judges[place]
@@ -59,6 +57,6 @@ class MarginalTerm(Term):
 def _normalised(maps: Tensor) -> Tensor:
     """Scale each voxel's features `(b, c, d, h, w)` to mean 0 and variance 1.
 
-    Their length drifts in training, and a discriminator of bounded slope would follow it instead of what they say.
+    Their length drifts in training, and a discriminator of bounded slope would follow the length.
     """
     return functional.layer_norm(maps.movedim(1, -1).float(), maps.shape[1:2]).movedim(-1, 1)

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.training.adaptation.config import AdaptationSettings
+from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.discriminators import PatchDiscriminator, domain_loss
 from crossmodalnet.training.adaptation.term import (
     BothDomains,
     Maps,
     Place,
     Term,
-    TermValue,
     coarse_posteriors,
     self_information,
 )
@@ -23,12 +24,12 @@ class OutputTerm(Term):
     places = ("output",)
     is_reversed = True
 
-    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
-        super().__init__(network, settings, num_classes)
-        self.judge = PatchDiscriminator(num_classes, settings.width, stride=2)
+    def __init__(self, network: LayeredNetwork, config: AdaptationConfig, num_classes: int) -> None:
+        super().__init__(network, config, num_classes)
+        self.judge = PatchDiscriminator(num_classes, stride=2)
 
-    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Tell the domains apart, patch by patch."""
         (logits,) = views["output"]
         judged = self.judge(self_information(coarse_posteriors(logits, domains.size)))
-        return TermValue(domain_loss(judged[: domains.num_source], judged[domains.num_source :]))
+        return domain_loss(judged[: domains.num_source], judged[domains.num_source :]), ()

@@ -1,4 +1,4 @@
-"""Term `topology`: what is connected to what stays so, by 0-dimensional persistence (Moor et al. 2020)."""
+"""Term `topology`: connectivity of source features is preserved, by 0-dimensional persistence (Moor et al. 2020)."""
 
 from collections.abc import Mapping
 
@@ -6,73 +6,65 @@ import torch
 from torch import Tensor
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
-from crossmodalnet.networks.common.parameters import RunningMean
-from crossmodalnet.training.adaptation.config import AdaptationSettings
-from crossmodalnet.training.adaptation.term import (
-    BothDomains,
-    Maps,
-    Place,
-    Term,
-    TermValue,
-    decoder_features,
-    rows,
-)
+from crossmodalnet.networks.common.parameters import EMA
+from crossmodalnet.training.adaptation.config import AdaptationConfig
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, decoder_features, rows
+
+# EMA decay of the teacher, a slowly moving copy of the network whose spanning trees are kept.
+TEACHER_DECAY = 0.95
+# Voxels of each class in the spanning trees, at most: trees take the square of their number.
+VOXELS_PER_CLASS = 16
 
 
 class TopologyTerm(Term):
-    """The spanning trees of source features, which stay those of a slowly moving copy of the network."""
+    """The spanning trees of source features, which stay those of the teacher."""
 
     name = "topology"
     places = ("decoder",)
+    every = 4
 
-    def __init__(self, network: LayeredNetwork, settings: AdaptationSettings, num_classes: int) -> None:
-        super().__init__(network, settings, num_classes)
-        self.every = settings.topology_every
-        self.teacher = RunningMean(network)
+    def __init__(self, network: LayeredNetwork, config: AdaptationConfig, num_classes: int) -> None:
+        super().__init__(network, config, num_classes)
+        self.teacher = EMA(network)
 
     def before(self, source: Tensor) -> Tensor:
         """Give the teacher's features of the source, `(s, c, d, h, w)`."""
         teacher = self.teacher.module
         assert isinstance(teacher, LayeredNetwork)
-        return decoder_features(teacher, source, self.settings.decoder_level)
+        return decoder_features(teacher, source)
 
-    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> TermValue:
+    def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Compare the trees of some drawn voxels in both networks' features."""
         reference = rows(domains.before[self.name])
-        drawn = domains.drawn.source[self._few(domains.drawn.source_classes)]
+        drawn = domains.drawn.source[_few(domains.drawn.source_classes)]
         now = torch.cat([rows(maps[: domains.num_source])[drawn] for maps in views["decoder"]], 1)
-        return TermValue(topology_loss(now, reference[drawn]))
+        return topology_loss(now, reference[drawn]), ()
 
     def after_step(self, network: LayeredNetwork) -> None:
         """Let the teacher follow."""
-        self.teacher.follow(network, self.settings.teacher_decay)
+        self.teacher.follow(network, TEACHER_DECAY)
 
-    def _few(self, classes: Tensor) -> Tensor:
-        """The first few of voxels ordered by class, from each class: trees take the square of their number."""
-        first = torch.searchsorted(classes, classes)
-        rank = torch.arange(len(classes), device=classes.device) - first
-        return (rank < self.settings.tree_voxels_per_class).nonzero()[:, 0]
+
+def _few(classes: Tensor) -> Tensor:
+    """Give the positions of the first few voxels of each class; `classes` ascend."""
+    first = torch.searchsorted(classes, classes)
+    rank = torch.arange(len(classes), device=classes.device) - first
+    return (rank < VOXELS_PER_CLASS).nonzero()[:, 0]
 
 
 def spanning_tree_edges(distances: Tensor) -> Tensor:
-    """Find the minimum spanning tree of the complete graph, exactly (Prim).
+    """Find the minimum spanning tree of the complete graph (Prim).
 
     Its edges are where components of the Vietoris-Rips filtration merge: all 0-dimensional persistence pairs.
-    Among equal distances the lowest index wins. On the CPU, wherever the distances are: 200 points would be
-    thousands of tiny kernels. Of distances that are not finite, the tree means nothing.
+    Among equal distances the lowest index wins. It runs on the CPU, since it takes many tiny steps.
 
     Args:
-        distances: `(n, n)`, symmetric.
+        distances: `(n, n)`, symmetric and finite.
 
     Returns:
         Pairs of points `(n - 1, 2)`, int64, on the device of `distances`, in the order in which they join the
         tree of point 0; none for fewer than two points.
-
-    Raises:
-        ValueError: not a square matrix.
     """
-    if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
-        raise ValueError(f"distances must be a square matrix, got shape {tuple(distances.shape)}")
     n = len(distances)
     if n < 2:
         return torch.empty(0, 2, dtype=torch.int64, device=distances.device)
@@ -95,10 +87,9 @@ def spanning_tree_edges(distances: Tensor) -> Tensor:
 def topology_loss(features: Tensor, reference: Tensor) -> Tensor:
     """Compare the lengths of both spaces' spanning-tree edges in both spaces (Moor et al. 2020, Eq. 3 and 4).
 
-    Differs in scale and mean: lengths are over the root mean square distance of the points from their
-    centroid, and the squared differences are averaged over the edges of both trees. So the loss does not
-    change where a space is scaled, and as the scale is not detached, its gradient neither blows up
-    nor shrinks the features. The length of an edge between points that coincide has gradient 0.
+    Differs in scale and mean: lengths are relative to the root mean square distance of the points from their
+    centroid, so that the loss is free of scale, and squared differences are averaged over the edges of both trees.
+    The scale is not detached: the gradient neither inflates nor shrinks the features.
 
     Args:
         features: `(n, c)`.
@@ -106,14 +97,7 @@ def topology_loss(features: Tensor, reference: Tensor) -> Tensor:
 
     Returns:
         Scalar, at least 0; 0 for spaces that are equal up to rotation and scale, and for fewer than two points.
-
-    Raises:
-        ValueError: another number of points.
     """
-    if len(features) != len(reference):
-        raise ValueError(
-            f"features and reference must have as many rows, got {len(features)}, {len(reference)}"
-        )
     if len(features) < 2:
         return features[:0].sum()
     with torch.autocast(features.device.type, enabled=False):

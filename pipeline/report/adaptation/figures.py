@@ -21,7 +21,6 @@ _WORDS = {
     "self_training": "self-training: own labels",
     "topology": "topology: spanning trees",
     "volumes": "volumes: shares of the heart",
-    "betti": "topology: Betti numbers",
 }
 TERMS: Mapping[str, str] = MappingProxyType(
     {name: _WORDS.get(name, name.replace("_", " ")) for name in ALIGNED}

@@ -164,8 +164,7 @@ def _terms(settings: Mapping[str, Any]) -> str:
     on = [f"{title} ({settings[name]:g})" for name, title in TERMS.items() if settings.get(name)]
     if not on:
         return ""
-    kernel = "; the conditional term by a kernel (JMMD)" if settings.get("conditional_by") == "kernel" else ""
-    return f"Terms of this run, with their strengths: {enumerate_words(on)}{kernel}."
+    return f"Terms of this run, with their strengths: {enumerate_words(on)}."
 
 
 def _estimate(estimates: Estimates, key: str, structure: str = MEAN) -> list[str]:

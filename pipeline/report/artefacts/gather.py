@@ -8,8 +8,8 @@ import pandas as pd
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.cohort.split_file import read_notes, read_split
-from pipeline.comparison.titles import METRICS
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.sections import AdaptSection, DataConfig
 from pipeline.config.variants import ATLAS, OURS, method_of

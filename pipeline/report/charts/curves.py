@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.config.sections import TERMS
+from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.report.artefacts.results import Training
 from pipeline.report.charts.drawing import (
     ATLAS_COLOUR,

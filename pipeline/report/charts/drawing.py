@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.comparison.titles import METRICS, Metric
+from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.config.variants import ATLAS
 from pipeline.report.artefacts.results import Method
 

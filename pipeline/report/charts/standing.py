@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.comparison.titles import METRICS, Metric
+from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Result

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.titles import METRICS, Metric
+from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate, Result
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
 from pipeline.comparison.titles import title_of
 from pipeline.config.variants import OURS
 from pipeline.report.artefacts.records import Artefacts
@@ -16,7 +17,6 @@ COMMON = (
     "data_fingerprint", "training_pairs", "validation_pairs",
 )  # fmt: skip
 OWN = ("train.lr", "train.offset_lr_factor")
-DEEPLY_SUPERVISED = ("nnformer", "mednext", "resenc_unet")
 BALANCING = {
     "paper": "weighted against each other by Eq. 23, the smaller loss more",
     "harder": "weighted against each other, the larger loss more",
@@ -100,7 +100,7 @@ def _objectives(losses: Mapping[str, Any]) -> str:
 
 
 def _deep_supervision(trainings: Sequence[Training], losses: Mapping[str, Any]) -> str:
-    names = [training.title for training in trainings if training.name in DEEPLY_SUPERVISED]
+    names = [training.title for training in trainings if training.name in DEEPLY_SUPERVISED - {OURS}]
     if not losses.get("deep_supervision"):
         return "None for any network."
     if not names:

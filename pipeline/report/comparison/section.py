@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.comparison.titles import METRICS, Metric, title_of
+from crossmodalnet.metrics.scores import METRICS, Metric
+from pipeline.comparison.titles import title_of
 from pipeline.config.variants import is_ablation
 from pipeline.report.artefacts.comparison_records import Difference, Differences, StatementRecord
 from pipeline.report.artefacts.records import Artefacts

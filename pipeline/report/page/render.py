@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.io.outputs import whole_folder
+from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import smallest_p
-from pipeline.comparison.titles import METRICS
 from pipeline.config.sections import ReportConfig
 from pipeline.report.adaptation.section import adaptation_section
 from pipeline.report.artefacts.records import Artefacts

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.comparison.titles import Metric
+from crossmodalnet.metrics.scores import Metric
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.results import ROWS, Result
 from pipeline.report.charts.drawing import (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
-from pipeline.comparison.titles import METRICS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
 from pipeline.report.artefacts.records import Artefacts

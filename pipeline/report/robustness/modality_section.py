@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.comparison.titles import Metric, title_of
-from pipeline.evaluation.prediction import VIEW_TITLES, View
+from crossmodalnet.metrics.scores import Metric
+from pipeline.comparison.titles import title_of
+from pipeline.evaluation.score_cases import VIEW_TITLES, View
 from pipeline.report.artefacts.records import Artefacts
 from pipeline.report.artefacts.results import Estimate
 from pipeline.report.charts.drawing import metric_of

@@ -23,7 +23,7 @@ from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.ants import Transform
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.box import Box, FoundHeart, find_heart
+from crossmodalnet.roi.box import Box, RoiEstimate, find_roi
 
 REGISTER = RegistrationConfig(working_spacing_mm=8.0, iterations=[2])
 CONFIG = InferenceConfig(
@@ -239,7 +239,7 @@ def with_atlases(likeness: float | None = None) -> Any:
 
 def located(likeness: float, usual: float | None, monkeypatch: pytest.MonkeyPatch) -> Prediction:
     """Segment where the search for the heart gives this likeness."""
-    heart = FoundHeart(BOX, likeness, agreement=0.4)
+    heart = RoiEstimate(BOX, likeness, agreement=0.4)
     monkeypatch.setattr(module, "run_alone", lambda function, work, environment: heart)
     found: Prediction = with_atlases(usual)(ct=scan())
     return found
@@ -264,7 +264,7 @@ def test_search_and_registration_run_at_once_on_several_cores(
 
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
         meeting.wait()
-        return registered if function.func is register_scans else FoundHeart(BOX, 0.5, agreement=0.9)
+        return registered if function.func is register_scans else RoiEstimate(BOX, 0.5, agreement=0.9)
 
     monkeypatch.setattr(module, "run_alone", answer)
     monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
@@ -283,8 +283,8 @@ def test_missing_heart_is_reported_before_a_failed_registration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
-        if function.func is find_heart:
-            return FoundHeart(BOX, 0.1, agreement=0.4)
+        if function.func is find_roi:
+            return RoiEstimate(BOX, 0.1, agreement=0.4)
         raise RuntimeError("the MR cannot be registered to the CT")
 
     monkeypatch.setattr(module, "run_alone", answer)

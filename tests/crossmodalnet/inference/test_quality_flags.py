@@ -21,7 +21,7 @@ from crossmodalnet.inference.quality_flags import (
     window_flags,
 )
 from crossmodalnet.registration.quality import Quality
-from crossmodalnet.roi.box import Box, FoundHeart
+from crossmodalnet.roi.box import Box, RoiEstimate
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
 CONFIDENT = {structure.abbreviation: 0.95 for structure in STRUCTURES}
@@ -132,8 +132,8 @@ def test_label_map_given_as_a_scan(levels: int, flags: int) -> None:
 
 def test_disagreement_of_atlases() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
-    assert heart_flags(FoundHeart(box, 0.5, 0.6)) == []
-    assert [flag.flag for flag in heart_flags(FoundHeart(box, 0.5, 0.59))] == [Flag.HEART_SEARCH]
+    assert heart_flags(RoiEstimate(box, 0.5, 0.6)) == []
+    assert [flag.flag for flag in heart_flags(RoiEstimate(box, 0.5, 0.59))] == [Flag.HEART_SEARCH]
 
 
 def test_roi_that_is_too_small_or_too_large() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.metrics.scores import score_label_map
+from crossmodalnet.metrics.scores import METRICS, score_label_map
 
 SPACING = (1.0, 2.0, 3.0)
 DIAGONAL = math.sqrt(10**2 + 24**2 + 24**2)
@@ -19,7 +19,7 @@ def label_map(*boxes: tuple[int, int]) -> np.ndarray:
 
 
 def test_shifted_box() -> None:
-    scores = score_label_map(label_map((1, 4)), label_map((1, 5)), SPACING, 0.5)["LV"]
+    scores = score_label_map(label_map((1, 4)), label_map((1, 5)), SPACING, 0.5).loc["LV"]
     assert scores.dice == pytest.approx(2 / 3)
     assert scores.iou == pytest.approx(1 / 2)
     assert scores.hd95_mm == pytest.approx(1)  # one of three planes moved by 1 mm
@@ -36,8 +36,8 @@ def test_one_mask_empty(swap: bool) -> None:
     with_it, without = label_map((1, 0), (2, 5)), label_map((1, 0))
     pair = (with_it, without) if swap else (without, with_it)
     scores = score_label_map(*pair, SPACING, 2.0)
-    assert scores["LV"].dice == 1
-    found = scores["RV"]
+    assert scores.loc["LV", "dice"] == 1
+    found = scores.loc["RV"]
     assert (found.dice, found.iou, found.nsd, found.missed, found.undefined) == (0, 0, 0, True, False)
     assert found.hd95_mm == found.assd_mm == pytest.approx(DIAGONAL)  # of the image, not of a crop
     assert found.betti_error == 1  # the one piece of the box is missing, or too many
@@ -47,25 +47,29 @@ def test_topology_of_each_structure_is_compared() -> None:
     prediction, truth = label_map((1, 0), (1, 6), (2, 3)), label_map((1, 0), (2, 3))
     prediction[4, 3:5, 5:7] = 0  # a hole through the RV
     scores = score_label_map(prediction, truth, SPACING, 2.0)
-    assert (scores["LV"].betti_error, scores["RV"].betti_error) == (1, 1)
+    assert scores.loc[["LV", "RV"], "betti_error"].tolist() == [1, 1]
 
 
 def test_both_empty_is_undefined() -> None:
     for labels in (label_map((1, 0)), label_map()):
-        found = score_label_map(labels, labels, SPACING, 2.0)["PA"]
-        assert found.undefined
-        assert not found.missed
-        values = [found.dice, found.iou, found.hd95_mm, found.assd_mm, found.nsd, found.betti_error]
-        assert all(math.isnan(value) for value in values)
+        found = score_label_map(labels, labels, SPACING, 2.0).loc["PA"]
+        assert (found.missed, found.undefined) == (0, 1)
+        assert found[[metric.key for metric in METRICS]].isna().all()
+
+
+def test_missing_structures_are_undefined() -> None:
+    scores = score_label_map(label_map((1, 0), (2, 5)), label_map((1, 0)), SPACING, 2.0, missing=["RV"])
+    assert scores["undefined"].tolist() == [0, 1, 1, 1, 1, 1, 1]
+    assert scores["missed"].sum() == 0
+    assert math.isnan(scores.loc["RV", "betti_error"])
 
 
 def test_structures_are_scored_apart_and_in_order() -> None:
     truth = label_map((5, 0), (7, 6))
     scores = score_label_map(label_map((5, 0), (6, 6)), truth, SPACING, 2.0)
-    assert tuple(scores) == ABBREVIATIONS
-    assert scores["Myo"].dice == 1
-    assert scores["AO"].missed
-    assert scores["PA"].missed
+    assert tuple(scores.index) == ABBREVIATIONS
+    assert scores.loc["Myo", "dice"] == 1
+    assert scores.loc[["AO", "PA"], "missed"].tolist() == [1, 1]
 
 
 def test_shapes_must_agree() -> None:

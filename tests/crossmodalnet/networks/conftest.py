@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 from crossmodalnet.networks.common.build import build_network
-from pipeline.config.network import CrossModalNetSection
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
     "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
-    "joins": "linear",
+    "transitions": "linear",
 }  # fmt: skip
 
 
@@ -27,10 +26,6 @@ def make() -> Callable[..., nn.Module]:
     """Build a two-level network of six channels; keyword arguments change its options."""
 
     def build(patch_size: tuple[int, int, int] = (16, 16, 16), **options: Any) -> nn.Module:
-        parameters = {
-            name: value for name, value in options.items() if name in CrossModalNetSection.model_fields
-        }
-        params = CrossModalNetSection(**{**SMALL, **parameters})
-        return build_network("crossmodalnet", params.options() | options, patch_size=patch_size)
+        return build_network("crossmodalnet", SMALL | options, patch_size=patch_size)
 
     return build

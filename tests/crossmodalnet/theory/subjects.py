@@ -8,16 +8,15 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Verdict
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.config.network import CrossModalNetSection
 
 SMALL: dict[str, Any] = {
     "channels": 6, "depths": (1, 1), "heads": (1, 2), "cross_window": ((4, 4, 4), None), "num_points": (2, 2),
     "mlp_ratio": 1.0, "head_channels": 4, "stem_channels": (2,), "patch_embedding": (2, 2, 2), "window": (4, 4, 4),
-    "joins": "linear",
+    "transitions": "linear",
 }  # fmt: skip
 QUICK = AuditConfig(tokens_per_case=100, components=2, approximation_steps=2, overfit_steps=10)
 EPOCHS = 6
@@ -25,8 +24,7 @@ EPOCHS = 6
 
 def chosen(**options: Any) -> dict[str, Any]:
     """Give the options of a small network; keywords change them."""
-    parameters = {name: value for name, value in options.items() if name in CrossModalNetSection.model_fields}
-    return CrossModalNetSection(**{**SMALL, **parameters}).options() | options
+    return BuildConfig(**{**SMALL, **options}).options()
 
 
 def make_subject(
@@ -45,7 +43,7 @@ def make_subject(
         "weight_dice": first,
         "weight_ce": [1 - x for x in first],
     }
-    config = CrossModalNetConfig.from_mapping(values)
+    config = BuildConfig(**values)
     return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
 
 

@@ -27,9 +27,9 @@ def scale_stems(network, factor):
                 convolution.weight.mul_(factor)
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
-def test_instance_normalisation_hides_the_brightness(joins):
-    subject = make_subject(stem="conv", joins=joins)
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
+def test_instance_normalisation_hides_the_brightness(transitions):
+    subject = make_subject(stem="conv", transitions=transitions)
     scale_stems(subject.network, 100)  # far above the norm's epsilon
     outcome = check(subject, QUICK)
     assert outcome.findings[0].verdict is Verdict.FAILS
@@ -73,7 +73,7 @@ def test_random_images_are_standardised_and_targets_too():
     [
         {},
         pytest.param({"stem": "linear"}, marks=pytest.mark.stress),
-        {"joins": "conv", "deep_supervision": True},
+        {"transitions": "conv", "deep_supervision": True},
     ],
     ids=str,
 )
@@ -84,7 +84,7 @@ def test_training_brings_the_errors_down(options):
     assert after["maximum"] < 0.9 * before["maximum"]
 
 
-@pytest.mark.parametrize("options", [{}, {"joins": "conv", "deep_supervision": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"transitions": "conv", "deep_supervision": True}], ids=str)
 def test_one_case_is_overfitted(options):
     subject = make_subject(channels=24, head_channels=16, stem_channels=(8,), **options)
     curve = overfit(subject.config, subject.training[0], QUICK.model_copy(update={"overfit_steps": 200}), CPU)
@@ -93,5 +93,5 @@ def test_one_case_is_overfitted(options):
 
 
 def test_networks_of_the_study_have_no_aids_of_training():
-    config = small_config(make_subject(deep_supervision=True, missing_token=True, drop_path=0.5).config, 6, 1)
-    assert (config.deep_supervision, config.missing_token, config.drop_path) == (False, False, 0.0)
+    config = small_config(make_subject(deep_supervision=True, missing_token=True).config, 6, 1)
+    assert (config.deep_supervision, config.missing_token) == (False, False)

@@ -23,7 +23,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"streams": "ct"},
     {"streams": "mr", "swin": False},
     {"stem": "linear", "residual": "standard", "values": "a", "similarity": "cosine", "refines": "queries"},
-    {"offsets": "predicted", "missing_token": True, "joins": "conv"},
+    {"offsets": "predicted", "missing_token": True, "transitions": "conv"},
     {"depths": (1,), "heads": (1,), "cross_window": (None,), "num_points": (2,), "stem": "linear"},
 ]
 

@@ -53,7 +53,7 @@ def test_losses_by_hand():
 
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 def test_the_last_layer_is_the_one_that_gives_the_logits(stem):
-    subject = make_subject(stem=stem, joins="conv", deep_supervision=True)
+    subject = make_subject(stem=stem, transitions="conv", deep_supervision=True)
     features, _ = take_sample(subject.network, subject, subject.test[:1], seed=0)
     layer = subject.network.head.classify
     weights = torch.cat([layer.weight.flatten(1), layer.bias[:, None]], dim=1)

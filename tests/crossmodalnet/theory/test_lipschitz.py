@@ -24,10 +24,10 @@ def findings(subject: AuditSubject) -> dict[str, StatementFinding]:
     return {finding.key: finding for finding in check(subject, QUICK).findings}
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_trained_attention_is_bounded_on_bounded_sets_only(similarity, joins):
-    subject = make_subject(size=8, similarity=similarity, joins=joins)
+def test_trained_attention_is_bounded_on_bounded_sets_only(similarity, transitions):
+    subject = make_subject(size=8, similarity=similarity, transitions=transitions)
     outcome = check(subject, QUICK)
     assert outcome == check(subject, QUICK)
     assert {finding.key: finding.verdict for finding in outcome.findings} == {

@@ -169,8 +169,9 @@ def test_conv_head():
 OPTIONS: list[dict[str, Any]] = [
     {}, {"stem": "linear"}, {"residual": "standard", "refines": "queries", "values": "a"}, {"depths": (2, 1)},
     {"similarity": "cosine"}, {"offsets": "predicted"}, {"deformable": False}, {"cross": False}, {"streams": "mr"},
-    {"joins": "conv"}, {"stem": "linear", "joins": "conv"}, {"joins": "conv", "missing_token": True},
-    {"joins": "conv", "patch_embedding": (4, 1, 2)}, {"patch_embedding": (1, 1, 1)}, {"streams": "ct", "joins": "conv"},
+    {"transitions": "conv"}, {"stem": "linear", "transitions": "conv"}, {"transitions": "conv", "missing_token": True},
+    {"transitions": "conv", "patch_embedding": (4, 1, 2)}, {"patch_embedding": (1, 1, 1)},
+    {"streams": "ct", "transitions": "conv"},
 ]  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def test_parts_come_in_the_order_of_the_computation():
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 def test_bounds_grow_from_part_to_part_and_ignore_deep_supervision(stem):
     plain, deep = (
-        make_network(chosen(stem=stem, joins="conv", deep_supervision=value), (8, 8, 8), 0)
+        make_network(chosen(stem=stem, transitions="conv", deep_supervision=value), (8, 8, 8), 0)
         for value in (False, True)
     )
     plain.load_state_dict(deep.state_dict(), strict=False)

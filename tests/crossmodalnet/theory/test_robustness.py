@@ -59,7 +59,7 @@ def test_a_change_beyond_the_bound_refutes_it():
         {},
         {"cross": False},
         {"streams": "ct"},
-        {"joins": "conv", "deep_supervision": True, "missing_token": True},
+        {"transitions": "conv", "deep_supervision": True, "missing_token": True},
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ from crossmodalnet.theory.subject import (
 from tests.crossmodalnet.theory.subjects import make_subject
 
 
-@pytest.mark.parametrize("options", [{}, {"joins": "conv"}, {"stem": "linear"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"transitions": "conv"}, {"stem": "linear"}], ids=str)
 def test_every_attention_is_captured_with_a_readable_name(options):
     subject = make_subject(**options)
     captured = capture_inputs(subject.network, subject.images(subject.test[:1]), CrossAttention)
@@ -56,10 +56,10 @@ def test_dice_averages_the_structures_of_the_truth():
     assert mean_dice(torch.tensor([0, 1]), torch.tensor([0, 0])) == 1
 
 
-@pytest.mark.parametrize("joins", ["linear", "conv"])
+@pytest.mark.parametrize("transitions", ["linear", "conv"])
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 @pytest.mark.parametrize("stride", [(4, 1, 2), (1, 1, 1), (2, 2, 2)])
-def test_token_size_is_that_of_the_finest_features(stem, joins, stride):
-    subject = make_subject(size=8, stem=stem, joins=joins, patch_embedding=stride)
+def test_token_size_is_that_of_the_finest_features(stem, transitions, stride):
+    subject = make_subject(size=8, stem=stem, transitions=transitions, patch_embedding=stride)
     first = subject.network.features(torch.rand(1, 2, 8, 8, 8))[0][0]
     assert subject.token_size == first.shape[2:]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
     pooled,
@@ -15,9 +15,9 @@ from crossmodalnet.theory.tokens import (
 from tests.crossmodalnet.theory.subjects import SMALL, chosen, make_network
 
 
-def _network(**options: Any) -> tuple[Any, CrossModalNetConfig]:
+def _network(**options: Any) -> tuple[Any, BuildConfig]:
     values = chosen(**options)
-    return make_network(values, (16, 16, 16), 0), CrossModalNetConfig.from_mapping(values)
+    return make_network(values, (16, 16, 16), 0), BuildConfig(**values)
 
 
 def _images(num_cases: int = 2) -> torch.Tensor:
@@ -40,7 +40,11 @@ def test_names_of_layers(depths, expected):
 
 @pytest.mark.parametrize(
     "options",
-    [{"stem": "linear", "position": "none"}, {"offsets": "predicted", "depths": (1, 2)}, {"joins": "conv"}],
+    [
+        {"stem": "linear", "position": "none"},
+        {"offsets": "predicted", "depths": (1, 2)},
+        {"transitions": "conv"},
+    ],
     ids=str,
 )
 def test_each_layer_has_the_required_tokens_at_most(options):

@@ -1,31 +1,19 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from crossmodalnet.imaging.samples import Misregistration, apply_misregistration, centre_crop
 from crossmodalnet.training.augmentation import Augmenter, free_form_shifts
-from crossmodalnet.training.config import AugmentationSettings
+from crossmodalnet.training.config import AugmentationConfig
 
-NOTHING = AugmentationSettings(
+NOTHING = AugmentationConfig(
     affine_probability=0.0,
     rotation_degrees=20.0,
-    scale=0.1,
-    shift_voxels=2.0,
     elastic_probability=0.0,
     elastic_spacing_voxels=6.0,
     elastic_voxels=2.0,
     intensity_probability=0.0,
-    gamma=(0.5, 2.0),
-    contrast=0.2,
-    brightness=0.1,
-    noise=0.1,
-    smoothing_voxels=1.0,
-    bias_field=0.2,
-    displacement_probability=1.0,  # drawn by the training set, of no effect here
-    displacement_voxels=2.0,
-    displacement_degrees=10.0,
+    misregistration_probability=1.0,  # drawn by the training set, of no effect here
 )
 SIZE = (16, 18, 14)
 
@@ -38,18 +26,18 @@ def _sample():
 
 
 def _augment(seed=0, size=SIZE, displacement=None, **changes):
-    augmenter = Augmenter(dataclasses.replace(NOTHING, **changes))
+    augmenter = Augmenter(NOTHING.model_copy(update=changes))
     return augmenter(*_sample(), size, np.random.RandomState(seed), displacement)
 
 
-def test_nothing_to_do_leaves_the_sample():
+def test_probability_zero_leaves_the_sample():
     image, label = _augment()
     assert torch.equal(image, _sample()[0])
     assert torch.equal(label, _sample()[1])
 
 
 @pytest.mark.parametrize("change", ["affine_probability", "elastic_probability"])
-def test_geometry_moves_images_and_label_together(change):
+def test_geometry_moves_images_and_label_alike(change):
     image, label = _augment(**{change: 1.0})
     assert not torch.equal(label, _sample()[1])
     assert set(label.unique().tolist()) == {0, 3}
@@ -58,7 +46,7 @@ def test_geometry_moves_images_and_label_together(change):
     assert torch.equal(image[0], image[1])
 
 
-def test_a_pure_shift_moves_the_ball_as_far():
+def test_shift_is_bounded():
     image, label = _augment(affine_probability=1.0, rotation_degrees=0.0, scale=0.0, shift_voxels=2.0)
     before, after = (torch.nonzero(volume).float().mean(0) for volume in (_sample()[1], label))
     shift = (after - before).abs()
@@ -74,9 +62,9 @@ def test_intensity_changes_modalities_apart_and_never_the_label():
     assert not torch.equal(image[0], _sample()[0][0])
 
 
-def test_the_draw_depends_on_the_seed_alone():
+def test_draw_depends_on_the_seed_only():
     changes = {"affine_probability": 1.0, "elastic_probability": 1.0, "intensity_probability": 0.5}
-    augmenter = Augmenter(dataclasses.replace(NOTHING, **changes))
+    augmenter = Augmenter(NOTHING.model_copy(update=changes))
     augmenter(*_sample(), SIZE, np.random.RandomState(7))
     used, _ = augmenter(*_sample(), SIZE, np.random.RandomState(1))
     assert torch.equal(used, _augment(1, **changes)[0])
@@ -92,7 +80,7 @@ def test_the_centre_is_cut(probability):
     assert torch.equal(centre_crop(_sample()[1], (8, 10, 6)), label)
 
 
-def test_a_displacement_moves_the_mr_alone():
+def test_misregistration_moves_the_mr_only():
     displacement = Misregistration((1.5, -0.5, 0.25), (0.0, 6.0, -8.0))
     image, label = _augment(size=(8, 10, 6), displacement=displacement)
     before, label_before = (centre_crop(volume, (8, 10, 6)) for volume in _sample())
@@ -104,14 +92,14 @@ def test_a_displacement_moves_the_mr_alone():
 
 
 @pytest.mark.parametrize("change", ["affine_probability", "elastic_probability"])
-def test_a_displacement_comes_before_the_geometry_in_one_interpolation(change):
+def test_misregistration_and_geometry_are_one_interpolation(change):
     i, j, k = np.meshgrid(*[np.arange(20)] * 3, indexing="ij")
     image = torch.from_numpy(0.5 + 0.5 * np.sin(i / 4) * np.cos(j / 5 + k / 6)).float().expand(2, 20, 20, 20)
     label, displacement = (
         (image[0] > 0.5).to(torch.uint8),
         Misregistration((1.5, -0.5, 0.25), (4.0, 0.0, -8.0)),
     )
-    augmenter, size = Augmenter(dataclasses.replace(NOTHING, **{change: 1.0})), (10, 10, 10)
+    augmenter, size = Augmenter(NOTHING.model_copy(update={change: 1.0})), (10, 10, 10)
     moved, seen = augmenter(image, label, size, np.random.RandomState(0), displacement)
     whole, plain = augmenter(image, label, size, np.random.RandomState(0))
     assert torch.equal(seen, plain)

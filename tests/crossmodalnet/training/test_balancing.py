@@ -43,18 +43,9 @@ def test_state_goes_back():
     assert other.weights == balancer.weights
 
 
-@pytest.mark.parametrize(
-    ("names", "mode", "alpha", "message"),
-    [
-        (["a"], "easier", 1.0, "paper, harder, uniform"),
-        (["a", "a"], "paper", 1.0, "different names"),
-        ([], "paper", 1.0, "one or more"),
-        (["a"], "paper", -1.0, "alpha must be at least 0"),
-    ],
-)
-def test_impossible_settings(names, mode, alpha, message):
-    with pytest.raises(ValueError, match=message):
-        AdaptiveBalancer(names, mode, alpha)
+def test_unknown_mode():
+    with pytest.raises(ValueError, match="paper, harder, uniform"):
+        AdaptiveBalancer(["a"], "easier", 1.0)
 
 
 @pytest.mark.parametrize("losses", [[0.1], [0.1, math.nan]])

@@ -5,27 +5,43 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.samples import MISSING, LabelledCase, is_missing
+from crossmodalnet.imaging.samples import CT, MISSING, MR, LabelledCase, is_missing
 from crossmodalnet.training.augmentation import Augmenter
-from crossmodalnet.training.config import AugmentationSettings
-from crossmodalnet.training.dataset import CONTEXT, TrainingSet, draw_region, epoch_order, sample_seed
+from crossmodalnet.training.config import AugmentationConfig
+from crossmodalnet.training.dataset import (
+    TrainingSet,
+    draw_loss,
+    draw_misregistration,
+    draw_region,
+    epoch_order,
+    sample_seed,
+)
 
-SETTINGS = AugmentationSettings(
-    0.5, 10.0, 0.1, 1.0, 0.5, 4.0, 1.0, 0.5, (0.7, 1.5), 0.1, 0.1, 0.1, 0.8, 0.1, 0.0, 3.0, 10.0
-)  # fmt: skip
-DISPLACED = replace(SETTINGS, displacement_probability=1.0)
+AUGMENTATION = AugmentationConfig(
+    affine_probability=0.5,
+    rotation_degrees=10.0,
+    shift_voxels=1.0,
+    elastic_probability=0.5,
+    elastic_spacing_voxels=4.0,
+    elastic_voxels=1.0,
+    intensity_probability=0.5,
+    misregistration_voxels=3.0,
+)
 OPTIONS = {
-    "settings": SETTINGS,
+    "augmentation": AUGMENTATION,
     "patch_size": (8, 8, 8),
     "samples_per_case": 2,
-    "foreground_share": 0.5,
     "seed": 3,
     "batch_size": 4,
 }
 
 
+def _misregistered(probability):
+    return AUGMENTATION.model_copy(update={"misregistration_probability": probability})
+
+
 # Every change of a pair as a pair.
-CHANGES = {"modality_dropout": 0.6, "settings": replace(SETTINGS, displacement_probability=0.6)}
+CHANGES = {"modality_dropout": 0.6, "augmentation": _misregistered(0.6)}
 
 
 def _cases(count=3, size=8):
@@ -49,7 +65,7 @@ def _missing(sample):
     return tuple(is_missing(sample.image[None])[0].tolist())
 
 
-def test_an_epoch_visits_every_case_as_often():
+def test_epoch_visits_every_case_equally_often():
     order = epoch_order(5, 3, seed=0, epoch=1)
     assert sorted(order[:5]) == sorted(order[5:10]) == sorted(order[10:]) == list(range(5))
     assert order.tolist() != epoch_order(5, 3, seed=0, epoch=2).tolist()
@@ -71,7 +87,7 @@ def test_a_batch_larger_than_the_epoch_wraps_more_than_once():
 
 @pytest.mark.parametrize("changes", [{}, CHANGES])
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_processes_share_the_very_batches_of_one(world_size, changes):
+def test_processes_share_the_batches_of_one(world_size, changes):
     samples = _set(**changes)
     whole = list(samples.batches(1))
     shares = [list(samples.batches(1, rank=rank, world_size=world_size)) for rank in range(world_size)]
@@ -81,7 +97,7 @@ def test_processes_share_the_very_batches_of_one(world_size, changes):
         assert batch.names == sum((share[step].names for share in shares), ())
 
 
-def test_beginning_in_the_middle_of_an_epoch():
+def test_resume_within_an_epoch():
     (resumed,) = _set().batches(2, first_step=1)
     assert torch.equal(resumed.image, list(_set().batches(2))[1].image)
 
@@ -99,14 +115,14 @@ def test_epochs_differ():
 
 
 def test_patches_of_larger_cases():
-    sample = _set(_cases(1, size=13), settings=None, patch_size=(6, 8, 4)).sample(0, 0, 0)
+    sample = _set(_cases(1, size=13), augmentation=None, patch_size=(6, 8, 4)).sample(0, 0, 0)
     assert sample.image.shape == (2, 6, 8, 4)
     assert sample.label.shape == (6, 8, 4)
 
 
 def test_smaller_cases_are_padded():
     case = _cases(1)[0]
-    sample = _set([case], settings=None, patch_size=(8, 10, 8)).sample(0, 0, 0)
+    sample = _set([case], augmentation=None, patch_size=(8, 10, 8)).sample(0, 0, 0)
     assert torch.equal(sample.label[:, 1:9], case.label)
     assert torch.equal(sample.image[:, :, 9], case.image[:, :, 7])
 
@@ -116,11 +132,11 @@ def test_no_cases():
         TrainingSet([], **OPTIONS)
 
 
-def test_a_sample_is_what_place_patch_and_augmentation_make_of_it():
+def test_sample_is_patch_and_augmentation_by_its_seed():
     (case,) = _cases(1, size=13)
     random = np.random.RandomState(sample_seed(3, 2, 5))
-    region = draw_region(case.label, (8, 8, 8), foreground_share=0.5, context=CONTEXT, random=random)
-    image, label = Augmenter(SETTINGS)(
+    region = draw_region(case.label, (8, 8, 8), random)
+    image, label = Augmenter(AUGMENTATION)(
         case.image[(slice(None), *region)], case.label[region], (8, 8, 8), random
     )
     sample = _set([case]).sample(0, 2, 5)
@@ -129,7 +145,7 @@ def test_a_sample_is_what_place_patch_and_augmentation_make_of_it():
 
 
 def test_samples_lose_either_modality_or_none():
-    samples = _set(_cases(1, size=4), settings=None, patch_size=(4, 4, 4), modality_dropout=0.5)
+    samples = _set(_cases(1, size=4), augmentation=None, patch_size=(4, 4, 4), modality_dropout=0.5)
     found = Counter(_missing(samples.sample(0, 0, position)) for position in range(800))
     assert set(found) == {(False, False), (True, False), (False, True)}
     # Four standard deviations of a binomial count.
@@ -138,7 +154,7 @@ def test_samples_lose_either_modality_or_none():
     assert found[False, True] == pytest.approx(200, abs=49)
 
 
-def test_what_is_left_of_a_sample_is_what_it_would_have_been():
+def test_modality_dropout_changes_nothing_else():
     (case,) = _cases(1, size=13)
     changed, whole = _set([case], modality_dropout=0.7), _set([case])
     of_the_mr = _set([replace(case, label=case.mr_label)])
@@ -156,7 +172,7 @@ def test_what_is_left_of_a_sample_is_what_it_would_have_been():
 
 def test_without_a_label_of_its_mr_a_case_never_loses_its_ct():
     case = replace(_cases(1, size=4)[0], mr_label=None)
-    samples = _set([case], settings=None, patch_size=(4, 4, 4), modality_dropout=0.5)
+    samples = _set([case], augmentation=None, patch_size=(4, 4, 4), modality_dropout=0.5)
     found = Counter(_missing(samples.sample(0, 0, position)) for position in range(400))
     assert set(found) == {(False, False), (False, True)}
     assert found[False, True] == pytest.approx(100, abs=35)
@@ -167,9 +183,11 @@ def test_a_single_image_is_never_lost():
     assert not any(any(_missing(samples.sample(0, 0, position))) for position in range(20))
 
 
-def test_the_mr_is_displaced_where_a_sample_keeps_both_images():
+def test_misregistration_needs_both_images():
     (case,) = _cases(1, size=13)
-    moved, still = (_set([case], settings=s, modality_dropout=0.6) for s in (DISPLACED, SETTINGS))
+    moved, still = (
+        _set([case], augmentation=s, modality_dropout=0.6) for s in (_misregistered(1.0), AUGMENTATION)
+    )
     seen = set()
     for position in range(20):
         sample, expected = (samples.sample(0, 1, position) for samples in (moved, still))
@@ -180,33 +198,90 @@ def test_the_mr_is_displaced_where_a_sample_keeps_both_images():
     assert len(seen) == 3
 
 
-def test_a_share_of_the_samples_is_displaced():
+def test_misregistration_probability():
     (case,) = _cases(1, size=4)
-    some, none = (
-        _set([case], settings=replace(SETTINGS, displacement_probability=p), patch_size=(4, 4, 4))
-        for p in (0.3, 0.0)
-    )
+    some, none = (_set([case], augmentation=_misregistered(p), patch_size=(4, 4, 4)) for p in (0.3, 0.0))
     samples = [(some.sample(0, 0, n).image[1], none.sample(0, 0, n).image[1]) for n in range(200)]
     assert sum(not torch.equal(a, b) for a, b in samples) == pytest.approx(60, abs=26)
 
 
-def test_a_single_image_is_not_displaced():
+def test_single_image_is_not_misregistered():
     (case,) = _cases(1)
-    moved, still = (_set([replace(case, single=True)], settings=s) for s in (DISPLACED, SETTINGS))
+    moved, still = (
+        _set([replace(case, single=True)], augmentation=s) for s in (_misregistered(1.0), AUGMENTATION)
+    )
     assert torch.equal(moved.sample(0, 0, 0).image, still.sample(0, 0, 0).image)
 
 
 def test_both_labels_of_a_smaller_case_are_padded():
     (case,) = _cases(1)
-    samples = _set([case], settings=None, patch_size=(8, 10, 8), modality_dropout=0.9)
+    samples = _set([case], augmentation=None, patch_size=(8, 10, 8), modality_dropout=0.9)
     labels = [s.label for p in range(20) if _missing(s := samples.sample(0, 0, p))[0]]
     assert labels
     assert all(torch.equal(label[:, 1:9], case.mr_label) for label in labels)
 
 
-@pytest.mark.parametrize("probability", [-0.1, 1.0])
-def test_impossible_modality_dropout(probability):
-    with pytest.raises(
-        ValueError, match=f"modality_dropout must be at least 0 and below 1, got {probability}"
+def _draw(label, size, seed=0, share=0.0, context=1.0):
+    random = np.random.RandomState(seed)
+    return draw_region(label, size, random, foreground_share=share, context=context)
+
+
+def test_regions_lie_inside_and_reach_every_corner():
+    label = torch.zeros(9, 12, 7)
+    starts = np.array([[s.start for s in _draw(label, (4, 5, 7), seed)] for seed in range(300)])
+    assert starts.min(0).tolist() == [0, 0, 0]
+    assert starts.max(0).tolist() == [5, 7, 0]
+
+
+def test_foreground_regions_hold_the_structure():
+    label = torch.zeros(20, 20, 20, dtype=torch.uint8)
+    label[17, 2, 11] = 3
+    for seed in range(20):
+        assert label[_draw(label, (4, 5, 6), seed, share=1.0)].any()
+
+
+def test_structures_are_drawn_equally_often_whatever_their_size():
+    label = torch.zeros(8, 8, 60, dtype=torch.uint8)
+    label[..., :20] = 1
+    label[0, 0, 59] = 2
+    hits = sum(bool((label[_draw(label, (8, 8, 8), seed, share=1.0)] == 2).any()) for seed in range(200))
+    assert 70 < hits < 130
+
+
+@pytest.mark.parametrize(
+    ("length", "patch", "expected"), [(48, 48, 48), (60, 32, 40), (33, 32, 32), (35, 32, 34)]
+)
+def test_context_is_even_and_fits(length, patch, expected):
+    region = _draw(torch.zeros(length, length, length), (patch,) * 3, context=1.25)
+    assert [s.stop - s.start for s in region] == [expected] * 3
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.0, {None: 900}), (1.0, {CT: 450, MR: 450})])
+def test_lost_modalities_have_equal_chance(probability, expected):
+    random = np.random.RandomState(0)
+    found = Counter(draw_loss(probability, random) for _ in range(900))
+    assert dict(found) == pytest.approx(expected, abs=60)
+
+
+def _misregistrations(probability, count=900):
+    config = AugmentationConfig(misregistration_probability=probability)
+    random = np.random.RandomState(0)
+    return [draw_misregistration(config, random) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.3, 270), (1.0, 900)])
+def test_misregistration_frequency(probability, expected):
+    found = sum(drawn is not None for drawn in _misregistrations(probability))
+    assert found == pytest.approx(expected, abs=55 if 0 < probability < 1 else 0)
+
+
+def test_shift_and_angle_are_uniform():
+    drawn = [d for d in _misregistrations(1.0) if d is not None]
+    for vectors, largest in (
+        ([d.shift_voxels for d in drawn], 4.0),
+        ([d.rotation_degrees for d in drawn], 10.0),
     ):
-        _set(modality_dropout=probability)
+        lengths = np.linalg.norm(vectors, axis=1) / largest
+        assert lengths.max() <= 1
+        # Quartiles of 900 uniform numbers have a standard deviation below 0.017.
+        np.testing.assert_allclose(np.quantile(lengths, (0.25, 0.5, 0.75)), (0.25, 0.5, 0.75), atol=0.07)

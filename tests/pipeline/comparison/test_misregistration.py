@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from crossmodalnet.metrics.statistics import bootstrap_interval_seeds
+from crossmodalnet.metrics.statistics import bootstrap_interval
 from pipeline.comparison.misregistration import (
+    LOSSES,
+    TABLE,
+    TESTS,
     compare_misregistration,
     far_losses,
     misregistration_table,
-    write_misregistration,
 )
 from pipeline.config.sections import CompareConfig
 
@@ -56,7 +58,7 @@ def test_means_and_intervals_are_those_of_the_bootstrap_over_subjects_and_seeds(
     own = measured("mednext", (0, 0.1, 0.2, 0.3))
     table = misregistration_table({"mednext": own}, FEW).set_index("moved_mm")
     values = own[own["moved_mm"] == 5].pivot(index="pair", columns="seed", values="dice").to_numpy()
-    expected = bootstrap_interval_seeds(values, num_samples=300, seed=0)
+    expected = bootstrap_interval(values, num_samples=300, seed=0)
     found = table.loc[5.0, ["dice", "low", "high"]].astype(float).tolist()
     assert found == pytest.approx([expected.mean, expected.low, expected.high])
     assert table.loc[5.0, "loss"] == pytest.approx(0.2 * (1 + 0.001 * 5.5))
@@ -76,7 +78,7 @@ def test_a_pair_that_is_undefined_once_is_left_out() -> None:
 
 def test_losses_are_tested_against_those_of_the_reference_in_families() -> None:
     found = compare_misregistration(methods(), "crossmodalnet", FEW)
-    tests = found.tests.set_index("method_b")
+    tests = found.tables[TESTS].set_index("method_b")
     assert tests["family"].tolist() == ["models", "models", "ablations"]
     assert tests["num_tests"].tolist() == [2, 2, 1]
     factor = 1 + 0.001 * np.arange(12)
@@ -84,8 +86,13 @@ def test_losses_are_tested_against_those_of_the_reference_in_families() -> None:
     p = stats.wilcoxon(-0.1 * factor).pvalue
     assert tests["p_value"].tolist() == pytest.approx([p, p, p])
     assert tests["p_holm"].tolist() == pytest.approx([2 * p, 2 * p, p])
-    assert found.losses["method"].tolist() == ["vtunet", "crossmodalnet", "crossmodalnet-no_cross", "mednext"]
-    assert found.losses["loss"].iloc[1] == pytest.approx(0.15 * factor.mean())
+    assert found.tables[LOSSES]["method"].tolist() == [
+        "vtunet",
+        "crossmodalnet",
+        "crossmodalnet-no_cross",
+        "mednext",
+    ]
+    assert found.tables[LOSSES]["loss"].iloc[1] == pytest.approx(0.15 * factor.mean())
 
 
 def test_statements_say_who_loses_least_and_what_is_supported() -> None:
@@ -133,8 +140,9 @@ def test_too_few_pairs_are_said_to_be_too_few() -> None:
 
 def test_nothing_is_said_without_a_far_shift(tmp_path: Path) -> None:
     found = compare_misregistration(methods().query("moved_mm < 5"), "crossmodalnet", FEW)
-    assert (len(found.table), len(found.losses), len(found.tests), found.statements) == (8, 0, 0, [])
-    write_misregistration(tmp_path, found)
+    assert {name: len(table) for name, table in found.tables.items()} == {TABLE: 8, LOSSES: 0, TESTS: 0}
+    assert found.statements == []
+    found.write(tmp_path)
     assert json.loads((tmp_path / "misregistration_statements.json").read_text("utf-8")) == []
     assert pd.read_csv(tmp_path / "misregistration_losses.csv").empty
     assert pd.read_csv(tmp_path / "misregistration.csv")["moved_mm"].tolist() == [0, 2] * 4

@@ -84,10 +84,3 @@ def test_a_shared_first_place_names_all() -> None:
     assert (
         "Swin UNETR and CrossModalNet are first of 2 methods, in 50 % of the bootstrap samples each" in text
     )
-
-
-def test_pooled_folds_are_not_quite_independent() -> None:
-    kind, text = texts(compared(), folds=4)[0]
-    assert kind == "note"
-    assert "4 folds" in text
-    assert "not quite independent" in text

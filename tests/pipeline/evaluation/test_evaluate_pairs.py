@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluation.evaluate_cases import knows_missing, takes_both
+from pipeline.evaluation.evaluate_cases import takes_both, trained_with_missing
 
 
 @pytest.mark.parametrize(
@@ -16,5 +16,5 @@ def test_networks_of_one_stream_do_not_take_both(network: dict[str, Any], both: 
 @pytest.mark.parametrize(
     ("train", "knows"), [({}, False), ({"modality_dropout": 0.0}, False), ({"modality_dropout": 0.2}, True)]
 )
-def test_cards_from_before_modality_dropout_do_not_say_so(train: dict[str, Any], knows: bool) -> None:
-    assert knows_missing(SimpleNamespace(train=train)) == knows
+def test_modality_dropout_is_read_from_the_card(train: dict[str, Any], knows: bool) -> None:
+    assert trained_with_missing(SimpleNamespace(train=train)) == knows

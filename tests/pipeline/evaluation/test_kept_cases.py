@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.evaluation import kept_cases
-from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_case, keep_case
+from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_case, find_or_compute, keep_case
 from pipeline.runtime import paths
 
 CPU = torch.device("cpu")
@@ -75,6 +75,5 @@ def test_an_evaluation_forgets_its_own_cases_and_no_others(trained: Path, labels
     assert not second.folder.exists()
 
 
-def test_where_nothing_is_kept_nothing_is_found(labels: Path) -> None:
-    keep_case(None, TABLE, labels)
-    assert find_case(None, labels) is None
+def test_without_a_folder_a_case_is_computed() -> None:
+    assert find_or_compute(None, lambda: TABLE) is TABLE

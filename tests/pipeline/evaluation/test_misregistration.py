@@ -14,6 +14,7 @@ from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.volume import Volume
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.misregistration import measure_misregistration, misregister, misregistration_means
+from pipeline.evaluation.prediction import Evaluator
 from pipeline.preparation.cases import CaseSet, CroppedCase, write_cropped
 
 SPACING_MM, RADIUS_MM, SIZE = 1.5, 12.0, 40
@@ -59,7 +60,7 @@ def centroid(image: Tensor) -> np.ndarray:
 
 def test_dice_falls_as_that_of_two_balls_that_move_apart(model: Any, cases: CaseSet) -> None:
     params = EvaluateConfig(misregistration_mm=[0.0, 3.0, 6.0], misregistration_degrees=20.0)
-    table = measure_misregistration(model, cases, ["a", "b"], params)
+    table = measure_misregistration(Evaluator(model, params), cases, ["a", "b"])
     assert table["pair"].tolist() == ["a"] * 3 + ["b"] * 3
     assert table["turned_degrees"].tolist() == [0, 10, 20] * 2
     share = np.array([0.0, 3.0, 6.0]) / RADIUS_MM  # of the radius, by which the centres are apart
@@ -91,7 +92,7 @@ def test_a_case_without_label_is_an_error(model: Any, cases: CaseSet) -> None:
     image = Volume(np.random.default_rng(0).random((8, 8, 8), np.float32), np.eye(4))
     write_cropped(cases.folder / "c", CroppedCase("c", image, image, None, image.grid))
     with pytest.raises(DataError, match="c: the crop has no label map"):
-        measure_misregistration(model, cases, ["c"], EvaluateConfig())
+        measure_misregistration(Evaluator(model, EvaluateConfig()), cases, ["c"])
 
 
 def test_metrics_are_means_over_pairs_by_shift() -> None:

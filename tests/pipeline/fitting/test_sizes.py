@@ -4,7 +4,8 @@ import pytest
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
-from pipeline.fitting.plan import SizePlan, covers, levels_of, network_changes, patches_for
+from pipeline.config.consistency import padded_windows
+from pipeline.fitting.plan import covers, levels_of, network_changes, patches_for
 
 GRIDS: list[Triple] = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66), (13, 13, 13)]
 
@@ -17,12 +18,12 @@ def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid: Triple, embe
     assert patches
     for patch in patches:
         levels = levels_of(patch, embedding)
-        changes = network_changes(CrossModalNetConfig(), SizePlan(1.0, patch, patch, levels, False, 0))
+        changes = network_changes(CrossModalNetConfig(), levels)
         lists = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
         config = CrossModalNetConfig(patch_embedding=embedding, **lists)
         if patch != config.multiples():
             config.check_size(patch)
-        assert config.wasteful_windows(patch) == []
+        assert padded_windows(config, patch) == []
 
 
 @pytest.mark.parametrize("grid", GRIDS)

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from crossmodalnet.processes import run_alone
-from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.plan import LiveBytes, step_bytes
@@ -27,7 +26,7 @@ def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
 def test_the_count_is_what_a_process_grows_by(checkpointing: bool) -> None:
     """An independent measurement: the resident memory of a process that takes the step."""
     size = (48, 48, 48)
-    options = CrossModalNetSection(checkpointing=checkpointing).options() | {"deep_supervision": True}
+    options = {"checkpointing": checkpointing, "deep_supervision": True}
     work = Workload(
         "crossmodalnet", options, TrainConfig(patch_size=size, batch_size=2), LossesConfig(), size, 0.5,
         torch.device("cpu"), 1, 0,

@@ -15,7 +15,7 @@ from crossmodalnet.imaging.nifti import read_label_map, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.pairs import Pair, Subject
 from pipeline.config.sections import TargetConfig
-from pipeline.preparation.target import choose_atlases, pair_target, prepare_cohort, write_cases
+from pipeline.preparation.target import _register_and_crop, pair_target, prepare_cohort
 from tests.pipeline.preparation.quick import SECTIONS, WriteCohort
 
 
@@ -41,7 +41,7 @@ def test_no_byte_of_the_cases_depends_on_a_label(
     project: Path, write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = pair_target(write_cohort(tmp_path / "other", extra_mm=9.0), SECTIONS.split)[:1]
-    atlases = choose_atlases(pair_target(_source(project, write_cohort), SECTIONS.split), 1)
+    source = pair_target(_source(project, write_cohort), SECTIONS.split)
     found = []
     for number, change in enumerate((None, _roll, _remove)):
         if change:
@@ -49,7 +49,7 @@ def test_no_byte_of_the_cases_depends_on_a_label(
                 change(pair)
         given = [_without_labels(pair) for pair in pairs] if change is _remove else pairs
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"work{number}"))  # so that nothing is reused
-        write_cases(given, atlases, SECTIONS, tmp_path / f"cases{number}")
+        _register_and_crop(given, source, SECTIONS, tmp_path / f"cases{number}")
         found.append(_bytes(tmp_path / f"cases{number}"))
     assert set(found[0]) == {
         f"{p.name}/{name}" for p in pairs for name in ("ct.nii.gz", "mr.nii.gz", "crop.json")
@@ -67,11 +67,11 @@ def test_the_unlabelled_subjects_of_the_cohort_train(project: Path, tmp_path: Pa
     ]
     extra = [line.replace("_1001,", "_2001,") for line in bare]
     manifest.write_text(manifest.read_text("utf-8") + "\n".join(extra) + "\n")
-    prepared = prepare_cohort(
+    domain, labels = prepare_cohort(
         TargetConfig(source="unlabelled"), SECTIONS, tmp_path / "out", tmp_path / "scratch"
     )
-    assert prepared.domain.target == {"train": ["ct_2001+mr_2001"], "validation": [], "test": []}
-    assert prepared.labels == {}
+    assert domain.target == {"train": ["ct_2001+mr_2001"], "validation": [], "test": []}
+    assert labels == {}
     assert not (tmp_path / "scratch").exists()
 
 

@@ -9,7 +9,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from pipeline.config.sections import CropConfig
 from pipeline.preparation.cases import read_cropped
-from pipeline.preparation.cropping import AtlasFiles, CropTask, crop_pair, read_atlas
+from pipeline.preparation.cropping import AtlasFiles, CropTask, crop_case, read_atlas
 
 PARAMS = CropConfig(roi="labels", margin_mm=0.0, spacing_mm=2.0, size=(8, 8, 8))
 
@@ -26,11 +26,13 @@ def task(tmp_path: Path) -> CropTask:
         write_image(folder / f"{name}.nii.gz", Volume(np.ones(shape, np.float32), affine))
     write_label_map(folder / "ct_label.nii.gz", Volume(ct_label, affine))
     write_label_map(folder / "mr_label.nii.gz", Volume(mr_label, affine))
-    return CropTask("p", "test", folder, tmp_path / "cropped", (), PARAMS)
+    images = {modality: folder / f"{modality.value}.nii.gz" for modality in Modality}
+    labels = {modality: folder / f"{modality.value}_label.nii.gz" for modality in Modality}
+    return CropTask("p", images, labels, (), PARAMS, tmp_path / "cropped")
 
 
 def test_the_label_of_the_mr_is_cut_along_and_does_not_move_the_box(task: CropTask) -> None:
-    crop_pair(task)
+    crop_case(task)
     case = read_cropped(task.target)
     assert case.label is not None
     assert case.mr_label is not None
@@ -43,9 +45,9 @@ def test_the_label_of_the_mr_is_cut_along_and_does_not_move_the_box(task: CropTa
 
 
 def test_a_pair_without_the_label_of_its_mr_is_an_error(task: CropTask) -> None:
-    (task.registered / "mr_label.nii.gz").unlink()
+    task.labels[Modality.MR].unlink()
     with pytest.raises(DataError, match=r"p: .*mr_label\.nii\.gz"):
-        crop_pair(task)
+        crop_case(task)
 
 
 def write_atlas(folder: Path, side: int) -> AtlasFiles:
@@ -53,9 +55,9 @@ def write_atlas(folder: Path, side: int) -> AtlasFiles:
     label = np.zeros((16, 16, 16), np.uint8)
     label[:side, :side, :side] = 1
     image = np.random.default_rng(side).normal(size=label.shape).astype(np.float32)
-    files = AtlasFiles(folder / "ct.nii.gz", folder / "ct_label.nii.gz")
-    write_image(files.image, Volume(image, np.eye(4)))
-    write_label_map(files.label, Volume(label, np.eye(4)))
+    files = folder / "ct.nii.gz", folder / "ct_label.nii.gz"
+    write_image(files[0], Volume(image, np.eye(4)))
+    write_label_map(files[1], Volume(label, np.eye(4)))
     return files
 
 

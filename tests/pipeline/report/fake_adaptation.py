@@ -10,7 +10,7 @@ import pandas as pd
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
-from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores, write_adaptation
+from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.scores import read_methods, runs_of
 from pipeline.config.sections import CompareConfig
@@ -72,7 +72,7 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
         runs = runs_of(top / "evaluation", ["crossmodalnet"], [], seeds, atlas=False)
         write_comparison(top / "comparison", compare(read_methods(runs), "crossmodalnet", params))
     scores = read_domain_scores(top / "evaluation", VARIANTS, seeds)
-    write_adaptation(top / "comparison", compare_adaptation(scores, params))
+    compare_adaptation(scores, params).write(top / "comparison")
 
 
 def _cases(folder: Path, names: tuple[str, ...] | list[str], dice: float) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.scores import runs_of
 from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.profile import Profile, Spread, write_profile
-from pipeline.training.tuning import TrialResult, write_trial
+from pipeline.training.tuning import TrialResult
 
 # centre and radii, mm, RAS: the myocardium is painted before the ventricle that it surrounds
 ELLIPSOIDS = (
@@ -106,9 +107,8 @@ def make_artefacts(
             _training(top, name, place, seed)
         for factor in (0.5, 1, 2):
             dice = 0.8 - 0.02 * abs(factor - 1)
-            write_trial(
-                top / f"tuning/{name}/{1e-3 * factor}.json", TrialResult(name, 1e-3 * factor, dice, 10)
-            )
+            trial = TrialResult(name, 1e-3 * factor, dice, 10)
+            _write_json(top / f"tuning/{name}/{1e-3 * factor}.json", asdict(trial))
     for place, name in enumerate(models):
         make_audit(top, name, None if name == "crossmodalnet" else OTHERS_GROUPS if place == 1 else ())
     for place, name in enumerate((*models, *variants)):

@@ -157,7 +157,7 @@ def cluster(helpers: Helpers, tmp_path: Path) -> Iterator[Cluster]:
         wait_until(file.exists)
         with subprocess.Popen(
             [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2",
-             "--nworkers", "1", "--local-directory", str(elsewhere), "--death-timeout", "5", *here],
+             "--nworkers", "1", "--local-directory", str(elsewhere), "--death-timeout", "60", *here],
             **common,
         ) as worker:  # fmt: skip
             import json

@@ -76,7 +76,7 @@ def test_a_killed_worker_and_a_killed_stage_cost_their_cases_and_a_killed_schedu
     assert program.returncode
 
 
-def test_where_no_scheduler_answers_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_scheduler_is_named_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.dask_workers.PATIENCE", 1)
     with pytest.raises(ResourceError, match=r"runtime\.scheduler = tcp://127\.0\.0\.1:1: no scheduler"):
         list(run_cases(abs, [1], WORK, RuntimeConfig(scheduler="tcp://127.0.0.1:1")))

@@ -28,12 +28,6 @@ def test_the_parameters_name_the_budget(name, kind):
     assert type(make_budget(_params(budget=name), 3, ALONE)) is kind
 
 
-def test_epochs_know_their_steps_and_time_does_not():
-    epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), ALONE)
-    assert (epochs.num_epochs, epochs.num_steps) == (4, 12)
-    assert (seconds.num_epochs, seconds.num_steps) == (None, None)
-
-
 @pytest.mark.parametrize(("epochs", "seconds", "spent"), [(3, 1e9, False), (4, 0.0, True), (5, 0.0, True)])
 def test_epochs_are_spent_however_long_they_took(epochs, seconds, spent):
     assert EpochBudget(_params(), 3).is_spent(epochs, seconds) is spent
@@ -43,11 +37,11 @@ def test_epochs_are_spent_however_long_they_took(epochs, seconds, spent):
     ("epochs", "seconds", "spent"), [(100, 49.9, False), (0, 50.0, True), (1, 60.0, True)]
 )
 def test_seconds_are_spent_however_many_epochs_there_were(epochs, seconds, spent):
-    assert TimeBudget(_params(), ALONE).is_spent(epochs, seconds) is spent
+    assert TimeBudget(_params(), 3, ALONE).is_spent(epochs, seconds) is spent
 
 
 def test_shares_and_rates_go_by_the_step_or_by_the_time():
-    epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), ALONE)
+    epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), 3, ALONE)
     assert epochs.share(6, 1e9) == 0.5 == seconds.share(1000, 25.0)
     assert seconds.share(0, 60.0) == 1.0  # the last step may end late
     half = 0.01 + 0.99 * 0.5
@@ -65,5 +59,5 @@ class _Other(Processes):
 
 def test_time_is_that_of_the_main_process(monkeypatch):
     monkeypatch.setattr("pipeline.training.budget.time.monotonic", lambda: 3.0)
-    assert TimeBudget(_params(), ALONE).clock() == 3.0 == EpochBudget(_params(), 3).clock()
-    assert TimeBudget(_params(), _Other(1, 2, 2, torch.device("cpu"))).clock() == 7.0
+    assert TimeBudget(_params(), 3, ALONE).clock() == 3.0 == EpochBudget(_params(), 3).clock()
+    assert TimeBudget(_params(), 3, _Other(1, 2, 2, torch.device("cpu"))).clock() == 7.0

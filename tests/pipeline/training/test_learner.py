@@ -10,7 +10,6 @@ from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
 from crossmodalnet.training.objectives import evaluate_objectives
-from pipeline.config.network import CrossModalNetSection
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learner import Learner
@@ -32,7 +31,7 @@ def _batch(value=1.0):
 
 
 def _step(learner, number=0):
-    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")[0]
+    return learner.step(_batch(), 0.01, number, "epoch 1, step 1")
 
 
 def _weights(learner):
@@ -42,11 +41,12 @@ def _weights(learner):
 def test_losses_fall_and_the_balancer_follows():
     learner = _learner()
     first = _step(learner)
-    assert learner.balancer.state() == first
+    assert learner.balancer.state() == [first["loss_dice"], first["loss_ce"]]
+    assert first["loss"] == pytest.approx((first["loss_dice"] + first["loss_ce"]) / 2)
     assert learner.balancer.weights[0] > 0.5  # Dice loss is the smaller one, and the paper's sign favours it
     for number in range(1, 30):
         last = _step(learner, number)
-    assert sum(last) < sum(first)
+    assert last["loss_dice"] + last["loss_ce"] < first["loss_dice"] + first["loss_ce"]
 
 
 def test_the_step_is_that_of_adam_on_the_balanced_sum():
@@ -115,7 +115,7 @@ def _flow_learner(deep_supervision=False, **changes):
         "window": (4, 4, 4),
         "stem_channels": (2,),
     }
-    options = CrossModalNetSection(**small, **changes).options() | {"deep_supervision": deep_supervision}
+    options = small | changes | {"deep_supervision": deep_supervision}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
     return Learner(
         network, LossesConfig(), TrainConfig(), ALONE, lambda network: make_flow_objective(network, 0.5)
@@ -131,31 +131,31 @@ def _flow_batch():
 def test_the_flow_penalty_is_added_and_not_balanced():
     learner = _flow_learner()
     reference = copy.deepcopy(learner.network)
-    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
     assert learner.names == ("dice", "ce", "cmif")
     assert learner.weights[-1] == 0.5
     assert sum(learner.weights[:-1]) == pytest.approx(1)
-    assert learner.balancer.state() == values[:2]
+    assert learner.balancer.state() == [values["loss_dice"], values["loss_ce"]]
     features = reference.train().features(_flow_batch().image)
-    assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
-    assert values[2] > 0
+    assert values["loss_cmif"] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+    assert values["loss_cmif"] > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"stem": "linear", "joins": "linear"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"stem": "linear", "transitions": "linear"}], ids=str)
 def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(options):
     learner = _flow_learner(deep_supervision=True, **options)
     reference = copy.deepcopy(learner.network).train()
-    values, _ = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
     batch = _flow_batch()
     expected = evaluate_objectives(("dice", "ce"), reference(batch.image), batch.label)
-    assert values[:2] == pytest.approx(expected.tolist())
+    assert [values["loss_dice"], values["loss_ce"]] == pytest.approx(expected.tolist())
     features = reference.features(batch.image)
-    assert values[2] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+    assert values["loss_cmif"] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
 
 
 def test_the_flow_penalty_falls_when_it_is_minimised():
     learner = _flow_learner()
-    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")[0][2] for _ in range(12)]
+    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")["loss_cmif"] for _ in range(12)]
     assert penalties[-1] < 0.8 * penalties[0]
 
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossmodalnet.errors import DataError
-from pipeline.config.network import CrossModalNetSection
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 from pipeline.training.checkpoint import load_model
 from pipeline.training.params import read_params
 
@@ -24,12 +24,11 @@ def model(set_params, cohort, card):
 @pytest.fixture
 def card(set_params):
     from pipeline.training.cohort import read_cohort
-    from pipeline.training.curves import EpochSums
     from pipeline.training.train_model import make_card
     from pipeline.training.trainer import TrainingState
 
     params = read_params("crossmodalnet")
-    course = TrainingState(EpochSums.start(["dice"]), best_dice=0.5, best_epoch=2)
+    course = TrainingState(best_dice=0.5, best_epoch=2)
     return make_card(params, 0, read_cohort(params.intensity), course)
 
 
@@ -42,15 +41,15 @@ def test_a_model_comes_back_from_its_folder(model, card):
         assert torch.equal(loaded.network.state_dict()[name], tensor)
 
 
-def test_what_the_card_says(card):
+def test_card_records_the_training(card):
     assert card.training_pairs == ("a", "b", "c")
     assert card.validation_pairs == ("d",)
     assert card.spacing_mm == (3.0, 3.0, 3.0)
     assert card.size == card.patch_size == (16, 16, 16)
     assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
     assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
-    assert set(card.network) == {*CrossModalNetSection().options(), "deep_supervision"}
-    assert not {"devices", "num_threads", "checkpoint_every"} & set(card.train)
+    assert set(card.network) == {*CrossModalNetConfig().options(), "deep_supervision", "checkpointing"}
+    assert not {"devices", "num_threads"} & set(card.train)
 
 
 def test_the_same_model_is_the_same_bytes(model, cohort, card):

@@ -44,7 +44,7 @@ def steps(monkeypatch):
 
     def counted(self, *arguments, **keywords):
         found = step(self, *arguments, **keywords)
-        taken.append(found[0])
+        taken.append(found)
         at.get(len(taken), lambda: None)()
         return found
 
@@ -66,7 +66,7 @@ def undisturbed(cohort, set_params):
     return _outputs(cohort), _losses(cohort)
 
 
-def test_kill_resumes_from_the_last_checkpoint_bit_for_bit(cohort, undisturbed, steps):
+def test_resume_after_a_kill_is_bit_exact(cohort, undisturbed, steps):
     taken, at = steps
     at[5] = _kill  # in the second epoch, one step after its beginning
     with pytest.raises(Killed):
@@ -76,14 +76,14 @@ def test_kill_resumes_from_the_last_checkpoint_bit_for_bit(cohort, undisturbed, 
     assert (_outputs(cohort), _losses(cohort)) == undisturbed
 
 
-def test_the_curve_can_be_looked_at_while_training(cohort, set_params, steps):
+def test_the_curve_is_written_after_each_epoch(cohort, set_params, steps):
     found = []
     steps[1][7] = lambda: found.append(_losses(cohort))  # in the third epoch
     _train()
     assert found == [_losses(cohort)[:3]]  # heading and two epochs
 
 
-def test_sigterm_resumes_at_the_very_step(cohort, undisturbed, steps):
+def test_resume_after_sigterm_is_bit_exact_at_the_step(cohort, undisturbed, steps):
     taken, at = steps
     at[5] = lambda: signal.raise_signal(signal.SIGTERM)
     with pytest.raises(InterruptedRunError, match="epoch 2 of 3, step 2 of 3; run it again"):
@@ -103,15 +103,15 @@ def test_a_finished_training_is_exported_again_without_a_step(cohort, set_params
     assert _outputs(cohort) == before
 
 
-@pytest.mark.parametrize(("changes", "trains"), [({"lr": 1e-5}, True), ({"checkpoint_every": 2}, False)])
-def test_only_a_training_with_the_same_parameters_is_gone_on_with(set_params, steps, changes, trains):
+@pytest.mark.parametrize(("changes", "trains"), [({"lr": 1e-5}, True), ({"num_threads": 1}, False)])
+def test_a_training_resumes_only_with_the_same_parameters(set_params, steps, changes, trains):
     _train()
     set_params(**changes)
     _train()
     assert len(steps[0]) == (18 if trains else 9)
 
 
-def test_other_data_is_another_training(cohort, set_params, steps):
+def test_changed_data_start_a_new_training(cohort, set_params, steps):
     _train()
     (cohort / "data/cropped/b/label.nii.gz").write_bytes(
         (cohort / "data/cropped/a/label.nii.gz").read_bytes()
@@ -120,7 +120,7 @@ def test_other_data_is_another_training(cohort, set_params, steps):
     assert len(steps[0]) == 18
 
 
-def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(cohort, set_params, monkeypatch):
+def test_the_best_epoch_is_kept_the_later_of_equal_ones(cohort, set_params, monkeypatch):
     scores = iter([0.3, 0.7, 0.7, 0.5])
     monkeypatch.setattr("pipeline.training.trainer.validate", lambda *_, **__: next(scores))
     set_params(epochs=4, validate_every=1)
@@ -132,7 +132,7 @@ def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(cohort, set_params, 
     assert any(not torch.equal(best[name], last[name]) for name in best)
 
 
-def test_validation_now_and_then(cohort, set_params, monkeypatch):
+def test_validation_every_few_epochs(cohort, set_params, monkeypatch):
     scores = iter([0.5, 0.6, 0.4])
     monkeypatch.setattr("pipeline.training.trainer.validate", lambda *_, **__: next(scores))
     set_params(epochs=5, validate_every=3)
@@ -154,12 +154,12 @@ def test_a_nan_in_training_names_the_case(set_params, monkeypatch):
         _train()
 
 
-def test_batches_that_cannot_be_shared(set_params):
+def test_a_batch_size_that_processes_cannot_share_is_refused(set_params):
     with pytest.raises(UsageError, match=r"train\.batch_size = 2 .* 3 processes"):
         train_model(read_params("crossmodalnet"), 0, Processes(0, 3, 3, torch.device("cpu")))
 
 
-def test_unknown_model_and_impossible_patch(set_params):
+def test_unknown_models_and_patch_sizes_are_refused(set_params):
     with pytest.raises(UsageError, match="no model 'unet'; there are crossmodalnet"):
         read_params("unet")
     set_params(patch_size=[16, 16, 15])
@@ -167,7 +167,7 @@ def test_unknown_model_and_impossible_patch(set_params):
         _train()
 
 
-def test_pairs_on_different_grids(cohort, set_params):
+def test_pairs_on_different_grids_are_refused(cohort, set_params):
     from crossmodalnet.imaging.volume import Volume
     from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 
@@ -178,13 +178,13 @@ def test_pairs_on_different_grids(cohort, set_params):
         read_cohort(read_params("crossmodalnet").intensity)
 
 
-def test_patches_smaller_than_the_crop(cohort, set_params):
+def test_patches_may_be_smaller_than_the_crop(cohort, set_params):
     set_params(patch_size=[8, 8, 16], epochs=1)
     _train()
     assert '"patch_size": [\n    8,' in (cohort / "models/crossmodalnet/seed0/card.json").read_text("utf-8")
 
 
-def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, steps, monkeypatch):
+def test_a_budget_of_seconds_ends_the_training_and_resumes(cohort, set_params, steps, monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr("pipeline.training.budget.time.monotonic", lambda: float(next(clock)))
     # a step takes a tick of the clock, the start of an epoch one that is not counted
@@ -201,7 +201,7 @@ def test_time_as_the_budget_ends_the_training_and_resumes(cohort, set_params, st
     assert rows["lr"].iloc[-1] == pytest.approx(8e-3 * 0.01, rel=1e-6)
 
 
-def test_ablations_and_own_learning_rates(set_params):
+def test_ablations_keep_the_networks_learning_rate(set_params):
     set_params(network={"lr": 0.125})
     whole, ablated = read_params("crossmodalnet"), read_params("crossmodalnet", "no_cross")
     assert (whole.name, ablated.name) == ("crossmodalnet", "crossmodalnet-no_cross")

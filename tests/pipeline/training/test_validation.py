@@ -1,5 +1,3 @@
-from contextlib import nullcontext
-
 import pytest
 import torch
 from torch import nn
@@ -7,7 +5,7 @@ from torch import nn
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.metrics.overlap import mean_dice
 from pipeline.training.processes import Processes
-from pipeline.training.trainer import ValidationSettings, target_entropy, validate
+from pipeline.training.trainer import target_entropy, validate
 
 ALONE = Processes(0, 1, 1, torch.device("cpu"))
 
@@ -41,15 +39,15 @@ def test_mean_over_cases_of_any_size():
     label = torch.randint(0, 8, (9, 10, 11), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     right = torch.stack([label.float(), label.float()])
     cases = [LabelledCase("right", right, label), LabelledCase("wrong", torch.zeros_like(right), label)]
-    where = ValidationSettings((6, 6, 6), nullcontext, ALONE)
-    assert validate(Reader(), cases, where) == pytest.approx(0.5)
+    assert validate(Reader(), cases, (6, 6, 6), ALONE) == pytest.approx(0.5)
 
 
 def test_the_entropy_of_the_target_looks_at_no_label():
     label = torch.randint(0, 8, (8, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     sure = torch.stack([label.float(), label.float()])
-    where = ValidationSettings((8, 8, 8), nullcontext, ALONE)
     # All classes occur and none is in doubt; where only one occurs, the seven others count as wholly unsure.
-    assert target_entropy(Reader(), [LabelledCase("a", sure, label)], where) == pytest.approx(0, abs=1e-6)
+    assert target_entropy(Reader(), [LabelledCase("a", sure, label)], (8, 8, 8), ALONE) == pytest.approx(
+        0, abs=1e-6
+    )
     blank = LabelledCase("b", torch.zeros_like(sure), label)
-    assert target_entropy(Reader(), [blank], where) == pytest.approx(7 / 8, abs=1e-6)
+    assert target_entropy(Reader(), [blank], (8, 8, 8), ALONE) == pytest.approx(7 / 8, abs=1e-6)

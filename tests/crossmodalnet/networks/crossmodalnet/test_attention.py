@@ -56,12 +56,6 @@ def test_projections_have_no_bias():
     assert not [name for name, _ in CrossAttention(8, 2).named_parameters() if "bias" in name]
 
 
-def test_asymmetry():
-    module = CrossAttention(8, 2)
-    f_a, f_b = torch.randn(2, 1, 5, 8)
-    assert not torch.allclose(module(f_a, f_b), module(f_b, f_a), atol=1e-3)
-
-
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("values", ["a", "b"])
 def test_permutation_equivariance(similarity, values):
@@ -78,12 +72,6 @@ def test_cosine_is_scale_invariant(values):
     # A power of two scales floats without rounding: the claim holds bit for bit.
     assert torch.equal(module(4 * f_a, 4 * f_b), 4 * module(f_a, f_b))
     torch.testing.assert_close(module(0.3 * f_a, 0.3 * f_b), 0.3 * module(f_a, f_b))
-
-
-def test_dot_is_not_scale_invariant():
-    module = CrossAttention(8, 2)
-    f_a, f_b = 3 * torch.randn(2, 1, 20, 8)
-    assert not torch.allclose(module(4 * f_a, 4 * f_b), 4 * module(f_a, f_b), rtol=1e-2)
 
 
 def test_cosine_scores_by_hand():

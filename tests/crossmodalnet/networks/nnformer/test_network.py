@@ -59,15 +59,6 @@ def test_small_gives_logits_at_three_strides_and_a_gradient_to_every_parameter(b
     assert all(g is not None and g.isfinite().all() for g in grads)
 
 
-def test_evaluation_and_no_deep_supervision_give_the_finest_output_alone() -> None:
-    x = torch.randn(1, 2, 16, 16, 16)
-    network = NNFormer(TINY, 3, (16, 16, 16)).eval()
-    alone = NNFormer(TINY, 3, (16, 16, 16), deep_supervision=False)
-    assert network(x).shape == alone(x).shape == (1, 3, 16, 16, 16)
-    missing = set(network.state_dict()) - set(alone.state_dict())
-    assert missing == {f"final.{i}.up.{p}" for i in (1, 2) for p in ("weight", "bias")}
-
-
 def test_a_shrunken_window_keeps_the_rows_of_its_displacements() -> None:
     table, window = (4, 3, 5), (2, 3, 4)
     rows = {d: i for i, d in enumerate(product(*(range(1 - n, n) for n in table)))}

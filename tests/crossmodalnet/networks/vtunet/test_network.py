@@ -196,14 +196,3 @@ def test_voxels_beyond_the_input_do_not_matter():
     network = make_tiny().eval()
     x = torch.randn(1, 2, 15, 16, 16)
     torch.testing.assert_close(network(x), network(nn.functional.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, :15])
-
-
-@torch.no_grad()
-def test_legacy_differs_by_the_second_scaling_where_windows_fit():
-    legacy, mended = make_tiny(legacy=True).eval(), make_tiny().eval()
-    mended.load_state_dict(legacy.state_dict())
-    x = torch.randn(1, 2, 12, 12, 12)  # maps of 6^3 and 6 x 3 x 3: whole windows everywhere
-    assert (legacy(x) - mended(x)).abs().max() > 1e-5
-    for block in mended.layers_up[1].blocks:
-        block.attn.legacy = True
-    torch.testing.assert_close(legacy(x), mended(x))

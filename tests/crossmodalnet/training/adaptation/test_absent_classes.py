@@ -6,7 +6,6 @@ from torch import Tensor
 
 from crossmodalnet.training.adaptation.conditional import ConditionalMap, entropy_weights
 from crossmodalnet.training.adaptation.discriminators import VectorDiscriminator, domain_loss
-from crossmodalnet.training.adaptation.jmmd import joint_mmd
 from crossmodalnet.training.adaptation.term import draw_balanced
 from crossmodalnet.training.adaptation.topology import topology_loss
 
@@ -35,7 +34,6 @@ def _losses(features: tuple[Tensor, Tensor], posteriors: tuple[Tensor, Tensor]) 
     return {
         "conditional": domain_loss(*logits, *(entropy_weights(p) for p in certain)),
         "marginal": domain_loss(*(VectorDiscriminator(6, width=8)(f) for f in rows)),
-        "jmmd": joint_mmd(rows[0], certain[0], rows[1], certain[1]),
         "topology": topology_loss(rows[1], rows[1].detach().flip(1).square()),
     }
 

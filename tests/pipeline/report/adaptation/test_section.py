@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.config.sections import TERMS, AdaptSection, ReportConfig
+from crossmodalnet.training.adaptation.config import TERMS
+from pipeline.config.sections import AdaptSection, ReportConfig
 from pipeline.report.adaptation import figures as adaptation_figures
 from pipeline.report.adaptation.figures import adaptation_chart
 from pipeline.report.adaptation.section import adaptation_section, oracle_sentence
@@ -23,7 +24,7 @@ HERE = Path(__file__).parents[1]
 make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
 make_adaptation = runpy.run_path(str(HERE / "fake_adaptation.py"))["make_adaptation"]
 SEEDS = (0, 3)
-PARAMS = ReportConfig(panel_px=64, checkerboard_px=64)
+PARAMS = ReportConfig(panel_px=64)
 
 
 def gathered(top: Path, scenario: str) -> Artefacts:

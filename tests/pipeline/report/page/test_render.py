@@ -18,7 +18,7 @@ from pipeline.report.artefacts.results import Estimate, Training
 from pipeline.report.page.render import draw_overlays, render, write_page
 from tests.pipeline.report.blank import leave_charts_empty
 
-PARAMS = ReportConfig(panel_px=64, checkerboard_px=64)
+PARAMS = ReportConfig(panel_px=64)
 
 
 class Elements(HTMLParser):

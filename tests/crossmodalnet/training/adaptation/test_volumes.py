@@ -125,20 +125,6 @@ def test_means_go_with_the_state():
     assert torch.equal(prior(*batch), other(*batch))
 
 
-@pytest.mark.parametrize(
-    ("groups", "options", "message"),
-    [
-        (((1, 2),), {}, r"groups must be at least two, none of them empty, got \(\(1, 2\),\)"),
-        (((1, 2), ()), {}, r"groups must be at least two, none of them empty, got \(\(1, 2\), \(\)\)"),
-        (EACH, {"tolerance": -0.1}, "tolerance must be at least 0, got -0.1"),
-        (EACH, {"decay": 1.0}, r"decay must lie in \[0, 1\), got 1.0"),
-    ],
-)
-def test_ranges_are_checked(groups, options, message):
-    with pytest.raises(ValueError, match=message):
-        VolumePrior(groups, **options)
-
-
 # LV, RV, LA, RA, Myo, AO, PA
 HEART = (100, 90, 80, 70, 100, 30, 30)
 

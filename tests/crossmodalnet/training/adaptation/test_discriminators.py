@@ -117,10 +117,3 @@ def test_accuracy_by_hand() -> None:
     assert domain_accuracy(source, EMPTY).item() == 0.5
     assert domain_accuracy(EMPTY, EMPTY).isnan()
     assert not domain_accuracy(source.requires_grad_(), target).requires_grad
-
-
-def test_numbers_are_checked() -> None:
-    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
-        PatchDiscriminator(3, stride=0)
-    with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
-        PatchDiscriminator(3, num_layers=0)

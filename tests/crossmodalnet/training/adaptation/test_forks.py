@@ -1,8 +1,10 @@
+"""Side branches of a forward pass: their values, and the sign, strength and cap of their gradients."""
+
 import pytest
 import torch
 from torch import Tensor
 
-from crossmodalnet.training.adaptation.adapter import branch, reverse_gradient
+from crossmodalnet.training.adaptation.adapter import Forks, branch
 
 
 def _through(
@@ -14,25 +16,6 @@ def _through(
     sum((way * w).sum() for way, w in zip(ways, weights, strict=True) if w is not None).backward()
     assert x.grad is not None
     return x.grad
-
-
-@pytest.mark.parametrize("strength", [0.0, 0.3, 2.0])
-def test_reversal_keeps_the_value_and_turns_the_gradient_round(strength: float) -> None:
-    x = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
-    y = reverse_gradient(x, strength)
-    assert torch.equal(y, x)
-    (y * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
-    torch.testing.assert_close(x.grad, -strength * torch.tensor([1.0, 10.0, 100.0]))
-
-
-def test_descent_through_a_reversal_climbs() -> None:
-    x = torch.tensor(1.0, requires_grad=True)
-    optimizer = torch.optim.SGD([x], lr=0.1)
-    for _ in range(10):
-        optimizer.zero_grad()
-        reverse_gradient(x, 1.0).square().backward()
-        optimizer.step()
-    assert x.item() == pytest.approx(1.2**10, rel=1e-5)
 
 
 def test_every_way_of_a_branch_has_the_features_themselves() -> None:
@@ -86,3 +69,39 @@ def test_without_a_supervised_gradient_no_side_moves_the_features(main: Tensor |
 def test_a_nan_in_a_side_is_seen() -> None:
     side = torch.tensor([[torch.nan, 1.0]])
     assert _through(torch.ones(1, 2), 1, [-1.0], 1.0, [torch.ones(1, 2), side]).isnan().any()
+
+
+class _Term:
+    def __init__(self, *places, is_reversed=False):
+        self.places, self.is_reversed = places, is_reversed
+
+
+FORKED = {"a": _Term("decoder"), "b": _Term("decoder", "output", is_reversed=True), "c": _Term("bottleneck")}
+FORK_STRENGTHS = {"a": 0.5, "b": 0.25, "c": 1.0}
+
+
+def _forks():
+    return Forks(FORKED, FORK_STRENGTHS, ramp=0.5, num_source=1, cap=1e6)
+
+
+def test_each_term_sees_its_places_channels_first():
+    forks, tokens = _forks(), torch.rand(2, 3, 4, 5, 6)
+    (on,) = forks.fork("decoder", (tokens,))
+    assert torch.equal(on, tokens)
+    assert [list(forks.views[name]) for name in "abc"] == [["decoder"], ["decoder"], []]
+    for seen in (forks.views["a"]["decoder"][0], forks.main["decoder"][0]):
+        assert torch.equal(seen, tokens.movedim(-1, 1))
+
+
+def test_logits_are_channels_first_already():
+    forks, logits = _forks(), torch.rand(2, 8, 3, 4, 5)
+    forks.fork("output", (logits,))
+    assert torch.equal(forks.views["b"]["output"][0], logits)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("a", 0.25), ("b", -0.125)])
+def test_gradients_come_back_by_ramp_strength_and_sign(name, factor):
+    forks, tokens = _forks(), torch.rand(2, 1, 1, 1, 4, requires_grad=True)
+    (on,) = forks.fork("decoder", (tokens,))
+    (on.sum() + 3.0 * forks.views[name]["decoder"][0].sum()).backward()
+    torch.testing.assert_close(tokens.grad, torch.full_like(tokens, 1 + 3.0 * factor))

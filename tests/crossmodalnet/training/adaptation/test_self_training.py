@@ -35,8 +35,3 @@ def test_descent_makes_the_sure_surer_and_leaves_the_others():
     after = (logits.detach() - logits.grad).softmax(1)[0, :, :, 0, 0]
     assert after[0, 0] > 0.8
     torch.testing.assert_close(after[:, 1], torch.tensor([0.4, 0.3, 0.3]))
-
-
-def test_range_is_checked():
-    with pytest.raises(ValueError, match=r"confidence must lie in \[0, 1\), got 1"):
-        pseudo_label_loss(maps([0.5, 0.5]), 1.0)

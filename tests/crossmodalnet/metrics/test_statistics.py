@@ -1,0 +1,272 @@
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from crossmodalnet.metrics.statistics import (
+    PairedComparison,
+    bootstrap_interval,
+    bootstrap_means,
+    compare_paired,
+    holm,
+    merge_rounding,
+    rank_stability,
+    smallest_p,
+    verdict,
+)
+
+ALPHA = 0.05
+
+
+def compare(a: np.ndarray, b: np.ndarray | float = 0.0, num_samples: int = 2) -> PairedComparison:
+    return compare_paired(a, np.broadcast_to(b, a.shape), num_samples=num_samples, seed=0)
+
+
+def simulate(rng: np.random.Generator, num_subjects: int, effect: float) -> PairedComparison:
+    """Dice-like scores that share the subject's difficulty and differ by noise of 0.02 and `effect`."""
+    subject = rng.beta(20, 3, num_subjects)
+    a, b = subject + rng.normal(0, 0.02, (2, num_subjects))
+    return compare(a + effect, b)
+
+
+def ranks(values: np.ndarray, higher: bool = True, num_samples: int = 500) -> pd.DataFrame:
+    return rank_stability(np.asarray(values, float), higher_is_better=higher, num_samples=num_samples, seed=0)
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    values = np.random.default_rng(0).normal(0.8, 0.1, 20)
+    interval = bootstrap_interval(values, num_samples=20000, seed=1)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=2)
+    assert interval.mean == pytest.approx(values.mean())
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected.confidence_interval), abs=0.002)
+
+
+@pytest.mark.parametrize("num_subjects", [5, 30])
+def test_coverage_is_below_nominal_with_few_subjects(num_subjects: int) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(5, 2, (500, num_subjects))
+    intervals = [bootstrap_interval(row, num_samples=400, seed=i) for i, row in enumerate(values)]
+    coverage = np.mean([interval.low <= 5 <= interval.high for interval in intervals])
+    # The bootstrap's standard error is smaller by sqrt((n - 1) / n) than that of Student's interval, and its
+    # quantiles are those of the normal distribution: nearly, for means of few subjects.
+    factor = 1.96 * np.sqrt((num_subjects - 1) / num_subjects)
+    expected = 1 - 2 * stats.t.sf(factor, num_subjects - 1)  # 0.85, 0.94
+    assert coverage == pytest.approx(expected, abs=0.01 + 3 * np.sqrt(expected * (1 - expected) / 500))
+
+
+def test_undefined_values_are_left_out() -> None:
+    with_gap = bootstrap_interval(np.array([0.1, np.nan, 0.5, 0.9]), num_samples=500, seed=0)
+    assert with_gap == bootstrap_interval(np.array([0.1, 0.5, 0.9]), num_samples=500, seed=0)
+    assert with_gap.num_subjects == 3
+    values = np.random.default_rng(7).random((6, 3))
+    gap = np.insert(values, 2, np.nan, axis=0)
+    assert bootstrap_interval(gap, num_samples=99, seed=0) == bootstrap_interval(
+        values, num_samples=99, seed=0
+    )
+    with pytest.raises(ValueError, match="2 undefined"):
+        bootstrap_interval(np.array([np.nan, np.nan]), num_samples=100, seed=0)
+
+
+def test_equal_values_and_single_subjects_have_no_width() -> None:
+    for values in (
+        [0.7],
+        [0.7] * 6,
+        [[0.7, np.nan, np.nan]],
+    ):  # a sample of the last may hold nothing defined
+        interval = bootstrap_interval(np.array(values), num_samples=200, seed=0)
+        assert interval[:3] == pytest.approx((0.7, 0.7, 0.7))
+
+
+def test_the_seed_decides() -> None:
+    runs = [bootstrap_interval(np.arange(5.0), num_samples=150, seed=seed) for seed in (0, 0, 1)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_seeds_are_drawn_for_all_subjects_together() -> None:
+    # Subjects do not differ: what is left is the mean of two seeds drawn from 0 and 1, one for all subjects.
+    values = np.tile([0.0, 1.0], (40, 1))
+    assert bootstrap_interval(values, num_samples=2000, seed=0) == (0.5, 0, 1, 40)
+    inner = bootstrap_interval(values, num_samples=2000, seed=0, level=0.4)
+    assert (inner.low, inner.high) == (0.5, 0.5)  # half of the samples hold both seeds
+
+
+def test_methods_share_their_draws() -> None:
+    first = np.random.default_rng(1).random((7, 2))
+    means = bootstrap_means(np.stack([first, first + 0.25]), num_samples=50, seed=3)
+    assert means.shape == (50, 2)
+    assert means[:, 1] - means[:, 0] == pytest.approx(np.full(50, 0.25))
+    assert len(np.unique(means[:, 0])) > 20
+
+
+def test_subjects_and_seeds_against_a_loop() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(9, 3)) + rng.normal(size=3)
+    values[4, 1] = values[0, 2] = values[0, 0] = np.nan
+    means = []
+    for _ in range(4000):
+        sample = values[np.ix_(rng.integers(0, 9, 9), rng.integers(0, 3, 3))]
+        by_subject = [np.mean(row[~np.isnan(row)]) for row in sample if not np.isnan(row).all()]
+        means.append(np.mean(by_subject))
+    interval = bootstrap_interval(values, num_samples=4000, seed=0)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.08)
+    assert interval.mean == pytest.approx(np.mean([np.nanmean(row) for row in values]))
+
+
+def test_resampled_seeds_cover_the_true_mean_better_than_subjects_alone() -> None:
+    rng = np.random.default_rng(8)
+    hits = np.zeros(2)
+    for i in range(300):
+        values = rng.normal(size=(16, 1)) + 0.5 * rng.normal(size=(1, 4)) + 0.3 * rng.normal(size=(16, 4))
+        both = bootstrap_interval(values, num_samples=200, seed=i)
+        subjects = bootstrap_interval(values.mean(axis=1), num_samples=200, seed=i)
+        hits += [both.low <= 0 <= both.high, subjects.low <= 0 <= subjects.high]
+    # Of the variance 1/16 + 0.25/4 + 0.09/64 of the mean, subjects alone see 15/16 of about one half.
+    assert hits[0] / 300 >= 0.85
+    assert hits[1] / 300 == pytest.approx(0.81, abs=0.07)
+
+
+def test_rounding_is_merged_and_differences_are_not() -> None:
+    noisy = np.array([0.3 - 0.2, 0.2 - 0.1, 0.1 + 1e-9, 0.0])
+    assert len(np.unique(merge_rounding(noisy, scale=0.3))) == 3
+    np.testing.assert_allclose(merge_rounding(noisy, scale=0.3), noisy, atol=1e-12)
+    assert merge_rounding(np.zeros(2), scale=0).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("num_subjects", "method"), [(6, "exact"), (50, "exact"), (60, "asymptotic")])
+def test_p_value_is_that_of_scipy(num_subjects: int, method: str) -> None:
+    a, b = np.random.default_rng(num_subjects).normal(0.8, 0.1, (2, num_subjects))
+    assert compare(a, b).p_value == pytest.approx(stats.wilcoxon(a, b, method=method).pvalue, rel=1e-12)
+
+
+def test_ties_are_counted_sign_pattern_by_sign_pattern() -> None:
+    differences = np.array([1.0, 1, 2, 2, 2, -1, 5, 3])
+    order = stats.rankdata(np.abs(differences))
+    sums = np.array([np.dot(signs, order) for signs in product((-1, 1), repeat=8)])
+    observed = np.dot(np.sign(differences), order)
+    assert compare(differences).p_value == pytest.approx((np.abs(sums) >= abs(observed)).mean(), rel=1e-12)
+
+
+def test_ties_are_seen_through_rounding() -> None:
+    a, b = np.array([0.3, 0.2, 0.9, 0.5]), np.array([0.2, 0.1, 0.8, 0.7])  # +0.1 three times, but for a bit
+    assert len(np.unique((a - b)[:3])) > 1
+    assert compare(a, b).effect_size == pytest.approx((6 - 4) / 10)
+    assert compare(a * 3 / 3, a).p_value == 1
+
+
+def test_effect_size_by_hand() -> None:
+    # Ranks 1, 2, 3, 4 of |d|; positive 1 + 3 + 4, negative 2; the zero is dropped.
+    test = compare(np.array([0.1, -0.2, 0.3, 0.4, 0.0]))
+    assert test.effect_size == pytest.approx((8 - 2) / 10)
+    assert test.difference == pytest.approx(0.6 / 5)
+    assert test.num_pairs == 5
+    # 2 * P(W- <= 2) = 2 * 3 / 16: of 16 sign patterns, the sums 0, 1, 2 come up once each.
+    assert test.p_value == pytest.approx(6 / 16)
+
+
+def test_swapping_the_methods_turns_the_signs() -> None:
+    a, b = np.random.default_rng(2).normal(size=(2, 12))
+    one, other = compare(a, b, 3000), compare(b, a, 3000)
+    assert (one.difference, one.effect_size) == pytest.approx((-other.difference, -other.effect_size))
+    assert (one.low, one.high, one.p_value) == pytest.approx((-other.high, -other.low, other.p_value))
+    assert one.low < one.difference < one.high
+
+
+def test_equal_methods() -> None:
+    assert compare(np.array([0.7, 0.8]), np.array([0.7, 0.8])) == (0, 0, 0, 1, 0, 2)
+
+
+def test_pairs_with_an_undefined_score_are_left_out() -> None:
+    a = np.array([0.5, np.nan, 0.7, 0.9, 0.4])
+    b = np.array([0.4, 0.3, np.nan, 0.6, 0.6])
+    assert compare(a, b, 99) == compare(a[[0, 3, 4]], b[[0, 3, 4]], 99)
+    assert compare(a, b).num_pairs == 3
+
+
+def test_scores_must_pair() -> None:
+    with pytest.raises(ValueError, match=r"one shape .* \(3,\) and \(2,\)"):
+        compare_paired(np.ones(3), np.ones(2), num_samples=2, seed=0)
+    with pytest.raises(ValueError, match="none in 2"):
+        compare(np.array([np.nan, 1.0]), np.array([1.0, np.nan]))
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .01 .02 .03 .04, times 4, 3, 2, 1: .04 .06 .06 .04; each at least as large as the one before.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.9]) == [1, 1]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("num_pairs", [1, 5, 20])
+def test_smallest_p_is_that_of_differences_of_one_sign(num_pairs: int) -> None:
+    assert compare(np.arange(1.0, num_pairs + 1)).p_value == pytest.approx(smallest_p(num_pairs), rel=1e-12)
+
+
+def test_verdicts() -> None:
+    assert verdict(0.04, 16, 7) == "supported"
+    assert verdict(0.06, 16, 7) == "not_supported"
+    assert verdict(0.0625, 5, 1) == "underpowered"  # as low as five subjects can go
+    # Eight subjects: 1/128 at best, which is enough for six tests and not for seven.
+    assert (verdict(0.3, 8, 6), verdict(0.3, 8, 7)) == ("not_supported", "underpowered")
+    assert verdict(0.03, 8, 7) == "supported"  # after others of the family, with more subjects
+
+
+@pytest.mark.parametrize(("num_subjects", "expected"), [(5, 0), (8, 10 / 256)])
+def test_false_positive_rate_over_all_outcomes(num_subjects: int, expected: float) -> None:
+    """Without an effect all sign patterns are equally likely: of 2^8, those with rank sum <= 3 are 5, twice."""
+    sizes = np.arange(1.0, num_subjects + 1)
+    p = [compare(sizes * signs).p_value for signs in product((-1.0, 1.0), repeat=num_subjects)]
+    assert np.mean(np.array(p) <= ALPHA) == expected
+
+
+def test_power_rises_with_the_effect_and_with_the_subjects() -> None:
+    rng = np.random.default_rng(6)
+
+    def power(num_subjects: int, effect: float) -> float:
+        return float(np.mean([simulate(rng, num_subjects, effect).p_value <= ALPHA for _ in range(150)]))
+
+    assert power(16, 0.01) + 0.2 < power(16, 0.02) < power(16, 0.05) == 1
+    assert power(8, 0.02) + 0.2 < power(16, 0.02)
+    assert power(5, 0.05) == 0
+
+
+def test_a_clearly_better_method_is_always_first() -> None:
+    values = np.random.default_rng(0).normal(0.8, 0.02, (4, 12))
+    values[2] += 0.1
+    for table in (ranks(values), ranks(-values, higher=False)):
+        assert table.loc[2].tolist() == [1, 1, 1, 1]
+
+
+def test_direction_turns_the_ranks() -> None:
+    values = np.array([[3.0, 3], [1, 1], [2, 2]])
+    assert ranks(values)["rank"].tolist() == [1, 3, 2]
+    assert ranks(values, higher=False)["rank"].tolist() == [3, 1, 2]
+
+
+def test_identical_methods_share_the_first_place() -> None:
+    row = np.random.default_rng(1).random(9)
+    table = ranks(np.stack([row, row - 1, row, row[::-1]]))
+    # The reversed row has the same mean, summed in another order, but other subjects are in a sample.
+    assert table["rank"].tolist() == [2, 4, 2, 2]
+    assert table.loc[0].equals(table.loc[2])
+    assert table["share_first"].sum() == pytest.approx(1)
+    same = ranks(np.stack([row, row, row]))
+    assert (same[["rank", "low", "high"]] == 2).all(axis=None)
+    assert same["share_first"].tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_interval_of_ranks_against_all_samples_of_two_subjects() -> None:
+    # A sample holds subject 0 twice (1/4), 1 twice (1/4) or both (1/2): method 0 ranks 1, 2 and ties.
+    table = ranks(np.array([[1.0, 0.0], [0.0, 1.0]]), num_samples=4000)
+    assert table.loc[0, ["rank", "low", "high"]].tolist() == [1.5, 1, 2]
+    assert table["share_first"].tolist() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_subjects_undefined_for_any_method_are_left_out_of_ranks() -> None:
+    values = np.random.default_rng(3).random((3, 6))
+    with_gaps = values.copy()
+    with_gaps[0, 1] = with_gaps[2, 4] = np.nan
+    assert ranks(with_gaps).equals(ranks(values[:, [0, 2, 3, 5]]))
+    with pytest.raises(ValueError, match="defined for all methods"):
+        ranks(np.array([[np.nan, 1], [1, np.nan]]))
