@@ -1,1 +1,1 @@
-"""Measurements, run by hand; docs/benchmarks.md holds their results."""
+"""Measurements, run by hand; docs/results/performance.md holds their results."""

@@ -1,4 +1,4 @@
-"""The benchmarks run: their figures are in docs/benchmarks.md with the commands that made them."""
+"""The benchmarks run: their figures are in docs/results/performance.md with the commands that made them."""
 
 import importlib
 import subprocess

@@ -10,7 +10,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from crossmodalnet.imaging.untrusted import (
-    MAX_VOXELS,
     MODALITY_TAG,
     UntrustedImage,
     check_num_voxels,
@@ -30,14 +29,11 @@ GAP_TOLERANCE = 0.05
 NUMBER_TAG, DESCRIPTION_TAG = "0020|0011", "0008|103e"
 
 
-def read_dicom_series(
-    folder: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = (), modality: str = ""
-) -> UntrustedImage:
+def read_dicom_series(folder: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
     """Read a series of a folder, slices sorted by position; values are rescaled (CT: HU).
 
     Args:
         folder: folder of the files, without its subfolders.
-        max_voxels: larger series are refused.
         series: names that choose among several series; see `series_files`.
         modality: `CT` or `MR`, which chooses likewise.
 
@@ -48,8 +44,8 @@ def read_dicom_series(
     """
     files = series_files(folder, series, modality)
     if len(files) == 1:
-        return read_itk(files[0], "dicom", max_voxels)
-    _check_slices(files, max_voxels)
+        return read_itk(files[0], "dicom")
+    _check_slices(files)
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(file) for file in files])
@@ -126,13 +122,13 @@ def _chosen(tags: Mapping[str, tuple[str, str, str]], names: Sequence[str]) -> l
     return whole or [uid for uid, text in descriptions.items() if any(name in text for name in wanted)]
 
 
-def _check_slices(files: list[Path], max_voxels: int) -> None:
+def _check_slices(files: list[Path]) -> None:
     headers = [header_reader(file, "dicom") for file in files]
     sizes = {header.GetSize() for header in headers}
     if len(sizes) > 1:
         raise ValueError(f"slices have different sizes: {', '.join(map(str, sorted(sizes)))}")
     width, height, *frames = sizes.pop()
-    check_num_voxels((width, height, math.prod(frames) * len(files)), max_voxels)
+    check_num_voxels((width, height, math.prod(frames) * len(files)))
     directions = np.array([header.GetDirection() for header in headers])
     if np.abs(directions - directions[0]).max() > 1e-3:
         raise ValueError("slices have different orientations: give each orientation a folder of its own")

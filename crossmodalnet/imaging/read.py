@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from crossmodalnet.imaging.dicom import read_dicom_series
-from crossmodalnet.imaging.untrusted import MAX_VOXELS, UntrustedImage, kept_locale, read_itk, read_untrusted
+from crossmodalnet.imaging.untrusted import UntrustedImage, kept_locale, read_itk, read_untrusted
 
 Format = Literal["nifti", "nrrd", "metaimage", "dicom"]
 
@@ -39,14 +39,11 @@ def is_dicom_file(path: Path) -> bool:
 
 
 @kept_locale()
-def read_scan(
-    path: Path, max_voxels: int = MAX_VOXELS, series: Sequence[str] = (), modality: str = ""
-) -> UntrustedImage:
+def read_scan(path: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
     """Read NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
 
     Args:
         path: file, or folder.
-        max_voxels: larger scans are refused.
         series: names that choose among the series of a folder; see `series_files`.
         modality: `CT` or `MR`, which chooses likewise.
 
@@ -58,11 +55,11 @@ def read_scan(
         if not (path.is_file() or path.is_dir()):
             raise ValueError("cannot be read (no regular file, or not there)")
         if kind == "nifti":
-            return read_untrusted(path, max_voxels)
+            return read_untrusted(path)
         if kind == "dicom":
-            return read_dicom_series(path, max_voxels, series, modality)
+            return read_dicom_series(path, series, modality)
         if kind:
-            return read_itk(path, kind, max_voxels)
+            return read_itk(path, kind)
     except OSError as error:
         raise ValueError(f"cannot be read ({error})") from error
     raise ValueError(f"is none of {', '.join(SUFFIXES)} or a folder of DICOM")

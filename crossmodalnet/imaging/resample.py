@@ -50,14 +50,6 @@ def to_sitk(volume: Volume) -> sitk.Image:
     return image
 
 
-def from_sitk(image: sitk.Image) -> Volume:
-    """Make a volume of a SimpleITK image, geometry included."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(_data_of(image), _FLIP @ affine)
-
-
 def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: float = 0.0) -> Volume:
     """Sample a volume at the voxel centres of `grid`; either may be sheared.
 
@@ -91,13 +83,7 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
 
 
 def straightened(volume: Volume, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Resample a sheared volume to a right-angled grid that covers it; others are returned as they are.
-
-    Args:
-        volume: image or label map.
-        interpolation: linear for images, nearest for label maps.
-        fill: value outside the volume's field of view.
-    """
+    """Resample a sheared volume to a right-angled grid that covers it, as `resample` does; others stay as they are."""
     if not is_sheared(volume.grid):
         return volume
     return resample(volume, covering_grid(volume.grid), interpolation, fill)
@@ -143,15 +129,9 @@ def coarsen(volume: Volume, spacing_mm: float) -> Volume:
 
 
 def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
-    """Sample an image at the voxel centres of an isotropic `grid`, smoothed along axes that become coarser.
+    """Sample an image at the voxel centres of an isotropic `grid`, smoothed along axes that become coarser; float32.
 
-    Args:
-        volume: image.
-        grid: grid to sample at, isotropic.
-        fill: value outside the volume's field of view.
-
-    Returns:
-        float32 `(i, j, k)` of the grid.
+    `fill` is the value outside the volume's field of view.
     """
     part = _near(volume, grid)
     return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)

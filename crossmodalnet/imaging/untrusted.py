@@ -75,15 +75,11 @@ class UntrustedImage:
         return (*self.notes, f"DICOM says that it is {self.modality}: taken as {modality}, as it was given")
 
 
-def check_num_voxels(shape: Sequence[int], max_voxels: int) -> int:
-    """Give the number of voxels of a shape.
-
-    Raises:
-        ValueError: there are more than `max_voxels`.
-    """
-    if (num_voxels := math.prod(map(int, shape))) > max_voxels:
+def check_num_voxels(shape: Sequence[int]) -> int:
+    """Give the number of voxels of a shape; ValueError if there are more than `MAX_VOXELS`."""
+    if (num_voxels := math.prod(map(int, shape))) > MAX_VOXELS:
         raise ValueError(
-            f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {max_voxels} are read"
+            f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {MAX_VOXELS} are read"
         )
     return num_voxels
 
@@ -94,7 +90,7 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def read_untrusted(path: Path, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
+def read_untrusted(path: Path) -> UntrustedImage:
     """Read a single-file NIfTI, compressed or not, to its end; the checksum of a compressed file is verified.
 
     Memory stays within what the header promises, and that is checked against the size of the file before any
@@ -105,18 +101,18 @@ def read_untrusted(path: Path, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
     """
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
-            return _read(cast(BinaryIO, stream), path, max_voxels)
+            return _read(cast(BinaryIO, stream), path)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"cannot be read to its end ({error})") from error
 
 
-def _read(stream: BinaryIO, path: Path, max_voxels: int) -> UntrustedImage:
+def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
     head = stream.read(540)
     image_class = _image_class(head)
     try:
         size = image_class.header_class.sizeof_hdr
         header = image_class.header_class(head[:size], check=False)
-        end = _promised_bytes(header, max_voxels)
+        end = _promised_bytes(header)
     except (HeaderDataError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(f"damaged header ({error})") from error
     packed = path.stat().st_size
@@ -147,12 +143,12 @@ def _image_class(head: bytes) -> Any:
     raise ValueError("is not a NIfTI file" if head else "is empty")
 
 
-def _promised_bytes(header: Any, max_voxels: int) -> int:
+def _promised_bytes(header: Any) -> int:
     """Give the length of the whole file, header included, that the header promises."""
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise ValueError(f"damaged header (dimensions {shape})")
-    num_voxels = check_num_voxels(shape, max_voxels)
+    num_voxels = check_num_voxels(shape)
     if header.get_data_dtype().kind not in "iuf":
         raise ValueError(f"voxels are {header.get_data_dtype()}, not plain numbers")
     offset = float(header["vox_offset"])
@@ -187,13 +183,10 @@ def kept_locale() -> Iterator[None]:
         locale.setlocale(locale.LC_ALL, before)
 
 
-def read_itk(path: Path, kind: str, max_voxels: int = MAX_VOXELS) -> UntrustedImage:
-    """Read a NRRD, MetaImage or single DICOM file to its end; the header is checked before any voxel is read.
+def read_itk(path: Path, kind: str) -> UntrustedImage:
+    """Read a NRRD, MetaImage or single DICOM file to its end; `kind` is a key of `READERS`.
 
-    Args:
-        path: path of the file.
-        kind: key of `READERS`.
-        max_voxels: larger images are refused.
+    The header is checked before any voxel is read.
 
     Raises:
         ValueError: damaged, truncated, of another format, or implausibly large; the message does not name the file.
@@ -201,7 +194,7 @@ def read_itk(path: Path, kind: str, max_voxels: int = MAX_VOXELS) -> UntrustedIm
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)
     reader = header_reader(path, kind)
-    num_voxels = check_num_voxels(reader.GetSize(), max_voxels)
+    num_voxels = check_num_voxels(reader.GetSize())
     if num_voxels > (packed := data_file.stat().st_size) * DEFLATE_LIMIT:
         raise ValueError(
             f"truncated: the header promises {num_voxels} voxels, a file of {packed} bytes cannot hold them"
@@ -262,11 +255,7 @@ def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
 
 
 def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
-    """Give a reader that has read the header alone.
-
-    Raises:
-        ValueError: the header is damaged or of another format.
-    """
+    """Give a reader that has read the header alone; ValueError if it is damaged or of another format."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(READERS[kind])
@@ -279,11 +268,7 @@ def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
 
 
 def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
-    """Read all voxels.
-
-    Raises:
-        ValueError: the file is damaged or truncated.
-    """
+    """Read all voxels; ValueError if the file is damaged or truncated."""
     try:
         return reader.Execute()
     except RuntimeError as error:
@@ -291,10 +276,9 @@ def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image
 
 
 def from_itk(image: sitk.Image) -> UntrustedImage:
-    """Turn an image in LPS into nibabel's, whose world is RAS; voxels of 64-bit whole numbers become float64.
+    """Turn an image in LPS into nibabel's in RAS; ValueError if its voxels are not plain numbers.
 
-    Raises:
-        ValueError: the voxels are no plain numbers.
+    64-bit whole numbers become float64.
     """
     data = sitk.GetArrayFromImage(image).T
     if data.dtype.kind not in "iuf":

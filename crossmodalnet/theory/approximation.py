@@ -1,6 +1,6 @@
 """Theorem 2.3, universal approximation: what no network of this kind can represent, and how close it gets elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from crossmodalnet.networks.crossmodalnet.assembly import build_crossmodalnet
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed, mean_dice, relative_deviation
 from crossmodalnet.training.objectives import evaluate_objectives
 
@@ -26,12 +27,10 @@ SIZE = (8, 8, 8)
 BATCH = 8
 NUM_TEST = 32
 LEARNING_RATE = 1e-2
-# Channels and layers per level; the middle one is in both series.
-WIDTHS = (6, 12, 24)
-DEPTHS = (1, 2)
-MIDDLE = 12
-# A relative change of the output below this counts as none.
-SAME_OUTPUT = 1e-2
+# Channels and layers per level, of two series.
+NARROW, WIDE, DEEP = (6, 1), (24, 1), (12, 2)
+SIZES = (NARROW, (12, 1), WIDE, DEEP)
+SAME_OUTPUT = 1e-2  # a relative change below this counts as none
 DARKER = 0.5
 OVERFITTED = 0.99
 OVERFIT_RATE = 5e-3
@@ -48,14 +47,21 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
         )
     output_change, intensity = darken(subject)
     rows: list[Row] = []
-    for channels, depth in dict.fromkeys([*((c, 1) for c in WIDTHS), *((MIDDLE, d) for d in DEPTHS)]):
+    means: dict[tuple[int, int], float] = {}
+    for channels, depth in SIZES:
         small = small_config(subject.config, channels, depth)
         errors = errors_after_training(small, config.approximation_steps, config.seed, subject.device)
         rows += [{"function": n, "channels": channels, "depth": depth, "error": e} for n, e in errors.items()]
-    sizes = ((WIDTHS[0], 1), (WIDTHS[-1], 1), (MIDDLE, DEPTHS[-1]))
-    narrow, wide, deep = (_mean_error(rows, *size) for size in sizes)
+        means[channels, depth] = sum(errors.values()) / len(errors)
     curve = overfit(subject.config, subject.training[0], config, subject.device)
-    finding = judge(output_change, intensity, narrow, wide, deep, curve[-1][1])
+    numbers = {
+        "output_change_when_darker": output_change,
+        "error_narrow": means[NARROW],
+        "error_wide": means[WIDE],
+        "error_deep": means[DEEP],
+        "overfitted_dice": curve[-1][1],
+    }
+    finding = judge(numbers, intensity)
     overfitting: list[Row] = [{"step": step, "dice": dice} for step, dice in curve]
     return CheckOutcome([finding], {"approximation": rows, "overfitting": overfitting})
 
@@ -103,10 +109,9 @@ def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
 def errors_after_training(
     config: BuildConfig, steps: int, seed: int, device: torch.device
 ) -> dict[str, float]:
-    """Train one network on all functions at once by Adam and measure its errors on new images.
+    """Train one network on all functions at once; gives root mean square errors on new images, by function.
 
-    Returns:
-        root mean square error by function, over the function's standard deviation: 1 is that of a constant.
+    They are over the function's standard deviation: 1 is that of a constant.
     """
     with isolated_seed(seed):
         network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
@@ -138,11 +143,7 @@ def darken(subject: AuditSubject) -> tuple[float, float]:
 def overfit(
     network_config: BuildConfig, case: LabelledCase, config: AuditConfig, device: torch.device
 ) -> list[tuple[int, float]]:
-    """Train a fresh network on the middle of one case until it fits, without what helps on other cases only.
-
-    Returns:
-        steps and mean Dice of the case's structures, on the case itself; ends above `OVERFITTED`.
-    """
+    """Train a fresh network on the middle of one case until it fits; gives steps and mean Dice on the case itself."""
     d, h, w = (
         min(OVERFIT_MULTIPLE * m, n // m * m)
         for m, n in zip(network_config.multiples(), case.label.shape, strict=True)
@@ -167,48 +168,27 @@ def overfit(
     return curve
 
 
-def judge(
-    output_change: float, intensity: float, narrow: float, wide: float, deep: float, overfitted: float
-) -> StatementFinding:
-    """Judge Theorem 2.3 by the change of the output of darker images; errors and the fit are only reported.
+def judge(numbers: Mapping[str, float], intensity: float) -> StatementFinding:
+    """Judge Theorem 2.3 by the change of the output of darker images; errors and Dice are only reported.
 
-    Args:
-        output_change: relative change of the logits at half the intensity.
-        intensity: mean CT intensity of the images, a continuous function of them.
-        narrow: error of the narrowest network, mean over the functions.
-        wide: error of the widest network.
-        deep: error of the deepest network.
-        overfitted: Dice on the case that was trained on.
+    `intensity` is the mean CT intensity of the images, a continuous function of them.
     """
-    numbers = {
-        "output_change_when_darker": output_change,
-        "error_narrow": narrow,
-        "error_wide": wide,
-        "error_deep": deep,
-        "overfitted_dice": overfitted,
-    }
+    key, output_change = "theorem_2_3", numbers["output_change_when_darker"]
+    narrow, wide, overfitted = (numbers[key] for key in ("error_narrow", "error_wide", "overfitted_dice"))
     study = (
         f"On {len(FUNCTIONS)} known functions of what remains the error goes from {narrow:.2f} to {wide:.2f} with "
-        f"{WIDTHS[-1] // WIDTHS[0]} times the channels, and one case is fitted to Dice {overfitted:.3f}"
+        f"{WIDE[0] // NARROW[0]} times the channels, and one case is fitted to Dice {overfitted:.3f}"
     )
     if output_change > SAME_OUTPUT:
         why = f"No run can prove it. {study}."
-        return StatementFinding("theorem_2_3", Verdict.UNDECIDED, why, numbers)
-    darker = DARKER * intensity
-    return StatementFinding(
-        "theorem_2_3",
-        Verdict.FAILS,
+        return StatementFinding(key, Verdict.UNDECIDED, why, numbers)
+    why = (
         "The network cannot see how bright the images are as a whole: at half their intensity its output stays the "
-        f"same (to {output_change:.1%}), so no width or depth lets features like these tell their mean. {study}.",
-        numbers,
-        "Part 1 takes residual networks as dense in the continuous functions; instance normalisation in the stem "
-        "(stem: conv, the project's own) removes the scale of each image, but for features as small as the norm's "
-        "epsilon. Part 4 takes compositions of dense classes as dense, which does not follow either.",
-        f"f = mean CT intensity is {intensity:.3f} for a test case and {darker:.3f} for the same "
-        f"images at half intensity; equal outputs miss one of them by at least {(intensity - darker) / 2:.3f}.",
+        f"same (to {output_change:.1%}), so no width or depth lets features like these tell their mean. {study}."
     )
-
-
-def _mean_error(rows: list[Row], channels: int, depth: int) -> float:
-    errors = [float(row["error"]) for row in rows if (row["channels"], row["depth"]) == (channels, depth)]
-    return sum(errors) / len(errors)
+    darker = DARKER * intensity
+    example = (
+        f"f = mean CT intensity is {intensity:.3f} for a test case and {darker:.3f} for the same "
+        f"images at half intensity; equal outputs miss one of them by at least {(intensity - darker) / 2:.3f}."
+    )
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -18,15 +19,12 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs, isolated_seed, relative_deviation
 
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
-COMBINATIONS: tuple[tuple[Values, Similarity], ...] = (
-    ("b", "dot"),
-    ("b", "cosine"),
-    ("a", "dot"),
-    ("a", "cosine"),
-)
+VALUES: tuple[Values, ...] = ("b", "a")
+SIMILARITIES: tuple[Similarity, ...] = ("dot", "cosine")
 # Windows of a level that are measured; they are spread evenly over the map.
 MAX_WINDOWS = 16
 SCALES = (0.5, 2.0, 3.0)
@@ -49,15 +47,21 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
         kind: [float(row["deviation"]) for row in rows if row["property"] == kind]
         for kind in ("asymmetry", "scaling", "permutation")
     }
-    for values, similarity in COMBINATIONS:
-        rows += _random_rows(values, similarity, config.seed)
+    for values, similarity in product(VALUES, SIMILARITIES):
+        with isolated_seed(config.seed):
+            module = CrossAttention(RANDOM_CHANNELS, RANDOM_HEADS, values=values, similarity=similarity)
+            f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
+        module = module.double().requires_grad_(False)
+        rows += property_rows("random", "random", module, f_a, f_b, config.seed)
     deviation = max(
         relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values()
     )
     windowed = max(_over_windows(*part, config.seed) for part in parts.values())
     first, what = next(iter(parts.values()))[0], "The trained network's cross attentions"
+    options = [f"values: {first.values}"] * (first.values != "b")
+    options += [f"similarity: {first.similarity}"] * (first.similarity != "dot")
     findings = [
-        judge_equation("definition_2", what, "Eq. 4", deviation, EQUATION_TOLERANCE, departures(first)),
+        judge_equation("definition_2", what, "Eq. 4", deviation, EQUATION_TOLERANCE, options),
         judge_asymmetry(deviations["asymmetry"]),
         judge_scaling(deviations["scaling"]),
         judge_permutation(deviations["permutation"], windowed),
@@ -65,23 +69,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     return CheckOutcome(findings, {"attention_properties": rows})
 
 
-def departures(module: CrossAttention) -> list[str]:
-    """List the options of an attention that replace Eq. 4."""
-    values, similarity = module.values, module.similarity
-    return [f"values: {values}"] * (values != "b") + [f"similarity: {similarity}"] * (similarity != "dot")
-
-
 def equation_4(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> Tensor:
-    """Compute Eq. 4 as printed, `Softmax(Q_b K_a^T / sqrt(d)) V_b`, head by head.
-
-    Args:
-        module: gives the projections.
-        f_a: (b, n, c).
-        f_b: (b, n, c).
-
-    Returns:
-        (b, n, c), the heads side by side.
-    """
+    """Compute Eq. 4 of `(b, n, c)` as printed, `Softmax(Q_b K_a^T / sqrt(d)) V_b`, head by head."""
     heads = []
     for rows in torch.arange(module.query.out_features).chunk(module.num_heads):
         q, k = f_b @ module.query.weight[rows].T, f_a @ module.key.weight[rows].T
@@ -107,43 +96,38 @@ def property_rows(
 
 def judge_asymmetry(differences: Sequence[float]) -> StatementFinding:
     """Judge Theorem 2.1.1 by the relative differences between the two orders of the streams."""
-    smallest = min(differences)
+    key, smallest = "theorem_2_1_1", min(differences)
     numbers = {"smallest_difference": smallest}
     if smallest > ASYMMETRY:
         why = (
             f"Swapping CT and MR changes the result by at least {smallest:.0%} of its size in every attention of "
             "the trained network. Only equal features of both images would be an exception."
         )
-        return StatementFinding("theorem_2_1_1", Verdict.HOLDS, why, numbers)
-    return StatementFinding(
-        "theorem_2_1_1",
-        Verdict.FAILS,
-        f"An attention of the trained network gives the same result for both orders, to {smallest:.1e}.",
-        numbers,
-        "Different roles of the streams do not exclude equal results, for instance of equal features.",
-        f"The trained network's own features give a relative difference of {smallest:.1e}.",
-    )
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
+    why = f"An attention of the trained network gives the same result for both orders, to {smallest:.1e}."
+    example = f"The trained network's own features give a relative difference of {smallest:.1e}."
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)
 
 
 def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
     """Judge Theorem 2.1.2 by the relative deviations from proportionality."""
-    largest = max(deviations)
+    key, largest = "theorem_2_1_2", max(deviations)
     numbers = {"largest_deviation": largest}
     if largest <= PROPERTY_TOLERANCE:
         why = f"Scaled features give the scaled result, to {largest:.1e}: cosine similarity ignores their strength."
-        return StatementFinding("theorem_2_1_2", Verdict.HOLDS, why, numbers)
-    once, twice = _two_tokens(1.0), _two_tokens(2.0)
-    return StatementFinding(
-        "theorem_2_1_2",
-        Verdict.FAILS,
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
+    why = (
         f"Scaling the trained network's features misses proportionality by up to {largest:.0%}: stronger features "
-        "make attention sharper, not only larger.",
-        numbers,
-        "Eq. 5, from its second to its third line: the factor c^2 inside the softmax is dropped, but a softmax "
-        "changes when its scores are multiplied.",
-        f"Two tokens with one feature, F_a = F_b = (0, 1), all projections 1: the second token gets {once:.3f}; "
-        f"with doubled features it gets {twice:.3f}, not {2 * once:.3f}.",
+        "make attention sharper, not only larger."
     )
+    # The second token's attention for F_a = F_b = (0, c), one channel, all projections 1.
+    pairs = [torch.tensor([[[[0.0], [c]]]], dtype=torch.float64) for c in (1.0, 2.0)]
+    once, twice = (float(cross_attention(f, f, f)[0, 0, 1, 0]) for f in pairs)
+    example = (
+        f"Two tokens with one feature, F_a = F_b = (0, 1), all projections 1: the second token gets {once:.3f}; "
+        f"with doubled features it gets {twice:.3f}, not {2 * once:.3f}."
+    )
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)
 
 
 def judge_permutation(deviations: Sequence[float], windowed: float) -> StatementFinding:
@@ -151,34 +135,22 @@ def judge_permutation(deviations: Sequence[float], windowed: float) -> Statement
 
     `windowed`, the largest deviation when tokens change windows, is only reported.
     """
-    largest = max(deviations)
+    key, largest = "theorem_2_1_3", max(deviations)
     numbers = {"largest_deviation": largest, "across_windows": windowed}
     if largest <= PROPERTY_TOLERANCE:
         why = f"The same reordering of both streams reorders the result, to {largest:.1e}"
         if windowed > 1e-3:
             why += f"; not across windows, where the blocks keep tokens apart ({windowed:.0%})"
-        return StatementFinding("theorem_2_1_3", Verdict.HOLDS, why + ".", numbers)
-    return StatementFinding(
-        "theorem_2_1_3",
-        Verdict.FAILS,
-        f"The same reordering of both streams changes the result by up to {largest:.1e} of its size.",
-        numbers,
-        "Eq. 6 needs attention without anything that depends on a token's place.",
-        f"A random permutation of the trained network's own tokens: relative deviation {largest:.3g}.",
-    )
+        return StatementFinding(key, Verdict.HOLDS, why + ".", numbers)
+    why = f"The same reordering of both streams changes the result by up to {largest:.1e} of its size."
+    example = f"A random permutation of the trained network's own tokens: relative deviation {largest:.3g}."
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)
 
 
 def _in_double(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> tuple[CrossAttention, Tensor, Tensor]:
     """Copy an attention and some of its windows in double precision, so that rounding is negligible."""
     chosen = torch.linspace(0, len(f_a) - 1, min(len(f_a), MAX_WINDOWS)).round().long().to(f_a.device)
     return copy.deepcopy(module).double().requires_grad_(False), f_a[chosen].double(), f_b[chosen].double()
-
-
-def _random_rows(values: Values, similarity: Similarity, seed: int) -> list[Row]:
-    with isolated_seed(seed):
-        module = CrossAttention(RANDOM_CHANNELS, RANDOM_HEADS, values=values, similarity=similarity)
-        f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
-    return property_rows("random", "random", module.double().requires_grad_(False), f_a, f_b, seed)
 
 
 def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> float:
@@ -188,9 +160,3 @@ def _over_windows(module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -
     mixed_a, mixed_b = (f.reshape(w * n, c)[order].view(w, n, c) for f in (f_a, f_b))
     expected = module(f_a, f_b).reshape(w * n, c)[order].view(w, n, c)
     return relative_deviation(module(mixed_a, mixed_b), expected)
-
-
-def _two_tokens(c: float) -> float:
-    """Compute the second token's attention for F_a = F_b = (0, c), one channel, all projections 1."""
-    f = torch.tensor([[[[0.0], [c]]]], dtype=torch.float64)
-    return float(cross_attention(f, f, f)[0, 0, 1, 0])

@@ -1,7 +1,6 @@
 """Definition 4, Eq. 23 and Theorem 2.5: what the balancing of the losses does, and where it leads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import get_args
 
@@ -18,22 +17,25 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights
 from crossmodalnet.training.objectives import evaluate_objectives
 
 Array = NDArray[np.float64]
+# Losses (m,) and their gradients (m, n) at a point (n,).
+Problem = Callable[[Array], tuple[Array, Array]]
 KEYS = ("definition_4", "equation_23", "theorem_2_5")
 MODES: tuple[Balancing, ...] = get_args(Balancing)
 WEIGHT_TOLERANCE = 1e-6
 CONVERGED = 1e-3
-# Losses closer than this share of the larger one are no clear case of one being larger.
-CLEAR = 0.1
+CLEAR = 0.1  # share of the larger loss by which it must be ahead to count as larger
 GRADIENT_CASES = 2
 SHOWN_STEPS = 60
 # Minima of the two losses of the convex problem, and their curvatures along the two axes.
 MINIMA = np.array([[1.0, 0.0], [0.0, 1.0]])
 CURVATURES = np.array([[1.0, 3.0], [2.0, 1.0]])
+CONVEX_START, VALLEYS_START = np.array([-1.0, -1.5]), np.array([1.3])
 STEP_SIZE = 0.05
 NUM_STEPS = 2000
 
@@ -53,34 +55,26 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     options = [f"balancing: {mode}"] * (mode != "paper")
     what = "The weights of this training"
     convex, rows = convex_rows(alpha)
-    problem = two_valleys()
-    end = descend(problem, mode, alpha)[-1]
+    end = descend(two_valleys, VALLEYS_START, mode, alpha)[-1]
+    here, deeper = two_valleys(end)[0], two_valleys(deeper_valley())[0]
     gradients, gradient_rows = _gradients(subject, losses[-1])
+    weight_rows: list[Row] = [
+        {"mode": mode, "epoch": epoch, "objective": name, "weight": weight}
+        for mode in MODES
+        for epoch, row in enumerate(losses.tolist(), 1)
+        for name, weight in zip(names, balancing_weights(row, alpha, mode), strict=True)
+    ]
     findings = [
         judge_equation("definition_4", what, "Eq. 23", deviation, WEIGHT_TOLERANCE, options),
         judge_attention(names, losses, weights),
-        judge_convergence(
-            mode,
-            convex[mode],
-            float(end[0]),
-            problem.values(end),
-            problem.values(deeper_valley(problem)),
-            gradients,
-        ),
+        judge_convergence(mode, convex[mode], float(end[0]), here, deeper, gradients),
     ]
-    tables = {
-        "balancing_convex": rows,
-        "balancing_weights": weight_rows(losses, names, alpha),
-        "balancing_gradients": gradient_rows,
-    }
-    return CheckOutcome(findings, tables)
+    tables = {"balancing_convex": rows, "balancing_weights": weight_rows}
+    return CheckOutcome(findings, {**tables, "balancing_gradients": gradient_rows})
 
 
 def equation_23(losses: Array, alpha: float) -> Array:
-    """Compute Eq. 23 as printed, `exp(-alpha L_i) / sum_j exp(-alpha L_j)`, from the losses of the row before.
-
-    Maps (steps, objectives) to (steps - 1, objectives).
-    """
+    """Compute Eq. 23 as printed from `(steps, objectives)`, `(steps - 1, objectives)`: each row from the one before."""
     powers = np.exp(-alpha * losses[:-1])
     weights: Array = powers / powers.sum(1, keepdims=True)
     return weights
@@ -96,48 +90,22 @@ def replay(losses: Array, names: Sequence[str], mode: Balancing, alpha: float) -
     return np.array(weights[:-1])
 
 
-def weight_rows(losses: Array, names: Sequence[str], alpha: float) -> list[Row]:
-    """Weight the losses of every epoch in every mode; rows of table `balancing_weights`."""
-    return [
-        {"mode": mode, "epoch": epoch + 1, "objective": name, "weight": weight}
-        for mode in MODES
-        for epoch, row in enumerate(losses)
-        for name, weight in zip(names, balancing_weights([float(x) for x in row], alpha, mode), strict=True)
-    ]
+def convex_problem(point: Array) -> tuple[Array, Array]:
+    """Two quadratic bowls in the plane, whose Pareto front `distance_to_front` knows: losses and gradients."""
+    step = point - MINIMA
+    return 0.5 * (CURVATURES * step**2).sum(1), CURVATURES * step
 
 
-@dataclass(frozen=True)
-class ParetoProblem:
-    """Losses (m,) and gradients (m, n) of a point (n,), and the start of the descent."""
-
-    values: Callable[[Array], Array]
-    gradients: Callable[[Array], Array]
-    start: Array
+def two_valleys(point: Array) -> tuple[Array, Array]:
+    """Two losses of one variable, with a shallow valley near 1 and for both a deeper one near -1, likewise."""
+    x, walls, slopes = point[0], np.array([1.0, 1.2]), np.array([0.3, 0.25])
+    return walls * (x**2 - 1) ** 2 + slopes * x, (walls * 4 * x * (x**2 - 1) + slopes)[:, None]
 
 
-def convex_problem() -> ParetoProblem:
-    """Make two quadratic bowls in the plane; `distance_to_front` knows their Pareto front."""
-    return ParetoProblem(
-        lambda x: 0.5 * (CURVATURES * (x - MINIMA) ** 2).sum(1),
-        lambda x: CURVATURES * (x - MINIMA),
-        np.array([-1.0, -1.5]),
-    )
-
-
-def two_valleys() -> ParetoProblem:
-    """Make two losses with a shallow valley near 1, where descent starts, and for both a deeper one near -1."""
-    slopes, walls = np.array([0.3, 0.25]), np.array([1.0, 1.2])
-    return ParetoProblem(
-        lambda x: walls * (x[0] ** 2 - 1) ** 2 + slopes * x[0],
-        lambda x: (walls * 4 * x[0] * (x[0] ** 2 - 1) + slopes)[:, None],
-        np.array([1.3]),
-    )
-
-
-def deeper_valley(problem: ParetoProblem) -> Array:
+def deeper_valley() -> Array:
     """Find the point of `two_valleys` that is best for the sum of both losses, on a grid over [-2, 2]."""
     grid = np.linspace(-2, 2, 4001)
-    sums = [float(problem.values(np.array([x])).sum()) for x in grid]
+    sums = [float(two_valleys(np.array([x]))[0].sum()) for x in grid]
     return np.array([grid[int(np.argmin(sums))]])
 
 
@@ -154,15 +122,10 @@ def distance_to_front(point: Array, num_points: int = 20_001) -> float:
 
 
 def smallest_norm(gram: Array) -> tuple[float, Array]:
-    """Find the shortest vector in the convex hull of gradients (Désidéri 2012); it is 0 at Pareto-stationary points.
+    """Find the shortest vector in the convex hull of gradients (Désidéri 2012), 0 at Pareto-stationary points.
 
-    Every face of the hull is tried: exact, and quick for the few losses of a training.
-
-    Args:
-        gram: (m, m), inner products of the gradients.
-
-    Returns:
-        length of the shortest vector, and its weights (m,), from 0 to 1 with sum 1.
+    Takes the inner products (m, m) of the gradients; gives the vector's length and its weights (m,) with sum 1. Every
+    face of the hull is tried: exact, and quick for the few losses of a training.
     """
     best, weights = np.inf, np.zeros(len(gram))
     for size in range(1, len(gram) + 1):
@@ -179,68 +142,60 @@ def smallest_norm(gram: Array) -> tuple[float, Array]:
     return float(np.sqrt(max(best, 0.0))), weights
 
 
-def stationarity(problem: ParetoProblem, point: Array) -> float:
-    """Measure the distance of a point to Pareto stationarity: the smallest norm in the hull of its gradients."""
-    gradients = problem.gradients(point)
+def stationarity(gradients: Array) -> float:
+    """Measure the distance to Pareto stationarity: the smallest norm in the hull of gradients (m, n)."""
     return smallest_norm(gradients @ gradients.T)[0]
 
 
-def descend(problem: ParetoProblem, mode: Balancing, alpha: float) -> list[Array]:
+def descend(problem: Problem, start: Array, mode: Balancing, alpha: float) -> list[Array]:
     """Follow the gradient in plain steps, weighted by the training's own balancer; gives every point."""
-    point = problem.start.copy()
-    balancer = AdaptiveBalancer([str(i) for i in range(len(problem.values(point)))], mode, alpha)
+    point = start
+    balancer = AdaptiveBalancer([str(i) for i in range(len(problem(point)[0]))], mode, alpha)
     points = [point]
     for _ in range(NUM_STEPS):
+        losses, gradients = problem(point)
         weights = np.array(balancer.weights)
-        balancer.update([float(value) for value in problem.values(point)])
-        point = point - STEP_SIZE * weights @ problem.gradients(point)
+        balancer.update([float(value) for value in losses])
+        point = point - STEP_SIZE * weights @ gradients
         points.append(point)
     return points
 
 
 def convex_rows(alpha: float) -> tuple[dict[Balancing, tuple[float, float]], list[Row]]:
-    """Descend on the convex problem in every mode.
-
-    Returns:
-        the last point's distances to stationarity and to the Pareto front by mode, and rows of table
-        `balancing_convex`.
-    """
-    problem = convex_problem()
+    """Descend in every mode: last distances to stationarity and to the front, and rows of `balancing_convex`."""
     last: dict[Balancing, tuple[float, float]] = {}
     rows: list[Row] = []
     for mode in MODES:
-        points = descend(problem, mode, alpha)
+        points = descend(convex_problem, CONVEX_START, mode, alpha)
         steps = np.unique(np.geomspace(1, len(points), SHOWN_STEPS).round().astype(int)) - 1
-        rows += [{"mode": mode, "step": int(s), "distance": stationarity(problem, points[s])} for s in steps]
-        last[mode] = stationarity(problem, points[-1]), distance_to_front(points[-1])
+        for step in steps.tolist():
+            distance = stationarity(convex_problem(points[step])[1])
+            rows.append({"mode": mode, "step": step, "distance": distance})
+        last[mode] = stationarity(convex_problem(points[-1])[1]), distance_to_front(points[-1])
     return last, rows
 
 
 def judge_attention(names: Sequence[str], losses: Array, weights: Array) -> StatementFinding:
     """Judge the text beneath Eq. 23 by losses and weights per epoch, `(epochs, objectives)`."""
-    ordered = np.sort(losses, axis=1)
+    key, ordered = "equation_23", np.sort(losses, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] >= CLEAR * ordered[:, -1]
     if not clear.any():
         why = "In no epoch was one loss clearly larger than the others."
-        return StatementFinding("equation_23", Verdict.UNDECIDED, why, {"share_of_epochs": 0.0})
+        return StatementFinding(key, Verdict.UNDECIDED, why, {"share_of_epochs": 0.0})
     right = (losses.argmax(1) == weights.argmax(1)) & (np.ptp(weights, axis=1) > WEIGHT_TOLERANCE)
     share = float(right[clear].mean())
     numbers = {"share_of_epochs": share}
     if share == 1:
         why = "In every epoch with a clear difference the larger loss had the larger weight."
-        return StatementFinding("equation_23", Verdict.HOLDS, why, numbers)
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
+    why = f"The larger, more challenging loss had the larger weight in {share:.0%} of the epochs."
     epoch = int(np.flatnonzero(clear & ~right)[0])
     larger = int(losses[epoch].argmax())
-    return StatementFinding(
-        "equation_23",
-        Verdict.FAILS,
-        f"The larger, more challenging loss had the larger weight in {share:.0%} of the epochs.",
-        numbers,
-        "The sign of the exponent: exp(-alpha L) is smaller for a larger loss, so the formula does the opposite of "
-        "the sentence beneath it (balancing: harder does what the sentence says).",
+    example = (
         f"In epoch {epoch + 1} of this training the larger loss ({names[larger]}, {losses[epoch, larger]:.3f}) "
-        f"weighed {weights[epoch, larger]:.3f}, where equal weights are {1 / len(names):.3f}.",
+        f"weighed {weights[epoch, larger]:.3f}, where equal weights are {1 / len(names):.3f}."
     )
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)
 
 
 def judge_convergence(
@@ -251,23 +206,14 @@ def judge_convergence(
     deeper: Array,
     gradients: Mapping[str, float],
 ) -> StatementFinding:
-    """Judge Theorem 2.5.
+    """Judge Theorem 2.5; the gradients of the trained network are only reported.
 
-    Args:
-        mode: mode of the balancing.
-        convex: distances to stationarity and to the front at the end of the convex problem.
-        end: end of the descent on the problem with two valleys.
-        losses: (2,), losses there.
-        deeper: (2,), losses in the deeper valley.
-        gradients: figures of the trained network, only reported.
+    `convex` holds the distances to stationarity and to the front at the end of the convex problem, `losses` those at
+    the end of the problem with two valleys, `deeper` those in its deeper valley.
     """
-    gap = float((losses - deeper).min())
-    numbers = {
-        "convex_distance": convex[0],
-        "convex_distance_to_front": convex[1],
-        "dominated_by": gap,
-        **gradients,
-    }
+    key, gap = "theorem_2_5", float((losses - deeper).min())
+    numbers = {"convex_distance": convex[0], "convex_distance_to_front": convex[1], "dominated_by": gap}
+    numbers |= gradients
     if max(convex) > CONVERGED:
         verdict = Verdict.FAILS
         why = f"With balancing: {mode} even a convex problem ends {convex[1]:.2g} from its Pareto front."
@@ -279,18 +225,13 @@ def judge_convergence(
         )
     else:
         why = "The balancing ended at Pareto-optimal points of both test problems."
-        return StatementFinding("theorem_2_5", Verdict.HOLDS, why, numbers)
-    return StatementFinding(
-        "theorem_2_5",
-        verdict,
-        why,
-        numbers,
-        "Step 2 assumes its conclusion: a limit of gradient descent need not minimise the weighted sum (Eq. 27), only "
-        "its gradient vanishes. Step 1 (Eq. 25) assumes that the losses settle.",
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
+    example = (
         f"Two losses of one variable with two valleys, started at 1.3: descent ends at {end:.3f} with losses "
         f"{losses[0]:.3f} and {losses[1]:.3f}; the deeper valley has {deeper[0]:.3f} and {deeper[1]:.3f}, "
-        "better in both.",
+        "better in both."
     )
+    return StatementFinding(key, verdict, why, numbers, STATEMENTS[key].breaks, example)
 
 
 def _gradients(subject: AuditSubject, losses: Array) -> tuple[dict[str, float], list[Row]]:

@@ -19,6 +19,7 @@ from crossmodalnet.theory.findings import (
     judge_equation,
     not_applicable,
 )
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs, relative_deviation
 
 NUM_TOKENS = 24
@@ -65,8 +66,7 @@ def block_deviation(block: SwinBlock, f: Tensor, rng: np.random.Generator) -> fl
 def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
     """Compute Eq. 2 for one token of `(d, h, w, c)`: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`.
 
-    A token attends to those in the same cell of a grid. Shifted windows move the grid by half a window on axes
-    that one window does not cover; cells end at the map's faces.
+    A token attends to those in the same cell of a grid, which shifted windows move by half a window.
     """
     attention = block.attention
     cell = [
@@ -137,18 +137,15 @@ def judge_operator(deviation: float, largest_offset: float, max_offset: float) -
 
 def judge_capacity(counts: list[tuple[int, int]]) -> StatementFinding:
     """Judge Theorem 2.2 by the offset parameters of each operator, counted and expected."""
+    key = "theorem_2_2"
     counted, expected = (sum(column) for column in zip(*counts, strict=True))
     numbers = {"counted": float(counted), "expected": float(expected)}
     if all(a == b for a, b in counts):
         why = f"The {len(counts)} operators have {counted:,} offset parameters: three per sampling point and location."
-        return StatementFinding("theorem_2_2", Verdict.HOLDS, why, numbers)
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
     if counted == 0:
-        why = (
-            f"With offsets: predicted no location has parameters of its own; the paper asks for {expected:,}."
-        )
-        return StatementFinding("theorem_2_2", Verdict.DEPARTS, why, numbers)
+        why = "With offsets: predicted no location has parameters of its own; "
+        return StatementFinding(key, Verdict.DEPARTS, f"{why}the paper asks for {expected:,}.", numbers)
     why = f"The operators have {counted} offset parameters; the paper asks for {expected}."
-    breaks = "The count of Eq. 8 is not that of the operators."
-    return StatementFinding(
-        "theorem_2_2", Verdict.FAILS, why, numbers, breaks, f"{counted} against {expected}."
-    )
+    example = f"{counted} against {expected}."
+    return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)

@@ -12,6 +12,7 @@ from crossmodalnet.networks.common.parameters import count_flops
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed
 
 TOKENS = (512, 1024, 2048, 4096)
@@ -36,15 +37,10 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
                 attention = CrossAttention(channels, 1, values=values, similarity=similarity)
                 rows.append(_row(kind, attention.to(subject.device), num_tokens, channels))
     fits = fit_rows(rows)
-    exponents = {
-        (fit["kind"], fit["variable"]): float(fit["exponent"])
-        for fit in fits
-        if fit["quantity"] == "operations"
-    }
-    finding = judge(
-        exponents["full", "tokens"], exponents["full", "channels"], exponents["windowed", "tokens"]
-    )
-    return CheckOutcome([finding], {"attention_cost": rows, "attention_cost_fits": fits})
+    # Exponents of operations and seconds over tokens and channels, of full attention; then of windowed attention.
+    by_tokens, _, by_channels, _, windowed, *_ = (float(fit["exponent"]) for fit in fits)
+    tables = {"attention_cost": rows, "attention_cost_fits": fits}
+    return CheckOutcome([judge(by_tokens, by_channels, windowed)], tables)
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
@@ -80,10 +76,8 @@ def judge(tokens: float, channels: float, windowed: float) -> StatementFinding:
     if abs(tokens - 2) <= TOLERANCE and abs(channels - 1) <= TOLERANCE:
         why = f"{growth}; in windows, here of {WINDOW_TOKENS} tokens, only {windowed:.2f}."
         return StatementFinding("lemma_1", Verdict.HOLDS, why, numbers)
-    breaks = "The count of Eq. 11 does not describe this attention."
-    return StatementFinding(
-        "lemma_1", Verdict.FAILS, f"{growth}, not 2 and 1.", numbers, breaks, growth + "."
-    )
+    why, breaks = f"{growth}, not 2 and 1.", STATEMENTS["lemma_1"].breaks
+    return StatementFinding("lemma_1", Verdict.FAILS, why, numbers, breaks, f"{growth}.")
 
 
 def _row(kind: str, attention: CrossAttention, num_tokens: int, channels: int) -> Row:
@@ -95,7 +89,7 @@ def _row(kind: str, attention: CrossAttention, num_tokens: int, channels: int) -
 
 @torch.no_grad()
 def _seconds(attention: CrossAttention, streams: Tensor) -> float:
-    """Measure the median time of a call after one for warm-up."""
+    """Measure the median time of a call, after one for warm-up."""
     times = []
     for _ in range(REPETITIONS + 1):
         start = time.perf_counter()

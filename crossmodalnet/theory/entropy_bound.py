@@ -8,6 +8,7 @@ from scipy.stats import rankdata
 
 from crossmodalnet.theory.findings import StatementFinding, Verdict
 from crossmodalnet.theory.information import Samples, copula_information
+from crossmodalnet.theory.statements import STATEMENTS
 
 Codes = NDArray[np.int64]
 NUM_CODES = 8
@@ -54,10 +55,8 @@ def gaussian_entropy(x: Samples) -> float:
 def entropy_bound(ct: Samples, mr: Samples) -> dict[str, float]:
     """Compute both sides of Corollary 1 for features `(n, p)` and `(n, q)` of one layer.
 
-    Returns:
-        `information`, `entropy_ct` and `entropy_mr` of the quantised first component; and `_information` and the
-        largest possible `_entropy` of the poorer stream, of the features as they are (`continuous`) and times a
-        constant (`rescaled`).
+    The first three are of the quantised first component; the others of the features as they are and times a constant,
+    with the largest possible entropy of the poorer stream.
     """
     codes_ct, codes_mr = rank_codes(ct[:, 0], NUM_CODES), rank_codes(mr[:, 0], NUM_CODES)
     smaller_ct, smaller_mr = RESCALING * ct, RESCALING * mr
@@ -74,6 +73,7 @@ def entropy_bound(ct: Samples, mr: Samples) -> dict[str, float]:
 
 def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFinding:
     """Judge Corollary 1 by both sides at every layer, see `entropy_bound`."""
+    key = "corollary_1"
     poorer = {name: min(item["entropy_ct"], item["entropy_mr"]) for name, item in bounds.items()}
     excess = {name: item["information"] - poorer[name] for name, item in bounds.items()}
     rescaled = {
@@ -81,43 +81,35 @@ def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFin
     }
     tightest, worst = max(excess, key=excess.__getitem__), max(rescaled, key=rescaled.__getitem__)
     num_broken = sum(value > 0 for value in rescaled.values())
+    changes = [abs(item["rescaled_information"] - item["continuous_information"]) for item in bounds.values()]
+    unscaled = [item["continuous_information"] > item["continuous_entropy"] for item in bounds.values()]
     numbers = {
         "largest_excess_quantised": excess[tightest],
         "largest_excess_rescaled": rescaled[worst],
-        "information_change_rescaled": max(
-            abs(item["rescaled_information"] - item["continuous_information"]) for item in bounds.values()
-        ),
-        "layers_broken_unscaled": float(
-            sum(item["continuous_information"] > item["continuous_entropy"] for item in bounds.values())
-        ),
+        "information_change_rescaled": max(changes),
+        "layers_broken_unscaled": float(sum(unscaled)),
     }
     quantised = (
         f"quantised features share {bounds[tightest]['information']:.2f} nats at {tightest}, the poorer stream "
         f"contains {poorer[tightest]:.2f}"
     )
     if excess[tightest] > TOLERANCE:
+        why = f"The bound is broken even where it is a theorem: {quantised}."
+        breaks = "None: for quantised features the proof is right, so the computation is wrong."
         return StatementFinding(
-            "corollary_1",
-            Verdict.FAILS,
-            f"The bound is broken even where it is a theorem: {quantised}.",
-            numbers,
-            "None: for quantised features the proof is right, so the computation is wrong.",
-            f"{tightest}: {quantised}.",
+            "corollary_1", Verdict.FAILS, why, numbers, breaks, f"{tightest}: {quantised}."
         )
     if not num_broken:
         why = f"At every layer, {quantised} at least."
-        return StatementFinding("corollary_1", Verdict.HOLDS, why, numbers)
-    item = bounds[worst]
-    return StatementFinding(
-        "corollary_1",
-        Verdict.CONDITIONAL,
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
+    why = (
         f"It holds for features of finitely many values ({quantised}), but features are continuous, and their "
-        f"differential entropy may be negative: rescaled ones break the bound at {num_broken} of "
-        f"{len(bounds)} layers.",
-        numbers,
-        "Eq. 20 drops H(F_a | F_b) as if it were not negative. Of continuous features it can be: "
-        "differential entropy depends on the unit in which features are measured, mutual information does not.",
+        f"differential entropy may be negative: rescaled ones break the bound at {num_broken} of {len(bounds)} layers."
+    )
+    item = bounds[worst]
+    example = (
         f"{worst}, features times a small constant: they share {item['rescaled_information']:.2f} nats as before "
         f"({item['continuous_information']:.2f}), while the entropy of the poorer stream falls from "
-        f"{item['continuous_entropy']:.2f} to {item['rescaled_entropy']:.2f} at most.",
+        f"{item['continuous_entropy']:.2f} to {item['rescaled_entropy']:.2f} at most."
     )
+    return StatementFinding(key, Verdict.CONDITIONAL, why, numbers, STATEMENTS[key].breaks, example)

@@ -25,23 +25,14 @@ AGAINST_THE_PAPER = frozenset({Verdict.CONDITIONAL, Verdict.FAILS})
 
 @dataclass(frozen=True)
 class StatementFinding:
-    """The outcome of one statement's check.
+    """The outcome of one statement's check; a verdict against the paper requires the last two."""
 
-    Attributes:
-        key: key of the statement in `STATEMENTS`.
-        verdict: follows from `numbers` by the statement's rule.
-        why: a sentence for readers who have not read the paper.
-        numbers: finite, the same on every run; no times.
-        breaks: the step of the paper's proof that breaks, required with a verdict against the paper.
-        counterexample: a concrete one with its computed figures, required likewise.
-    """
-
-    key: str
-    verdict: Verdict
-    why: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    breaks: str = ""
-    counterexample: str = ""
+    key: str  # of `STATEMENTS`
+    verdict: Verdict  # follows from `numbers` by the statement's rule
+    why: str  # for readers who have not read the paper
+    numbers: Mapping[str, float] = field(default_factory=dict)  # finite, the same on every run: no times
+    breaks: str = ""  # the step of the paper's proof that breaks
+    counterexample: str = ""  # a concrete one with its computed figures
 
     def __post_init__(self) -> None:
         if infinite := [name for name, value in self.numbers.items() if not math.isfinite(value)]:
@@ -61,15 +52,9 @@ class CheckOutcome:
 def judge_equation(
     key: str, what: str, equation: str, deviation: float, tolerance: float, options: Sequence[str]
 ) -> StatementFinding:
-    """Compare a part of the network with an equation of the paper, as printed.
+    """Compare a part of the network (`what`, in the plural) with an equation of the paper, for instance `Eq. 4`.
 
-    Args:
-        key: key of the definition.
-        what: name of the part, in the plural.
-        equation: for instance `Eq. 4`.
-        deviation: relative deviation from the equation.
-        tolerance: largest deviation by rounding.
-        options: options that replace the equation, as `name: value`; without any, a deviation is a defect.
+    `options` are those that replace the equation, as `name: value`; without any, a deviation is a defect.
     """
     numbers = {"deviation": deviation}
     if deviation <= tolerance:

@@ -1,7 +1,7 @@
 """Definition 5: Rademacher complexity of the last layer, the bound that follows, and the measured gap."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,12 @@ from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, not_applicable
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs
 
-# Voxels of a case that its loss is averaged over; more only take longer.
-MAX_VOXELS = 10_000
-# Draws of random signs.
-NUM_DRAWS = 60
+MAX_VOXELS = 10_000  # of a case, that its loss is averaged over
+NUM_DRAWS = 60  # of random signs
 CONFIDENCE = 0.95
 # Of the ramp loss: 1 where another class wins, 0 where the true one is ahead by a logit, linear between.
 MARGIN = 1.0
 STANDARD_ERRORS = 4.0
-
-# Inputs of the last layer at voxels of each case, (n, v, p) with a constant 1 for the bias, and labels (n, v).
-Sample = tuple[Tensor, Tensor]
 
 
 def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
@@ -40,17 +35,27 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     n, voxels, _ = train[0].shape
     rademacher = class_complexity(float(weights.norm()), signed_sum, n, voxels)
     bound = gap_bound(rademacher, n)
-    gap = error_rate(test, weights) - ramp_loss(train, weights)
-    terms = {"complexity": rademacher, "bound": bound, "gap": gap}
-    rows: list[Row] = [{"term": term, "value": value} for term, value in terms.items()]
-    finding = judge(signed_sum, error, largest, rademacher, bound, gap, n)
+    error_rate = float((margins(*test, weights) <= 0).float().mean())
+    ramp_loss = float((1 - margins(*train, weights) / MARGIN).clamp(0, 1).mean())
+    numbers = {
+        "complexity": rademacher,
+        "relative_error": error / signed_sum,
+        "bound": bound,
+        "measured_gap": error_rate - ramp_loss,
+    }
+    terms = {"complexity": "complexity", "bound": "bound", "gap": "measured_gap"}
+    rows: list[Row] = [{"term": term, "value": numbers[name]} for term, name in terms.items()]
+    finding = judge(numbers, signed_sum, error, largest, n)
     return CheckOutcome([finding], {"generalisation": rows})
 
 
 def take_sample(
     network: CrossModalNet, subject: AuditSubject, cases: Sequence[LabelledCase], seed: int
-) -> Sample:
-    """Collect the inputs of the last layer at random voxels, the same for every case."""
+) -> tuple[Tensor, Tensor]:
+    """Collect the inputs (n, v, p) of the last layer and the labels (n, v) at random voxels, the same for every case.
+
+    The last input is a constant 1, for the bias.
+    """
     generator = torch.Generator().manual_seed(seed)
     places = torch.randperm(cases[0].label.numel(), generator=generator)[:MAX_VOXELS]
     features, labels = [], []
@@ -66,16 +71,10 @@ def take_sample(
 def estimate(
     features: Tensor, num_classes: int, draws: int, generator: torch.Generator
 ) -> tuple[float, float, float]:
-    """Estimate `E_sigma ||sum sigma phi||`, with a random sign for every case, voxel and class.
+    """Estimate `E_sigma ||sum sigma phi||` of phi (n, v, p), with a random sign for every case, voxel and class.
 
     For the layers `phi -> W phi` with `||W||_F <= B` the supremum of Definition 5 is in closed form
     `B ||sum sigma phi||_F`, by Cauchy and Schwarz.
-
-    Args:
-        features: phi, (n, v, p).
-        num_classes: C, outputs of the layer.
-        draws: at least 2.
-        generator: on the CPU.
 
     Returns:
         mean of the draws, its standard error, and the upper bound by Jensen, `sqrt(C sum ||phi||^2)`.
@@ -108,54 +107,31 @@ def gap_bound(rademacher: float, num_cases: int) -> float:
     return 2 * rademacher + 3 * math.sqrt(math.log(2 / (1 - CONFIDENCE)) / (2 * num_cases))
 
 
-def margins(sample: Sample, weights: Tensor) -> Tensor:
+def margins(features: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Subtract the largest logit of the other classes from that of the true one, `(n, v)`."""
-    features, labels = sample
     logits = features @ weights.T.cpu()
     true = logits.gather(2, labels[..., None])
     others = logits.scatter(2, labels[..., None], -torch.inf)
     return true[..., 0] - others.amax(2)
 
 
-def ramp_loss(sample: Sample, weights: Tensor) -> float:
-    """Compute the mean ramp loss; never below the error rate."""
-    return float((1 - margins(sample, weights) / MARGIN).clamp(0, 1).mean())
-
-
-def error_rate(sample: Sample, weights: Tensor) -> float:
-    """Compute the share of voxels with a wrong class."""
-    return float((margins(sample, weights) <= 0).float().mean())
-
-
 def judge(
-    signed_sum: float,
-    error: float,
-    largest: float,
-    rademacher: float,
-    bound: float,
-    gap: float,
-    num_cases: int,
+    numbers: Mapping[str, float], signed_sum: float, error: float, largest: float, num_cases: int
 ) -> StatementFinding:
-    """Judge Definition 5 by the estimate of `E ||sum sigma phi||` between its bounds.
+    """Judge Definition 5 by the estimate of `E ||sum sigma phi||` between its bounds, see `estimate`.
 
     The lower one is Khintchine's with the best constant (Szarek 1976), `largest / sqrt(2)`.
     """
-    numbers = {
-        "complexity": rademacher,
-        "relative_error": error / signed_sum,
-        "bound": bound,
-        "measured_gap": gap,
-    }
     smallest, tolerance = largest / math.sqrt(2), STANDARD_ERRORS * error
     if not smallest - tolerance <= signed_sum <= largest + tolerance:
-        example = f"Estimate {signed_sum:.4g}, bounds {smallest:.4g} and {largest:.4g}."
         why = "The estimate lies outside of what theory allows for any sample: a defect."
-        return StatementFinding(
-            "definition_5", Verdict.FAILS, why, numbers, "The code, not the paper.", example
-        )
+        breaks = "The code, not the paper."
+        example = f"Estimate {signed_sum:.4g}, bounds {smallest:.4g} and {largest:.4g}."
+        return StatementFinding("definition_5", Verdict.FAILS, why, numbers, breaks, example)
+    complexity, bound, gap = numbers["complexity"], numbers["bound"], numbers["measured_gap"]
     verb = "says something" if bound < 1 else "says nothing, since errors are never above 1"
     why = (
-        f"The complexity can be estimated ({rademacher:.3g}, to {error / signed_sum:.1%}); the bound that follows for "
+        f"The complexity can be estimated ({complexity:.3g}, to {error / signed_sum:.1%}); the bound that follows for "
         f"{num_cases} training pairs is {bound:.3g} and {verb}, while the gap that was measured is {gap:.1g}. The "
         "paper calls its bounds tight but prints none."
     )

@@ -26,12 +26,8 @@ JITTER = 1e-8
 def copula_information(x: Samples, y: Samples) -> float:
     """Estimate mutual information by a Gaussian copula (Ince et al. 2017), exact where monotone maps make all Gaussian.
 
-    Bit-equal under increasing maps of any column; a lower bound in the limit of many samples for other
-    distributions. A little below 0 at times, where there is none.
-
-    Args:
-        x: `(n, p)`.
-        y: `(n, q)`, row i belongs to row i of x; n > p + q.
+    Bit-equal under increasing maps of any column of `(n, p)` and `(n, q)`, n > p + q; a lower bound in the limit of
+    many samples for other distributions. A little below 0 at times, where there is none.
     """
     return gaussian_information(normal_scores(x), normal_scores(y))
 
@@ -41,11 +37,7 @@ def gaussian_information(x: Samples, y: Samples) -> float:
 
     From log-determinants of sample covariances, less their bias: the expectation of the logarithm of a Wishart
     matrix's determinant (`log_det_bias`) exceeds that of the covariance by a number that depends on none of the
-    correlations. The same for any invertible linear map of x or of y.
-
-    Args:
-        x: `(n, p)`; constant columns are left out.
-        y: `(n, q)`, likewise; n > p + q.
+    correlations. The same for any invertible linear map of x `(n, p)` or of y `(n, q)`. Constant columns are left out.
 
     Raises:
         ValueError: another number of rows in y, or not enough of them.
@@ -57,21 +49,18 @@ def gaussian_information(x: Samples, y: Samples) -> float:
         return 0.0
     both = np.hstack([x, y])
     covariance = both.T @ both / df + RIDGE * np.eye(p + q)
-    parts = _log_det(covariance[:p, :p]) + _log_det(covariance[p:, p:]) - _log_det(covariance)
+    parts = (covariance[:p, :p], covariance[p:, p:], covariance)
+    own_x, own_y, joint = (float(np.linalg.slogdet(part)[1]) for part in parts)
     bias = log_det_bias(p, df) + log_det_bias(q, df) - log_det_bias(p + q, df)
-    return float(parts - bias) / 2
+    return float(own_x + own_y - joint - bias) / 2
 
 
 def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> float:
     """Estimate mutual information by counting neighbours (Kraskov, Stoegbauer and Grassberger 2004, algorithm 1).
 
     No assumption on the distribution, but too low where dimensions are many or the information is large
-    (`docs/results/estimators.md` shows how much). Columns are standardised first; ties are broken by noise.
-
-    Args:
-        x: `(n, p)`.
-        y: `(n, q)`, row i belongs to row i of x; n > neighbours.
-        neighbours: k, at least 1.
+    (`docs/results/estimators.md` shows how much). Columns of `(n, p)` and `(n, q)` are standardised first; ties are
+    broken by noise.
 
     Raises:
         ValueError: another number of rows in y, or not enough of them.
@@ -86,8 +75,9 @@ def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> flo
     both = np.hstack([x, y])
     distance = np.asarray(cKDTree(both).query(both, [neighbours + 1], p=np.inf)[0])[:, 0]
     # The tree counts up to a radius, the estimator below it.
-    counts = [_count(samples, np.nextafter(distance, 0)) for samples in (x, y)]
-    mean = float(np.mean(digamma(counts[0]) + digamma(counts[1])))
+    radius = np.nextafter(distance, 0)
+    near_x, near_y = (cKDTree(s).query_ball_point(s, radius, p=np.inf, return_length=True) for s in (x, y))
+    mean = float(np.mean(digamma(near_x) + digamma(near_y)))
     return float(digamma(neighbours) + digamma(len(x))) - mean
 
 
@@ -112,31 +102,15 @@ def _varying(x: Samples) -> Samples:
     return standard
 
 
-def _log_det(matrix: Samples) -> float:
-    return float(np.linalg.slogdet(matrix)[1])
-
-
-def _count(samples: Samples, radius: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count the samples within `radius` `(n,)` of each of `(n, p)`, itself included."""
-    counts: NDArray[np.int64] = cKDTree(samples).query_ball_point(
-        samples, radius, p=np.inf, return_length=True
-    )
-    return counts
-
-
 @dataclass(frozen=True)
 class JackknifeEstimate:
     """Estimates from all cases, and without each of them (Quenouille 1956, Tukey 1958).
 
     Differences are taken for each omitted case, so that their intervals are paired.
-
-    Attributes:
-        pooled: `(m,)`, from all cases together.
-        left_out: `(num_cases, m)`, row i without case i; no rows for a single case.
     """
 
-    pooled: Samples
-    left_out: Samples
+    pooled: Samples  # (m,), from all cases together
+    left_out: Samples  # (num_cases, m), row i without case i; no rows for a single case
 
     @property
     def certain(self) -> bool:

@@ -20,6 +20,7 @@ from crossmodalnet.theory.sensitivity import (
     power_iteration,
     self_growth,
 )
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 
 KEYS = ("definition_6", "equation_30", "theorem_2_6")
@@ -70,12 +71,8 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def two_identical_streams(depth: int) -> tuple[float, float]:
     """Compute the constant of a network of two streams of one number each, which every layer adds up.
 
-    Args:
-        depth: layers `F_a = F_a + F_b`, `F_b = F_b + F_a`: blocks of the form of Eq. 3, with constant sqrt(2).
-
-    Returns:
-        the largest singular value of the network's Jacobian; and Eq. 30 for it, in which the constant of a block
-        is that of the block by itself and other parts are the identity.
+    Layers are `F_a = F_a + F_b`, `F_b = F_b + F_a`: blocks of the form of Eq. 3, with constant sqrt(2). Gives the
+    largest singular value of the network's Jacobian, and Eq. 30 for it: other parts are the identity.
     """
     layer = torch.ones(2, 2, dtype=torch.float64)
     true = torch.linalg.matrix_norm(torch.linalg.matrix_power(layer, depth), 2)
@@ -96,44 +93,41 @@ def _ratios(subject: AuditSubject, seed: int) -> list[Row]:
                 generator=torch.Generator().manual_seed(seed),
                 tolerance=_TOLERANCE,
             )
-            rows += [
-                {"case": case.name, "iteration": float(i), "ratio": ratio}
-                for i, ratio in enumerate(stretches, 1)
-            ]
+            for i, ratio in enumerate(stretches, 1):
+                rows.append({"case": case.name, "iteration": float(i), "ratio": ratio})
     return rows
 
 
 def judge_definition_6(growth: Growth, similarity: Similarity) -> StatementFinding:
     """Judge Definition 6 by the growth of the cross attention's sensitivity, see `cross_growth`."""
-    (_, first), (last_scale, last) = growth[0], growth[-1]
+    (_, first), (x, y), (last_scale, last) = growth[0], growth[-2], growth[-1]
     factor = growth_factor(growth)
     numbers = {"sensitivity_first": first, "sensitivity_last": last, "growth": factor}
     if factor <= _MAX_GROWTH:
         why = f"The cross attention's sensitivity stays within {factor:.2g} times its first value of {first:.3g}."
         return StatementFinding("definition_6", Verdict.HOLDS, why, numbers)
+    breaks = "Theorem 2.6 takes the cross attention to be Lipschitz in its inputs"
     if similarity == "dot":
         change = f"when its inputs grow {last_scale:,.0f}-fold"
         reason = "the inputs stay within a bound"
-        breaks = " without bounding them; the softmax is, but its scores are products of two inputs."
+        breaks += " without bounding them; the softmax is, but its scores are products of two inputs."
         example = "One query is zero, so that it weighs all keys alike, and all other tokens grow "
         example += f"{last_scale:,.0f}-fold"
     else:
         change = f"when one key shrinks to {last_scale:g} of its size"
         reason = "keys and queries stay away from zero, where their direction is lost"
-        breaks = "; the division by their norm is not."
+        breaks += "; the division by their norm is not."
         example = f"One key token shrinks to {last_scale:g} of its size"
-    (x, y), (x_last, y_last) = growth[-2:]
-    exponent = (log(y_last) - log(y)) / math.log(x_last / x)  # of the factor, between the last two
-    return StatementFinding(
-        "definition_6",
-        Verdict.CONDITIONAL,
+    numbers["exponent"] = (log(last) - log(y)) / math.log(
+        last_scale / x
+    )  # of the factor, between the last two
+    why = (
         f"The sensitivity of the trained cross attention rises from {first:.3g} to {last:.3g} {change}, so one "
-        f"constant bounds it only as long as {reason}.",
-        {**numbers, "exponent": exponent},
-        f"Theorem 2.6 takes the cross attention to be Lipschitz in its inputs{breaks}",
-        f"{example}: the sensitivity goes from {first:.3g} to {last:.3g}, like the factor to the power "
-        f"of {exponent:.2f}.",
+        f"constant bounds it only as long as {reason}."
     )
+    example += f": the sensitivity goes from {first:.3g} to {last:.3g}, "
+    example += f"like the factor to the power of {numbers['exponent']:.2f}."
+    return StatementFinding("definition_6", Verdict.CONDITIONAL, why, numbers, breaks, example)
 
 
 def judge_equation_30(
@@ -141,14 +135,10 @@ def judge_equation_30(
 ) -> StatementFinding:
     """Judge whether the paper's formula bounds a known example and the trained network.
 
-    Args:
-        paper: decimal logarithms of the formula and its parts, see `paper_bound`.
-        log10_bound: decimal logarithm of the proven bound.
-        log10_ratio: decimal logarithm of the largest measured ratio of output change to input change.
-        example: true constant of two identical streams, and the formula for them.
+    `paper` is from `paper_bound`, `example` from `two_identical_streams`; the logarithms are of the proven bound and of
+    the largest measured ratio of output change to input change.
     """
-    true, claimed = example
-    formula = paper["formula"]
+    (true, claimed), formula, depth = example, paper["formula"], f"{paper['depth']:.0f}"
     between = formula - log10_ratio
     numbers = {
         "log10_formula": formula,
@@ -159,78 +149,65 @@ def judge_equation_30(
         "example_formula": claimed,
     }
     trained = (
-        f"for the trained network the formula gives 10^{formula:.0f} where the largest ratio found is "
+        f"or the trained network the formula gives 10^{formula:.0f} where the largest ratio found is "
         f"{10**log10_ratio:.3g}: {abs(between):.0f} orders of magnitude {'more' if between >= 0 else 'less'}."
     )
     exceeded = log10_ratio > formula
     if not exceeded and true <= claimed * (1 + 1e-6):
-        return StatementFinding("equation_30", Verdict.HOLDS, trained[0].upper() + trained[1:], numbers)
-    depth = f"{paper['depth']:.0f}"
+        return StatementFinding("equation_30", Verdict.HOLDS, f"F{trained}", numbers)
+    why = (
+        f"Two identical streams of {depth} layers have the constant {true:.3g} where the formula allows "
+        f"{claimed:.3g}; f{trained}"
+    )
+    breaks = (
+        "'The constant of a parallel combination is the maximum' needs branches with inputs of their own: a "
+        "copy to both streams and a sum of them cost sqrt(2) each. The embedding, merging, skip connections, head and "
+        f"residual sums are left out too; with them the bound is 10^{log10_bound:.0f}."
+    )
     counterexample = (
         f"F_a = F_a + F_b and F_b = F_b + F_a, {depth} times over: each block has the "
         f"constant sqrt(2), so that Eq. 30 gives {claimed:.3g}, while the network's is {true:.3g}."
     )
     if exceeded:
         counterexample += f" The trained network itself reaches {10**log10_ratio:.3g}."
-    return StatementFinding(
-        "equation_30",
-        Verdict.FAILS if exceeded else Verdict.CONDITIONAL,
-        f"Two identical streams of {depth} layers have the constant {true:.3g} where the formula allows "
-        f"{claimed:.3g}; {trained}",
-        numbers,
-        "'The constant of a parallel combination is the maximum' needs branches with inputs of their own: a "
-        "copy to both streams and a sum of them cost sqrt(2) each. The embedding, merging, skip connections, head and "
-        f"residual sums are left out too; with them the bound is 10^{log10_bound:.0f}.",
-        counterexample,
-    )
+    verdict = Verdict.FAILS if exceeded else Verdict.CONDITIONAL
+    return StatementFinding("equation_30", verdict, why, numbers, breaks, counterexample)
 
 
 def judge_theorem_2_6(
     log10_bound: float, log10_ratio: float, growths: Mapping[str, Growth], *, missing_token: bool = False
 ) -> StatementFinding:
-    """Judge whether the network has a Lipschitz constant, and why.
+    """Judge whether the network has a Lipschitz constant, from the growth of its attentions by name.
 
-    Args:
-        log10_bound: decimal logarithm of the upper bound.
-        log10_ratio: decimal logarithm of the largest measured ratio of output change to input change.
-        growths: growth of the sensitivity by name of an attention.
-        missing_token: true if a token replaces a missing image. That is a jump: the bound is for images of which
-            none, or the same, is missing.
+    A token for a missing image is a jump: the bound is for images of which none, or the same, is missing.
     """
+    key = "theorem_2_6"
     factors = {name: growth_factor(growth) for name, growth in growths.items()}
-    factor = max(factors.values(), default=1.0)
+    factor, ratio = max(factors.values(), default=1.0), f"{10**log10_ratio:.3g}"
     numbers = {"log10_bound": log10_bound, "log10_largest_ratio": log10_ratio, "attention_growth": factor}
     if log10_ratio > log10_bound:
-        return StatementFinding(
-            "theorem_2_6",
-            Verdict.FAILS,
-            f"A change of the images was multiplied by {10**log10_ratio:.3g}, above the bound {10**log10_bound:.3g}.",
-            numbers,
-            "The constants of the components do not bound the network.",
-            f"The direction found by power iteration, stretched {10**log10_ratio:.3g} times.",
-        )
-    bound = f"no change of the images is multiplied by more than 10^{log10_bound:.0f}, for all images"
-    bound += " as long as none goes missing" * missing_token
-    measured = f"the most that was found is {10**log10_ratio:.3g}"
+        why = f"A change of the images was multiplied by {ratio}, above the bound {10**log10_bound:.3g}."
+        breaks = "The constants of the components do not bound the network."
+        example = f"The direction found by power iteration, stretched {ratio} times."
+        return StatementFinding(key, Verdict.FAILS, why, numbers, breaks, example)
+    why = f"By its weights no change of the images is multiplied by more than 10^{log10_bound:.0f}, for all images"
+    why += " as long as none goes missing" * missing_token
     if factor <= _MAX_GROWTH:
         each = (
             "Each attention has a constant by itself."
             if factors
             else "There is no attention in this network."
         )
-        return StatementFinding(
-            "theorem_2_6", Verdict.HOLDS, f"By its weights {bound}; {measured}. {each}", numbers
-        )
+        why += f"; the most that was found is {ratio}. {each}"
+        return StatementFinding(key, Verdict.HOLDS, why, numbers)
     name = max(factors, key=factors.__getitem__)
     (_, first), (scale, last) = growths[name][0], growths[name][-1]
-    return StatementFinding(
-        "theorem_2_6",
-        Verdict.CONDITIONAL,
-        f"By its weights {bound}, and {measured}; but only because layer norm bounds what attention "
-        f"sees: without that, the {name} becomes {factor:.2g} times as sensitive.",
-        numbers,
-        "'The Cross Attention operation is Lipschitz continuous with respect to its inputs' is false without "
-        "a bound on its inputs, and so is the same of the self-attention; the proof does not use the norm before it.",
-        f"The trained {name} on its own inputs, up to the factor {scale:g}: its sensitivity goes from "
-        f"{first:.3g} to {last:.3g}.",
+    why += (
+        f", and the most that was found is {ratio}; but only because layer norm bounds what attention "
+        f"sees: without that, the {name} becomes {factor:.2g} times as sensitive."
     )
+    example = (
+        f"The trained {name} on its own inputs, up to the factor {scale:g}: its sensitivity goes from "
+        f"{first:.3g} to {last:.3g}."
+    )
+    return StatementFinding(key, Verdict.CONDITIONAL, why, numbers, STATEMENTS[key].breaks, example)

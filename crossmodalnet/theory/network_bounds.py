@@ -7,7 +7,7 @@ the blocks make all constants hold for every input. Logarithms are natural but w
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 
@@ -20,8 +20,18 @@ from crossmodalnet.networks.crossmodalnet.config import Residual
 from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, UpConvolution
 from crossmodalnet.networks.crossmodalnet.head import ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
-from crossmodalnet.theory import part_bounds as parts
-from crossmodalnet.theory.part_bounds import added, convolution, joined, linear, log, normalisation
+from crossmodalnet.theory.part_bounds import (
+    GELU_SLOPE,
+    added,
+    cross_attention,
+    deformable,
+    joined,
+    layer,
+    log,
+    sampled_radius,
+    self_attention,
+    token_radius,
+)
 
 Alphas = tuple[float, ...]
 
@@ -32,29 +42,28 @@ def one_input(module: nn.Module) -> float:
         case embedding.ConvEmbedding() | embedding.ConvMerging():
             return one_input(module.block)
         case embedding.PatchEmbedding():
-            return linear(module.proj) + normalisation(module.norm)
+            return layer(module.proj) + layer(module.norm)
         case embedding.PatchMerging():
-            return normalisation(module.norm) + linear(module.reduce)
+            return layer(module.norm) + layer(module.reduce)
         case embedding.PatchExpanding():
-            return linear(module.expand) + normalisation(module.norm)
+            return layer(module.expand) + layer(module.norm)
     assert isinstance(module, ResidualConvBlock)
-    act = parts.leaky_relu(module.act)
-    branch = convolution(module.conv1) + normalisation(module.norm1) + act
-    branch += convolution(module.conv2) + normalisation(module.norm2)
-    shortcut = parts.average_pooling(module.conv1.stride)
+    act = layer(module.act)
+    branch = layer(module.conv1) + layer(module.norm1) + act
+    branch += layer(module.conv2) + layer(module.norm2)
+    shortcut = layer(module.pool)
     if module.project is not None and module.project_norm is not None:
-        shortcut += convolution(module.project) + normalisation(module.project_norm)
+        shortcut += layer(module.project) + layer(module.project_norm)
     return added(branch, shortcut) + act
 
 
 def up(module: nn.Module, coarse: float, *skips: float) -> float:
     """Carry constants up a level: that of the coarse map, and those of the maps it is concatenated with."""
     if isinstance(module, SkipConnection):
-        return joined(one_input(module.expand) + coarse, *skips) + linear(module.fuse)
+        return joined(one_input(module.expand) + coarse, *skips) + layer(module.fuse)
     convolutions = module.up if isinstance(module, ConvSkip) else module
     assert isinstance(convolutions, UpConvolution)
-    expanded = parts.transposed_convolution(convolutions.expand) + coarse
-    return joined(expanded, *skips) + one_input(convolutions.block)
+    return joined(layer(convolutions.expand) + coarse, *skips) + one_input(convolutions.block)
 
 
 def stem_maps(stem: nn.Module) -> list[float]:
@@ -66,9 +75,9 @@ def stem_maps(stem: nn.Module) -> list[float]:
 def swin_block(block: nn.Module) -> float:
     """Bound Eq. 2: self-attention and MLP, each after its norm, and the residual sums."""
     assert isinstance(block, SwinBlock)
-    attention = parts.self_attention(block.attention, parts.token_radius(block.norm1), prod(block.window))
-    branch = normalisation(block.norm2) + parts.mlp(block.mlp)
-    return residual(normalisation(block.norm1) + attention, -math.inf, branch, block.residual)[0]
+    attention = self_attention(block.attention, token_radius(block.norm1), prod(block.window))
+    branch = layer(block.norm2) + layer(block.mlp)
+    return residual(layer(block.norm1) + attention, -math.inf, branch, block.residual)[0]
 
 
 def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) -> tuple[float, float]:
@@ -77,35 +86,22 @@ def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) ->
     Without the sampler, the deformable operator is left out, as if its constant were 1.
     """
     assert isinstance(block, CrossTransformerBlock)
-    radius = parts.token_radius(block.norm_keys)
-    keys = normalisation(block.norm_keys)
+    radius = token_radius(block.norm_keys)
+    keys = layer(block.norm_keys)
     if block.sampler is not None:
-        keys += parts.deformable(block.sampler, radius) if with_sampler else 0.0
-        radius = parts.sampled_radius(block.sampler, radius)
+        keys += deformable(block.sampler, radius) if with_sampler else 0.0
+        radius = sampled_radius(block.sampler, radius)
     num_tokens = prod(size if block.window is None else effective_window(size, block.window))
-    radius_b = parts.token_radius(block.norm_queries)
-    in_a, in_b = parts.cross_attention(block.attention, radius, radius_b, num_tokens)
-    keys, queries = keys + in_a, normalisation(block.norm_queries) + in_b
+    in_a, in_b = cross_attention(block.attention, radius, token_radius(block.norm_queries), num_tokens)
+    keys, queries = keys + in_a, layer(block.norm_queries) + in_b
     own, other = (keys, queries) if block.refines == "keys" else (queries, keys)
-    return residual(own, other, normalisation(block.norm) + parts.mlp(block.mlp), block.residual)
-
-
-def sampler_bound(block: nn.Module) -> float:
-    """Bound Eq. 7 on the keys of a Cross Transformer block, 0 (the identity) without an operator."""
-    assert isinstance(block, CrossTransformerBlock)
-    if block.sampler is None:
-        return 0.0
-    return parts.deformable(block.sampler, parts.token_radius(block.norm_keys))
+    return residual(own, other, layer(block.norm) + layer(block.mlp), block.residual)
 
 
 def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[float, float]:
-    """Close a block around its attention, see `residual_block`; gives its constants in both streams.
+    """Close a block around attention with constants in its own and the other stream; `branch` is `MLP(LN(.))`.
 
-    Args:
-        own: constant of the attention in the refined stream.
-        other: constant of the attention in the other stream.
-        branch: constant of `MLP(LN(.))`.
-        kind: paper, `branch(attended + f) + f`; standard, `x = attended + f; branch(x) + x`.
+    paper: `branch(attended + f) + f`; standard: `x = attended + f; branch(x) + x`.
     """
     if kind == "paper":
         return added(0.0, branch + added(own, 0.0)), branch + other
@@ -119,11 +115,11 @@ def head(module: nn.Module, streams: Sequence[float], finer: Sequence[Sequence[f
     if isinstance(module, ConvHead):
         for expansion, maps in zip(reversed(list(module.ups)), reversed(list(finer)), strict=True):
             x = up(expansion, x, *maps)
-        return x + convolution(module.classify)
+        return x + layer(module.classify)
     assert isinstance(module, FusedHead)
     assert not finer
-    x = x + normalisation(module.norm) + one_input(module.expand) + log(parts.GELU_SLOPE)
-    return x + convolution(module.classify)
+    x = x + layer(module.norm) + one_input(module.expand) + log(GELU_SLOPE)
+    return x + layer(module.classify)
 
 
 def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, float]]:
@@ -131,10 +127,7 @@ def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, f
 
     The last is of L with `||F(x) - F(y)|| <= L ||x - y||` for all images, F the logits. With a token for a missing
     image, it holds for all x and y with the same images: no constant bounds the change when one goes missing.
-
-    Args:
-        network: in evaluation mode.
-        size: tokens per axis at the finest level.
+    `size` is that of the finest level, tokens per axis.
     """
     pyramids = [stem_maps(stem) for stem in network.stems]
     finer: list[Alphas] = list(zip(*pyramids, strict=True))  # per resolution, finest first, of each stream
@@ -160,51 +153,48 @@ def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, f
     return [(name, value / math.log(10)) for name, value in bounds]
 
 
-def _through(layers: nn.Module, streams: Alphas, size: Triple) -> Alphas:
-    """Carry the constants of the streams through the layers of a level."""
-    for layer in layers.children():
-        assert isinstance(layer, DualLayer)
-        streams = tuple(
-            alpha + sum(swin_block(block) for block in blocks.children())
-            for alpha, blocks in zip(streams, layer.swin, strict=True)
-        )
-        if layer.cross is not None:
-            constants = [cross_block(block, size) for block in layer.cross]
-            pairs = zip(constants, streams, reversed(streams), strict=True)
-            streams = tuple(added(own + a, other + b) for (own, other), a, b in pairs)
-    return streams
-
-
-def paper_bound(network: CrossModalNet, size: Triple) -> dict[str, float]:
-    """Compute Eq. 30, `(L_S L_C L_D)^d`, with the largest constant of each kind of block.
-
-    Returns:
-        decimal logarithms of L_S, L_C (Cross Transformer block without its operator, both streams together),
-        L_D and of the formula, 0 for a kind that the network does not have; `depth` is d, the number of layers of
-        encoder and decoder.
-    """
-    swin, cross, sampler, depth = [], [], [], 0
-    for layer, layer_size in _layers(network, size):
-        depth += 1
-        swin += [swin_block(block) for blocks in layer.swin for block in blocks.children()]
-        for block in layer.cross or []:
-            cross.append(joined(*cross_block(block, layer_size, with_sampler=False)))
-            sampler.append(sampler_bound(block))
-    logs = {"l_s": max(swin, default=0.0), "l_c": max(cross, default=0.0), "l_d": max(sampler, default=0.0)}
-    logs["formula"] = depth * sum(logs.values())
-    return {name: value / math.log(10) for name, value in logs.items()} | {"depth": float(depth)}
-
-
 def level_sizes(network: CrossModalNet, size: Triple) -> list[Triple]:
     """Compute the tokens per axis at each level from those at the finest one."""
     d, h, w = size
     return [(d >> level, h >> level, w >> level) for level in range(len(network.encoder))]
 
 
-def _layers(network: CrossModalNet, size: Triple) -> Iterator[tuple[DualLayer, Triple]]:
-    """Iterate over the layers of encoder and decoder, with the size of their maps."""
-    for levels in (network.encoder, network.decoder):
-        for layers, level_size in zip(levels, level_sizes(network, size), strict=False):
-            for layer in layers.children():
-                assert isinstance(layer, DualLayer)
-                yield layer, level_size
+def dual_layers(level: nn.Module) -> list[DualLayer]:
+    """List the layers of a level."""
+    return [module for module in level.children() if isinstance(module, DualLayer)]
+
+
+def _through(level: nn.Module, streams: Alphas, size: Triple) -> Alphas:
+    """Carry the constants of the streams through the layers of a level."""
+    for dual in dual_layers(level):
+        streams = tuple(
+            alpha + sum(swin_block(block) for block in blocks.children())
+            for alpha, blocks in zip(streams, dual.swin, strict=True)
+        )
+        if dual.cross is not None:
+            constants = [cross_block(block, size) for block in dual.cross]
+            pairs = zip(constants, streams, reversed(streams), strict=True)
+            streams = tuple(added(own + a, other + b) for (own, other), a, b in pairs)
+    return streams
+
+
+def paper_bound(network: CrossModalNet, size: Triple) -> dict[str, float]:
+    """Compute Eq. 30, `(L_S L_C L_D)^d`, with the largest constant of each kind of block, in decimal logarithms.
+
+    L_C is of the Cross Transformer block without its operator, both streams together. Kinds that the network does not
+    have count 0. `depth` is d, the number of layers of encoder and decoder.
+    """
+    sizes = level_sizes(network, size)
+    levels = [*zip(network.encoder, sizes, strict=True), *zip(network.decoder, sizes[:-1], strict=True)]
+    layers = [(dual, level_size) for level, level_size in levels for dual in dual_layers(level)]
+    swin, cross, sampler = [], [], []
+    for dual, level_size in layers:
+        swin += [swin_block(block) for blocks in dual.swin for block in blocks.children()]
+        for block in dual.cross or []:
+            assert isinstance(block, CrossTransformerBlock)
+            cross.append(joined(*cross_block(block, level_size, with_sampler=False)))
+            radius = token_radius(block.norm_keys)
+            sampler.append(0.0 if block.sampler is None else deformable(block.sampler, radius))
+    logs = {"l_s": max(swin, default=0.0), "l_c": max(cross, default=0.0), "l_d": max(sampler, default=0.0)}
+    logs["formula"] = len(layers) * sum(logs.values())
+    return {name: value / math.log(10) for name, value in logs.items()} | {"depth": float(len(layers))}

@@ -52,17 +52,38 @@ def joined(*logs: float) -> float:
     return float(np.logaddexp.reduce([2 * value for value in logs])) / 2
 
 
-def largest_singular_value(matrix: Tensor) -> float:
-    """Spectral norm of a matrix, in double precision."""
+def spectral_norm(matrix: Tensor) -> float:
+    """Largest singular value of a matrix, in double precision; no log."""
     return float(torch.linalg.matrix_norm(matrix.detach().double().cpu(), 2))
 
 
-def linear(layer: nn.Linear) -> float:
-    """Bound a linear map of each token by its largest singular value."""
-    return log(largest_singular_value(layer.weight))
+def layer(module: nn.Module) -> float:
+    """Bound an elementary layer; all but convolutions and norms by its exact constant."""
+    match module:
+        case nn.Identity():
+            return 0.0
+        case nn.Linear():
+            return log(spectral_norm(module.weight))
+        case nn.Conv3d():
+            return _convolution(module)
+        case nn.ConvTranspose3d():  # each voxel becomes a block, by one map (in, out * offsets)
+            assert module.stride == module.kernel_size
+            return log(spectral_norm(module.weight.flatten(1)))
+        case nn.AvgPool3d():  # means of disjoint blocks of n voxels: 1 / sqrt(n)
+            assert isinstance(module.kernel_size, tuple)
+            return -math.log(prod(module.kernel_size)) / 2
+        case nn.LeakyReLU():
+            return log(max(1.0, abs(module.negative_slope)))
+        case Mlp():
+            return layer(module.fc1) + log(GELU_SLOPE) + layer(module.fc2)
+        case nn.LayerNorm() | nn.GroupNorm() | nn.InstanceNorm3d():
+            # At most max |gamma| / sqrt(variance + eps): changes of mean or variance are projected out.
+            assert module.weight is not None
+            return log(float(module.weight.detach().abs().max())) - math.log(module.eps) / 2
+    raise TypeError(f"no bound is known for {type(module).__name__}")
 
 
-def convolution(layer: nn.Conv3d) -> float:
+def _convolution(module: nn.Conv3d) -> float:
     """Bound a convolution with zero padding and any stride.
 
     It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
@@ -70,42 +91,17 @@ def convolution(layer: nn.Conv3d) -> float:
     the others added. Or it is one map of patches: a voxel lies in at most as many patches as there are
     offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
     """
-    kernel = layer.weight.flatten(2)  # (out, in, offsets)
+    kernel = module.weight.flatten(2)  # (out, in, offsets)
     remainders = [
-        tuple(k % s for k, s in zip(offset, layer.stride, strict=True))
-        for offset in product(*map(range, layer.kernel_size))
+        tuple(k % s for k, s in zip(offset, module.stride, strict=True))
+        for offset in product(*map(range, module.kernel_size))
     ]
     sums = dict.fromkeys(remainders, 0.0)
     for i, remainder in enumerate(remainders):
-        sums[remainder] += largest_singular_value(kernel[:, :, i])
+        sums[remainder] += spectral_norm(kernel[:, :, i])
     times = torch.tensor([remainders.count(remainder) for remainder in remainders], device=kernel.device)
-    by_patch = largest_singular_value((kernel * times.sqrt()).flatten(1))
+    by_patch = spectral_norm((kernel * times.sqrt()).flatten(1))
     return log(min(math.hypot(*sums.values()), by_patch))
-
-
-def transposed_convolution(layer: nn.ConvTranspose3d) -> float:
-    """Bound a transposed convolution whose stride is its kernel: each voxel becomes a block, by one map."""
-    assert layer.stride == layer.kernel_size
-    return log(largest_singular_value(layer.weight.flatten(1)))  # (in, out * offsets)
-
-
-def average_pooling(stride: Sequence[int]) -> float:
-    """Bound means of disjoint blocks of n voxels by `1 / sqrt(n)`."""
-    return -math.log(prod(stride)) / 2
-
-
-def leaky_relu(act: nn.LeakyReLU) -> float:
-    """Bound the activation by its steeper slope."""
-    return log(max(1.0, abs(act.negative_slope)))
-
-
-def normalisation(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm3d) -> float:
-    """Bound the Jacobian of layer, group or instance norm by `max |gamma| / sqrt(variance + eps)`.
-
-    Changes of mean or variance are projected out of it, which stretches nothing.
-    """
-    assert norm.weight is not None
-    return log(float(norm.weight.detach().abs().max())) - math.log(norm.eps) / 2
 
 
 def token_radius(norm: nn.LayerNorm) -> float:
@@ -114,29 +110,17 @@ def token_radius(norm: nn.LayerNorm) -> float:
     return float(norm.weight.detach().abs().max()) * math.sqrt(norm.normalized_shape[0]) + shift
 
 
-def mlp(module: Mlp) -> float:
-    """Bound two linear maps with GELU between them."""
-    return linear(module.fc1) + log(GELU_SLOPE) + linear(module.fc2)
-
-
 def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
     """Bound self-attention in windows of tokens with norms up to `radius`, and its projection."""
     q, k, v = attention.qkv.weight.chunk(3)
     bounds = scaled_attention(q, k, v, attention.num_heads, (radius, radius, radius), num_tokens)
-    return added(*bounds) + linear(attention.proj)  # one token is query, key and value
+    return added(*bounds) + layer(attention.proj)  # one token is query, key and value
 
 
 def cross_attention(
     attention: CrossAttention, radius_a: float, radius_b: float, num_tokens: int
 ) -> tuple[float, float]:
-    """Bound Eq. 4 with its projections in stream a, of the keys, and in stream b, of the queries.
-
-    Args:
-        attention: Eq. 4.
-        radius_a: largest norm of a token of stream a.
-        radius_b: largest norm of a token of stream b.
-        num_tokens: number of tokens in a window, of either stream.
-    """
+    """Bound Eq. 4 in stream a, of the keys, and in stream b, of the queries; tokens have norms up to `radius_*`."""
     weights = attention.query.weight, attention.key.weight, attention.value.weight
     values_from_b = attention.values == "b"
     radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
@@ -156,22 +140,16 @@ def scaled_attention(
     num_tokens: int,
     scales: Sequence[float] | None = None,
 ) -> tuple[float, float, float]:
-    """Bound attention in its values, queries and keys.
+    """Bound attention in its values, queries and keys, from the weights (c, c) of their projections.
 
-    Args:
-        query: weights (c, c) of the projection of queries.
-        key: likewise.
-        value: likewise.
-        num_heads: number of heads, whose outputs lie side by side.
-        radii: largest norms of the tokens that become queries, keys and values.
-        num_tokens: n.
-        scales: of attention by cosine, the length of the queries in each head; keys have length 1, and nothing is
-            divided by `sqrt(d)`. Its constants are finite only because the division by a norm stops at 1e-12.
+    `radii` are the largest norms of the tokens that become queries, keys and values. `scales` are those of attention
+    by cosine: the length of the queries in each head. Keys have length 1, and nothing is divided by `sqrt(d)`; its
+    constants are finite only because the division by a norm stops at 1e-12.
     """
     queries, keys = [], []
     heads = zip(*(weight.chunk(num_heads) for weight in (query, key, value)), strict=True)
     for head, projections in enumerate(heads):
-        q, k, v = (largest_singular_value(rows) for rows in projections)
+        q, k, v = (spectral_norm(rows) for rows in projections)
         if scales is None:
             shared = log(q) + log(k) + log(v * radii[2]) - math.log(query.shape[0] / num_heads) / 2
             in_query, in_key = shared + log(radii[1]), shared + log(radii[0])
@@ -181,38 +159,31 @@ def scaled_attention(
         queries.append(in_query)
         keys.append(in_key + math.log(num_tokens) / 2)
     # Heads weight the parts of one projected tensor, each by at most `sqrt(n)`.
-    values = math.log(num_tokens) / 2 + log(largest_singular_value(value))
+    values = math.log(num_tokens) / 2 + log(spectral_norm(value))
     return values, joined(*queries), joined(*keys)
 
 
 def deformable(operator: DeformableOperator, radius: float) -> float:
     """Bound Eq. 7, `sum_k w_k F(p + dp_k)` by trilinear interpolation; `radius`: largest norm of a token of F.
 
-    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere
-    within their bound, so a voxel is near at most `reach` locations; and a change of F moves them, along which
-    interpolated features change by at most the distance of two tokens per axis and voxel.
+    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere within
+    their bound: a voxel is near at most `reach` locations. A change of F moves them, along which interpolated features
+    change by at most the distance of two tokens per axis and voxel.
     """
     weights = operator.weights.detach().double().abs()
     if operator.predict is None:
-        rows, columns = _operator_sums(operator)
-        return (log(rows) + log(columns)) / 2
+        assert operator.raw_offsets is not None
+        offsets = operator.max_offset * torch.tanh(operator.raw_offsets.detach().double())
+        indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
+        magnitudes = coefficients * weights[:, None]
+        columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
+        return (log(float(magnitudes.sum((2, 3)).max())) + log(float(columns.max()))) / 2
     reach = (2 * math.ceil(1 + operator.max_offset) - 1) ** 3
     at_fixed_offsets = log(float(weights.sum())) + math.log(reach) / 2
     slope = 2 * math.sqrt(3) * radius * float(weights.norm()) * operator.max_offset
-    return added(at_fixed_offsets, log(slope) + convolution(operator.predict))
+    return added(at_fixed_offsets, log(slope) + layer(operator.predict))
 
 
 def sampled_radius(operator: DeformableOperator, radius: float) -> float:
     """Largest norm of a token after the operator: interpolation averages, so it is `sum |w_k|` times; no log."""
     return float(operator.weights.detach().abs().sum()) * radius
-
-
-@torch.no_grad()
-def _operator_sums(operator: DeformableOperator) -> tuple[float, float]:
-    """Largest sums of magnitudes over a row and over a column of the operator's matrix."""
-    assert operator.raw_offsets is not None
-    offsets = operator.max_offset * torch.tanh(operator.raw_offsets.double())
-    indices, coefficients = _corners(offsets, list(operator.size))  # (1, locations, K, 8)
-    magnitudes = coefficients * operator.weights.double().abs()[:, None]
-    columns = torch.bincount(indices.flatten().cpu(), weights=magnitudes.flatten().cpu())
-    return float(magnitudes.sum((2, 3)).max()), float(columns.max())

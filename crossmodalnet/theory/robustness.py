@@ -19,6 +19,7 @@ from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, V
 from crossmodalnet.theory.network_bounds import cumulative_bounds
 from crossmodalnet.theory.part_bounds import log
 from crossmodalnet.theory.sensitivity import pull_back
+from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, mean_dice
 from crossmodalnet.training.objectives import cross_entropy
 
@@ -61,10 +62,7 @@ def noise(image: Tensor, std: float, seed: int) -> Tensor:
 
 
 def bias_field(image: Tensor, strength: float, seed: int) -> Tensor:
-    """Multiply the MR by a smooth field, the exponential of a polynomial of degree 3; CT has no such fault.
-
-    `strength` is the largest coefficient of the polynomial.
-    """
+    """Multiply the MR by the exponential of a polynomial of degree 3 with coefficients up to `strength`."""
     transform = RandBiasField(coeff_range=(-strength, strength), prob=1.0)
     transform.set_random_state(seed)
     out = image.clone()
@@ -78,14 +76,9 @@ def blur(image: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 def motion(image: Tensor, share: float, seed: int) -> Tensor:
-    """Let the patient move during the scan: lines of k-space along h come from the image three voxels further.
+    """Let the patient move during the scan: a share of the lines of k-space along h comes from a shifted image.
 
-    The scanner shows the magnitude, so an image without such lines is as before.
-
-    Args:
-        image: not negative.
-        share: share of the lines that are replaced, 0 to 1; the same lines in both images.
-        seed: seed of the choice of lines.
+    They are the same in both images. The scanner shows the magnitude: without such lines the image is as before.
     """
     num_lines = image.shape[2]
     chosen = np.random.default_rng(seed).permutation(num_lines)[: round(share * num_lines)]
@@ -95,26 +88,16 @@ def motion(image: Tensor, share: float, seed: int) -> Tensor:
     return magnitude
 
 
-DISTURBANCES: Mapping[str, Callable[[Tensor, float, int], Tensor]] = MappingProxyType({
-    "noise": noise,
-    "bias field": bias_field,
-    "blur": blur,
-    "motion": motion,
-})  # fmt: skip
+# Functions of an image, a strength and a seed.
+DISTURBANCES: Mapping[str, Callable[[Tensor, float, int], Tensor]] = MappingProxyType(
+    {"noise": noise, "bias field": bias_field, "blur": blur, "motion": motion}
+)
 
 
 def attack(network: nn.Module, image: Tensor, label: Tensor, *, radius: float, steps: int) -> Tensor:
-    """Search by projected gradient ascent for the change that makes the cross-entropy largest.
+    """Change `(1, 2, d, h, w)` by projected gradient ascent on the cross-entropy with `(1, d, h, w)`.
 
-    Args:
-        network: maps (1, 2, d, h, w) to logits (1, classes, d, h, w).
-        image: (1, 2, d, h, w).
-        label: class indices (1, d, h, w).
-        radius: largest l2 norm of the change over both images.
-        steps: steps from no change at all.
-
-    Returns:
-        the attacked image, shaped like `image`.
+    `radius` is the largest l2 norm of the change over both images.
     """
 
     def loss(x: Tensor) -> Tensor:
@@ -131,14 +114,16 @@ def attack(network: nn.Module, image: Tensor, label: Tensor, *, radius: float, s
 def judge(rows: Sequence[Row], log10_bound: float) -> StatementFinding:
     """Judge whether any change exceeds the bound, from the rows of table `robustness`."""
     changed = [row for row in rows if float(row["input_change"]) > 0]
-    ratio, worst = max(((_ratio(row), row) for row in changed), key=lambda item: item[0])
+    ratios = [float(row["output_change"]) / float(row["input_change"]) for row in changed]
+    ratio, worst = max(ratios), changed[ratios.index(max(ratios))]
     log10_ratio = log(ratio) / math.log(10)
     # Over the attacked cases, so that the three kinds are of the same images.
     attacked = {row["case"] for row in rows if row["disturbance"] == "attack"}
-    clean, noisy, hit = (
-        _mean_dice([row for row in rows if row["case"] in attacked], name, level)
-        for name, level in (("none", 0), ("noise", 1), ("attack", 1))
-    )
+    scores: dict[tuple[str | float, float], list[float]] = {}
+    for row in rows:
+        if row["case"] in attacked:
+            scores.setdefault((row["disturbance"], float(row["level"])), []).append(float(row["dice"]))
+    clean, noisy, hit = (float(np.mean(scores[key])) for key in (("none", 0), ("noise", 1), ("attack", 1)))
     numbers = {
         "log10_bound": log10_bound,
         "log10_largest_ratio": log10_ratio,
@@ -148,32 +133,24 @@ def judge(rows: Sequence[Row], log10_bound: float) -> StatementFinding:
     }
     where = f"{worst['disturbance']} at level {worst['level']:.0f} on {worst['case']}"
     if log10_ratio > log10_bound:
-        return StatementFinding(
-            "corollary_2",
-            Verdict.FAILS,
-            f"The output changed by {ratio:.3g} times the input under {where}, beyond the bound 10^{log10_bound:.1f}.",
-            numbers,
-            "The constant of Theorem 2.6 does not bound the network.",
-            f"The images under {where}: input changed by {worst['input_change']:.3g}, output by "
-            f"{worst['output_change']:.3g}.",
-        )
+        why = f"The output changed by {ratio:.3g} times the input under {where}, beyond the bound 10^{log10_bound:.1f}."
+        breaks = STATEMENTS["corollary_2"].breaks
+        change = f"input changed by {worst['input_change']:.3g}, output by {worst['output_change']:.3g}."
+        example = f"The images under {where}: {change}"
+        return StatementFinding("corollary_2", Verdict.FAILS, why, numbers, breaks, example)
     excluded = log(max(float(row["output_change"]) for row in changed)) / math.log(10) - log10_bound
-    remark = ""
-    if excluded < _ROUNDING:
-        remark = ", below the rounding of one voxel, so that it says nothing in practice"
-    return StatementFinding(
-        "corollary_2",
-        Verdict.HOLDS,
+    remark = ", below the rounding of one voxel, so that it says nothing in practice" * (excluded < _ROUNDING)
+    why = (
         f"No disturbance changed the output by more than {ratio:.3g} times the input, {log10_bound - log10_ratio:.0f} "
         f"orders of magnitude below the bound of 10^{log10_bound:.0f}, which excludes the largest change seen only for "
         f"inputs less than 10^{excluded:.0f} apart{remark}. Noise of standard deviation {NOISE_STD:g} takes the Dice "
-        f"score from {clean:.3f} to {noisy:.3f}, an attack of the same size to {hit:.3f}.",
-        numbers,
+        f"score from {clean:.3f} to {noisy:.3f}, an attack of the same size to {hit:.3f}."
     )
+    return StatementFinding("corollary_2", Verdict.HOLDS, why, numbers)
 
 
 def _measure(network: nn.Module, case: LabelledCase, seed: int, *, attacked: bool) -> Iterator[Row]:
-    """Disturb one case in every way, and yield a row of the table for each."""
+    """Disturb one case in every way; rows of table `robustness`."""
     device = next(network.parameters()).device
     before = _logits(network, case.image.to(device))
 
@@ -208,12 +185,3 @@ def _logits(network: nn.Module, image: Tensor) -> Tensor:
 def _plain(x: Tensor) -> Tensor:
     """Drop MONAI's metadata."""
     return torch.as_tensor(x).as_subclass(Tensor)
-
-
-def _ratio(row: Row) -> float:
-    return float(row["output_change"]) / float(row["input_change"])
-
-
-def _mean_dice(rows: Sequence[Row], name: str, level: int) -> float:
-    scores = [float(row["dice"]) for row in rows if (row["disturbance"], row["level"]) == (name, level)]
-    return float(np.mean(scores))

@@ -36,18 +36,8 @@ def power_iteration(
     """Stretch `||F(x + h v) - F(x - h v)|| / ||2 h v||` along v, which turns to where F is most sensitive.
 
     Each is a lower bound on the Lipschitz constant of F whatever v is, up to rounding: it compares two outputs
-    and assumes nothing of derivatives. The next direction is `J^T J v`, with J v from the two outputs.
-
-    Args:
-        function: F, from shape of x to any shape.
-        x: point around which F is stretched.
-        iterations: maximum number of directions; the first is random.
-        step: h, for directions of norm 1.
-        generator: generator on the CPU.
-        tolerance: stop at a direction that stretches more than the last one, but by less than this share.
-
-    Yields:
-        the stretch along each direction.
+    and assumes nothing of derivatives. The first direction is random, the next is `J^T J v`, with J v from the two
+    outputs. Stops where a direction stretches more than the last one, but by less than the share `tolerance`.
     """
     v = _unit(torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device))
     before = math.inf
@@ -78,11 +68,7 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
     and values, which grows with the square of the factor. By cosine, that square cancels; instead, one key
     shrinks towards zero, where its direction turns with ever smaller changes.
 
-    Args:
-        attention: attention with its trained weights.
-        f_a: tokens (n, c) of the stream of the keys.
-        f_b: tokens (n, c) of the stream of the queries.
-        seed: seed of the first direction of each power iteration.
+    `f_a` and `f_b` are tokens (n, c) of the streams of the keys and of the queries.
     """
     module = copy.deepcopy(attention).double()
     pair = torch.stack([f_a, f_b]).double()
@@ -122,10 +108,7 @@ def deepest_attentions(network: CrossModalNet) -> tuple[CrossAttention | None, W
 
 
 def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
-    """Capture tokens (n, c) of each input of an attention when the network segments `(1, 2, d, h, w)`.
-
-    They are at most eight of the first window, at the same places, spread evenly.
-    """
+    """Capture tokens (n, c) of each input of an attention: at most eight, spread evenly over the first window."""
     captured = capture_inputs(network, image, type(attention)).values()
     inputs = next(arguments for module, arguments in captured if module is attention)
     streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them

@@ -16,36 +16,22 @@ from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.training.balancing import Balancing
 
 M = TypeVar("M", bound=nn.Module)
-STREAMS = ("CT", "MR")
 
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A trained network with all that its checks need.
+    """A trained network with all that its checks need."""
 
-    Attributes:
-        network: trained, in evaluation mode.
-        initial: the network before training, on the same device.
-        config: None for a network other than CrossModalNet.
-        patch_size: voxels of the images below.
-        training: training pairs cut to the patch, `image (2, d, h, w)` in [0, 1], on the CPU.
-        test: test pairs, likewise.
-        objectives: keys of `OBJECTIVES`.
-        balancing: mode of the objectives' weights.
-        alpha: sharpness of the weights.
-        curves: per epoch of the training, `loss_<objective>` and `weight_<objective>`: means over its steps.
-    """
-
-    network: nn.Module
-    initial: nn.Module
-    config: BuildConfig | None
+    network: nn.Module  # in evaluation mode
+    initial: nn.Module  # before training, on the same device
+    config: BuildConfig | None  # None for a network other than CrossModalNet
     patch_size: Triple
-    training: Sequence[LabelledCase]
+    training: Sequence[LabelledCase]  # pairs cut to the patch, on the CPU
     test: Sequence[LabelledCase]
-    objectives: tuple[str, ...]
+    objectives: tuple[str, ...]  # keys of `OBJECTIVES`
     balancing: Balancing
     alpha: float
-    curves: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Sequence[float]]  # `loss_<objective>` and `weight_<objective>`: means of each epoch
 
     @property
     def device(self) -> torch.device:
@@ -70,11 +56,7 @@ class AuditSubject:
 
 
 def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str, tuple[M, tuple[Any, ...]]]:
-    """Segment `(b, 2, d, h, w)` without gradients and keep the arguments of every module of class `kind`.
-
-    Returns:
-        each module with its positional arguments, by readable name, in the order of the computation.
-    """
+    """Segment `(b, 2, d, h, w)` and keep each module of class `kind` with its arguments, by readable name."""
     captured: dict[str, tuple[M, tuple[Any, ...]]] = {}
     names = {module: name for name, module in network.named_modules() if isinstance(module, kind)}
 
@@ -102,7 +84,7 @@ def readable(name: str) -> str:
     if len(parts) < 5 or parts[0] not in ("encoder", "decoder"):
         return name
     side, level, layer, part, stream = parts[:5]
-    words = [f"{side} {int(level) + 1}.{int(layer) + 1}", STREAMS[int(stream)], part]
+    words = [f"{side} {int(level) + 1}.{int(layer) + 1}", ("CT", "MR")[int(stream)], part]
     return " ".join([*words, *(str(int(p) + 1) if p.isdigit() else p for p in parts[5:])])
 
 

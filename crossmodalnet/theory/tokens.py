@@ -6,22 +6,20 @@ import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
+from crossmodalnet.theory.config import AuditConfig
 
 Tokens = NDArray[np.float64]
 # Tokens of CT `(num_cases, n, p)` and of MR `(num_cases, n, q)` from the same random positions, by name of the layer.
 LayerTokens = dict[str, tuple[Tokens, Tokens]]
 
 
-def layer_names(config: CrossModalNetConfig) -> tuple[str, ...]:
-    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1`, ...
-
-    Levels count from 1, the finest; in a level of several layers, the second is `encoder 1.2`.
-    """
+def layer_names(config: BuildConfig) -> tuple[str, ...]:
+    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1` or `1.2`, ..."""
     levels = range(config.num_levels)
     names = ["image", "embedding"]
     for part, order in (("encoder", levels), ("decoder", levels[-2::-1] if len(levels) > 1 else ())):
@@ -37,35 +35,27 @@ def shuffled_pairs(images: Tensor) -> Tensor:
 
 
 def sample_tokens(
-    network: CrossModalNet,
-    config: CrossModalNetConfig,
-    images: Tensor,
-    *,
-    components: int,
-    tokens_per_case: int,
-    seed: int,
+    network: nn.Module, network_config: BuildConfig, images: Tensor, config: AuditConfig
 ) -> LayerTokens:
-    """Draw tokens of all layers and reduce them to their first principal components.
+    """Draw tokens of all layers for cases `(n, 2, d, h, w)` and reduce them to their first principal components.
 
-    The components of a layer and stream are those of the tokens of all cases. Positions depend on seed, case and
-    size of the map, so that layers of one size, and the same cases in another network, share them.
-
-    Args:
-        network: network on the device of `images`.
-        config: options of the network.
-        images: `(num_cases, 2, d, h, w)`; layer `image` holds them, cut into the blocks that become tokens.
-        components: maximum number of components.
-        tokens_per_case: maximum number of positions, drawn without replacement.
-        seed: seed of the positions.
+    Layer `image` holds the images, cut into the blocks that become tokens. The components of a layer and stream are
+    those of the tokens of all cases. Positions depend on seed, case and size of the map, so that layers of one size,
+    and the same cases in another network, share them.
     """
+    assert isinstance(network, CrossModalNet)
+    stride = network_config.patch_embedding
     cases = [
-        _case_tokens(network, config.patch_embedding, image[None], tokens_per_case, [seed, case])
+        _case_tokens(network, stride, image[None], config.tokens_per_case, [config.seed, case])
         for case, image in enumerate(images)
     ]
     layers: LayerTokens = {}
-    for name, *pairs in zip(layer_names(config), *cases, strict=True):
-        ct, mr = (principal_components(np.stack(stream), components) for stream in zip(*pairs, strict=True))
-        layers[name] = ct, mr
+    for name, *pairs in zip(layer_names(network_config), *cases, strict=True):
+        ct, mr = (np.stack(stream) for stream in zip(*pairs, strict=True))
+        layers[name] = (
+            principal_components(ct, config.components),
+            principal_components(mr, config.components),
+        )
     return layers
 
 

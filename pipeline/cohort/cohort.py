@@ -26,7 +26,7 @@ from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, r
 logger = logging.getLogger(__name__)
 
 FIRST_LABELLED, FIRST_UNLABELLED = 1001, 2001
-# A subject is made slab by slab, in memory that hardly grows with the scan (docs/benchmarks.md).
+# A subject is made slab by slab, in memory that hardly grows with the scan (docs/results/performance.md).
 PHANTOM_COST = CaseCost(base_mb=400)
 # As in MM-WHS, the label map of one MR has a few voxels of a stray code.
 STRAY_NUMBER, NUM_STRAY = 1002, 12

@@ -136,24 +136,20 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
 
 def _shown(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
     """Pass chunks on and show the progress: a bar on a terminal, a line every ten seconds elsewhere."""
-    if not is_terminal():
-        yield from _logged(chunks, name, start, total)
+    if is_terminal():
+        from rich import progress
+        from rich.console import Console
+
+        columns = (
+            progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn(),
+            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+        )  # fmt: skip
+        with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(f"download {name}", total=total, completed=start)
+            for chunk in chunks:
+                yield chunk
+                bar.advance(task, len(chunk))
         return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn(),
-        progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
-    )  # fmt: skip
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"download {name}", total=total, completed=start)
-        for chunk in chunks:
-            yield chunk
-            bar.advance(task, len(chunk))
-
-
-def _logged(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
     of = f" of {total / 1e6:.1f}" if total else ""
     logger.info("download %s: from %.1f%s MB", name, start / 1e6, of)
     done, last = start, time.monotonic()

@@ -51,7 +51,7 @@ def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:
                 continue
         for archive in urls:
             if local := local_archive(archive.url):
-                problems += _problem(f"{section}.urls", local)
+                problems += _dangers(f"{section}.urls", local)
     problems += [foreign_message(names) for top in tops() if (names := foreign_files(top))]
     return list(dict.fromkeys(problems))
 
@@ -66,16 +66,8 @@ def _scan_problems(path: Path) -> list[str]:
         for scan in table.scans
         for file in (scan.image, scan.label)
         if file
-        for problem in _problem(f"data.path names {scan.title}", file)
+        for problem in _dangers(f"data.path names {scan.title}", file)
     ]
-
-
-def _problem(key: str, path: Path) -> list[str]:
-    try:
-        refuse_outputs(key, path)
-    except UsageError as error:
-        return [str(error)]
-    return []
 
 
 def existing_path(text: str, key: str) -> Path:
@@ -118,21 +110,23 @@ def tops() -> list[Path]:
 
 
 def refuse_outputs(key: str, path: Path) -> None:
-    """Refuse a user's path that is, lies in or holds an output of a stage, links followed.
+    """Refuse the path of parameter `key` with a UsageError if it is, lies in or holds an output, links followed."""
+    if dangers := _dangers(key, path):
+        raise UsageError(dangers[0])
 
-    Raises:
-        UsageError: the path, named by its parameter `key`, is in danger; says where the files could lie instead.
-    """
+
+def _dangers(key: str, path: Path) -> list[str]:
+    """Say how a path lies to the first output that endangers it, and where the files could lie instead."""
     outputs = [(output, top / output) for top in tops() for output in (*OUTPUTS, *DISPOSABLE)]
     dangers = [f"{relation} {name}" for name, output in outputs if (relation := _relation(path, output))]
     if not dangers and path.is_dir():
         link = next(_links_into([_real(output) for _, output in outputs], path), None)
         dangers = [f"holds the link {link}, which leads into an output of a stage"] if link else []
-    if dangers:
-        raise UsageError(
-            f"{key} = {path} {dangers[0]}, and DVC deletes what lies there before it runs a stage: nothing was "
-            f"touched; move your files to a folder of their own, for instance data/mine, and set {key} to it"
-        )
+    return [
+        f"{key} = {path} {danger}, and DVC deletes what lies there before it runs a stage: nothing was "
+        f"touched; move your files to a folder of their own, for instance data/mine, and set {key} to it"
+        for danger in dangers[:1]
+    ]
 
 
 def is_output(path: Path) -> bool:

@@ -239,7 +239,7 @@ def _pair_patients(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
     strangers = _in_turn(others, "train", params)
     order = np.random.default_rng([params.seed, len(Modality)]).permutation(len(own))
     # What stays together: a patient, or patients who exchange their MRs.
-    units = [_swap_partners(c) for c in _circles([own[i] for i in order], params)]
+    units = _circles([own[i] for i in order], params)
     if (few := len(units) + min(2, len(strangers))) < 3 or not units:
         each = "a patient" if params.pairing != "cross_patient" else "two patients"
         raise DataError(
@@ -305,21 +305,19 @@ def _paired_in_turn(cts: list[Subject], mrs: list[Subject], role: Role) -> list[
 
 
 def _circles(own: list[Pair], params: SplitConfig) -> list[list[Pair]]:
-    """Cut patients with both modalities into those who exchange their MRs: only for `cross_patient`."""
+    """Keep patients with both modalities by themselves; for `cross_patient`, swap MRs in circles of two or three."""
     if params.pairing != "cross_patient":
         return [[pair] for pair in own]
-    return [circle for circle in circles_of(own) if len(circle) > 1]
-
-
-def _swap_partners(circle: Sequence[Pair]) -> list[Pair]:
-    """Give each CT of a circle of patients the MR of the next patient."""
-    following = [*circle[1:], *circle[:1]]
-    return [replace(pair, mr=other.mr) for pair, other in zip(circle, following, strict=True)]
+    circles = [circle for circle in circles_of(own) if len(circle) > 1]
+    return [
+        [replace(pair, mr=circle[(i + 1) % len(circle)].mr) for i, pair in enumerate(circle)]
+        for circle in circles
+    ]
 
 
 def _partnered(own: list[Pair], params: SplitConfig) -> list[Pair]:
     """Pair patients with both modalities with themselves or, for `cross_patient`, with each other."""
-    return [pair for circle in _circles(own, params) for pair in _swap_partners(circle)]
+    return [pair for circle in _circles(own, params) for pair in circle]
 
 
 def _groups(items: list[T], params: SplitConfig, num_others: int = 0) -> list[list[T]]:

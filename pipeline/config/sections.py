@@ -63,7 +63,7 @@ class DataConfig(Config):
     labels: (
         Literal["auto", "mmwhs", "index", "totalsegmentator", "totalsegmentator_v1"]
         | dict[str, int | list[int]]
-    ) = Field("auto", description="coding of the label maps of source table, see docs/own_data.md")
+    ) = Field("auto", description="coding of the label maps of source table, see docs/how-to/own_data.md")
     missing: list[Abbreviation] = Field(
         [], description="structures without labels in source table; they are not scored"
     )

@@ -1,4 +1,4 @@
-"""Audit a trained model: run all groups of checks, several at once, and write their outcomes."""
+"""Audit a trained model: read it with its cases, run all groups of checks, and write their outcomes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -8,31 +8,37 @@ from math import prod
 from pathlib import Path
 
 import pandas as pd
+import torch
 
+from crossmodalnet.errors import DataError
+from crossmodalnet.imaging.samples import LabelledCase, centre_crop, pad_to
 from crossmodalnet.io.outputs import write_json
 from crossmodalnet.networks.common.device import find_device
+from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
-from pipeline.evaluation.audit_subject import read_subject
-from pipeline.runtime.paths import MODELS, of_run
+from pipeline.preparation.cases import source_of
+from pipeline.preparation.domain import read_domain
+from pipeline.preparation.tensors import labelled
+from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
 from pipeline.training.checkpoint import load_model
 from pipeline.training.processes import Processes, reproducible
 
 # By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
-# and on that of the preset mmwhs (docs/clusters.md).
+# and on that of the preset mmwhs (docs/how-to/clusters.md).
 COST = CaseCost(base_mb=1200, bytes_per_voxel=8700)
-FINDINGS = "findings.json"
-FIGURES = "figures.json"
+# Longest first, so that no worker is left with a long one at the end.
+ORDER = tuple(dict.fromkeys(["flow", "robustness", "approximation", "lipschitz", "generalisation", *GROUPS]))
+# Test pairs that are measured, at most: each costs as much as many training steps.
+MAX_CASES = 5
 # Digits that are kept: more would differ between machines and make every comparison long.
 SIGNIFICANT_DIGITS = 4
 # Deviations by rounding are 0 to so many decimals; else every comparison would list them.
 DECIMALS = 6
-# Longest first, so that no worker is left with a long one at the end.
-LONG = ("flow", "robustness", "approximation", "lipschitz", "generalisation", "balancing", "cost")
-ORDER = tuple(dict.fromkeys([*LONG, *GROUPS]))
 
 
 @dataclass(frozen=True)
@@ -70,24 +76,66 @@ def run_group(task: AuditTask) -> CheckOutcome:
     """Run one group of checks, in this process: `check` of the module with its name."""
     device = find_device(task.params.device, "audit.device")
     with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
-        subject = _subject(task.model, task.seed, task.params.device)
+        subject = read_subject(task.model, task.seed, device)
         outcome: CheckOutcome = import_module(f"crossmodalnet.theory.{task.name}").check(subject, task.params)
         return outcome
 
 
 @cache
-def _subject(model: str, seed: int, device: str) -> AuditSubject:
-    """Read the model once per process."""
-    return read_subject(model, seed, find_device(device, "audit.device"))
+def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
+    """Read a trained model with its training and test cases, once per process.
+
+    Raises:
+        DataError: the model, a pair or the curves are missing or damaged.
+    """
+    loaded = load_model(of_run(MODELS, model, seed))
+    card = loaded.card
+    with torch.random.fork_rng():
+        torch.manual_seed(card.seed)  # as in training, so that these are its initial weights
+        initial = card.build()
+    # A model of single images (an adaptation between modalities) is audited on those.
+    cases, roles = source_of(read_domain() if card.adaptation else None)
+    names = roles["test"][:MAX_CASES]
+    if not names:
+        raise DataError(f"{SPLIT} lists no test pair: raise split.test_fraction")
+    training, test = (
+        [_middle(labelled(cases.read(name), card.intensity), card.patch_size) for name in chosen]
+        for chosen in (card.training_pairs, names)
+    )
+    return AuditSubject(
+        network=loaded.network.to(device),
+        initial=initial.to(device).eval(),
+        config=BuildConfig.model_validate(card.options()) if card.builder == "crossmodalnet" else None,
+        patch_size=card.patch_size,
+        training=training,
+        test=test,
+        objectives=tuple(card.losses["objectives"]),
+        balancing=card.losses["balancing"],
+        alpha=card.losses["alpha"],
+        curves=_curves(of_run(CURVES, model, seed).with_suffix(".csv")),
+    )
+
+
+def _middle(case: LabelledCase, size: Triple) -> LabelledCase:
+    """Cut a case to the middle that one patch holds; pad smaller ones."""
+    label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
+    return LabelledCase(case.name, centre_crop(pad_to(case.image, size), size), centre_crop(label, size))
+
+
+def _curves(path: Path) -> dict[str, list[float]]:
+    try:
+        table = pd.read_csv(path)
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(
+            f"{path} is not a table of training curves ({error}): run `dvc repro train`"
+        ) from error
+    return {str(name): table[name].tolist() for name in table if str(name).startswith(("loss_", "weight_"))}
 
 
 def write_audit(
     folder: Path, model: str, seed: int, outcomes: Mapping[str, CheckOutcome]
 ) -> dict[str, StatementFinding]:
-    """Write findings.json, a CSV file per table, and figures.json: verdict and numbers of each statement.
-
-    Returns:
-        the findings in the order of the statements.
+    """Write findings.json, a CSV file per table, and figures.json; gives the findings in the order of the statements.
 
     Raises:
         ValueError: a statement has no finding, or a finding no statement.
@@ -100,12 +148,12 @@ def write_audit(
         for name, rows in outcome.tables.items():
             pd.DataFrame(list(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     entries = [asdict(finding) for finding in findings.values()]
-    write_json(folder / FINDINGS, {"model": model, "seed": seed, "findings": entries})
-    write_json(folder / FIGURES, {key: _rounded(finding) for key, finding in findings.items()})
+    write_json(folder / "findings.json", {"model": model, "seed": seed, "findings": entries})
+    write_json(folder / "figures.json", {key: _figures(finding) for key, finding in findings.items()})
     return findings
 
 
-def _rounded(finding: StatementFinding) -> dict[str, str | float]:
+def _figures(finding: StatementFinding) -> dict[str, str | float]:
     numbers = {
         name: round(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), DECIMALS) + 0.0  # no minus zero
         for name, value in finding.numbers.items()

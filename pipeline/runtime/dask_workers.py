@@ -175,7 +175,7 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
     except (OSError, ValueError, TimeoutError) as error:
         raise ResourceError(
             f"runtime.scheduler = {address}: no scheduler of dask.distributed answers there: start it "
-            "(docs/clusters.md), correct the address, or set runtime.scheduler to null"
+            "(docs/how-to/clusters.md), correct the address, or set runtime.scheduler to null"
         ) from error
     try:
         yield DaskWorkers(client, environment)

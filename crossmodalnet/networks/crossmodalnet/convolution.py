@@ -34,7 +34,7 @@ class Conv3x3(nn.Conv3d):
     """A convolution of 3x3x3 voxels, zero padding and no bias, as fast for one sample as for each of two.
 
     On the CPU PyTorch gives a batch of one with few channels to a method that is up to ten times slower and copies
-    each voxel's surroundings (`docs/benchmarks.md`). Without gradients, oneDNN is called for it by name instead.
+    each voxel's surroundings (`docs/results/performance.md`). Without gradients, oneDNN is called by name instead.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
@@ -57,7 +57,7 @@ class Conv1x1(nn.Conv3d):
     """A linear map of each voxel's channels, as a product of matrices.
 
     The values are those of `nn.Conv3d`, which on the CPU takes four times as long for many voxels of few channels
-    (`docs/benchmarks.md`). It is fast where a voxel's channels lie side by side.
+    (`docs/results/performance.md`). It is fast where a voxel's channels lie side by side.
     """
 
     def __init__(self, in_channels: int, channels: int, *, bias: bool = True) -> None:

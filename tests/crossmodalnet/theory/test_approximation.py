@@ -52,10 +52,11 @@ def test_the_papers_stem_sees_the_brightness():
 
 
 def test_verdicts_follow_from_the_change_of_output():
-    finding = judge(1e-3, 0.4, 0.7, 0.5, 0.5, 1.0)
+    numbers = dict.fromkeys(("error_narrow", "error_wide", "error_deep", "overfitted_dice"), 0.5)
+    finding = judge({"output_change_when_darker": 1e-3, **numbers}, 0.4)
     assert finding.verdict is Verdict.FAILS
     assert "at least 0.100" in finding.counterexample
-    assert judge(0.3, 0.4, 0.7, 0.5, 0.5, 1.0).verdict is Verdict.UNDECIDED
+    assert judge({"output_change_when_darker": 0.3, **numbers}, 0.4).verdict is Verdict.UNDECIDED
 
 
 def test_random_images_are_standardised_and_targets_too():

@@ -6,6 +6,8 @@ import pytest
 from scipy.optimize import minimize
 
 from crossmodalnet.theory.balancing import (
+    CONVEX_START,
+    VALLEYS_START,
     check,
     convex_problem,
     deeper_valley,
@@ -78,7 +80,8 @@ def test_only_epochs_with_a_clearly_larger_loss_count():
     ],
 )
 def test_convergence_is_judged_by_both_problems(convex, losses, verdict):
-    finding = judge_convergence("paper", (convex, convex), 1.0, np.array(losses), np.array([0.1, 0.1]), {})
+    losses = np.array(losses)
+    finding = judge_convergence("paper", (convex, convex), 1.0, losses, np.array([0.1, 0.1]), {})
     assert finding.verdict is verdict
 
 
@@ -110,13 +113,13 @@ def test_shortest_vector_agrees_with_a_general_solver(seed):
     assert smallest_norm(gram)[0] == pytest.approx(np.sqrt(solved.fun), abs=1e-3)
 
 
-@pytest.mark.parametrize("problem", [convex_problem(), two_valleys()])
-def test_gradients_are_those_of_the_values(problem):
-    point, h = problem.start, 1e-6
+@pytest.mark.parametrize(("problem", "point"), [(convex_problem, CONVEX_START), (two_valleys, VALLEYS_START)])
+def test_gradients_are_those_of_the_losses(problem, point):
+    h = 1e-6
     for axis in range(len(point)):
         step = h * np.eye(len(point))[axis]
-        slope = (problem.values(point + step) - problem.values(point - step)) / (2 * h)
-        np.testing.assert_allclose(problem.gradients(point)[:, axis], slope, rtol=1e-5, atol=1e-7)
+        slope = (problem(point + step)[0] - problem(point - step)[0]) / (2 * h)
+        np.testing.assert_allclose(problem(point)[1][:, axis], slope, rtol=1e-5, atol=1e-7)
 
 
 def test_the_front_joins_both_minima_and_is_stationary():
@@ -125,13 +128,12 @@ def test_the_front_joins_both_minima_and_is_stationary():
     # w = 1/2: (C1 + C2)^-1 (C1 m1 + C2 m2) = (1 / 3, 1 / 4)
     middle = np.array([1 / 3, 1 / 4])
     assert distance_to_front(middle) < 1e-4
-    assert stationarity(convex_problem(), middle) < 1e-7
-    assert stationarity(convex_problem(), np.array([2.0, 2.0])) > 1
-    np.testing.assert_allclose(descend(convex_problem(), "uniform", 0.5)[-1], middle, atol=1e-6)
+    assert stationarity(convex_problem(middle)[1]) < 1e-7
+    assert stationarity(convex_problem(np.array([2.0, 2.0]))[1]) > 1
+    np.testing.assert_allclose(descend(convex_problem, CONVEX_START, "uniform", 0.5)[-1], middle, atol=1e-6)
 
 
 def test_the_valley_at_the_start_is_dominated():
-    problem = two_valleys()
-    end = descend(problem, "paper", 0.5)[-1]
+    end = descend(two_valleys, VALLEYS_START, "paper", 0.5)[-1]
     assert end[0] > 0.9
-    assert (problem.values(deeper_valley(problem)) < problem.values(end)).all()
+    assert (two_valleys(deeper_valley())[0] < two_valleys(end)[0]).all()

@@ -11,39 +11,23 @@ from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.theory import part_bounds
+from crossmodalnet.theory.part_bounds import layer
 from tests.crossmodalnet.theory.subjects import points, stretch, tokens, vary
 
-
-def test_linear_is_exact():
-    layer = nn.Linear(5, 7)
-    assert math.exp(part_bounds.linear(layer)) == pytest.approx(stretch(layer, torch.randn(1, 5)), rel=1e-5)
-    nn.init.orthogonal_(layer.weight)
-    assert part_bounds.linear(layer) == pytest.approx(0, abs=1e-6)
-
-
-def test_a_layer_of_zeros_has_a_finite_logarithm():
-    layer = nn.Linear(3, 3)
-    nn.init.zeros_(layer.weight)
-    assert -1000 < part_bounds.linear(layer) < -600
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_convolution(bias):
-    layer = nn.Conv3d(2, 3, 3, padding=1, bias=bias)
-    assert stretch(layer, torch.randn(1, 2, 4, 3, 5)) <= math.exp(part_bounds.convolution(layer))
-    pointwise = nn.Conv3d(3, 4, 1)
-    truth = stretch(pointwise, torch.randn(1, 3, 2, 2, 2))
-    assert math.exp(part_bounds.convolution(pointwise)) == pytest.approx(truth, rel=1e-5)
-
-
-def test_convolution_that_shifts_is_exact():
-    layer = nn.Conv3d(1, 1, 3, padding=1, bias=False)
-    nn.init.zeros_(layer.weight)
-    layer.weight.data[0, 0, 0, 1, 2] = 3.0
-    assert math.exp(part_bounds.convolution(layer)) == pytest.approx(3)
-
-
-STRIDED = [
+EXACT: list[tuple[nn.Module, tuple[int, ...]]] = [
+    (nn.Identity(), (3,)),
+    (nn.Linear(5, 7), (1, 5)),
+    (nn.Conv3d(3, 4, 1), (1, 3, 2, 2, 2)),
+    (nn.Conv3d(2, 3, (2, 2, 2), (2, 2, 2)), (1, 2, 4, 4, 6)),
+    (nn.Conv3d(2, 3, (1, 2, 3), (1, 2, 3)), (1, 2, 4, 4, 6)),
+    (nn.ConvTranspose3d(2, 3, (1, 2, 3), (1, 2, 3)), (1, 2, 2, 1, 2)),
+    (nn.AvgPool3d((1, 2, 3)), (1, 2, 2, 4, 3)),
+    (nn.LeakyReLU(0.01), (64,)),
+    (nn.LeakyReLU(-2.0), (64,)),
+]
+# Kernel, stride and padding.
+CONVOLUTIONS = [
+    ((3, 3, 3), (1, 1, 1), 1),
     ((3, 3, 3), (2, 2, 2), 1),
     ((3, 3, 3), (1, 2, 3), 1),
     ((2, 3, 1), (2, 1, 2), 0),
@@ -51,51 +35,45 @@ STRIDED = [
 ]
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"), STRIDED)
-def test_strided_convolution(kernel, stride, padding):
-    layer = nn.Conv3d(2, 3, kernel, stride, padding)
+@pytest.mark.parametrize(("module", "shape"), EXACT, ids=str)
+def test_layers_with_exact_bounds(module, shape):
+    truth = stretch(vary(module), torch.randn(shape))
+    assert math.exp(layer(module)) == pytest.approx(truth, rel=1e-5)
+
+
+def test_unknown_layers_are_rejected():
+    with pytest.raises(TypeError, match="Tanh"):
+        layer(nn.Tanh())
+
+
+def test_a_layer_of_zeros_has_a_finite_logarithm():
+    module = nn.Linear(3, 3)
+    nn.init.zeros_(module.weight)
+    assert -1000 < layer(module) < -600
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), CONVOLUTIONS)
+def test_convolution(kernel, stride, padding):
+    module = nn.Conv3d(2, 3, kernel, stride, padding)
     for _ in range(3):
-        vary(layer)
-        bound = math.exp(part_bounds.convolution(layer))
-        assert stretch(layer, torch.randn(1, 2, 4, 6, 5)) <= bound * (1 + 1e-5)
-
-
-@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 3)])
-def test_convolution_of_blocks_of_their_own_is_exact(stride):
-    down, up = nn.Conv3d(2, 3, stride, stride), nn.ConvTranspose3d(2, 3, stride, stride)
-    truth = stretch(down, torch.randn(1, 2, 4, 4, 6))
-    assert math.exp(part_bounds.convolution(down)) == pytest.approx(truth, rel=1e-5)
-    truth = stretch(up, torch.randn(1, 2, 2, 1, 2))
-    assert math.exp(part_bounds.transposed_convolution(up)) == pytest.approx(truth, rel=1e-5)
+        bound = math.exp(layer(vary(module)))
+        assert stretch(module, torch.randn(1, 2, 4, 6, 5)) <= bound * (1 + 1e-5)
 
 
 def test_offsets_that_pick_different_voxels_are_joined_and_others_added():
-    layer = nn.Conv3d(1, 1, (3, 1, 1), (2, 1, 1), (1, 0, 0), bias=False)
-    layer.weight.data = torch.tensor([3.0, 20.0, 4.0]).view(1, 1, 3, 1, 1)
+    module = nn.Conv3d(1, 1, (3, 1, 1), (2, 1, 1), (1, 0, 0), bias=False)
+    module.weight.data = torch.tensor([3.0, 20.0, 4.0]).view(1, 1, 3, 1, 1)
     # Odd voxels are seen by two neighbours, with 3 and 4; even ones by one, with 20.
-    assert stretch(layer, torch.randn(1, 1, 64, 1, 1)) == pytest.approx(math.hypot(7, 20), rel=1e-3)
-    assert math.exp(part_bounds.convolution(layer)) == pytest.approx(math.hypot(7, 20), rel=1e-5)
+    assert stretch(module, torch.randn(1, 1, 64, 1, 1)) == pytest.approx(math.hypot(7, 20), rel=1e-3)
+    assert math.exp(layer(module)) == pytest.approx(math.hypot(7, 20), rel=1e-5)
 
 
 def test_a_voxel_counts_by_the_patches_that_hold_it():
     # An output for each offset: all 27 of the kernel's patches hold a voxel, with orthogonal results.
-    layer = nn.Conv3d(1, 27, 3, padding=1, bias=False)
-    layer.weight.data = torch.eye(27).view(27, 1, 3, 3, 3)
-    assert stretch(layer, torch.randn(1, 1, 3, 3, 3)) == pytest.approx(math.sqrt(27))
-    assert math.exp(part_bounds.convolution(layer)) == pytest.approx(math.sqrt(27))
-
-
-@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 3), (1, 1, 1)])
-def test_average_pooling_is_exact(stride):
-    truth = stretch(nn.AvgPool3d(stride), torch.randn(1, 2, 2, 4, 3))
-    assert math.exp(part_bounds.average_pooling(stride)) == pytest.approx(truth)
-
-
-@pytest.mark.parametrize("slope", [0.01, -2.0])
-def test_leaky_relu_is_exact(slope):
-    act = nn.LeakyReLU(slope)
-    truth = stretch(act, torch.tensor([-1.0, 1.0]))
-    assert math.exp(part_bounds.leaky_relu(act)) == pytest.approx(truth)
+    module = nn.Conv3d(1, 27, 3, padding=1, bias=False)
+    module.weight.data = torch.eye(27).view(27, 1, 3, 3, 3)
+    assert stretch(module, torch.randn(1, 1, 3, 3, 3)) == pytest.approx(math.sqrt(27))
+    assert math.exp(layer(module)) == pytest.approx(math.sqrt(27))
 
 
 @pytest.mark.parametrize(
@@ -104,12 +82,10 @@ def test_leaky_relu_is_exact(slope):
      (nn.InstanceNorm3d(2, affine=True), (2, 2, 2, 1, 2))],
 )  # fmt: skip
 def test_normalisation(norm, shape):
-    vary(norm)
-    bound = math.exp(part_bounds.normalisation(norm))
+    bound = math.exp(layer(vary(norm)))
     assert all(stretch(norm, x) <= bound * (1 + 1e-5) for x in points(*shape))
     nn.init.ones_(norm.weight)  # a constant input has no variance, which is the worst case
-    truth = stretch(norm, torch.ones(shape))
-    assert math.exp(part_bounds.normalisation(norm)) == pytest.approx(truth, rel=1e-3)
+    assert math.exp(layer(norm)) == pytest.approx(stretch(norm, torch.ones(shape)), rel=1e-3)
 
 
 @torch.no_grad()
@@ -132,7 +108,7 @@ def test_gelu_is_steepest_at_the_square_root_of_two():
 
 def test_mlp():
     mlp = vary(Mlp(4, 8))
-    bound = math.exp(part_bounds.mlp(mlp))
+    bound = math.exp(layer(mlp))
     assert all(stretch(mlp, x) <= bound for x in points(1, 3, 4))
 
 
@@ -159,8 +135,8 @@ def test_cross_attention(values, similarity):
 def test_attention_to_one_token_alone_is_exact_in_its_values(similarity):
     # All n queries fetch the same one of n values: the worst case of a row-stochastic matrix, sqrt(n).
     attention = CrossAttention(2, 1, values="a", similarity=similarity)
-    for layer in (attention.query, attention.key, attention.value):
-        nn.init.eye_(layer.weight)
+    for projection in (attention.query, attention.key, attention.value):
+        nn.init.eye_(projection.weight)
     values, *_ = part_bounds.scaled_attention(torch.eye(2), torch.eye(2), torch.eye(2), 1, (1, 1, 1), 9)
     assert math.exp(values) == pytest.approx(3)
     queries, keys = torch.tensor([[[30.0, 0.0]]]).expand(1, 9, 2), torch.zeros(1, 9, 2)
@@ -174,8 +150,8 @@ def test_attention_to_one_token_alone_is_exact_in_its_values(similarity):
 def test_attention_of_two_tokens_reaches_its_constant_in_the_query():
     # Keys and values +-1 weighed alike have covariance 1: |dv/dq| = |v| |k| = 1.
     attention = CrossAttention(1, 1, values="a")
-    for layer in (attention.query, attention.key, attention.value):
-        nn.init.ones_(layer.weight)
+    for projection in (attention.query, attention.key, attention.value):
+        nn.init.ones_(projection.weight)
     keys, query = torch.tensor([[[1.0], [-1.0]]]), torch.zeros(1, 1, 1)
     assert stretch(attention, keys, query, argument=1) == pytest.approx(1)
     assert part_bounds.cross_attention(attention, 1.0, 1.0, 2)[1] == pytest.approx(0, abs=1e-6)
@@ -184,10 +160,10 @@ def test_attention_of_two_tokens_reaches_its_constant_in_the_query():
 def test_keys_that_all_queries_share_come_close_to_their_constant():
     # Eight queries 30 weigh two keys alike, with values +-1: 30 / sqrt(2) sqrt(8 / 2), half of it by each key.
     attention = CrossAttention(2, 1, values="a")
-    for layer, weight in zip(
+    for projection, weight in zip(
         (attention.query, attention.key, attention.value), ([1.0, 0.0], [1.0, 0.0], [0.0, 1.0]), strict=True
     ):
-        layer.weight.data = torch.diag(torch.tensor(weight))
+        projection.weight.data = torch.diag(torch.tensor(weight))
     f_a = torch.tensor([[[0.0, 1.0], [0.0, -1.0], *[[-1.0, 0.0]] * 6]])
     truth = stretch(attention, f_a, torch.tensor([[[30.0, 0.0]] * 8]))
     assert truth == pytest.approx(30 / math.sqrt(2) * 2, rel=0.02)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
+from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.tokens import (
     layer_names,
     pooled,
@@ -22,6 +23,11 @@ def _network(**options: Any) -> tuple[Any, BuildConfig]:
 
 def _images(num_cases: int = 2) -> torch.Tensor:
     return torch.rand(num_cases, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def _sample(network, config, images, components, tokens_per_case):
+    options = AuditConfig(components=components, tokens_per_case=tokens_per_case)
+    return sample_tokens(network, config, images, options)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_names_of_layers(depths, expected):
 )
 def test_each_layer_has_the_required_tokens_at_most(options):
     network, config = _network(**options)
-    layers = sample_tokens(network, config, _images(), components=3, tokens_per_case=100, seed=0)
+    layers = _sample(network, config, _images(), 3, 100)
     assert tuple(layers) == layer_names(config)
     shapes = [(ct.shape, mr.shape) for ct, mr in layers.values()]
     assert shapes[:3] == [((2, 100, 3), (2, 100, 3))] * 3
@@ -59,7 +65,7 @@ def test_each_layer_has_the_required_tokens_at_most(options):
 def test_both_streams_are_read_at_the_same_places():
     network, config = _network()
     same = _images(1)[:, :1].repeat(1, 2, 1, 1, 1)
-    ct, mr = sample_tokens(network, config, same, components=8, tokens_per_case=50, seed=0)["image"]
+    ct, mr = _sample(network, config, same, 8, 50)["image"]
     np.testing.assert_array_equal(ct, mr)
     assert ct.shape == (1, 50, 8)
 
@@ -67,7 +73,7 @@ def test_both_streams_are_read_at_the_same_places():
 def test_layer_image_holds_blocks_at_random_positions():
     network, config = _network()
     ramp = torch.arange(8.0).repeat_interleave(2)[None, None, :, None, None].expand(1, 2, 16, 16, 16)
-    ct, _ = sample_tokens(network, config, ramp, components=8, tokens_per_case=512, seed=0)["image"]
+    ct, _ = _sample(network, config, ramp, 8, 512)["image"]
     # One direction varies: sqrt(8) times the depth of the block; 64 blocks at each depth.
     assert ct.shape == (1, 512, 1)
     steps = np.sort(np.abs(np.diff(np.sort(ct[0, :, 0]))))
@@ -75,16 +81,16 @@ def test_layer_image_holds_blocks_at_random_positions():
     assert steps[-8] < 1e-6
 
 
-def test_positions_depend_on_the_seed_alone():
+def test_positions_depend_on_the_seed_alone(monkeypatch):
     network, config = _network()
     state = torch.get_rng_state()
-    first, again, other = (
-        sample_tokens(network, config, _images(), components=3, tokens_per_case=40, seed=seed)["encoder 1"][1]
-        for seed in (0, 0, 1)
-    )
+    tokens = []
+    for seed in (0, 0, 1):
+        monkeypatch.setattr(AuditConfig, "seed", seed)
+        tokens.append(_sample(network, config, _images(), 3, 50)["encoder 1"][1])
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(first, again)
-    assert not np.allclose(np.abs(first), np.abs(other))
+    np.testing.assert_array_equal(tokens[0], tokens[1])
+    assert not np.allclose(np.abs(tokens[0]), np.abs(tokens[2]))
 
 
 def test_principal_components_of_an_ellipsoid():

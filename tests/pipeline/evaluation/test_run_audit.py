@@ -12,7 +12,7 @@ from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.evaluation import run_audit as auditing
-from pipeline.evaluation.audit_subject import read_subject
+from pipeline.evaluation.run_audit import read_subject
 from pipeline.runtime.workers import Work
 from pipeline.training.params import read_params
 from pipeline.training.processes import Processes
