@@ -18,44 +18,28 @@ _HEART_MIDDLE_MM = np.array([0.0, -4.0, 10.0])
 
 @dataclass(frozen=True)
 class PairPlan:
-    """What a pair shall look like; all else is drawn from its number.
-
-    Attributes:
-        number: number of the pair, of which all draws are made.
-        ct_size: voxels of the CT along world x, y, z.
-        ct_spacing_mm: spacing of the CT along world x, y, z.
-        mr_size: voxels of the MR along world x, y, z.
-        mr_spacing_mm: spacing of the MR along world x, y, z.
-        shift_mm: distance of the MR's heart from the middle of the MR's field of view.
-        turn_degrees: turn of the MR's patient against the CT's.
-        codes: whether the arrays' axes are permuted and reversed at random.
-        scanner: scanner and protocol of both.
-    """
+    """Sizes and spacings of a pair along world x, y, z, and how it lies; all else is drawn from its number."""
 
     number: int
     ct_size: Size = (367, 367, 312)
     ct_spacing_mm: tuple[float, float, float] = (0.6, 0.6, 0.6)
     mr_size: Size = (220, 220, 187)
     mr_spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    shift_mm: float = 0.0
-    turn_degrees: float = 0.0
-    codes: bool = False
+    shift_mm: float = 0.0  # distance of the MR's heart from the middle of its field of view
+    turn_degrees: float = 0.0  # turn of the MR's patient against the CT's
+    codes: bool = False  # axes of the arrays permuted and reversed at random
     scanner: Scanner = "reference"
 
     def at(self, spacing_mm: float) -> "PairPlan":
         """The plan with the same fields of view at another spacing, isotropic."""
-        ct, mr = (
-            tuple(max(8, round(n * s / spacing_mm)) for n, s in zip(size, spacing, strict=True))
-            for size, spacing in ((self.ct_size, self.ct_spacing_mm), (self.mr_size, self.mr_spacing_mm))
-        )
+
+        def resized(size: Size, spacing: tuple[float, float, float]) -> Size:
+            x, y, z = (max(8, round(n * s / spacing_mm)) for n, s in zip(size, spacing, strict=True))
+            return x, y, z
+
+        ct, mr = resized(self.ct_size, self.ct_spacing_mm), resized(self.mr_size, self.mr_spacing_mm)
         same = (spacing_mm, spacing_mm, spacing_mm)
-        return replace(
-            self,
-            ct_size=(ct[0], ct[1], ct[2]),
-            mr_size=(mr[0], mr[1], mr[2]),
-            ct_spacing_mm=same,
-            mr_spacing_mm=same,
-        )
+        return replace(self, ct_size=ct, mr_size=mr, ct_spacing_mm=same, mr_spacing_mm=same)
 
 
 def coronary_plan(number: int) -> PairPlan:

@@ -235,7 +235,7 @@ def examine_data(top: Path, params: Params) -> Iterator[Line]:
     if data.source == "phantom":
         yield Line("data", True, "phantom: made here by the download stage")
     elif not data.path and data.source == "table":
-        remedy = "set data.path to a table or an nnU-Net folder, see docs/how-to/own_data.md"
+        remedy = "set data.path to a table or an nnU-Net folder, see docs/own_data.md"
         yield Line("data", False, "data.source is table, but data.path is not set", remedy)
     elif not data.path and not data.urls:
         remedy = f"register at {REGISTRATION} and set data.path"

@@ -19,11 +19,11 @@ def main() -> None:
     from pipeline.runtime.paths import CHECKED, PARAMS
 
     params = validate(Params, read_raw(), "")
-    found = contradictions(params)
-    found += path_problems(params.data, params.adapt.target if params.adapt.enabled else None)
-    if found:
-        lines = "\n".join(f"  {line}" for line in found)
-        raise UsageError(f"{PARAMS} cannot be run, {len(found)} reason(s):\n{lines}")
+    problems = contradictions(params)
+    problems += path_problems(params.data, params.adapt.target if params.adapt.enabled else None)
+    if problems:
+        lines = "\n".join(f"  {line}" for line in problems)
+        raise UsageError(f"{PARAMS} cannot be run, {len(problems)} reason(s):\n{lines}")
     for line in without_effect(params):
         logger.warning("warning: %s", line)
     # The same for all parameters, so that what waits for it reruns for its own sections alone.

@@ -43,4 +43,4 @@ def check(
     lines, findings = preview(params, split, runtime)
     typer.echo("\n".join(lines))
     require_sound(findings)
-    logger.info("sound: set data.source and data.path, then run `dvc repro`; see docs/how-to/own_data.md")
+    logger.info("sound: set data.source and data.path, then run `dvc repro`; see docs/own_data.md")

@@ -27,5 +27,5 @@ def main() -> None:
         for subject in unpaired(subjects, pairs):
             why = "nobody is left to be paired with"
             if params.pairing == "same_patient":
-                why = "the patient's other modality is lacking, and split.pairing is same_patient"
+                why = "the patient's other modality is missing, and split.pairing is same_patient"
             logger.warning("%s: in no pair, since %s", subject.name, why)

@@ -36,12 +36,12 @@ def test_files_in_backticks_exist(page: Path) -> None:
     assert [name for name in files if not (TOP / name).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["reference/paper.md", "explanation/audit.md"])
+@pytest.mark.parametrize("page", ["paper.md", "audit.md"])
 def test_every_statement_of_the_paper_has_its_row(page: str) -> None:
     text = (TOP / "docs" / page).read_text("utf-8")
     assert [s.number for s in STATEMENTS.values() if f"| {s.number}" not in text] == []
 
 
 def test_every_equation_of_the_method_is_mapped() -> None:
-    text = (TOP / "docs/reference/paper.md").read_text("utf-8")
+    text = (TOP / "docs/paper.md").read_text("utf-8")
     assert [number for number in (1, 2, 3, 4, 7, 23) if f"Eq. {number}" not in text] == []

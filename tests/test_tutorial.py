@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.runtime.paths import TOP
 
-NOTEBOOK = json.loads((TOP / "docs/tutorials/library.ipynb").read_text("utf-8"))
+NOTEBOOK = json.loads((TOP / "docs/tutorial.ipynb").read_text("utf-8"))
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
@@ -34,7 +34,7 @@ def test_it_runs_and_finds_the_heart_of_a_subject_that_it_has_not_seen() -> None
     space: dict[str, Any] = {}
     try:
         for number, code in enumerate(CODE):
-            exec(compile(code, f"docs/tutorials/library.ipynb, code cell {number}", "exec"), space)
+            exec(compile(code, f"docs/tutorial.ipynb, code cell {number}", "exec"), space)
     finally:
         plt.close("all")
     assert all(last < first for first, last in zip(space["curves"][0], space["curves"][-1], strict=True))

@@ -1,5 +1,6 @@
 """Bootstrap intervals, paired tests and ranks of methods over few subjects."""
 
+import gc
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -140,7 +141,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     if len(p_values) < 2:
         return list(p_values)
-    return [float(p_value) for p_value in multipletests(p_values, method="holm")[1]]
+    gc.freeze()  # statsmodels collects garbage at every call: 0.2 s where many modules are loaded
+    try:
+        adjusted = multipletests(p_values, method="holm")[1]
+    finally:
+        gc.unfreeze()
+    return [float(p_value) for p_value in adjusted]
 
 
 def smallest_p(num_pairs: int) -> float:

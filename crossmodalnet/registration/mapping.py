@@ -27,16 +27,10 @@ _MIXED = -1
 
 @dataclass(frozen=True)
 class Mapping:
-    """A map from the fixed to the moving image's world: a field, then an affine map.
+    """A map from the fixed to the moving image's world: a field, then an affine map; RAS mm."""
 
-    Attributes:
-        affine: 4x4, RAS mm.
-        field_mm: displacement on `lattice`, RAS, `(3, i, j, k)`.
-        lattice: lattice of the field; past its border the border's value goes on.
-    """
-
-    affine: NDArray[np.float64]
-    field_mm: Tensor
+    affine: NDArray[np.float64]  # 4x4
+    field_mm: Tensor  # (3, i, j, k) displacement on the lattice; past its border the border's value goes on
     lattice: Lattice
 
 
@@ -58,17 +52,7 @@ def read_mapping(transform: Transform) -> Mapping:
 
 
 def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volume:
-    """Bring an image onto a grid, linearly.
-
-    Args:
-        moving: image.
-        grid: grid in the fixed image's world.
-        mapping: map from the fixed to the moving world.
-        fill: value outside the moving field of view.
-
-    Returns:
-        float32 `(i, j, k)` of the grid.
-    """
+    """Interpolate an image linearly on a grid in the fixed world; float32, `fill` outside its field of view."""
     values = torch.from_numpy(np.ascontiguousarray(moving.data, np.float32))[None]
     moved = np.empty(grid.shape, np.float32)
     steps, ends = _steps(grid, mapping), to_unit(_ends(moving.grid.shape), moving.grid.shape)
@@ -83,17 +67,9 @@ def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volu
 
 
 def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
-    """Bring a label map onto a grid: each voxel gets the class with the largest interpolated share.
+    """Bring a label map onto a grid in the fixed world: each voxel gets the class with the largest share; 0 outside.
 
-    Only the part of the grid where labelled voxels can lie is looked at.
-
-    Args:
-        labels: class indices.
-        grid: grid in the fixed image's world.
-        mapping: map from the fixed to the moving world.
-
-    Returns:
-        Class indices `(i, j, k)` of the grid, type of the labels' data; 0 outside.
+    Only the part of the grid that labelled voxels can reach is computed.
     """
     moved = np.zeros(grid.shape, labels.data.dtype)
     region = _region(labels, grid, mapping)

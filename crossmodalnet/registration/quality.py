@@ -33,31 +33,22 @@ S = TypeVar("S", bound=str)
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality of one registration, measured on the working grid.
+    """Quality of one registration, measured on the working grid."""
 
-    Attributes:
-        mi_before: mutual information with the centres of mass aligned, nats.
-        mi_after: mutual information after registration, nats.
-        negative_jacobian_share: share of voxels that the deformable part folds, 0 to 1.
-        largest_displacement_mm: longest vector of the deformable part.
-        inverse_error_mm: mean distance from a point to where the deformable part and then its inverse take it.
-        shared_view: share of the smaller field of view that the other one shares after registration, 0 to 1.
-    """
-
-    mi_before: float
-    mi_after: float
-    negative_jacobian_share: float
-    largest_displacement_mm: float
-    inverse_error_mm: float = 0.0
-    shared_view: float = 1.0
+    mi_before: float  # mutual information with the centres of mass aligned, nats
+    mi_after: float  # mutual information after registration, nats
+    negative_jacobian_share: float  # share of voxels that the deformable part folds
+    largest_displacement_mm: float  # longest vector of the deformable part
+    inverse_error_mm: float = (
+        0.0  # mean distance of a point and its image by the deformable part and its inverse
+    )
+    shared_view: float = (
+        1.0  # share of the smaller field of view that the other one shares after registration
+    )
 
 
 class RegistrationError(RuntimeError):
-    """No start made the images more alike.
-
-    Attributes:
-        problems: a line per start.
-    """
+    """No start made the images more alike; `problems` has a line per start."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems)
@@ -69,19 +60,12 @@ class RegistrationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Alignment:
-    """A registration that made the images more alike.
+    """A registration that made the images more alike."""
 
-    Attributes:
-        transform: transform from the CT's to the MR's world.
-        quality: quality of the transform.
-        start: start that it came from.
-        problems: a line per start that failed before.
-    """
-
-    transform: Transform
+    transform: Transform  # from the CT's to the MR's world
     quality: Quality
-    start: str
-    problems: Sequence[str]
+    start: str  # start that succeeded
+    problems: Sequence[str]  # a line per start that failed before
 
 
 def first_improvement(

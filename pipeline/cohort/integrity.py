@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Less than this is read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26
-# Measured on scans of real size (docs/how-to/clusters.md).
+# Measured on scans of real size (docs/clusters.md).
 COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
 

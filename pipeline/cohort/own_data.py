@@ -109,7 +109,7 @@ def _read(params: DataConfig) -> ScanTable:
         given = "none" if params.path is None else f"{len(params.path)}"
         raise DataError(
             f"data.source is table, which needs one data.path, {given} given: set it to a CSV with the columns "
-            "patient, modality, image, label and role, or to a folder laid out for nnU-Net (docs/how-to/own_data.md)"
+            "patient, modality, image, label and role, or to a folder laid out for nnU-Net (docs/own_data.md)"
         )
     path = existing_path(params.path, "data.path")
     if not path.is_dir():
@@ -117,7 +117,7 @@ def _read(params: DataConfig) -> ScanTable:
     if not is_nnunet(path):
         raise DataError(
             f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
-            "nnU-Net wants it (docs/how-to/own_data.md)"
+            "nnU-Net wants it (docs/own_data.md)"
         )
     return read_nnunet(path)
 

@@ -63,7 +63,7 @@ class DataConfig(Config):
     labels: (
         Literal["auto", "mmwhs", "index", "totalsegmentator", "totalsegmentator_v1"]
         | dict[str, int | list[int]]
-    ) = Field("auto", description="coding of the label maps of source table, see docs/how-to/own_data.md")
+    ) = Field("auto", description="coding of the label maps of source table, see docs/own_data.md")
     missing: list[Abbreviation] = Field(
         [], description="structures without labels in source table; they are not scored"
     )
@@ -189,7 +189,7 @@ class CropConfig(Config):
         "atlas",
         description="source of the ROI; atlas: propagated labels of training subjects; labels: the subject's own",
     )
-    margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the ROI on every side, mm")
+    margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the heart ROI on every side, mm")
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
     size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the ROI")

@@ -39,7 +39,7 @@ from pipeline.runtime.workers import CaseCost, Work
 from pipeline.training.checkpoint import find_candidates, load_model
 
 logger = logging.getLogger(__name__)
-# Measured on the phantom and on a case of real size (docs/how-to/clusters.md).
+# Measured on the phantom and on a case of real size (docs/clusters.md).
 COST = CaseCost(base_mb=1100, bytes_per_voxel=32)
 # About one CT of real size.
 FEW_VOXELS = 2**26

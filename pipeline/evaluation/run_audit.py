@@ -29,7 +29,7 @@ from pipeline.training.checkpoint import load_model
 from pipeline.training.processes import Processes, reproducible
 
 # By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
-# and on that of the preset mmwhs (docs/how-to/clusters.md).
+# and on that of the preset mmwhs (docs/clusters.md).
 COST = CaseCost(base_mb=1200, bytes_per_voxel=8700)
 # Longest first, so that no worker is left with a long one at the end.
 ORDER = tuple(dict.fromkeys(["flow", "robustness", "approximation", "lipschitz", "generalisation", *GROUPS]))

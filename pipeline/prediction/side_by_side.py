@@ -9,7 +9,7 @@ from crossmodalnet.inference.patients import PatientTask, attempt, load_predicto
 from crossmodalnet.inference.predictor import Predictor
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
-# 2.8 GiB with scans of real size (docs/how-to/predict.md); the base is that of an evaluation, which loads the same.
+# 2.8 GiB with scans of real size (docs/predict.md); the base is that of an evaluation, which loads the same.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 

@@ -26,25 +26,16 @@ FILES = ("ct", "mr", *LABELS)
 class CroppedCase:
     """One pair, or one image alone, on the working grid.
 
-    Attributes:
-        name: name of the pair, or of the subject.
-        ct: HU; None for an MR alone.
-        mr: registered to the CT, arbitrary units; None for a CT alone.
-        label: class indices of the CT, or of the image alone; None for an unlabelled case.
-        native: grid of the original CT, or of the image alone, on which predictions are returned.
-        mr_label: class indices of the MR of a pair, registered with it: another heart than the CT's; None for an
-            unlabelled case and for one image alone, whose label is `label`.
-
     Raises:
         ValueError: no image.
     """
 
-    name: str
-    ct: Volume | None
-    mr: Volume | None
-    label: Volume | None
-    native: Grid
-    mr_label: Volume | None = None
+    name: str  # of the pair, or of the subject
+    ct: Volume | None  # HU
+    mr: Volume | None  # registered to the CT, arbitrary units
+    label: Volume | None  # class indices of the CT, or of the image alone; None for an unlabelled case
+    native: Grid  # of the original CT, or of the image alone, on which predictions are returned
+    mr_label: Volume | None = None  # of the MR of a labelled pair, another heart than the CT's
 
     def __post_init__(self) -> None:
         if self.ct is None and self.mr is None:
@@ -59,10 +50,7 @@ class CroppedCase:
 
 
 def write_cropped(folder: Path, case: CroppedCase) -> None:
-    """Write a case as NIfTI files and `crop.json`, which names the files where they are not all four.
-
-    The folder is made if need be.
-    """
+    """Write a case as NIfTI files and `crop.json`, which lists the files where they are not all four."""
     volumes = {"ct": case.ct, "mr": case.mr, "label": case.label, "mr_label": case.mr_label}
     files = [name for name, volume in volumes.items() if volume is not None]
     for name, volume in volumes.items():
@@ -90,14 +78,8 @@ def read_cropped(folder: Path) -> CroppedCase:
         for name in record.get("files", FILES):
             read = read_label_map if name in LABELS else read_image
             volumes[name] = read(folder / f"{name}.nii.gz")
-        return CroppedCase(
-            record["pair"],
-            volumes.get("ct"),
-            volumes.get("mr"),
-            volumes.get("label"),
-            Grid((i, j, k), np.array(record["native_affine"], np.float64)),
-            volumes.get("mr_label"),
-        )
+        native = Grid((i, j, k), np.array(record["native_affine"], np.float64))
+        return CroppedCase(record["pair"], native=native, **{name: volumes.get(name) for name in FILES})
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder} does not hold a cropped case ({error}): run `dvc repro crop`") from error
 
@@ -107,15 +89,10 @@ Names = Mapping[Role, list[str]]
 
 @dataclass(frozen=True)
 class CaseSet:
-    """Cropped cases of one domain.
-
-    Attributes:
-        folder: folder that holds a folder per case.
-        labels: folder that holds a folder per labelled case; None where the cases hold their labels themselves.
-    """
+    """Cropped cases of one domain: a folder per case, and where labels lie apart, a folder per labelled case."""
 
     folder: Path
-    labels: Path | None = None
+    labels: Path | None = None  # None where the cases hold their labels themselves
 
     def read(self, name: str) -> CroppedCase:
         """Read a case with its label.
@@ -156,9 +133,6 @@ TARGET_CASES = CaseSet(TARGET / TARGETS, TARGET_LABELS)
 
 def source_of(domain: Domain | None) -> tuple[CaseSet, Names]:
     """Give the labelled cases of the source domain, and their roles: single images, or the pairs of the cohort.
-
-    Args:
-        domain: domain of the adaptation; None without one.
 
     Raises:
         DataError: no split.

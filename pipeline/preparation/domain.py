@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,9 @@ from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
-RECORD = "domain.json"
+RECORD, LIST = "domain.json", "cases.json"
+# Label map of a target case on the working grid and on its native grid.
+WORKING, NATIVE = "label.nii.gz", "native.nii.gz"
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Scenario = Literal["cohort", "ct_to_mr", "mr_to_ct"]
@@ -23,26 +25,16 @@ SOURCE_CASES, TARGET_CASES = "source", "target"
 
 @dataclass(frozen=True)
 class Domain:
-    """Which cases a domain adaptation has.
-
-    Attributes:
-        scenario: direction of the adaptation, what is adapted to what.
-        source: names of the labelled cases in the folder `source`, by role; None where they are data/cropped.
-        target: names of the cases in the folder `target`, which hold no label, by role.
-    """
+    """Names of the cases of a domain adaptation, by role."""
 
     scenario: Scenario
-    source: Roles | None
-    target: Roles
+    source: Roles | None  # labelled cases in the folder `source`; None where they are data/cropped
+    target: Roles  # cases in the folder `target`, which hold no label
 
 
 def write_domain(folder: Path, domain: Domain | None) -> None:
     """Write the record; None where adaptation is off."""
-    if domain is None:
-        write_json(folder / RECORD, {"scenario": None})
-    else:
-        content = {"scenario": domain.scenario, "source": domain.source, "target": domain.target}
-        write_json(folder / RECORD, content)
+    write_json(folder / RECORD, {"scenario": None} if domain is None else asdict(domain))
 
 
 def read_domain(folder: Path = TARGET) -> Domain | None:
@@ -67,11 +59,6 @@ def read_domain(folder: Path = TARGET) -> Domain | None:
 
 def _roles(content: dict[str, Any]) -> Roles:
     return {role: [str(name) for name in content[role]] for role in ROLES}
-
-
-LIST = "cases.json"
-# Label map of a target case on the working grid and on its native grid.
-WORKING, NATIVE = "label.nii.gz", "native.nii.gz"
 
 
 def write_labelled_names(folder: Path, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Cropped cases as tensors: what a network trains on and is tested with."""
+"""Turn cropped cases into tensors, with or without their labels."""
 
 import torch
 
@@ -35,10 +35,9 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
 
 
 def blind(case: CroppedCase, intensity: Intensity) -> LabelledCase:
-    """Turn a case into the network's input, with background alone in place of its label.
+    """Turn a case into the network's input, with background in place of its label.
 
-    For images of a domain whose labels nobody may see: what draws patches needs a label map, and whoever trains
-    on this one must not use it. The case's own labels, if it has any, are not looked at.
+    Drawing patches needs a label map; training on a target domain must not see its labels.
 
     Raises:
         DataError: an image has no contrast or is not finite.

@@ -30,7 +30,7 @@ _SETTINGS: dict[str, Any] = {
     # The third worker that dies with a case, and not the fourth.
     "distributed.scheduler.allowed-failures": MAX_KILLED - 1,
     # Where no worker can be started any more, cases fail instead of waiting for ever.
-    "distributed.scheduler.no-workers-timeout": "60s",
+    "distributed.scheduler.no-workers-timeout": "180s",
     # No case waits at a worker that computes another one: it would be blamed for that one's death.
     "distributed.scheduler.worker-saturation": 1.0,
     # ITK keeps the interpreter's lock for minutes; a worker that is silent meanwhile is not lost.
@@ -56,7 +56,7 @@ class LocalWorkers:
             its worker begins another case, and is not lost when that case kills the worker.
     """
 
-    gone = "no worker process is left, most often for want of memory"
+    lost_message = "no worker process is left, most often for want of memory"
 
     def __init__(self, client: Client, at_once: int) -> None:
         self.client = client
@@ -82,11 +82,12 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
         logging.getLogger(name).setLevel(_SILENT)
     before = dict(os.environ)
     with scratch_folder() as scratch, _removed_after_a_kill(scratch):
+        variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
         settings = {
-            **_SETTINGS,
-            "temporary-directory": str(scratch),
-            "distributed.nanny.pre-spawn-environ": {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)},
-        }
+            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
+        }  # fmt: skip
+        # Also here, since a variable that is set here wins over the one for the workers.
+        os.environ.update(variables)
         try:
             with (
                 dask.config.set(settings),
@@ -108,7 +109,6 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
                 finally:
                     cluster.scheduler.remove_plugin(_Deaths.name)
         finally:
-            # Nannies set the variables of their workers in this process, too.
             os.environ.clear()
             os.environ.update(before)
 
@@ -142,7 +142,7 @@ class DaskWorkers(LocalWorkers):
     process has the stage's folder, code and environment, and gives its memory back.
     """
 
-    gone = "the scheduler is gone"
+    lost_message = "the scheduler is gone"
 
     def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
         # All cases at once, so that a cluster that grows by need sees how much there is to do.
@@ -175,7 +175,7 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
     except (OSError, ValueError, TimeoutError) as error:
         raise ResourceError(
             f"runtime.scheduler = {address}: no scheduler of dask.distributed answers there: start it "
-            "(docs/how-to/clusters.md), correct the address, or set runtime.scheduler to null"
+            "(docs/clusters.md), correct the address, or set runtime.scheduler to null"
         ) from error
     try:
         yield DaskWorkers(client, environment)

@@ -1,4 +1,4 @@
-"""Where artefacts lie, relative to the top of the repository (the folder that stages run in)."""
+"""Paths of artefacts, relative to the top of the repository (the folder that stages run in)."""
 
 from pathlib import Path
 
@@ -35,5 +35,5 @@ OUTPUTS = (
 
 
 def of_run(folder: Path, name: str, seed: int) -> Path:
-    """Where one of the folders above keeps what is of one training."""
+    """Give the place of one training in one of the folders above."""
     return folder / name / f"seed{seed}"

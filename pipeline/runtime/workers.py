@@ -194,7 +194,7 @@ def _results(
         done += len(answers)
         yield from answers
         if is_lost:
-            raise ResourceError(f"{work.what}: {workers.gone}; {_kept(done, work)}") from fault
+            raise ResourceError(f"{work.what}: {workers.lost_message}; {_kept(done, work)}") from fault
         if fault is not None:
             raise fault
     if killed:

@@ -87,7 +87,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; the settings stay those the optimizer was made with.
+    """Put back the tensors of `optimizer_tensors`; the settings stay those the optimizer was made with.
 
     Moments get their parameter's memory format again: a fused optimizer reads both in the order of the memory.
     """
@@ -132,8 +132,8 @@ def candidate_file(folder: Path, epoch: int) -> Path:
 
 def find_candidates(folder: Path) -> dict[int, Path]:
     """List the files of validated weights in a folder by their epochs, in order."""
-    found = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
-    return dict(sorted(found.items()))
+    files = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
+    return dict(sorted(files.items()))
 
 
 def save_model(

@@ -23,7 +23,7 @@ class TargetBatch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an objective may look at in a step, on the device of the process.
+    """Input of an objective in a step, on the device of the process.
 
     Attributes:
         image: labelled samples, `(b, 2, d, h, w)`.

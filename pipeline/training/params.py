@@ -50,7 +50,7 @@ class ModelParams:
 
     @property
     def sees_pairs(self) -> bool:
-        """Whether the network looks at both images of a pair."""
+        """True where the network looks at both images of a pair."""
         return bool(self.network.options().get("streams", "both") == "both")
 
     @property

@@ -121,7 +121,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes."""
+        """True for the process that writes files."""
         return self.rank == 0
 
     def mean(self, values: Sequence[float]) -> list[float]:

@@ -215,7 +215,7 @@ def test_faults_of_tables_and_files_are_listed_by_row(
 @pytest.mark.slow
 def test_example_of_the_docs(project: Project, tmp_path: Path) -> None:
     text = (
-        (TOP / "docs/how-to/own_data.md")
+        (TOP / "docs/own_data.md")
         .read_text(encoding="utf-8")
         .replace("/tmp/hearts", str(tmp_path / "hearts"))
     )

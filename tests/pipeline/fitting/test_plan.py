@@ -3,11 +3,29 @@
 from math import prod
 
 import pytest
+import torch
 
 from crossmodalnet.errors import ResourceError
 from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
+from crossmodalnet.processes import run_alone
+from pipeline.config.consistency import padded_windows
+from pipeline.config.sections import LossesConfig, TrainConfig
+from pipeline.evaluation.workload import Workload, measure_memory
 from pipeline.fitting.hearts import HeartExtents
-from pipeline.fitting.plan import GB, MOST_CPU_VOXELS, SEEN, Machine, plan_sizes
+from pipeline.fitting.plan import (
+    GB,
+    MOST_CPU_VOXELS,
+    SEEN,
+    LiveBytes,
+    Machine,
+    covers,
+    levels_of,
+    network_changes,
+    patches_for,
+    plan_sizes,
+    step_bytes,
+)
 
 
 def hearts(edge_mm: float, spacing_mm: float) -> HeartExtents:
@@ -61,3 +79,63 @@ def test_steps_are_counted_rarely() -> None:
 def test_too_little_memory_is_an_error() -> None:
     with pytest.raises(ResourceError, match=r"does not fit into 0\.5 GB"):
         plan_sizes(hearts(150.0, 1.0), Machine("cpu", GB // 2), (4, 4, 4), step)
+
+
+GRIDS: list[Triple] = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66), (13, 13, 13)]
+
+
+@pytest.mark.parametrize("embedding", [(4, 4, 4), (2, 2, 2), (2, 4, 4)])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid: Triple, embedding: Triple) -> None:
+    """The network's own rules say so: the size is taken, and no window is wasteful."""
+    patches = patches_for(grid, embedding)
+    assert patches
+    for patch in patches:
+        levels = levels_of(patch, embedding)
+        changes = network_changes(CrossModalNetConfig(), levels)
+        lists = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
+        config = CrossModalNetConfig(patch_embedding=embedding, **lists)
+        if patch != config.multiples():
+            config.check_size(patch)
+        assert padded_windows(config, patch) == []
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_patches_come_the_largest_first_and_hardly_exceed_the_grid(grid: Triple) -> None:
+    patches = patches_for(grid, (4, 4, 4))
+    assert [prod(p) for p in patches] == sorted((prod(p) for p in patches), reverse=True)
+    whole = [patch for patch in patches if covers(patch, grid)]
+    assert len(whole) <= 1
+    assert all(n < m + 4 for patch in patches if patch not in whole for n, m in zip(patch, grid, strict=True))
+
+
+def test_the_phantoms_grid_is_one_patch() -> None:
+    assert patches_for((40, 40, 40), (4, 4, 4))[0] == (40, 40, 40)
+
+
+def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
+    with LiveBytes() as live:
+        first = torch.empty(100, device="meta")
+        view = first[:50]
+        second = first + 1
+        assert live.now == 800
+        del second
+        assert live.now == 400
+        del first
+        assert live.now == 400  # the view shares the storage
+        del view
+        assert (live.now, live.peak) == (0, 800)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_count_is_what_a_process_grows_by(checkpointing: bool) -> None:
+    """An independent measurement: the resident memory of a process that takes the step."""
+    size = (48, 48, 48)
+    options = {"checkpointing": checkpointing, "deep_supervision": True}
+    work = Workload(
+        "crossmodalnet", options, TrainConfig(patch_size=size, batch_size=2), LossesConfig(), size, 0.5,
+        torch.device("cpu"), 1, 0,
+    )  # fmt: skip
+    counted = step_bytes("crossmodalnet", options, size, 2, ("dice", "ce")) / 2**20
+    assert run_alone(measure_memory, work).step_mb == pytest.approx(counted, rel=0.2)
