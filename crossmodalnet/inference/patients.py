@@ -4,7 +4,7 @@ import errno
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,8 +51,8 @@ class PatientTask:
         return self.scans.name
 
 
-# Segments patients and returns the errors of those that failed, by name.
-RunPatients = Callable[[Sequence[PatientTask]], dict[str, CrossModalNetError]]
+# Segments patients, and yields the error of each that failed, None of the others.
+RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, CrossModalNetError | None]]]
 
 
 def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Predictor:
@@ -127,9 +127,7 @@ def read_box(text: str) -> Box:
         a, b, c, x, y, z = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise UsageError(f"--box must be six numbers in mm, got {text!r}") from error
-    if not all(math.isfinite(v) for v in (a, b, c, x, y, z)):
-        raise UsageError(f"--box must be six finite numbers in mm, got {text!r}")
-    if not (a < x and b < y and c < z):
+    if not all(-math.inf < low < high < math.inf for low, high in ((a, x), (b, y), (c, z))):
         raise UsageError(f"--box must be the lowest and then the highest corner in mm, got {text!r}")
     return Box((a, b, c), (x, y, z))
 
@@ -192,8 +190,12 @@ def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
             logger.info("%s: done before", task.name)
         else:
             todo.append(task)
+    failed = {}
     try:
-        failed = run(todo)
+        for task, error in track(run(todo), "patient", len(todo)):
+            if error is not None:
+                logger.error("error: %s", error)
+                failed[task.name] = error
     finally:
         for task in todo:  # workers that were killed, as by Ctrl-C, leave partial folders
             remove_partial(task.out)
@@ -202,10 +204,12 @@ def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
         raise DataError(f"{len(failed)} of {len(tasks)} patients were not segmented:\n{lines}")
 
 
-def one_after_another(predictor: Predictor, tasks: Sequence[PatientTask]) -> dict[str, CrossModalNetError]:
+def one_after_another(
+    predictor: Predictor, tasks: Sequence[PatientTask]
+) -> Iterator[tuple[PatientTask, CrossModalNetError | None]]:
     """Segment patients one after another; see `RunPatients`."""
-    outcomes = ((task, attempt(predictor, task)) for task in tasks)
-    return failures(track(outcomes, "patient", len(tasks)))
+    for task in tasks:
+        yield task, attempt(predictor, task)
 
 
 def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | None:
@@ -215,18 +219,6 @@ def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | Non
     except CrossModalNetError as error:
         return error
     return None
-
-
-def failures(
-    outcomes: Iterator[tuple[PatientTask, CrossModalNetError | None]],
-) -> dict[str, CrossModalNetError]:
-    """Log each error as it comes, and collect them by patient."""
-    failed = {}
-    for task, error in outcomes:
-        if error is not None:
-            logger.error("error: %s", error)
-            failed[task.name] = error
-    return failed
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import re
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import nibabel as nib
@@ -21,30 +23,7 @@ OPACITY = 0.5
 # nilearn's page links an icon on its web site.
 _LINK = re.compile(r"<link[^>]*>")
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ margin: 1.5rem; background: #101010; color: #f0f0f0; font: 15px/1.5 system-ui, sans-serif; }}
-iframe {{ border: 0; background: #d8d8d8; }}
-ul {{ list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }}
-li span {{ display: inline-block; width: .8em; height: .8em; margin-right: .4em; }}
-p {{ color: #b8b8b8; max-width: 70rem; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{note}</p>
-<ul>{legend}</ul>
-{view}
-<p>Click or drag in a plane to move the cross. The slider below the planes fades the structures. Radiological view: the
-patient's right is on the left; in the first plane, seen from the side, the front is on the right. Coordinates in
-mm, world RAS.</p>
-</body>
-</html>
-"""
+PAGE = Template((Path(__file__).parent / "viewer.html").read_text("utf-8"))
 
 
 def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, title: str, note: str) -> str:
@@ -94,7 +73,7 @@ def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, 
     x, y, z = grid.shape  # sagittal, coronal and axial planes side by side, above them the slider
     height = round(WIDTH * max(y, z) / (2 * x + y)) + 100
     frame = f'<iframe srcdoc="{escape(inner)}" width="{WIDTH + 20}" height="{height}" title="three planes"></iframe>'
-    return PAGE.format(title=escape(title), note=escape(note), legend=legend, view=frame)
+    return PAGE.substitute(title=escape(title), note=escape(note), legend=legend, view=frame)
 
 
 def _nifti(data: Any, grid: Grid) -> Any:

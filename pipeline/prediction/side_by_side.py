@@ -1,13 +1,12 @@
 """Predict several patients at once, in worker processes that each load the models once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from crossmodalnet.errors import CrossModalNetError
-from crossmodalnet.inference.patients import PatientTask, attempt, failures, load_predictor
+from crossmodalnet.inference.patients import PatientTask, attempt, load_predictor
 from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.io.console import track
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 # 2.8 GiB with scans of real size (docs/predict.md); the base is that of an evaluation, which loads the same.
@@ -16,7 +15,7 @@ COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 def predict_side_by_side(
     models: Sequence[Path], mirror: str, workers: int, scheduler: str | None, tasks: Sequence[PatientTask]
-) -> dict[str, CrossModalNetError]:
+) -> Iterator[tuple[PatientTask, CrossModalNetError | None]]:
     """Segment patients on the CPU by workers of one thread each, so that results depend on no number of workers.
 
     Args:
@@ -27,7 +26,7 @@ def predict_side_by_side(
         tasks: patients.
 
     Returns:
-        Errors by name of the patient.
+        Each patient with the error, None without one.
 
     Raises:
         ResourceError: patients killed every worker; raised after all others are done.
@@ -35,8 +34,7 @@ def predict_side_by_side(
     images = [path for task in tasks for path in task.scans.paths.values()]
     work = Work("predict", COST, images, kept=True)
     predict_one = partial(_predict_one, tuple(models), mirror)
-    results = run_cases(predict_one, tasks, work, RuntimeConfig(workers=workers, scheduler=scheduler))
-    return failures(track(results, "patient", len(tasks)))
+    return run_cases(predict_one, tasks, work, RuntimeConfig(workers=workers, scheduler=scheduler))
 
 
 def _predict_one(models: tuple[Path, ...], mirror: str, task: PatientTask) -> CrossModalNetError | None:

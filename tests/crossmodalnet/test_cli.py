@@ -94,9 +94,9 @@ def test_cohort_by_the_workers_of_a_clone(model: Path, ct: Path, run: Run) -> No
     (ct.parent / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
     calls: list[Any] = []
 
-    def side_by_side(*options: Any) -> dict[str, Any]:
+    def side_by_side(*options: Any) -> list[Any]:
         calls.append(options)
-        return {}
+        return []
 
     arguments = ("predict", "--model", model, "--cohort", ct.parent / "t.csv", "--out", ct.parent / "out")
     assert run(*arguments, "--workers", 2, "--mirror", "x", obj=side_by_side)[0] == 0
@@ -111,7 +111,7 @@ def test_cohort_by_the_workers_of_a_clone(model: Path, ct: Path, run: Run) -> No
         ((), 2, "give --ct, --mr or both"),
         (("--ct", "CT", "--labels", "roman"), 2, "--labels must be mmwhs or index or totalsegmentator"),
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
-        (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be six finite numbers"),
+        (("--ct", "CT", "--box", "nan 0 0 1 1 1"), 2, "--box must be the lowest"),
         (("--ct", "CT", "--box", "1 0 0 0 1 1"), 2, "--box must be the lowest and then the highest corner"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort replaces"),
         (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
