@@ -74,8 +74,7 @@ def run_alone(
             raise
     if not good:
         raise answer
-    result: R = answer
-    return result
+    return answer
 
 
 def _kill_unwanted(process: subprocess.Popen[bytes], is_wanted: Callable[[], bool]) -> None:

@@ -46,8 +46,7 @@ def _diaphragm(x: Field, y: Field) -> Field:
     right = np.exp(-(((x - 66) / 52) ** 2) - ((y + 4) / 62) ** 2)
     left = np.exp(-(((x + 72) / 50) ** 2) - ((y + 4) / 62) ** 2)
     rim = (x / 128) ** 2 + ((y + 14) / 95) ** 2
-    height: Field = -50 + 32 * right + 20 * left - 26 * rim
-    return height
+    return -50 + 32 * right + 20 * left - 26 * rim
 
 
 def _organs(points: Field, inside: Field) -> dict[str, Field]:
@@ -96,8 +95,7 @@ def _airways(points: Field) -> Field:
     trachea = np.maximum(ellipsoid(points[:2], (10, -46), (8, 8)), 58 - z)
     drop = np.where(x > 10, (x - 10) * 0.8, (10 - x) * 0.55)
     bronchi = np.sqrt((y + 47 + 0.12 * np.abs(x)) ** 2 + ((z - 58 + drop) * 0.82) ** 2) - 6
-    airways: Field = np.minimum(trachea, np.maximum(bronchi, np.abs(x - 6) - 46))
-    return airways
+    return np.minimum(trachea, np.maximum(bronchi, np.abs(x - 6) - 46))
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,7 @@ def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, F
 
 def _cut_blunt(body: Field, other: Field, thinnest_mm: float) -> Field:
     """`body` minus `other`, without the thin slivers that are left where their surfaces cross."""
-    cut: Field = np.maximum(without(body, other), thinnest_mm + body - other)
-    return cut
+    return np.maximum(without(body, other), thinnest_mm + body - other)
 
 
 def _pericardium(epicardium: Field, rv: Field, la: Field, ra: Field, vessels: Field, fat_mm: float) -> Field:

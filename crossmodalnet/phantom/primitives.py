@@ -28,8 +28,7 @@ def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field
         second += square
     np.sqrt(first, out=first)
     np.sqrt(second, out=second)
-    distance: Field = first * (first - 1) / np.maximum(second, 1e-6)
-    return distance
+    return first * (first - 1) / np.maximum(second, 1e-6)
 
 
 def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
@@ -38,8 +37,7 @@ def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
     unit = unit / np.linalg.norm(unit)
     offset = unit @ np.asarray(point, np.float64)
     x, y, z = unit
-    distance: Field = points[0] * x + points[1] * y + points[2] * z - offset
-    return distance
+    return points[0] * x + points[1] * y + points[2] * z - offset
 
 
 def spline(knots: ArrayLike, num_points: int) -> NDArray[np.float64]:
@@ -98,8 +96,7 @@ def _cones(points: Field, line: Field, widths: Field) -> Field:
 def smooth_union(a: Field, b: Field, blend_mm: float) -> Field:
     """Union whose crease is rounded over `blend_mm`; at most a quarter of that is added."""
     weight = np.clip(0.5 + (b - a) * (0.5 / blend_mm), 0, 1)
-    union: Field = b + (a - b) * weight - blend_mm * weight * (1 - weight)
-    return union
+    return b + (a - b) * weight - blend_mm * weight * (1 - weight)
 
 
 def without(body: Field, *others: Field, gap_mm: float = 0.0) -> Field:
@@ -143,5 +140,4 @@ def _stretch(field: Field, axis: int, num: int, factor: float) -> Field:
     left = position.astype(int)
     weight = (position - left).reshape([-1 if a == axis else 1 for a in range(field.ndim)])
     start = np.take(field, left, axis)
-    stretched: Field = start + weight * (np.take(field, left + 1, axis) - start)
-    return stretched
+    return start + weight * (np.take(field, left + 1, axis) - start)

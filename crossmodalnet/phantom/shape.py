@@ -213,8 +213,7 @@ def long_axis(s: float, t: float, w: float) -> NDArray[np.float64]:
 
 def to_long_axis(points: Field) -> Field:
     """Coordinates `(3, n)` in the long-axis frame of points in mean coordinates."""
-    local: Field = np.tensordot(FRAME, points - BASE[:, None], 1)
-    return local
+    return np.tensordot(FRAME, points - BASE[:, None], 1)
 
 
 def epicardial_radius(sizes: Sizes) -> float:

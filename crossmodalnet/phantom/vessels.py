@@ -38,8 +38,7 @@ def aorta(points: Field, sizes: Sizes) -> Field:
     beyond = half_space(points, path[_ARCH_END], path[_ARCH_END + 1] - path[_ARCH_END - 1])
     body = tube(points, path[: _ARCH_END + 2], radii[: _ARCH_END + 2])
     begin = -half_space(points, AORTIC, INTO_AORTA)
-    between: Field = np.maximum(np.maximum(body, beyond), begin)
-    return between
+    return np.maximum(np.maximum(body, beyond), begin)
 
 
 def pulmonary(points: Field, sizes: Sizes) -> tuple[Field, Field]:
@@ -71,8 +70,7 @@ def pulmonary_veins(points: Field, sizes: Sizes) -> Field:
         mouth, lung = centre + vector(*offset), vector(*end)
         path = [mouth, (mouth + lung) / 2 + vector(0, 0, 1), lung]
         veins.append(tube(points, path, sizes.veins * np.array([7.5, 7, 5])))
-    union: Field = np.minimum.reduce(veins)
-    return union
+    return np.minimum.reduce(veins)
 
 
 def coronaries(points: Field, sizes: Sizes) -> Field:

@@ -138,8 +138,7 @@ def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
     jacobian = torch.eye(3) + gradient.T.reshape(-1, 3, 3)
     step, singular = torch.linalg.solve_ex(jacobian, error.T)
     step = torch.where((singular == 0)[:, None] & step.isfinite(), step, _DAMPING * error.T).T
-    shorter: Tensor = step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
-    return shorter
+    return step * (_LONGEST / step.norm(dim=0).clamp(min=_LONGEST))
 
 
 def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:

@@ -76,8 +76,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def equation_23(losses: Array, alpha: float) -> Array:
     """Compute Eq. 23 as printed from `(steps, objectives)`, `(steps - 1, objectives)`: each row from the one before."""
     powers = np.exp(-alpha * losses[:-1])
-    weights: Array = powers / powers.sum(1, keepdims=True)
-    return weights
+    return powers / powers.sum(1, keepdims=True)
 
 
 def replay(losses: Array, names: Sequence[str], mode: Balancing, alpha: float) -> Array:

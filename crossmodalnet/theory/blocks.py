@@ -86,8 +86,7 @@ def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor
         scores = k[:, rows] @ q[rows] / math.sqrt(len(rows)) + attention.position_bias[index, head]
         heads.append(torch.softmax(scores, dim=0) @ v[:, rows])
     attended = attention.proj(torch.cat(heads))
-    out: Tensor = block.mlp(block.norm2(attended + f[position])) + f[position]
-    return out
+    return block.mlp(block.norm2(attended + f[position])) + f[position]
 
 
 def _cell(p: int, n: int, window: int, shift: int) -> tuple[int, int]:

@@ -231,8 +231,7 @@ def _changed(estimates: Estimates) -> dict[str, JackknifeEstimate]:
 
 def _agreed(changes: Estimates) -> NDArray[np.bool_]:
     """Mark where all estimators find a change below 0 with confidence."""
-    agreed: NDArray[np.bool_] = np.all([item.below() for item in changes.values()], axis=0)
-    return agreed
+    return np.all([item.below() for item in changes.values()], axis=0)
 
 
 def _worst(changes: Estimates, among: NDArray[np.bool_]) -> int:

@@ -83,8 +83,7 @@ def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> flo
 
 def normal_scores(x: Samples) -> Samples:
     """Replace each column of `(n, p)` by the normal quantiles of its ranks; ties share their mean rank."""
-    scores: Samples = ndtri(rankdata(x, axis=0) / (len(x) + 1))
-    return scores
+    return ndtri(rankdata(x, axis=0) / (len(x) + 1))
 
 
 def _check(x: Samples, y: Samples, at_least: int) -> None:
@@ -98,8 +97,7 @@ def _varying(x: Samples) -> Samples:
     """Standardise the columns that are not constant and drop the others."""
     deviation = x.std(axis=0, ddof=1)
     kept = deviation > 1e-12 * np.abs(x).max(axis=0)
-    standard: Samples = (x[:, kept] - x[:, kept].mean(axis=0)) / deviation[kept]
-    return standard
+    return (x[:, kept] - x[:, kept].mean(axis=0)) / deviation[kept]
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,7 @@ def motion(image: Tensor, share: float, seed: int) -> Tensor:
     chosen = np.random.default_rng(seed).permutation(num_lines)[: round(share * num_lines)]
     k_space, moved = (torch.fft.fft(x, dim=2) for x in (image, torch.roll(image, _SHIFT, dims=2)))
     k_space[:, :, chosen] = moved[:, :, chosen]
-    magnitude: Tensor = torch.fft.ifft(k_space, dim=2).abs()
-    return magnitude
+    return torch.fft.ifft(k_space, dim=2).abs()
 
 
 # Functions of an image, a strength and a seed.

@@ -133,5 +133,4 @@ def _sensitivities(
 
 
 def _unit(v: Tensor) -> Tensor:
-    unit: Tensor = v / v.norm().clamp_min(_TINY)
-    return unit
+    return v / v.norm().clamp_min(_TINY)

@@ -68,8 +68,7 @@ def principal_components(tokens: Tokens, components: int) -> Tokens:
     variances, directions = np.linalg.eigh(centred.T @ centred)  # ascending
     varying = int(np.sum(variances > 1e-10 * variances[-1]))
     kept = max(1, min(components, varying))
-    reduced: Tokens = (centred @ directions[:, : -kept - 1 : -1]).reshape(*tokens.shape[:-1], kept)
-    return reduced
+    return (centred @ directions[:, : -kept - 1 : -1]).reshape(*tokens.shape[:-1], kept)
 
 
 def pooled(tokens: Tokens) -> Tokens:

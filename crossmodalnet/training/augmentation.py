@@ -175,5 +175,4 @@ def _intensity_transforms(probability: float, *, bias: bool) -> list[Any]:
 
 def _plain(tensor: Any) -> Tensor:
     """Drop the metadata that MONAI attaches."""
-    plain: Tensor = tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
-    return plain
+    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

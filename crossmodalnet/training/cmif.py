@@ -112,8 +112,7 @@ def _projected(features: Tensor, places: Tensor, components: int, generator: tor
     # Drawn in double precision on the CPU: the same directions on every device.
     directions = torch.randn(channels, min(components, channels), dtype=torch.float64, generator=generator)
     orthonormal: Tensor = torch.linalg.qr(directions)[0]
-    projected: Tensor = tokens @ orthonormal.to(tokens)
-    return projected
+    return tokens @ orthonormal.to(tokens)
 
 
 def _standardised(x: Tensor) -> Tensor:
@@ -125,5 +124,4 @@ def _standardised(x: Tensor) -> Tensor:
 def _log_det(matrix: Tensor) -> Tensor:
     """Log-determinant of positive definite `(b, m, m)`; a NaN stays one instead of stopping the program."""
     factor = torch.linalg.cholesky_ex(matrix)[0]
-    log_det: Tensor = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    return log_det
+    return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)

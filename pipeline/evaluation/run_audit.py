@@ -77,8 +77,7 @@ def run_group(task: AuditTask) -> CheckOutcome:
     device = find_device(task.params.device, "audit.device")
     with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
         subject = read_subject(task.model, task.seed, device)
-        outcome: CheckOutcome = import_module(f"crossmodalnet.theory.{task.name}").check(subject, task.params)
-        return outcome
+        return import_module(f"crossmodalnet.theory.{task.name}").check(subject, task.params)
 
 
 @cache

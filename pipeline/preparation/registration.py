@@ -148,8 +148,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Read the row of the quality table that a finished pair left."""
-    record: dict[str, Any] = json.loads((folder / DONE).read_text("utf-8"))
-    return record
+    return json.loads((folder / DONE).read_text("utf-8"))
 
 
 def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:

@@ -134,8 +134,7 @@ class Processes:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor)
-        numbers: list[float] = tensor.tolist()
-        return numbers
+        return tensor.tolist()
 
     def gather(self, item: T) -> list[T]:
         """Collect an object from every process, in the order of ranks."""

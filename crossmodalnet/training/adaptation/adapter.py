@@ -84,8 +84,7 @@ def prototype_distance(
     if not both.any() or not len(i):
         return source.new_tensor(torch.nan)
     between = torch.linalg.vector_norm(present[i] - present[j], dim=1).mean()
-    distance: Tensor = torch.linalg.vector_norm(source[both] - target[both], dim=1).mean() / between
-    return distance
+    return torch.linalg.vector_norm(source[both] - target[both], dim=1).mean() / between
 
 
 def _means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -86,5 +86,4 @@ def entropy_weights(posteriors: Tensor) -> Tensor:
         `(n,)`, detached.
     """
     weights = 1 + (-torch.special.entr(posteriors.detach()).sum(1)).exp()
-    scaled: Tensor = weights / weights.mean()
-    return scaled
+    return weights / weights.mean()

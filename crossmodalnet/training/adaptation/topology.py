@@ -104,8 +104,7 @@ def topology_loss(features: Tensor, reference: Tensor) -> Tensor:
         spaces = [_normalised(features), _normalised(reference.detach())]
         edges = torch.cat([spanning_tree_edges(torch.cdist(x.detach(), x.detach())) for x in spaces])
         lengths = [torch.linalg.vector_norm(x[edges[:, 0]] - x[edges[:, 1]], dim=1) for x in spaces]
-    loss: Tensor = (lengths[0] - lengths[1]).square().mean()
-    return loss
+    return (lengths[0] - lengths[1]).square().mean()
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -113,5 +112,4 @@ def _normalised(x: Tensor) -> Tensor:
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     centred = x - x.mean(0)
     scale = torch.linalg.vector_norm(centred) / len(x) ** 0.5
-    normalised: Tensor = centred / scale.clamp_min(torch.finfo(x.dtype).tiny)
-    return normalised
+    return centred / scale.clamp_min(torch.finfo(x.dtype).tiny)

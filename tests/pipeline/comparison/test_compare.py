@@ -56,7 +56,7 @@ def test_what_others_are_compared_with_must_be_there(cases: Cases) -> None:
 PARAMS = {
     "models": ["crossmodalnet", "mednext"],
     "split": {"folds": 2, "fold": 0},
-    "compare": {"bootstrap_samples": 200, "seed": 3},
+    "compare": {"bootstrap_samples": 200},
     "network": {"mednext": {"size": "small"}},
 }
 

@@ -32,7 +32,7 @@ from pipeline.evaluation.workload import (
 
 TOP = Path(__file__).parents[3]
 CPU = torch.device("cpu")
-ROUNDS = ProfileConfig(repetitions=3, warmup=1, max_seconds=60)
+ROUNDS = ProfileConfig(repetitions=3, max_seconds=60)
 
 
 class _Attention(nn.Module):
@@ -98,7 +98,7 @@ def test_actions_are_timed_in_turn(monkeypatch):
     ticks, order = itertools.count(), []
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(ticks)))
     actions = [lambda: order.append("a") or next(ticks), lambda: order.append("b")]
-    seconds = time_in_turn(actions, ProfileConfig(repetitions=4, warmup=2, max_seconds=1e9), CPU)
+    seconds = time_in_turn(actions, ProfileConfig(repetitions=4, max_seconds=1e9), CPU)
     assert "".join(order) == "ab" * 6
     assert seconds.tolist() == [[2.0] * 4, [1.0] * 4]
 
@@ -106,9 +106,9 @@ def test_actions_are_timed_in_turn(monkeypatch):
 def test_slow_actions_are_timed_three_times():
     done = []
     assert time_in_turn(
-        [lambda: done.append(1)], ProfileConfig(repetitions=9, warmup=1, max_seconds=1e-9), CPU
+        [lambda: done.append(1)], ProfileConfig(repetitions=9, max_seconds=1e-9), CPU
     ).shape == (1, 3)
-    assert len(done) == 4
+    assert len(done) == 2 + 3
 
 
 def test_the_peak_is_found_after_the_memory_is_free_again():

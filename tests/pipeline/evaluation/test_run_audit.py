@@ -37,6 +37,7 @@ def outcomes() -> dict[str, CheckOutcome]:
 @pytest.fixture
 def trained(cohort: Path, set_params: Callable[..., None]) -> Path:
     """The tiny cohort with a test pair, and a model trained on it for an epoch."""
+    read_subject.cache_clear()
     set_params(epochs=1)
     split = json.loads((cohort / "data/split.json").read_text("utf-8"))
     split["test"] = split["validation"]

@@ -94,12 +94,10 @@ def test_a_cohort_without_unlabelled_subjects_says_what_to_do(project: Path, tmp
         prepare_cohort(TargetConfig(source="unlabelled"), SECTIONS, tmp_path, tmp_path / "scratch")
 
 
-TOO_LARGE = "large.zip"
 # What the section says, and how the message names its keys.
 WRONG_PLACES: dict[str, tuple[dict[str, Any], str]] = {
     "no path": ({"path": "/no/such"}, r"adapt\.target\.path = /no/such does not exist"),
     "an output": ({"path": "data/raw"}, r"adapt\.target\.path = .* is data/raw.* set adapt\.target\.path to it"),
-    "too large": ({"path": TOO_LARGE, "max_unpacked_gb": 1e-6}, r"adapt\.target\.max_unpacked_gb = 1e-06 GB"),
     "no local archive": ({"urls": [{"url": "file:///no.zip", "sha256": 64 * "0"}]}, r"of adapt\.target\.urls does not"),
     "archive of an output": ({"urls": [{"url": "file://{top}/data/raw/manifest.csv", "sha256": 64 * "0"}]},
                              r"adapt\.target\.urls = .* lies in data/raw"),
@@ -110,7 +108,7 @@ WRONG_PLACES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", WRONG_PLACES)
 def test_messages_name_the_keys_of_the_target(project: Path, name: str) -> None:
-    with zipfile.ZipFile(project / TOO_LARGE, "w") as opened:
+    with zipfile.ZipFile(project / "large.zip", "w") as opened:
         opened.writestr("ct_train_1001_image.nii.gz", bytes(2000))
     values, says = WRONG_PLACES[name]
     for archive in (values := deepcopy(values)).get("urls", []):

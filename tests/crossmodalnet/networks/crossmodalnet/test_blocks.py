@@ -73,8 +73,8 @@ def test_standard_residual_keeps_the_attention():
 
 def test_residuals_by_hand():
     f, attended = torch.tensor(2.0), torch.tensor(3.0)
-    assert residual_block(f, attended, lambda x: 10 * x, nn.Identity(), "paper") == 10 * (3 + 2) + 2
-    assert residual_block(f, attended, lambda x: 10 * x, nn.Identity(), "standard") == 10 * (3 + 2) + 3 + 2
+    assert residual_block(f, attended, lambda x: 10 * x, "paper") == 10 * (3 + 2) + 2
+    assert residual_block(f, attended, lambda x: 10 * x, "standard") == 10 * (3 + 2) + 3 + 2
 
 
 def test_relative_index_numbers_displacements():
