@@ -7,7 +7,7 @@ tried anew by stage `tune`, and their rows replaced.
 import pandas as pd
 
 from pipeline.config.presets import rendered
-from pipeline.report.sections.rates import FILE, settings_digest
+from pipeline.report.sections.comparison import FILE, settings_digest
 
 
 def main() -> None:

@@ -25,40 +25,26 @@ ROWS = (*ABBREVIATIONS, MEAN)
 
 @dataclass(frozen=True, eq=False)
 class Artefacts:
-    """All that the sections share; models, ablations and seeds are in the order of params.yaml.
+    """All that the sections share; models, ablations and seeds are in the order of params.yaml."""
 
-    Attributes:
-        top: folder that `pipeline.runtime.paths` are relative to.
-        source: `data.source`.
-        options: section `report`.
-        adapt: section `adapt`.
-        domain: the target domain of an adaptation; None without one.
-        split: names of the pairs by role, or of single images where an adaptation is between modalities.
-        notes: structures that are not delineated, and how many pairs are of one patient.
-        scores: mean, low and high (95 % interval) by method, metric and structure or `mean`; NaN where undefined.
-        cases: method, pair, structure, the metrics averaged over the seeds, missed and undefined summed over them.
-        predictions: label maps of the first seed by method and pair.
-        images: files `ct`, `mr` and `truth` of every test case; a single image lacks one of the first two.
-        curves: training curves by model and seed.
-        cards: model cards by model and seed.
-    """
-
-    top: Path
+    top: Path  # folder that `pipeline.runtime.paths` are relative to
     models: Sequence[str]
     ablations: Sequence[str]
     seeds: Sequence[int]
-    source: str
+    source: str  # `data.source`
     options: ReportConfig
     adapt: AdaptSection
-    domain: Domain | None
-    split: Mapping[Role, Sequence[str]]
+    domain: Domain | None  # target domain of an adaptation
+    split: Mapping[Role, Sequence[str]]  # names of the pairs, or of single images, by role
     notes: SplitNotes
-    scores: pd.DataFrame
-    cases: pd.DataFrame
-    predictions: Mapping[str, Mapping[str, Path]]
-    images: Mapping[str, Mapping[str, Path]]
-    curves: Mapping[tuple[str, int], pd.DataFrame]
-    cards: Mapping[tuple[str, int], Mapping[str, Any]]
+    scores: pd.DataFrame  # mean, low and high by method, metric and structure or `mean`; NaN where undefined
+    cases: (
+        pd.DataFrame
+    )  # method, pair, structure; metrics averaged over the seeds, missed and undefined summed
+    predictions: Mapping[str, Mapping[str, Path]]  # label maps of the first seed by method and pair
+    images: Mapping[str, Mapping[str, Path]]  # `ct`, `mr` or both, and `truth` of every test case
+    curves: Mapping[tuple[str, int], pd.DataFrame]  # by model and seed
+    cards: Mapping[tuple[str, int], Mapping[str, Any]]  # by model and seed
 
     @property
     def single(self) -> bool:
@@ -90,17 +76,14 @@ class Artefacts:
 
 
 def gather(top: Path = Path()) -> Artefacts:
-    """Read what the sections share, of the run that params.yaml describes.
+    """Read what the sections share, of the run below `top` that params.yaml describes.
 
     Where an adaptation is between modalities, the cases are the single images of its source. Neither the atlas nor the
     ablations, which have other cases, are read then.
 
-    Args:
-        top: folder that `pipeline.runtime.paths` are relative to.
-
     Raises:
         DataError: an artefact is missing or malformed; names it and the stage that makes it.
-        UsageError: params.yaml is missing or malformed, or there are ablations of a network that is not in `models`.
+        UsageError: params.yaml is malformed, or there are ablations of a network that is not in `models`.
     """
     params = top / paths.PARAMS
     raw = read_raw(params)

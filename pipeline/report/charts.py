@@ -7,6 +7,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -42,8 +44,10 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
+    "axes.grid": True,
     "grid.color": LINES,
     "legend.frameon": False,
+    "legend.fontsize": 8,
 }
 
 
@@ -78,6 +82,15 @@ def whisker(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> Any:
     return np.clip(ends.reshape(2, -1), 0, None)
 
 
+def draw_curves(axes: Axes, curves: Sequence[pd.DataFrame], column: str, colour: str, **look: Any) -> None:
+    """Draw a column over the epochs: of the first seed thick and as `look` says, of the others thin."""
+    first, *others = curves
+    for curve in reversed(others):
+        axes.plot(curve["epoch"], curve[column], color=colour, lw=0.7, alpha=0.6)
+    look = {"color": colour, "lw": 1.8, "marker": "o" if len(first) < 3 else "", **look}
+    axes.plot(first["epoch"], first[column], **look)
+
+
 def patch_legend(figure: Figure, models: Sequence[str], shown: Sequence[str]) -> None:
     """Name the methods by patches of their colours, above the panels."""
     handles = [Patch(color=colour_of(models, name), label=title_of(name)) for name in shown]
@@ -86,9 +99,8 @@ def patch_legend(figure: Figure, models: Sequence[str], shown: Sequence[str]) ->
 
 def point_legend(figure: Figure, models: Sequence[str]) -> None:
     """Name the models by their markers and colours, right of the panels."""
-    looks = [(colour_of(models, name), marker_of(models, name), title_of(name)) for name in models]
-    handles = [
-        Line2D([], [], color=colour, marker=marker, ls="", ms=7, label=title)
-        for colour, marker, title in looks
-    ]
+    handles = []
+    for name in models:
+        colour, marker = colour_of(models, name), marker_of(models, name)
+        handles.append(Line2D([], [], color=colour, marker=marker, ls="", ms=7, label=title_of(name)))
     figure.legend(handles=handles, loc="outside right upper", fontsize=9, labelspacing=0.9)

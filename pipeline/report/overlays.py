@@ -1,7 +1,6 @@
 """Draw test cases: images, truth and predictions side by side in three planes, cropped to the heart.
 
-All panels are radiological: the patient's right on the left of axial and coronal panels, anterior on the left
-of sagittal ones, superior (axial: anterior) on top.
+Panels are radiological: patient's right (sagittal: anterior) on the left, superior (axial: anterior) on top.
 """
 
 import base64
@@ -9,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts import Artefacts
 
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
+OTHER_AXES = ((1, 2), (0, 2), (0, 1))
 PALETTE = 255 * np.array([to_rgb("black"), *(to_rgb(structure.colour) for structure in STRUCTURES)])
 FILL_OPACITY = 0.55
 SCALE_BAR_MM = 20.0
@@ -34,44 +34,22 @@ SEARCH_SPACING_MM = 2.0
 GAP_PX, LINE_PX = 6, 16
 
 Rgb = NDArray[np.uint8]
+Classes = NDArray[np.intp]
 Point = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class CaseOverlay:
-    """All panels of one test case.
+    """All panels of one test case."""
 
-    Attributes:
-        rank: best, median or worst (or several of them, for few cases).
-        pair: name of the case.
-        dice: mean Dice by title of each method.
-        planes: pictures by title of each plane, in the order CT, MR (or the one of them there is), truth, methods.
-        quality: JPEG quality in the page.
-    """
-
-    rank: str
+    rank: str  # best, median or worst, or several of them for few cases
     pair: str
-    dice: Mapping[str, float]
-    planes: Mapping[str, Mapping[str, Rgb]]
-    quality: int
-
-    def panels(self, plane: str) -> list[dict[str, Any]]:
-        """Give the panels of a plane as the page shows them."""
-        return [
-            {"title": title, "source": jpeg(picture, self.quality), "size": picture.shape}
-            for title, picture in self.planes[plane].items()
-        ]
+    dice: Mapping[str, float]  # mean Dice by title of the method
+    planes: Mapping[str, Mapping[str, Rgb]]  # by plane and title: images, truth, methods
 
 
 def rank_cases(dice: "pd.Series[float]") -> dict[str, str]:
-    """Choose best, median (the better one of two) and worst case; of equal ones, the first by name is better.
-
-    Args:
-        dice: mean Dice by name of the case.
-
-    Returns:
-        Rank by name, best first; one case may hold several ranks.
-    """
+    """Give best, median (the better of two) and worst case their ranks; of equal ones, the first by name is better."""
     names = list(dice.sort_index().sort_values(ascending=False, kind="stable").index)
     ranks: dict[str, str] = {}
     for rank, place in {"best": 0, "median": (len(names) - 1) // 2, "worst": -1}.items():
@@ -86,30 +64,16 @@ def case_overlays(artefacts: Artefacts) -> list[CaseOverlay]:
     overlays = []
     for pair, rank in rank_cases(dice[artefacts.models[0]]).items():
         predictions = {short_title_of(name): artefacts.predictions[name][pair] for name in methods}
+        planes = draw_planes(artefacts.images[pair], predictions, artefacts.options)
         scores = {title_of(name): float(dice[name][pair]) for name in methods}
-        files = artefacts.images[pair]
-        overlays.append(draw_overlay(rank, pair, files, predictions, scores, artefacts.options))
+        overlays.append(CaseOverlay(rank, pair, scores, planes))
     return overlays
 
 
-def draw_overlay(
-    rank: str,
-    pair: str,
-    files: Mapping[str, Path],
-    predictions: Mapping[str, Path],
-    dice: Mapping[str, float],
-    options: ReportConfig,
-) -> CaseOverlay:
-    """Draw one case.
-
-    Args:
-        rank: rank of the case.
-        pair: name of the case.
-        files: `ct`, `mr` or both, and `truth`.
-        predictions: label maps by title.
-        dice: mean Dice by title.
-        options: section `report`.
-    """
+def draw_planes(
+    files: Mapping[str, Path], predictions: Mapping[str, Path], options: ReportConfig
+) -> dict[str, dict[str, Rgb]]:
+    """Draw a case from its files `ct`, `mr` or both, and `truth`, and from label maps by title."""
     truth = read_label_map(files["truth"])
     low_mm, high_mm = box_of_labels(truth, options.margin_mm)
     titles = {"ct": "CT", "mr": "MR, registered" if "ct" in files else "MR"}
@@ -129,29 +93,25 @@ def draw_overlay(
         for title, classes in zip(predictions, predicted, strict=True):
             panels[title] = paint(greys[0], classes, reference)
         planes[plane] = panels
-    return CaseOverlay(rank, pair, dice, planes, options.jpeg_quality)
+    return planes
 
 
 def mosaic(overlay: CaseOverlay) -> Image.Image:
-    """Lay out the panels of a case in one picture, for `dvc plots diff`.
-
-    A row per plane, a column per image or method with its title above; the case's name and the mean Dice of each
-    method are in the first lines.
-    """
+    """Lay out a case in one picture, for `dvc plots diff`: scores on top, a row per plane, a column per panel."""
     planes = list(overlay.planes.values())
-    width = max(picture.shape[1] for panels in planes for picture in panels.values()) + GAP_PX
-    heights = [next(iter(panels.values())).shape[0] + GAP_PX for panels in planes]
+    sizes = np.array([[picture.shape[:2] for picture in panels.values()] for panels in planes]) + GAP_PX
     lines = [overlay.pair, *(f"{title}: Dice {dice:.3f}" for title, dice in overlay.dice.items())]
-    top = LINE_PX * (len(lines) + 1) + GAP_PX
-    sheet = Image.new("RGB", (GAP_PX + width * len(planes[0]), top + GAP_PX + sum(heights)), "white")
+    top, width = LINE_PX * (len(lines) + 1) + GAP_PX, int(sizes[..., 1].max())
+    sides = GAP_PX + width * len(planes[0]), top + GAP_PX + int(sizes[:, 0, 0].sum())
+    sheet = Image.new("RGB", sides, "white")
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((GAP_PX, 2), "\n".join(lines), (40, 40, 40))
-    for row, panels in enumerate(planes):
-        for column, (title, picture) in enumerate(panels.items()):
-            x, y = GAP_PX + column * width, top + sum(heights[:row])
-            sheet.paste(Image.fromarray(picture), (x, y))
-            if row == 0:
-                draw.text((x, y - LINE_PX), title, (40, 40, 40))
+    for column, title in enumerate(overlay.planes["axial"]):
+        x, y = GAP_PX + column * width, top
+        draw.text((x, y - LINE_PX), title, (40, 40, 40))
+        for panels in planes:
+            sheet.paste(Image.fromarray(panels[title]), (x, y))
+            y += panels[title].shape[0] + GAP_PX
     return sheet
 
 
@@ -174,7 +134,7 @@ def box_of_labels(label: Volume, margin_mm: float) -> tuple[Point, Point]:
     """Find the lowest and highest corner, `(3,)` RAS mm, around all labelled voxels (around everything if none is)."""
     spans = []
     for axis, length in enumerate(label.data.shape):
-        filled = np.flatnonzero(label.data.any(axis=_others(axis)))
+        filled = np.flatnonzero(label.data.any(axis=OTHER_AXES[axis]))
         spans.append((filled[0], filled[-1]) if len(filled) else (0, length - 1))
     corners = label.grid.to_world(np.array(np.meshgrid(*spans)).reshape(3, -1))
     return corners.min(axis=1) - margin_mm, corners.max(axis=1) + margin_mm
@@ -182,13 +142,11 @@ def box_of_labels(label: Volume, margin_mm: float) -> tuple[Point, Point]:
 
 def best_slices(label: Volume, low_mm: Point, high_mm: Point) -> list[float]:
     """Choose the slice per world axis, in mm, that shows most structures, then most labelled tissue."""
-    affine = np.diag([SEARCH_SPACING_MM] * 3 + [1.0])
-    affine[:3, 3] = low_mm
     i, j, k = (int(n) + 1 for n in (high_mm - low_mm) // SEARCH_SPACING_MM)
-    classes = resample(label, Grid((i, j, k), affine), "nearest").data
+    classes = resample(label, Grid((i, j, k), _affine(low_mm, SEARCH_SPACING_MM)), "nearest").data
     chosen = []
     for axis in range(3):
-        counts = np.stack([(classes == s.index).sum(axis=_others(axis)) for s in STRUCTURES])
+        counts = np.stack([(classes == s.index).sum(axis=OTHER_AXES[axis]) for s in STRUCTURES])
         score = (counts > 0).sum(axis=0) * classes.size + counts.sum(axis=0)
         chosen.append(float(low_mm[axis] + SEARCH_SPACING_MM * int(score.argmax())))
     return chosen
@@ -196,17 +154,20 @@ def best_slices(label: Volume, low_mm: Point, high_mm: Point) -> list[float]:
 
 def slice_grid(low_mm: Point, high_mm: Point, axis: int, place_mm: float, pixel_mm: float) -> Grid:
     """Lay square pixels over the box in the plane across a world axis; one voxel along that axis."""
-    affine = np.diag([pixel_mm] * 3 + [1.0])
-    affine[:3, 3] = low_mm
+    affine = _affine(low_mm, pixel_mm)
     affine[axis, 3] = place_mm
     shape = [max(1, round(float(n))) for n in (high_mm - low_mm) / pixel_mm]
     shape[axis] = 1
     return Grid((shape[0], shape[1], shape[2]), affine)
 
 
-def paint(
-    grey: NDArray[np.uint8], classes: NDArray[np.intp], reference: NDArray[np.intp] | None = None
-) -> Rgb:
+def _affine(low_mm: Point, spacing_mm: float) -> NDArray[np.float64]:
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = low_mm
+    return affine
+
+
+def paint(grey: NDArray[np.uint8], classes: Classes, reference: Classes | None = None) -> Rgb:
     """Lay structure colours, outlined in full colour, over a grey picture; outlines of `reference` in white."""
     opacity = np.where(_outline(classes), 1.0, FILL_OPACITY) * (classes > 0)
     picture = grey[..., None] + opacity[..., None] * (PALETTE[classes] - grey[..., None])
@@ -215,13 +176,9 @@ def paint(
     return np.round(picture).astype(np.uint8)
 
 
-def _others(axis: int) -> tuple[int, ...]:
-    return tuple(other for other in range(3) if other != axis)
-
-
-def _as_picture(slice_data: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Turn a RAS slice with one axis of length 1 into rows and columns of the radiological view."""
-    return np.squeeze(slice_data)[::-1, ::-1].T
+def _sample(volume: Volume, grid: Grid, kind: Literal["linear", "nearest"], fill: float = 0) -> NDArray[Any]:
+    """Sample a RAS slice, one voxel thick, as rows and columns of the radiological view."""
+    return np.squeeze(resample(volume, grid, kind, fill=fill).data)[::-1, ::-1].T
 
 
 def _percentiles(data: NDArray[np.generic]) -> tuple[float, float]:
@@ -233,20 +190,20 @@ def _percentiles(data: NDArray[np.generic]) -> tuple[float, float]:
 
 def _grey(volume: Volume, grid: Grid, window: Sequence[float]) -> NDArray[np.uint8]:
     low, high = window
-    values = _as_picture(resample(volume, grid, "linear", fill=low).data).astype(np.float64)
+    values = _sample(volume, grid, "linear", low).astype(np.float64)
     return np.round(255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
-def _class_map(volume: Volume, grid: Grid, pixel_mm: float) -> NDArray[np.intp]:
+def _class_map(volume: Volume, grid: Grid, pixel_mm: float) -> Classes:
     """Sample class indices on a slice, staircases of the voxels smoothed away by about half a voxel."""
-    classes = _as_picture(resample(volume, grid, "nearest").data)
+    classes = _sample(volume, grid, "nearest")
     sigma_px = 0.5 * max(volume.spacing_mm) / pixel_mm
     present = np.unique(classes)
     shares = [ndimage.gaussian_filter((classes == c).astype(np.float32), sigma_px) for c in present]
     return np.asarray(present[np.argmax(shares, axis=0)], np.intp)
 
 
-def _outline(classes: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _outline(classes: Classes) -> NDArray[np.bool_]:
     """Mark pixels whose right or lower neighbour is of another class: lines of one pixel."""
     edge = np.zeros(classes.shape, np.bool_)
     edge[:-1] |= classes[:-1] != classes[1:]
@@ -255,7 +212,7 @@ def _outline(classes: NDArray[np.intp]) -> NDArray[np.bool_]:
 
 
 def _scale_bar(picture: Rgb, pixel_mm: float) -> None:
-    """Draw a white bar of `SCALE_BAR_MM` at the lower left (not on pictures too small for it)."""
+    """Draw a white bar of `SCALE_BAR_MM` at the lower left, unless the picture is too small."""
     length, height = round(SCALE_BAR_MM / pixel_mm), picture.shape[0]
     if height > 24 and length + 12 < picture.shape[1]:
         picture[height - 12 : height - 8, 8 : 8 + length] = 255

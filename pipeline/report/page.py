@@ -13,27 +13,16 @@ from crossmodalnet.metrics.scores import METRICS
 from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import title_of
 from pipeline.report.artefacts import Artefacts
-from pipeline.report.overlays import CaseOverlay, case_overlays, mosaic
-from pipeline.report.sections import (
-    ablations,
-    adaptation,
-    claims,
-    comparison,
-    costs,
-    results,
-    robustness,
-    run,
-    summary,
-    training,
-)
+from pipeline.report.overlays import CaseOverlay, case_overlays, jpeg, mosaic
+from pipeline.report.sections import ablations, adaptation, claims, comparison, results, robustness, training
 
 # In the order of the page: id, title in the navigation, and what prepares the data of `sections/<id>.html.jinja`:
 # None leaves the section out.
 SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | None]]] = (
-    ("summary", "Summary", summary.section),
+    ("summary", "Summary", results.summary_section),
     ("comparison", "Comparison", comparison.section),
     ("structures", "Per structure", results.structures_section),
-    ("costs", "What it costs", costs.section),
+    ("costs", "What it costs", comparison.costs_section),
     ("ablations", "Ablations", ablations.section),
     ("robustness", "Robustness", robustness.section),
     ("literature", "Literature", comparison.literature_section),
@@ -42,21 +31,18 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | Non
     ("overlays", "Overlays", lambda _: {}),
     ("claims", "Claims", claims.section),
     ("training", "Training", training.section),
-    ("registration", "Registration", run.registration_section),
-    ("data", "Data and split", run.split_section),
+    ("registration", "Registration", training.registration_section),
+    ("data", "Data and split", training.split_section),
     ("limits", "Limits", lambda _: {}),
     ("next", "Try next", lambda _: {}),
-    ("parameters", "Parameters", run.parameters_section),
+    ("parameters", "Parameters", training.parameters_section),
 )
 
 
 def write_page(folder: Path, artefacts: Artefacts) -> Path:
-    """Write the page, and the overlays as picture files, into a folder of their own, whole or not at all.
+    """Write the page and the overlays into a folder of their own, whole or not at all; returns `index.html`.
 
     The overlays are named by rank, not by case: `dvc plots diff` lays those of two revisions side by side.
-
-    Returns:
-        The page, `index.html`.
     """
     overlays = case_overlays(artefacts)
     page = render(artefacts, overlays)
@@ -80,6 +66,7 @@ def render(artefacts: Artefacts, overlays: Sequence[CaseOverlay]) -> str:
     )
     environment.globals |= {
         "artefacts": artefacts,
+        "jpeg": lambda picture: jpeg(picture, artefacts.options.jpeg_quality),
         "metrics": METRICS,
         "overlays": overlays,
         "seeds": " and seeds" if len(artefacts.seeds) > 1 else "",
@@ -87,6 +74,8 @@ def render(artefacts: Artefacts, overlays: Sequence[CaseOverlay]) -> str:
         "structures": STRUCTURES,
         "title_of": title_of,
     }
+    macros = vars(environment.get_template("macros.html.jinja").module)
+    environment.globals |= {name: macro for name, macro in macros.items() if not name.startswith("_")}
     shown = []
     for key, title, prepare in SECTIONS:
         content = prepare(artefacts)

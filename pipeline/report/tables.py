@@ -13,22 +13,18 @@ DASH, MINUS = "–", "−"
 # The paper's measures, as their means over the structures are called.
 MEAN_TITLES = {"dice": "Dice", "iou": "MIoU", "hd95_mm": "HD95"}
 # Headings and formats of the columns that other stages write; any other column is shown under its own name.
-HEADINGS = {
-    "mi_before": "MI before",
-    "mi_after": "MI after",
-    "label_dice": "Label Dice",
-    "negative_jacobian_share": "Folded voxels",
-    "seconds": "Time, s",
-    "hd_mm": "HD, mm",
-    "asd_mm": "ASD, mm",
-}
-FORMATS = {
-    **dict.fromkeys(("mi_before", "mi_after", "label_dice", "dice"), ".3f"),
-    **dict.fromkeys(("inverse_error_mm", "asd_mm"), ".2f"),
-    **dict.fromkeys(("largest_displacement_mm", "hd_mm"), ".1f"),
-    "negative_jacobian_share": ".2%",
-    "shared_view": ".0%",
-    "seconds": ".0f",
+COLUMNS = {
+    "mi_before": ("MI before", ".3f"),
+    "mi_after": ("MI after", ".3f"),
+    "label_dice": ("Label Dice", ".3f"),
+    "dice": ("Dice", ".3f"),
+    "negative_jacobian_share": ("Folded voxels", ".2%"),
+    "inverse_error_mm": ("Inverse error, mm", ".2f"),
+    "largest_displacement_mm": ("Largest displacement, mm", ".1f"),
+    "shared_view": ("Shared view", ".0%"),
+    "seconds": ("Time, s", ".0f"),
+    "hd_mm": ("HD, mm", ".1f"),
+    "asd_mm": ("ASD, mm", ".2f"),
 }
 
 
@@ -58,12 +54,17 @@ def make_table(rows: Sequence[Mapping[str, str]], text: Sequence[str] = ()) -> T
 def frame_table(frame: pd.DataFrame) -> Table:
     """Print a table that another stage wrote."""
     numeric = [bool(pd.api.types.is_numeric_dtype(frame[column])) for column in frame]
+    looks = [COLUMNS.get(str(column), (_heading(str(column)), "g")) for column in frame]
     rows = [
-        [_print(value, FORMATS.get(str(column), "g")) for column, value in zip(frame, row, strict=True)]
+        [_print(value, form) for value, (_, form) in zip(row, looks, strict=True)]
         for row in frame.itertuples(index=False)
     ]
-    words = {str(c): str(c).replace("_mm", ", mm").replace("_", " ").strip() for c in frame}
-    return Table([HEADINGS.get(c, w[:1].upper() + w[1:]) for c, w in words.items()], numeric, rows)
+    return Table([heading for heading, _ in looks], numeric, rows)
+
+
+def _heading(column: str) -> str:
+    words = column.replace("_mm", ", mm").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
 
 
 def _print(value: Any, form: str) -> str:
@@ -101,12 +102,7 @@ def interval(low: float, high: float, digits: int, *, sign: bool = False) -> str
 
 
 def score_cells(artefacts: Artefacts, structure: str) -> dict[str, list[Cell]]:
-    """Print every metric of a structure (or `mean`) for every method.
-
-    Returns:
-        By method, a cell per metric. What is best as printed is marked: all of several equal ones, none where there is
-        only one method.
-    """
+    """Print every metric of a structure (or `mean`) by method; of several, all that print as the best are marked."""
     rows: dict[str, list[Cell]] = {name: [] for name in artefacts.methods}
     for metric in METRICS:
         scores = {name: artefacts.score(name, metric.key, structure) for name in rows}
@@ -124,18 +120,10 @@ def enumerate_words(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """List a nested mapping as dotted keys and printed values; short lists stay in one line."""
-    entries: list[tuple[str, str]] = []
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            entries += flatten(value, f"{name}.")
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-            entries += flatten({f"{name}[{place}]": item for place, item in enumerate(value)})
-        else:
-            entries.append((name, _plain(value)))
-    return entries
+def flatten(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List a nested mapping as dotted keys and printed values; lists stay in one line."""
+    (flat,) = pd.json_normalize(dict(content)).to_dict("records")
+    return [(str(key), _plain(value)) for key, value in flat.items()]
 
 
 def _plain(value: Any) -> str:

@@ -1,10 +1,10 @@
 """Ablations: what each part of CrossModalNet brings in Dice and HD95 and costs in time."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
 from pipeline.config.variants import OURS, is_ablation, method_of
@@ -12,7 +12,7 @@ from pipeline.evaluation.profile import read_profile
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import BLUE, LINES, MUTED, ORANGE, svg
 from pipeline.report.sections import comparison
-from pipeline.report.sections.summary import not_first
+from pipeline.report.sections.results import not_first
 from pipeline.report.tables import DASH, interval, make_table, metric_of, metric_title, number, signed
 
 
@@ -27,11 +27,10 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     tests = comparison.read_compared(artefacts, "pairwise.csv", comparison.TEST_COLUMNS)
     tests = tests[tests["method_b"].map(is_ablation)]
     gains = full_minus_ablation(tests, names)
-    dice = {name: artefacts.score(method_of(name), "dice")[0] for name in names}
-    rows = [_row("full", artefacts.score(OURS, "dice")[0], [DASH] * 3, 1.0, full.parameters)]
+    rows = [_row("full", artefacts.score(OURS, "dice")[0], 1.0, full.parameters, {})]
     for name in names:
-        title, size = ABLATION_TITLES.get(name, name), profiles[name].parameters
-        rows.append(_row(title, dice[name], _printed(gains, name), times[name], size))
+        dice, size = artefacts.score(method_of(name), "dice")[0], profiles[name].parameters
+        rows.append(_row(ABLATION_TITLES.get(name, name), dice, times[name], size, _gains(gains, name)))
     statements = comparison.read_statements(artefacts)
     return {
         "behind": not_first(artefacts) if artefacts.models[0] == OURS else [],
@@ -45,18 +44,13 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
 
 
 def full_minus_ablation(tests: pd.DataFrame, names: list[str]) -> dict[str, pd.DataFrame]:
-    """Take the tests of the full network against its ablations.
-
-    Returns:
-        By metric key, a row per ablation; NaN where the two were not compared.
-    """
+    """Take the tests against the ablations: by metric key, a row per ablation, NaN where it was not tested."""
     own = tests.set_index(["metric", "method_b"])
     rows = {key: own.reindex([(key, method_of(name)) for name in names]) for key in ("dice", "hd95_mm")}
     return {key: table.set_axis(names) for key, table in rows.items()}
 
 
 def _effect(gains: dict[str, pd.DataFrame], name: str, time: float) -> dict[str, Any]:
-    """Prepare the sentence on a part."""
     dice, distance = (table.loc[[name]].to_dict("records")[0] for table in gains.values())
     return {
         "part": PARTS.get(name, name),
@@ -69,38 +63,32 @@ def _effect(gains: dict[str, pd.DataFrame], name: str, time: float) -> dict[str,
     }
 
 
-def _printed(gains: dict[str, pd.DataFrame], name: str) -> list[str]:
-    """Print the differences in both metrics with their intervals, and p after the first."""
-    printed = []
-    for key, table in gains.items():
-        digits = metric_of(key).digits
-        mean, low, high = table.loc[[name], ["difference", "low", "high"]].to_numpy(float)[0]
-        text = f"{signed(mean, digits)} ({interval(low, high, digits, sign=True)})"
-        printed.append(text if mean == mean else DASH)
-    p_value = float(gains["dice"]["p_holm"][name])
-    return [printed[0], f"{p_value:.3g}" if p_value == p_value else DASH, printed[1]]
-
-
-def _row(title: str, dice: float, differences: list[str], time: float, parameters: int) -> dict[str, str]:
-    gain, p_value, closer = differences
+def _row(title: str, dice: float, time: float, parameters: int, gains: Mapping[str, str]) -> dict[str, str]:
+    columns = ("Full − this: Dice", "p (Holm)", "Full − this: HD95, mm")
     return {
         "CrossModalNet": title,
         "Dice": number(dice, 3),
-        "Full − this: Dice": gain,
-        "p (Holm)": p_value,
-        "Full − this: HD95, mm": closer,
+        **{column: gains.get(column, DASH) for column in columns},
         "Step, full / this": f"{time:.2f}",
         "Parameters, M": f"{parameters / 1e6:.2f}",
     }
 
 
-def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> str:
-    """Draw what the full network has over each ablation: Dice, HD95, and the time of a step.
+def _gains(gains: dict[str, pd.DataFrame], name: str) -> dict[str, str]:
+    """Print the differences in both metrics with their intervals, and p of the first; empty where not tested."""
+    printed = {}
+    for key, table in gains.items():
+        own, metric = table.loc[[name]].to_dict("records")[0], metric_of(key)
+        if own["difference"] == own["difference"]:
+            mean = signed(own["difference"], metric.digits)
+            ends = interval(own["low"], own["high"], metric.digits, sign=True)
+            printed[f"Full − this: {metric_title(metric)}"] = f"{mean} ({ends})"
+            printed.setdefault("p (Holm)", f"{own['p_holm']:.3g}")
+    return printed
 
-    Args:
-        gains: what `full_minus_ablation` gave.
-        times: step of the full network over that of the ablation, by ablation.
-    """
+
+def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> str:
+    """Draw the gains of `full_minus_ablation`, and the step time of the full network over that of each ablation."""
     places = range(len(times))
 
     def draw(figure: Figure) -> None:
@@ -114,13 +102,13 @@ def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> s
             axes.axvline(0, color=MUTED, lw=1)
             better = "better →" if metric.higher_is_better else "← better"
             axes.set(title=f"Brings: {metric_title(metric, {})}", xlabel=better)
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.grid(True, axis="x")
+            axes.locator_params(axis="x", nbins=5)
+            axes.grid(False, axis="y")
         bars = costs.barh(places, list(times.values()), 0.55, color=LINES, ec=MUTED, lw=0.6)
         costs.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
         costs.axvline(1, color=MUTED, lw=1)
-        costs.set(title="Costs: step time, ×", xlabel="full network / ablation")
-        costs.set_xlim(0, 1.2 * max(1.0, *times.values()))
+        right = 1.2 * max(1.0, *times.values())
+        costs.set(title="Costs: step time, ×", xlabel="full network / ablation", xlim=(0, right))
         panels[0].set_yticks(places, [ABLATION_TITLES.get(name, name) for name in times])
         panels[0].set_ylim(len(times) - 0.4, -0.6)
 

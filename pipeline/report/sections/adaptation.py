@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,8 +20,8 @@ from pipeline.evaluation.score_cases import CASE_COLUMNS, CHOICE_COLUMNS, CHOICE
 from pipeline.preparation.domain import NATIVE, TARGET_CASES
 from pipeline.report import tables
 from pipeline.report.artefacts import Artefacts, find_cropped
-from pipeline.report.charts import MODEL_COLOURS, MUTED, svg
-from pipeline.report.overlays import CaseOverlay, draw_overlay, rank_cases
+from pipeline.report.charts import MODEL_COLOURS, MUTED, draw_curves, svg
+from pipeline.report.overlays import CaseOverlay, draw_planes, rank_cases
 from pipeline.report.sections.comparison import read_compared, read_statements
 from pipeline.report.tables import DASH, Table, interval, number, signed
 from pipeline.runtime import paths
@@ -57,7 +56,8 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     if artefacts.domain is None:
         return None
     columns = ["domain", "method", "metric", "structure"]
-    scores = read_compared(artefacts, compared.SCORES, [*columns, "mean", "low", "high"]).set_index(columns)
+    scores = read_compared(artefacts, compared.SCORES, [*columns, "mean", "low", "high"])
+    scores = scores.set_index(columns)[["mean", "low", "high"]]
     gap = read_compared(artefacts, compared.GAP, GAP_COLUMNS, optional=True)
     gains = read_compared(artefacts, compared.STRUCTURES, compared.STRUCTURE_COLUMNS, optional=True)
     statements = read_statements(artefacts, compared.STATEMENTS)
@@ -66,6 +66,7 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     settings = artefacts.card(OURS).get("adaptation") or {}
     terms = [f"{title} ({settings[key]:g})" for key, title in TERM_TITLES.items() if settings.get(key)]
     labelled = "target" in scores.index.unique("domain")
+    choices = _read_target(artefacts, OURS, CHOICES_FILE, CHOICE_COLUMNS) if labelled else []
     return {
         "domain": artefacts.domain,
         "target_source": artefacts.adapt.target.source,
@@ -75,37 +76,28 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
         "methods": method_table(scores, gap),
         "by_structure": structure_table(scores, gains) if labelled else None,
         "curves": adaptation_chart([artefacts.curves[OURS, seed] for seed in artefacts.seeds]),
-        "hindsight": hindsight(_read_target(artefacts, OURS, CHOICES_FILE)) if labelled else None,
+        "hindsight": hindsight(choices) if choices else None,
         "published": None if published.empty else tables.frame_table(published),
         "overlay": _median_overlay(artefacts, scores) if labelled else None,
     }
 
 
 def method_table(scores: pd.DataFrame, gap: pd.DataFrame) -> Table:
-    """Print every method: Dice in both domains, HD95 on the target, share of the gap, each with its interval.
-
-    Args:
-        scores: mean, low and high by domain, method, metric and structure.
-        gap: shares that stage `compare` wrote; no rows where a bound is missing.
-    """
+    """Print Dice of every method in both domains, HD95 on the target, and the share of the gap."""
     shares = gap[gap["structure"] == MEAN].set_index("method")[["share", "low", "high"]].astype(float)
     rows = []
     for name in scores.loc["source"].index.unique("method"):
         row = {"Method": adapted_title_of(name)}
         for domain in ("source", "target"):
-            row[f"Dice, {domain}"], row[f"95 % interval, {domain}"] = _score(scores, domain, name)
-        row["HD95, target, mm"] = _score(scores, "target", name, "hd95_mm")[0]
+            mean, ends = _score(scores, domain, name, "dice", MEAN)
+            row |= {f"Dice, {domain}": mean, f"95 % interval, {domain}": ends}
+        row["HD95, target, mm"] = _score(scores, "target", name, "hd95_mm", MEAN)[0]
         share, low, high = map(_percent, shares.reindex([name]).iloc[0])
-        row |= {
-            "Share of the gap": share,
-            "95 % interval, share": DASH if low == DASH else f"{low} to {high}",
-        }
+        ends = DASH if low == DASH else f"{low} to {high}"
+        row |= {"Share of the gap": share, "95 % interval, share": ends}
         if name in (LOWER, UPPER) and len(shares):
-            ends = {
-                "Share of the gap": "0 %" if name == LOWER else "100 %",
-                "95 % interval, share": "by definition",
-            }
-            row |= ends
+            bound = "0 %" if name == LOWER else "100 %"
+            row |= {"Share of the gap": bound, "95 % interval, share": "by definition"}
         rows.append(row)
     return tables.make_table(rows)
 
@@ -118,7 +110,7 @@ def structure_table(scores: pd.DataFrame, gains: pd.DataFrame) -> Table:
         row = {"Structure": MEAN_ROWS.get(structure, structure)}
         for name in (LOWER, OURS, UPPER):
             if name in scores.loc["target"].index.unique("method"):
-                row[adapted_title_of(name)] = _score(scores, "target", name, structure=structure)[0]
+                row[adapted_title_of(name)] = _score(scores, "target", name, "dice", structure)[0]
         if len(gains):
             gain, low, high = gains.reindex([structure]).to_numpy()[0]
             row[f"{adapted_title_of(OURS)} − source only"] = signed(gain, 3)
@@ -128,14 +120,7 @@ def structure_table(scores: pd.DataFrame, gains: pd.DataFrame) -> Table:
 
 
 def hindsight(choices: Sequence[pd.DataFrame]) -> dict[str, Any] | None:
-    """Compare the weights kept with the best that target labels would have chosen, as means over the seeds.
-
-    Args:
-        choices: a table per seed: epoch, chosen, target_dice.
-
-    Returns:
-        Mean Dice of both, and the number of validated epochs; None where a seed has no choice.
-    """
+    """Compare the Dice of the weights kept with the best there was, by a table per seed; None without a choice."""
     kept = [table.loc[table["chosen"].astype(bool), "target_dice"] for table in choices]
     if any(own.empty for own in kept):
         return None
@@ -147,10 +132,7 @@ def hindsight(choices: Sequence[pd.DataFrame]) -> dict[str, Any] | None:
 
 
 def adaptation_chart(curves: Sequence[pd.DataFrame]) -> str:
-    """Draw what is recorded of an adaptation over the epochs, the first seed thick and the others thin.
-
-    A quantity that was not recorded, as that of a term of strength 0, is left out; empty where nothing was.
-    """
+    """Draw what is recorded of an adaptation, the first seed thick and the others thin; empty without records."""
     panels = {title: panel for title, panel in PANELS.items() if set(panel[0]) & set(curves[0])}
     if not panels:
         return ""
@@ -163,35 +145,22 @@ def adaptation_chart(curves: Sequence[pd.DataFrame]) -> str:
                 axes.axhline(chance, color=MUTED, lw=1, ls="--", label="by chance")
             recorded = {column: label for column, label in columns.items() if column in curves[0]}
             for (column, label), colour in zip(recorded.items(), MODEL_COLOURS, strict=False):
-                _draw_curves(axes, curves, column, label, colour)
-            axes.set_title(title)
-            axes.set_ylim(bottom=0, top=top)
+                draw_curves(axes, curves, column, colour, label=label)
+            axes.set(title=title, ylim=(0, top), xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(True)
             if len(recorded) > 1 or chance is not None:
-                axes.legend(fontsize=8)
+                axes.legend()
         for axes in cells[len(panels) :]:
             axes.set_axis_off()
-        for axes in cells[max(0, len(panels) - 2) : len(panels)]:
-            axes.set_xlabel("epoch")
 
     return svg(draw, (10, 2.8 * num_rows))
 
 
-def _draw_curves(axes: Axes, curves: Sequence[pd.DataFrame], column: str, label: str, colour: str) -> None:
-    first, *others = curves
-    for curve in reversed(others):
-        axes.plot(curve["epoch"], curve[column], color=colour, lw=0.7, alpha=0.6)
-    marker = "o" if len(first) < 3 else ""
-    axes.plot(first["epoch"], first[column], color=colour, lw=1.8, marker=marker, label=label)
-
-
-def _score(
-    scores: pd.DataFrame, domain: str, method: str, key: str = "dice", structure: str = MEAN
-) -> tuple[str, str]:
-    row = scores.reindex([(domain, method, key, structure)]).iloc[0]
-    digits = tables.metric_of(key).digits
-    return number(row["mean"], digits), interval(row["low"], row["high"], digits)
+def _score(scores: pd.DataFrame, *key: str) -> tuple[str, str]:
+    """Print the mean and its interval of a domain, method, metric and structure."""
+    mean, low, high = scores.reindex([key]).to_numpy(float)[0]
+    digits = tables.metric_of(key[2]).digits
+    return number(mean, digits), interval(low, high, digits)
 
 
 def _percent(share: float) -> str:
@@ -202,37 +171,31 @@ def _stage(method: str) -> str:
     return "evaluate-adaptation" if is_adaptation(method) else "evaluate"
 
 
-def _folders(artefacts: Artefacts, method: str) -> list[Path]:
-    evaluation = artefacts.top / paths.EVALUATION
-    return [paths.of_run(evaluation, method, seed) / "target" for seed in artefacts.seeds]
+def _read_target(artefacts: Artefacts, method: str, name: str, columns: Sequence[str]) -> list[pd.DataFrame]:
+    folders = [_target_folder(artefacts, method, seed) for seed in artefacts.seeds]
+    empty = name == CHOICES_FILE
+    return [read_table(folder / name, _stage(method), columns, may_be_empty=empty) for folder in folders]
 
 
-def _read_target(artefacts: Artefacts, method: str, name: str) -> list[pd.DataFrame]:
-    """Read a table of every seed of a method on the target."""
-    columns = CHOICE_COLUMNS if name == CHOICES_FILE else CASE_COLUMNS
-    folders = _folders(artefacts, method)
-    return [
-        read_table(folder / name, _stage(method), columns, may_be_empty=name == CHOICES_FILE)
-        for folder in folders
-    ]
+def _target_folder(artefacts: Artefacts, method: str, seed: int) -> Path:
+    return paths.of_run(artefacts.top / paths.EVALUATION, method, seed) / "target"
 
 
 def _median_overlay(artefacts: Artefacts, scores: pd.DataFrame) -> CaseOverlay:
     """Draw the median test case of the target by the adapted network's mean Dice, without and with adaptation."""
-    methods = [name for name in (LOWER, OURS) if name in scores.loc["target"].index.unique("method")]
-    cases = {
-        name: pd.concat(_read_target(artefacts, name, "cases.csv"), keys=artefacts.seeds) for name in methods
-    }
-    dice = {name: own.groupby([pd.Grouper(level=0), "pair"])["dice"].mean() for name, own in cases.items()}
-    means = {name: own.groupby("pair").mean() for name, own in dice.items()}
-    pair = next(pair for pair, rank in rank_cases(means[OURS]).items() if "median" in rank)
-    files = find_cropped(artefacts.top / paths.TARGET / TARGET_CASES / pair)
-    truth = existing(artefacts.top / paths.TARGET_LABELS / pair / NATIVE, "target")
-    predictions = {
-        adapted_title_of(name): existing(
-            _folders(artefacts, name)[0] / f"predictions/{pair}.nii.gz", _stage(name)
-        )
-        for name in methods
-    }
-    printed = {adapted_title_of(name): float(own[pair]) for name, own in means.items()}
-    return draw_overlay("median", pair, {**files, "truth": truth}, predictions, printed, artefacts.options)
+    top, dice = artefacts.top, {}
+    for name in (LOWER, OURS):
+        if name in scores.loc["target"].index.unique("method"):
+            seeds = _read_target(artefacts, name, "cases.csv", CASE_COLUMNS)
+            means = pd.concat([own.groupby("pair")["dice"].mean() for own in seeds])
+            dice[name] = means.groupby("pair").mean()
+    pair = next(pair for pair, rank in rank_cases(dice[OURS]).items() if "median" in rank)
+    files = find_cropped(top / paths.TARGET / TARGET_CASES / pair)
+    files["truth"] = existing(top / paths.TARGET_LABELS / pair / NATIVE, "target")
+    predictions = {}
+    for name in dice:
+        path = _target_folder(artefacts, name, artefacts.seeds[0]) / f"predictions/{pair}.nii.gz"
+        predictions[adapted_title_of(name)] = existing(path, _stage(name))
+    planes = draw_planes(files, predictions, artefacts.options)
+    printed = {adapted_title_of(name): float(own[pair]) for name, own in dice.items()}
+    return CaseOverlay("median", pair, printed, planes)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator
 
 from pipeline.report.charts import INK, LINES, MARKERS, MODEL_COLOURS, MUTED, OBJECTIVES, svg
 from pipeline.report.sections.flow_charts import flow_chart
@@ -25,7 +25,7 @@ Looks = Mapping[Any, tuple[str, str, str, str]]
 
 BLUE, ORANGE, GREEN, YELLOW, SKY, *_ = MODEL_COLOURS
 PALE_BLUE = "#c9d9ec"
-DASHES = (0, (4, 3))
+THRESHOLD: Mapping[str, Any] = {"color": MUTED, "lw": 1, "ls": "--"}
 LEAST = 1e-17  # smaller deviations are drawn here, zero too
 # By property, its title and the deviations that the statement allows.
 PROPERTIES = {
@@ -63,42 +63,34 @@ DISTURBANCES: Looks = {
 }
 
 
-def row_chart(tables: Tables, height: float, panels: Iterable[Panel], widths: Sequence[float] = ()) -> str:
+def row_chart(tables: Tables, height: float, panels: Iterable[Panel]) -> str:
     """Draw panels side by side; empty where all their tables are missing."""
     shown = [panel for panel in panels if panel[0] in tables]
     if not shown:
         return ""
 
     def draw(figure: Figure) -> None:
-        ratios = widths if len(widths) == len(shown) else None
-        row = figure.subplots(1, len(shown), squeeze=False, width_ratios=ratios)[0]
+        row = figure.subplots(1, len(shown), squeeze=False)[0]
         for axes, (table, title, draw_panel) in zip(row, shown, strict=True):
-            axes.grid(True)
             draw_panel(axes, tables[table])
-            axes.set_title(title)
+            axes.set_title(title[:1].upper() + title[1:])
 
     return svg(draw, (10, height))
 
 
 def cost_chart(tables: Tables) -> str:
     """Draw operations and seconds over tokens, and operations over channels, with fitted exponents (Lemma 1)."""
-    fits, panels = tables.get("attention_cost_fits"), []
-    for title, quantity, variable in (
-        ("Operations over tokens", "operations", "tokens"),
-        ("Time over tokens", "seconds", "tokens"),
-        ("Operations over channels", "operations", "channels"),
-    ):
-        draw = partial(_costs, variable=variable, quantity=quantity, fits=fits)
-        panels.append(("attention_cost", title, draw))
+    axes = (("operations", "tokens"), ("seconds", "tokens"), ("operations", "channels"))
+    draw = partial(_costs, fits=tables.get("attention_cost_fits", pd.DataFrame()))
+    panels = [("attention_cost", f"{y} over {x}", partial(draw, quantity=y, variable=x)) for y, x in axes]
     return row_chart(tables, 3.1, panels)
 
 
 def approximation_chart(tables: Tables) -> str:
     """Draw the error on every known function over width and depth, and Dice while one case is learned (Th. 2.3)."""
     functions = sorted(set(tables["approximation"]["function"])) if "approximation" in tables else []
-    titles = {name: fill(name[:1].upper() + name[1:], 22) for name in functions}
-    panels = [("approximation", titles[name], partial(_errors, function=name)) for name in functions]
-    return row_chart(tables, 2.9, [*panels, ("overfitting", "Overfitting one case", _overfitting)])
+    panels = [("approximation", fill(name, 22), partial(_errors, function=name)) for name in functions]
+    return row_chart(tables, 2.9, [*panels, ("overfitting", "overfitting one case", _overfitting)])
 
 
 def lipschitz_chart(tables: Tables) -> str:
@@ -106,7 +98,7 @@ def lipschitz_chart(tables: Tables) -> str:
     measured = tables["power_iteration"]["ratio"].max() if "power_iteration" in tables else 0.0
     title, bounds = "Largest change of output over change of input", partial(_bounds, measured=measured)
     growth = ("attention_growth", "Sensitivity of one cross attention", _growth)
-    return row_chart(tables, 3.5, [("sensitivity_bounds", title, bounds), growth], (1.7, 1))
+    return row_chart(tables, 3.5, [("sensitivity_bounds", title, bounds), growth])
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, looks: Looks, **settings: Any) -> None:
@@ -116,41 +108,24 @@ def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, looks: Looks
         if len(own):
             axes.plot(own[x], own[y], marker=marker, color=colour, ls=line, lw=1.8, ms=5, label=label)
     axes.set(**settings)
-
-
-def _threshold(axes: Axes, value: float, text: str, *, side: str = "right", above: bool = False) -> None:
-    """Draw a dashed horizontal line with its meaning at one of its ends, above or below it."""
-    axes.axhline(value, color=MUTED, lw=1, ls=DASHES)
-    right = side == "right"
-    axes.annotate(
-        text, (1.0 if right else 0.0, value), (-2 if right else 4, 2 if above else -3),
-        xycoords=("axes fraction", "data"), textcoords="offset points", ha=side, va="bottom" if above else "top",
-        fontsize=8, color=MUTED,
-    )  # fmt: skip
-
-
-def _plain_log_axis(axes: Axes) -> None:
-    """Make the horizontal axis, of one or two decades, logarithmic with plain numbers at 1, 2 and 5."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    if settings.get("xscale") == "log":
+        axes.xaxis.set(
+            major_formatter="{x:g}", minor_locator=LogLocator(subs=(2, 5)), minor_formatter="{x:g}"
+        )
 
 
 def _deviations(axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float]) -> None:
     """Draw a row of marks per combination; what the statement allows is tinted."""
-    first = key == next(iter(PROPERTIES))
-    own = rows[rows["property"] == key].groupby(["network", "values", "similarity"])["deviation"]
-    deviations: dict[Any, Any] = {combination: column.clip(lower=LEAST) for combination, column in own}
+    first, order = key == next(iter(PROPERTIES)), list(COMBINATIONS)
     for network, marker, face, offset, label in (
         ("trained", "o", BLUE, -0.14, "trained network, a mark per layer"),
         ("random", "s", "white", 0.14, "random features"),
     ):
-        look: dict[str, Any] = {"ls": "", "marker": marker, "mfc": face, "mec": BLUE}
-        for place, combination in enumerate(COMBINATIONS):
-            x = deviations.get((network, *combination), [])
-            axes.plot(x, np.full(len(x), place + offset), ms=5, mew=0.9, **look)
-        axes.plot([], [], label=label, **look)
+        own = rows[(rows["property"] == key) & (rows["network"] == network)]
+        kinds = zip(own["values"], own["similarity"], strict=True)
+        places = [order.index(kind) + offset for kind in kinds]
+        look: dict[str, Any] = {"ls": "", "marker": marker, "mfc": face, "mec": BLUE, "ms": 5, "mew": 0.9}
+        axes.plot(own["deviation"].clip(lower=LEAST), places, label=label, **look)
     axes.axvspan(*allowed, color="#e3f3ea", lw=0, zorder=0)
     axes.set(xscale="log", xlim=(LEAST / 3, 30), ylim=(len(COMBINATIONS) - 0.4, -0.6))
     axes.set(xticks=[1e-16, 1e-12, 1e-8, 1e-4, 1], xlabel="relative difference")
@@ -160,23 +135,19 @@ def _deviations(axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[floa
         axes.figure.legend(loc="outside upper right", ncols=2, fontsize=8.5)
 
 
-def _costs(
-    axes: Axes, rows: pd.DataFrame, *, variable: str, quantity: str, fits: pd.DataFrame | None
-) -> None:
+def _costs(axes: Axes, rows: pd.DataFrame, *, variable: str, quantity: str, fits: pd.DataFrame) -> None:
     """Draw a line per kind of attention; the other variable stays at the value that most rows have."""
     x, fixed = ("num_tokens", "channels") if variable == "tokens" else ("channels", "num_tokens")
     y, label = ("flops", "floating-point operations") if quantity == "operations" else ("seconds", "seconds")
     labels = {"full": "over all tokens", "windowed": "in windows"}
-    for fit in [] if fits is None else fits.to_dict("records"):
+    for fit in fits.to_dict("records"):
         if (fit["variable"], fit["quantity"]) == (variable, quantity):
             labels[fit["kind"]] += f": exponent {fit['exponent']:.2f}"
     looks = {"full": (BLUE, "o", "-", labels["full"]), "windowed": (ORANGE, "s", "-", labels["windowed"])}
     usual = rows.groupby("kind")[fixed].transform(lambda column: column.mode().iloc[0])
-    _lines(axes, rows[rows[fixed] == usual], x, y, "kind", looks, yscale="log", ylabel=label)
-    _plain_log_axis(axes)
-    axes.set_xlabel(f"number of {variable}")
-    axes.set_ymargin(0.25)
-    axes.legend(fontsize=8, loc="upper left")
+    _lines(axes, rows[rows[fixed] == usual], x, y, "kind", looks, xscale="log", yscale="log", ylabel=label)
+    axes.set(xlabel=f"number of {variable}", ymargin=0.25)
+    axes.legend(loc="upper left")
 
 
 def _errors(axes: Axes, rows: pd.DataFrame, *, function: str) -> None:
@@ -188,48 +159,42 @@ def _errors(axes: Axes, rows: pd.DataFrame, *, function: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(widths, [f"{width:g}" for width in widths])
     axes.set(xlabel="width, channels", ylim=(0, 1.15 * max(1.0, own["error"].max())))
-    _threshold(axes, 1, "a constant", above=True)
-    axes.legend(fontsize=8)
+    axes.axhline(1, label="a constant", **THRESHOLD)
+    axes.legend()
 
 
 def _overfitting(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot(rows["step"], rows["dice"], color=BLUE, lw=1.8, marker="o" if len(rows) < 12 else "", ms=4)
     axes.set(ylim=(0, 1.03), xlabel="training step", ylabel="mean Dice")
-    _threshold(axes, 0.99, "0.99")
+    axes.axhline(0.99, label="0.99", **THRESHOLD)
+    axes.legend()
 
 
 def _convergence(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw the distances on logarithmic axes; those below 1e-8 at 1e-8."""
     shifted = rows.assign(step=rows["step"] + 1, distance=rows["distance"].clip(lower=1e-8))
     _lines(axes, shifted, "step", "distance", "mode", MODES, xscale="log", yscale="log", xlabel="step")
     axes.set_ylabel("distance to Pareto stationarity")
-    _threshold(axes, 1e-3, "converged below", side="left")
-    axes.legend(fontsize=8)
+    axes.axhline(1e-3, label="converged below", **THRESHOLD)
+    axes.legend()
 
 
 def _weights(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw the weights of the objectives; of two the first alone, since the other is the rest."""
-    names = list(dict.fromkeys(rows["objective"]))
-    shown = names[:1] if len(names) == 2 else names
-    for name, line in zip(shown, ("-", "--", ":", "-."), strict=False):
+    """Draw the weights of all objectives but the last, which is the rest to 1."""
+    for name, line in zip(rows["objective"].unique()[:-1], ("-", "--", ":", "-."), strict=False):
         looks = {mode: (colour, "", line, "") for mode, (colour, *_) in MODES.items()}
         _lines(axes, rows[rows["objective"] == name], "epoch", "weight", "mode", looks)
         axes.plot([], [], color=INK, ls=line, label=OBJECTIVES.get(name, name))
     axes.set(ylim=(0, 1), xlabel="epoch", ylabel="weight")
-    if len(shown) > 1:
-        axes.legend(fontsize=8)
-    else:
-        axes.set_ylabel(f"weight of the {OBJECTIVES.get(shown[0], shown[0])}")
+    axes.legend()
 
 
 def _gradients(axes: Axes, rows: pd.DataFrame) -> None:
     places, colours = np.arange(len(rows)), [MODES[mode][0] for mode in rows["mode"]]
     axes.bar(places, rows["weighted_norm"], 0.6, color=colours)
-    ends = places - 0.4, places + 0.4
-    axes.hlines(rows["smallest_norm"], *ends, color=INK, lw=2, label="smallest possible")
+    axes.hlines(rows["smallest_norm"], places - 0.4, places + 0.4, color=INK, lw=2, label="smallest possible")
     axes.set_xticks(places, rows["mode"])
     axes.set(ylim=(0, 1.3 * rows["weighted_norm"].max()), ylabel="norm of the weighted gradient")
-    axes.legend(fontsize=8, loc="upper right")
+    axes.legend(loc="upper right")
 
 
 def _generalisation(axes: Axes, rows: pd.DataFrame) -> None:
@@ -241,22 +206,20 @@ def _generalisation(axes: Axes, rows: pd.DataFrame) -> None:
     axes.bar_label(bars, [f"{value:.3g}".replace("-", "−") for value in values], padding=4, fontsize=9)
     axes.set_yticks(range(len(values)), titles)
     axes.invert_yaxis()
-    axes.set(xscale="log", xlim=(left, 8 * max(1.0, values.max())))
-    axes.axvline(1, color=MUTED, lw=1, ls=DASHES)
-    axes.set_xlabel("of a loss between 0 and 1; right of the dashed line the bound says nothing")
+    axes.axvline(1, **THRESHOLD)
+    label = "of a loss between 0 and 1; right of the dashed line the bound says nothing"
+    axes.set(xscale="log", xlim=(left, 8 * max(1.0, values.max())), xlabel=label)
 
 
 def _entropies(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw the information of quantised features beneath the entropies that bound it (Corollary 1)."""
     bound = rows[["entropy_ct", "entropy_mr"]].min(axis=1)
     axes.fill_between(rows["layer"], rows["information"], bound, color=LINES, alpha=0.6, lw=0)
-    _lines(
-        axes, rows.melt(["layer"], list(ENTROPIES)), "layer", "value", "variable", ENTROPIES, ylabel="nats"
-    )
+    long = rows.melt(["layer"], list(ENTROPIES))
+    _lines(axes, long, "layer", "value", "variable", ENTROPIES, ylabel="nats", ylim=(0, None))
     axes.set_xticks(rows["layer"], rows["name"], rotation=20, ha="right", rotation_mode="anchor")
-    axes.set_ylim(bottom=0)
     axes.grid(False, axis="x")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, labelspacing=0.8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _bounds(axes: Axes, rows: pd.DataFrame, *, measured: float) -> None:
@@ -269,8 +232,7 @@ def _bounds(axes: Axes, rows: pd.DataFrame, *, measured: float) -> None:
         axes.axhline(np.log10(measured), color=ORANGE, lw=2.2, label=label)
     axes.yaxis.set_major_formatter("10$^{{{x:.0f}}}$")
     axes.set_xticks(places, rows["part"], rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_ylabel("change out / change in")
-    axes.set_ylim(top=1.28 * max(1.0, last))
+    axes.set(ylabel="change out / change in", ylim=(None, 1.28 * max(1.0, last)))
     axes.legend(loc="upper left")
 
 
@@ -279,10 +241,11 @@ def _growth(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot(rows["scale"], rows["sensitivity"], "o-", color=BLUE, lw=1.8, ms=5)
     axes.set(xscale="log", yscale="log", xlabel="factor on the inputs", ylabel="output change / input change")
     # Of Definition 6: a sensitivity that grows beyond this many times its first value is not bounded.
-    _threshold(axes, 10 * rows["sensitivity"].iloc[0], "10 times the first value")
+    axes.axhline(10 * rows["sensitivity"].iloc[0], label="10 times the first value", **THRESHOLD)
     if rows["scale"].iloc[-1] < rows["scale"].iloc[0]:
         axes.invert_xaxis()
         axes.set_xlabel("factor on one key token")
+    axes.legend()
 
 
 def _levels(axes: Axes, rows: pd.DataFrame) -> None:
@@ -293,59 +256,45 @@ def _levels(axes: Axes, rows: pd.DataFrame) -> None:
     starts = [(name, 0, clean.reindex(own).mean()) for name, own in cases.items()]
     means = pd.concat([pd.DataFrame(starts, columns=means.columns), means])
     _lines(axes, means, "level", "dice", "disturbance", DISTURBANCES, ylabel="mean Dice")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("level (0: undisturbed)")
+    axes.set(xticks=sorted(set(means["level"])), xlabel="level (0: undisturbed)")
 
 
 def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw every case small and the mean of every level large."""
     changed = rows[rows["disturbance"].isin(list(DISTURBANCES)) & (rows["input_change"] > 0)]
     if len(changed):
-        colours = changed["disturbance"].map(lambda name: DISTURBANCES[name][0])
+        colours = [DISTURBANCES[name][0] for name in changed["disturbance"]]
         axes.scatter(changed["input_change"], changed["dice"], s=9, c=colours, alpha=0.45, lw=0)
         means = changed.groupby(["disturbance", "level"], as_index=False)[["input_change", "dice"]].mean()
-        _lines(axes, means, "input_change", "dice", "disturbance", DISTURBANCES)
-        _plain_log_axis(axes)
-        axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1, 0.5))
-    clean = rows.loc[rows["disturbance"] == "none", "dice"]
-    if len(clean):
-        _threshold(axes, clean.mean(), "undisturbed", above=True)
+        _lines(axes, means, "input_change", "dice", "disturbance", DISTURBANCES, xscale="log")
+    axes.axhline(rows.loc[rows["disturbance"] == "none", "dice"].mean(), label="undisturbed", **THRESHOLD)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(xlabel="l2 norm of the change", ylabel="mean Dice")
 
 
-def _row(height: float, *panels: Panel) -> Callable[[Tables], str]:
-    return partial(row_chart, height=height, panels=panels)
-
-
-# By group of claims, its charts; what they show in words is in claims.html.jinja.
-CHARTS: Mapping[str, Mapping[str, Callable[[Tables], str]]] = {
-    "attention": {
-        "attention": _row(
-            3.1,
-            *(
-                ("attention_properties", title, partial(_deviations, key=key, allowed=allowed))
-                for key, (title, allowed) in PROPERTIES.items()
-            ),
-        )
-    },
-    "cost": {"cost": cost_chart},
-    "approximation": {"approximation": approximation_chart},
-    "flow": {"flow": flow_chart, "entropy": _row(2.7, ("entropy", "", _entropies))},
-    "balancing": {
-        "balancing": _row(
-            3.2,
-            ("balancing_convex", "Convex problem", _convergence),
-            ("balancing_weights", "Weights in training", _weights),
-            ("balancing_gradients", "Trained network's gradients", _gradients),
-        )
-    },
-    "generalisation": {"terms": _row(1.9, ("generalisation", "Bound and measurement", _generalisation))},
-    "lipschitz": {"lipschitz": lipschitz_chart},
-    "robustness": {
-        "robustness": _row(
-            3.3,
-            ("robustness", "Dice over strength of the disturbance", _levels),
-            ("robustness", "Dice over size of the change of the images", _sizes),
-        )
-    },
+PROPERTY_PANELS: Sequence[Panel] = [
+    ("attention_properties", title, partial(_deviations, key=key, allowed=allowed))
+    for key, (title, allowed) in PROPERTIES.items()
+]
+BALANCING_PANELS: Sequence[Panel] = [
+    ("balancing_convex", "Convex problem", _convergence),
+    ("balancing_weights", "Weights in training", _weights),
+    ("balancing_gradients", "Trained network's gradients", _gradients),
+]
+ROBUSTNESS_PANELS: Sequence[Panel] = [
+    ("robustness", "Dice over strength of the disturbance", _levels),
+    ("robustness", "Dice over size of the change of the images", _sizes),
+]
+GENERALISATION_PANEL: Panel = ("generalisation", "Bound and measurement", _generalisation)
+# By name; claims.html.jinja says what they show. A chart belongs to the claims of its name, or of GROUP_OF.
+CHARTS: Mapping[str, Callable[[Tables], str]] = {
+    "attention": partial(row_chart, height=3.1, panels=PROPERTY_PANELS),
+    "cost": cost_chart,
+    "approximation": approximation_chart,
+    "flow": flow_chart,
+    "entropy": partial(row_chart, height=2.7, panels=[("entropy", "", _entropies)]),
+    "balancing": partial(row_chart, height=3.2, panels=BALANCING_PANELS),
+    "generalisation": partial(row_chart, height=1.9, panels=[GENERALISATION_PANEL]),
+    "lipschitz": lipschitz_chart,
+    "robustness": partial(row_chart, height=3.3, panels=ROBUSTNESS_PANELS),
 }
+GROUP_OF = {"entropy": "flow"}

@@ -14,7 +14,7 @@ from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.comparison.titles import title_of
 from pipeline.config.variants import OURS
 from pipeline.report.artefacts import Artefacts
-from pipeline.report.sections.claim_charts import CHARTS
+from pipeline.report.sections.claim_charts import CHARTS, GROUP_OF
 from pipeline.report.tables import MINUS, enumerate_words
 from pipeline.runtime import paths
 from pipeline.runtime.inputs import read_object, read_table
@@ -63,25 +63,19 @@ def claims_sentence(artefacts: Artefacts) -> str:
     """Count the verdicts on the network that `section` shows in full; empty where nothing applies."""
     for audit in read_audits(artefacts):
         if set(audit.counts) != {Verdict.NOT_APPLICABLE}:
-            lead = (
-                f"Of the {len(STATEMENTS)} statements that the paper makes, tested on {title_of(audit.model)}"
-            )
-            return f"{lead}, {count_words(audit.counts)}"
+            lead = f"Of the {len(STATEMENTS)} statements that the paper makes"
+            return f"{lead}, tested on {title_of(audit.model)}, {count_words(audit.counts)}"
     return ""
 
 
 def read_audits(artefacts: Artefacts) -> list[Audit]:
     """Read the audits of all models, CrossModalNet's first."""
-    audits = [read_audit(artefacts, name) for name in artefacts.models]
-    return sorted(audits, key=lambda audit: audit.model != OURS)
+    models = sorted(artefacts.models, key=lambda name: name != OURS)
+    return [read_audit(artefacts, name) for name in models]
 
 
 def read_audit(artefacts: Artefacts, model: str) -> Audit:
-    """Read the audit of a model; tables without rows count as missing.
-
-    Raises:
-        DataError: its findings are missing, a statement lacks a finding, or a file is malformed.
-    """
+    """Read the audit of a model; tables without rows count as missing."""
     folder = artefacts.top / paths.AUDIT / model
     content = read_object(folder / "findings.json", "audit")
     try:
@@ -98,9 +92,7 @@ def read_audit(artefacts: Artefacts, model: str) -> Audit:
 
 def count_words(counts: Mapping[Verdict, int]) -> str:
     """Say how many statements have each verdict: `2 hold and 1 fails`."""
-    return enumerate_words(
-        [f"{count} {PRINTED[verdict][1 + (count != 1)]}" for verdict, count in counts.items()]
-    )
+    return enumerate_words([f"{n} {PRINTED[verdict][1 + (n != 1)]}" for verdict, n in counts.items()])
 
 
 def readable(text: str) -> str:
@@ -137,8 +129,8 @@ def _model(audit: Audit, *, everything: bool) -> dict[str, Any]:
             for key, finding in audit.findings.items()
             if STATEMENTS[key].group == group and (everything or finding.verdict != Verdict.NOT_APPLICABLE)
         ]
-        charts = {name: draw(audit.tables) for name, draw in CHARTS.get(group, {}).items() if claims}
-        charts = {name: source for name, source in charts.items() if source}
+        names = [name for name in CHARTS if claims and GROUP_OF.get(name, name) == group]
+        charts = {name: source for name in names if (source := CHARTS[name](audit.tables))}
         groups.append({"key": group, "title": title, "claims": claims, "charts": charts})
     return {
         "title": title_of(audit.model),
@@ -153,18 +145,13 @@ def _model(audit: Audit, *, everything: bool) -> dict[str, Any]:
 
 def _claim(finding: StatementFinding) -> dict[str, Any]:
     statement = STATEMENTS[finding.key]
-    details = {
-        "Found": finding.why,
-        "Check": statement.check,
-        "Rule": statement.rule,
-        "Where the proof breaks": finding.breaks,
-        "Counterexample": finding.counterexample,
-    }
+    texts = (finding.why, statement.check, statement.rule, finding.breaks, finding.counterexample)
+    titles = ("Found", "Check", "Rule", "Where the proof breaks", "Counterexample")
     return {
         "key": finding.key,
         "statement": statement,
         "tag": _tag(finding.verdict),
         "why": readable(finding.why),
-        "details": {title: readable(text) for title, text in details.items() if text},
+        "details": {title: readable(text) for title, text in zip(titles, texts, strict=True) if text},
         "numbers": {name.replace("_", " "): readable_number(v) for name, v in finding.numbers.items()},
     }

@@ -1,4 +1,4 @@
-"""Per structure, test cases and overlays: bars, box plots, and tables of every structure and case."""
+"""Results: summary cards, bars and box plots, and tables of every structure and case."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,84 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.metrics.scores import Metric
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
+from crossmodalnet.metrics.scores import METRICS, Metric
 from pipeline.comparison.titles import short_title_of, title_of
+from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
+from pipeline.report import tables
 from pipeline.report.artefacts import ROWS, Artefacts
 from pipeline.report.charts import INK, LINES, MUTED, colour_of, patch_legend, svg, whisker
-from pipeline.report.tables import Cell, make_table, metric_of, metric_title, number, score_cells
+from pipeline.report.sections.claims import claims_sentence
+
+# With more methods than these, only the reference and the best other network have a card.
+MOST_CARDS = 3
+
+
+def summary_section(artefacts: Artefacts) -> dict[str, Any]:
+    """Make cards and sentences."""
+    reference, *others = artefacts.models
+    few = len(artefacts.methods) <= MOST_CARDS
+    shown = artefacts.methods if few else [reference, *ranked(artefacts, others, METRICS[0])[:1]]
+    cards = [_card(artefacts, name) for name in shown]
+    if not few:
+        cards[-1]["gain"] = f"best of the {len(others)} others in Dice; {cards[-1]['gain']}"
+    compared = [] if artefacts.single else artefacts.models if few else [reference]
+    sentences = [_against_atlas(artefacts, name) for name in compared]
+    if others:
+        sentences.append(standing(artefacts))
+    return {"cards": cards, "sentences": sentences, "claims": claims_sentence(artefacts)}
+
+
+def standing(artefacts: Artefacts) -> str:
+    """Say in a sentence in what the first model of params.yaml is first."""
+    behind = not_first(artefacts)
+    ahead = [title for title in tables.MEAN_TITLES.values() if title not in behind]
+    parts = [f"first in {tables.enumerate_words(ahead)}"] if ahead else []
+    parts += [f"not first in {tables.enumerate_words(behind)}"] if behind else []
+    first = title_of(artefacts.models[0])
+    return f"Among {len(artefacts.models)} networks, {first} is {' and '.join(parts)}."
+
+
+def not_first(artefacts: Artefacts) -> list[str]:
+    """List the measures in which the first model of params.yaml is not first."""
+    models, titles = artefacts.models, tables.MEAN_TITLES.items()
+    orders = {title: ranked(artefacts, models, tables.metric_of(key)) for key, title in titles}
+    return [title for title, order in orders.items() if order and order[0] != models[0]]
+
+
+def ranked(artefacts: Artefacts, names: Sequence[str], metric: Metric) -> list[str]:
+    """Order methods by their mean, best first; those without one are left out."""
+    sign = -1 if metric.higher_is_better else 1
+    means = {name: sign * artefacts.score(name, metric.key)[0] for name in names}
+    return sorted((name for name in names if math.isfinite(means[name])), key=means.__getitem__)
+
+
+def _card(artefacts: Artefacts, name: str) -> dict[str, Any]:
+    titles = {"dice": "Mean Dice", "iou": "MIoU", "hd95_mm": "Mean HD95"}
+    cells = zip(METRICS, tables.score_cells(artefacts, MEAN)[name], strict=True)
+    gain = tables.DASH
+    if name != ATLAS and not artefacts.single:
+        gain = tables.signed(artefacts.score(name, "dice")[0] - artefacts.score(ATLAS, "dice")[0], 3)
+    return {
+        "title": title_of(name),
+        "colour": colour_of(artefacts.models, name),
+        "figures": [(titles[m.key], m.unit, cell) for m, cell in cells if m.key in titles],
+        "gain": "" if gain == tables.DASH else f"{gain} Dice against the atlas",
+    }
+
+
+def _against_atlas(artefacts: Artefacts, name: str) -> str:
+    """Compare a model with registration alone, case by case, in one sentence."""
+    dice = artefacts.case_means("dice")
+    better = f"{(dice[name] > dice[ATLAS]).sum()} of {len(dice)} test cases"
+    sentence = f"{title_of(name)} has a higher mean Dice than the atlas baseline in {better}"
+    distances = {artefacts.score(name, "hd95_mm", s)[0]: s for s in ABBREVIATIONS}
+    if defined := [distance for distance in distances if math.isfinite(distance)]:
+        worst = max(defined)
+        sentence += f"; its largest mean HD95 is that of {distances[worst]}, {worst:.1f} mm"
+    return f"{sentence}."
+
 
 # The means stand a little apart from the structures.
 PLACES = {name: place + (0.35 if name == MEAN else 0.0) for place, name in enumerate(ROWS)}
@@ -27,10 +98,7 @@ def structures_section(artefacts: Artefacts) -> dict[str, Any]:
         "overlap_bars": bar_chart(artefacts, ("dice", "iou")),
         "distance_bars": bar_chart(artefacts, ("hd95_mm",)),
         "groups": result_groups(artefacts),
-        "counts": {
-            column: ", ".join(f"{title_of(m)} {counts[column][m]}" for m in artefacts.methods)
-            for column in counts
-        },
+        "counts": {c: ", ".join(f"{title_of(m)} {counts[c][m]}" for m in artefacts.methods) for c in counts},
     }
 
 
@@ -38,25 +106,25 @@ def cases_section(artefacts: Artefacts) -> dict[str, Any]:
     """Show every test case."""
     rows = {str(pair): {"Pair": str(pair)} for pair in sorted(artefacts.images)}
     for key in ("dice", "hd95_mm"):
-        means, metric = artefacts.case_means(key), metric_of(key)
+        means, metric = artefacts.case_means(key), tables.metric_of(key)
         for method in artefacts.methods:
             for pair, row in rows.items():
-                value = number(means[method][pair], metric.digits)
-                row[f"{metric_title(metric)}: {short_title_of(method)}"] = value
+                value = tables.number(means[method][pair], metric.digits)
+                row[f"{tables.metric_title(metric)}: {short_title_of(method)}"] = value
     return {
         "dice_boxes": box_plot(artefacts, "dice"),
         "distance_boxes": box_plot(artefacts, "hd95_mm"),
-        "table": make_table(list(rows.values())),
+        "table": tables.make_table(list(rows.values())),
     }
 
 
-def result_groups(artefacts: Artefacts) -> list[tuple[str, str, str, list[tuple[str, list[Cell]]]]]:
+def result_groups(artefacts: Artefacts) -> list[tuple[str, str, str, list[tuple[str, list[tables.Cell]]]]]:
     """Group the big table by structure, mean first: abbreviation, full name, colour, a row per method."""
     heads = [(MEAN, "mean of all structures", ""), *((s.abbreviation, s.name, s.colour) for s in STRUCTURES)]
     groups = []
     for name, full, colour in heads:
-        cells = score_cells(artefacts, name)
-        groups.append((name, full, colour, [(title_of(m), cells[m]) for m in artefacts.methods]))
+        cells = tables.score_cells(artefacts, name)
+        groups.append((name, full, colour, [(title_of(method), own) for method, own in cells.items()]))
     return groups
 
 
@@ -65,13 +133,17 @@ def bar_chart(artefacts: Artefacts, keys: Sequence[str]) -> str:
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(keys), 1, squeeze=False)[:, 0]
-        for axes, metric in zip(panels, map(metric_of, keys), strict=True):
+        for axes, metric in zip(panels, map(tables.metric_of, keys), strict=True):
             for method, offset, width in _slots(artefacts):
                 colour = colour_of(artefacts.models, method)
-                for structure, place in PLACES.items():
-                    score = artefacts.score(method, metric.key, structure)
-                    if math.isfinite(score[0]):
-                        _bar(axes, place + offset, width, score, colour, 2 if metric.higher_is_better else 1)
+                scores = [(x + offset, *artefacts.score(method, metric.key, s)) for s, x in PLACES.items()]
+                places, means, low, high = np.array([row for row in scores if math.isfinite(row[1])]).T
+                ends = np.nan_to_num(whisker(means, low, high))
+                look: dict[str, Any] = {"color": colour, "ecolor": INK, "capsize": 2, "error_kw": {"lw": 1}}
+                bars = axes.bar(places, means, 0.92 * width, yerr=ends, **look)
+                if width > 0.25:
+                    form = "{:.2f}" if metric.higher_is_better else "{:.1f}"
+                    axes.bar_label(bars, fmt=form, padding=2, fontsize=7.5, color=MUTED)
             _structure_axis(axes, metric)
             axes.set_title(metric.title if metric.key != "iou" else "IoU per structure; their mean is MIoU")
         patch_legend(figure, artefacts.models, artefacts.methods)
@@ -81,27 +153,20 @@ def bar_chart(artefacts: Artefacts, keys: Sequence[str]) -> str:
 
 def box_plot(artefacts: Artefacts, key: str) -> str:
     """Draw the test cases of every structure as points on a box (quartiles; whiskers to the extremes)."""
-    metric, means = metric_of(key), artefacts.case_means(key)
+    metric, means = tables.metric_of(key), artefacts.case_means(key)
     # Sorted by name, so that a case keeps its place within every box.
-    cases = (
-        artefacts.cases.sort_values("pair").set_index(["method", "structure"]).sort_index(kind="stable")[key]
-    )
+    cases = artefacts.cases.sort_values("pair").groupby(["method", "structure"])[key]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for method, offset, width in _slots(artefacts):
             for structure, place in PLACES.items():
-                values = means[method] if structure == MEAN else cases.loc[method, structure]
-                _box(
-                    axes,
-                    place + offset,
-                    width,
-                    values.dropna().to_numpy(),
-                    colour_of(artefacts.models, method),
-                )
+                values = means[method] if structure == MEAN else cases.get_group((method, structure))
+                colour = colour_of(artefacts.models, method)
+                _box(axes, place + offset, width, values.dropna().to_numpy(float), colour)
         _structure_axis(axes, metric)
         if metric.higher_is_better:
-            lowest = float(cases.min())
+            lowest = float(artefacts.cases[key].min())
             axes.set_yticks(np.arange(0, 1.01, 0.05 if lowest > 0.6 else 0.2))
             axes.set_ylim(max(0.0, np.floor(10 * lowest) / 10 - 0.02), 1.01)
         patch_legend(figure, artefacts.models, artefacts.methods)
@@ -114,20 +179,6 @@ def _slots(artefacts: Artefacts) -> list[tuple[str, float, float]]:
     width = 0.8 / len(artefacts.methods)
     middle = (len(artefacts.methods) - 1) / 2
     return [(method, (place - middle) * width, width) for place, method in enumerate(artefacts.methods)]
-
-
-def _bar(
-    axes: Axes, x: float, width: float, score: tuple[float, float, float], colour: str, digits: int
-) -> None:
-    mean, low, high = score
-    axes.bar(x, mean, 0.92 * width, color=colour)
-    known = math.isfinite(low) and math.isfinite(high)
-    if known:
-        axes.errorbar(x, mean, whisker(mean, low, high), color=INK, lw=1, capsize=2)
-    if width > 0.25:
-        top = (x, max(mean, high) if known else mean)
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": MUTED}
-        axes.annotate(f"{mean:.{digits}f}", top, (0, 2), textcoords="offset points", **look)
 
 
 def _box(axes: Axes, x: float, width: float, values: Any, colour: str) -> None:
@@ -151,5 +202,5 @@ def _structure_axis(axes: Axes, metric: Metric) -> None:
     axes.set_ylim(bottom=0)
     if metric.higher_is_better:
         axes.set(ylim=(0, 1.08), yticks=np.arange(0, 1.01, 0.2))
-    axes.set_ylabel(metric_title(metric, {}))
-    axes.grid(True, axis="y")
+    axes.set_ylabel(tables.metric_title(metric, {}))
+    axes.grid(False, axis="x")

@@ -22,10 +22,8 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     """Show what was measured under other conditions; None where nothing was."""
     views = read_compared(artefacts, conditions.TABLE, conditions.COLUMNS, optional=True)
     shifts = read_compared(artefacts, misregistration.TABLE, misregistration.COLUMNS, optional=True)
-    content: dict[str, Any] = {
-        "views": {title_of(str(name)): view_table(own) for name, own in views.groupby("method", sort=False)},
-        "shifts": None,
-    }
+    by_method = {title_of(str(name)): view_table(own) for name, own in views.groupby("method", sort=False)}
+    content: dict[str, Any] = {"views": by_method, "shifts": None}
     if len(shifts):
         statements = read_statements(artefacts, misregistration.STATEMENTS)
         losses = read_compared(artefacts, misregistration.LOSSES, misregistration.LOSS_COLUMNS)
@@ -75,12 +73,7 @@ def shift_table(shifts: pd.DataFrame, losses: pd.DataFrame) -> Table:
 
 
 def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
-    """Draw mean Dice over the displacement of the MR, ablations in a panel of their own beside the full network.
-
-    Args:
-        models: networks, in the order that gives them their colours; those that were not measured are left out.
-        shifts: method, moved_mm, dice, low, high.
-    """
+    """Draw mean Dice over the displacement of the MR, ablations in a panel of their own beside the full network."""
     lines = {str(name): own.sort_values("moved_mm") for name, own in shifts.groupby("method", sort=False)}
     measured = [name for name in models if name in lines]
     ablations = [name for name in lines if is_ablation(name)]
@@ -100,7 +93,6 @@ def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
             )  # fmt: skip
         for axes in panels:
             axes.set(xlabel="the MR is moved by, mm", xticks=sorted(shifts["moved_mm"].unique()))
-            axes.grid(True)
             if len(axes.lines) > 1:  # below them, as lines may run anywhere
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
 
@@ -109,10 +101,8 @@ def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
 
 def _network(axes: Axes, models: Sequence[str], name: str, line: pd.DataFrame) -> None:
     colour, ours = colour_of(models, name), name == OURS
-    axes.fill_between(
-        line["moved_mm"], line["low"], line["high"], color=colour, alpha=0.18 if ours else 0.07, lw=0
-    )
-    axes.plot(
-        line["moved_mm"], line["dice"], marker=marker_of(models, name), color=colour, label=short_title_of(name),
-        lw=3.0 if ours else 1.4, ms=8 if ours else 5, mec="white", mew=0.6, zorder=4 if ours else 3,
-    )  # fmt: skip
+    look: dict[str, Any] = {"lw": 3.0, "ms": 8, "zorder": 4} if ours else {"lw": 1.4, "ms": 5}
+    look |= {"marker": marker_of(models, name), "mec": "white", "label": short_title_of(name)}
+    x, alpha = line["moved_mm"], 0.18 if ours else 0.07
+    axes.fill_between(x, line["low"], line["high"], color=colour, alpha=alpha, lw=0)
+    axes.plot(x, line["dice"], color=colour, **look)

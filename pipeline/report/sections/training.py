@@ -1,4 +1,4 @@
-"""Training: losses, weights, learning rate and validation Dice of every network over the epochs."""
+"""Training, registration, cropping, split and parameters: what the run was made of."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,10 @@ from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.comparison.titles import title_of
 from pipeline.report import charts
 from pipeline.report.artefacts import Artefacts
+from pipeline.report.overlays import thumbnail
+from pipeline.report.tables import Table, flatten, frame_table, make_table
+from pipeline.runtime import paths
+from pipeline.runtime.inputs import existing, read_table
 
 
 def section(artefacts: Artefacts) -> dict[str, Any]:
@@ -42,16 +46,12 @@ def curve_chart(curves: Sequence[pd.DataFrame], card: Mapping[str, Any]) -> str:
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, 2, sharex=True).ravel()
-        for other in curves[1:]:
-            panels[1].plot("epoch", "val_dice", data=other, color=charts.BLUE, lw=0.8, alpha=0.55)
         for axes, (title, columns) in zip(panels, contents.items(), strict=True):
             for (column, label), colour in zip(columns.items(), charts.MODEL_COLOURS, strict=False):
-                line = {"ls": "--", "color": charts.ATLAS_COLOUR} if column == "loss" else {"color": colour}
-                marker = "o" if len(curve) < 3 else ""
-                axes.plot("epoch", column, data=curve, marker=marker, label=label, lw=1.6, **line)
-            axes.set_title(title)
-            axes.set_ylim(bottom=0, top=None if {"loss", "lr"} & set(columns) else 1)
-            axes.grid(True)
+                look = {"ls": "--", "color": charts.ATLAS_COLOUR} if column == "loss" else {}
+                shown = curves if column == "val_dice" else curves[:1]
+                charts.draw_curves(axes, shown, column, colour, label=label, **look)
+            axes.set(title=title, ylim=(0, None if {"loss", "lr"} & set(columns) else 1))
             if len(columns) > 1:
                 axes.legend()
         panels[1].plot(kept["epoch"], kept["val_dice"], "o", color=charts.ORANGE, ms=6)
@@ -68,15 +68,13 @@ def overview_chart(artefacts: Artefacts) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for (name, seed), curve in artefacts.curves.items():
+        for name in artefacts.models:
+            curves = [artefacts.curves[name, seed] for seed in artefacts.seeds]
             colour, marker = (of(artefacts.models, name) for of in (charts.colour_of, charts.marker_of))
-            look: dict[str, Any] = {"lw": 0.7, "alpha": 0.6}
-            if seed == artefacts.seeds[0]:
-                look = {"lw": 1.8, "marker": marker, "ms": 5, "markevery": max(1, len(curve) // 6)}
-            axes.plot(curve["epoch"], curve["val_dice"], color=colour, **look)
+            look = {"marker": marker, "ms": 5, "markevery": max(1, len(curves[0]) // 6)}
+            charts.draw_curves(axes, curves, "val_dice", colour, **look)
         axes.set(ylim=(0, 1), yticks=np.arange(0, 1.01, 0.2), xlabel="epoch", ylabel="validation Dice")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(True)
         charts.point_legend(figure, artefacts.models)
 
     return charts.svg(draw, (10, 3.8))
@@ -95,7 +93,6 @@ def kept_row(curve: pd.DataFrame, card: Mapping[str, Any]) -> int:
 
 
 def _cost(curve: pd.DataFrame) -> str:
-    """Say what training took, as far as the curve records it."""
     parts = [f"{len(curve)} epochs"]
     if "seconds" in curve:
         parts.append(f"{curve['seconds'].sum() / 60:.1f} minutes")
@@ -104,3 +101,45 @@ def _cost(curve: pd.DataFrame) -> str:
     if "peak_memory_mb" in curve:
         parts.append(f"{curve['peak_memory_mb'].max() / 1024:.1f} GB at most")
     return ", ".join(parts)
+
+
+def registration_section(artefacts: Artefacts) -> dict[str, Any] | None:
+    """Show the quality of every registration; None where cases are single images."""
+    if artefacts.single:
+        return None
+    folder, options = artefacts.top / paths.REGISTRATION_QC, artefacts.options
+    table = read_table(folder / "pairs.csv", "register", ("pair", "role"))
+    boards = {str(pair): existing(folder / f"checkerboards/{pair}.png", "register") for pair in table["pair"]}
+    size = options.checkerboard_px, options.jpeg_quality
+    shown = {pair: thumbnail(path, *size) for pair, path in boards.items()}
+    return {"table": frame_table(table), "checkerboards": shown}
+
+
+def split_section(artefacts: Artefacts) -> dict[str, Any]:
+    """Show the crop of every pair, who trains, validates and tests, and subjects in more than one role."""
+    crop = read_table(artefacts.top / paths.CROP_QC, "crop", ("pair",))
+    roles = [{name for pair in pairs for name in pair.split("+")} for pairs in artefacts.split.values()]
+    shared = [name for name in set().union(*roles) if sum(name in role for role in roles) > 1]
+    num_cut = int(crop.filter(like="cut_").to_numpy().sum())
+    unit = "Images" if artefacts.single else "Pairs"
+    rows = [{"Role": r, unit: str(len(p)), "Names": ", ".join(p)} for r, p in artefacts.split.items()]
+    split = make_table(rows, text=["Names"])
+    return {"crop": frame_table(crop), "num_cut": num_cut, "split": split, "shared_subjects": sorted(shared)}
+
+
+def parameters_section(artefacts: Artefacts) -> dict[str, Any]:
+    """Show params.yaml, the model cards, and versions and machine of the first."""
+    first = artefacts.card(artefacts.models[0])
+    facts = {
+        **first.get("versions", {}),
+        **{key: first[key] for key in ("machine", "device") if key in first},
+    }
+    return {
+        "versions": _key_table(facts),
+        "params": (artefacts.top / paths.PARAMS).read_text("utf-8"),
+        "cards": [(name, title_of(name), _key_table(artefacts.card(name))) for name in artefacts.models],
+    }
+
+
+def _key_table(content: Mapping[str, Any]) -> Table:
+    return Table(["Key", "Value"], [False, False], flatten(content))

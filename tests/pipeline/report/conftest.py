@@ -1,15 +1,13 @@
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.report.artefacts import Artefacts, gather
+from tests.pipeline.report.fake_artefacts import make_artefacts
 from tests.pipeline.report.pictures import leave_charts_empty
 
 MODELS, ABLATIONS, SEEDS = ("crossmodalnet", "mednext"), ("no_cross", "mr_only"), (0, 3)
-
-make_artefacts = runpy.run_path(str(Path(__file__).with_name("fake_artefacts.py")))["make_artefacts"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """An adaptation of the first model of made-up artefacts: a target domain, evaluations in both, the comparison."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
+from tests.pipeline.report.fake_artefacts import CT_HU, TEST_PAIRS, labels, make_grid
 
 VARIANTS = ("source_only", "supervised", "no_output")
 # Dice on source and target, by variant.
@@ -26,28 +26,22 @@ CHOICES = pd.DataFrame(
     {"epoch": [10, 20, 30], "chosen": [False, True, False], "target_dice": [0.5, 0.6, 0.7]}
 )
 
-_FAKE = runpy.run_path(str(Path(__file__).with_name("fake_artefacts.py")))
-
 
 def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> None:
     """Add an adaptation to the artefacts that `make_artefacts` left below `top`."""
     with (top / "params.yaml").open("a") as params:
         params.write(f"adapt: {{enabled: true, scenario: {scenario}}}\nreport: {{panel_px: 64}}\n")
     single = scenario != "cohort"
-    names = (
-        ["mr_2001", "mr_2002", "mr_2003"]
-        if single
-        else ["ct_2001+mr_2001", "ct_2002+mr_2002", "ct_2003+mr_2003"]
-    )
-    images = (
-        {"train": ["ct_1003"], "validation": ["ct_1004"], "test": list(SOURCE_IMAGES)} if single else None
-    )
+    names = ["mr_2001", "mr_2002", "mr_2003"]
+    names = names if single else [f"{name.replace('mr', 'ct')}+{name}" for name in names]
+    roles = {"train": ["ct_1003"], "validation": ["ct_1004"], "test": list(SOURCE_IMAGES)}
+    images = roles if single else None
     roles = {"train": ["t1", "t2"], "validation": ["t3"], "test": names}
     (top / "data/target").mkdir(parents=True)
     write_domain(top / "data/target", Domain(scenario, images, roles))
-    grid = _FAKE["make_grid"]((24, 24, 22), 8.0)
-    truth = _FAKE["labels"](grid)
-    picture = Volume(_FAKE["CT_HU"][truth].astype(np.float32), grid.affine)
+    grid = make_grid((24, 24, 22), 8.0)
+    truth = labels(grid)
+    picture = Volume(CT_HU[truth].astype(np.float32), grid.affine)
     label = Volume(truth, grid.affine)
     for name in names:
         case = CroppedCase(name, None if single else picture, picture, None, grid)
@@ -59,7 +53,7 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
         for seed in seeds:
             run = top / f"evaluation/crossmodalnet{variant}/seed{seed}"
             if single or variant:
-                _cases(run, SOURCE_IMAGES if single else _FAKE["TEST_PAIRS"], source)
+                _cases(run, SOURCE_IMAGES if single else TEST_PAIRS, source)
             _cases(run / "target", names, target)
             CHOICES.assign(target_dice=CHOICES["target_dice"] + 0.1 * (seed > 0)).to_csv(
                 run / "target/choices.csv", index=False

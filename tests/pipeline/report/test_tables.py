@@ -59,10 +59,8 @@ def test_intervals_are_printed_with_signs_or_without() -> None:
 
 
 def test_nested_mapping_becomes_dotted_keys() -> None:
-    content = {"a": {"b": 1e-05, "c": [1, 2]}, "d": None, "e": [{"f": 1}, {"f": 2}, 3]}
-    assert flatten(content) == [
-        ("a.b", "1e-05"), ("a.c", "1, 2"), ("d", "–"), ("e[0].f", "1"), ("e[1].f", "2"), ("e[2]", "3"),
-    ]  # fmt: skip
+    content = {"d": None, "a": {"b": 1e-05, "c": [1, 2]}}
+    assert flatten(content) == [("d", "–"), ("a.b", "1e-05"), ("a.c", "1, 2")]
 
 
 def test_words_are_enumerated() -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crossmodalnet.errors import DataError
 from pipeline.report.artefacts import Artefacts, gather
 from pipeline.report.charts import BLUE, ORANGE
 from pipeline.report.sections.ablations import ablation_chart, section
@@ -27,7 +26,6 @@ def example(project: Path) -> Artefacts:
 @pytest.mark.usefixtures("blank_charts")
 def test_table_shows_full_minus_ablation(example: Artefacts) -> None:
     content = section(example)
-    assert content is not None
     assert content["better"] == ["without cross attention"]
     full, no_cross, mr_only = content["table"].rows
     assert full[2:6] == ["–", "–", "–", "1.00"]
@@ -40,38 +38,14 @@ def test_table_shows_full_minus_ablation(example: Artefacts) -> None:
 @pytest.mark.usefixtures("blank_charts")
 def test_effect_of_a_part_that_was_not_tested_is_left_out(example: Artefacts) -> None:
     content = section(example)
-    assert content is not None
     cross, ct_stream = content["rows"]
-    assert (cross["part"], cross["dice"], cross["hd95"], cross["p"]) == (
-        "Cross attention",
-        "−0.012",
-        "+0.7",
-        "0.02",
-    )
+    printed = tuple(cross[key] for key in ("part", "dice", "hd95", "p"))
+    assert printed == ("Cross attention", "−0.012", "+0.7", "0.02")
     assert (cross["tested"], ct_stream["tested"]) == (True, False)
-
-
-@pytest.mark.usefixtures("blank_charts")
-def test_tests_and_statements_are_those_of_ablations(artefacts: Artefacts) -> None:
-    content = section(artefacts)
-    assert content is not None
-    pairs = {(row[0], row[1]) for table in content["differences"].values() for row in table.rows}
-    assert pairs == {
-        ("CrossModalNet", "CrossModalNet (without cross attention)"), ("CrossModalNet", "CrossModalNet (MR only)"),
-    }  # fmt: skip
-    (statement,) = content["general"]
-    assert statement["kind"] == "underpowered"
-    assert "against the ablations" in statement["text"]
 
 
 def test_without_ablations_there_is_no_section(alone: Artefacts) -> None:
     assert section(alone) is None
-
-
-def test_missing_profile_is_reported_with_its_stage(project: Path) -> None:
-    (project / "profile/crossmodalnet-mr_only.json").unlink()
-    with pytest.raises(DataError, match=r"mr_only.json not found: run `dvc repro profile-ablation`"):
-        section(gather(project))
 
 
 def test_gains_and_losses_of_parts_have_their_colours() -> None:

@@ -1,4 +1,3 @@
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,11 @@ from pipeline.report.artefacts import Artefacts, gather
 from pipeline.report.overlays import case_overlays
 from pipeline.report.page import render
 from pipeline.report.sections.adaptation import adaptation_chart, hindsight, section
+from tests.pipeline.report.fake_adaptation import make_adaptation
+from tests.pipeline.report.fake_artefacts import make_artefacts
 
-HERE = Path(__file__).parents[1]
-make_artefacts = runpy.run_path(str(HERE / "fake_artefacts.py"))["make_artefacts"]
-make_adaptation = runpy.run_path(str(HERE / "fake_adaptation.py"))["make_adaptation"]
 SEEDS = (0, 3)
+pytestmark = pytest.mark.usefixtures("blank_charts")
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +55,8 @@ def test_without_an_adaptation_there_is_no_section(plain: Path) -> None:
     assert section(gather(plain)) is None
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_methods_are_printed_with_their_share_of_the_gap(adapted: Artefacts) -> None:
     content = section(adapted)
-    assert content is not None
     rows = {row[0]: row[1:] for row in content["methods"].rows}
     assert list(rows) == ["Source only", "JADA", "JADA without output alignment", "Supervised on the target"]
     # Target cases have 0.70, 0.71 and 0.72, source-only 0.2 less and supervised training 0.2 more in each.
@@ -70,19 +67,15 @@ def test_methods_are_printed_with_their_share_of_the_gap(adapted: Artefacts) -> 
     assert rows["Supervised on the target"][4] == "2.0"  # HD95, mm: 20 (1 - 0.9)
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_structures_and_both_means_are_printed(adapted: Artefacts) -> None:
     content = section(adapted)
-    assert content is not None
     rows = content["by_structure"].rows
     assert [row[0] for row in rows[-2:]] == ["mean of seven", "mean of four (AO, LA, LV, Myo)"]
     assert rows[0] == ["LV", "0.510", "0.710", "0.910", "+0.200", "+0.200 to +0.200"]
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_median_case_is_drawn_with_and_without_adaptation(adapted: Artefacts) -> None:
     content = section(adapted)
-    assert content is not None
     overlay = content["overlay"]
     assert (overlay.rank, overlay.pair) == ("median", "ct_2002+mr_2002")
     assert overlay.dice == pytest.approx({"Source only": 0.51, "JADA": 0.71})
@@ -103,7 +96,6 @@ def test_curves_leave_out_what_was_not_recorded(adapted: Artefacts) -> None:
     assert adaptation_chart([pd.DataFrame({"epoch": [1, 2], "loss": 1.0})]) == ""
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_page_says_what_was_adapted_and_by_what(adapted: Artefacts) -> None:
     page = render(adapted, case_overlays(adapted))
     for text in (
@@ -112,15 +104,12 @@ def test_page_says_what_was_adapted_and_by_what(adapted: Artefacts) -> None:
         "validation, 5 for tests. Target: 2 for training, 1 for validation, 3 for tests.",
         "strengths: marginal: features (1) and topology: spanning trees (0.5).",
         "<p>JADA recovers 50 % [50, 50]",
-        "<li>JADA without output alignment recovers",
-        "the weights kept have a mean Dice of 0.650 on the target's test cases, the best of 3 validated epochs "
-        "has 0.750 (on the working grid, mean over 2 seeds)",
+        "the best of 3 validated epochs has 0.750",
     ):
         assert text in page
     assert "not comparable with the phantom" not in page
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_between_modalities_there_is_neither_atlas_nor_registration(made: Callable[[str], Path]) -> None:
     adapted = gather(made("ct_to_mr"))
     assert adapted.methods == ["crossmodalnet"]
@@ -128,7 +117,6 @@ def test_between_modalities_there_is_neither_atlas_nor_registration(made: Callab
         "ct_1001": ["ct", "truth"], "ct_1002": ["ct", "truth"],
     }  # fmt: skip
     content = section(adapted)
-    assert content is not None
     assert [row[2] for row in content["published"].rows] == ["0.157", "0.634", "0.836"]
     assert list(content["overlay"].planes["axial"]) == ["MR", "Truth", "Source only", "JADA"]
     page = render(adapted, case_overlays(adapted))
@@ -147,7 +135,6 @@ def test_between_modalities_there_is_neither_atlas_nor_registration(made: Callab
         ("comparison/adaptation.csv", "compare"),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("blank_charts")
 def test_missing_artefact_is_reported_with_its_stage(project: Path, path: str, stage: str) -> None:
     (project / path).unlink()
     name = Path(path).name.replace("+", ".")
@@ -161,13 +148,11 @@ def test_record_without_an_adaptation_is_of_other_parameters(project: Path) -> N
         gather(project)
 
 
-@pytest.mark.usefixtures("blank_charts")
 def test_target_without_labels_shows_the_source_alone(project: Path) -> None:
     table = pd.read_csv(project / "comparison/adaptation.csv")
     table[table["domain"] == "source"].to_csv(project / "comparison/adaptation.csv", index=False)
     for name in ("gap.csv", "adaptation_structures.csv"):
         (project / "comparison" / name).unlink()
     content = section(gather(project))
-    assert content is not None
     assert (content["by_structure"], content["overlay"], content["hindsight"]) == (None, None, None)
     assert content["methods"].rows[0][3] == "–"

@@ -1,21 +1,34 @@
+import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
+from pipeline.config import presets
+from pipeline.evaluation.profile import read_profile
 from pipeline.report.artefacts import Artefacts, gather
 from pipeline.report.charts import colour_of
 from pipeline.report.sections.comparison import (
+    FILE,
     TEST_COLUMNS,
+    cost_chart,
+    costs_section,
     departures,
+    judge,
     literature_section,
     rank_chart,
+    rate_table,
     read_compared,
+    recorded_trials,
     section,
+    settings_digest,
 )
+from pipeline.training.tuning import TrialResult
 from tests.pipeline.report.pictures import num_marks
 
 OURS = "crossmodalnet"
@@ -37,7 +50,6 @@ def test_statements_are_grouped_by_measure_under_who_is_first(project: Path) -> 
     statements = [dict(zip(("metric", "text", "kind", "family"), row, strict=True)) for row in rows]
     (project / "comparison/statements.json").write_text(json.dumps(statements))
     content = section(gather(project))
-    assert content is not None
     assert [s["text"] for s in content["standings"]] == ["d1", "weak"]
     groups = {title: [s["text"] for s in group] for title, group in content["by_metric"].items()}
     assert groups == {"Dice": ["d2"], "HD95": ["h"], "NSD": ["n1"]}
@@ -50,7 +62,6 @@ def test_tests_are_printed_by_measure_and_family(project: Path) -> None:
     for name, rows in (("pairwise", pairwise), ("all_pairs", [("dice", "mednext", "atlas", *test)])):
         pd.DataFrame(rows, columns=list(TEST_COLUMNS)).to_csv(project / f"comparison/{name}.csv", index=False)
     content = section(gather(project))
-    assert content is not None
     title = "Dice (above 0: a is better)"
     assert list(content["differences"]) == [title, f"Everyone against everyone, {title}"]
     table, everyone = content["differences"].values()
@@ -80,21 +91,6 @@ def test_ranks_are_a_dot_per_measure_and_method(artefacts: Artefacts, name: str)
     assert num_marks(chart, colour_of(artefacts.models, name)) == 3
 
 
-def test_unranked_method_has_no_dot(artefacts: Artefacts) -> None:
-    ranks = read_compared(artefacts, "ranks.csv", RANKS).query("method != 'mednext'")
-    assert num_marks(rank_chart(artefacts, ranks), colour_of(artefacts.models, "mednext")) == 0
-
-
-def test_published_figures_have_their_sources(artefacts: Artefacts) -> None:
-    content = literature_section(artefacts)
-    assert content is not None
-    table = content["table"]
-    assert table.headings == ["Method", "Task", "Dice", "HD, mm", "ASD, mm", "Source"]
-    assert table.rows[0][2:5] == ["0.941", "12.5", "0.72"]
-    assert table.rows[-1][2:5] == ["0.836", "–", "–"]
-    assert all(len(row[5]) > 10 for row in table.rows)
-
-
 @pytest.mark.usefixtures("blank_charts")
 @pytest.mark.parametrize("name", ["pairwise.csv", "ranks.csv", "statements.json"])
 def test_missing_artefact_is_reported_with_its_stage(project: Path, name: str) -> None:
@@ -110,10 +106,122 @@ def test_statements_of_another_form_are_rejected(project: Path, content: str) ->
         section(gather(project))
 
 
+PRESETS = presets.rendered()
+
+
+def trials(**dice: float) -> list[TrialResult]:
+    return [TrialResult("x", float(lr.removeprefix("lr")), value, 5) for lr, value in dice.items()]
+
+
+@pytest.mark.parametrize(
+    ("tried", "is_best", "finding"),
+    [
+        ({}, False, "not tuned"),
+        ({"lr1": 0.5, "lr2": 0.7, "lr3": 0.6}, True, "best of 3 tried"),
+        ({"lr2": 0.7, "lr3": 0.6, "lr4": 0.6}, True, "best of 3 tried, the lowest"),
+        ({"lr0": 0.1, "lr1": 0.6, "lr2": 0.7}, True, "best of 3 tried, the highest"),
+        ({"lr1": 0.5, "lr2": 0.7}, False, "best of 2 tried, fewer than 3"),
+        ({"lr1": 0.8, "lr2": 0.7, "lr3": 0.6}, False, "not the best tried, 1 was better"),
+        ({"lr1": 0.8, "lr3": 0.6, "lr4": 0.6}, False, "not one of those tried, of which 1 was best"),
+    ],
+)
+def test_a_rate_of_2_is_judged(tried: dict[str, float], is_best: bool, finding: str) -> None:
+    assert judge(2.0, trials(**tried)) == (is_best, finding)
+
+
+def test_tuned_network_off_its_best_is_warned_of_and_untuned_one_is_listed(project: Path) -> None:
+    for folder in ("crossmodalnet", "mednext"):
+        for path in (project / "tuning" / folder).iterdir():
+            path.unlink()
+    for trial in trials(**{"lr0.001": 0.5, "lr0.002": 0.9, "lr0.004": 0.6}):
+        path = project / f"tuning/crossmodalnet/{trial.lr}.json"
+        path.write_text(json.dumps(asdict(trial)))
+    content = rate_table(gather(project))
+    assert content["rate_warnings"] == ["CrossModalNet runs at 0.001: not the best tried, 0.002 was better."]
+    assert content["untuned"] == ["MedNeXt"]
+    rows = content["rates"].rows
+    assert rows[0][1:4] == ["0.001", "0.001 (0.500), 0.002 (0.900), 0.004 (0.600)", "5"]
+    assert rows[1] == ["MedNeXt", "0.001", "–", "–", "not tuned"]
+
+
+def rendered(preset: str) -> dict[str, Any]:
+    return copy.deepcopy(PRESETS[preset])
+
+
+@pytest.mark.parametrize("preset", sorted(set(pd.read_csv(FILE)["preset"])))
+def test_every_network_of_a_preset_runs_at_the_best_rate_recorded_for_it(preset: str) -> None:
+    params = rendered(preset)
+    for name in params["models"]:
+        trials = recorded_trials(name, params)
+        is_best, finding = judge(params["network"][name]["lr"], trials)
+        assert is_best, f"{name}: {finding}"
+        assert len({trial.epochs for trial in trials}) == 1, (
+            f"{name}: trials of different length are not compared"
+        )
+        assert all(trial.recorded for trial in trials)
+
+
+def test_the_record_names_the_settings_of_its_preset() -> None:
+    for row in pd.read_csv(FILE).to_dict("records"):
+        assert row["settings"] == settings_digest(row["model"], PRESETS[row["preset"]]), (
+            "run `python -m tools.recorded_rates` where the recorded rates hold for the presets as they are now"
+        )
+
+
+def test_other_rate_or_budget_keeps_the_record() -> None:
+    params = rendered("compare")
+    params["network"]["mednext"]["lr"] = 0.3
+    params["train"]["epochs"] = 99
+    assert len(recorded_trials("mednext", params)) == 4
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("train", "batch_size", 1), ("crop", "spacing_mm", None), ("network", "mednext", {})],
+)
+def test_other_settings_void_the_record(section: str, key: str, value: object) -> None:
+    params = rendered("compare")
+    assert key in params[section]
+    params[section][key] = value
+    assert recorded_trials("mednext", params) == []
+
+
+def test_the_default_pipeline_has_no_recorded_rates() -> None:
+    assert recorded_trials("crossmodalnet", rendered("default")) == []
+
+
+def change(project: Path, **values: Any) -> Artefacts:
+    path = project / "profile/mednext.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **values}))
+    return gather(project)
+
+
+def spread(median: float, low: float, high: float) -> dict[str, float]:
+    return {"median": median, "low": low, "high": high}
+
+
 @pytest.mark.usefixtures("blank_charts")
-def test_no_ranks_no_chart(project: Path) -> None:
-    path = project / "comparison/ranks.csv"
-    pd.read_csv(path).iloc[:0].to_csv(path, index=False)
-    content = section(replace(gather(project)))
-    assert content is not None
-    assert content["ranks"] == ""
+def test_costs_are_printed_with_their_units(project: Path) -> None:
+    changed = change(
+        project, parameters=5_558_856, flops=255_800_000_000, step_seconds=spread(0.35, 0.3412, 0.4),
+        step_ratio=spread(1.251, 1.0, 2.0), step_memory_mb=1234.5, inference_seconds=spread(12.34, 12.0, 13.0),
+        inference_memory_mb=99.6,
+    )  # fmt: skip
+    content = costs_section(changed)
+    assert content["table"].rows[1] == [
+        "MedNeXt", "5.56", "255.8", "0.35 (0.341 to 0.4)", "1.25", "1,234", "12.3 (12 to 13)", "100",
+    ]  # fmt: skip
+    assert content["settings"] == ["a processor, 2 threads, batches of 2 patches of 48 × 48 × 48 voxels"]
+
+
+def test_one_network_has_no_such_section(alone: Artefacts) -> None:
+    assert costs_section(alone) is None
+
+
+def test_network_without_defined_dice_is_not_drawn_against_its_costs(artefacts: Artefacts) -> None:
+    scores = artefacts.scores.copy()
+    scores.loc[("mednext", "dice", "mean")] = np.nan
+    profiles = {name: read_profile(name, artefacts.top) for name in artefacts.models}
+    chart = cost_chart(replace(artefacts, scores=scores), profiles)
+    points = [num_marks(chart, colour_of(artefacts.models, name)) for name in artefacts.models]
+    assert points[0] > points[1] == 1  # its entry in the legend

@@ -1,11 +1,19 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import colour_of
-from pipeline.report.sections.results import bar_chart, box_plot, cases_section, result_groups
+from pipeline.report.sections.results import (
+    bar_chart,
+    box_plot,
+    cases_section,
+    not_first,
+    standing,
+    summary_section,
+)
 from tests.pipeline.report.pictures import num_marks, text_of
 
 
@@ -36,12 +44,6 @@ def test_pictures_are_the_same_bytes_every_time_and_carry_no_date(alone: Artefac
     assert "dc:date" not in text_of(chart)
 
 
-def test_table_has_a_group_per_structure_and_a_row_per_method(artefacts: Artefacts) -> None:
-    groups = result_groups(artefacts)
-    assert [group[0] for group in groups] == ["mean", "LV", "RV", "LA", "RA", "Myo", "AO", "PA"]
-    assert [title for title, _ in groups[3][3]] == ["CrossModalNet", "MedNeXt", "Atlas baseline"]
-
-
 @pytest.mark.usefixtures("blank_charts")
 def test_every_case_has_its_mean_dice_and_hd95(alone: Artefacts) -> None:
     table = cases_section(alone)["table"]
@@ -51,3 +53,51 @@ def test_every_case_has_its_mean_dice_and_hd95(alone: Artefacts) -> None:
     assert [row[0] for row in table.rows] == sorted(alone.images)
     mean = alone.case_means("dice").loc["ct_1002+mr_1005", "atlas"]
     assert table.rows[1][2] == f"{mean:.3f}"
+
+
+KEYS = ("dice", "iou", "hd95_mm")
+
+
+def with_means(artefacts: Artefacts, **means: tuple[float, float, float]) -> Artefacts:
+    """Networks with these mean Dice, IoU and HD95."""
+    names = list(means)
+    scores = artefacts.scores.reset_index(names=["method", "metric", "structure"])
+    ours = scores[scores["method"] == "crossmodalnet"]
+    atlas = scores[scores["method"] == "atlas"]
+    index = ["method", "metric", "structure"]
+    tables = [ours.assign(method=name).set_index(index) for name in names] + [atlas.set_index(index)]
+    for name, table in zip(names, tables, strict=False):
+        for key, mean in zip(KEYS, means[name], strict=True):
+            table.loc[(name, key, "mean"), "mean"] = mean
+    return replace(artefacts, models=names, scores=pd.concat(tables))
+
+
+def test_sentence_lists_what_the_reference_is_first_in(artefacts: Artefacts) -> None:
+    means = {"crossmodalnet": (0.8, 0.7, 4.0), "mednext": (0.9, 0.6, 5.0)}
+    changed = with_means(artefacts, **means)
+    assert not_first(changed) == ["Dice"]
+    assert (
+        standing(changed)
+        == "Among 2 networks, CrossModalNet is first in MIoU and HD95 and not first in Dice."
+    )
+    turned = with_means(artefacts, **dict(reversed(means.items())))
+    assert standing(turned) == "Among 2 networks, MedNeXt is first in Dice and not first in MIoU and HD95."
+
+
+def test_of_many_only_the_reference_and_the_best_other_have_one(
+    artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.report.sections.results.claims_sentence", lambda _: "")
+    changed = with_means(
+        artefacts, crossmodalnet=(0.7, 0.5, 4), mednext=(0.6, 0.5, 4), nnformer=(0.9, 0.5, 4)
+    )
+    cards = summary_section(changed)["cards"]
+    assert [card["title"] for card in cards] == ["CrossModalNet", "nnFormer"]
+    assert cards[1]["gain"].startswith("best of the 2 others in Dice; +0.")
+
+
+def test_cases_in_which_a_network_beats_the_atlas_are_counted(alone: Artefacts) -> None:
+    cases = alone.cases.copy()
+    cases.loc[(cases["method"] == "atlas") & (cases["pair"] == "ct_1001+mr_1004"), "dice"] = 1.0
+    (sentence,) = summary_section(replace(alone, cases=cases))["sentences"]
+    assert "higher mean Dice than the atlas baseline in 4 of 5 test cases; its largest mean HD95" in sentence

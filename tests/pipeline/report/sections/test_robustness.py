@@ -4,7 +4,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crossmodalnet.errors import DataError
 from pipeline.report.artefacts import Artefacts, gather
 from pipeline.report.charts import MODEL_COLOURS, colour_of
 from pipeline.report.sections.robustness import section, shift_chart, shift_table, view_table
@@ -49,11 +48,6 @@ def test_ablations_have_a_panel_of_their_own_beside_the_full_network() -> None:
     assert num_marks(chart, MODEL_COLOURS[1]) == (2 + 2) + (2 + 1)
 
 
-def test_network_that_was_not_measured_has_no_line() -> None:
-    chart = shift_chart(["crossmodalnet", "mednext"], SHIFTS.iloc[:2])
-    assert num_marks(chart, MODEL_COLOURS[1]) == 0
-
-
 @pytest.mark.usefixtures("blank_charts")
 def test_statements_on_ablations_are_apart(project: Path) -> None:
     statements = [
@@ -62,7 +56,6 @@ def test_statements_on_ablations_are_apart(project: Path) -> None:
     ]
     (project / "comparison/misregistration_statements.json").write_text(json.dumps(statements))
     content = section(gather(project))
-    assert content is not None
     assert [s["text"] for s in content["shifts"]["statements"]] == ["least"]
     assert [s["text"] for s in content["shifts"]["ablations"]] == ["part"]
     assert content["shifts"]["degrees"] == "10"
@@ -72,14 +65,6 @@ def test_nothing_is_shown_where_nothing_was_measured(project: Path) -> None:
     for name in ("misregistration", "modalities"):
         (project / f"comparison/{name}.csv").unlink()
     assert section(gather(project)) is None
-
-
-def test_misregistration_without_its_statements_is_rejected(project: Path) -> None:
-    (project / "comparison/misregistration_statements.json").unlink()
-    with pytest.raises(
-        DataError, match=r"misregistration_statements.json not found: run `dvc repro compare`"
-    ):
-        section(gather(project))
 
 
 def test_views_have_a_row_each_with_their_difference_to_the_pair() -> None:
@@ -102,7 +87,6 @@ def test_views_have_a_row_each_with_their_difference_to_the_pair() -> None:
 @pytest.mark.usefixtures("blank_charts")
 def test_tables_of_stage_compare_are_shown(artefacts: Artefacts) -> None:
     content = section(artefacts)
-    assert content is not None
     (table,) = content["views"].values()
     assert [row[0] for row in table.rows] == ["CT + MR", "CT alone", "MR alone"]
     assert table.rows[1][6] == "−0.030"

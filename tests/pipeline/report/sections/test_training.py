@@ -1,10 +1,21 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pipeline.report.artefacts import Artefacts
-from pipeline.report.sections.training import curve_chart, kept_row, objectives, overview_chart, section
+from crossmodalnet.errors import DataError
+from pipeline.report.artefacts import Artefacts, gather
+from pipeline.report.sections.training import (
+    curve_chart,
+    kept_row,
+    objectives,
+    overview_chart,
+    parameters_section,
+    registration_section,
+    section,
+    split_section,
+)
 from tests.pipeline.report.pictures import num_lines
 
 
@@ -31,14 +42,6 @@ def test_flow_penalty_is_a_loss_but_no_balancing_weight(curve: pd.DataFrame) -> 
     assert num_lines(penalised) == plain + 2  # a line and its entry in the legend
 
 
-def test_every_further_seed_is_one_more_line(curve: pd.DataFrame) -> None:
-    assert num_lines(curve_chart([curve, curve], {})) == num_lines(curve_chart([curve], {})) + 1
-
-
-def test_curve_of_a_single_epoch_is_drawn(curve: pd.DataFrame) -> None:
-    assert num_lines(curve_chart([curve.iloc[:1]], {})) > 4
-
-
 def test_overview_has_a_line_per_model_and_seed(artefacts: Artefacts) -> None:
     ours = {key: curve for key, curve in artefacts.curves.items() if key[0] == "crossmodalnet"}
     one = overview_chart(replace(artefacts, models=["crossmodalnet"], curves=ours))
@@ -56,3 +59,44 @@ def test_duration_and_memory_are_printed_where_recorded(alone: Artefacts) -> Non
         content = section(replace(alone, curves={("crossmodalnet", 0): shown}))
         assert content["overview"] == ""
         assert content["trainings"][0][::2] == ("CrossModalNet", text)
+
+
+def test_cut_voxels_are_added_over_pairs_and_structures(project: Path) -> None:
+    path = project / "data/crop_qc.csv"
+    crop = pd.read_csv(path)
+    crop.loc[0, ["cut_LV", "cut_PA"]] = [3, 4]
+    crop.loc[1, "cut_PA"] = 5
+    crop.to_csv(path, index=False)
+    assert split_section(gather(project))["num_cut"] == 12
+
+
+def test_subject_in_two_roles_is_listed(artefacts: Artefacts) -> None:
+    assert split_section(artefacts)["shared_subjects"] == []
+    split = {**artefacts.split, "train": ["ct_1001+mr_1099"]}
+    assert split_section(replace(artefacts, split=split))["shared_subjects"] == ["ct_1001"]
+
+
+def test_every_pair_has_its_checkerboard(artefacts: Artefacts) -> None:
+    content = registration_section(artefacts)
+    source, width, height = content["checkerboards"]["ct_1001+mr_1004"]
+    assert source.startswith("data:image/jpeg;base64,")
+    assert (width, height) == (440, 147)  # of 720 x 240
+    assert len(content["checkerboards"]) == len(content["table"].rows) == 8
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "checkerboards/ct_1001+mr_1004.png"])
+def test_missing_quality_control_is_reported_with_its_stage(project: Path, name: str) -> None:
+    (project / "data/registration_qc" / name).unlink()
+    with pytest.raises(DataError, match="not found: run `dvc repro register`"):
+        registration_section(gather(project))
+
+
+def test_versions_are_those_of_the_first_card(artefacts: Artefacts) -> None:
+    card = {"versions": {"torch": "2.1"}, "device": "cpu", "epochs": 3}
+    cards = {**artefacts.cards, ("crossmodalnet", 0): card}
+    content = parameters_section(replace(artefacts, cards=cards))
+    assert content["versions"].rows == [("torch", "2.1"), ("device", "cpu")]
+    name, title, table = content["cards"][0]
+    assert (name, title) == ("crossmodalnet", "CrossModalNet")
+    assert set(table.rows) == {("versions.torch", "2.1"), ("device", "cpu"), ("epochs", "3")}
+    assert content["params"].startswith("models: [crossmodalnet, mednext]")
