@@ -1,1 +1,1 @@
-"""The whole-heart phantom: anatomy, scanners, protocols."""
+"""Generate the whole-heart phantom: anatomy, scanners, protocols."""

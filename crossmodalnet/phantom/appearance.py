@@ -1,4 +1,4 @@
-"""Appearance of a person in contrast-enhanced CT (Hounsfield units) and in 3-D gradient-echo MR (arbitrary units)."""
+"""Simulate contrast-enhanced CT (HU) and 3-D gradient-echo MR (arbitrary units) of a person."""
 
 from collections.abc import Callable
 
@@ -18,20 +18,7 @@ OUTSIDE_HU = -1024.0
 def image_ct(
     rng: np.random.Generator, shape: SubjectShape, scan: Scan, protocol: CtProtocol
 ) -> tuple[Field, NDArray[np.uint8]]:
-    """Image a person.
-
-    Contrast timing differs within the protocol's ranges. Communicating blood pools differ by a few HU only, less than
-    the noise.
-
-    Args:
-        rng: source of all choices.
-        shape: the person.
-        scan: the grid, and where the person lies in it.
-        protocol: contrast phase, noise and sharpness.
-
-    Returns:
-        HU, whole numbers, -1024 outside the reconstruction circle; class indices.
-    """
+    """Image a person in whole HU (-1024 outside the reconstruction circle), with class indices."""
     grid = scan.grid
     tissue = _tissue(rng, grid, protocol)
     image, labels = render(scan, shape, tissue, width_mm=float(np.mean(grid.spacing_mm)))
@@ -70,7 +57,7 @@ def _tissue(rng: np.random.Generator, grid: Grid, protocol: CtProtocol) -> dict[
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], protocol: CtProtocol) -> Field:
-    """Noise with the short correlation of a reconstruction kernel."""
+    """Draw noise with the short correlation of a reconstruction kernel."""
     white = rng.standard_normal(shape, np.float32).astype(np.float64)
     coloured: Field = ndimage.gaussian_filter(white, protocol.kernel_voxels)
     coloured *= rng.uniform(*protocol.noise_hu) / coloured.std()
@@ -78,7 +65,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...], protocol: CtProtoco
 
 
 def _outside(shape: tuple[int, ...], slice_axis: int) -> NDArray[np.bool_]:
-    """Outside of the circle (ellipse where the field is not square) just larger than the field of view."""
+    """Mask the outside of an ellipse just larger than the field of view."""
     squares = []
     for axis, n in enumerate(shape):
         position = (np.arange(n) - (n - 1) / 2) / (n / 2)
@@ -87,12 +74,11 @@ def _outside(shape: tuple[int, ...], slice_axis: int) -> NDArray[np.bool_]:
     return np.asarray(sum(squares) > 1.04)
 
 
-# Parts of a slice at which an MR is sampled; the middle one gives the label map.
-SUB_SLICES = (-1 / 3, 0.0, 1 / 3)
+SUB_SLICES = (-1 / 3, 0.0, 1 / 3)  # samples across an MR slice; the middle one gives the label map
 
 
 def draw_tissue(rng: np.random.Generator, protocol: MrProtocol) -> dict[str, Field | float]:
-    """Draw intensities: those of the protocol, and blood pools that differ by a few per cent."""
+    """Draw tissue intensities; blood pools differ by a few per cent."""
     left = protocol.blood
     right = left * rng.uniform(0.88, 1.0)
     tissue = {
@@ -109,17 +95,7 @@ def draw_tissue(rng: np.random.Generator, protocol: MrProtocol) -> dict[str, Fie
 def image_mr(
     rng: np.random.Generator, shape: SubjectShape, scan: Scan, protocol: MrProtocol
 ) -> tuple[Field, NDArray[np.uint8]]:
-    """Image a person; an intensity is the mean over `SUB_SLICES` of a thick slice.
-
-    Args:
-        rng: source of all choices.
-        shape: the person.
-        scan: the grid, and where the person lies in it.
-        protocol: contrast, coil, noise and sharpness.
-
-    Returns:
-        Intensities, whole numbers from 0, of any scale; class indices in the middle of the slices.
-    """
+    """Image a person in whole numbers of any scale, averaged over a thick slice, with class indices at its middle."""
     grid, tissue = scan.grid, draw_tissue(rng, protocol)
     width_mm = protocol.blur * min(grid.spacing_mm)
     texture = 1 + 0.05 * smooth_noise(rng, grid.shape, grid.spacing_mm, 18.0)
@@ -134,7 +110,7 @@ def image_mr(
 
 
 def _draw_coil(rng: np.random.Generator, strength: float) -> Callable[[Field], Field]:
-    """Draw a smooth positive bias: brighter towards the surface coil in front, a random slope and curvature."""
+    """Draw a smooth positive bias: brighter at the anterior surface coil, random slope and curvature."""
     slope = strength * rng.uniform((-0.25, 0.0, -0.25), (0.25, 0.45, 0.25))
     curve = strength * rng.uniform(-0.25, 0.25, 3)
 

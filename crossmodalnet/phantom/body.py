@@ -1,4 +1,4 @@
-"""The thorax about the mean heart, and a whole person at points of a grid, as signed distances."""
+"""Evaluate the thorax around the mean heart, and a whole person on a grid, as signed distances."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ RIB_PERIOD_MM = 27.0
 
 
 def thorax(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Give signed distances `(n,)` of what surrounds the heart, at `(3, n)` in mean coordinates.
+    """Compute signed distances `(n,)` of the structures around the heart at `(3, n)` in mean coordinates.
 
-    `body` is the skin, `inside` that of the rib cage; `lungs` have no mediastinum and contain the heart.
+    `body` is the skin, `inside` the rib cage; `lungs` exclude the mediastinum but contain the heart.
     """
     x, y, z = points
     plane = points[:2]
@@ -90,7 +90,7 @@ def _bones(points: Field, cage: Field) -> dict[str, Field]:
 
 
 def _airways(points: Field) -> Field:
-    """Trachea, and the main bronchi as oblique cylinders from the carina."""
+    """Compute the trachea, and the main bronchi as oblique cylinders from the carina."""
     x, y, z = points
     trachea = np.maximum(ellipsoid(points[:2], (10, -46), (8, 8)), 58 - z)
     drop = np.where(x > 10, (x - 10) * 0.8, (10 - x) * 0.55)
@@ -109,7 +109,7 @@ class Body:
     heart: dict[str, Field]  # (m,) each, at those points
 
     def structures(self) -> NDArray[np.uint8]:
-        """Class indices `(n,)` of the points."""
+        """Label the points with class indices `(n,)`."""
         values = np.zeros(self.near_heart.shape, np.uint8)
         for structure in STRUCTURES:
             values[self.heart[structure.abbreviation] < 0] = structure.index
@@ -119,7 +119,7 @@ class Body:
 
 
 def body_at(points: Field, shape: SubjectShape) -> Body:
-    """Evaluate a person's anatomy at patient coordinates `(3, ...)`, mm; n is the number of the points."""
+    """Evaluate a person's anatomy at n patient coordinates `(3, ...)`, mm."""
     mean_points = shape.to_mean(points).reshape(3, -1)
     inside = np.ones(mean_points.shape[1], bool)
     for coordinate, (low, high) in zip(mean_points, BOX_MM, strict=True):

@@ -1,4 +1,4 @@
-"""Make the CT or MR of one person of the phantom, with its label map."""
+"""Generate the CT or MR of one person of the phantom, with its label map."""
 
 import numpy as np
 
@@ -18,21 +18,18 @@ def make_subject(
     *,
     same_patient: bool = False,
 ) -> tuple[Volume, Volume]:
-    """Make one person and scan him or her once.
+    """Generate one person and scan them once.
 
     Args:
-        modality: CT or MR.
-        spacing_mm: in-plane voxel spacing, mm.
-        seed: seed of the cohort.
-        number: number of the subject.
-        scanner: scanner and protocol; the same person lies in each.
-        same_patient: whether seed and number give one person in CT and MR, the one that the CT shows anyway.
+        spacing_mm: in-plane, between 0.3 and 10.
+        scanner: scanner and protocol; it does not change the person.
+        same_patient: use the same person for CT and MR (the one of the CT).
 
     Returns:
         Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.
 
     Raises:
-        ValueError: `spacing_mm` is not between 0.3 and 10.
+        ValueError: `spacing_mm` is out of range.
 
     >>> ct, labels = make_subject(Modality.CT, spacing_mm=6.0, seed=0, number=1)
     >>> ct.data.shape == labels.data.shape, np.unique(labels.data).tolist()

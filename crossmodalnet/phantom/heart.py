@@ -1,4 +1,7 @@
-"""The mean heart: chambers, myocardium and vessels, as signed distances."""
+"""Compute the mean heart as signed distances `(n,)`, mm: chambers, myocardium and vessels.
+
+Points are `(3, n)` in mean coordinates; `local` are the same points in the long-axis frame.
+"""
 
 import numpy as np
 
@@ -27,11 +30,7 @@ from crossmodalnet.phantom.vessels import aorta, coronaries, pulmonary, pulmonar
 
 
 def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Field, Field]:
-    """Epicardial ellipsoid (not cut at the base), outflow tract up to the aortic valve, and cavity with both.
-
-    Arguments here and below: points `(3, n)` in mean coordinates, the same in the long-axis frame, the subject's sizes.
-    Returns `(n,)` each, mm.
-    """
+    """Compute the epicardial ellipsoid (not cut at the base), the outflow tract, and the cavity with the tract."""
     radius, length = LV_RADIUS_MM * sizes.lv_radius, LV_HALF_LENGTH_MM * sizes.lv_length
     outer, wall = epicardial_radius(sizes), 0.8 * WALL_MM * sizes.wall  # the apex is thinner
     epicardium = ellipsoid(local, (0, 0, LV_CENTRE_W), (outer, outer, length + wall))
@@ -43,7 +42,7 @@ def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Fi
 
 
 def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body from the tricuspid valve on (a crescent once the LV is taken away) and outflow tract."""
+    """Compute the body from the tricuspid valve on (a crescent without the LV) and the outflow tract."""
     excess = epicardial_radius(sizes) - LV_RADIUS_MM - WALL_MM  # the RV grows with the LV it lies on
     radii = ((37 + 0.5 * excess) * sizes.rv, (38 + excess) * sizes.rv, 60 * sizes.rv_length)
     body = np.maximum(ellipsoid(local, (18 + 0.5 * excess, -1, 10), radii), 4 - local[0])
@@ -60,7 +59,7 @@ def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
 
 
 def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
-    """Body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk."""
+    """Compute the body behind the base, funnel to the mitral valve, appendage beside the pulmonary trunk."""
     centre, size = LA_CENTRE + sizes.la_mm, sizes.la
     body = np.maximum(ellipsoid(points, centre, (29 * size, 18.5 * size, 22 * size)), local[2] + 5)
     way = [centre, long_axis(-6, -8, -6), long_axis(-6, -8, 0)]
@@ -71,7 +70,7 @@ def left_atrium(points: Field, local: Field, sizes: Sizes) -> Field:
 
 
 def right_atrium(points: Field, sizes: Sizes) -> Field:
-    """Body at the right, funnel to the tricuspid valve, appendage before the aortic root."""
+    """Compute the body on the right, funnel to the tricuspid valve, appendage before the aortic root."""
     centre, size = RA_CENTRE + sizes.ra_mm, sizes.ra
     body = ellipsoid(points, centre, (19 * size, 22 * size, 27 * size))
     funnel = tube(points, [centre, TRICUSPID, TRICUSPID + 5 * INTO_RV], [15 * size, 16.5, 16.5])
@@ -82,22 +81,21 @@ def right_atrium(points: Field, sizes: Sizes) -> Field:
 
 
 def muscles(points: Field) -> dict[str, Field]:
-    """Papillary muscles of the LV and moderator band of the RV: dark in the blood, labelled as blood."""
+    """Compute the LV's papillary muscles and the RV's moderator band: dark in blood, labelled as blood."""
     first = tube(points, [long_axis(-13, 9, 48), long_axis(-10, 7, 26)], [4.5, 3])
     second = tube(points, [long_axis(-4, -16, 48), long_axis(-4, -11, 26)], [4.5, 3])
     band = tube(points, [long_axis(28, -5, 48), long_axis(46, 2, 38)], [2.2, 2.2])
     return {"papillary": np.minimum(first, second), "trabeculae": band}
 
 
-# The heart lies in this box of mean coordinates, mm, with what `heart` returns of its vessels.
+# Box of the heart and its vessels in mean coordinates, mm.
 BOX_MM = ((-95.0, 80.0), (-85.0, 75.0), (-70.0, 105.0))
 
 
 def heart(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Give signed distances `(n,)` of the seven labelled structures, disjoint, and of the unlabelled ones.
+    """Compute signed distances of the seven disjoint labelled structures, and of the unlabelled ones.
 
-    `left_heart` is the LV with its wall; `left_pool` and `right_pool` unite what communicates; `walls` are those of all
-    that is not LV.
+    `left_heart` is the LV with its wall, the pools unite connected blood, `walls` are those of all but the LV.
     """
     structures, epicardium, outflow, branches = _structures(points, sizes)
     lv, rv, la, ra, ao, pa = (structures[name] for name in ("LV", "RV", "LA", "RA", "AO", "PA"))
@@ -117,7 +115,7 @@ def heart(points: Field, sizes: Sizes) -> dict[str, Field]:
 
 
 def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, Field, Field]:
-    """The seven; the LV's epicardial ellipsoid; its outflow tract; the unlabelled branches of the PA."""
+    """Compute the seven structures, epicardial ellipsoid, outflow tract, and unlabelled PA branches."""
     local = to_long_axis(points)
     epicardium, outflow, lv = left_ventricle(points, local, sizes)
     ao = aorta(points, sizes)
@@ -136,12 +134,12 @@ def _structures(points: Field, sizes: Sizes) -> tuple[dict[str, Field], Field, F
 
 
 def _cut_blunt(body: Field, other: Field, thinnest_mm: float) -> Field:
-    """`body` minus `other`, without the thin slivers that are left where their surfaces cross."""
+    """Subtract `other` from `body`, without the thin slivers where their surfaces cross."""
     return np.maximum(without(body, other), thinnest_mm + body - other)
 
 
 def _pericardium(epicardium: Field, rv: Field, la: Field, ra: Field, vessels: Field, fat_mm: float) -> Field:
-    """A sac about all, with fat in its grooves."""
+    """Compute a sac around the heart, with fat in its grooves."""
     ventricles = smooth_union(epicardium, rv - 3, 12)
     sac = smooth_union(ventricles, smooth_union(la, ra, 14) - 2, 14)
     return smooth_union(sac, vessels, 10) - fat_mm

@@ -1,4 +1,4 @@
-"""Signed distances in mm (negative inside) of simple bodies, random fields, and painting with partial volume."""
+"""Compute signed distances (mm, negative inside) of simple bodies, random fields, and partial volume."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,11 @@ from scipy.interpolate import CubicSpline
 
 Field = NDArray[np.float64]
 
-# A tube's distance is only computed this near to it; farther points get this value.
-FAR_MM = 20.0
+FAR_MM = 20.0  # a tube's distance is only computed this near to it; farther points get this value
 
 
 def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field:
-    """Approximate the distance `(...)` of `points` `(d, ...)` to an ellipsoid, to first order at its surface.
-
-    Two coordinates of points in space give an elliptic cylinder.
-    """
+    """Approximate the distance `(...)` of points `(d, ...)` to an ellipsoid to first order; d = 2: cylinder."""
     first = np.zeros(points.shape[1:])
     second = np.zeros_like(first)
     for axis, (middle, radius) in enumerate(zip(np.asarray(centre), radii, strict=True)):
@@ -32,7 +28,7 @@ def ellipsoid(points: Field, centre: ArrayLike, radii: Sequence[float]) -> Field
 
 
 def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
-    """Distance to the plane through `point`, negative where `normal` (any length) points away from."""
+    """Compute the distance to the plane through `point`, negative on the side away from `normal` (any length)."""
     unit = np.asarray(normal, np.float64)
     unit = unit / np.linalg.norm(unit)
     offset = unit @ np.asarray(point, np.float64)
@@ -41,20 +37,14 @@ def half_space(points: Field, point: ArrayLike, normal: ArrayLike) -> Field:
 
 
 def spline(knots: ArrayLike, num_points: int) -> NDArray[np.float64]:
-    """Smooth curve `(num_points, d)` through `knots` `(k, d)`, equally spaced in the knots' index."""
+    """Interpolate a smooth curve `(num_points, d)` through `knots` `(k, d)`, equally spaced in the knots' index."""
     values = np.asarray(knots, np.float64)
     curve = CubicSpline(np.arange(len(values)), values)(np.linspace(0, len(values) - 1, num_points))
     return np.asarray(curve, np.float64)
 
 
 def tube(points: Field, path: ArrayLike, radii: ArrayLike) -> Field:
-    """Compute the distance `(n,)` to a chain of round cones.
-
-    Args:
-        points: `(3, n)`, mm; those farther away than `FAR_MM` along an axis get that value.
-        path: `(k, 3)` centre line, mm.
-        radii: `(k,)` radius at each of its points, mm.
-    """
+    """Compute the distance of `(3, n)` to round cones: `path` `(k, 3)`, `radii` `(k,)`, mm; `FAR_MM` if farther."""
     line, widths = np.asarray(path), np.asarray(radii)
     reach = widths[:, None] + FAR_MM
     low, high = (line - reach).min(axis=0), (line + reach).max(axis=0)
@@ -94,35 +84,32 @@ def _cones(points: Field, line: Field, widths: Field) -> Field:
 
 
 def smooth_union(a: Field, b: Field, blend_mm: float) -> Field:
-    """Union whose crease is rounded over `blend_mm`; at most a quarter of that is added."""
+    """Unite bodies and round the crease over `blend_mm`, adding at most a quarter of that."""
     weight = np.clip(0.5 + (b - a) * (0.5 / blend_mm), 0, 1)
     return b + (a - b) * weight - blend_mm * weight * (1 - weight)
 
 
 def without(body: Field, *others: Field, gap_mm: float = 0.0) -> Field:
-    """`body` minus `others`, keeping `gap_mm` away from them."""
+    """Subtract `others` from `body`, keeping `gap_mm` away from them."""
     for other in others:
         body = np.maximum(body, gap_mm - other)
     return body
 
 
 def occupancy(distance_mm: Field, width_mm: float) -> Field:
-    """Share of a voxel of `width_mm` that lies inside a body, from its signed distance; 0 to 1."""
+    """Compute the share (0 to 1) of a voxel of `width_mm` inside a body from its signed distance."""
     return np.clip(0.5 - distance_mm * (1 / width_mm), 0, 1)
 
 
 def paint(image: Field, distance_mm: Field, value: Field | float, width_mm: float) -> None:
-    """Lay a body of intensity `value` over `image`, in place."""
+    """Paint a body of intensity `value` over `image`, in place."""
     image += (value - image) * occupancy(distance_mm, width_mm)
 
 
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: tuple[float, ...], scale_mm: float
 ) -> Field:
-    """Draw a Gaussian random field of mean 0 and standard deviation about 1, its grains about `scale_mm` wide.
-
-    It is drawn on a lattice of half that spacing (never finer than the voxels), and interpolated.
-    """
+    """Draw a Gaussian random field of mean 0, standard deviation about 1 and grain size about `scale_mm`."""
     factors = [max(1.0, scale_mm / (2 * step)) for step in spacing_mm]
     coarse = tuple(int(np.ceil(n / f)) + 4 for n, f in zip(shape, factors, strict=True))
     noise = rng.standard_normal(coarse, np.float32).astype(np.float64)

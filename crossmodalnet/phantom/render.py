@@ -1,4 +1,4 @@
-"""Paint a person with the intensities of one modality and sample it on a scan's grid, slab by slab."""
+"""Paint a person with tissue intensities and sample it on a scan's grid, slab by slab."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -19,8 +19,7 @@ THORAX_ORDER = {
     "discs": "cartilage", "canal": "fluid",
 }  # fmt: skip
 VESSELS = {"ivc": "ivc", "svc": "svc", "descending_aorta": "aorta", "arch_branches": "aorta"}
-# Pools that communicate are painted as one before each gets its own value, so that no seam shows between
-# them.
+# Connected pools are painted as one first, so that no seam shows between them.
 HEART_ORDER = {
     "pericardium": "fat", "walls": "wall", "left_heart": "myocardium", "coronaries": "left", **VESSELS,
     "left_pool": "left", "right_pool": "right", "pulmonary_veins": "left", "pulmonary_branches": "pulmonary",
@@ -30,13 +29,7 @@ HEART_ORDER = {
 
 
 def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float) -> Field:
-    """Give the intensities `(n,)` of a person at n points.
-
-    Args:
-        body: signed distances at the points.
-        tissue: intensity of each tissue; a number, or a field `(n,)` over the points; a number for air.
-        width_mm: width over which a boundary is blurred, mm.
-    """
+    """Paint n points with tissue intensities (numbers or fields `(n,)`; air a number), boundaries blurred."""
     image = np.full(body.mean_points.shape[1], tissue["air"])
     for name, kind in THORAX_ORDER.items():
         paint(image, body.thorax[name], tissue[kind], width_mm)
@@ -55,9 +48,7 @@ def paint_body(body: Body, tissue: Mapping[str, Field | float], width_mm: float)
     return image
 
 
-# Some forty distance fields of a slab lie in memory at once; of this size they stay near the processor, which
-# halves the time of a grid taken whole.
-SLAB_POINTS = 100_000
+SLAB_POINTS = 100_000  # about forty distance fields fit the cache: halves the time of a whole grid
 
 
 def render(
@@ -68,19 +59,12 @@ def render(
     slice_offsets: Sequence[float] = (0.0,),
     bias: Callable[[Field], Field] | None = None,
 ) -> tuple[Field, NDArray[np.uint8]]:
-    """Paint a person on a grid.
+    """Paint a person on a grid; return intensities and class indices, each structure in one piece.
 
     Args:
-        scan: the grid, and where the person lies in it.
-        shape: the person.
-        tissue: intensity of each tissue; a number, or a field on the grid.
-        width_mm: width over which a boundary is blurred, mm.
-        slice_offsets: places across a slice whose mean is the intensity, slices; the middle one gives the
-            labels.
+        tissue: intensities, numbers or fields on the grid.
+        slice_offsets: positions across a slice (in slices) to average; the middle one gives the labels.
         bias: factor `(n,)` on the intensities at mean coordinates `(3, n)`.
-
-    Returns:
-        Intensities on the grid; class indices on the grid, each structure in one piece.
     """
     image, labels = np.empty(scan.grid.shape), np.empty(scan.grid.shape, np.uint8)
     for rows in _slabs(scan.grid.shape):
@@ -97,14 +81,14 @@ def render(
 
 
 def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Parts of the first axis of about `SLAB_POINTS` points."""
+    """Split the first axis into slabs of about `SLAB_POINTS` points."""
     height = max(1, SLAB_POINTS // (shape[1] * shape[2]))
     for start in range(0, shape[0], height):
         yield slice(start, start + height)
 
 
 def _drop_islands(labels: NDArray[np.uint8]) -> None:
-    """Clear, in place, the single voxels that sampling leaves apart from a structure."""
+    """Clear, in place, the voxels that sampling separates from a structure."""
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
         pieces, num_pieces = ndimage.label(labels[box] == index)
         if num_pieces > 1:

@@ -1,7 +1,6 @@
-"""Scanners and their protocols as numbers, and the voxel grid of a CT or an MR of a person.
+"""Define scanners and protocols, and draw the voxel grid of a CT or MR.
 
-Every scanner has the same fields, and the code draws from them in the same order, so a scanner changes values
-and nothing else: the person, and for the scanner `reference` every voxel, stay as they are.
+All scanners draw the same fields in the same order, so a scanner changes neither the person nor `reference` voxels.
 """
 
 from collections.abc import Mapping
@@ -82,8 +81,7 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
         },
         cartilage=0.25, coil=1.0, noise=(0.025, 0.05), blur=1.0,
     ),
-    # Spoiled gradient echo, T1-weighted, without fat suppression: fat outshines blood, fluid is dark, and
-    # myocardium is nearer to blood.
+    # Spoiled gradient echo, T1-weighted, no fat suppression: bright fat, dark fluid, myocardium near blood.
     "other": MrProtocol(
         field_of_view_mm=(186.0, 180.0, 152.0), slice_factor=2.0,
         blood=0.68,
@@ -99,23 +97,14 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
 
 @dataclass(frozen=True)
 class Scan:
-    """A grid, and where the person lies in it.
-
-    Attributes:
-        grid: voxels in scanner coordinates (world RAS mm).
-        heart_mm: `(3,)` the heart's origin in scanner coordinates.
-        slice_axis: array axis across the slices.
-    """
+    """A voxel grid (world RAS mm), the heart's origin `(3,)` in it, and the array axis across the slices."""
 
     grid: Grid
     heart_mm: NDArray[np.float64]
     slice_axis: int
 
     def patient_points(self, slice_offset: float = 0.0, rows: slice = slice(None)) -> Field:
-        """Give patient coordinates `(3, i, j, k)` of the voxels of some rows of the first axis, mm.
-
-        They are shifted across the slices by `slice_offset` slices.
-        """
+        """Compute patient coordinates `(3, i, j, k)` of some rows, mm, shifted by `slice_offset` slices."""
         axes = [np.arange(n, dtype=np.float64) for n in self.grid.shape]
         axes[self.slice_axis] = axes[self.slice_axis] + slice_offset
         axes[0] = axes[0][rows]
@@ -129,11 +118,7 @@ class Scan:
 def draw_scan(
     rng: np.random.Generator, modality: Modality, spacing_mm: float, scanner: Scanner = "reference"
 ) -> Scan:
-    """Draw a scan; `spacing_mm` is the in-plane spacing before its variation.
-
-    A CT has axial slices along the world's axes. An MR is turned by 5 to 20 degrees, with axial, coronal or sagittal
-    slices. Both have axes in any order and direction, any origin, and vary in spacing and field of view.
-    """
+    """Draw a scan (CT axial, MR oblique by 5 to 20 degrees); `spacing_mm` is in-plane, before its variation."""
     protocol = CT_PROTOCOLS[scanner] if modality is Modality.CT else MR_PROTOCOLS[scanner]
     in_plane = spacing_mm * rng.uniform(0.96, 1.04)
     axes = rng.permutation(3)

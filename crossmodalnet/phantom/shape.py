@@ -1,7 +1,7 @@
-"""Landmarks of the mean heart, and what differs between subjects: pose, sizes and a smooth invertible deformation.
+"""Define landmarks of the mean heart, and draw a person's pose, sizes and smooth invertible deformation.
 
-Landmarks are in RAS mm, the heart about the origin, at full adult size. The ventricles live in the frame of the LV's
-long axis: `s` from the LV to the RV, `t` across (mostly upwards), `w` from the mitral plane (0) to the apex.
+Landmarks are in RAS mm, the heart at the origin, adult size. The ventricles use the frame of the LV's long axis: `s`
+from LV to RV, `t` across (mostly upwards), `w` from the mitral plane (0) to the apex.
 """
 
 from dataclasses import dataclass, field, fields
@@ -14,9 +14,7 @@ from crossmodalnet.phantom.primitives import Field
 # The mean heart is drawn at full adult size; this brings the box of its seven structures to about 105 mm.
 MEAN_SCALE = 0.85
 
-# Sum of amplitude times wave number in one layer of waves; below 1 `u` is a contraction and `p + u(p)`
-# one-to-one.
-MAX_LIPSCHITZ = 0.6
+MAX_LIPSCHITZ = 0.6  # of `Waves.lipschitz` per layer; below 1, `p + u(p)` is one-to-one
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Waves:
 
     @property
     def lipschitz(self) -> float:
-        """Bound of the displacement's Jacobian norm, anywhere."""
+        """Bound on the norm of the displacement's Jacobian."""
         lengths = np.linalg.norm(self.amplitudes, axis=1) * np.linalg.norm(self.wave_vectors, axis=1)
         return float(lengths.sum())
 
@@ -78,11 +76,7 @@ class Waves:
 
 @dataclass(frozen=True)
 class SubjectShape:
-    """One person's anatomy: the map from the patient (RAS mm, heart at 0) to the mean, and the sizes there.
-
-    The map is a rotation and anisotropic scaling, a turn of the heart in its thorax that fades with distance
-    (each sphere about the heart is rotated as a whole, hence one-to-one), and two layers of waves.
-    """
+    """The one-to-one map from patient (RAS mm, heart at 0) to mean coordinates, and the sizes there."""
 
     rotation: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
     scale: tuple[float, float, float] = (MEAN_SCALE, MEAN_SCALE, MEAN_SCALE)
@@ -116,7 +110,7 @@ def draw_shape(rng: np.random.Generator) -> SubjectShape:
 
 
 def rotation_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation about `vector` by its length in radians (Rodrigues)."""
+    """Compute the rotation about `vector` by its length in radians (Rodrigues)."""
     x, y, z = vector
     angle = float(np.linalg.norm(vector))
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -202,20 +196,20 @@ SEPTUM_MM = 2.5  # between neighbouring blood pools that do not communicate
 
 
 def vector(x: float, y: float, z: float) -> NDArray[np.float64]:
-    """A point or direction in mean coordinates."""
+    """Create a point or direction in mean coordinates."""
     return np.array([x, y, z], np.float64)
 
 
 def long_axis(s: float, t: float, w: float) -> NDArray[np.float64]:
-    """Mean coordinates of a point of the long-axis frame."""
+    """Map a point of the long-axis frame to mean coordinates."""
     return np.asarray(BASE + np.array([s, t, w]) @ FRAME)
 
 
 def to_long_axis(points: Field) -> Field:
-    """Coordinates `(3, n)` in the long-axis frame of points in mean coordinates."""
+    """Map mean coordinates `(3, n)` to the long-axis frame."""
     return np.tensordot(FRAME, points - BASE[:, None], 1)
 
 
 def epicardial_radius(sizes: Sizes) -> float:
-    """Largest radius of the LV with its wall, mm."""
+    """Compute the largest radius of the LV with its wall, mm."""
     return LV_RADIUS_MM * sizes.lv_radius + WALL_MM * sizes.wall

@@ -1,4 +1,4 @@
-"""Vessels of the mean anatomy, as signed distances: those of the heart, and those that leave its box."""
+"""Compute the vessels of the mean anatomy as signed distances, at points `(3, n)` in mm."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ from crossmodalnet.phantom.shape import (
     vector,
 )
 
-# The aorta's centre line and radius, mm, from the root on, and the share of `Sizes.arch_mm` by which each
-# point moves.
+# The aorta's centre line and radius, mm, from the root, and the share of `Sizes.arch_mm` that moves each point.
 _AORTA: tuple[tuple[tuple[float, float, float], float, float], ...] = (
     ((-12, -1, 16), 13, 0), ((-3, 2, 30), 16, 0), ((8, 3, 43), 14, 0.5), ((13, -1, 54), 14, 1),
     ((8, -11, 63), 13.5, 1), ((-4, -26, 66), 12.5, 1), ((-15, -43, 61), 11.5, 0.5), ((-21, -58, 47), 11, 0),
@@ -33,7 +32,7 @@ _ARCH_END = 5 * _STEPS + 2  # just behind the top
 
 
 def aorta(points: Field, sizes: Sizes) -> Field:
-    """Labelled part of the aorta: root, ascending aorta and arch. Points, here and below: `(3, n)` in mm."""
+    """Compute the labelled part of the aorta: root, ascending aorta and arch."""
     path, radii = _aorta_path(sizes)
     beyond = half_space(points, path[_ARCH_END], path[_ARCH_END + 1] - path[_ARCH_END - 1])
     body = tube(points, path[: _ARCH_END + 2], radii[: _ARCH_END + 2])
@@ -42,7 +41,7 @@ def aorta(points: Field, sizes: Sizes) -> Field:
 
 
 def pulmonary(points: Field, sizes: Sizes) -> tuple[Field, Field]:
-    """Trunk with the beginnings of its branches (labelled), and the branches from there on (not labelled)."""
+    """Compute the trunk with the beginnings of its branches (labelled), and the rest of the branches (not)."""
     shift, size = np.asarray(sizes.trunk_mm), sizes.pulmonary
     fork = vector(-17, -6, 52) + shift
     trunk = [PULMONARY - 4 * INTO_PULMONARY, PULMONARY + 8 * INTO_PULMONARY, vector(-19, 6, 51) + shift, fork]
@@ -61,7 +60,7 @@ def pulmonary(points: Field, sizes: Sizes) -> tuple[Field, Field]:
 
 
 def pulmonary_veins(points: Field, sizes: Sizes) -> Field:
-    """Four stubs that enter the LA; not labelled."""
+    """Compute four stubs that enter the LA; not labelled."""
     centre = LA_CENTRE + sizes.la_mm
     stubs = [((20, -3, 9), (66, -42, 30)), ((21, -7, -7), (64, -56, -18))]
     stubs += [((-19, -2, 11), (-66, -50, 30)), ((-21, -7, -5), (-64, -60, -14))]
@@ -74,7 +73,7 @@ def pulmonary_veins(points: Field, sizes: Sizes) -> Field:
 
 
 def coronaries(points: Field, sizes: Sizes) -> Field:
-    """Anterior descending artery over the septum, right one about the tricuspid ring; not labelled."""
+    """Compute the anterior descending and right coronary arteries; not labelled."""
     half_length = LV_HALF_LENGTH_MM * sizes.lv_length
     depth = np.linspace(4, LV_CENTRE_W + 0.85 * half_length, 10)
     radius = 2.5 + epicardial_radius(sizes) * np.sqrt(1 - ((depth - LV_CENTRE_W) / (half_length + 7)) ** 2)
@@ -88,7 +87,7 @@ def coronaries(points: Field, sizes: Sizes) -> Field:
 
 
 def long_vessels(points: Field, sizes: Sizes) -> dict[str, Field]:
-    """Vessels that leave the heart's box, not labelled; they begin within the arch and the RA."""
+    """Compute the unlabelled vessels that leave the heart's box, starting within the arch and the RA."""
     path, radii = _aorta_path(sizes)
     shift = np.asarray(sizes.arch_mm)
     ways = [
@@ -109,7 +108,7 @@ def long_vessels(points: Field, sizes: Sizes) -> dict[str, Field]:
 
 
 def _aorta_path(sizes: Sizes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centre line `(k, 3)` and radii `(k,)` of the whole aorta, mm."""
+    """Compute the centre line `(k, 3)` and radii `(k,)` of the whole aorta, mm."""
     num_points = (len(_AORTA) - 1) * _STEPS + 1
     knots = [np.asarray(point) + share * np.asarray(sizes.arch_mm) for point, _, share in _AORTA]
     radii = spline([[radius] for _, radius, _ in _AORTA], num_points)[:, 0]

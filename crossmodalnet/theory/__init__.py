@@ -1,1 +1,1 @@
-"""The paper's claims, checked on a trained network: one module per group of claims."""
+"""Check the paper's claims on a trained network, one module per group of claims."""

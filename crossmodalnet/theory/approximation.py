@@ -1,4 +1,4 @@
-"""Theorem 2.3, universal approximation: what no network of this kind can represent, and how close it gets elsewhere."""
+"""Check Theorem 2.3, universal approximation, and study the errors and overfitting of small networks."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,7 @@ from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, isolated_seed, mean_dice, relative_deviation
 from crossmodalnet.training.objectives import evaluate_objectives
 
-# A fixed family of functions of standardised images a (CT) and b (MR), (n, 1, d, h, w) each.
+# Functions of standardised images a (CT) and b (MR), (n, 1, d, h, w) each.
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": lambda a, b: a * b,
     "maximum": torch.maximum,
@@ -27,16 +27,14 @@ SIZE = (8, 8, 8)
 BATCH = 8
 NUM_TEST = 32
 LEARNING_RATE = 1e-2
-# Channels and layers per level, of two series.
-NARROW, WIDE, DEEP = (6, 1), (24, 1), (12, 2)
+NARROW, WIDE, DEEP = (6, 1), (24, 1), (12, 2)  # channels, layers per level
 SIZES = (NARROW, (12, 1), WIDE, DEEP)
 SAME_OUTPUT = 1e-2  # a relative change below this counts as none
 DARKER = 0.5
 OVERFITTED = 0.99
 OVERFIT_RATE = 5e-3
 EVALUATE_EVERY = 10
-# The overfitted case is cut to this many times the smallest patch of the network.
-OVERFIT_MULTIPLE = 2
+OVERFIT_MULTIPLE = 2  # size of the overfitted patch over the network's smallest
 
 
 def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
@@ -75,7 +73,7 @@ def random_images(n: int, generator: torch.Generator) -> Tensor:
 
 
 def targets(images: Tensor) -> Tensor:
-    """Compute every function of the family, standardised over the batch: `(n, functions, *SIZE)`."""
+    """Compute all functions, standardised over the batch: `(n, functions, *SIZE)`."""
     a, b = images[:, :1], images[:, 1:]
     values = torch.cat([function(a, b) for function in FUNCTIONS.values()], dim=1)
     axes = (0, 2, 3, 4)
@@ -83,11 +81,7 @@ def targets(images: Tensor) -> Tensor:
 
 
 def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
-    """Reduce a network to two levels of `depth` layers, with `channels` at the finer one.
-
-    Deep supervision serves training alone, while the claim is about the function that the network computes. The
-    functions are of two images, so there is no token for a missing one.
-    """
+    """Reduce a network to two levels of `depth` layers, with `channels` at the finer one; deep supervision is off."""
     return config.model_copy(
         update={
             "channels": channels,
@@ -109,10 +103,7 @@ def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
 def errors_after_training(
     config: BuildConfig, steps: int, seed: int, device: torch.device
 ) -> dict[str, float]:
-    """Train one network on all functions at once; gives root mean square errors on new images, by function.
-
-    They are over the function's standard deviation: 1 is that of a constant.
-    """
+    """Train one network on all functions; return RMS errors on new images (1: error of a constant), by function."""
     with isolated_seed(seed):
         network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
     generator = torch.Generator().manual_seed(seed)
@@ -133,7 +124,7 @@ def errors_after_training(
 
 
 def darken(subject: AuditSubject) -> tuple[float, float]:
-    """Measure the relative change of the logits of a test case at half its intensity, and its mean CT intensity."""
+    """Halve the intensity of a test case; return the relative change of the logits and the original mean CT."""
     images = subject.images(subject.test[:1])
     with torch.no_grad():
         before, after = subject.network(images), subject.network(DARKER * images)
@@ -143,7 +134,7 @@ def darken(subject: AuditSubject) -> tuple[float, float]:
 def overfit(
     network_config: BuildConfig, case: LabelledCase, config: AuditConfig, device: torch.device
 ) -> list[tuple[int, float]]:
-    """Train a fresh network on the middle of one case until it fits; gives steps and mean Dice on the case itself."""
+    """Train a fresh network on the centre of one case until it fits; return steps and Dice on that case."""
     d, h, w = (
         min(OVERFIT_MULTIPLE * m, n // m * m)
         for m, n in zip(network_config.multiples(), case.label.shape, strict=True)
@@ -169,10 +160,7 @@ def overfit(
 
 
 def judge(numbers: Mapping[str, float], intensity: float) -> StatementFinding:
-    """Judge Theorem 2.3 by the change of the output of darker images; errors and Dice are only reported.
-
-    `intensity` is the mean CT intensity of the images, a continuous function of them.
-    """
+    """Judge Theorem 2.3 by the change of the output of darker images; errors and Dice are only reported."""
     key, output_change = "theorem_2_3", numbers["output_change_when_darker"]
     narrow, wide, overfitted = (numbers[key] for key in ("error_narrow", "error_wide", "overfitted_dice"))
     study = (

@@ -1,4 +1,4 @@
-"""Definition 2 and Theorem 2.1: cross attention against Eq. 4, and its three properties."""
+"""Check Definition 2 (Eq. 4) and Theorem 2.1 (three properties) of cross attention."""
 
 import copy
 import math
@@ -25,8 +25,7 @@ from crossmodalnet.theory.subject import AuditSubject, capture_inputs, isolated_
 KEYS = ("definition_2", "theorem_2_1_1", "theorem_2_1_2", "theorem_2_1_3")
 VALUES: tuple[Values, ...] = ("b", "a")
 SIMILARITIES: tuple[Similarity, ...] = ("dot", "cosine")
-# Windows of a level that are measured; they are spread evenly over the map.
-MAX_WINDOWS = 16
+MAX_WINDOWS = 16  # per level, spread evenly over the map
 SCALES = (0.5, 2.0, 3.0)
 RANDOM_TOKENS, RANDOM_CHANNELS, RANDOM_HEADS = 64, 24, 2
 EQUATION_TOLERANCE = 1e-4
@@ -131,10 +130,7 @@ def judge_scaling(deviations: Sequence[float]) -> StatementFinding:
 
 
 def judge_permutation(deviations: Sequence[float], windowed: float) -> StatementFinding:
-    """Judge Theorem 2.1.3 by the relative deviations after a common permutation inside each window.
-
-    `windowed`, the largest deviation when tokens change windows, is only reported.
-    """
+    """Judge Theorem 2.1.3 by permutations within windows; `windowed`, across windows, is only reported."""
     key, largest = "theorem_2_1_3", max(deviations)
     numbers = {"largest_deviation": largest, "across_windows": windowed}
     if largest <= PROPERTY_TOLERANCE:

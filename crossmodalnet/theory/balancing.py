@@ -1,4 +1,4 @@
-"""Definition 4, Eq. 23 and Theorem 2.5: what the balancing of the losses does, and where it leads."""
+"""Check the balancing of the losses: Definition 4, Eq. 23 and Theorem 2.5."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -74,13 +74,13 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 
 
 def equation_23(losses: Array, alpha: float) -> Array:
-    """Compute Eq. 23 as printed from `(steps, objectives)`, `(steps - 1, objectives)`: each row from the one before."""
+    """Compute Eq. 23 as printed from `(steps, objectives)`: weights `(steps - 1, objectives)` from the step before."""
     powers = np.exp(-alpha * losses[:-1])
     return powers / powers.sum(1, keepdims=True)
 
 
 def replay(losses: Array, names: Sequence[str], mode: Balancing, alpha: float) -> Array:
-    """Feed a series of losses to the training's balancer and collect its weights, `(steps - 1, objectives)`."""
+    """Feed losses to the training's balancer and collect its weights, `(steps - 1, objectives)`."""
     balancer = AdaptiveBalancer(names, mode, alpha)
     weights = []
     for row in losses:
@@ -90,29 +90,26 @@ def replay(losses: Array, names: Sequence[str], mode: Balancing, alpha: float) -
 
 
 def convex_problem(point: Array) -> tuple[Array, Array]:
-    """Two quadratic bowls in the plane, whose Pareto front `distance_to_front` knows: losses and gradients."""
+    """Compute losses and gradients of two quadratic bowls in the plane (Pareto front: `distance_to_front`)."""
     step = point - MINIMA
     return 0.5 * (CURVATURES * step**2).sum(1), CURVATURES * step
 
 
 def two_valleys(point: Array) -> tuple[Array, Array]:
-    """Two losses of one variable, with a shallow valley near 1 and for both a deeper one near -1, likewise."""
+    """Compute losses and gradients in one variable; both losses have a shallow valley near 1, a deeper near -1."""
     x, walls, slopes = point[0], np.array([1.0, 1.2]), np.array([0.3, 0.25])
     return walls * (x**2 - 1) ** 2 + slopes * x, (walls * 4 * x * (x**2 - 1) + slopes)[:, None]
 
 
 def deeper_valley() -> Array:
-    """Find the point of `two_valleys` that is best for the sum of both losses, on a grid over [-2, 2]."""
+    """Find the point of `two_valleys` with the smallest sum of losses, on a grid over [-2, 2]."""
     grid = np.linspace(-2, 2, 4001)
     sums = [float(two_valleys(np.array([x]))[0].sum()) for x in grid]
     return np.array([grid[int(np.argmin(sums))]])
 
 
 def distance_to_front(point: Array, num_points: int = 20_001) -> float:
-    """Measure the distance of a point to the Pareto front of `convex_problem`.
-
-    The front holds the minima of all weighted sums: `(w C_1 + (1 - w) C_2)^-1 (w C_1 m_1 + (1 - w) C_2 m_2)`.
-    """
+    """Measure the distance of a point to the Pareto front of `convex_problem`, the minima of all weighted sums."""
     shares = np.linspace(0, 1, num_points)[:, None]
     first, second = CURVATURES
     sums = shares * first + (1 - shares) * second
@@ -123,8 +120,7 @@ def distance_to_front(point: Array, num_points: int = 20_001) -> float:
 def smallest_norm(gram: Array) -> tuple[float, Array]:
     """Find the shortest vector in the convex hull of gradients (Désidéri 2012), 0 at Pareto-stationary points.
 
-    Takes the inner products (m, m) of the gradients; gives the vector's length and its weights (m,) with sum 1. Every
-    face of the hull is tried: exact, and quick for the few losses of a training.
+    Takes their inner products (m, m); returns the length and the weights (m,), sum 1. Tries every face of the hull.
     """
     best, weights = np.inf, np.zeros(len(gram))
     for size in range(1, len(gram) + 1):
@@ -147,7 +143,7 @@ def stationarity(gradients: Array) -> float:
 
 
 def descend(problem: Problem, start: Array, mode: Balancing, alpha: float) -> list[Array]:
-    """Follow the gradient in plain steps, weighted by the training's own balancer; gives every point."""
+    """Run gradient descent weighted by the training's own balancer; return every point."""
     point = start
     balancer = AdaptiveBalancer([str(i) for i in range(len(problem(point)[0]))], mode, alpha)
     points = [point]
@@ -161,7 +157,7 @@ def descend(problem: Problem, start: Array, mode: Balancing, alpha: float) -> li
 
 
 def convex_rows(alpha: float) -> tuple[dict[Balancing, tuple[float, float]], list[Row]]:
-    """Descend in every mode: last distances to stationarity and to the front, and rows of `balancing_convex`."""
+    """Descend in every mode; return last distances to stationarity and front, and rows of `balancing_convex`."""
     last: dict[Balancing, tuple[float, float]] = {}
     rows: list[Row] = []
     for mode in MODES:
@@ -207,8 +203,8 @@ def judge_convergence(
 ) -> StatementFinding:
     """Judge Theorem 2.5; the gradients of the trained network are only reported.
 
-    `convex` holds the distances to stationarity and to the front at the end of the convex problem, `losses` those at
-    the end of the problem with two valleys, `deeper` those in its deeper valley.
+    `convex`: last distances to stationarity and front; `end`, `losses`: last on `two_valleys`; `deeper`: losses of its
+    deeper valley.
     """
     key, gap = "theorem_2_5", float((losses - deeper).min())
     numbers = {"convex_distance": convex[0], "convex_distance_to_front": convex[1], "dominated_by": gap}
@@ -234,10 +230,7 @@ def judge_convergence(
 
 
 def _gradients(subject: AuditSubject, losses: Array) -> tuple[dict[str, float], list[Row]]:
-    """Compare the gradients of the objectives at the trained weights with the shortest vector of their hull.
-
-    They are of the logits of inference: the coarser ones of deep supervision only help training.
-    """
+    """Compare gradients of the objectives (inference logits) with the shortest vector of their hull."""
     cases = subject.training[:GRADIENT_CASES]
     parameters = [p for p in subject.network.parameters() if p.requires_grad]
     label = torch.stack([case.label for case in cases]).to(subject.device).long()

@@ -1,4 +1,4 @@
-"""Definitions 1 and 3, Theorem 2.2: Swin blocks and deformable operators against their equations."""
+"""Check Swin blocks and deformable operators against their equations: Definitions 1 and 3, Theorem 2.2."""
 
 import copy
 import math
@@ -64,10 +64,7 @@ def block_deviation(block: SwinBlock, f: Tensor, rng: np.random.Generator) -> fl
 
 
 def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
-    """Compute Eq. 2 for one token of `(d, h, w, c)`: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`.
-
-    A token attends to those in the same cell of a grid, which shifted windows move by half a window.
-    """
+    """Compute Eq. 2 for one token of `(d, h, w, c)` from its shifted window: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`."""
     attention = block.attention
     cell = [
         _cell(p, n, w, s) for p, n, w, s in zip(position, f.shape[:3], block.window, block.shift, strict=True)
@@ -115,7 +112,7 @@ def operator_deviation(operator: DeformableOperator, f: Tensor, rng: np.random.G
 
 
 def count_offsets(operator: DeformableOperator) -> tuple[int, int]:
-    """Count the offset parameters, 0 where they are predicted, and those of Theorem 2.2: 3 K D H W."""
+    """Count the offset parameters (0 if predicted) and those of Theorem 2.2: 3 K D H W."""
     counted = 0 if operator.raw_offsets is None else operator.raw_offsets.numel()
     return counted, 3 * operator.num_points * prod(operator.size)
 

@@ -1,4 +1,4 @@
-"""Options of the audit: how thoroughly the paper's statements are checked."""
+"""Define the options of the audit."""
 
 from typing import ClassVar
 
@@ -10,9 +10,7 @@ from crossmodalnet.config import Config
 class AuditConfig(Config):
     """Section `audit`."""
 
-    # Seed of every random draw of the audit.
     seed: ClassVar[int] = 0
-    # The device that the network runs on: a GPU if there is one.
     device: ClassVar[str] = "auto"
     tokens_per_case: int = Field(
         400, ge=50, description="maximum number of tokens per case and layer for mutual information"

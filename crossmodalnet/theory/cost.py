@@ -1,4 +1,4 @@
-"""Lemma 1: how the cost of cross attention grows with tokens and channels."""
+"""Check Lemma 1, the growth of the cost of cross attention with tokens and channels."""
 
 import time
 from collections.abc import Sequence
@@ -17,8 +17,7 @@ from crossmodalnet.theory.subject import AuditSubject, isolated_seed
 
 TOKENS = (512, 1024, 2048, 4096)
 CHANNELS = (16, 32, 64, 128)
-# Fixed while the other one varies; many tokens and few channels, as the lemma assumes (d << N).
-FIXED_TOKENS, FIXED_CHANNELS = 2048, 32
+FIXED_TOKENS, FIXED_CHANNELS = 2048, 32  # the lemma assumes d << N
 WINDOW_TOKENS = 64
 REPETITIONS = 5
 TOLERANCE = 0.1
@@ -44,7 +43,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
-    """Fit the exponent of `y ~ x^exponent` in logarithms; gives it with its 95 % interval by Student's t."""
+    """Fit the exponent of `y ~ x^exponent` in logarithms; return it with its 95 % interval by Student's t."""
     line = stats.linregress(np.log(x), np.log(y))
     half = float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
     return float(line.slope), float(line.slope) - half, float(line.slope) + half

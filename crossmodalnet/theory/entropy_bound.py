@@ -1,4 +1,4 @@
-"""Corollary 1: shared information against entropy, of quantised and of continuous features, in nats."""
+"""Check Corollary 1: shared information against the entropy of quantised and continuous features, in nats."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,12 @@ from crossmodalnet.theory.statements import STATEMENTS
 
 Codes = NDArray[np.int64]
 NUM_CODES = 8
-# An invertible change of features: it keeps their mutual information, but not their differential entropy.
-RESCALING = 1e-3
-# Rounding of sums over frequencies.
-TOLERANCE = 1e-9
+RESCALING = 1e-3  # keeps mutual information, changes differential entropy
+TOLERANCE = 1e-9  # rounding of sums over frequencies
 
 
 def rank_codes(x: Samples, num_codes: int) -> Codes:
-    """Give samples `(n,)` codes 0 to num_codes - 1 by their ranks, equally often but for ties, which share one."""
+    """Quantise samples `(n,)` by rank to equally frequent codes 0 to num_codes - 1; ties share a code."""
     share = (rankdata(x) - 0.5) / len(x)
     return np.minimum((share * num_codes).astype(np.int64), num_codes - 1)
 
@@ -31,10 +29,7 @@ def plug_in_entropy(codes: Codes) -> float:
 
 
 def plug_in_information(a: Codes, b: Codes) -> float:
-    """Compute the mutual information of the joint frequencies of codes `(n,)`, from its definition and no entropy.
-
-    Too high by about `(A - 1) (B - 1) / (2 n)` for independent samples of A and B codes.
-    """
+    """Compute the mutual information of codes `(n,)`; bias about `(A - 1) (B - 1) / (2 n)` if independent."""
     rows, columns = np.unique(a, return_inverse=True)[1], np.unique(b, return_inverse=True)[1]
     joint = np.zeros((rows.max() + 1, columns.max() + 1))
     np.add.at(joint, (rows, columns), 1 / len(a))
@@ -44,20 +39,13 @@ def plug_in_information(a: Codes, b: Codes) -> float:
 
 
 def gaussian_entropy(x: Samples) -> float:
-    """Compute the differential entropy of a Gaussian with the variances of `(n, p)`: no density of those has more.
-
-    An upper bound, reached by independent Gaussian columns, such as principal components. May be negative.
-    """
+    """Compute the entropy of independent Gaussians with the variances of `(n, p)`: an upper bound, may be negative."""
     variance = np.maximum(x.var(axis=0, ddof=1), np.finfo(np.float64).tiny)
     return float(np.sum(np.log(2 * np.pi * np.e * variance))) / 2
 
 
 def entropy_bound(ct: Samples, mr: Samples) -> dict[str, float]:
-    """Compute both sides of Corollary 1 for features `(n, p)` and `(n, q)` of one layer.
-
-    The first three are of the quantised first component; the others of the features as they are and times a constant,
-    with the largest possible entropy of the poorer stream.
-    """
+    """Compute both sides of Corollary 1 for `(n, p)` and `(n, q)`: quantised, continuous and rescaled features."""
     codes_ct, codes_mr = rank_codes(ct[:, 0], NUM_CODES), rank_codes(mr[:, 0], NUM_CODES)
     smaller_ct, smaller_mr = RESCALING * ct, RESCALING * mr
     return {
@@ -72,7 +60,7 @@ def entropy_bound(ct: Samples, mr: Samples) -> dict[str, float]:
 
 
 def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFinding:
-    """Judge Corollary 1 by both sides at every layer, see `entropy_bound`."""
+    """Judge Corollary 1 by the values of `entropy_bound` at every layer."""
     key = "corollary_1"
     poorer = {name: min(item["entropy_ct"], item["entropy_mr"]) for name, item in bounds.items()}
     excess = {name: item["information"] - poorer[name] for name, item in bounds.items()}

@@ -1,4 +1,4 @@
-"""The outcome of a check: a verdict per statement with its numbers, and tables for figures."""
+"""Define the outcome of a check: a verdict per statement with its numbers, and tables for figures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ class Verdict(StrEnum):
     NOT_APPLICABLE = "not applicable"  # the network has no such part
 
 
-# Verdicts that contradict what the paper proves.
 AGAINST_THE_PAPER = frozenset({Verdict.CONDITIONAL, Verdict.FAILS})
 
 
@@ -43,7 +42,7 @@ class StatementFinding:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """The findings of a group of checks, and rows for figures by table name; a table may hold times."""
+    """The findings of a group of checks, and rows for figures by table name (tables may hold times)."""
 
     findings: Sequence[StatementFinding]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -52,10 +51,7 @@ class CheckOutcome:
 def judge_equation(
     key: str, what: str, equation: str, deviation: float, tolerance: float, options: Sequence[str]
 ) -> StatementFinding:
-    """Compare a part of the network (`what`, in the plural) with an equation of the paper, for instance `Eq. 4`.
-
-    `options` are those that replace the equation, as `name: value`; without any, a deviation is a defect.
-    """
+    """Compare `what` (plural) with an equation; without `options` (`name: value`), a deviation is a defect."""
     numbers = {"deviation": deviation}
     if deviation <= tolerance:
         return StatementFinding(key, Verdict.HOLDS, f"{what} are {equation}, to {deviation:.0e}.", numbers)
@@ -69,5 +65,5 @@ def judge_equation(
 
 
 def not_applicable(key: str, why: str) -> StatementFinding:
-    """Give the finding on a network that lacks the part that the statement is about."""
+    """Report that the network lacks the part that the statement is about."""
     return StatementFinding(key, Verdict.NOT_APPLICABLE, why)

@@ -1,4 +1,4 @@
-"""Information flow between CT and MR: Definition 7, Theorems 2.4 and 2.7, measured and judged."""
+"""Measure and judge the information flow between CT and MR: Definition 7, Theorems 2.4 and 2.7."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,14 +20,12 @@ from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.theory.tokens import LayerTokens, Tokens, pooled, sample_tokens, shuffled_pairs
 
-# Information at each layer, by estimator.
-Estimates = Mapping[str, JackknifeEstimate]
+Estimates = Mapping[str, JackknifeEstimate]  # at each layer, by estimator
 Estimator = Callable[[Tokens, Tokens], float]
 
 KEYS = ("definition_7", "theorem_2_4", "theorem_2_7", "corollary_1")
 ESTIMATORS: Mapping[str, Estimator] = {"copula": copula_information, "knn": knn_information}
-# Rounding of the sum of all flows.
-TOLERANCE = 1e-9
+TOLERANCE = 1e-9  # rounding of the sum of all flows
 NO_INTERVAL = "With a single test pair there is no interval, so nothing can be said with confidence."
 
 
@@ -38,7 +36,6 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
         return CheckOutcome([not_applicable(key, why) for key in KEYS])
     images = subject.images(subject.test)
     registered = sample_tokens(subject.network, subject.config, images, config)
-    # Intervals leave a case out.
     samples = max(len(images) - 1, 1) * _fewest(registered)
     if samples <= max(4 * config.components, NEIGHBOURS):
         why = f"The deepest layer has {samples} tokens to estimate from, too few for {config.components} components."
@@ -76,8 +73,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def measure(layers: LayerTokens) -> Estimates:
     """Estimate the mutual information of every layer, from all cases and without each of them.
 
-    Estimates depend on the number of samples, counts of neighbours most. So every layer is measured with as many
-    tokens as the layer with the fewest has: others are cut into groups of that size, and the mean is taken.
+    Estimates depend on the sample size, so every layer is cut into groups as small as the smallest layer and averaged.
     """
     size = _fewest(layers)
     num_cases = len(next(iter(layers.values()))[0])
@@ -98,12 +94,12 @@ def _over_groups(ct: Tokens, mr: Tokens, cases: list[int], size: int, estimate: 
 
 
 def _fewest(layers: LayerTokens) -> int:
-    """Count the tokens of a case at the layer that has the fewest."""
+    """Count the tokens per case of the smallest layer."""
     return min(len(ct[0]) for ct, _ in layers.values())
 
 
 def _permuted(ct: Tokens, mr: Tokens, seed: int) -> float:
-    """Estimate the information between each MR token and a random CT token, which share none."""
+    """Estimate the information between MR tokens and randomly permuted CT tokens (truth: 0)."""
     mr = mr[np.random.default_rng(seed).permutation(len(mr))]
     return max(estimate(ct, mr) for estimate in ESTIMATORS.values())
 
@@ -127,11 +123,7 @@ def _rows(kind: Row, column: str, estimates: Estimates, names: Sequence[str], fi
 def judge_definition_7(
     registered: Estimates, shuffled: Estimates | None, permuted: float
 ) -> StatementFinding:
-    """Judge whether the estimates are of information between registered images, and flows add up.
-
-    `shuffled` is of pairs of different subjects, None with a single case; `permuted` the largest estimate for tokens
-    in random order, which share none.
-    """
+    """Judge whether registered images share more than shuffled or permuted ones, and whether flows add up."""
     deviation = max(
         float(abs(item.change.pooled.sum() - (item.pooled[-1] - item.pooled[0])))
         for item in registered.values()
@@ -155,7 +147,7 @@ def judge_definition_7(
 def judge_theorem_2_4(
     registered: Estimates, names: Sequence[str], network: str = "trained"
 ) -> StatementFinding:
-    """Judge whether information falls at no layer; `network` is the name of the network in a word."""
+    """Judge whether shared information falls at no layer; `network` names the network in the text."""
     key, flows = "theorem_2_4", _changed(registered)
     lost = _agreed(flows)
     numbers = {f"smallest_cmif_{key}": float(flow.pooled.min()) for key, flow in flows.items()}
@@ -179,7 +171,7 @@ def judge_theorem_2_4(
 def judge_theorem_2_7(
     registered: Estimates, names: Sequence[str], network: str = "trained"
 ) -> StatementFinding:
-    """Judge whether every layer adds information, and each more than the one before, see `judge_theorem_2_4`."""
+    """Judge whether every layer adds information, and each more than the one before."""
     key, flows = "theorem_2_7", _changed(registered)
     growths = _changed(flows)
     lost, slower = _agreed(flows), _agreed(growths)
@@ -204,10 +196,7 @@ def judge_theorem_2_7(
 
 
 def of_either(trained: StatementFinding, initial: StatementFinding) -> StatementFinding:
-    """Choose the finding on the trained network, or that before training if only it refutes the theorem.
-
-    The theorems are about all networks of this kind, whatever their weights: any one of them can refute them.
-    """
+    """Choose the trained network's finding, or the untrained one's if only it refutes the claim for all weights."""
     numbers = {**trained.numbers, "layers_that_lose_before_training": initial.numbers["layers_that_lose"]}
     if trained.verdict is Verdict.FAILS or initial.verdict is not Verdict.FAILS:
         return replace(trained, numbers=numbers)
@@ -241,12 +230,12 @@ def _worst(changes: Estimates, among: NDArray[np.bool_]) -> int:
 
 
 def _levels(estimates: Estimates, layer: int) -> str:
-    """Write values of a layer, `1.20 (copula) and 1.10 (knn)`."""
+    """Format values of a layer, `1.20 (copula) and 1.10 (knn)`."""
     return " and ".join(f"{item.pooled[layer]:.2f} ({key})" for key, item in estimates.items())
 
 
 def _with_intervals(changes: Estimates, layer: int) -> str:
-    """Write values of a layer with their intervals."""
+    """Format values of a layer with their intervals."""
     return " and ".join(
         f"{item.pooled[layer]:.2f} [{item.interval[0][layer]:.2f}, {item.interval[1][layer]:.2f}] ({key})"
         for key, item in changes.items()

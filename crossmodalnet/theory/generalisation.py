@@ -1,4 +1,4 @@
-"""Definition 5: Rademacher complexity of the last layer, the bound that follows, and the measured gap."""
+"""Check Definition 5: Rademacher complexity of the last layer, its bound, and the measured gap."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -52,10 +52,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 def take_sample(
     network: CrossModalNet, subject: AuditSubject, cases: Sequence[LabelledCase], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Collect the inputs (n, v, p) of the last layer and the labels (n, v) at random voxels, the same for every case.
-
-    The last input is a constant 1, for the bias.
-    """
+    """Collect inputs (n, v, p) of the last layer, with a last 1 for the bias, and labels (n, v) at random voxels."""
     generator = torch.Generator().manual_seed(seed)
     places = torch.randperm(cases[0].label.numel(), generator=generator)[:MAX_VOXELS]
     features, labels = [], []
@@ -73,11 +70,8 @@ def estimate(
 ) -> tuple[float, float, float]:
     """Estimate `E_sigma ||sum sigma phi||` of phi (n, v, p), with a random sign for every case, voxel and class.
 
-    For the layers `phi -> W phi` with `||W||_F <= B` the supremum of Definition 5 is in closed form
-    `B ||sum sigma phi||_F`, by Cauchy and Schwarz.
-
-    Returns:
-        mean of the draws, its standard error, and the upper bound by Jensen, `sqrt(C sum ||phi||^2)`.
+    Times B, it is the supremum of Definition 5 over layers `phi -> W phi`, `||W||_F <= B` (Cauchy and Schwarz). Returns
+    mean and standard error of the draws, and the upper bound by Jensen, `sqrt(C sum ||phi||^2)`.
     """
     flat = features.flatten(0, 1)
     norms = []
@@ -92,9 +86,8 @@ def estimate(
 def class_complexity(norm: float, signed_sum: float, num_cases: int, num_voxels: int) -> float:
     """Bound the Rademacher complexity of a case's mean ramp loss over layers with `||W||_F <= norm`.
 
-    The mean over v voxels of losses that are sqrt(2) / margin Lipschitz in a voxel's logits is Lipschitz in all
-    logits together with that over sqrt(v); contraction for vectors adds sqrt(2) (Maurer 2016). Cases, not voxels,
-    are drawn independently.
+    By vector contraction (Maurer 2016): the loss is sqrt(2 / v) / margin Lipschitz in the logits of v voxels. Cases,
+    not voxels, are independent.
     """
     return 2 / MARGIN * norm * signed_sum / (num_cases * math.sqrt(num_voxels))
 
@@ -102,7 +95,7 @@ def class_complexity(norm: float, signed_sum: float, num_cases: int, num_voxels:
 def gap_bound(rademacher: float, num_cases: int) -> float:
     """Bound expected minus empirical loss with probability `CONFIDENCE`: `2 R + 3 sqrt(ln(2 / delta) / (2 n))`.
 
-    Source: Bartlett and Mendelson 2002, in the form of Mohri et al., Theorem 3.3; losses are in [0, 1].
+    Source: Bartlett and Mendelson 2002 (Mohri et al., Theorem 3.3); losses in [0, 1].
     """
     return 2 * rademacher + 3 * math.sqrt(math.log(2 / (1 - CONFIDENCE)) / (2 * num_cases))
 
@@ -118,10 +111,7 @@ def margins(features: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 def judge(
     numbers: Mapping[str, float], signed_sum: float, error: float, largest: float, num_cases: int
 ) -> StatementFinding:
-    """Judge Definition 5 by the estimate of `E ||sum sigma phi||` between its bounds, see `estimate`.
-
-    The lower one is Khintchine's with the best constant (Szarek 1976), `largest / sqrt(2)`.
-    """
+    """Judge Definition 5 by `estimate` between Khintchine's bound `largest / sqrt(2)` (Szarek 1976) and `largest`."""
     smallest, tolerance = largest / math.sqrt(2), STANDARD_ERRORS * error
     if not smallest - tolerance <= signed_sum <= largest + tolerance:
         why = "The estimate lies outside of what theory allows for any sample: a defect."

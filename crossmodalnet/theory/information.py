@@ -1,4 +1,4 @@
-"""Estimators of mutual information between samples, as Definition 7 needs it, in nats, and their 95 % intervals."""
+"""Estimate mutual information between samples (Definition 7), in nats, with 95 % intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,33 +14,26 @@ from crossmodalnet.training.cmif import log_det_bias
 
 Samples = NDArray[np.float64]
 
-# k of the k-nearest-neighbour estimator; a larger one has less variance and more bias.
-NEIGHBOURS = 4
-# Added to every eigenvalue of a correlation matrix: bounds the information of samples that determine each other,
-# at about 11 nats per dimension, without moving others.
+NEIGHBOURS = 4  # k of the k-NN estimator; a larger one has less variance and more bias
+# Added to the eigenvalues of a correlation matrix; bounds the information at about 11 nats per dimension.
 RIDGE = 1e-10
-# Standard deviations of noise that breaks ties before neighbours are counted.
-JITTER = 1e-8
+JITTER = 1e-8  # standard deviations of noise that breaks ties
 
 
 def copula_information(x: Samples, y: Samples) -> float:
-    """Estimate mutual information by a Gaussian copula (Ince et al. 2017), exact where monotone maps make all Gaussian.
+    """Estimate mutual information by a Gaussian copula (Ince et al. 2017).
 
-    Bit-equal under increasing maps of any column of `(n, p)` and `(n, q)`, n > p + q; a lower bound in the limit of
-    many samples for other distributions. A little below 0 at times, where there is none.
+    Invariant to increasing maps of any column of `(n, p)` and `(n, q)`, n > p + q. Exact for Gaussian copulas, else a
+    lower bound for many samples. May be slightly negative.
     """
     return gaussian_information(normal_scores(x), normal_scores(y))
 
 
 def gaussian_information(x: Samples, y: Samples) -> float:
-    """Estimate the mutual information of jointly Gaussian samples, without bias.
-
-    From log-determinants of sample covariances, less their bias: the expectation of the logarithm of a Wishart
-    matrix's determinant (`log_det_bias`) exceeds that of the covariance by a number that depends on none of the
-    correlations. The same for any invertible linear map of x `(n, p)` or of y `(n, q)`. Constant columns are left out.
+    """Estimate the information of jointly Gaussian `(n, p)` and `(n, q)` without bias; constant columns are dropped.
 
     Raises:
-        ValueError: another number of rows in y, or not enough of them.
+        ValueError: x and y differ in rows, or have too few.
     """
     _check(x, y, x.shape[1] + y.shape[1])
     x, y = _varying(x), _varying(y)
@@ -58,12 +51,10 @@ def gaussian_information(x: Samples, y: Samples) -> float:
 def knn_information(x: Samples, y: Samples, neighbours: int = NEIGHBOURS) -> float:
     """Estimate mutual information by counting neighbours (Kraskov, Stoegbauer and Grassberger 2004, algorithm 1).
 
-    No assumption on the distribution, but too low where dimensions are many or the information is large
-    (`docs/results/estimators.md` shows how much). Columns of `(n, p)` and `(n, q)` are standardised first; ties are
-    broken by noise.
+    Too low for many dimensions or much information (`docs/results/estimators.md`). Standardises `(n, p)` and `(n, q)`.
 
     Raises:
-        ValueError: another number of rows in y, or not enough of them.
+        ValueError: x and y differ in rows, or have too few.
     """
     _check(x, y, neighbours)
     x, y = _varying(x), _varying(y)
@@ -102,10 +93,7 @@ def _varying(x: Samples) -> Samples:
 
 @dataclass(frozen=True)
 class JackknifeEstimate:
-    """Estimates from all cases, and without each of them (Quenouille 1956, Tukey 1958).
-
-    Differences are taken for each omitted case, so that their intervals are paired.
-    """
+    """Jackknife estimates (Quenouille 1956, Tukey 1958); differences are paired by omitted case."""
 
     pooled: Samples  # (m,), from all cases together
     left_out: Samples  # (num_cases, m), row i without case i; no rows for a single case
@@ -127,7 +115,7 @@ class JackknifeEstimate:
 
     @property
     def change(self) -> "JackknifeEstimate":
-        """Change from each estimate to the next, `(m - 1,)`: of information, the flow of Eq. 33."""
+        """Change from each estimate to the next, `(m - 1,)`; for information, the flow of Eq. 33."""
         return JackknifeEstimate(np.diff(self.pooled), np.diff(self.left_out, axis=1))
 
     def minus(self, other: "JackknifeEstimate") -> "JackknifeEstimate":
@@ -144,7 +132,7 @@ class JackknifeEstimate:
 
 
 def leave_one_out(estimate: Callable[[list[int]], Samples], num_cases: int) -> JackknifeEstimate:
-    """Estimate `(m,)` from the indices of all cases, and from those without each case."""
+    """Estimate `(m,)` from all cases, and without each case."""
     cases = list(range(num_cases))
     pooled = estimate(cases)
     if num_cases == 1:

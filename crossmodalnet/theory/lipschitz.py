@@ -1,4 +1,4 @@
-"""Definition 6, Theorem 2.6 and Eq. 30: how sensitive the trained network can be."""
+"""Check the sensitivity of the trained network: Definition 6, Theorem 2.6 and Eq. 30."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _MAX_GROWTH = 10.0
 
 
 def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
-    """Bound the trained network's sensitivity from above and below, and show where attention has no bound."""
+    """Bound the trained network's sensitivity from above and below; test attention for unbounded growth."""
     network = subject.network
     if not isinstance(network, CrossModalNet):
         why = "Only the parts of CrossModalNet have known constants."
@@ -69,11 +69,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
 
 
 def two_identical_streams(depth: int) -> tuple[float, float]:
-    """Compute the constant of a network of two streams of one number each, which every layer adds up.
-
-    Layers are `F_a = F_a + F_b`, `F_b = F_b + F_a`: blocks of the form of Eq. 3, with constant sqrt(2). Gives the
-    largest singular value of the network's Jacobian, and Eq. 30 for it: other parts are the identity.
-    """
+    """Compute the true constant, and Eq. 30's, of `depth` layers `F_a, F_b = F_a + F_b, F_b + F_a`."""
     layer = torch.ones(2, 2, dtype=torch.float64)
     true = torch.linalg.matrix_norm(torch.linalg.matrix_power(layer, depth), 2)
     return float(true), float(torch.linalg.matrix_norm(layer[:1], 2)) ** depth
@@ -133,11 +129,7 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> StatementFindi
 def judge_equation_30(
     paper: Mapping[str, float], log10_bound: float, log10_ratio: float, example: tuple[float, float]
 ) -> StatementFinding:
-    """Judge whether the paper's formula bounds a known example and the trained network.
-
-    `paper` is from `paper_bound`, `example` from `two_identical_streams`; the logarithms are of the proven bound and of
-    the largest measured ratio of output change to input change.
-    """
+    """Judge whether Eq. 30 (`paper_bound`) bounds `two_identical_streams` and the trained network."""
     (true, claimed), formula, depth = example, paper["formula"], f"{paper['depth']:.0f}"
     between = formula - log10_ratio
     numbers = {
@@ -179,7 +171,7 @@ def judge_theorem_2_6(
 ) -> StatementFinding:
     """Judge whether the network has a Lipschitz constant, from the growth of its attentions by name.
 
-    A token for a missing image is a jump: the bound is for images of which none, or the same, is missing.
+    With a missing-image token the bound holds only between inputs that lack the same images.
     """
     key = "theorem_2_6"
     factors = {name: growth_factor(growth) for name, growth in growths.items()}

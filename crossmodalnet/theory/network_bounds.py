@@ -1,9 +1,8 @@
-"""An upper bound on the Lipschitz constant of CrossModalNet (Theorem 2.6), and the paper's (Eq. 30) beside it.
+"""Bound the Lipschitz constant of CrossModalNet (Theorem 2.6), and compute the paper's bound (Eq. 30).
 
-Every feature map F has a constant alpha with `||dF|| <= alpha ||dx||`, for the change dx of both images together.
-It is carried from part to part; sums of branches add up, and maps side by side join as a root of squares.
-A block of two arguments has a constant in each: `||d out|| <= c_own ||d own|| + c_other ||d other||`. The norms inside
-the blocks make all constants hold for every input. Logarithms are natural but where they are called decimal.
+Every feature map F has a constant alpha with `||dF|| <= alpha ||dx||` for the change dx of both images. Sums add
+constants; concatenation takes the root of the sum of squares. A block of two arguments has one in each: `||d out|| <=
+c_own ||d own|| + c_other ||d other||`. Norms make all hold for every input. Logarithms are natural unless decimal.
 """
 
 import math
@@ -37,7 +36,7 @@ Alphas = tuple[float, ...]
 
 
 def one_input(module: nn.Module) -> float:
-    """Bound a part with one input by its layers; rearranging tokens and adding positions stretch nothing."""
+    """Bound a part with one input by its layers; rearranging tokens and adding positions has constant 1."""
     match module:
         case embedding.ConvEmbedding() | embedding.ConvMerging():
             return one_input(module.block)
@@ -58,7 +57,7 @@ def one_input(module: nn.Module) -> float:
 
 
 def up(module: nn.Module, coarse: float, *skips: float) -> float:
-    """Carry constants up a level: that of the coarse map, and those of the maps it is concatenated with."""
+    """Carry the constants of the coarse map and of the skips up a level."""
     if isinstance(module, SkipConnection):
         return joined(one_input(module.expand) + coarse, *skips) + layer(module.fuse)
     convolutions = module.up if isinstance(module, ConvSkip) else module
@@ -67,7 +66,7 @@ def up(module: nn.Module, coarse: float, *skips: float) -> float:
 
 
 def stem_maps(stem: nn.Module) -> list[float]:
-    """Bound each of a stem's maps, finest first: each is computed from the one before."""
+    """Bound the maps of a stem, finest first."""
     assert isinstance(stem, ConvStem)
     return list(accumulate(one_input(block) for block in stem.blocks))
 
@@ -81,10 +80,7 @@ def swin_block(block: nn.Module) -> float:
 
 
 def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) -> tuple[float, float]:
-    """Bound Eq. 3 in the refined stream and in the other one, on maps of `size` tokens per axis.
-
-    Without the sampler, the deformable operator is left out, as if its constant were 1.
-    """
+    """Bound Eq. 3 in the refined and the other stream, on maps of `size` tokens per axis."""
     assert isinstance(block, CrossTransformerBlock)
     radius = token_radius(block.norm_keys)
     keys = layer(block.norm_keys)
@@ -99,7 +95,7 @@ def cross_block(block: nn.Module, size: Triple, *, with_sampler: bool = True) ->
 
 
 def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[float, float]:
-    """Close a block around attention with constants in its own and the other stream; `branch` is `MLP(LN(.))`.
+    """Bound a block around attention in its own and the other stream; `branch` is `MLP(LN(.))`.
 
     paper: `branch(attended + f) + f`; standard: `x = attended + f; branch(x) + x`.
     """
@@ -110,7 +106,7 @@ def residual(own: float, other: float, branch: float, kind: Residual) -> tuple[f
 
 
 def head(module: nn.Module, streams: Sequence[float], finer: Sequence[Sequence[float]]) -> float:
-    """Carry the constants of the streams, and per resolution those of the stems' maps, to the logits."""
+    """Carry the constants of the streams, and of the stems' maps per resolution, to the logits."""
     x = joined(*streams)
     if isinstance(module, ConvHead):
         for expansion, maps in zip(reversed(list(module.ups)), reversed(list(finer)), strict=True):
@@ -123,11 +119,10 @@ def head(module: nn.Module, streams: Sequence[float], finer: Sequence[Sequence[f
 
 
 def cumulative_bounds(network: CrossModalNet, size: Triple) -> list[tuple[str, float]]:
-    """Name each part in the order of the computation, with the decimal logarithm of the bound up to there.
+    """List the parts in order of computation, with the decimal logarithm of the bound up to there.
 
-    The last is of L with `||F(x) - F(y)|| <= L ||x - y||` for all images, F the logits. With a token for a missing
-    image, it holds for all x and y with the same images: no constant bounds the change when one goes missing.
-    `size` is that of the finest level, tokens per axis.
+    The last is L in `||F(x) - F(y)|| <= L ||x - y||`, F the logits; with a missing-image token, only where x and y lack
+    the same images. `size`: tokens per axis at the finest level.
     """
     pyramids = [stem_maps(stem) for stem in network.stems]
     finer: list[Alphas] = list(zip(*pyramids, strict=True))  # per resolution, finest first, of each stream
@@ -181,8 +176,7 @@ def _through(level: nn.Module, streams: Alphas, size: Triple) -> Alphas:
 def paper_bound(network: CrossModalNet, size: Triple) -> dict[str, float]:
     """Compute Eq. 30, `(L_S L_C L_D)^d`, with the largest constant of each kind of block, in decimal logarithms.
 
-    L_C is of the Cross Transformer block without its operator, both streams together. Kinds that the network does not
-    have count 0. `depth` is d, the number of layers of encoder and decoder.
+    L_C excludes the deformable operator; absent kinds count 0; `depth` is d, all encoder and decoder layers.
     """
     sizes = level_sizes(network, size)
     levels = [*zip(network.encoder, sizes, strict=True), *zip(network.decoder, sizes[:-1], strict=True)]

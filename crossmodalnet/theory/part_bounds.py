@@ -1,7 +1,7 @@
-"""Upper bounds on the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7).
+"""Bound the Lipschitz constants of layers, attention (Eq. 4) and the deformable operator (Eq. 7).
 
-All constants are for the Euclidean norm over a whole tensor, hold for every input, and are natural logarithms,
-because their product over a network leaves the range of floating point numbers.
+Constants are for the Euclidean norm over a whole tensor, hold for every input, and are natural logarithms, because
+their product over a network overflows.
 
 Attention of n queries with tokens of bounded norm: `o_i = sum_j p_ij v_j`, `p_i = softmax_j(q_i k_j / sqrt(d))`.
 With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights `p_i`:
@@ -11,7 +11,7 @@ With `|v_j| <= V`, `|k_j| <= K`, `|q_i| <= Q`, and covariances under the weights
     keys     `do_i = sum_j p_ij (v_j - mean) (q_i dk_j) / sqrt(d)`, so by Cauchy and Schwarz
              `|do_i| <= V Q / sqrt(d) (sum_j p_ij |dk_j|^2)^(1/2)`; over all i at most sqrt(n) times `|dk|`.
 
-Windows share no token, so the constant of one is that of all. Masks and position biases do not depend on the input.
+Windows share no token, so one constant serves all. Masks and position biases do not depend on the input.
 """
 
 import math
@@ -29,36 +29,34 @@ from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import WindowAttention
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, _corners
 
-# Logarithms of parts that pass nothing on stay finite: a larger constant is a bound too.
-_SMALLEST = 1e-300
+_SMALLEST = 1e-300  # keeps logarithms finite: a larger constant is a bound too
 # The slope of GELU is ndtr(x) + x pdf(x); its derivative (2 - x^2) pdf(x) is zero at the square root of 2.
 GELU_SLOPE = float(ndtr(math.sqrt(2))) + math.sqrt(2) * math.exp(-1) / math.sqrt(2 * math.pi)
-# Of the normalisation to unit length, `torch.nn.functional.normalize`: its constant is 1 over this.
-_UNIT_EPS = 1e-12
+_UNIT_EPS = 1e-12  # of `torch.nn.functional.normalize`, whose constant is 1 over this
 
 
 def log(value: float) -> float:
-    """Natural logarithm, that of 1e-300 for anything smaller."""
+    """Compute the natural logarithm; values below 1e-300 count as 1e-300."""
     return math.log(max(value, _SMALLEST))
 
 
 def added(*logs: float) -> float:
-    """Logarithm of a sum: constants of branches that are added, or arguments that change together."""
+    """Add constants in log space: sums of branches, or arguments that change together."""
     return float(np.logaddexp.reduce(logs))
 
 
 def joined(*logs: float) -> float:
-    """Logarithm of a root of a sum of squares: the constant of outputs side by side in one tensor."""
+    """Take the root of the sum of squares of constants in log space: outputs concatenated in one tensor."""
     return float(np.logaddexp.reduce([2 * value for value in logs])) / 2
 
 
 def spectral_norm(matrix: Tensor) -> float:
-    """Largest singular value of a matrix, in double precision; no log."""
+    """Compute the largest singular value in double precision; no log."""
     return float(torch.linalg.matrix_norm(matrix.detach().double().cpu(), 2))
 
 
 def layer(module: nn.Module) -> float:
-    """Bound an elementary layer; all but convolutions and norms by its exact constant."""
+    """Bound an elementary layer; exact for all but convolutions and norms."""
     match module:
         case nn.Identity():
             return 0.0
@@ -84,12 +82,11 @@ def layer(module: nn.Module) -> float:
 
 
 def _convolution(module: nn.Conv3d) -> float:
-    """Bound a convolution with zero padding and any stride.
+    """Bound a convolution with zero padding and any stride, by the smaller of two bounds.
 
-    It is a sum over the kernel's offsets, each of which picks voxels, every one once at most, and maps their
-    channels. Offsets that differ modulo the stride pick different voxels: their constants are joined, those of
-    the others added. Or it is one map of patches: a voxel lies in at most as many patches as there are
-    offsets that are equal to its own modulo the stride, and counts as much less in each. Either is a bound.
+    1. Sum over kernel offsets: each picks voxels at most once. Offsets that differ modulo the stride pick different
+       voxels, so their constants are joined; the others are added.
+    2. One map of patches: a voxel lies in as many patches as offsets equal it modulo the stride.
     """
     kernel = module.weight.flatten(2)  # (out, in, offsets)
     remainders = [
@@ -105,13 +102,13 @@ def _convolution(module: nn.Conv3d) -> float:
 
 
 def token_radius(norm: nn.LayerNorm) -> float:
-    """Largest norm of a token after layer norm, `max |gamma| sqrt(c) + ||beta||`, whatever the input; no log."""
+    """Bound the norm of a token after layer norm, `max |gamma| sqrt(c) + ||beta||`; no log."""
     shift = 0.0 if norm.bias is None else float(norm.bias.detach().norm())
     return float(norm.weight.detach().abs().max()) * math.sqrt(norm.normalized_shape[0]) + shift
 
 
 def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -> float:
-    """Bound self-attention in windows of tokens with norms up to `radius`, and its projection."""
+    """Bound windowed self-attention of tokens with norms up to `radius`, and its projection."""
     q, k, v = attention.qkv.weight.chunk(3)
     bounds = scaled_attention(q, k, v, attention.num_heads, (radius, radius, radius), num_tokens)
     return added(*bounds) + layer(attention.proj)  # one token is query, key and value
@@ -120,7 +117,7 @@ def self_attention(attention: WindowAttention, radius: float, num_tokens: int) -
 def cross_attention(
     attention: CrossAttention, radius_a: float, radius_b: float, num_tokens: int
 ) -> tuple[float, float]:
-    """Bound Eq. 4 in stream a, of the keys, and in stream b, of the queries; tokens have norms up to `radius_*`."""
+    """Bound Eq. 4 in stream a (keys) and stream b (queries); tokens have norms up to `radius_*`."""
     weights = attention.query.weight, attention.key.weight, attention.value.weight
     values_from_b = attention.values == "b"
     radii = (radius_b, radius_a, radius_b if values_from_b else radius_a)
@@ -142,9 +139,8 @@ def scaled_attention(
 ) -> tuple[float, float, float]:
     """Bound attention in its values, queries and keys, from the weights (c, c) of their projections.
 
-    `radii` are the largest norms of the tokens that become queries, keys and values. `scales` are those of attention
-    by cosine: the length of the queries in each head. Keys have length 1, and nothing is divided by `sqrt(d)`; its
-    constants are finite only because the division by a norm stops at 1e-12.
+    `radii`: largest norms of the tokens of queries, keys and values. `scales`: query lengths per head of cosine
+    attention; its keys have length 1, and only the 1e-12 floor of the norm keeps the constants finite.
     """
     queries, keys = [], []
     heads = zip(*(weight.chunk(num_heads) for weight in (query, key, value)), strict=True)
@@ -166,9 +162,9 @@ def scaled_attention(
 def deformable(operator: DeformableOperator, radius: float) -> float:
     """Bound Eq. 7, `sum_k w_k F(p + dp_k)` by trilinear interpolation; `radius`: largest norm of a token of F.
 
-    Static offsets make it linear in F, with rows and columns that can be summed. Predicted ones are anywhere within
-    their bound: a voxel is near at most `reach` locations. A change of F moves them, along which interpolated features
-    change by at most the distance of two tokens per axis and voxel.
+    Static offsets make it linear in F: row and column sums. With predicted offsets a voxel is near at most `reach`
+    locations; a change of F also moves the offsets, and interpolated features change by at most the distance of two
+    tokens per axis and voxel.
     """
     weights = operator.weights.detach().double().abs()
     if operator.predict is None:
@@ -185,5 +181,5 @@ def deformable(operator: DeformableOperator, radius: float) -> float:
 
 
 def sampled_radius(operator: DeformableOperator, radius: float) -> float:
-    """Largest norm of a token after the operator: interpolation averages, so it is `sum |w_k|` times; no log."""
+    """Bound the norm of a token after the operator, `sum |w_k|` times `radius`; no log."""
     return float(operator.weights.detach().abs().sum()) * radius

@@ -1,7 +1,4 @@
-"""Corollary 2: how far logits and overlap move when images are disturbed, beside the bound of Theorem 2.6.
-
-Images are `(2, d, h, w)` in [0, 1] before; afterwards they may leave that range, for which networks are defined too.
-"""
+"""Check Corollary 2: changes of logits and Dice under disturbed images, against the bound of Theorem 2.6."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +20,7 @@ from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, mean_dice
 from crossmodalnet.training.objectives import cross_entropy
 
-# The attack is as large as Gaussian noise of this standard deviation.
-NOISE_STD = 0.01
+NOISE_STD = 0.01  # Gaussian noise as large as the attack
 ATTACK_STEPS = 6
 # Levels 1 to 3. Noise of level 1 is as large as the attack.
 STRENGTHS: Mapping[str, tuple[float, float, float]] = MappingProxyType({
@@ -42,7 +38,7 @@ _TINY = 1e-30
 
 
 def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
-    """Disturb test pairs at random and on purpose, and compare changes of the logits with the bound."""
+    """Disturb test pairs at random and adversarially; compare changes of the logits with the bound."""
     network = subject.network
     if not isinstance(network, CrossModalNet):
         why = "Only the parts of CrossModalNet have known constants."
@@ -76,10 +72,7 @@ def blur(image: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 def motion(image: Tensor, share: float, seed: int) -> Tensor:
-    """Let the patient move during the scan: a share of the lines of k-space along h comes from a shifted image.
-
-    They are the same in both images. The scanner shows the magnitude: without such lines the image is as before.
-    """
+    """Replace a share of the k-space lines along h, the same in both images, by those of a shifted image."""
     num_lines = image.shape[2]
     chosen = np.random.default_rng(seed).permutation(num_lines)[: round(share * num_lines)]
     k_space, moved = (torch.fft.fft(x, dim=2) for x in (image, torch.roll(image, _SHIFT, dims=2)))
@@ -87,17 +80,13 @@ def motion(image: Tensor, share: float, seed: int) -> Tensor:
     return torch.fft.ifft(k_space, dim=2).abs()
 
 
-# Functions of an image, a strength and a seed.
 DISTURBANCES: Mapping[str, Callable[[Tensor, float, int], Tensor]] = MappingProxyType(
     {"noise": noise, "bias field": bias_field, "blur": blur, "motion": motion}
 )
 
 
 def attack(network: nn.Module, image: Tensor, label: Tensor, *, radius: float, steps: int) -> Tensor:
-    """Change `(1, 2, d, h, w)` by projected gradient ascent on the cross-entropy with `(1, d, h, w)`.
-
-    `radius` is the largest l2 norm of the change over both images.
-    """
+    """Attack `(1, 2, d, h, w)` by projected gradient ascent on the cross-entropy, within l2 norm `radius`."""
 
     def loss(x: Tensor) -> Tensor:
         return cross_entropy(network(x).float(), label)
@@ -116,7 +105,6 @@ def judge(rows: Sequence[Row], log10_bound: float) -> StatementFinding:
     ratios = [float(row["output_change"]) / float(row["input_change"]) for row in changed]
     ratio, worst = max(ratios), changed[ratios.index(max(ratios))]
     log10_ratio = log(ratio) / math.log(10)
-    # Over the attacked cases, so that the three kinds are of the same images.
     attacked = {row["case"] for row in rows if row["disturbance"] == "attack"}
     scores: dict[tuple[str | float, float], list[float]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Lower bounds on a Lipschitz constant by power iteration, and the growth of an attention's sensitivity."""
+"""Bound Lipschitz constants from below by power iteration, and measure the growth of attention's sensitivity."""
 
 import copy
 import math
@@ -20,8 +20,7 @@ _ITERATIONS = 30
 _STEP = 1e-7
 _TINY = 1e-30
 
-# Factors and sensitivities.
-Growth = list[tuple[float, float]]
+Growth = list[tuple[float, float]]  # factors and sensitivities
 
 
 def power_iteration(
@@ -33,11 +32,10 @@ def power_iteration(
     generator: torch.Generator,
     tolerance: float = 0.0,
 ) -> Iterator[float]:
-    """Stretch `||F(x + h v) - F(x - h v)|| / ||2 h v||` along v, which turns to where F is most sensitive.
+    """Yield `||F(x + h v) - F(x - h v)|| / ||2 h v||` along v, which turns to where F is most sensitive.
 
-    Each is a lower bound on the Lipschitz constant of F whatever v is, up to rounding: it compares two outputs
-    and assumes nothing of derivatives. The first direction is random, the next is `J^T J v`, with J v from the two
-    outputs. Stops where a direction stretches more than the last one, but by less than the share `tolerance`.
+    Each value is a lower bound on the Lipschitz constant of F, up to rounding. v starts random, then is `J^T J v`.
+    Stops when the value rises by less than the share `tolerance`.
     """
     v = _unit(torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device))
     before = math.inf
@@ -61,14 +59,10 @@ def pull_back(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Ten
 
 
 def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> Growth:
-    """Measure the sensitivity of cross attention to both inputs, over factors on them.
+    """Measure the sensitivity of cross attention to tokens (n, c) of keys and queries, over factors on them.
 
-    By dot product, the first token of b is zero and all others grow (Kim, Papamakarios and Mnih 2021): its
-    scores stay zero, so that its attention never saturates, and its output moves with the covariance of keys
-    and values, which grows with the square of the factor. By cosine, that square cancels; instead, one key
-    shrinks towards zero, where its direction turns with ever smaller changes.
-
-    `f_a` and `f_b` are tokens (n, c) of the streams of the keys and of the queries.
+    Dot product: the first query is zero, so its attention never saturates, and all other tokens grow (Kim, Papamakarios
+    and Mnih 2021). Cosine: the growth cancels, so one key shrinks to zero instead.
     """
     module = copy.deepcopy(attention).double()
     pair = torch.stack([f_a, f_b]).double()
@@ -85,7 +79,7 @@ def cross_growth(attention: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int)
 
 
 def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
-    """Measure likewise self-attention of `(n, c)`, before its projection and without its constant position bias."""
+    """Measure the sensitivity of self-attention of `(n, c)`, without projection and position bias."""
     module = CrossAttention(f.shape[1], attention.num_heads, values="a").to(f.device).double()
     names = ("query", "key", "value")
     weights = zip(names, attention.qkv.weight.detach().chunk(3), strict=True)
@@ -97,7 +91,7 @@ def self_growth(attention: WindowAttention, f: Tensor, seed: int) -> Growth:
 
 
 def deepest_attentions(network: CrossModalNet) -> tuple[CrossAttention | None, WindowAttention | None]:
-    """Find the attentions of CT in the deepest layer: its cross attention, and that of its first Swin block."""
+    """Find CT's cross attention and first Swin attention in the deepest layer."""
     *_, layer = network.encoder[-1].children()
     assert isinstance(layer, DualLayer)
     cross = None if layer.cross is None else layer.cross[0].attention
@@ -108,7 +102,7 @@ def deepest_attentions(network: CrossModalNet) -> tuple[CrossAttention | None, W
 
 
 def own_inputs(network: nn.Module, attention: nn.Module, image: Tensor) -> list[Tensor]:
-    """Capture tokens (n, c) of each input of an attention: at most eight, spread evenly over the first window."""
+    """Capture up to eight tokens (n, c) of each input of an attention, spread over the first window."""
     captured = capture_inputs(network, image, type(attention)).values()
     inputs = next(arguments for module, arguments in captured if module is attention)
     streams = inputs[: 2 if isinstance(attention, CrossAttention) else 1]  # the mask comes after them

@@ -1,4 +1,4 @@
-"""Every numbered statement of the paper that is checked, as `statements.toml` lists them."""
+"""Load the checked statements of the paper from `statements.toml`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +19,6 @@ class Statement:
     breaks: str = ""  # the step of the paper's proof that breaks where the verdict is against the paper
 
 
-# Titles of the groups of checks, in the order of the report.
 GROUPS: Mapping[str, str] = MappingProxyType({
     "attention": "Cross attention",
     "blocks": "Blocks and the deformable operator",

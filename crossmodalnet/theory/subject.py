@@ -1,4 +1,4 @@
-"""The audited network with its cases, and the helpers that several checks share."""
+"""Define the audited network with its cases, and helpers that several checks share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ class AuditSubject:
 
 
 def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str, tuple[M, tuple[Any, ...]]]:
-    """Segment `(b, 2, d, h, w)` and keep each module of class `kind` with its arguments, by readable name."""
+    """Run the network on `(b, 2, d, h, w)`; return modules of class `kind` and their arguments by readable name."""
     captured: dict[str, tuple[M, tuple[Any, ...]]] = {}
     names = {module: name for name, module in network.named_modules() if isinstance(module, kind)}
 
@@ -75,11 +75,7 @@ def capture_inputs(network: nn.Module, image: Tensor, kind: type[M]) -> dict[str
 
 
 def readable(name: str) -> str:
-    """Turn the name of a module of CrossModalNet into words; other names stay.
-
-    `encoder.0.1.swin.1.0` is the plain Swin block of stream MR in the second layer of the finest level:
-    `encoder 1.2 MR swin 1`.
-    """
+    """Format a module name: `encoder.0.1.swin.1.0` as `encoder 1.2 MR swin 1`; other names stay."""
     parts = name.split(".")
     if len(parts) < 5 or parts[0] not in ("encoder", "decoder"):
         return name
@@ -103,7 +99,7 @@ def isolated_seed(seed: int) -> Iterator[None]:
 
 
 def mean_dice(predicted: Tensor, truth: Tensor) -> float:
-    """Average Dice over the structures in the truth, 1 without any; class indices of one shape, on the CPU."""
+    """Average Dice over the structures in the truth (1 without any); class indices on the CPU."""
     prediction, label = predicted.numpy(), truth.numpy()
     scores = [dice(prediction == index, label == index) for index in np.unique(label) if index > 0]
     return float(np.mean(scores)) if scores else 1.0

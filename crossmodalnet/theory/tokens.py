@@ -1,4 +1,4 @@
-"""Tokens of CT and MR at every layer of a network, drawn at the same positions and reduced to few components."""
+"""Sample tokens of CT and MR at the same positions in every layer, reduced to principal components."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ LayerTokens = dict[str, tuple[Tokens, Tokens]]
 
 
 def layer_names(config: BuildConfig) -> tuple[str, ...]:
-    """Name the images and all outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1` or `1.2`, ..."""
+    """List the outputs of `CrossModalNet.features`: `image`, `embedding`, `encoder 1` or `1.2`, ..."""
     levels = range(config.num_levels)
     names = ["image", "embedding"]
     for part, order in (("encoder", levels), ("decoder", levels[-2::-1] if len(levels) > 1 else ())):
@@ -37,11 +37,9 @@ def shuffled_pairs(images: Tensor) -> Tensor:
 def sample_tokens(
     network: nn.Module, network_config: BuildConfig, images: Tensor, config: AuditConfig
 ) -> LayerTokens:
-    """Draw tokens of all layers for cases `(n, 2, d, h, w)` and reduce them to their first principal components.
+    """Draw tokens of all layers for cases `(n, 2, d, h, w)` and reduce them to principal components.
 
-    Layer `image` holds the images, cut into the blocks that become tokens. The components of a layer and stream are
-    those of the tokens of all cases. Positions depend on seed, case and size of the map, so that layers of one size,
-    and the same cases in another network, share them.
+    Layer `image` holds the patches. Positions depend on seed, case and map size only: layers and networks share them.
     """
     assert isinstance(network, CrossModalNet)
     stride = network_config.patch_embedding
@@ -60,10 +58,7 @@ def sample_tokens(
 
 
 def principal_components(tokens: Tokens, components: int) -> Tokens:
-    """Reduce `(num_cases, n, c)` to `(num_cases, n, p)`, the principal components of all cases together.
-
-    p is at least 1 and at most `components`; directions that do not vary are no components.
-    """
+    """Reduce `(num_cases, n, c)` to `(num_cases, n, p)`, 1 <= p <= `components`, by PCA over all cases."""
     centred = pooled(tokens) - pooled(tokens).mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred)  # ascending
     varying = int(np.sum(variances > 1e-10 * variances[-1]))
