@@ -1,4 +1,4 @@
-"""Check whether this machine, clone and data can run the parameters; change nothing and raise nothing."""
+"""Check whether this machine, clone and data can run the parameters, without changes or exceptions."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.sections import Archive
 from pipeline.runtime.paths import MANIFEST, PARAMS
 
-# Release series the project is tested with; constraints.txt has the exact versions.
+# Tested release series; constraints.txt has the exact versions.
 TESTED = {
     "antspyx": "0.6", "dvc": "3.", "einops": "0.8", "monai": "1.6", "nibabel": "5.", "pandas": "3.", "simpleitk": "2.5",
     "timm": "1.0", "torch": "2.15", "typer": "0.",
@@ -35,7 +35,7 @@ GB = 1024**3
 
 
 class Line(NamedTuple):
-    """One line of the doctor; `remedy` is empty where there is nothing to do."""
+    """One line of the report; `remedy` is empty where nothing needs doing."""
 
     subject: str
     is_ok: bool
@@ -44,20 +44,20 @@ class Line(NamedTuple):
 
 
 def examine(top: Path | None = None) -> list[Line]:
-    """Examine the clone at `top`, packages, machine, parameters and data."""
+    """Check the clone at `top`, packages, machine, parameters and data."""
     top = top or Path.cwd()
     return [*examine_clone(top), *_packages(), *_machine(top), *_parameters(top)]
 
 
 def examine_clone(top: Path) -> Iterator[Line]:
-    """Examine git, folders that are written, and DVC."""
+    """Check git, the output folders and DVC."""
     yield from _git(top)
     yield from _folders(top)
     yield _dvc(top)
 
 
 def run(command: list[str], cwd: Path | None = None) -> tuple[bool, str]:
-    """Run a command; give whether it succeeded and everything it printed."""
+    """Run a command; return its success and output."""
     try:
         done = subprocess.run(
             command, cwd=cwd, capture_output=True, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL,
@@ -124,7 +124,7 @@ def _unwritable(folder: Path) -> str | None:
 
 
 def _dvc(top: Path) -> Line:
-    # The dvc of this very environment, whether or not it is on the PATH.
+    # This environment may not be on the PATH.
     beside = Path(sys.executable).with_name("dvc")
     dvc = str(beside) if beside.exists() else shutil.which("dvc")
     if not dvc:
@@ -134,7 +134,7 @@ def _dvc(top: Path) -> Line:
     if _is_locked(top / ".dvc/tmp/lock"):
         text = "another dvc command is at work in this clone"
         return Line("dvc", False, text, "wait until it has ended, or work in another clone")
-    # Reads dvc.yaml, params.yaml and dvc.lock, and needs a user, as every command does before a stage runs.
+    # Like every command, it reads dvc.yaml, params.yaml and dvc.lock, and needs a user.
     works, output = run([dvc, "stage", "list", "--name-only"], top)
     if works:
         return Line("dvc", True, dvc)
@@ -227,7 +227,7 @@ def _fit(params: Params) -> Iterator[Line]:
 
 
 def examine_data(top: Path, params: Params) -> Iterator[Line]:
-    """Examine the paths of sections `data` and `adapt.target`; images are not opened."""
+    """Check the paths of sections `data` and `adapt.target`; images are not opened."""
     target = params.adapt.target if params.adapt.enabled else None
     for problem in path_problems(params.data, target):
         yield Line("data", False, problem, "move the files before any dvc command: DVC would delete them")
@@ -253,7 +253,7 @@ def examine_data(top: Path, params: Params) -> Iterator[Line]:
 def _sources(
     section: str, source: str, path: str | list[str] | None, urls: Sequence[Archive]
 ) -> Iterator[Line]:
-    """List the paths and archives that would stop the stage that reads them."""
+    """Report missing or unusable paths and archives."""
     key = f"{section}.path"
     for text in [path] if isinstance(path, str) else path or []:
         try:

@@ -1,1 +1,1 @@
-"""Sources, tables and integrity of a cohort; its pairs and their split."""
+"""Read, check and split a cohort."""

@@ -1,4 +1,4 @@
-"""Gather a cohort: make the phantom, or collect files; check them and put them on right-angled grids."""
+"""Gather a cohort: make the phantom or collect files, check them, and resample them to right-angled grids."""
 
 import logging
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, r
 logger = logging.getLogger(__name__)
 
 FIRST_LABELLED, FIRST_UNLABELLED = 1001, 2001
-# A subject is made slab by slab, in memory that hardly grows with the scan (docs/results/performance.md).
+# Memory hardly grows with the scan (docs/results/performance.md).
 PHANTOM_COST = CaseCost(base_mb=400)
-# As in MM-WHS, the label map of one MR has a few voxels of a stray code.
+# As in MM-WHS, one MR label map has a few voxels of a stray code.
 STRAY_NUMBER, NUM_STRAY = 1002, 12
 
 
@@ -40,21 +40,12 @@ def gather_cohort(
     needs_labels: bool = True,
     section: str = "data",
 ) -> list[Subject]:
-    """Make the phantom, or collect MM-WHS or the user's own data, and read every file to its end.
+    """Make the phantom, or collect MM-WHS or your own data, and read every file to its end.
 
     Args:
-        folder: folder to fill; made if need be.
-        params: source of the cohort.
-        runtime: section `runtime`.
+        folder: output; created if missing.
         needs_labels: make missing label maps errors.
-        section: section that the parameters are of, for messages: `data` or `adapt.target`.
-
-    Returns:
-        The subjects, in the order of `scans_in` or of the table.
-
-    Raises:
-        DataError: nothing found, or faults in the cohort; all of them in one table.
-        ResourceError: no network or no disk space.
+        section: section of `params`, for messages: `data` or `adapt.target`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if params.source == "table":
@@ -77,16 +68,12 @@ def gather_cohort(
             _settle(scan.image, scan.label)
             logger.info("%s: written anew on one right-angled grid", scan.name)
     same = params.source == "phantom" and params.phantom.same_patients
-    # In MM-WHS ct_1001 and mr_1001 are two people; names alone do not tell.
+    # In MM-WHS, ct_1001 and mr_1001 are two people.
     return [replace(s, patient=s.name.partition("_")[2]) if same else s for s in subjects_of(scans)]
 
 
 def make_phantom_cohort(folder: Path, params: PhantomConfig, runtime: RuntimeConfig = ALL_CORES) -> None:
-    """Write all images and label maps of the phantom cohort into `folder`: the same `params`, the same bytes.
-
-    Names are those of MM-WHS: `ct_train_1001_image.nii.gz`, `ct_train_1001_label.nii.gz`, and without labels
-    `ct_test_2001_image.nii.gz`.
-    """
+    """Write the phantom cohort under the file names of MM-WHS; the same `params` give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [FIRST_LABELLED + i for i in range(params.num_labelled)]
     numbers += [FIRST_UNLABELLED + i for i in range(params.num_unlabelled)]
@@ -119,10 +106,7 @@ def _write_subject(task: tuple[str, Modality, int], folder: Path, params: Phanto
 
 
 def _settle(image: Path, label: Path | None) -> None:
-    """Write an image, and a label map that lies on it within the tolerance, on one right-angled grid.
-
-    Values of label maps that a float or a scaling has moved are rounded.
-    """
+    """Resample an image and its label map to one right-angled grid; label values are rounded."""
     volume = read_untrusted(image).volume()
     volume = Volume(volume.data.astype(np.float32), volume.affine)
     if label is not None:

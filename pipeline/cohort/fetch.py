@@ -1,4 +1,4 @@
-"""Download an archive: resumable, with progress, verified by its checksum."""
+"""Download archives with resume, progress and checksum."""
 
 import http.client
 import logging
@@ -29,18 +29,16 @@ MAY_PASS_CODES = (408, 425, 429)
 
 
 def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
-    """Give the local file of an archive; download it to the work folder unless it is there already.
+    """Download an archive to the work folder, unless it is there, and return its path.
 
-    An interrupted download (`.part`) is continued where the server supports HTTP ranges.
+    A partial download (`.part`) is resumed where the server supports HTTP ranges.
 
     Args:
-        archive: `http`, `https` or `file` address, and SHA-256.
-        max_bytes: a larger file is refused.
-        section: section that has the archive among its `urls`, for messages: `data` or `adapt.target`.
+        section: section of the archive, for messages: `data` or `adapt.target`.
 
     Raises:
-        DataError: another checksum, or too large.
-        ResourceError: the network or the server fails; a later run continues.
+        DataError: wrong checksum, or larger than `max_bytes`.
+        ResourceError: the network or the server fails.
     """
     wanted = archive.sha256.lower()
     if local := local_archive(archive.url):
@@ -59,7 +57,7 @@ def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
     resumed = part.is_file() and part.stat().st_size > 0
     digest = _download(archive.url, part, max_bytes, section)
     if digest != wanted and resumed:
-        # The beginning may be of an older version of the file.
+        # The partial file may be of an older version.
         logger.info("%s: the continued file has another checksum, downloading it anew", name)
         part.unlink()
         digest = _download(archive.url, part, max_bytes, section)
@@ -77,13 +75,13 @@ def _wrong_checksum(archive: Archive, digest: str, section: str) -> DataError:
 
 
 def _public(url: str) -> str:
-    """Strip user, password and query, which may hold a token, from an address."""
+    """Remove user, password and query from an address: they may hold secrets."""
     address = urlsplit(url)
     return f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
 
 
 def _download(url: str, part: Path, max_bytes: int, section: str) -> str:
-    """Complete `part`, with retries after failures; give its SHA-256."""
+    """Complete `part`, with retries, and return its SHA-256."""
     waits = iter(RETRY_SECONDS)
     while True:
         try:
@@ -113,7 +111,7 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not start:
             raise
-        # Nothing after `start`: the file is complete or another one; its checksum decides.
+        # Nothing after `start`; the checksum shows whether the file is complete.
         return
     with response:
         if response.status != 206:
@@ -135,7 +133,7 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
 
 
 def _shown(chunks: Iterator[bytes], name: str, start: int, total: int | None) -> Iterator[bytes]:
-    """Pass chunks on and show the progress: a bar on a terminal, a line every ten seconds elsewhere."""
+    """Show progress: a bar on a terminal, else a line every ten seconds."""
     if is_terminal():
         from rich import progress
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""Keep the user's files out of the folders where DVC deletes: it empties a stage's outputs before the stage runs."""
+"""Protect the user's files: DVC empties the outputs of a stage before it runs."""
 
 import configparser
 import hashlib
@@ -19,7 +19,7 @@ from pipeline.config.sections import DataConfig, TargetConfig
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder
 
-# Beside the outputs: folders that this project or DVC may delete at any time, and the repository itself.
+# Unsafe beside the outputs: folders that may be deleted at any time.
 DISPOSABLE = (Path(".work"), Path(".dvc/cache"), Path(".git"))
 WRITTEN = "written.json"
 MAX_LINKS_SEEN = 1_000_000
@@ -27,14 +27,7 @@ MAX_NAMED = 5
 
 
 def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:
-    """List the paths that stages would delete, and files in data/raw that are the user's, a line each.
-
-    The stages that read the paths check whether the data are there and sound.
-
-    Args:
-        data: section `data`.
-        target: section `adapt.target`; None where the adaptation is off.
-    """
+    """List input paths that DVC would delete, and files in data/raw that no stage wrote."""
     problems: list[str] = []
     sections = [("data", data.path, data.urls)]
     if target is not None:
@@ -57,7 +50,7 @@ def path_problems(data: DataConfig, target: TargetConfig | None) -> list[str]:
 
 
 def _scan_problems(path: Path) -> list[str]:
-    """Check the files that a table or an nnU-Net folder names, without opening them."""
+    """Check the files that a table or an nnU-Net folder lists, without opening them."""
     if path.is_dir() and not is_nnunet(path):
         return []
     table = read_nnunet(path) if path.is_dir() else read_table_file(path)
@@ -71,21 +64,20 @@ def _scan_problems(path: Path) -> list[str]:
 
 
 def existing_path(text: str, key: str) -> Path:
-    """Find the path of a parameter, relative to the working folder or to `$DVC_ROOT`; `~` is the home folder.
+    """Resolve the path of a parameter, relative to the working folder or `$DVC_ROOT`; `~` is the home folder.
 
     Args:
-        text: path as the user wrote it.
-        key: name of the parameter, for messages: `data.path`, `adapt.target.path`, `PATH`.
+        key: parameter, for messages: `data.path`, `adapt.target.path`, `PATH`.
 
     Raises:
-        DataError: nothing is there, or it cannot be read.
+        DataError: the path does not exist or cannot be read.
         UsageError: it lies where DVC deletes files.
     """
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
         raise DataError(f"{key} = {text}: no home folder is known ({error}): write the whole path") from error
-    # `dvc exp run --temp` runs in a copy of the repository, without the files that git does not track.
+    # `dvc exp run --temp` runs in a copy without untracked files.
     for top in tops():
         try:
             (top / path).stat()
@@ -99,24 +91,24 @@ def existing_path(text: str, key: str) -> Path:
 
 
 def local_archive(url: str) -> Path | None:
-    """Give the path of a `file://` address; None for others."""
+    """Return the path of a `file://` address; None for others."""
     address = urlsplit(url)
     return Path(urllib.request.url2pathname(address.path)) if address.scheme == "file" else None
 
 
 def tops() -> list[Path]:
-    """Give the folders with outputs: the working folder, and `$DVC_ROOT` where it is another."""
+    """List the folders with outputs: the working folder, and `$DVC_ROOT` if it differs."""
     return list(dict.fromkeys([Path.cwd(), Path(os.environ.get("DVC_ROOT", Path.cwd()))]))
 
 
 def refuse_outputs(key: str, path: Path) -> None:
-    """Refuse the path of parameter `key` with a UsageError if it is, lies in or holds an output, links followed."""
+    """Raise UsageError if a path is, lies in or holds an output, links followed."""
     if dangers := _dangers(key, path):
         raise UsageError(dangers[0])
 
 
 def _dangers(key: str, path: Path) -> list[str]:
-    """Say how a path lies to the first output that endangers it, and where the files could lie instead."""
+    """Describe the first output that endangers a path, and the remedy."""
     outputs = [(output, top / output) for top in tops() for output in (*OUTPUTS, *DISPOSABLE)]
     dangers = [f"{relation} {name}" for name, output in outputs if (relation := _relation(path, output))]
     if not dangers and path.is_dir():
@@ -130,12 +122,12 @@ def _dangers(key: str, path: Path) -> list[str]:
 
 
 def is_output(path: Path) -> bool:
-    """Tell whether a folder is an output of a stage, of this repository."""
+    """Check whether a folder is an output of a stage."""
     return any(_real(path) == _real(top / output) for top in tops() for output in OUTPUTS)
 
 
 def _relation(path: Path, output: Path) -> str | None:
-    """Relate a path to an output, as written and with all links followed."""
+    """Relate a path to an output, both as written and with links resolved."""
     for mine, theirs in ((_spelled(path), _spelled(output)), (_real(path), _real(output))):
         if mine == theirs or _same(mine, theirs):
             return "is"
@@ -155,7 +147,7 @@ def _real(path: Path) -> Path:
 
 
 def _same(a: Path, b: Path) -> bool:
-    """Tell whether two paths are one place, by a mount or where case does not matter."""
+    """Check whether two paths are one place, despite mounts or case."""
     try:
         return a.samefile(b)
     except OSError:
@@ -163,7 +155,7 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _links_into(outputs: Sequence[Path], folder: Path) -> Iterator[Path]:
-    """Give the links below a folder that lead into an output, whose removal would take the linked files."""
+    """List links below a folder that lead into an output: DVC would delete the linked files."""
     seen = 0
     for top, folders, files in os.walk(folder):
         for link in (Path(top, name) for name in (*folders, *files)):
@@ -175,10 +167,9 @@ def _links_into(outputs: Sequence[Path], folder: Path) -> Iterator[Path]:
 
 
 def foreign_files(top: Path) -> list[str]:
-    """List the files in data/raw that stage `download` did not write and DVC does not keep.
+    """List the files in data/raw that are not in the manifest.
 
-    A file is foreign if the manifest does not name it, or if its size is none that the stage ever wrote and its content
-    is not in DVC's cache.
+    Listed files count too if neither their size was recorded nor their content is in DVC's cache.
     """
     folder = top / RAW
     if not folder.is_dir():
@@ -194,7 +185,7 @@ def foreign_files(top: Path) -> list[str]:
 
 
 def foreign_message(names: Sequence[str]) -> str:
-    """Say what to do about files in data/raw that no stage wrote."""
+    """Say how to protect files in data/raw that no stage wrote."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return (
         f"data/raw holds files that no stage wrote ({', '.join(names[:MAX_NAMED])}{more}); DVC deletes that folder "
@@ -204,13 +195,13 @@ def foreign_message(names: Sequence[str]) -> str:
 
 
 def refuse_foreign(top: Path) -> None:
-    """Refuse to replace data/raw where it holds files that no stage wrote, with a UsageError that names them."""
+    """Raise UsageError if data/raw holds files that no stage wrote."""
     if names := foreign_files(top):
         raise UsageError(foreign_message(names))
 
 
 def note_written(folder: Path) -> None:
-    """Record the sizes of the files that stage `download` has just written into a folder, beside earlier ones."""
+    """Record the sizes of the files that stage `download` has just written, beside earlier ones."""
     sizes = _written_sizes(Path.cwd())
     for path in folder.iterdir():
         of_file = sizes.setdefault(path.name, [])
@@ -237,9 +228,9 @@ def _manifest_files(path: Path) -> set[str]:
 
 
 def _is_ours(path: Path, sizes: Sequence[int], top: Path) -> bool:
-    """Tell whether a file has a size that was written here, or its content is in DVC's cache."""
+    """Check whether a file has a recorded size, or its content is in DVC's cache."""
     try:
-        # A link leads into the cache: DVC refuses to remove other links.
+        # DVC removes no links but those into its cache.
         if path.is_symlink() or path.stat().st_size in sizes:
             return True
         with path.open("rb") as file:
@@ -251,7 +242,7 @@ def _is_ours(path: Path, sizes: Sequence[int], top: Path) -> bool:
 
 
 def _caches(root: Path) -> list[Path]:
-    """List DVC's caches: the usual one, and those in the repository's configuration."""
+    """List DVC's caches: the default, and those configured in the repository."""
     caches = [root / ".dvc/cache"]
     for name in ("config", "config.local"):
         config = configparser.ConfigParser(interpolation=None)

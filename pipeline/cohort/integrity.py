@@ -1,4 +1,4 @@
-"""Check the files of a cohort and list every finding in one table."""
+"""Check the files of a cohort and list every finding."""
 
 import logging
 import re
@@ -23,9 +23,9 @@ from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, r
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-# Less than this is read faster than worker processes start.
+# Smaller cohorts are read faster than worker processes start.
 SEQUENTIAL_BYTES = 2**26
-# Measured on scans of real size (docs/clusters.md).
+# Measured (docs/clusters.md).
 COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
 
@@ -35,14 +35,11 @@ class Scan:
     """Files of one scan before they are checked.
 
     Attributes:
-        name: modality, and number or patient in letters that file names may have, for instance `ct_1001`.
-        modality: CT or MR.
-        image: file, or folder of DICOM; None where only a label map exists.
-        label: label map, or None.
-        needs_label: true for a training scan of which the label map must exist.
-        patient: patient as the user's table names him or her; empty where the cohort does not tell.
-        role: role that the user wants; None where the split decides.
-        row: row of the user's table, the header being row 1; None where there is no table.
+        image: file, or folder of DICOM; None for a label map alone.
+        needs_label: true for training scans that must have a label map.
+        patient: as in the user's table; empty if unknown.
+        role: None where the split decides.
+        row: row of the user's table, the header being row 1.
     """
 
     name: str
@@ -60,15 +57,15 @@ class Scan:
         return self.name if self.row is None else f"row {self.row} ({self.name})"
 
 
-# Inspections of a scan's image and label map, by the name of the scan.
+# Inspections of image and label map by scan.
 Reports = dict[str, tuple[Inspection, Inspection]]
 
 
 def require_sound(findings: list[Finding]) -> None:
-    """Log warnings, stop on errors; either way all findings are shown in one table.
+    """Log warnings and stop on errors.
 
     Raises:
-        DataError: at least one finding is an error; the message is the table.
+        DataError: at least one finding is an error; the message lists all findings.
     """
     num_errors = sum(finding.severity == "error" for finding in findings)
     summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
@@ -83,7 +80,7 @@ def require_sound(findings: list[Finding]) -> None:
 
 
 def table(findings: list[Finding]) -> str:
-    """Render findings as plain text, errors first, then by case; as wide as the terminal."""
+    """Render findings as plain text, errors first, then by case."""
     ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
     texts = [
         (f.severity, f.case, f.file, f.what.replace("\n", " "), f.remedy.replace("\n", " ")) for f in ordered
@@ -93,7 +90,7 @@ def table(findings: list[Finding]) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Escape characters by which a file's name could move the cursor, hide, or run backwards.
+    r"""Escape characters that could move the cursor, hide text or reverse it.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -102,7 +99,7 @@ def printable(text: str) -> str:
 
 
 def _natural(text: str) -> list[str | int]:
-    """Give a key that sorts `row 10` after `row 9`."""
+    """Return a key that sorts `row 10` after `row 9`."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
@@ -116,15 +113,12 @@ def check_scans(
     any_axes: bool = False,
     needs_labels: bool = True,
 ) -> tuple[list[Finding], Reports]:
-    """Read the files of all scans to their ends and list every fault in them.
+    """Read the files of all scans to their ends and list every fault.
 
     Args:
-        scans: scans with their files.
-        known_as: gives the path of a file as the user knows it.
-        codes: meaning of the values of label maps.
+        known_as: returns the path of a file as the user knows it.
         read: reader of untrusted files; picklable.
-        runtime: section `runtime`.
-        any_axes: accept label maps whose axes run in another order or direction than their image's.
+        any_axes: accept label maps whose axes differ in order or direction from the image's.
         needs_labels: make missing label maps, and too few labelled subjects, errors.
     """
     findings = list(_set_findings(scans, known_as, needs_labels))
@@ -144,7 +138,7 @@ def check_scans(
 def each_scan(
     function: Callable[[Scan], R], scans: list[Scan], verb: str, runtime: RuntimeConfig
 ) -> Iterator[tuple[Scan, R]]:
-    """Apply a picklable function to every scan: in this process where the files are small, else by workers."""
+    """Apply a picklable function to every scan; large files go to worker processes."""
     files = [path for scan in scans for path in (scan.image, scan.label) if path]
     results: Iterator[tuple[Scan, R]]
     if sum(map(_num_bytes, files)) < SEQUENTIAL_BYTES:
@@ -161,7 +155,7 @@ def inspect_scan(
     *,
     any_axes: bool = False,
 ) -> tuple[Inspection, Inspection]:
-    """Read image and label map of one scan; runs in worker processes."""
+    """Inspect the image and label map of one scan; runs in worker processes."""
     image = inspect_file(scan.image, "image", codes, read, scan.modality) if scan.image else Inspection()
     label = inspect_file(scan.label, "label", codes, read) if scan.label else Inspection()
     if image.grid is None or label.grid is None:
@@ -174,14 +168,14 @@ def inspect_scan(
 
 
 def is_settled(report: tuple[Inspection, Inspection]) -> bool:
-    """Tell whether later stages can take both files as they are: nothing assumed, and the very same grid."""
+    """Check whether later stages can use both files unchanged."""
     image, label = report
     same_grid = not image.grid or not label.grid or np.array_equal(image.grid.affine, label.grid.affine)
     return image.is_plain and label.is_plain and same_grid
 
 
 def _num_bytes(path: Path) -> int:
-    """Give the size of a file, or of the files of a folder; what cannot be read counts 0, the check reports it."""
+    """Return the size of a file or folder; unreadable files count 0."""
     try:
         if path.is_dir():
             return sum(map(_num_bytes, path.iterdir()))
@@ -193,7 +187,7 @@ def _num_bytes(path: Path) -> int:
 def _set_findings(
     scans: list[Scan], known_as: Callable[[Path], str], needs_labels: bool
 ) -> Iterator[Finding]:
-    """List the faults of the set of files, whatever they hold."""
+    """List missing, orphaned and duplicate files."""
     for scan in scans:
         if needs_labels and scan.needs_label and scan.image and not scan.label:
             remedy = "add the label map, or take the image out"
@@ -223,7 +217,7 @@ def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
 
 
 def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]) -> Iterator[Finding]:
-    """List scans of the same voxels: under several names they would bring a test subject into training."""
+    """List scans with identical voxels: they would leak test subjects into training."""
     for group in groups:
         first, *others = sorted(group, key=lambda scan: scan.name)
         for scan in others:

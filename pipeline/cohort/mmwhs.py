@@ -1,4 +1,4 @@
-"""Find MM-WHS files in folders, archives and downloads, and lay them out under their published names."""
+"""Find MM-WHS files in folders, archives and downloads, and copy them under their published names."""
 
 import gzip
 import hashlib
@@ -31,23 +31,23 @@ Part = Literal["train", "test"]
 
 REGISTRATION = "https://zmiclab.github.io/zxh/0/mmwhs/"
 MAX_DEPTH = 3  # of archives in archives
-# Files left out whose names differ in numbers alone are listed one by one up to this many.
+# More skipped files with names alike are counted instead of listed.
 MAX_ALIKE = 8
 COMPRESS_LEVEL = 1
-# Published names, and what users and browsers make of them: upper case, hyphens, mri, img, labels, (1).
+# Published names and common variants: upper case, hyphens, mri, img, labels, (1).
 _NAME = re.compile(
     r"(?P<modality>ct|mr)(?:(?<=mr)i)?[_-](?P<part>train|test)[_-](?P<number>\d{4})[_-]"
     r"(?:(?P<image>image|img)|(?:labels?|seg))(?: ?\(\d+\))?\.nii(?:\.gz)?",
     re.IGNORECASE | re.ASCII,
 )
-# Beginnings of names that were probably meant for scans of the cohort.
+# Names that were probably meant for scans.
 _NEARLY = re.compile(r"(?:ct|mri?)[ _.-]*(?:train|test)", re.IGNORECASE)
 _PACKED = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".gz.part", ".crdownload")
 
 
 @dataclass(frozen=True, order=True)
 class CaseFile:
-    """Content of a published name: `part` is train (labelled) or test, `number` has four digits."""
+    """Parts of a published name: `part` is train (labelled) or test, `number` has four digits."""
 
     modality: Modality
     part: Part
@@ -56,22 +56,21 @@ class CaseFile:
 
     @property
     def subject(self) -> str:
-        """Name of the subject, for instance `ct_1001`."""
+        """Subject, for instance `ct_1001`."""
         return f"{self.modality.value}_{self.number}"
 
     @property
     def file_name(self) -> str:
-        """The published name, for instance `ct_train_1001_image.nii.gz`."""
+        """Published name, for instance `ct_train_1001_image.nii.gz`."""
         return f"{self.modality.value}_{self.part}_{self.number}_{self.kind}.nii.gz"
 
 
-# A file of the cohort: its origin as the user would name it (path below the given folder, or `archive.zip:member`), its
-# content, its path, and whether we unpacked it, so that it can be moved instead of copied.
+# Origin (relative path, or `archive.zip:member`), content, path, and whether it is unpacked and can be moved.
 FoundFile = tuple[str, CaseFile, Path, bool]
 
 
 def parse(path: str) -> CaseFile | None:
-    """Read the last part of a path in `normal_name`'s form; None for other files and macOS's shadow files."""
+    """Parse the last part of a normalised path; None for other files and macOS's shadow files."""
     parts = PurePosixPath(path).parts
     match = _NAME.fullmatch(parts[-1]) if parts else None
     if match is None or "__MACOSX" in parts:
@@ -83,7 +82,7 @@ def parse(path: str) -> CaseFile | None:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether a file belongs to the operating system: hidden, or a shadow file of macOS."""
+    """Check whether a file belongs to the operating system: hidden, or a shadow file of macOS."""
     parts = PurePosixPath(path).parts
     if not parts or "__MACOSX" in parts:
         return True
@@ -91,7 +90,7 @@ def is_hidden(path: str) -> bool:
 
 
 def is_near_miss(path: str) -> bool:
-    """Tell whether a file that `parse` does not know looks like a scan, or like an archive that is not opened."""
+    """Check whether a file that `parse` rejects looks like a scan or an unsupported archive."""
     name = PurePosixPath(normal_name(path)).name.lower()
     if is_hidden(path) or parse(path) is not None or name.endswith(".zip"):
         return False
@@ -99,7 +98,7 @@ def is_near_miss(path: str) -> bool:
 
 
 def scans_in(folder: Path) -> list[Scan]:
-    """List the scans in a folder of published file names, in order; other files are ignored."""
+    """List the scans with published names in a folder, sorted."""
     files: dict[tuple[Modality, Part, str], dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
         if case := parse(path.name):
@@ -114,29 +113,25 @@ def scans_in(folder: Path) -> list[Scan]:
 
 
 def subjects_of(scans: list[Scan]) -> list[Subject]:
-    """Give the subjects of a checked cohort, for the manifest."""
+    """Return the subjects of a checked cohort."""
     return [Subject(scan.name, scan.modality, scan.image, scan.label) for scan in scans if scan.image]
 
 
 def lay_out_mmwhs(
     folder: Path, params: DataConfig, section: str = "data"
 ) -> tuple[Mapping[str, str], list[Finding]]:
-    """Fill an empty folder with the cohort that the parameters name, `ct_train_1001_image.nii.gz` and so on.
+    """Copy a cohort into an empty folder under its published names.
 
-    The user's files are copied, never linked: later changes to the originals do not reach the cohort, and DVC, which
-    makes its files read-only, does not reach the originals.
+    Files are copied, not linked, because DVC makes its files read-only.
 
     Args:
-        folder: folder to fill.
-        params: `path` and `urls`.
-        section: section that they are of, for messages: `data` or `adapt.target`.
+        section: section of `params`, for messages: `data` or `adapt.target`.
 
     Returns:
-        Origin of each published file name; and findings on files that are unreadable, conflicting, or left out though
-        they look like scans.
+        Origin of each published name; findings on unreadable, conflicting and skipped files.
 
     Raises:
-        DataError: nothing given, nothing found, or an archive that is damaged or refused.
+        DataError: no source, no files, or a damaged or refused archive.
         ResourceError: no network or no disk space.
     """
     sources = _sources(params, section)
@@ -173,9 +168,9 @@ def lay_out_mmwhs(
 
 
 def place_packed(source: Path, target: Path, *, move: bool = False) -> None:
-    """Copy a file to `target`, gzip-compressed: the same bytes on every run. A compressed file may be moved."""
+    """Copy a file, or move it if compressed, to `target` as gzip; the bytes are reproducible."""
     if not is_gzip(source):
-        # No name and no time in the header.
+        # Without name and time in the header, the bytes are reproducible.
         with source.open("rb") as plain, target.open("wb") as packed, gzip.GzipFile(
             filename="", mode="wb", compresslevel=COMPRESS_LEVEL, fileobj=packed, mtime=0
         ) as sink:  # fmt: skip
@@ -187,7 +182,7 @@ def place_packed(source: Path, target: Path, *, move: bool = False) -> None:
 
 
 def _content(path: Path) -> str:
-    """Digest the unpacked content of a file; as stored where it is damaged or absurdly long."""
+    """Hash the unpacked content; the stored bytes where it is damaged or too long."""
     digest, total = hashlib.sha256(), 0
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
@@ -201,7 +196,7 @@ def _content(path: Path) -> str:
 
 
 def _unreadable(path: Path) -> str | None:
-    """Say why a file cannot be opened, or None. A pipe is not opened: it would wait for ever."""
+    """Explain why a file cannot be opened, or None; pipes are not opened, they would block."""
     if path.is_symlink() and not path.exists():
         return f"a link that leads nowhere: {path.readlink()}"
     try:
@@ -235,12 +230,7 @@ class _LostFilesError(DataError):
 
 
 class _Search:
-    """Finds the files of a cohort at any depth, and notes the files that it leaves out.
-
-    Args:
-        scratch: folder that archives are unpacked to, made if need be.
-        budget: shared by all archives.
-    """
+    """Search for the files of a cohort at any depth, and note skipped files."""
 
     def __init__(self, scratch: Path, budget: Budget) -> None:
         self._scratch, self._budget = scratch, budget
@@ -248,11 +238,7 @@ class _Search:
         self._errors: list[Finding] = []
 
     def files_of(self, source: Path) -> Iterator[FoundFile]:
-        """Give the cohort's files in a folder or archive that the user names.
-
-        Raises:
-            DataError: the archive itself is damaged or refused, or there is more than the limits allow.
-        """
+        """Find the cohort's files in a folder or archive."""
         if source.is_dir():
             for path in self._walk(source):
                 name = path.relative_to(source).as_posix()
@@ -261,7 +247,7 @@ class _Search:
             yield from self._unpack(source, source.name, depth=1)
 
     def findings(self) -> list[Finding]:
-        """List the files left out and why; many of one kind of name in one row."""
+        """List the skipped files and why, grouped where many are alike."""
         kinds: dict[tuple[str, str], list[str]] = {}
         for name, why in self._left_out:
             kinds.setdefault((re.sub(r"\d+", "#", PurePosixPath(name).name), why), []).append(name)
@@ -275,7 +261,7 @@ class _Search:
         return [*self._errors, *warnings]
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        """Give all files below a folder, in order; links to folders are followed, each folder once."""
+        """List all files below a folder, sorted; links are followed, each folder once."""
         seen: set[Path] = set()
 
         def note_unlisted(error: OSError) -> None:
@@ -316,7 +302,6 @@ class _Search:
         except DataError as error:
             if self._budget.is_spent:
                 raise
-            # Its content is unknown, and perhaps no part of the cohort.
             self._left_out.append((origin, str(error)))
 
     def _unpack(self, path: Path, origin: str, depth: int) -> Iterator[FoundFile]:

@@ -1,4 +1,4 @@
-"""Read a cohort from a folder in nnU-Net's layout: dataset.json, imagesTr/case_0000.nii.gz, labelsTr/case.nii.gz."""
+"""Read a cohort in nnU-Net's layout: dataset.json, imagesTr/case_0000.nii.gz, labelsTr/case.nii.gz."""
 
 import json
 import re
@@ -20,15 +20,14 @@ _IMAGE = re.compile(
 
 
 def is_nnunet(folder: Path) -> bool:
-    """Tell whether a folder has nnU-Net's layout."""
+    """Check whether a folder has nnU-Net's layout."""
     return (folder / DESCRIPTION).is_file() and (folder / "imagesTr").is_dir()
 
 
 def read_nnunet(folder: Path) -> ScanTable:
-    """List the scans of an nnU-Net data set; a case is a patient, a channel a modality.
+    """List the scans of an nnU-Net data set without opening images; a case is a patient, a channel a modality.
 
-    Channels are CT and MR by their names in dataset.json (`channel_names`, or `modality` in version 1), else 0000 is
-    CT and 0001 MR. Labels are read by their names there. No image is opened.
+    dataset.json names the channels (`channel_names`, or `modality` in version 1); else 0000 is CT and 0001 MR.
     """
     table = ScanTable(folder.resolve())
     try:
@@ -59,7 +58,7 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _channels(description: dict[str, Any], table: ScanTable) -> dict[str, Modality]:
-    """Give the modality by channel number in four digits."""
+    """Map channel numbers (four digits) to modalities."""
     names = description.get("channel_names", description.get("modality"))
     names = names if isinstance(names, dict) else {}
     channels: dict[str, Modality] = {}
@@ -77,7 +76,7 @@ def _channels(description: dict[str, Any], table: ScanTable) -> dict[str, Modali
 
 
 def _read_codes(description: dict[str, Any], table: ScanTable) -> None:
-    """Find our structures among the labels, which are value by name, or in version 1 name by value."""
+    """Map labels to structures; dataset.json has values by name, or in version 1 names by value."""
     labels: dict[str, Any] = description["labels"]
     if labels and all(str(key).isdecimal() for key in labels):
         labels = {str(name): int(key) for key, name in labels.items()}
@@ -104,7 +103,7 @@ def _read_codes(description: dict[str, Any], table: ScanTable) -> None:
 
 
 def _take_part(part: str, role: Role | None, channels: dict[str, Modality], table: ScanTable) -> None:
-    """Take the scans of `imagesTr` or `imagesTs`; the split decides over those without a role."""
+    """Add the scans of `imagesTr` or `imagesTs`; the split assigns missing roles."""
     labels: dict[str, Path] = {}
     for path in _listed(table.root / f"labels{part}", table):
         if case := _case_of(path):
@@ -127,7 +126,7 @@ def _take_part(part: str, role: Role | None, channels: dict[str, Modality], tabl
 
 
 def _case_of(path: Path) -> str:
-    """Give a label map's name without its suffix; empty where it has none that is known."""
+    """Remove a known suffix from a label map's name; empty for others."""
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     return path.name[: -len(suffix)] if suffix else ""
 
@@ -141,7 +140,7 @@ def _check_inside(path: Path, case: str, kind: str, table: ScanTable) -> bool:
 
 
 def _listed(folder: Path, table: ScanTable) -> list[Path]:
-    """List a folder in order; one that cannot be listed is a finding."""
+    """List a folder, sorted; report one that cannot be listed."""
     try:
         return sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:

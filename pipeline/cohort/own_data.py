@@ -1,4 +1,4 @@
-"""Check a table or an nnU-Net folder where it lies, then lay it out like MM-WHS."""
+"""Check a table or an nnU-Net folder in place, then copy it into the layout of MM-WHS."""
 
 import logging
 import os
@@ -28,30 +28,22 @@ from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
 
-# Beyond this, the folder is shared with other work rather than missing rows: files are counted instead of listed.
+# With more leftover files the folder is probably shared: they are counted instead of listed.
 MOST_NAMED = 50
 
 
 def is_own(path: Path) -> bool:
-    """Tell whether a path is an nnU-Net folder, or a file that can only be meant as a table."""
+    """Check whether a path is an nnU-Net folder or a table."""
     return is_nnunet(path) if path.is_dir() else path.suffix.lower() != ".zip"
 
 
 def check_own(
     params: DataConfig, runtime: RuntimeConfig = ALL_CORES, *, needs_labels: bool = True
 ) -> tuple[ScanTable, Reports]:
-    """Read a table or an nnU-Net folder and all of its files to their ends; nothing is written.
+    """Read a table or an nnU-Net folder and all its files to their ends, without writing.
 
     Args:
-        params: `path`, `labels` and `missing`.
-        runtime: section `runtime`.
         needs_labels: make missing label maps errors.
-
-    Returns:
-        The table with every finding, and the inspections of the files.
-
-    Raises:
-        DataError: no path, several, or nothing there that could be a table or an nnU-Net folder.
     """
     table = _read(params)
     check_consistency(table)
@@ -59,7 +51,6 @@ def check_own(
     _find_leftovers(table)
     if not table.scans:
         return table, {}
-    # A scan listed twice is reported already; its files are read once.
     once = list({scan.name: scan for scan in reversed(table.scans)}.values())[::-1]
     findings, reports = check_scans(
         once, table.known_as, table.codes, read_scan, runtime, any_axes=True, needs_labels=needs_labels
@@ -70,7 +61,7 @@ def check_own(
 
 
 def subjects_of(table: ScanTable, folder: Path) -> list[Subject]:
-    """Give the subjects with the files that `lay_out_own` writes into `folder`."""
+    """Return the subjects with the files that `lay_out_own` writes."""
     return [
         Subject(
             name=scan.name,
@@ -88,11 +79,7 @@ def subjects_of(table: ScanTable, folder: Path) -> list[Subject]:
 def lay_out_own(
     table: ScanTable, reports: Reports, folder: Path, runtime: RuntimeConfig = ALL_CORES
 ) -> list[Subject]:
-    """Write a sound cohort into a folder: images as they are or as NIfTI, label maps with the codes of MM-WHS.
-
-    Raises:
-        DataError: a file has become unreadable since it was checked.
-    """
+    """Write a sound cohort as NIfTI images and label maps with the codes of MM-WHS."""
     plain = frozenset(name for name, (image, _) in reports.items() if image.is_plain)
     place = partial(_place, codes=table.codes, folder=folder, plain=plain)
     names = [scan.name for scan, _ in each_scan(place, table.scans, "collect", runtime)]
@@ -123,7 +110,7 @@ def _read(params: DataConfig) -> ScanTable:
 
 
 def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
-    """Find the meaning of label values: the user's, else the data set's, else MM-WHS."""
+    """Choose the meaning of label values: the user's, else the data set's, else MM-WHS."""
     if isinstance(params.labels, dict):
         codes = own_codes(params.labels)
     else:
@@ -135,7 +122,7 @@ def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
 
 
 def _check_structures(table: ScanTable, reports: Reports) -> None:
-    """Refuse a structure that no label map holds: it would be trained and scored as one that nobody has."""
+    """Report a structure that no label map holds and `data.missing` does not list."""
     seen = {name for _, label in reports.values() for name in label.structures}
     never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
     if seen and never:
@@ -145,9 +132,9 @@ def _check_structures(table: ScanTable, reports: Reports) -> None:
 
 
 def _find_leftovers(table: ScanTable) -> None:
-    """Warn of files below the folder that look like scans and are not taken: they may be forgotten rows.
+    """Warn of unlisted files that look like scans: rows may be missing.
 
-    A folder of DICOM counts once. More than `MOST_NAMED` are counted by folder, directly below the table's.
+    A folder of DICOM counts once. More than `MOST_NAMED` files are counted by top-level folder.
     """
     taken = {file.resolve() for scan in table.scans for file in (scan.image, scan.label) if file}
     unlisted: list[OSError] = []
@@ -171,7 +158,7 @@ def _scans_below(root: Path, taken: set[Path], unlisted: list[OSError]) -> Itera
         if real_path(folder) in taken:
             folders.clear()
             continue
-        # A table may lie at the top of the clone, beside the outputs of stages.
+        # A table may lie beside the outputs of stages.
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not is_output(folder / name)
         )
@@ -182,7 +169,7 @@ def _scans_below(root: Path, taken: set[Path], unlisted: list[OSError]) -> Itera
 
 
 def _place(scan: Scan, codes: LabelCodes, folder: Path, plain: frozenset[str] = frozenset()) -> None:
-    """Write the files of one scan; runs in worker processes. Label maps are always written anew."""
+    """Write the files of one scan; runs in worker processes."""
     image, label = (folder / f"{scan.name}_{kind}.nii.gz" for kind in ("image", "label"))
     assert scan.image is not None
     try:
@@ -196,7 +183,7 @@ def _place(scan: Scan, codes: LabelCodes, folder: Path, plain: frozenset[str] = 
         if scan.label:
             labels = read_scan(scan.label)
             values = labels.volume()
-            # DICOM readers and annotation tools rarely agree on the order of rows and slices.
+            # Tools differ in the order of rows and slices.
             if labels.says_orientation and not np.array_equal(values.affine, source.grid.affine):
                 values = reoriented(values, source.grid)
             indices = Volume(to_codes(codes.to_indices(values.data)), source.grid.affine)

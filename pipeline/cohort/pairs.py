@@ -26,12 +26,9 @@ class Subject:
 
     Attributes:
         name: modality and number or patient, for instance `ct_1001`.
-        modality: CT or MR.
-        image: NIfTI file.
-        label: label map, or None for an unlabelled subject.
-        patient: name of the person, or empty; subjects of one patient have one role.
-        role: role that the cohort wants for the patient; None where the split decides.
-        missing: abbreviations of the structures that the cohort does not delineate.
+        patient: person, or empty; subjects of one patient share a role.
+        role: None where the split decides.
+        missing: abbreviations of structures that the cohort does not delineate.
     """
 
     name: str
@@ -44,13 +41,13 @@ class Subject:
 
     @property
     def person(self) -> str:
-        """Name of the patient; that of the scan where the cohort does not tell, as if nobody was scanned twice."""
+        """Patient; the scan itself where the cohort does not identify patients."""
         return self.patient or self.name
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A CT and an MR to be registered, of one patient or of two; both subjects have the pair's role."""
+    """A CT and an MR to be registered, of one patient or of two."""
 
     ct: Subject
     mr: Subject
@@ -63,12 +60,12 @@ class Pair:
 
     @property
     def is_one_patient(self) -> bool:
-        """Whether both scans are of the same person."""
+        """True if both scans are of the same person."""
         return self.ct.person == self.mr.person
 
 
 def write_manifest(path: Path, subjects: list[Subject]) -> None:
-    """Write the manifest as CSV: files relative to its folder, ordered by name, optional columns only with values."""
+    """Write the manifest as CSV, sorted by name, with paths relative to its folder."""
     rows = [
         (
             subject.name,
@@ -87,11 +84,7 @@ def write_manifest(path: Path, subjects: list[Subject]) -> None:
 
 
 def read_manifest(path: Path) -> list[Subject]:
-    """Read the manifest of the download stage.
-
-    Raises:
-        DataError: no such file.
-    """
+    """Read the manifest of the download stage; DataError if it is missing."""
     if not path.is_file():
         raise DataError(f"{path} not found: run `dvc repro download`")
     rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
@@ -112,22 +105,18 @@ def read_manifest(path: Path) -> list[Subject]:
 def make_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
     """Pair labelled CT with labelled MR subjects, split by patient.
 
-    Where patients have both modalities, these are paired with each other, and they alone test; patients with one
-    modality are paired among each other, to train. Where nobody has both, the subjects of each modality are shuffled
-    by `params.seed` and divided into groups; every CT is paired with an MR of its own group, MRs in turn where there
-    are fewer. With `folds` > 1 the groups of all folds are laid out once, so all folds have the same pairs and
-    registrations. Roles that the cohort gives are kept; patients without one train.
+    Patients with both modalities are paired with themselves, and only they test; the others train. Where no patient
+    has both, subjects are shuffled by `params.seed` and grouped, and every CT is paired with an MR of its group. All
+    folds have the same pairs. Roles that the cohort gives are kept; patients without a role train.
 
-    With `pairing: same_patient` nobody is paired with another person. With `cross_patient` patients with both
-    modalities exchange their MRs in circles of two or three, which have one role. With `mrs_per_ct` > 1 every
-    training CT is paired with so many training MRs; that comes last and changes no other pair.
+    `pairing: same_patient` allows no pairs of two patients. `cross_patient` exchanges the MRs of two or three patients,
+    who share a role. `mrs_per_ct` > 1 adds pairs to training CTs.
 
     Returns:
-        Pairs ordered by name; no CT twice but where `mrs_per_ct` > 1 among those that train.
+        Pairs ordered by name.
 
     Raises:
-        DataError: too few labelled subjects for one training, one validation and one test pair, or roles that leave
-            a role without a pair or contradict `folds`.
+        DataError: too few labelled subjects, or roles that lack a pair or contradict `folds`.
     """
     labelled = [subject for subject in subjects if subject.label is not None]
     for modality in Modality:
@@ -152,13 +141,12 @@ def make_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
 
 
 def make_unlabelled_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
-    """Pair CT with MR subjects for training without labels; label maps are ignored, and so is `mrs_per_ct`.
+    """Pair CT with MR subjects for training without labels; `mrs_per_ct` is ignored.
 
-    A patient's own CT and MR are paired. The other subjects of each modality are shuffled by `params.seed` and paired
-    in that order, MRs in turn where there are fewer. `pairing` applies as for labelled subjects.
+    Patients with both modalities are paired with themselves, the others after a shuffle by `params.seed`.
 
     Returns:
-        Training pairs ordered by name, no CT twice.
+        Training pairs ordered by name, each CT once.
 
     Raises:
         DataError: no CT or no MR, or no pair that `pairing` allows.
@@ -173,13 +161,13 @@ def make_unlabelled_pairs(subjects: list[Subject], params: SplitConfig) -> list[
 
 
 def unpaired(subjects: list[Subject], pairs: list[Pair]) -> list[Subject]:
-    """Give the labelled subjects that are in no pair, ordered by name."""
+    """List the labelled subjects in no pair, ordered by name."""
     names = {subject.name for pair in pairs for subject in (pair.ct, pair.mr)}
     return sorted((s for s in subjects if s.label and s.name not in names), key=lambda s: s.name)
 
 
 def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[Subject]]:
-    """Give the subjects of one modality under the role of their pairs, each once, ordered by name."""
+    """Group the subjects of one modality by role, each once, ordered by name."""
     groups: dict[Role, dict[str, Subject]] = {role: {} for role in ROLES}
     for pair in pairs:
         subject = pair.ct if modality is Modality.CT else pair.mr
@@ -188,12 +176,12 @@ def subjects_by_role(pairs: list[Pair], modality: Modality) -> dict[Role, list[S
 
 
 def select(pairs: list[Pair], role: Role) -> list[Pair]:
-    """Give the pairs of one role, in order."""
+    """Select the pairs of one role, in order."""
     return [pair for pair in pairs if pair.role == role]
 
 
 def one_per_ct(pairs: list[Pair]) -> list[Pair]:
-    """Give the first pair of each CT, ordered by name."""
+    """Select the first pair of each CT, ordered by name."""
     first: dict[str, Pair] = {}
     for pair in sorted(pairs, key=lambda pair: pair.name):
         first.setdefault(pair.ct.name, pair)
@@ -201,7 +189,7 @@ def one_per_ct(pairs: list[Pair]) -> list[Pair]:
 
 
 def circles_of(items: Sequence[T]) -> list[list[T]]:
-    """Cut a sequence into groups of two, the last of three where the number is odd; a lone item is a group of one.
+    """Cut a sequence into groups of two, the last of three for an odd length.
 
     >>> circles_of("abcde")
     [['a', 'b'], ['c', 'd', 'e']]
@@ -222,7 +210,7 @@ def _shuffled(subjects: list[Subject], modality: Modality, seed: int) -> list[Su
 
 
 def _pair_strangers(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
-    """Pair people none of whom was scanned twice."""
+    """Pair subjects of which nobody has both modalities."""
     ct_groups, mr_groups = (_groups(_shuffled(labelled, m, params.seed), params) for m in Modality)
     pairs: list[Pair] = []
     for index, (cts, mrs) in enumerate(zip(ct_groups, mr_groups, strict=True)):
@@ -231,14 +219,11 @@ def _pair_strangers(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
 
 
 def _pair_patients(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
-    """Pair patients with themselves, and the others among each other to train.
-
-    The others come first, so that validation pairs, the last to train, are of one patient where that is possible.
-    """
+    """Pair patients with themselves; the others come first, so validation pairs are of one patient."""
     own, others = _own_pairs(labelled, "train")
     strangers = _in_turn(others, "train", params)
     order = np.random.default_rng([params.seed, len(Modality)]).permutation(len(own))
-    # What stays together: a patient, or patients who exchange their MRs.
+    # A unit shares a role: a patient, or patients who exchange MRs.
     units = _circles([own[i] for i in order], params)
     if (few := len(units) + min(2, len(strangers))) < 3 or not units:
         each = "a patient" if params.pairing != "cross_patient" else "two patients"
@@ -283,7 +268,7 @@ def _pair_by_role(labelled: list[Subject], params: SplitConfig) -> list[Pair]:
 
 
 def _own_pairs(subjects: list[Subject], role: Role) -> tuple[list[Pair], list[Subject]]:
-    """Pair the scans of everyone who has both modalities, ordered by patient; give the other subjects too."""
+    """Pair the scans of patients with both modalities; return the other subjects too."""
     people: dict[str, dict[Modality, Subject]] = {}
     for subject in sorted(subjects, key=lambda subject: (subject.person, subject.name)):
         people.setdefault(subject.person, {})[subject.modality] = subject
@@ -292,7 +277,7 @@ def _own_pairs(subjects: list[Subject], role: Role) -> tuple[list[Pair], list[Su
 
 
 def _in_turn(others: list[Subject], role: Role, params: SplitConfig) -> list[Pair]:
-    """Pair people of one modality each, shuffled; none for `same_patient`."""
+    """Pair shuffled patients with one modality each; none for `same_patient`."""
     if params.pairing == "same_patient":
         return []
     ct, mr = (_shuffled(others, modality, params.seed) for modality in Modality)
@@ -300,12 +285,12 @@ def _in_turn(others: list[Subject], role: Role, params: SplitConfig) -> list[Pai
 
 
 def _paired_in_turn(cts: list[Subject], mrs: list[Subject], role: Role) -> list[Pair]:
-    """Pair every CT, with MRs in turn where there are fewer; none where one side is empty."""
+    """Pair every CT with the MRs in turn; none where one side is empty."""
     return [Pair(ct, mrs[i % len(mrs)], role) for i, ct in enumerate(cts)] if mrs else []
 
 
 def _circles(own: list[Pair], params: SplitConfig) -> list[list[Pair]]:
-    """Keep patients with both modalities by themselves; for `cross_patient`, swap MRs in circles of two or three."""
+    """Keep each pair alone; for `cross_patient`, exchange MRs in circles of two or three."""
     if params.pairing != "cross_patient":
         return [[pair] for pair in own]
     circles = [circle for circle in circles_of(own) if len(circle) > 1]
@@ -321,13 +306,7 @@ def _partnered(own: list[Pair], params: SplitConfig) -> list[Pair]:
 
 
 def _groups(items: list[T], params: SplitConfig, num_others: int = 0) -> list[list[T]]:
-    """Divide into a testing and a training group, or into folds.
-
-    Args:
-        items: shuffled.
-        params: `folds` and `test_fraction`.
-        num_others: number of training pairs beside the items; together at least two must not test.
-    """
+    """Divide shuffled items into a test and a training group, or into folds; at least two pairs do not test."""
     if params.folds == 1:
         largest = len(items) - max(0, 2 - num_others)
         num_test = min(max(1, round(params.test_fraction * len(items))), largest)
@@ -338,7 +317,7 @@ def _groups(items: list[T], params: SplitConfig, num_others: int = 0) -> list[li
 
 
 def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
-    """Make the last training pairs validation pairs, with all that share a person: nobody is on both sides."""
+    """Hold out the last training pairs for validation, with all that share a person."""
     train = select(pairs, "train")
     num_validation = max(1, math.floor(fraction * len(train)))
     held: set[str] = set()
@@ -353,7 +332,7 @@ def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
 
 
 def _connected(pairs: Sequence[Pair], start: Pair) -> set[str]:
-    """Name the pairs that share a person with `start`, or with a pair that does, and so on."""
+    """Find the pairs that share a person with `start`, directly or through other pairs."""
     people = {start.ct.person, start.mr.person}
     names: set[str] = set()
     while True:
@@ -365,7 +344,7 @@ def _connected(pairs: Sequence[Pair], start: Pair) -> set[str]:
 
 
 def _with_more_mrs(train: Sequence[Pair], mrs_per_ct: int) -> list[Pair]:
-    """Pair every training CT with further training MRs of other patients, each MR as often as the others."""
+    """Pair every training CT with more MRs of other patients, each MR equally often."""
     mrs = list({pair.mr.name: pair.mr for pair in train}.values())
     places = {mr.name: place for place, mr in enumerate(mrs)}
     pairs: list[Pair] = []

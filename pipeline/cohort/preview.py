@@ -24,19 +24,7 @@ from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 def preview(
     params: DataConfig, split: SplitConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> tuple[list[str], list[Finding]]:
-    """Read all files of a cohort to their ends; give the text of the preview, and every finding.
-
-    A table and an nnU-Net folder are read where they lie. Data in the layout of MM-WHS are collected into the work
-    folder meanwhile.
-
-    Args:
-        params: section `data`, of a source that is not the phantom.
-        split: section `split`.
-        runtime: section `runtime`.
-
-    Raises:
-        DataError: nothing is there, or nothing that could be a cohort.
-    """
+    """Read all files of a cohort to their ends; return the text of the preview and all findings."""
     if params.source == "table":
         table, reports = check_own(params, runtime)
         subjects, findings, codes = subjects_of(table, Path()), table.findings, table.codes
@@ -105,21 +93,20 @@ def params_for(
     """Make the section `data` for a preview of a path.
 
     Args:
-        path: CSV, folder or zip archive; its source is guessed. None for `data.path`.
-        labels: `data.labels` as YAML; None for that of the section.
-        missing: `data.missing`; empty for that of the section.
-        section: section `data` as params.yaml has it.
+        path: CSV, folder or zip archive; None for `data.path`.
+        labels: YAML; None for `labels` of the section.
+        missing: empty for `missing` of the section.
+        section: section `data` of params.yaml.
 
     Raises:
-        DataError: nothing is at the path.
-        UsageError: no path, or values that are not allowed.
+        UsageError: the source is the phantom.
     """
     values = dict(section)
     given = {"labels": read_value(labels) if labels else None, "missing": missing}
     if path is not None:
         own = is_own(existing_path(path, "PATH"))
         values |= {"path": path, "urls": [], "source": "table" if own else "mmwhs"}
-        # Labels and missing structures of params.yaml apply to tables only.
+        # `labels` and `missing` apply to tables only.
         values = {key: value for key, value in values.items() if own or key not in given}
     values |= {key: value for key, value in given.items() if value}
     params = validate(DataConfig, values, "data")

@@ -1,4 +1,4 @@
-"""Write and read data/split.json: the pairs that train, validate and test."""
+"""Write and read data/split.json."""
 
 import json
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from pipeline.config.sections import SplitConfig
 
 @dataclass(frozen=True)
 class SplitNotes:
-    """Structures (abbreviations) that the cohort does not delineate, and the number of pairs of one patient."""
+    """Abbreviations of structures that are not delineated, and the number of same-patient pairs."""
 
     missing: tuple[str, ...] = ()
     num_one_patient: int = 0
 
 
 def write_split(path: Path, pairs: list[Pair], params: SplitConfig) -> None:
-    """Write the pairs of each role with their subjects, the fold, and structures that no label map delineates."""
+    """Write the pairs of each role, the fold, and the structures that are not delineated."""
     content: dict[str, Any] = {role: [_entry(pair) for pair in select(pairs, role)] for role in ROLES}
     content |= {"folds": params.folds, "fold": params.fold}
     # A structure missing on one side of a pair could not be scored.
@@ -40,7 +40,7 @@ def _entry(pair: Pair) -> dict[str, str]:
 
 @contextmanager
 def _content_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Give the content of a split; DataError where it, or what the block does with it, shows that it is none."""
+    """Parse a split; raise DataError if it is missing or malformed, also for errors in the block."""
     try:
         yield json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -48,21 +48,13 @@ def _content_of(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_split(path: Path) -> dict[Role, list[str]]:
-    """Read the pair names of each role.
-
-    Raises:
-        DataError: no such file, or not one that `write_split` wrote.
-    """
+    """Read the pair names of each role."""
     with _content_of(path) as content:
         return {role: [str(entry["pair"]) for entry in content[role]] for role in ROLES}
 
 
 def read_atlas_pairs(path: Path) -> list[str]:
-    """Read the first training pair of each CT, in order of their names: their CTs find hearts in others.
-
-    Raises:
-        DataError: no such file, or not one that `write_split` wrote.
-    """
+    """Read the first training pair of each CT, ordered by name: these CTs locate the heart in others."""
     with _content_of(path) as content:
         pairs = sorted((str(entry["pair"]), str(entry["ct"])) for entry in content["train"])
         first: dict[str, str] = {}
@@ -72,11 +64,7 @@ def read_atlas_pairs(path: Path) -> list[str]:
 
 
 def read_notes(path: Path) -> SplitNotes:
-    """Read the notes beside the roles.
-
-    Raises:
-        DataError: no such file, or not one that `write_split` wrote.
-    """
+    """Read the notes beside the roles."""
     with _content_of(path) as content:
         missing = tuple(name for name in ABBREVIATIONS if name in content.get("missing", []))
         return SplitNotes(missing, sum("patient" in entry for role in ROLES for entry in content[role]))

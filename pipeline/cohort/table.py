@@ -23,14 +23,7 @@ MODALITIES = {
 
 @dataclass
 class ScanTable:
-    """Scans of a table or of an nnU-Net folder, before any image is opened.
-
-    Attributes:
-        root: folder that all files lie in, resolved.
-        scans: scans that can be read.
-        findings: rows that cannot, and all other faults.
-        codes: meaning of label values.
-    """
+    """Scans of a table or an nnU-Net folder, before any image is opened; `root` is resolved."""
 
     root: Path
     scans: list[Scan] = field(default_factory=list)
@@ -38,16 +31,16 @@ class ScanTable:
     codes: LabelCodes = MMWHS
 
     def known_as(self, path: Path) -> str:
-        """Give the path of a file as the user knows it: below the folder."""
+        """Return the path of a file relative to the root, as the user knows it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     def error(self, case: str, file: Path | str, what: str, remedy: str) -> None:
-        """Add an error on a case (`table` for all) and a file (empty for none)."""
+        """Add an error for a case (`table` for all) and a file (may be empty)."""
         name = self.known_as(file) if isinstance(file, Path) else file
         self.findings.append(Finding("error", what, remedy, case, name))
 
     def warning(self, case: str, file: Path | str, what: str, remedy: str) -> None:
-        """Add a warning likewise."""
+        """Add a warning for a case and a file."""
         name = self.known_as(file) if isinstance(file, Path) else file
         self.findings.append(Finding("warning", what, remedy, case, name))
 
@@ -58,7 +51,7 @@ def scan_name(modality: Modality, patient: str) -> str:
 
 
 def real_path(path: Path) -> Path | None:
-    """Follow all links; None where they form a circle or cannot be followed."""
+    """Resolve all links; None if they cannot be resolved."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):
@@ -66,10 +59,7 @@ def real_path(path: Path) -> Path | None:
 
 
 def check_consistency(table: ScanTable) -> None:
-    """Add a finding for every contradiction between scans: files, patients and roles.
-
-    One label map may serve several scans of one patient, which then lie on one grid; other files belong to one scan.
-    """
+    """Report contradictions between files, patients and roles; scans of one patient may share a label map."""
     scans: dict[tuple[str, Modality], Scan] = {}
     roles: dict[str, Scan] = {}
     spelled: dict[str, Scan] = {}
@@ -108,14 +98,14 @@ def check_consistency(table: ScanTable) -> None:
 
 
 def read_table_file(path: Path) -> ScanTable:
-    """Read a CSV with the columns patient, modality and image, and optionally label and role.
+    """Read a CSV with the columns patient, modality and image, and optionally label and role; no image is opened.
 
-    Paths are relative to the folder of the table, and nothing outside it is read, links included. No image is opened.
+    Paths are relative to the folder of the table; files outside it are rejected, links included.
     """
     table = ScanTable(path.resolve().parent)
     try:
         text = read_table_text(path, COLUMNS)
-        # The header by itself first: where rows do not fit it, the header is wrong.
+        # The header first: where rows do not fit it, the header is wrong.
         columns = _columns(table_cells(text, 1), table)
         cells = table_cells(text)
     except TableError as error:
@@ -131,7 +121,7 @@ def read_table_file(path: Path) -> ScanTable:
 
 
 def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
-    """Find the place of each column by the header, in any order and case."""
+    """Locate each column by the header, in any order and case."""
     header = [str(name).strip().lower() for name in cells.iloc[0]]
     listed = ",".join(COLUMNS)
     if missing := [name for name in REQUIRED if name not in header]:
@@ -144,7 +134,7 @@ def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
     for name in filter(None, header):
         if name in COLUMNS:
             continue
-        # A label column overlooked for a typo would make its scans unlabelled.
+        # A typo in `label` would make the scans unlabelled.
         if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
             remedy = f"did you mean {close[0]}? Rename it, or take it out"
             raise TableError("row 1", f"unknown column {name}", remedy)
@@ -153,7 +143,7 @@ def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
 
 
 def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
-    """Add a row to the table, or every fault in it to the findings."""
+    """Add the scan of a row, or its faults."""
     case, num_findings = f"row {number}", len(table.findings)
     patient = row["patient"]
     if not patient:
@@ -186,7 +176,7 @@ def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
 
 
 def _inside(root: Path, text: str) -> Path | tuple[str, str]:
-    """Give the file that a cell names, links followed; or a fault and its remedy."""
+    """Resolve the file of a cell; or return a fault and its remedy."""
     path = root / text
     try:
         real = path.resolve()

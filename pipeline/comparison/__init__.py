@@ -1,1 +1,1 @@
-"""The comparison of methods: scores, tests, ranks, and what may be said about them."""
+"""Compare methods: scores, tests, ranks and statements."""

@@ -1,4 +1,4 @@
-"""Comparison of an adapted network with its bounds and its parts, on source and target."""
+"""Compare an adapted network with its bounds and its parts, on source and target."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -48,15 +48,15 @@ SEED_COLUMNS = ("method", "structure", "seed", "source_only", "dice", "supervise
 SCORES, GAP, GAP_SEEDS, STRUCTURES, STATEMENTS = (
     "adaptation.csv", "gap.csv", "gap_seeds.csv", "adaptation_structures.csv", "adaptation_statements.json",
 )  # fmt: skip
-# Share of the resamplings beyond either end of a 95 % interval.
+# Share beyond either end of a 95 % interval.
 TAIL = 0.025
 Row = Mapping[Any, Any]
 
 
 class DomainScores(NamedTuple):
-    """Scores per method on the test cases of both domains; `target` is empty where it has no labels.
+    """Scores per method on the test cases of both domains; `target` is empty without labels.
 
-    The adapted network is `crossmodalnet`. Order: source-only, the adapted network, its variants, supervised training.
+    Order: source-only, adapted (`crossmodalnet`), its variants, supervised.
     """
 
     source: Methods
@@ -64,18 +64,11 @@ class DomainScores(NamedTuple):
 
 
 def read_domain_scores(evaluation: Path, variants: Sequence[str], seeds: Sequence[int]) -> DomainScores:
-    """Read the cases of the adapted network and of its variants, every one with every seed.
-
-    A target without labelled test cases is scored by no evaluation; one that only some evaluations scored is an
-    error.
+    """Read the cases of the adapted network and of its variants, each with every seed.
 
     Args:
         evaluation: folder with `<method>/seed<k>/cases.csv` and `<method>/seed<k>/target/cases.csv`.
         variants: `adaptations` of params.yaml.
-        seeds: seeds of params.yaml.
-
-    Raises:
-        DataError: an evaluation is missing or malformed, or not of the cases of the others.
     """
     others = [method_of(variant) for variant in variants]
     parts = [name for name in others if name not in (LOWER, UPPER)]
@@ -93,11 +86,9 @@ def read_domain_scores(evaluation: Path, variants: Sequence[str], seeds: Sequenc
 
 
 def compare_adaptation(scores: DomainScores, params: CompareConfig) -> Findings:
-    """Compare an adapted network with its bounds and parts, on the target and on the source.
+    """Compare an adapted network with its bounds and parts, on both domains; empty tables are left out.
 
-    Returns:
-        Tables of the columns above, those without rows left out: shares of the gap need both bounds, structures need
-        source-only training, and both need labels of the target.
+    Gap shares need both bounds, structures need source-only training; both need target labels.
     """
     table, gap, seeds = adaptation_table(scores, params), gap_table(scores, params), gap_by_seed(scores)
     structures = structure_table(scores, params)
@@ -110,11 +101,7 @@ def compare_adaptation(scores: DomainScores, params: CompareConfig) -> Findings:
 
 
 def adaptation_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
-    """Average the metrics of every method over subjects and seeds, in both domains.
-
-    Returns:
-        `COLUMNS`; structures, then the means of all and of SIFA's four. No row where nothing is defined.
-    """
+    """Average metrics over subjects and seeds, per structure and for the means of all and SIFA's four."""
     rows = []
     for domain, methods in scores._asdict().items():
         for method, cases in methods.items():
@@ -126,11 +113,9 @@ def adaptation_table(scores: DomainScores, params: CompareConfig) -> pd.DataFram
 
 
 def structure_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
-    """Compare the adapted network with source-only training on the target, in Dice, structure by structure.
+    """Compare Dice per structure on the target: `STRUCTURE_COLUMNS`.
 
-    Returns:
-        `STRUCTURE_COLUMNS`, difference = adapted - source-only, with its paired 95 % interval over subjects and
-        seeds.
+    difference = adapted - source-only, with its paired 95 % interval.
     """
     rows = []
     for structure in (*ABBREVIATIONS, *MEANS) if LOWER in scores.target else ():
@@ -144,20 +129,17 @@ def structure_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame
 def share_of_gap(
     values: NDArray[np.float64], params: CompareConfig
 ) -> tuple[float, tuple[float, float], int]:
-    """Give the share of the gap between two bounds that a method closes, with its interval.
+    """Compute the share of the gap between two bounds that a method closes, with its interval.
 
-    Lower bound, method and upper bound are resampled together, so that the interval is that of a paired share.
-    Where a resampling has no positive gap, the share could be anything: such a resampling counts as minus infinity
-    for the lower end and as infinity for the upper end. A few of them widen the interval; with more than 2.5 % of
-    them it has no ends.
+    Bounds and method are resampled together. A resampling without a positive gap counts as minus infinity for the lower
+    end and as infinity for the upper end; with more than 2.5 % of them the interval has no ends.
 
     Args:
         values: `(3, num_subjects, num_seeds)`, finite: lower bound, method, upper bound.
-        params: number of samples, seed.
 
     Returns:
-        (method - lower) / (upper - lower), which may lie outside of 0 to 1, or NaN without a positive gap; the ends
-        of its 95 % interval, or NaN; the number of resamplings without a positive gap.
+        (method - lower) / (upper - lower), may lie outside 0 to 1, NaN without a positive gap; its 95 % interval, or
+        NaN; the number of resamplings without a positive gap.
     """
     lower, method, upper = values.mean(axis=(1, 2))
     means = resampled_means(values, params)
@@ -170,25 +152,23 @@ def share_of_gap(
     share = float((method - lower) / (upper - lower))
     if missing > int(TAIL * (len(means) - 1)):
         return share, (math.nan, math.nan), missing
-    # So few lie beyond the quantile on either side that their value does not matter, as long as it is extreme.
+    # All of these lie beyond the quantile, so any extreme value will do.
     low, _ = quantile_interval(np.append(shares, np.full(missing, shares.min())))
     _, high = quantile_interval(np.append(shares, np.full(missing, shares.max())))
     return share, (low, high), missing
 
 
 def gap_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
-    """Give each method its share of the gap on the target, in Dice, and its loss on the source.
+    """Compute each method's share of the gap on the target, in Dice, and its loss on the source.
 
     Returns:
-        `GAP_COLUMNS`, a row per method that is no bound and per mean of structures; means are over subjects and
-        seeds. `share` is empty where supervised training is not better, `low` and `high` where too many of the
-        resamplings have no gap. `source_loss` is source-only minus method on the source's test cases, below 0
-        where the method is better there. No row without both bounds, or where nothing is defined.
+        `GAP_COLUMNS`, a row per method that is no bound and per mean of structures; undefined rows are left out.
+        `share` is NaN where supervised training is not better; `low` and `high` where too many resamplings have no gap.
+        `source_loss` = source-only - method on the source.
     """
     rows = []
     for method, structure in _contrasts(scores):
         values = paired_values([scores.target[name] for name in (LOWER, method, UPPER)], structure)
-        # Minus the difference of source-only training to the method is the loss of the method.
         loss = difference_of([scores.source[method], scores.source[LOWER]], structure, "dice", params)
         if values.size and loss:
             share, ends, num_without_gap = share_of_gap(values, params)
@@ -200,11 +180,7 @@ def gap_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame:
 
 
 def gap_by_seed(scores: DomainScores) -> pd.DataFrame:
-    """Give the shares of single seeds.
-
-    Returns:
-        `SEED_COLUMNS`; `share` is empty where supervised training is not better with that seed.
-    """
+    """Compute the shares of single seeds; NaN where supervised training is not better."""
     rows = []
     for method, structure in _contrasts(scores):
         tables = [scores.target[name] for name in (LOWER, method, UPPER)]
@@ -219,7 +195,7 @@ def gap_by_seed(scores: DomainScores) -> pd.DataFrame:
 
 
 def _contrasts(scores: DomainScores) -> list[tuple[str, str]]:
-    """List methods and means of structures; none without both bounds."""
+    """List methods and means of structures; empty without both bounds."""
     if not {LOWER, UPPER} <= set(scores.target):
         return []
     return [(name, structure) for name in scores.target if name not in (LOWER, UPPER) for structure in MEANS]
@@ -228,7 +204,7 @@ def _contrasts(scores: DomainScores) -> list[tuple[str, str]]:
 def _statements(
     scores: pd.DataFrame, gap: pd.DataFrame, seeds: pd.DataFrame, structures: pd.DataFrame
 ) -> list[Statement]:
-    """State the share of the gap, the loss on the source, the structures, and the shares of the parts."""
+    """State the gap share, the loss on the source, the structures, and the shares of the parts."""
     dice = scores[(scores["metric"] == "dice") & (scores["structure"] == MEAN)]
     rows = {str(row["method"]): row for row in gap[gap["structure"] == MEAN].to_dict("records")}
     texts = [("gap", _main(rows[OURS]) if OURS in rows else _scores_alone(dice))]
@@ -275,7 +251,7 @@ def _loss(row: Row) -> str:
 
 
 def _scores_alone(dice: pd.DataFrame) -> str:
-    """Give the scores where there is no share: a bound is missing, or labels of the target."""
+    """Report scores where a bound or the target labels are missing."""
     rows = {(row["method"], row["domain"]): row for row in dice.to_dict("records")}
     domain = "target" if (OURS, "target") in rows else "source"
     parts = [
@@ -321,5 +297,5 @@ def _part(row: Row) -> str:
 
 
 def _percent(share: float) -> str:
-    # The sum makes a zero of minus zero.
+    # Adding 0 removes minus zero.
     return f"{round(100 * share) + 0:d} %"

@@ -1,4 +1,4 @@
-"""The comparison as a whole, of one split or of the pooled folds of a cross-validation."""
+"""Compare methods on one split or on the pooled folds of a cross-validation."""
 
 import logging
 import subprocess
@@ -35,14 +35,13 @@ FOLD = "split.fold"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Findings about how methods compare.
+    """Findings about methods.
 
     Attributes:
-        pairs: tables and statements about intact pairs.
-        conditions: scores under other conditions.
-        misregistration: losses of the methods by misregistration; None where it was not measured.
-        modalities: scores from one modality alone; None where no method can do without the other.
-        folds: folds of a cross-validation whose test pairs are pooled; 1: none.
+        pairs: on intact pairs.
+        misregistration: None where it was not measured.
+        modalities: scores from one modality alone; None where none was measured.
+        folds: pooled folds of a cross-validation; 1 is a single split.
     """
 
     pairs: Findings
@@ -53,7 +52,7 @@ class Comparison:
 
     @property
     def headlines(self) -> list[str]:
-        """Statements for the console: warnings about power, first places, misregistration and modalities."""
+        """Statements for the console: power, first places, misregistration and modalities."""
         shown = [s for s in self.pairs.statements if not s["metric"] or s["kind"] in ("first", "not_first")]
         shown += self.misregistration.statements[:1] if self.misregistration else []
         shown += self.modalities.statements if self.modalities else []
@@ -71,15 +70,13 @@ def compare(
     """Compare methods that were scored on the same pairs.
 
     Args:
-        methods: tables by method name, columns seed, pair, structure and the metrics; ablations are named
+        methods: tables by method, columns seed, pair, structure and the metrics; ablations are named
             `crossmodalnet-<ablation>`.
-        reference: the method that the others are tested against.
-        params: level, bootstrap.
-        conditions: scores of these methods, or of some, under other conditions than an intact pair.
-        folds: folds of a cross-validation whose test pairs are pooled.
+        reference: method that the others are tested against.
+        folds: pooled folds of a cross-validation.
 
     Raises:
-        DataError: the methods were not scored on the same pairs, or a reference is not among them.
+        DataError: methods were scored on different pairs, or a reference is missing.
     """
     ablations = any(group_of(name) == "ablation" for name in methods)
     for needed in [reference, *([OURS] if ablations else [])]:
@@ -121,7 +118,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 
 
 class Fold(NamedTuple):
-    """One experiment of a cross-validation: its revision, all of its parameters, and the scores of its methods."""
+    """One experiment of a cross-validation."""
 
     revision: str
     params: dict[str, Any]
@@ -130,18 +127,12 @@ class Fold(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Number of the fold that was tested."""
+        """Index of the test fold."""
         return int(self.params.get("split", {}).get("fold", 0))
 
 
 def read_revision(revision: str) -> Fold:
-    """Read the parameters and the comparison of a DVC experiment, branch, tag or commit of this repository.
-
-    Nothing is checked out: `dvc get` reads from git's and DVC's stores.
-
-    Raises:
-        DataError: the revision or its comparison does not exist or is not in the cache.
-    """
+    """Read a DVC experiment, branch, tag or commit without a checkout."""
     with TemporaryDirectory() as temporary:
         params, comparison = Path(temporary, "params.yaml"), Path(temporary, "comparison")
         for source, target in ((PARAMS, params), (COMPARISON, comparison)):
@@ -150,7 +141,7 @@ def read_revision(revision: str) -> Fold:
 
 
 def pool(folds: Sequence[Fold]) -> Comparison:
-    """Compare over the test pairs of all folds.
+    """Compare methods over the test pairs of all folds.
 
     Raises:
         UsageError: fewer than two folds, or parameters other than `split.fold` differ.
@@ -179,7 +170,7 @@ def pool(folds: Sequence[Fold]) -> Comparison:
 
 
 def _pooled(tables: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    """Join the scores of all folds; empty where a fold has none, as one of an older version."""
+    """Concatenate the scores of all folds; empty if any fold has none."""
     missing = sum(table.empty for table in tables)
     if missing == 0:
         return pd.concat(tables, ignore_index=True)

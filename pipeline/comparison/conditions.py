@@ -1,4 +1,4 @@
-"""Scores with the MR misregistered or with one modality missing, and the comparison of single modalities."""
+"""Compare scores of single modalities, and read scores with the MR misregistered or one modality missing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,22 +21,21 @@ from pipeline.evaluation.score_cases import (
     read_misregistration,
 )
 
-# Scores that a comparison keeps, so that the folds of a cross-validation can be pooled.
+# Kept for pooling the folds of a cross-validation.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"
 COLUMNS = (
     "method", "view", "metric", "mean", "low", "high", "difference", "difference_low", "difference_high",
     "num_subjects", "num_seeds",
 )  # fmt: skip
 TABLE, STATEMENTS = "modalities.csv", "modality_statements.json"
-# In MM-WHS the MR shows another heart, so MR alone and the pair differ in their labels too.
+# In MM-WHS the MR shows another patient's heart, with other labels.
 OTHER_HEART = "scored against the MR's own label, not against that of the CT"
 
 
 class Conditions(NamedTuple):
-    """Scores per case; a table is empty where nothing was measured.
+    """Scores per case, with method and seed; a table is empty where nothing was measured.
 
-    `misregistration` has method, seed, and the columns of an evaluation's misregistration.csv; `modalities` has
-    method, view (a modality alone), seed, and the columns of cases.csv.
+    Other columns: those of misregistration.csv, and those of cases.csv with `view`.
     """
 
     misregistration: pd.DataFrame
@@ -47,11 +46,7 @@ NOTHING_MEASURED = Conditions(pd.DataFrame(), pd.DataFrame())
 
 
 def read_conditions(runs: Runs) -> Conditions:
-    """Read the scores of each method; a method may have none, as one of a single stream.
-
-    Raises:
-        DataError: a table is malformed, only some seeds of a method have it, or methods were measured differently.
-    """
+    """Read the scores of each method; single-stream methods have none."""
     misregistration = _tables(runs, Path(MISREGISTRATION_FILE), read_misregistration)
     modalities = [
         table.assign(view=view.value)
@@ -65,11 +60,7 @@ def read_conditions(runs: Runs) -> Conditions:
 
 
 def read_kept(comparison: Path) -> Conditions:
-    """Read the scores that a comparison kept.
-
-    Raises:
-        DataError: a table is malformed.
-    """
+    """Read the scores that a comparison kept."""
     misregistered, alone = comparison / MISREGISTRATION_CASES, comparison / MODALITY_CASES
     return Conditions(
         read_misregistration(misregistered) if misregistered.exists() else pd.DataFrame(),
@@ -78,19 +69,13 @@ def read_kept(comparison: Path) -> Conditions:
 
 
 def write_kept(folder: Path, conditions: Conditions) -> None:
-    """Write the tables into the folder of a comparison; an empty one is not written."""
+    """Write the non-empty tables into the folder of a comparison."""
     tables = {MISREGISTRATION_CASES: conditions.misregistration, MODALITY_CASES: conditions.modalities}
     write_tables(folder, {name: table for name, table in tables.items() if not table.empty})
 
 
 def compare_modalities(methods: Methods, alone: pd.DataFrame, params: CompareConfig) -> Findings:
-    """Compare the scores of each method from the pair and from either modality alone.
-
-    Args:
-        methods: scores of the pairs, by method.
-        alone: `Conditions.modalities`, not empty.
-        params: bootstrap.
-    """
+    """Compare the scores of each method from the pair and from either modality alone."""
     table = modality_table(methods, alone, params)
     dice = table[table["metric"] == METRICS[0].key]
     texts = [_statement(str(name), rows) for name, rows in dice.groupby("method", sort=False)]
@@ -98,11 +83,9 @@ def compare_modalities(methods: Methods, alone: pd.DataFrame, params: CompareCon
 
 
 def modality_table(methods: Methods, alone: pd.DataFrame, params: CompareConfig) -> pd.DataFrame:
-    """Average every metric over structures, subjects and seeds, for each view of a method that has more than one.
+    """Average every metric over structures, subjects and seeds, per method and view: `COLUMNS`.
 
-    Returns:
-        `COLUMNS`; difference = view - pair in the metric's own unit, with its paired 95 % interval, empty for the pair
-        itself. No row where nothing is defined.
+    difference = view - pair in the metric's unit, with its paired 95 % interval; empty for the pair.
     """
     rows = []
     for method in dict.fromkeys(alone["method"]):
@@ -123,7 +106,7 @@ def modality_table(methods: Methods, alone: pd.DataFrame, params: CompareConfig)
 
 
 def _tables(runs: Runs, file: Path, read: Callable[[Path], pd.DataFrame]) -> list[pd.DataFrame]:
-    """Read a file of every run that has it, with method and seed before its columns."""
+    """Read a file of every run that has it; method and seed come first."""
     tables = []
     for method, folders in runs.items():
         paths = {seed: folder / file for seed, folder in folders.items()}
@@ -143,7 +126,7 @@ def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _check(table: pd.DataFrame, condition: str) -> None:
-    """Make sure that all runs were measured on the same pairs and under the same conditions."""
+    """Check that all runs were measured on the same pairs and conditions."""
     if table.empty:
         return
     measured = {

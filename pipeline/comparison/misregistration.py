@@ -1,4 +1,4 @@
-"""Dice that methods lose where the MR is misregistered."""
+"""Compare the Dice that methods lose where the MR is misregistered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ LOSS_COLUMNS = ("method", "loss", "low", "high", "num_subjects", "num_seeds")
 TABLE, LOSSES, TESTS, STATEMENTS = (
     "misregistration.csv", "misregistration_losses.csv", "misregistration_tests.csv", "misregistration_statements.json",
 )  # fmt: skip
-# Shifts of this and more are far: beyond the error of a registration that has worked.
+# Larger than the error of a successful registration.
 FAR_MM = 5.0
 LOSS = replace(
     METRIC["dice"],
@@ -38,18 +38,7 @@ LOSES = Wording(("less", "more"), "loses {}", "loses {}", "loses {}", "lose the 
 def compare_misregistration(
     cases: pd.DataFrame, reference: str, params: CompareConfig, folds: int = 1
 ) -> Findings:
-    """Compare methods whose MR was shifted by the same amounts on the same pairs.
-
-    Args:
-        cases: `conditions.Conditions.misregistration`, not empty.
-        reference: the method that the others are tested against.
-        params: level, bootstrap.
-        folds: folds of a cross-validation whose test pairs are pooled.
-
-    Returns:
-        Dice and loss of every method at every shift; its mean loss over far shifts, least first; tests of these
-        losses; statements. Without a far shift only the first table has rows.
-    """
+    """Compare methods whose MR was shifted by the same amounts on the same pairs."""
     methods = {str(name): own for name, own in cases.groupby("method", sort=False)}
     losses = {name: lost for name, own in methods.items() if not (lost := far_losses(own)).empty}
     table, tests = _loss_table(losses, params), _tests(losses, reference, params)
@@ -59,15 +48,9 @@ def compare_misregistration(
 
 
 def misregistration_table(methods: Mapping[str, pd.DataFrame], params: CompareConfig) -> pd.DataFrame:
-    """Average Dice at every shift over subjects and seeds, and its loss against 0 mm.
+    """Average Dice at every shift over subjects and seeds: `COLUMNS`.
 
-    Args:
-        methods: tables by method name, columns pair, seed, moved_mm, turned_degrees and dice.
-        params: bootstrap.
-
-    Returns:
-        `COLUMNS`; loss = Dice at 0 mm - Dice, with its paired 95 % interval. A pair that is undefined at any shift with
-        any seed is left out of its method.
+    loss = Dice at 0 mm - Dice, with its paired 95 % interval. Pairs undefined at any shift or seed are left out.
     """
     rows = []
     for method, own in methods.items():
@@ -87,13 +70,9 @@ def misregistration_table(methods: Mapping[str, pd.DataFrame], params: CompareCo
 
 
 def far_losses(cases: pd.DataFrame) -> pd.DataFrame:
-    """Give the Dice that each pair loses: at 0 mm, less the mean over all shifts of `FAR_MM` or more.
+    """Compute Dice at 0 mm - mean Dice over shifts of `FAR_MM` or more, a row per pair and a column per seed.
 
-    Args:
-        cases: table of one method, columns pair, seed, moved_mm and dice.
-
-    Returns:
-        Row per pair, column per seed; no rows where no shift is as large.
+    The table is empty without such a shift.
     """
     wide = cases.pivot(index=["pair", "seed"], columns="moved_mm", values="dice")
     far = [shift for shift in wide.columns.astype(float) if shift >= FAR_MM]
@@ -130,7 +109,7 @@ def _statements(
     alpha: float,
     folds: int,
 ) -> list[Statement]:
-    """State which method loses least, and which differences to the reference are supported."""
+    """State the method with the smallest loss, and the supported differences to the reference."""
     if losses.empty:
         return []
     texts = [_least(losses, _far(shifts_mm), reference)]
@@ -142,7 +121,7 @@ def _statements(
 
 
 def _least(losses: pd.DataFrame, over: str, reference: str) -> Statement:
-    """Name the network that loses least, and the loss of the reference; ablations do not compete."""
+    """Report the network with the smallest loss, and the loss of the reference, without ablations."""
     rows = [row for row in losses.to_dict("records") if group_of(str(row["method"])) != "ablation"]
     if not rows:
         return {}
@@ -172,7 +151,7 @@ def _loses(row: Mapping[Any, Any]) -> str:
 
 
 def _amount(row: Mapping[Any, Any]) -> str:
-    """Print a loss with its interval; one below 0 as a gain, with the verb."""
+    """Format a loss with its interval; a negative loss is a gain."""
     loss, low, high = (float(row[key]) for key in ("loss", "low", "high"))
     if loss < 0:
         return f"gains {-loss:.3f} [{-high:.3f}, {-low:.3f}]"

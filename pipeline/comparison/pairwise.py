@@ -1,4 +1,4 @@
-"""Paired tests between methods, and ranks with their stability."""
+"""Test methods against each other in pairs, and rank them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -21,14 +21,10 @@ Contrast = tuple[str, str]
 
 
 def pairwise_table(methods: Methods, reference: str, params: CompareConfig) -> pd.DataFrame:
-    """Test the reference against every other model and the atlas, and the ablated network against its ablations.
+    """Test the reference against other models and the atlas, and the network against its ablations: `COLUMNS`.
 
-    These are two families per metric; Holm's correction is within a family and a metric. The tests compare means over
-    structures and seeds of each pair: intervals and p-values are about other subjects, not about other seeds. An
-    ablation is compared with the network's runs of the same seeds.
-
-    Returns:
-        `COLUMNS`, family `models` or `ablations`, difference = a - b in the metric's own unit.
+    Holm's correction is per family and metric; difference = a - b in the metric's unit. Tests compare means over
+    structures and seeds of each pair: they generalise to other subjects, not to other seeds.
     """
     rows = [
         row
@@ -40,7 +36,7 @@ def pairwise_table(methods: Methods, reference: str, params: CompareConfig) -> p
 
 
 def families_of(methods: Iterable[str], reference: str) -> dict[str, list[Contrast]]:
-    """List the contrasts: the reference and other methods, our network and its ablations."""
+    """List the contrasts: reference and other methods, our network and its ablations."""
     groups = {name: group_of(name) for name in methods}
     return {
         "models": [(reference, n) for n, group in groups.items() if group != "ablation" and n != reference],
@@ -49,22 +45,14 @@ def families_of(methods: Iterable[str], reference: str) -> dict[str, list[Contra
 
 
 def all_pairs_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
-    """Test every model and the atlas against every other one by Dice; all of these tests are one family.
-
-    Returns:
-        `COLUMNS`, family `all_pairs`.
-    """
+    """Test all models and the atlas against each other by Dice, as one family `all_pairs`."""
     ranked = [name for name in methods if group_of(name) != "ablation"]
     rows = _family("all_pairs", METRICS[0], list(combinations(ranked, 2)), methods, params)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
-    """Rank models and the atlas by the mean over subjects, with intervals of the ranks; ablations are left out.
-
-    Returns:
-        `RANK_COLUMNS`, best first; a pair on which any method has no defined value is left out.
-    """
+    """Rank models and the atlas, best first, over the pairs that all methods have defined."""
     names = [name for name in methods if group_of(name) != "ablation"]
     tables = []
     for metric in METRICS:
@@ -96,12 +84,9 @@ def paired_tests(
     """Test contrasts with Wilcoxon's test over pairs, corrected by Holm as one family.
 
     Args:
-        family: name of the family; of `ablations`, the first method of a contrast is taken with the seeds of the
-            second.
-        metric: metric of the values.
-        contrasts: methods a and b; those without a pair that both have are left out.
-        values: values by method, a row per pair and a column per seed; NaN where undefined.
-        params: level, bootstrap.
+        family: with `ablations`, method a is restricted to the seeds of method b.
+        contrasts: methods a and b; those without common pairs are left out.
+        values: by method, a row per pair and a column per seed; NaN where undefined.
 
     Returns:
         Rows of `COLUMNS`.
@@ -118,8 +103,7 @@ def paired_tests(
             tests.append((a, b, compare_paired(both[:, 0], both[:, 1], **options)))
     rows: list[tuple[object, ...]] = []
     for (a, b, test), p_holm in zip(tests, holm([test.p_value for _, _, test in tests]), strict=True):
-        # The test is about ranks, the difference about the mean. Where a few outliers make them contradict each
-        # other, there is no direction in which to claim a difference.
+        # Outliers can make ranks and mean disagree: no difference is claimed then.
         contradict = test.difference * test.effect_size < 0
         outcome = verdict(1.0 if contradict else p_holm, test.num_pairs, len(tests), params.alpha)
         rows.append((

@@ -1,4 +1,4 @@
-"""Scores of the compared methods per case, and their means with bootstrap intervals."""
+"""Read the scores of methods per case, and average them with bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from pipeline.evaluation.score_cases import MEAN
 from pipeline.runtime.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]
-# Tables by method: seed, pair, structure and the metrics, a row per case and structure.
+# By method: a row per seed, pair and structure.
 Methods = Mapping[str, pd.DataFrame]
 # Evaluation folders by method and seed.
 Runs = Mapping[str, Mapping[int, Path]]
 CASES = "cases.csv"
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")
-# The four structures that adaptation between modalities is scored on elsewhere (SIFA, Chen 2020, IEEE TMI 39:2494).
+# The four structures of cross-modality adaptation (SIFA, Chen 2020, IEEE TMI 39:2494).
 MEAN4 = "mean4"
 MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {MEAN: ABBREVIATIONS, MEAN4: ("AO", "LA", "LV", "Myo")}
@@ -33,7 +33,7 @@ MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def group_of(method: str) -> Group:
-    """Tell models, ablations and the atlas baseline apart by their names."""
+    """Classify a method by its name: model, ablation or atlas."""
     if method == ATLAS:
         return "atlas"
     return "ablation" if is_ablation(method) else "model"
@@ -47,7 +47,7 @@ def runs_of(
     *,
     atlas: bool = True,
 ) -> Runs:
-    """List the evaluation folders of all methods: models, then the atlas baseline (seed 0), then ablations."""
+    """List the evaluation folders of models, the atlas baseline (seed 0) and ablations."""
     runs = {name: {seed: of_run(evaluation, name, seed) for seed in seeds} for name in models}
     if atlas:
         runs[ATLAS] = {0: evaluation / ATLAS}
@@ -57,15 +57,7 @@ def runs_of(
 
 
 def read_methods(runs: Runs, stages: str = "evaluate atlas") -> dict[str, pd.DataFrame]:
-    """Read the cases of every method: the columns of cases.csv with the seed before them.
-
-    Args:
-        runs: folders of cases.csv by method and seed.
-        stages: stages that write the tables, for messages.
-
-    Raises:
-        DataError: a table is missing or malformed.
-    """
+    """Read the cases of every method: seed, then the columns of cases.csv."""
     methods = {}
     for name, folders in runs.items():
         tables = [read_cases(folder / CASES, stages).assign(seed=seed) for seed, folder in folders.items()]
@@ -75,7 +67,7 @@ def read_methods(runs: Runs, stages: str = "evaluate atlas") -> dict[str, pd.Dat
 
 
 def read_cases(path: Path, stages: str = "evaluate atlas") -> pd.DataFrame:
-    """Read a table of scores per pair and structure, which one of `stages` writes.
+    """Read a table of scores per pair and structure.
 
     Raises:
         DataError: it is missing, not a table, or lacks a column.
@@ -91,7 +83,7 @@ def read_cases(path: Path, stages: str = "evaluate atlas") -> pd.DataFrame:
 
 
 def check_methods(methods: Methods) -> None:
-    """Make sure that all methods were scored on the same pairs, once with each of their seeds.
+    """Check that all methods were scored on the same pairs, once per seed.
 
     Raises:
         DataError: the message gives the method and the pairs, structures or seed.
@@ -115,12 +107,10 @@ def check_methods(methods: Methods) -> None:
 
 
 def by_subject(cases: pd.DataFrame, metric: str, structure: str = MEAN) -> pd.DataFrame:
-    """Lay out one metric of one method: a row per pair (sorted), a column per seed; NaN where undefined.
+    """Pivot one metric of one method: a row per pair (sorted), a column per seed; NaN where undefined.
 
     Args:
-        cases: columns seed, pair, structure and the metric.
-        metric: column of the metric.
-        structure: abbreviation, or a key of `MEANS`: the mean over the defined ones of these structures.
+        structure: abbreviation, or a key of `MEANS` for the mean over its defined structures.
     """
     if structure in MEANS:
         values = cases[cases["structure"].isin(MEANS[structure])].groupby(["pair", "seed"])[metric].mean()
@@ -130,11 +120,7 @@ def by_subject(cases: pd.DataFrame, metric: str, structure: str = MEAN) -> pd.Da
 
 
 def score_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
-    """Average every metric over subjects and seeds, per structure and for the mean of structures.
-
-    Returns:
-        `COLUMNS`; no row where nothing is defined.
-    """
+    """Average every metric over subjects and seeds, per structure and over structures: `COLUMNS`."""
     rows = []
     for method, cases in methods.items():
         for structure in (*ABBREVIATIONS, MEAN):
@@ -147,11 +133,7 @@ def score_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
 def score(
     cases: pd.DataFrame, structure: str, metric: str, params: CompareConfig
 ) -> tuple[float, float, float, int, int] | None:
-    """Average one metric of one method over subjects and seeds.
-
-    Returns:
-        Mean, lower and upper end of its interval, numbers of subjects and seeds; None where nothing is defined.
-    """
+    """Average over subjects and seeds: mean, low, high, num_subjects, num_seeds; None where undefined."""
     values = by_subject(cases, metric, structure).to_numpy(np.float64)
     if not np.isfinite(values).any():
         return None
@@ -162,24 +144,23 @@ def score(
 def paired_values(
     tables: Sequence[pd.DataFrame], structure: str, metric: str = "dice"
 ) -> NDArray[np.float64]:
-    """Lay out one metric of several methods that were scored on the same cases with the same seeds.
+    """Stack one metric of several methods, `(num_methods, num_subjects, num_seeds)`.
 
-    Returns:
-        `(num_methods, num_subjects, num_seeds)`, without the subjects that any method has undefined with any seed.
+    Subjects that any method has undefined with any seed are left out.
     """
     values = np.stack([by_subject(table, metric, structure).to_numpy(np.float64) for table in tables])
     return values[:, np.isfinite(values).all(axis=(0, 2))]
 
 
 def resampled_means(values: NDArray[np.float64], params: CompareConfig) -> NDArray[np.float64]:
-    """Resample the means of methods `(num_methods, num_subjects, num_seeds)`: `(num_samples, num_methods)`."""
+    """Bootstrap the means of `(num_methods, num_subjects, num_seeds)`: `(num_samples, num_methods)`."""
     return bootstrap_means(values, num_samples=params.bootstrap_samples, seed=params.seed)
 
 
 def difference_of(
     tables: Sequence[pd.DataFrame], structure: str, metric: str, params: CompareConfig
 ) -> tuple[float, float, float] | None:
-    """Give the difference of the second method to the first and its paired interval; None if nothing is defined."""
+    """Compute second - first method with its paired interval; None where nothing is defined."""
     values = paired_values(tables, structure, metric)
     if not values.size:
         return None

@@ -1,4 +1,4 @@
-"""Findings of a comparison in plain sentences."""
+"""State the findings of a comparison in sentences."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import short_title_of as title
 
 Statement = dict[str, str]
-# The metric of a statement about all of them.
+# A statement about all metrics.
 ALL = ""
 _VERDICTS = {
     "supported": "that difference is supported",
@@ -22,7 +22,7 @@ _VERDICTS = {
 
 
 class Findings(NamedTuple):
-    """Tables of a comparison by file name, and its statements with the name of their file."""
+    """Tables by file name, and statements with their file name."""
 
     tables: Mapping[str, pd.DataFrame]
     file: str
@@ -44,9 +44,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 class Wording(NamedTuple):
     """Words for the method that is ahead.
 
-    `words` are those for ahead and behind, which take the place of `{}` in the others: before `than` where the
-    difference is supported, in brackets where it is not, and before `than` where there is no verdict. `equal` stands
-    where there is no difference at all.
+    `words` (ahead, behind) replace `{}` in the texts by verdict; `equal` is for a difference of 0.
     """
 
     words: tuple[str, str]
@@ -62,18 +60,11 @@ SCORES = Wording(("better", "worse"), "is {}", "{}", "scores {}", "score the sam
 def statements(
     pairwise: pd.DataFrame, ranks: pd.DataFrame, reference: str, alpha: float, folds: int = 1
 ) -> list[Statement]:
-    """State who is first, which differences are supported, and where tests are underpowered.
-
-    Args:
-        pairwise: `pairwise.COLUMNS`.
-        ranks: `pairwise.RANK_COLUMNS`.
-        reference: the method that the others are compared with.
-        alpha: level of the tests.
-        folds: folds of a cross-validation whose test pairs are pooled.
+    """State ranks, supported differences and underpowered tests.
 
     Returns:
-        Each with metric (a key, or empty: all of them), text and kind: first, not_first, supported, not_supported,
-        underpowered, note; and, where it is about two methods, family, method_a and method_b.
+        Each with metric (empty: all), text and kind (first, not_first, supported, not_supported, underpowered, note);
+        tests also with family, method_a and method_b.
     """
     texts = [power(family, rows, alpha) for family, rows in pairwise.groupby("family", sort=False)]
     if folds > 1:
@@ -101,7 +92,7 @@ def power(family: Any, rows: pd.DataFrame, alpha: float) -> Statement:
 
 
 def note(folds: int) -> Statement:
-    """State the effect of pooled folds on intervals and tests."""
+    """State that pooled folds make intervals and tests optimistic."""
     text = (
         f"The test pairs of {folds} folds are pooled. Networks of different folds share training pairs, so these pairs "
         "are not quite independent: p-values and intervals are somewhat too optimistic."
@@ -125,7 +116,7 @@ def _first(metric: Metric, ranked: pd.DataFrame, tests: pd.DataFrame, reference:
     contrast = tests[(tests["method_a"] == reference) & tests["method_b"].isin(leaders)]
     if len(contrast) == 1:
         row = contrast.iloc[0]
-        # Ranks leave out pairs that any method has undefined, so that the sign may differ in rare cases: it is shown.
+        # Ranks leave out undefined pairs, so the sign may differ.
         behind = -_sign(metric) * float(row["difference"])
         text += f", {_number(metric, behind)} behind {who}; {_VERDICTS[str(row['verdict'])]}"
     return {"metric": metric.key, "kind": "not_first", "text": f"{text}."}
@@ -135,7 +126,6 @@ def difference(metric: Metric, row: dict[Any, Any], wording: Wording = SCORES) -
     """State the outcome of one test, a row of `pairwise.COLUMNS`."""
     a, b, kind = title(row["method_a"]), title(row["method_b"]), str(row["verdict"])
     low, high = float(row["low"]), float(row["high"])
-    # Worded as an advantage of one over the other: positive, with its interval turned along.
     advantage = _sign(metric) * float(row["difference"])
     turn = 1 if row["difference"] >= 0 else -1
     ends = sorted((turn * low, turn * high))
@@ -174,5 +164,5 @@ def _share(value: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Print a number with its noun in the singular or plural."""
+    """Format a number with its noun in the singular or plural."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Results as tables: for plots, in LaTeX, in Markdown and on the terminal."""
+"""Format results as tables for plots, LaTeX, Markdown and the terminal."""
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from pipeline.runtime.paths import COMPARISON, REPORT
 from pipeline.runtime.paths import METRICS as METRICS_FOLDER
 
 TESTED = ("dice", "hd95_mm", "nsd")
-# Columns of a score and of its interval, and the ends of their names in wide tables.
+# Columns and their suffixes in wide tables.
 ENDS = {"mean": "", "low": "_low", "high": "_high"}
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -31,14 +31,9 @@ _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def wide_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Lay out a row per method: the means of all metrics with their intervals, then Dice per structure.
+    """Lay out a row per method: all metrics with their intervals, then Dice per structure.
 
-    Args:
-        scores: `scores.COLUMNS`.
-
-    Returns:
-        method, title, group, num_subjects, num_seeds, then `<metric>`, `<metric>_low` and `<metric>_high` of each
-        metric, and `dice_<structure>`.
+    Metrics have the columns `<metric>`, `<metric>_low`, `<metric>_high`, structures `dice_<structure>`.
     """
     methods = scores["method"].unique()
     means = scores[scores["structure"] == MEAN]
@@ -59,10 +54,9 @@ def bar_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the same bars for DVC, which cannot pick rows of a file, only columns.
+    """Pivot the bars for DVC, which cannot filter rows: a row per structure and method title.
 
-    Returns:
-        structure, method (its title), then `<metric>`, `<metric>_low`, `<metric>_high` for each metric.
+    Columns are `<metric>`, `<metric>_low`, `<metric>_high`.
     """
     bars = bar_table(scores)
     order = pd.MultiIndex.from_product(
@@ -73,14 +67,9 @@ def plot_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def latex_table(table: pd.DataFrame, folds: int = 1) -> str:
-    r"""Set the wide table in LaTeX; the document needs `\usepackage{booktabs}`.
+    r"""Format the wide table in LaTeX; the document needs `\usepackage{booktabs}`.
 
-    Two blocks of rows: the means of all metrics with their intervals beneath, and Dice per structure. The best models
-    are bold (as printed: all of several equal ones); ablations stand below a line and do not compete.
-
-    Args:
-        table: table of `wide_table`.
-        folds: folds of a cross-validation whose test pairs are pooled.
+    The best models are bold, ties included; ablations stand below a line and do not compete.
     """
     structures = [replace(METRIC["dice"], key=f"dice_{name}", title=name) for name in ABBREVIATIONS]
     lines = [
@@ -95,18 +84,15 @@ def latex_table(table: pd.DataFrame, folds: int = 1) -> str:
 
 
 def escape(text: str) -> str:
-    """Make text safe in LaTeX."""
+    """Escape text for LaTeX."""
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
 def markdown_tables(top: Path = Path()) -> str:
-    """Write the comparison, its tests, and the adaptation where there is one, as Markdown for a document.
-
-    Args:
-        top: folder that `pipeline.runtime.paths` are relative to.
+    """Format the comparison, its tests, and any adaptation as Markdown.
 
     Raises:
-        DataError: nothing has been compared yet.
+        DataError: the comparison does not exist.
     """
     folder = top / COMPARISON
     if not (folder / "table.csv").is_file():
@@ -123,12 +109,8 @@ def markdown_tables(top: Path = Path()) -> str:
 def print_summary(console: Console, top: Path = Path()) -> None:
     """Print the mean results of every method, and the path of the report.
 
-    Args:
-        console: console to print on.
-        top: folder that `pipeline.runtime.paths` are relative to.
-
     Raises:
-        DataError: nothing has been compared yet.
+        DataError: the comparison does not exist.
     """
     path = top / COMPARISON / "scores.csv"
     if not path.is_file():
@@ -140,7 +122,6 @@ def print_summary(console: Console, top: Path = Path()) -> None:
     headings = [_heading(METRIC[key]) for key in HEADLINE]
     for heading in (f"{headings[0]} [95 % interval]", *headings[1:], "missed"):
         table.add_column(heading, justify="right", no_wrap=True)
-    # Models, then ablations, then the atlas.
     for name in sorted(scores["method"].unique(), key=lambda name: (name == ATLAS, "-" in name)):
         table.add_row(title_of(name), *_cells(scores[scores["method"] == name]), _missed(name, top))
     needed = console.measure(table, options=console.options.update(width=UNLIMITED_WIDTH)).maximum
@@ -148,14 +129,14 @@ def print_summary(console: Console, top: Path = Path()) -> None:
         console.print(table)
     else:  # a narrow terminal would cut numbers off
         _print_below_each_other(console, table)
-    # Not resolved: with a cache of links the page is one, and its file has no name that a browser knows.
+    # Not resolved: the page may be a link into a cache, to a file without suffix.
     report = (top / REPORT / "index.html").absolute()
     text = f"Report: {report}" if report.is_file() else f"{report} is missing: run `dvc repro`"
     console.print(Text(text), soft_wrap=True)
 
 
 def _side_by_side(scores: pd.DataFrame, index: list[str]) -> pd.DataFrame:
-    """Lay metrics and the ends of their intervals side by side, a row per `index`."""
+    """Pivot metrics and their intervals into columns, a row per `index`."""
     wide = scores.pivot(index=index, columns="metric", values=list(ENDS))
     columns = {
         f"{metric.key}{suffix}": wide.get((value, metric.key), default=float("nan"))
@@ -219,7 +200,7 @@ def _print(value: object, column: Metric) -> str:
 
 
 def _markdown_means(table: pd.DataFrame) -> str:
-    """Write a row per method: means with their 95 % intervals."""
+    """Format means with 95 % intervals, a row per method."""
     metrics = [metric for metric in METRICS if metric.key in table.columns]
     ordered = table.sort_values(["group", "dice"], ascending=[False, False], kind="stable")
     rows = (
@@ -233,7 +214,7 @@ def _markdown_means(table: pd.DataFrame) -> str:
 
 
 def _markdown_tests(tests: pd.DataFrame) -> str:
-    """Write a row per method that the first one is compared with: differences, intervals, Holm's p."""
+    """Format differences to the first method: intervals and Holm's p."""
     if tests.empty:
         return ""
     own = tests["method_a"].iloc[0]
@@ -248,7 +229,7 @@ def _markdown_tests(tests: pd.DataFrame) -> str:
 
 
 def _markdown_adaptation(folder: Path) -> list[str]:
-    """Write the target's means with the share of the gap, and its Dice per structure."""
+    """Format the means on the target with the gap share, and Dice per structure."""
     scores, gap = pd.read_csv(folder / "adaptation.csv"), pd.read_csv(folder / "gap.csv")
     seeds = pd.read_csv(folder / "gap_seeds.csv")
     shares = gap[gap["structure"] == MEAN].set_index("method")
@@ -305,7 +286,7 @@ def _tested(metric: Metric, row: Mapping[Hashable, Any]) -> str:
 
 
 def _print_below_each_other(console: Console, table: Table) -> None:
-    """Print a row of the table as lines of a heading and a value each."""
+    """Print each row as lines of heading and value."""
     headings = [str(column.header) for column in table.columns]
     rows = zip(*(column.cells for column in table.columns), strict=True)
     console.print(str(table.title))
@@ -324,7 +305,7 @@ def _cells(scores: pd.DataFrame) -> list[str]:
 
 
 def _missed(name: str, top: Path) -> str:
-    """Count the structures missed, over all seeds."""
+    """Count the missed structures over all seeds."""
     folder = top / METRICS_FOLDER / name
     files = [folder.with_suffix(".json")] if name == ATLAS else sorted(folder.glob("seed*.json"))
     return str(sum(int(json.loads(file.read_text("utf-8"))["missed"]) for file in files))

@@ -1,13 +1,12 @@
-"""Titles of methods in print: networks, variants of CrossModalNet, the atlas baseline."""
+"""Map methods to titles."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, ATLAS, OURS
 
-# Headings of the ablations, read after the network's name.
 ABLATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ABLATIONS.items()}
-# Part that an ablation removes, as the subject of a sentence.
+# Parts that ablations remove, as subjects of sentences.
 PARTS: Mapping[str, str] = MappingProxyType({
     "no_cross": "Cross attention",
     "no_deformable": "The deformable operator",
@@ -18,7 +17,7 @@ PARTS: Mapping[str, str] = MappingProxyType({
     "values_a": "Taking values from the queries' stream (b), not the keys' (a),",
     "cosine": "Dot-product similarity in place of cosine",
 })  # fmt: skip
-# An adapted network is called JADA in tables of an adaptation, and keeps its name elsewhere.
+# Title of the adapted network, in tables of an adaptation only.
 JADA = "JADA"
 ADAPTATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ADAPTATIONS.items()}
 TITLES: Mapping[str, str] = MappingProxyType({
@@ -35,7 +34,7 @@ TITLES: Mapping[str, str] = MappingProxyType({
         for key, title in {**ABLATION_TITLES, **ADAPTATION_TITLES}.items()
     },
 })  # fmt: skip
-# For axes and legends, where room is short.
+# For axes and legends.
 SHORT_TITLES: Mapping[str, str] = MappingProxyType({
     "resenc_unet": "ResEnc U-Net",
     **{f"{OURS}-{key}": title[0].upper() + title[1:] for key, title in ADAPTATION_TITLES.items()},
@@ -43,15 +42,15 @@ SHORT_TITLES: Mapping[str, str] = MappingProxyType({
 
 
 def title_of(name: str) -> str:
-    """Give the title of a method; an unknown one keeps its name."""
+    """Return the title of a method; an unknown one keeps its name."""
     return TITLES.get(name, name)
 
 
 def short_title_of(name: str) -> str:
-    """Give the title of a method where room is short."""
+    """Return the short title of a method."""
     return SHORT_TITLES.get(name, title_of(name))
 
 
 def adapted_title_of(name: str) -> str:
-    """Give the title of a method in tables of an adaptation, where the network itself is the adapted one."""
+    """Return the title of a method in tables of an adaptation."""
     return JADA if name == OURS else short_title_of(name)

@@ -1,1 +1,1 @@
-"""Predictions and scores, the atlas baseline, profile and audit."""
+"""Predict, score, profile and audit trained models."""

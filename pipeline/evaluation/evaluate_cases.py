@@ -1,4 +1,4 @@
-"""Evaluation of a trained model: predictions and scores, also with a modality missing and on the target."""
+"""Evaluate a trained model: on pairs, with a modality missing, and on the target."""
 
 import logging
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ from pipeline.runtime.workers import CaseCost, Work
 from pipeline.training.checkpoint import find_candidates, load_model
 
 logger = logging.getLogger(__name__)
-# Measured on the phantom and on a case of real size (docs/clusters.md).
+# Measured (docs/clusters.md).
 COST = CaseCost(base_mb=1100, bytes_per_voxel=32)
 # About one CT of real size.
 FEW_VOXELS = 2**26
 
 
 class EvaluateTask(NamedTuple):
-    """A case to segment and score: its true and predicted label maps, and the folder where it is kept, if any."""
+    """A case to segment and score; `kept` is its cache folder."""
 
     name: str
     truth: Path
@@ -61,25 +61,20 @@ class EvaluateTask(NamedTuple):
 def evaluate_cases(
     folder: Path, evaluator: Evaluator, cases: CaseSet, names: Sequence[str], view: View = View.PAIR
 ) -> Evaluation:
-    """Segment and score cases on their original grids; write label maps and tables into `folder`.
+    """Segment and score cases on their original grids; write label maps and tables.
 
-    A prediction from the MR of a pair alone is scored against the label of that MR, which registration has brought to
-    the grid of the CT; all others against the label of the case.
+    Predictions from the MR alone are scored against the registered label of the MR.
 
     Args:
-        folder: folder of the evaluation; made if need be.
-        evaluator: the model, its parameters and workers.
-        cases: set that the cases lie in.
-        names: names of labelled cases of the set.
-        view: images that the network sees; of cases that are no pairs always the whole.
+        names: labelled cases of the set.
+        view: images that the network sees; ignored for cases that are no pairs.
 
     Raises:
-        DataError: a case or its label map is missing or damaged.
-        ResourceError: cases that ended every process that computed them, named after all others are done.
+        DataError: a case has no label map.
     """
     truths = cases.truths()
     if view is View.MR_ALONE:
-        # The label of the CT is not that of the heart in the MR, which is another person's, or lies otherwise.
+        # The MR may show another person's heart.
         truths = {path.parent.name: path for path in sorted(REGISTERED.glob("*/mr_label.nii.gz"))}
     if unknown := [name for name in names if name not in truths]:
         raise DataError(f"{unknown[0]}: no label map of it is found: every test case needs one to be scored")
@@ -98,7 +93,7 @@ def evaluate_cases(
 
 
 def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
-    """Segment a case, write its label map and give its scores, as `score_pair` does; or take a kept result."""
+    """Segment a case, write its label map and score it, or reuse a kept result."""
 
     def segment_and_score() -> pd.DataFrame:
         labels = predict_labels(model, task.cases.read_unlabelled(task.name), task.params, task.view)
@@ -112,19 +107,7 @@ def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
 def evaluate_pairs(folder: Path, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:
     """Score a model of pairs with one modality missing and with the MR misregistered.
 
-    A network of one stream has no second image, and nothing is measured. `ct_alone` and `mr_alone` are evaluated
-    where the model was trained with modality dropout.
-
-    Args:
-        folder: folder of the evaluation; `ct_alone`, `mr_alone` and misregistration.csv are written into it.
-        evaluator: the model, its parameters and workers.
-        names: names of test pairs.
-
-    Returns:
-        Figures for the metrics file: mean Dice of `ct_alone` and `mr_alone`.
-
-    Raises:
-        DataError: a pair or one of its label maps is missing or damaged.
+    Single-stream networks are skipped. `ct_alone` and `mr_alone` need training with modality dropout.
     """
     metrics: dict[str, float] = {}
     card = evaluator.model.card
@@ -144,25 +127,19 @@ def evaluate_pairs(folder: Path, evaluator: Evaluator, names: Sequence[str]) -> 
 
 
 def takes_both(card: ModelCard) -> bool:
-    """Tell whether a network looks at both images of a pair: all do but those of one stream."""
+    """Check whether a network uses both images of a pair: all but single-stream ones do."""
     return bool(card.network.get("streams", "both") == "both")
 
 
 def trained_with_missing(card: ModelCard) -> bool:
-    """Tell whether a network was trained with modality dropout."""
+    """Check whether a network was trained with modality dropout."""
     return bool(card.train.get("modality_dropout", 0) > 0)
 
 
 def evaluate_target(folder: Path, evaluator: Evaluator, trained: Path, names: Sequence[str]) -> Evaluation:
-    """Score an adapted model on labelled cases of the target, and all weights that it could have kept.
+    """Score an adapted model, and all candidate checkpoints, on labelled cases of the target.
 
-    Nothing else looks at labels of the target after training.
-
-    Args:
-        folder: folder to write into, with choices.csv: the Dice of each candidate and which one was chosen.
-        evaluator: the model, its parameters and workers.
-        trained: model folder, with the candidates of an adaptation or without any.
-        names: names of labelled target cases.
+    choices.csv has the Dice of each candidate. No other code reads target labels after training.
     """
     evaluation = evaluate_cases(folder, evaluator, TARGET_CASES, names)
     rows = []

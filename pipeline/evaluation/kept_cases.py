@@ -1,4 +1,4 @@
-"""Finished cases of an evaluation, kept for the next run should this one be killed."""
+"""Keep the finished cases of an evaluation, to resume after a kill."""
 
 import json
 import shutil
@@ -18,15 +18,11 @@ SCORES = "scores.json"
 
 
 class KeptCases:
-    """Folders of the finished cases of one evaluation, kept until all of it is written.
+    """Cache folders of the finished cases of one evaluation, until all is written.
 
-    `folder` lies below `.work` and is keyed by all that cases have in common: model, code, PyTorch, kind of device.
-    Evaluations of one model share it and may run at the same time: a case that one of them removes is computed again
-    by another.
+    `folder` is keyed by model, code, PyTorch and kind of device. Concurrent evaluations of one model may share it.
 
     Args:
-        trained: folder of the trained model.
-        device: device of the network; another kind gives other last digits.
         builder: key of the network, whose code the cases depend on.
     """
 
@@ -36,13 +32,13 @@ class KeptCases:
         self._used: set[Path] = set()
 
     def case(self, *inputs: Any) -> Path:
-        """Give the folder of a case, keyed by its own inputs; a `Path` stands for content, as in `fingerprint`."""
+        """Return the folder of a case, keyed by its inputs; a `Path` stands for its content."""
         folder = self.folder / fingerprint(*inputs)
         self._used.add(folder)
         return folder
 
     def forget(self) -> None:
-        """Remove the cases that were used, once the evaluation is written."""
+        """Remove the used cases once the evaluation is written."""
         for folder in self._used:
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # not empty: another evaluation's cases are there
@@ -52,13 +48,7 @@ class KeptCases:
 def find_or_compute(
     folder: Path | None, compute: Callable[[], pd.DataFrame], labels: Path | None = None
 ) -> pd.DataFrame:
-    """Give the table of a case that an earlier run has finished, or compute it and keep it.
-
-    Args:
-        folder: folder of the case; None: nothing is kept.
-        compute: gives the table, and writes the label map.
-        labels: label map of the case; None: it has none.
-    """
+    """Reuse the table of a finished case, or compute and keep it; `folder` None disables the cache."""
     if folder is None:
         return compute()
     table = find_case(folder, labels)
@@ -69,7 +59,7 @@ def find_or_compute(
 
 
 def find_case(folder: Path, labels: Path | None = None) -> pd.DataFrame | None:
-    """Give the exact table of a case that an earlier run has finished, or None; copy its label map to `labels`."""
+    """Return the exact table of a finished case, or None; copy its label map to `labels`."""
     try:
         table = pd.DataFrame(json.loads((folder / SCORES).read_text("utf-8")))
         if labels:
@@ -81,8 +71,8 @@ def find_case(folder: Path, labels: Path | None = None) -> pd.DataFrame | None:
 
 
 def keep_case(folder: Path, table: pd.DataFrame, labels: Path | None = None) -> None:
-    """Keep a finished case: its label map first, then its table, which marks the case as complete."""
-    # If another run, which had the same case, has ended and removed the folder, nothing is kept.
+    """Keep a finished case; its table comes last and marks it as complete."""
+    # Another run may have removed the folder.
     with suppress(FileNotFoundError):
         if labels:
             with whole_file(folder / LABELS) as temporary:

@@ -1,4 +1,4 @@
-"""Dice of a model of pairs while the MR is shifted and rotated away from its registered position."""
+"""Measure Dice with the MR shifted and rotated away from its registered position."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ from pipeline.evaluation.score_cases import DECIMALS, MISREGISTRATION_COLUMNS
 from pipeline.preparation.cases import CaseSet
 from pipeline.runtime.workers import CaseCost, Work
 
-# The base is that of an evaluation; images are on the working grid, and the network's maps are what counts.
+# On the working grid, feature maps take most of the memory.
 COST = CaseCost(base_mb=1200, bytes_per_voxel=600)
-# Some sixty cases of the phantom's working grid, two of real size.
+# About sixty phantom cases, or two of real size.
 FEW_VOXELS = 2**22
 
 
 class MisregisterTask(NamedTuple):
-    """A case to segment with its MR misregistered, and the folder where its scores are kept, if any."""
+    """A case to segment with its MR misregistered; `kept` is its cache folder."""
 
     name: str
     cases: CaseSet
@@ -40,22 +40,13 @@ class MisregisterTask(NamedTuple):
 
 
 def measure_misregistration(evaluator: Evaluator, cases: CaseSet, names: Sequence[str]) -> pd.DataFrame:
-    """Segment every pair with its MR misregistered by each amount, on the working grid alone.
+    """Segment every pair with its MR misregistered by each amount, on the working grid.
 
-    The CT and its label stay where they are. Every pair has one direction and one axis, drawn from `params.seed` and
-    its name, so that all amounts, all models and all folds move it the same way.
-
-    Args:
-        evaluator: the model, its parameters and workers.
-        cases: pairs.
-        names: names of the cases to measure.
+    The direction and axis of a pair depend on `params.seed` and its name, so all models and folds move it the same way.
 
     Returns:
-        `MISREGISTRATION_COLUMNS`: pair, shift in mm, rotation in degrees, and the mean Dice over the structures that
-        the CT's label or the prediction has, 0 to 1.
-
-    Raises:
-        DataError: a pair is missing, damaged or has no label, or the network's output is not finite.
+        `MISREGISTRATION_COLUMNS`: shift in mm, rotation in degrees, and the mean Dice (0 to 1) over the structures of
+        the label or the prediction.
     """
     params, missing, kept = evaluator.params, evaluator.missing, evaluator.kept
     tasks = [
@@ -72,7 +63,7 @@ def measure_misregistration(evaluator: Evaluator, cases: CaseSet, names: Sequenc
 
 
 def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
-    """Give a row of the table for each amount; or take a kept result."""
+    """Compute a row for each amount, or reuse a kept result."""
 
     def misregister_and_score() -> pd.DataFrame:
         ignored = [structure.index for structure in STRUCTURES if structure.abbreviation in task.missing]
@@ -94,17 +85,10 @@ def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
 
 
 def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, seed: int) -> Tensor:
-    """Move the MR of an input and leave its CT, in the direction and about the axis that belong to the pair.
-
-    Args:
-        image: `(2, d, h, w)`, CT then MR, on a grid of isotropic voxels.
-        name: name of the pair.
-        shift_voxels: length of the shift, voxels.
-        degrees: angle of the rotation.
-        seed: seed of directions and axes.
+    """Move the MR of an input `(2, d, h, w)`, CT then MR, isotropic, in the pair's direction and about its axis.
 
     Returns:
-        The same shape; where nothing moves, the input itself.
+        The same shape; `image` itself where nothing moves.
     """
     if not (shift_voxels or degrees):
         return image
@@ -116,13 +100,13 @@ def misregister(image: Tensor, name: str, shift_voxels: float, degrees: float, s
 
 
 def misregistration_means(table: pd.DataFrame) -> dict[str, float]:
-    """Average Dice over pairs for every amount, keyed as `5mm`: finite numbers only."""
+    """Average Dice over pairs for every amount, keyed as `5mm`; undefined means are left out."""
     means = table.groupby("moved_mm")["dice"].mean().dropna()
     return {f"{moved:g}mm": round(float(dice), DECIMALS) for moved, dice in means.items()}
 
 
 def _amounts(params: EvaluateConfig) -> Iterator[tuple[float, float]]:
-    """Give shifts in mm, each with its rotation in degrees: in proportion, up to that of the largest."""
+    """Yield shifts in mm, each with a proportional rotation in degrees."""
     largest = max(params.misregistration_mm)
     for moved in params.misregistration_mm:
         yield moved, params.misregistration_degrees * moved / largest if largest else 0.0

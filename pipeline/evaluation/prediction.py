@@ -1,4 +1,4 @@
-"""Label maps that a trained model predicts for cases, in this process or side by side in several."""
+"""Predict label maps, in this process or in parallel workers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,15 +29,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A trained model, and the settings of its evaluation.
+    """A trained model and the settings of its evaluation.
 
     Attributes:
-        model: model with its network on the device it shall run on.
-        params: section `evaluate`.
-        missing: abbreviations of structures that the label maps do not delineate: not scored.
-        workers: folder of the model and section `runtime`, to compute many voxels side by side on CPUs; None: one
-            case after the other in this process, as on a GPU.
-        kept: folder of finished cases for the next run, should this one be killed; None: they are not kept.
+        missing: abbreviations of structures that are not delineated, so not scored.
+        workers: folder of the model and section `runtime`, for parallel work on CPUs; None: in this process.
+        kept: cache of finished cases; None disables it.
     """
 
     model: LoadedModel
@@ -49,17 +46,9 @@ class Evaluator:
     def compute(
         self, function: Callable[[T, LoadedModel], R], tasks: Sequence[T], work: Work, few_voxels: int
     ) -> Iterator[tuple[T, R]]:
-        """Call a module-level function with each task and the model.
+        """Apply a module-level function to picklable tasks and the model; yield results as they finish.
 
-        Args:
-            function: called with a task and the model.
-            tasks: picklable.
-            work: kind of the work.
-            few_voxels: voxels of all images of the work together that are done before worker processes have loaded
-                their libraries.
-
-        Yields:
-            Each task with its result, in the order in which they finish.
+        Work of less than `few_voxels` stays in this process: starting workers would take longer.
         """
         num_voxels = sum(map(count_voxels, work.images))
         if self.workers is None or len(tasks) < 2 or num_voxels < few_voxels:
@@ -72,14 +61,7 @@ class Evaluator:
 def predict_labels(
     model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR
 ) -> Volume:
-    """Segment one case, seen from `view`.
-
-    Returns:
-        Class indices (uint8) on the original grid, before clean-up.
-
-    Raises:
-        DataError: an image has no contrast or is not finite, or the network's output is not finite.
-    """
+    """Segment one case, seen from `view`: class indices (uint8) on the original grid, before clean-up."""
     image = network_input(case, model.card.intensity)
     if view.missing_channel is not None:
         image = without(image, view.missing_channel)
@@ -88,7 +70,7 @@ def predict_labels(
 
 
 def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
-    """Bring the images of a case to [0, 1], `(2, d, h, w)`; its label is not looked at.
+    """Scale the images of a case to [0, 1] and stack them, `(2, d, h, w)`.
 
     Raises:
         DataError: an image has no contrast or is not finite.
@@ -100,13 +82,10 @@ def network_input(case: CroppedCase, intensity: Intensity) -> Tensor:
 
 
 def predict_input(model: LoadedModel, image: Tensor, name: str, params: EvaluateConfig) -> Tensor:
-    """Predict the class probabilities of an input `(2, d, h, w)` on the working grid.
-
-    Returns:
-        `(num_classes, d, h, w)`, on the CPU.
+    """Predict class probabilities `(num_classes, d, h, w)`, on the CPU, of an input `(2, d, h, w)`.
 
     Raises:
-        DataError: the network's output is not finite; the message gives the `name` of the case.
+        DataError: the network's output is not finite.
     """
     try:
         return segment(model, image, params.overlap)
@@ -115,7 +94,7 @@ def predict_input(model: LoadedModel, image: Tensor, name: str, params: Evaluate
 
 
 def cleaned(labels: Volume, params: EvaluateConfig) -> Volume:
-    """Keep the largest component of each structure, where the parameters say so."""
+    """Keep the largest component of each structure if `keep_largest_component` is set."""
     if params.keep_largest_component:
         return Volume(keep_largest_component(labels.data), labels.affine)
     return labels

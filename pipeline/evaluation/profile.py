@@ -1,4 +1,4 @@
-"""The profile of a network on disk: profile/<model>.json."""
+"""Read and write the profile of a network: profile/<model>.json."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Spread:
 
 
 def spread(values: NDArray[np.float64]) -> Spread:
-    """Summarise repeated measurements `(n,)`; quartiles between two values are interpolated."""
+    """Summarise repeated measurements `(n,)`; quartiles are interpolated."""
     low, median, high = (round(float(value), 6) for value in np.percentile(values, [25, 50, 75]))
     return Spread(median, low, high)
 
@@ -34,23 +34,13 @@ class Profile:
     """Costs of a network.
 
     Attributes:
-        parameters: trained weights.
-        flops: operations of one forward pass of one patch; see `count_flops`.
-        step_seconds: a training step of the whole batch in one process with all threads.
-        step_ratio: `step_seconds` over the reference network's, of pairs of steps timed one after the other.
-        step_memory_mb: peak of a training step, MiB; see `profile_memory`.
-        inference_seconds: one case on the working grid, all windows and their blending; not its return to the
-            original CT grid, which is the same for all networks.
-        inference_ratio: inference time over the reference network's, as `step_ratio`.
-        inference_memory_mb: peak of inference, MiB.
+        flops: of a forward pass of one patch; see `count_flops`.
+        step_seconds: training step of the whole batch in one process with all threads.
+        step_ratio: `step_seconds` over the reference network's, of steps timed in pairs; so is `inference_ratio`.
+        step_memory_mb: peak, MiB, as `inference_memory_mb`; see `measure_memory`.
+        inference_seconds: one case on the working grid: all windows and their blending.
         reference_seconds: median step of the reference network, MONAI's U-Net of `REFERENCE_CHANNELS`.
-        reference_inference_seconds: median inference of the reference network.
-        repetitions: timed steps.
-        device: GPU or processor.
-        threads: threads of the CPU.
-        batch_size: samples of a step.
-        patch_size: voxels.
-        case_size: voxels.
+        patch_size: voxels, as `case_size`.
     """
 
     parameters: int
@@ -77,11 +67,7 @@ def write_profile(path: Path, profile: Profile) -> None:
 
 
 def read_profile(name: str, top: Path) -> Profile:
-    """Read the costs of a model or of an ablation's runs.
-
-    Args:
-        name: name of the model, as its file is called.
-        top: folder that `pipeline.runtime.paths` are relative to.
+    """Read the costs of a model or of an ablation.
 
     Raises:
         DataError: its profile is missing or malformed.

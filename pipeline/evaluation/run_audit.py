@@ -1,4 +1,4 @@
-"""Audit a trained model: read it with its cases, run all groups of checks, and write their outcomes."""
+"""Audit a trained model: run all groups of checks on its cases, and write the outcomes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -28,22 +28,21 @@ from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Wor
 from pipeline.training.checkpoint import load_model
 from pipeline.training.processes import Processes, reproducible
 
-# By the voxels of the patch, through which gradients are taken as in a training step: measured on the default network
-# and on that of the preset mmwhs (docs/clusters.md).
+# Per voxel of the patch, gradients included; measured (docs/clusters.md).
 COST = CaseCost(base_mb=1200, bytes_per_voxel=8700)
-# Longest first, so that no worker is left with a long one at the end.
+# Longest first, to keep all workers busy.
 ORDER = tuple(dict.fromkeys(["flow", "robustness", "approximation", "lipschitz", "generalisation", *GROUPS]))
-# Test pairs that are measured, at most: each costs as much as many training steps.
+# Each test pair costs many training steps.
 MAX_CASES = 5
-# Digits that are kept: more would differ between machines and make every comparison long.
+# More digits would differ between machines.
 SIGNIFICANT_DIGITS = 4
-# Deviations by rounding are 0 to so many decimals; else every comparison would list them.
+# Rounding errors are 0 to this many decimals.
 DECIMALS = 6
 
 
 @dataclass(frozen=True)
 class AuditTask:
-    """A group of checks on a trained model; can be sent to another process."""
+    """A group of checks on a trained model; picklable."""
 
     name: str
     model: str
@@ -54,14 +53,9 @@ class AuditTask:
 def audit(
     model: str, seed: int, params: AuditConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> Iterator[tuple[AuditTask, CheckOutcome]]:
-    """Run all groups of checks on one model and yield each with its outcome, as they finish.
+    """Run all groups of checks on one model; yield each outcome as it finishes.
 
-    On the CPU each group runs single-threaded in one of several processes, so that the results do not depend on the
-    number of cores; on a GPU one after the other.
-
-    Raises:
-        DataError: the model, a pair or the curves are missing or damaged.
-        ResourceError: a GPU is required and there is none.
+    On the CPU each group has one thread, so results do not depend on the number of cores.
     """
     tasks = [AuditTask(name, model, seed, params) for name in ORDER]
     if find_device(params.device, "audit.device").type == "cuda":
@@ -73,7 +67,7 @@ def audit(
 
 
 def run_group(task: AuditTask) -> CheckOutcome:
-    """Run one group of checks, in this process: `check` of the module with its name."""
+    """Run one group of checks in this process."""
     device = find_device(task.params.device, "audit.device")
     with reproducible(Processes(0, 1, 1, device), num_threads=1 if device.type == "cpu" else 0):
         subject = read_subject(task.model, task.seed, device)
@@ -92,7 +86,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
     with torch.random.fork_rng():
         torch.manual_seed(card.seed)  # as in training, so that these are its initial weights
         initial = card.build()
-    # A model of single images (an adaptation between modalities) is audited on those.
+    # An adapted model is audited on single images.
     cases, roles = source_of(read_domain() if card.adaptation else None)
     names = roles["test"][:MAX_CASES]
     if not names:
@@ -116,7 +110,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
 
 
 def _middle(case: LabelledCase, size: Triple) -> LabelledCase:
-    """Cut a case to the middle that one patch holds; pad smaller ones."""
+    """Crop or pad a case to the size of one patch."""
     label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
     return LabelledCase(case.name, centre_crop(pad_to(case.image, size), size), centre_crop(label, size))
 
@@ -134,10 +128,10 @@ def _curves(path: Path) -> dict[str, list[float]]:
 def write_audit(
     folder: Path, model: str, seed: int, outcomes: Mapping[str, CheckOutcome]
 ) -> dict[str, StatementFinding]:
-    """Write findings.json, a CSV file per table, and figures.json; gives the findings in the order of the statements.
+    """Write findings.json, a CSV per table, and figures.json; return the findings in order of the statements.
 
     Raises:
-        ValueError: a statement has no finding, or a finding no statement.
+        ValueError: findings and statements differ.
     """
     findings = {finding.key: finding for outcome in outcomes.values() for finding in outcome.findings}
     if differing := sorted(set(findings) ^ set(STATEMENTS)):

@@ -1,4 +1,4 @@
-"""Scores of label maps against the true ones, and the tables of an evaluation."""
+"""Score label maps and write the tables of an evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -23,21 +23,20 @@ CASE_COLUMNS = (
 )  # fmt: skip
 INTERVAL_COLUMNS = ("metric", "structure", "mean", "low", "high", "num_subjects")
 MEAN = "mean"
-# Metrics in the metrics file and the summary. The mean of IoU over structures and cases is known as MIoU.
+# Metrics of the metrics file and the summary.
 HEADLINE = ("dice", "iou", "hd95_mm", "nsd")
 HEADLINE_KEYS = {"iou": "miou"}
 HEADLINE_DECIMALS = 4
 DECIMALS = 6
-# Weights that an adaptation could have kept, and their Dice on the target.
+# Candidates of an adaptation and their Dice on the target.
 CHOICES_FILE = "choices.csv"
 CHOICE_COLUMNS = ("epoch", "chosen", "target_dice")
-# Mean Dice of every pair with its MR shifted and rotated against its CT.
 MISREGISTRATION_FILE = "misregistration.csv"
 MISREGISTRATION_COLUMNS = ("pair", "moved_mm", "turned_degrees", "dice")
 
 
 class View(StrEnum):
-    """Images of a pair that a network sees; the value is its key in metrics files and the name of its folder."""
+    """Images of a pair that a network sees; the value is a key in metrics files and a folder name."""
 
     PAIR = "pair"
     CT_ALONE = "ct_alone"
@@ -45,7 +44,7 @@ class View(StrEnum):
 
     @property
     def missing_channel(self) -> int | None:
-        """Channel of the input `(2, d, h, w)` that is taken out; None: neither."""
+        """Channel of the input `(2, d, h, w)` to remove, or None."""
         return {View.CT_ALONE: 1, View.MR_ALONE: 0}.get(self)
 
 
@@ -56,19 +55,19 @@ VIEW_TITLES: Mapping[View, str] = MappingProxyType(
 
 
 class Evaluation(NamedTuple):
-    """Scores of a model or of the atlas: what `dvc metrics show` prints, and a summary in one line."""
+    """Scores for `dvc metrics show`, and a one-line summary."""
 
     metrics: dict[str, float]
     summary: str
 
 
 def prediction_file(folder: Path, pair: str) -> Path:
-    """Give the path of a pair's label map in an evaluation folder."""
+    """Return the path of a pair's label map."""
     return folder / "predictions" / f"{pair}.nii.gz"
 
 
 def count_stray(labels: Volume) -> list[int]:
-    """Count per structure the pieces beyond the first one."""
+    """Count the components of each structure beyond the first."""
     return [stray_components(labels.data == structure.index) for structure in STRUCTURES]
 
 
@@ -83,12 +82,10 @@ def score_pair(
     """Score one label map.
 
     Args:
-        pair: name of the pair.
-        prediction: label map with MM-WHS codes, on the CT grid.
-        truth: label map of the CT, or of what else the network was shown.
+        prediction: label map with MM-WHS codes, on the grid of the truth.
         nsd_tolerance_mm: surfaces closer than this agree.
-        stray: pieces beyond the first, of each structure, before clean-up; counted in the label map where None.
-        missing: abbreviations of structures that the truth does not delineate, whatever the prediction holds.
+        stray: components beyond the first, per structure, before clean-up; None counts them in the label map.
+        missing: abbreviations of structures that the truth does not delineate.
 
     Returns:
         `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both, or missing.
@@ -107,13 +104,7 @@ def score_pair(
 
 
 def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateConfig) -> Evaluation:
-    """Write cases.csv, intervals.csv and bars.csv.
-
-    Args:
-        folder: folder of the evaluation.
-        cases: tables of `score_pair`.
-        params: bootstrap samples and seed.
-    """
+    """Write cases.csv, intervals.csv and bars.csv from the tables of `score_pair`."""
     table = pd.concat(list(cases)).sort_values("pair", kind="stable")
     intervals = interval_table(table, num_samples=params.bootstrap_samples, seed=params.seed)
     for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
@@ -122,17 +113,9 @@ def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateCo
 
 
 def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.DataFrame:
-    """Average every metric over the cases, with its 95 % bootstrap interval.
+    """Average every metric over the cases, with its 95 % bootstrap interval: `INTERVAL_COLUMNS`.
 
-    The mean of a case is that over its defined structures; the `mean` rows average these over cases.
-
-    Args:
-        cases: `CASE_COLUMNS`, a row per pair and structure, undefined scores NaN.
-        num_samples: bootstrap samples.
-        seed: seed of the bootstrap.
-
-    Returns:
-        `INTERVAL_COLUMNS`, structure or `mean`; no row without any value.
+    The `mean` rows average over the defined structures of a case, then over cases; undefined rows are left out.
     """
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
@@ -148,22 +131,16 @@ def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.Da
 
 
 def bar_table(intervals: pd.DataFrame) -> pd.DataFrame:
-    """Lay the means per structure side by side for DVC's bar plots: structure, dice, iou, hd95_mm."""
+    """Pivot the means per structure for DVC's bar plots: structure, dice, iou, hd95_mm."""
     wide = intervals.pivot(index="structure", columns="metric", values="mean")
     present = [structure for structure in ABBREVIATIONS if structure in wide.index]
     return wide.reindex(index=present, columns=["dice", "iou", "hd95_mm"]).reset_index()
 
 
 def headline(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, float]:
-    """Pick a dozen figures for `dvc metrics show`, so that a row fits a screen.
+    """Select the figures that fit a row of `dvc metrics show`; undefined means are left out.
 
-    Args:
-        cases: `CASE_COLUMNS`.
-        intervals: `INTERVAL_COLUMNS`.
-
-    Returns:
-        Means over structures and cases of Dice, IoU (MIoU), HD95 and NSD, the mean Dice of each structure, and how many
-        structures were missed; a mean that is undefined is left out.
+    IoU, averaged over structures and cases, is known as MIoU.
     """
     means = intervals.set_index(["metric", "structure"])["mean"].round(HEADLINE_DECIMALS)
     rows = {HEADLINE_KEYS.get(metric, metric): (metric, MEAN) for metric in HEADLINE}

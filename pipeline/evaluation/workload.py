@@ -1,4 +1,4 @@
-"""Measuring a network: parameters, operations, time and memory of a training step and of inference, on random data."""
+"""Measure parameters, operations, time and memory of a network on random data."""
 
 import ctypes
 import gc
@@ -38,8 +38,7 @@ Action = Callable[[], object]
 MIN_REPETITIONS = 3  # fewer make no quartiles
 MB = 2**20
 INTERVAL_SECONDS = 0.001
-# Of glibc's malloc.h. Blocks larger than the first are mapped one by one, and unmapped when freed; of the heap's free
-# end, as much as the second stays.
+# From glibc's malloc.h: above the first, blocks are unmapped when freed; the second limits the heap's free end.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 
@@ -47,12 +46,7 @@ REFERENCE_CHANNELS = (16, 32, 64, 128)
 def time_in_turn(
     actions: Sequence[Action], rounds: ProfileConfig, device: torch.device
 ) -> NDArray[np.float64]:
-    """Time each action once per repetition, one after the other.
-
-    Args:
-        actions: functions that are timed.
-        rounds: numbers of untimed and timed rounds, and the seconds after which no further round begins.
-        device: device on which the actions compute; a GPU is waited for before the clock starts and before it stops.
+    """Time each action once per repetition, in turn, with the GPU synchronised.
 
     Returns:
         Seconds, `(len(actions), timed rounds)`.
@@ -84,18 +78,12 @@ def _wait(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, a training step and the inference of one case; can be sent to another process.
+    """A network, a training step and the inference of one case; picklable.
 
     Attributes:
         model: key of the network's builder.
-        options: options of the network.
-        train: section `train`: batch, patch size, precision, clipping, EMA.
-        losses: objectives of a step.
-        case_size: voxels of the case that is segmented.
-        overlap: overlap of the sliding window's patches.
-        device: device that the network runs on.
+        case_size: voxels.
         num_threads: CPU threads; 0 is one per core.
-        seed: seed of weights and data.
     """
 
     model: str
@@ -110,14 +98,14 @@ class Workload:
 
     @property
     def processes(self) -> Processes:
-        """This process, which computes the whole batch alone."""
+        """This process, which computes the whole batch."""
         return Processes(0, 1, 1, self.device)
 
     def build(self) -> nn.Module:
-        """Build the network, on its device.
+        """Build the network on its device.
 
         Raises:
-            UsageError: no such network, or it cannot take its options or the patch size.
+            UsageError: unknown network, or unsuitable options or patch size.
         """
         torch.manual_seed(self.seed)
         size = self.train.patch_size
@@ -128,30 +116,27 @@ class Workload:
         return network.to(self.device)
 
     def build_reference(self) -> nn.Module:
-        """Build the network that all others are compared with: a small plain U-Net of MONAI, on the device."""
+        """Build the reference network: a small plain U-Net of MONAI."""
         torch.manual_seed(self.seed)
         network = UNet(3, 2, NUM_CLASSES, REFERENCE_CHANNELS, strides=(2, 2, 2))
-        # Its skips need sizes that can be halved thrice, its normalisation more than one voxel.
+        # Skips need sizes divisible by 8, normalisation more than one voxel.
         return PaddedNetwork(network, (8, 8, 8), minimum=(16, 16, 16)).to(self.device)
 
     def step(self, network: nn.Module) -> Action:
-        """Make the action of a training step: to the device, forward, objectives, backward, clip, Adam.
-
-        It is a step of the training but for a learning rate of 0, which costs the same and keeps the weights.
-        """
+        """Make a training step as an action; the learning rate is 0, which costs the same."""
         learner = Learner(network, self.losses, self.train, self.processes)
         batch = self._batch()
         return lambda: learner.step(batch, 0.0, 0, "the profile")
 
     def inference(self, network: nn.Module) -> Action:
-        """Make the action of one case's inference: all its windows and their blending, on the working grid."""
+        """Make the inference of one case as an action: all windows and their blending."""
         image = _random_image(1, self.case_size, self.seed)[0]
         return lambda: predict_probabilities(
             network, image, patch_size=self.train.patch_size, overlap=self.overlap
         )
 
     def patch(self) -> Tensor:
-        """One random patch, `(1, 2, d, h, w)`, on the device."""
+        """Return one random patch, `(1, 2, d, h, w)`, on the device."""
         return _random_image(1, self.train.patch_size, self.seed).to(self.device)
 
     def _batch(self) -> Batch:
@@ -173,18 +158,18 @@ class MemoryGauge:
         self._peak = 0
 
     def now(self) -> int:
-        """Bytes in use."""
+        """Return the bytes in use."""
         if self._device.type == "cuda":
             return torch.cuda.memory_allocated(self._device)
         return int(self._process.memory_info().rss)
 
     def peak(self) -> int:
-        """Most bytes in use while `watching` was last entered."""
+        """Return the peak bytes of the last `watching` block."""
         return self._peak
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Measure the peak inside of the block."""
+        """Measure the peak inside the block."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             yield
@@ -208,16 +193,10 @@ class MemoryGauge:
 
 
 def measure_memory(work: Workload) -> tuple[float, float]:
-    """Measure the peak memory of a training step and of inference, MiB.
+    """Measure the peak memory of a training step and of inference, MiB, without the libraries.
 
-    It counts weights, gradients, optimiser, activations, inputs and outputs, from a moment at which the libraries are
-    loaded and the network is not yet built. On a GPU it is the peak of PyTorch's allocator. On the CPU it is the growth
-    of the resident memory of this process, read every millisecond by a thread; meanwhile the C library (glibc) returns
-    freed tensors to the system at once. A process that has not computed before measures best: its heap has no holes
-    that new tensors would fill.
-
-    Raises:
-        UsageError: the network cannot be built.
+    On a GPU it is the peak of PyTorch's allocator; on the CPU the growth of resident memory, sampled every millisecond.
+    A fresh process measures best: its heap has no holes that new tensors would fill.
     """
     gauge = MemoryGauge(work.device)
     with _returning_freed():
@@ -239,7 +218,7 @@ def measure_memory(work: Workload) -> tuple[float, float]:
 
 @contextmanager
 def _returning_freed() -> Iterator[None]:
-    """Have glibc return freed blocks above 64 KiB to the system; other C libraries do as they do."""
+    """Make glibc return freed blocks above 64 KiB to the system; no effect with other C libraries."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
         yield
@@ -249,18 +228,13 @@ def _returning_freed() -> Iterator[None]:
     try:
         yield
     finally:
-        # Where glibc's own adaptation ends in a training; it is off from now on.
+        # The values that glibc's own adaptation reaches in training.
         libc.mallopt(M_MMAP_THRESHOLD, 32 * MB)
         libc.mallopt(M_TRIM_THRESHOLD, 64 * MB)
 
 
 def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tuple[str, Workload]:
-    """Read the name and the workload of a model, or of an ablation of it, from the present parameters.
-
-    Raises:
-        UsageError: no such model or ablation, or a bad value.
-        ResourceError: no such device.
-    """
+    """Read the name and the workload of a model or an ablation from params.yaml."""
     trained = read_params(model, ablation)
     work = Workload(
         model=trained.builder,
@@ -277,15 +251,10 @@ def read_workload(model: str, ablation: str | None, params: ProfileConfig) -> tu
 
 
 def profile_network(work: Workload, rounds: ProfileConfig) -> Profile:
-    """Measure a network beside the reference network.
-
-    Args:
-        work: the network and what it does.
-        rounds: repetitions of steps, and of cases, of each of the two networks.
+    """Measure a network and the reference network.
 
     Raises:
-        UsageError: the network cannot be built.
-        ResourceError: it needs more memory than there is.
+        ResourceError: out of GPU memory.
     """
     try:
         return _profile(work, rounds)
@@ -327,7 +296,7 @@ def _profile(work: Workload, rounds: ProfileConfig) -> Profile:
 
 
 def describe(device: torch.device) -> str:
-    """Name a GPU or this machine's processor."""
+    """Return the name of a GPU or of this machine's processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
