@@ -1,1 +1,1 @@
-"""One module per DVC stage, each one Typer command, and the console that mounts them."""
+"""Define one Typer command per DVC stage, and the console that mounts them."""

@@ -1,4 +1,4 @@
-"""`python -m stages <command>`: how dvc.yaml calls them, so that the code of the working copy runs."""
+"""Run `python -m stages <command>`, as dvc.yaml does, with the code of the working copy."""
 
 from stages.app import main
 

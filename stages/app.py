@@ -1,4 +1,4 @@
-"""The console of a clone: the stages of the pipeline beside the commands of `crossmodalnet.cli`."""
+"""Mount the pipeline's stages beside the commands of `crossmodalnet.cli`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ app.command("summary", rich_help_panel=TOOLS)(summary.main)
 
 
 def main() -> None:
-    """Run the command line; `predict --cohort` gets the pipeline's workers."""
+    """Run the command line; `predict --cohort` uses the pipeline's workers."""
     run(app, _side_by_side)
 
 

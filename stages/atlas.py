@@ -1,4 +1,4 @@
-"""Stage `atlas`: scores of registration alone, the MR labels warped to the CT."""
+"""Stage `atlas`: score the registration baseline."""
 
 import logging
 
@@ -6,7 +6,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Score the MR labels warped to the CT of each test pair, as a model's predictions are scored."""
+    """Score the registration alone: MR labels warped to the CT of each test pair, as if predicted."""
     import shutil
 
     from crossmodalnet.errors import DataError

@@ -13,7 +13,7 @@ def main(
     model: Annotated[str, typer.Option(help="a trained model; `crossmodalnet-cosine` for an ablation")],
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
-    """Check every definition, theorem, lemma and corollary of the paper on the trained network itself."""
+    """Check every definition, theorem, lemma and corollary of the paper on the trained network."""
     from crossmodalnet.io.console import track
     from crossmodalnet.io.outputs import whole_folder
     from crossmodalnet.theory.config import AuditConfig

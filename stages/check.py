@@ -1,4 +1,4 @@
-"""Stage `check`: all parameters, and that no path they name lies where DVC deletes files."""
+"""Stage `check`: check params.yaml and the paths in it."""
 
 import logging
 
@@ -6,10 +6,9 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Check all of params.yaml, and that nothing of yours lies where a stage would delete it; reads no image.
+    """Check params.yaml, and that your files are outside the folders that DVC empties; reads no image.
 
-    DVC removes a stage's outputs before it runs the stage, and all others wait for this one. Exit code 2 where
-    something is wrong.
+    All other stages wait for this one, since DVC removes a stage's outputs before it runs. Exit code 2 on errors.
     """
     from crossmodalnet.errors import UsageError
     from crossmodalnet.io.outputs import write_json
@@ -26,5 +25,5 @@ def main() -> None:
         raise UsageError(f"{PARAMS} cannot be run, {len(problems)} reason(s):\n{lines}")
     for line in without_effect(params):
         logger.warning("warning: %s", line)
-    # The same for all parameters, so that what waits for it reruns for its own sections alone.
+    # Constant, so later stages rerun only if their own sections change.
     write_json(CHECKED, {"checked": True})

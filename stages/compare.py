@@ -1,4 +1,4 @@
-"""Stage `compare`: scores, paired tests and ranks of all methods."""
+"""Stage `compare`: compare all methods by scores, paired tests and ranks."""
 
 import logging
 
@@ -8,8 +8,8 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Compare models, ablations and the atlas baseline: intervals, paired tests, ranks, tables and statements.
 
-    An adaptation is compared with its bounds and parts too. Between modalities its cases are single images, which
-    the atlas and the ablations do not have: then only the models are compared.
+    Adaptations are also compared with their bounds and parts. Between modalities, only the models are compared: cases
+    are single images, without atlas baseline or ablations.
     """
     from crossmodalnet.io.outputs import whole_folder
     from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores

@@ -1,8 +1,8 @@
-"""Stage `crop`: every pair on the working grid around its heart."""
+"""Stage `crop`: resample every pair to the working grid around its heart."""
 
 
 def main() -> None:
-    """Find the heart of every pair and resample CT, registered MR and the labels of both to the working grid.
+    """Find the heart of every pair; resample CT, registered MR and both label maps to the working grid.
 
     Writes data/cropped, and data/crop_qc.csv with the labelled voxels that the grid cuts off.
     """

@@ -28,9 +28,9 @@ def check(
         list[str] | None, typer.Option(help="a structure that is not delineated, as in data.missing")
     ] = None,
 ) -> None:
-    """List the scans, pairs and roles that PATH would give, and every fault in them; data/ is not touched.
+    """List the scans, pairs and roles of PATH, and every fault in them; data/ is not changed.
 
-    Options that are left out have their values of params.yaml, as has the split. Exit code 3 on faults.
+    Omitted options and the split come from params.yaml. Exit code 3 on faults.
     """
     from pipeline.cohort.integrity import require_sound
     from pipeline.cohort.preview import params_for, preview

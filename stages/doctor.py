@@ -4,7 +4,7 @@ import typer
 
 
 def main() -> None:
-    """Check programs, packages, disk, memory, GPUs, data and parameters; exit 4 if something is missing."""
+    """Check programs, packages, disk, memory, GPUs, data and parameters; exit code 4 on a missing one."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -1,4 +1,4 @@
-"""Stage `download`: the cohort and its manifest, checked, in data/raw."""
+"""Stage `download`: collect and check the cohort in data/raw."""
 
 import logging
 from pathlib import Path
@@ -7,10 +7,10 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Bring the cohort to data/raw: make the phantom, or collect MM-WHS or a table of your own.
+    """Write the cohort to data/raw: make the phantom, or collect MM-WHS or a table of your own.
 
-    Every file is read to its end and checked before anything takes the place of data/raw. DVC knows the
-    parameters of this stage, not what lies at data.path: after a change there run `dvc repro -f download`.
+    Every file is checked before data/raw is replaced. DVC does not track data.path: after a change there, run
+    `dvc repro -f download`.
     """
     from crossmodalnet.io.outputs import whole_folder
     from pipeline.cohort.cohort import gather_cohort

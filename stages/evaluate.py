@@ -1,4 +1,4 @@
-"""Stage `evaluate`: a model's predictions on the test pairs, and their scores."""
+"""Stage `evaluate`: predict and score the test pairs."""
 
 import logging
 from typing import Annotated
@@ -14,8 +14,8 @@ def main(
 ) -> None:
     """Segment the test cases on their original grids and write label maps, tables and metrics.
 
-    A model trained with modality dropout is evaluated on one modality alone too, and an adapted model on the labelled
-    test cases of its target domain.
+    A model with modality dropout is also evaluated on single modalities, an adapted model on labelled target test
+    cases.
     """
     import shutil
 
@@ -39,7 +39,7 @@ def main(
     device = find_device(params.device, "evaluate.device")
     loaded.network.to(device)
     kept = KeptCases(trained, device, loaded.card.builder)
-    # A GPU has one memory for all.
+    # Workers would share one GPU's memory.
     workers = (trained, load_section(RuntimeConfig, "runtime")) if device.type == "cpu" else None
     evaluator = Evaluator(loaded, params, tuple(read_notes(SPLIT).missing), workers, kept)
     domain = read_domain() if loaded.card.adaptation else None
@@ -58,7 +58,7 @@ def main(
             logger.info("%s, seed %d, target domain: %s", model, seed, target.summary)
         elif domain:
             logger.warning("the target domain has no labelled test case: nothing to score there")
-        # The report reads the card beside the scores, and no weights.
+        # For the report, which reads no weights.
         shutil.copyfile(trained / "card.json", folder / "card.json")
     write_json(of_run(METRICS, model, seed).with_suffix(".json"), metrics)
     kept.forget()

@@ -1,4 +1,4 @@
-"""Stage `export`: a trained model as a folder that segments new patients by itself."""
+"""Stage `export`: write a self-contained model folder for new patients."""
 
 import logging
 from typing import Annotated
@@ -12,7 +12,7 @@ def main(
     model: Annotated[str, typer.Option(help="a trained model, one of `models` in params.yaml")],
     seed: Annotated[int, typer.Option(help="one of `seeds` in params.yaml", min=0)] = 0,
 ) -> None:
-    """Gather weights, card, preparation and atlases of a model: all that `crossmodalnet predict` needs."""
+    """Export weights, card, preparation and atlases of a model: all that `crossmodalnet predict` needs."""
     from crossmodalnet.registration.config import RegistrationConfig
     from pipeline.config.params import load_section
     from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig

@@ -69,9 +69,9 @@ def use(
     new = presets.load(preset)
     try:
         raw = read_raw() if PARAMS.exists() else {}
-        # A key that is not in the file counts as changed.
+        # A missing key counts as changed.
         old = {k.name: k.value for k in keys(validate(Params, raw, "")) if _has(raw, k.name)}
-    except UsageError:  # a broken file, or one of another version, is replaced
+    except UsageError:  # replace a broken or outdated file
         old = {}
     _write(render(new))
     changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
@@ -96,8 +96,7 @@ def fit(
 ) -> None:
     """Write sizes into params.yaml that fit the cohort and the memory, and show the reasons.
 
-    It needs the cohort (`dvc repro download`), and uses the ROIs once stage crop has found them. It does not look at
-    test subjects.
+    Run `dvc repro download` first. Uses the ROIs of stage crop if it has run, and never looks at test subjects.
     """
     from crossmodalnet.errors import UsageError
     from pipeline.cohort.pairs import make_pairs, read_manifest
@@ -127,13 +126,13 @@ def fit(
 
 
 def _has(raw: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a file's content has a key; dots separate sections."""
+    """Return True if the file's content has a dotted key."""
     section, _, rest = name.partition(".")
     return section in raw and (not rest or (isinstance(raw[section], Mapping) and _has(raw[section], rest)))
 
 
 def _write(text: str) -> None:
-    """Replace params.yaml whole."""
+    """Replace params.yaml atomically."""
     from pipeline.runtime.paths import PARAMS
 
     temporary = PARAMS.with_suffix(".tmp")
@@ -142,7 +141,7 @@ def _write(text: str) -> None:
 
 
 def _warn(params: "Params") -> None:
-    """Warn of windows that waste tokens."""
+    """Warn of windows that waste tokens on padding."""
     from pipeline.config.consistency import wasteful_windows
 
     for text, remedy in wasteful_windows(params):

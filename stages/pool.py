@@ -1,4 +1,4 @@
-"""`crossmodalnet pool`: the comparison over all folds of a cross-validation."""
+"""`crossmodalnet pool`: compare methods over all folds of a cross-validation."""
 
 import logging
 from pathlib import Path

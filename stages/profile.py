@@ -1,4 +1,4 @@
-"""Stage `profile`: size, time and memory of a network."""
+"""Stage `profile`: measure size, time and memory of a network."""
 
 import logging
 from typing import Annotated
@@ -12,7 +12,7 @@ def main(
     model: Annotated[str, typer.Option(help="a key of `network` in params.yaml")] = "crossmodalnet",
     ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
 ) -> None:
-    """Count parameters and operations; measure a training step and a case beside a reference network."""
+    """Count parameters and operations; time a training step and a case beside a reference network."""
     from pipeline.config.params import load_section
     from pipeline.config.sections import ProfileConfig
     from pipeline.evaluation.profile import write_profile

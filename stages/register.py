@@ -1,11 +1,10 @@
-"""Stage `register`: every MR brought to the CT it is paired with."""
+"""Stage `register`: register every MR to its CT."""
 
 
 def main() -> None:
-    """Register the MR of every pair to its CT by ANTs SyN, several pairs at once.
+    """Register the MR of every pair to its CT with ANTs SyN, several pairs at once.
 
-    Pairs that an earlier run finished are reused, even if it was killed later. Writes data/registered and
-    data/registration_qc.
+    Pairs finished by an earlier run are reused, even if it was killed. Writes data/registered and data/registration_qc.
     """
     from crossmodalnet.registration.config import RegistrationConfig
     from pipeline.cohort.pairs import make_pairs, read_manifest

@@ -1,4 +1,4 @@
-"""Stage `report`: everything on one page."""
+"""Stage `report`: write the report page."""
 
 import logging
 

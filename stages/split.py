@@ -1,4 +1,4 @@
-"""Stage `split`: which pairs train, validate and test, written down."""
+"""Stage `split`: assign pairs to training, validation and test."""
 
 import logging
 

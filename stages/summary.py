@@ -1,4 +1,4 @@
-"""`crossmodalnet summary`: the results in a few lines."""
+"""`crossmodalnet summary`: print the results in a few lines."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ def main(
         bool, typer.Option("--markdown", help="print Markdown tables of all methods, for a document")
     ] = False,
 ) -> None:
-    """Print the mean results of every model beside the atlas baseline, and where the report is."""
+    """Print the mean results of every model and the atlas baseline, and the report's path."""
     from rich.console import Console
 
     from pipeline.comparison.tables import markdown_tables, print_summary

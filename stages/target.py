@@ -1,4 +1,4 @@
-"""Stage `target`: the images of the domain that is adapted to, and apart from them its labels."""
+"""Stage `target`: prepare the target domain, with its labels in a separate folder."""
 
 import logging
 
@@ -6,10 +6,10 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Prepare the target domain of `adapt` in data/target, and in data/target_labels what labels it has.
+    """Prepare the target domain of `adapt` in data/target, and its labels, if any, in data/target_labels.
 
-    Nothing in data/target depends on a label of the target. Where `adapt.enabled` is false both folders say so.
-    DVC does not know what lies at adapt.target.path: after a change there run `dvc repro -f target`.
+    Nothing in data/target depends on a target label. If `adapt.enabled` is false, both folders record that. DVC does
+    not track adapt.target.path: after a change there, run `dvc repro -f target`.
     """
     from crossmodalnet.io.outputs import whole_folder
     from pipeline.config.params import load_section
@@ -41,7 +41,7 @@ def main() -> None:
             load_section(RuntimeConfig, "runtime"),
         )
         if params.scenario == "cohort":
-            # Beside the output: gone with it, whatever happens.
+            # The raw cohort lies beside the output, which is removed with it.
             domain, native = prepare_cohort(params.target, sections, images, images.parent / "cohort")
         else:
             domain, native = prepare_modality(params.scenario, sections, images)

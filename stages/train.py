@@ -1,4 +1,4 @@
-"""Stage `train`: one network on the training pairs."""
+"""Stage `train`: train one network on the training pairs."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ def main(
     ablation: Annotated[str | None, Option(help="variant of crossmodalnet, one of `ablations`")] = None,
     adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
-    """Train a network on every device, going on where an interrupted run with the same parameters stopped."""
+    """Train a network on every device; resume an interrupted run with the same parameters."""
     from pipeline.training.launch import run_on_devices
     from pipeline.training.params import read_params, with_adaptation
     from pipeline.training.processes import Processes
@@ -19,7 +19,7 @@ def main(
     params = with_adaptation(read_params(model, ablation), adaptation)
 
     def work(processes: Processes) -> None:
-        # Where it is used: a process that only starts others, one per device, does without the networks' libraries.
+        # Imported late: the process that only starts others needs no network libraries.
         from pipeline.training.train_model import train_model
 
         train_model(params, seed, processes)

@@ -1,4 +1,4 @@
-"""Stage `tune`: a short training of one network with one learning rate."""
+"""Stage `tune`: try one learning rate on one network in a short training."""
 
 from typing import Annotated
 

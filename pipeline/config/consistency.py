@@ -18,14 +18,14 @@ from pipeline.config.network import NETWORKS
 from pipeline.config.params import Params
 from pipeline.config.variants import ABLATIONS, OURS
 
-# ANTs reads its seed as an integer of 32 bits.
+# ANTs reads its seed as a 32-bit integer.
 MAX_SEED = 2**31 - 1
-# Share of padded tokens from which a window is called wasteful.
+# Share of padding tokens above which a window is wasteful.
 WASTE = 0.1
 
 
 def contradictions(params: Params) -> list[str]:
-    """List values that a stage would refuse hours later, a line each that names keys and values."""
+    """List values that a later stage would reject, one line each with keys and values."""
     lines = []
     for key, models in (("models", params.models), ("tune.models", params.tune.models)):
         lines += [
@@ -55,7 +55,7 @@ def contradictions(params: Params) -> list[str]:
 
 
 def _idle_ablations(params: Params) -> list[str]:
-    """List ablations that train the network itself, or another ablation's network, again."""
+    """List ablations that equal the network itself or an earlier ablation."""
     network = params.network.crossmodalnet
     seen = {OURS: _effective(network)}
     lines = []
@@ -75,7 +75,7 @@ def _effective(network: CrossModalNetConfig) -> dict[str, Any]:
 
 
 def _beyond_bounds(params: Params) -> list[str]:
-    """List seeds that a library cannot take, and grids that no model's card may have."""
+    """List seeds above 32 bits and grids larger than a model card allows."""
     seeds = [("seeds", seed) for seed in params.seeds] + list(_seeds(params.model_dump()))
     lines = [f"{key} = {seed}: must be at most {MAX_SEED}" for key, seed in seeds if seed > MAX_SEED]
     for key, size in (("crop.size", params.crop.size), ("train.patch_size", params.train.patch_size)):
@@ -117,7 +117,7 @@ def _adaptation(params: Params) -> list[str]:
 
 
 def without_effect(params: Params) -> list[str]:
-    """List changed values that have no effect, given the others; they are allowed, since a switch is off."""
+    """List changed values that other values switch off; these only cause warnings."""
     adapt, standard = params.adapt, Params()
     lines = []
     trained = {*params.models, *params.tune.models}
@@ -169,20 +169,20 @@ def _idle_options(network: CrossModalNetConfig, standard: CrossModalNetConfig) -
 
 
 def wasteful_windows(params: Params) -> list[tuple[str, str]]:
-    """List the wasteful windows of our network with their remedies; none where it is not trained."""
+    """List the wasteful windows of CrossModalNet with remedies; none if it is not trained."""
     config = params.network.crossmodalnet
     if OURS not in params.models:
         return []
     try:
         config.check_size(params.train.patch_size)
     except ValueError:
-        return []  # a contradiction, which is reported as such
+        return []  # reported by `contradictions`
     windows = padded_windows(config, params.train.patch_size)
     return [(f"network.{OURS}.{text}", remedy) for text, remedy in windows]
 
 
 def padded_windows(config: CrossModalNetConfig, patch_size: Triple) -> list[tuple[str, str]]:
-    """List the windows that add more than a tenth to the tokens of a map, each with a remedy."""
+    """List windows that pad a feature map by more than 10 % of its tokens, with remedies."""
     lines = []
     for level in range(config.num_levels):
         size = config.map_size(patch_size, level)

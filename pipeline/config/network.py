@@ -16,7 +16,7 @@ class VTUNetConfig(NetworkConfig):
     )
 
     def options(self) -> dict[str, Any]:
-        """Give the options of the builder, whose `legacy` form of the published code is for the library alone."""
+        """Return the builder's options; the `legacy` form of the published code is for the library only."""
         return super().options() | {"legacy": False}
 
 
@@ -44,7 +44,7 @@ class NNFormerConfig(NetworkConfig):
     )
 
     def options(self) -> dict[str, Any]:
-        """Give the options of the builder, whose `legacy` form of the published code is for the library alone."""
+        """Return the builder's options; the `legacy` form of the published code is for the library only."""
         return super().options() | {"legacy": False}
 
 
@@ -65,7 +65,7 @@ class ResEncUNetConfig(NetworkConfig):
 
 
 class NetworksConfig(Config):
-    """Section `network`: one part per network, so that a change to one retrains only that one."""
+    """Section `network`: one subsection per network, so a change retrains only that network."""
 
     crossmodalnet: CrossModalNetConfig = Field(CrossModalNetConfig(), description="the paper's network")
     vtunet: VTUNetConfig = Field(VTUNetConfig(), description="VT-UNet (Peiris et al. 2022)")

@@ -1,4 +1,4 @@
-"""The whole of params.yaml: its sections, reading and checking."""
+"""Read and check params.yaml."""
 
 import reprlib
 import warnings
@@ -35,14 +35,14 @@ from pipeline.runtime.workers import RuntimeConfig
 
 S = TypeVar("S", bound=Config)
 Seed = Annotated[int, Field(ge=0)]
-# A value of a hostile file can be larger than any memory when it is written out.
+# Error messages shorten values, which can be of any size.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 20
 
 
 with warnings.catch_warnings():
-    # Pydantic warns that `register` hides ABCMeta.register, which nobody calls here.
+    # Pydantic warns that `register` hides ABCMeta.register, which is not used.
     warnings.filterwarnings("ignore", message='Field name "register"')
 
     class Params(Config):
@@ -98,11 +98,7 @@ with warnings.catch_warnings():
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:
-    """Read the file as plain YAML 1.2, in which `1e-05` (as `dvc exp run -S` writes it) is a number.
-
-    Raises:
-        UsageError: no such file, not YAML, or a section that does not exist.
-    """
+    """Read the file as YAML 1.2, where `1e-05` (from `dvc exp run -S`) is a number, or raise UsageError."""
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -125,11 +121,7 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """Read one value as YAML 1.2, as `-S key=value` has it.
-
-    Raises:
-        UsageError: not YAML.
-    """
+    """Read one value as YAML 1.2, as in `-S key=value`; raise UsageError if it is not YAML."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
@@ -137,11 +129,7 @@ def read_value(text: str) -> Any:
 
 
 def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
-    """Read the section at `keys`, for instance `load_section(TrainConfig, "train")`.
-
-    Raises:
-        UsageError: an unknown key, a wrong type or an impossible value; names the key, the value and what is allowed.
-    """
+    """Read a section, such as `load_section(TrainConfig, "train")`; raise UsageError on invalid values."""
     values: Any = read_raw(path)
     for key in keys:
         values = (values or {}).get(key)
@@ -149,7 +137,7 @@ def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
 
 
 def validate(section: type[S], values: Any, prefix: str, path: Path | str = PARAMS) -> S:
-    """Check `values` against `section`; `prefix` is its dotted place in `path`, for messages."""
+    """Check `values` against `section`; messages call it `prefix` in `path`."""
     try:
         return section.model_validate(values)
     except ValidationError as error:

@@ -19,11 +19,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Params:
-    """Give all parameters of a preset.
-
-    Raises:
-        UsageError: no such preset.
-    """
+    """Return all parameters of a preset; raise UsageError if it does not exist."""
     if name not in names():
         raise UsageError(f"no preset {name!r}; there are {', '.join(names())}")
     if name == "default":
@@ -33,12 +29,12 @@ def load(name: str) -> Params:
 
 
 def rendered() -> dict[str, dict[str, Any]]:
-    """Give the parameters of every preset, by its name, as params.yaml would hold them."""
+    """Return the parameters of every preset in the form of params.yaml."""
     return {name: load(name).model_dump(mode="json") for name in names()}
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `changes` over `base`, section by section."""
+    """Merge `changes` into `base` recursively."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)

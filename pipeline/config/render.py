@@ -1,4 +1,4 @@
-"""params.yaml as text: every key with its description as a comment."""
+"""Write params.yaml with every key's description as a comment."""
 
 import re
 from collections.abc import Iterator
@@ -32,19 +32,16 @@ class ParameterKey(NamedTuple):
 
 
 def render(params: BaseModel) -> str:
-    """Write all sections as YAML 1.2, a comment at the end of each key's line.
-
-    Only there do they survive `dvc exp run -S`, which writes every list anew and drops what follows it.
-    """
+    """Write all sections as YAML 1.2; only end-of-line comments survive `dvc exp run -S`."""
     text = HEADER
     for entry in _entries(params, ""):
-        # A blank line after a list would be dropped too.
+        # `dvc exp run -S` would drop a blank line after a list.
         text += entry if text.rstrip("\n").rpartition("\n")[2].lstrip().startswith("- ") else f"\n{entry}"
     return text
 
 
 def keys(params: BaseModel, prefix: str = "") -> Iterator[ParameterKey]:
-    """Walk the leaves, with dotted names."""
+    """Iterate over the leaves with dotted names."""
     for name, field in type(params).model_fields.items():
         value = getattr(params, name)
         if isinstance(value, BaseModel):
@@ -64,7 +61,7 @@ def to_yaml(value: Any) -> str:
 
 
 def allowed(field: FieldInfo) -> str:
-    """Describe the values that a field may have, for instance `number, > 0`."""
+    """Describe the allowed values of a field, for instance `number, > 0`."""
     bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     limits = [
         f"{sign} {getattr(rule, name):g}"
@@ -108,7 +105,7 @@ def _entries(params: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _comment(field: FieldInfo) -> str:
-    """Describe a field, with its allowed values where these are short and not in the description."""
+    """Describe a field, with its allowed values if they are short and not yet described."""
     description, kind = field.description or "", allowed(field)
     is_choice = get_origin(field.annotation) is Literal
     listed = is_choice and set(get_args(field.annotation)) <= set(re.findall(r"\w+", description))
@@ -116,7 +113,7 @@ def _comment(field: FieldInfo) -> str:
 
 
 def _block(value: Any, indent: str) -> str:
-    """Write a value as DVC does: lists as blocks, null as nothing."""
+    """Write a value as DVC does: lists as blocks, null as an empty value."""
     if value is None:
         return ""
     if not isinstance(value, list | tuple) or not value:

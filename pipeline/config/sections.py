@@ -1,4 +1,4 @@
-"""Sections of params.yaml that belong to the pipeline alone."""
+"""Define the sections of params.yaml that only the pipeline uses."""
 
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -13,7 +13,7 @@ Rate = Annotated[float, Field(gt=0)]
 Shift = Annotated[float, Field(ge=0)]
 V = TypeVar("V")
 
-# Keys of section `train` that say how a training is run, not what comes out of it.
+# Keys of section `train` that do not change the result.
 EXECUTION = frozenset({"devices", "num_threads"})
 
 
@@ -91,7 +91,7 @@ class DataConfig(Config):
 
 
 class TargetPhantomConfig(Config):
-    """The second phantom cohort: other people (seed 1), scanned by the other scanner."""
+    """The second phantom cohort: other patients (seed 1) and another scanner."""
 
     num_labelled: int = Field(
         20, ge=3, le=999, description="subjects per modality; only evaluate sees labels"
@@ -123,11 +123,7 @@ class TargetConfig(Config):
         return self
 
     def as_data(self) -> DataConfig:
-        """Give the same as a section `data`, for the code that lays out a cohort.
-
-        Raises:
-            ValueError: the source is `unlabelled`, which is no cohort of its own.
-        """
+        """Convert to a section `data`; raise ValueError for source `unlabelled`."""
         if self.source == "unlabelled":
             raise ValueError("source must be phantom or mmwhs to be laid out, got unlabelled")
         phantom = PhantomConfig(**self.phantom.model_dump(), seed=1, num_unlabelled=0, scanner="other")
@@ -135,7 +131,7 @@ class TargetConfig(Config):
 
 
 class _Domains(Config):
-    """Keys of section `adapt` that choose the domains."""
+    """Domain keys of section `adapt`."""
 
     enabled: bool = Field(False, description="adaptation to a target domain whose labels training never sees")
     scenario: Literal["cohort", "ct_to_mr", "mr_to_ct"] = Field(
@@ -146,7 +142,7 @@ class _Domains(Config):
 
 
 class AdaptSection(AdaptationConfig, _Domains):
-    """Section `adapt`: the domains first, then the options of JADA."""
+    """Section `adapt`: domain keys, then the options of JADA."""
 
 
 class SplitConfig(Config):
@@ -281,7 +277,7 @@ class TrainConfig(Config):
         return self
 
     def essential(self) -> dict[str, Any]:
-        """Give the values that the result depends on: all but the numbers of devices and threads."""
+        """Return the values that change the result: all but device and thread counts."""
         return self.model_dump(mode="json", exclude=set(EXECUTION))
 
 
@@ -323,7 +319,7 @@ class EvaluateConfig(Config):
         10000, ge=100, le=1_000_000, description="resamplings of the test pairs for 95 % intervals"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device; auto: a GPU if there is one")
-    # Seed of the resampling, and of the directions in which MRs are moved.
+    # Seed of the bootstrap and of the directions of misregistration.
     seed: ClassVar[int] = 0
 
     @field_validator("misregistration_mm")
@@ -343,8 +339,7 @@ class ProfileConfig(Config):
     max_seconds: float = Field(
         30.0, gt=0, description="time limit of steps and of cases, s; at least three are timed"
     )
-    # Untimed steps and cases before the timed ones; seed of weights, images and labels; a GPU if there is one; one
-    # thread per core.
+    # Steps and cases before timing starts; seed of weights, images and labels.
     warmup: ClassVar[int] = 2
     seed: ClassVar[int] = 0
     device: ClassVar[str] = "auto"
@@ -357,7 +352,7 @@ class CompareConfig(Config):
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of subjects and seeds for intervals and ranks"
     )
-    # Largest p-value after Holm's correction of a supported difference; seed of the resampling.
+    # Significance level after Holm's correction; seed of the bootstrap.
     alpha: ClassVar[float] = 0.05
     seed: ClassVar[int] = 0
 
@@ -366,7 +361,7 @@ class ReportConfig(Config):
     """Section `report`."""
 
     panel_px: int = Field(320, ge=64, le=1024, description="longest side of an overlay panel, pixels")
-    # Longest side of a checkerboard; margin around the ROI; CT values shown as black and white; JPEG quality.
+    # Sizes in pixels and mm; CT window in HU.
     checkerboard_px: ClassVar[int] = 440
     margin_mm: ClassVar[float] = 12.0
     ct_window_hu: ClassVar[tuple[float, float]] = (-160.0, 440.0)

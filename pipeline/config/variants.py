@@ -1,4 +1,4 @@
-"""Names of models, ablations and adaptation variants, and what each variant changes."""
+"""List the ablations and adaptation variants and the parameters that they change."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ OURS = "crossmodalnet"
 
 
 class Variant(NamedTuple):
-    """Another form of CrossModalNet or of its adaptation: its title in print and the keys that it changes."""
+    """A variant of CrossModalNet or its adaptation: title for print, and changed keys."""
 
     title: str
     changes: Mapping[str, Any]
@@ -28,7 +28,7 @@ ABLATIONS: Mapping[str, Variant] = {
     "cosine": Variant("cosine similarity", {"similarity": "cosine"}),
 }
 
-# Trained without adaptation: on the source's labels, and on the target's.
+# Trained without adaptation: on source labels, and on target labels.
 SOURCE_ONLY, SUPERVISED = "source_only", "supervised"
 
 # Variants of the adaptation: changes to section `adapt`.
@@ -49,15 +49,15 @@ ADAPTATIONS: Mapping[str, Variant] = {
 
 
 def method_of(variant: str) -> str:
-    """Give the folder name of the runs of an ablation or an adaptation variant."""
+    """Return the folder name for runs of an ablation or adaptation variant."""
     return f"{OURS}-{variant}"
 
 
 def is_adaptation(name: str) -> bool:
-    """Tell whether a method is a variant of the adaptation."""
+    """Return True for a variant of the adaptation."""
     return name.startswith(f"{OURS}-") and name.removeprefix(f"{OURS}-") in ADAPTATIONS
 
 
 def is_ablation(name: str) -> bool:
-    """Tell whether a method is an ablation of our network."""
+    """Return True for an ablation of CrossModalNet."""
     return name.startswith(f"{OURS}-") and not is_adaptation(name)

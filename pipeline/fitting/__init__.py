@@ -1,1 +1,1 @@
-"""Sizes of grid, patch and network from the hearts of a cohort and the memory of a machine."""
+"""Fit grid, patch and network size to the hearts of a cohort and the memory of a machine."""

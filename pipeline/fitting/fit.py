@@ -27,19 +27,18 @@ from pipeline.fitting.plan import (
 from pipeline.preparation.registration import COST
 from pipeline.training.params import ModelParams
 
-# Voxels per token where our network, which needs multiples, is not trained.
+# Voxels per token if CrossModalNet, which needs multiples, is not trained.
 OTHERS_EMBEDDING = (4, 4, 4)
 
 
 def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
-    """Describe the device to train on: the GPU, or else the free memory of this machine.
+    """Describe the training device: the GPU, or else the free memory of this machine.
 
     Args:
-        kind: cpu or cuda; None: cuda where there is a GPU here, or where a memory is given.
-        memory_gb: memory to plan for, perhaps of another machine; None: that of this one.
+        kind: cpu or cuda; None: cuda if there is a GPU or a memory is given.
 
     Raises:
-        UsageError: a GPU is asked for without its memory, and there is none here.
+        UsageError: cuda is requested without a memory, and this machine has no GPU.
     """
     import psutil
     import torch
@@ -56,11 +55,7 @@ def machine_of(kind: str | None, memory_gb: float | None) -> Machine:
 
 
 def fit(params: Params, hearts: HeartExtents, machine: Machine) -> tuple[Params, dict[str, str]]:
-    """Choose sizes for the networks that the parameters train; give all parameters, and reasons by key.
-
-    Raises:
-        ResourceError: the memory is too little even for the coarsest grid.
-    """
+    """Choose sizes for the trained networks and reasons by key; raise ResourceError if none fits the memory."""
     config = params.network.crossmodalnet
     embedding = config.patch_embedding if OURS in params.models else OTHERS_EMBEDDING
     steps = [_step_of(name, params, config) for name in params.models]
@@ -85,7 +80,7 @@ def fit(params: Params, hearts: HeartExtents, machine: Machine) -> tuple[Params,
 
 
 def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> StepBytes:
-    """Make the function that counts a step of one network."""
+    """Return a function that counts the memory of a training step of one network."""
     section = getattr(params.network, name)
 
     def step(patch: Triple, checkpointing: bool) -> int:

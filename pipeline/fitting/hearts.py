@@ -1,4 +1,4 @@
-"""Measure the extent of the training hearts and the spacing of their scans."""
+"""Measure the extent of the training hearts and the voxel spacing of their scans."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,27 +16,26 @@ from pipeline.cohort.pairs import Pair
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, count_voxels, run_cases
 
 COST = CaseCost(base_mb=250, bytes_per_voxel=8)
-# Voxels of all label maps together that are read before worker processes have started.
+# Total voxels up to which label maps are read without worker processes.
 FEW_VOXELS = 2**26
-# Share that a grid needs beyond the heart before stage `crop` has run: the ROI that atlases find is not centred on it.
-# On the phantom it lay up to 6.5 mm beside it, of hearts of up to 130 mm.
+# Extra share of the grid while ROIs are unknown: on the phantom they lay 6.5 mm off-centre in hearts of 130 mm.
 ASIDE = 0.15
 
 
 @dataclass(frozen=True)
 class HeartExtents:
-    """Extent that a working grid has to hold."""
+    """Extents that the working grid must hold."""
 
-    need_mm: tuple[float, float, float]  # edges along world x, y, z of a grid that holds every heart whole
-    largest_mm: tuple[float, float, float]  # largest extent of the hearts themselves
-    spacing_mm: float  # median over scans of the edge of a cube as large as a voxel
+    need_mm: tuple[float, float, float]  # grid extent along world x, y, z that holds every heart
+    largest_mm: tuple[float, float, float]
+    spacing_mm: float  # median over scans of the cube root of the voxel volume
     num_hearts: int
-    num_found: int  # hearts whose ROI stage `crop` has found; 0 before it has run
+    num_found: int  # hearts with a ROI from stage `crop`; 0 before it has run
     largest_voxels: int  # of the largest image
 
     @property
     def why(self) -> str:
-        """Describe the extents in a sentence."""
+        """Describe the extents in one sentence."""
         largest, need = (
             " x ".join(f"{edge:.0f}" for edge in edges) for edges in (self.largest_mm, self.need_mm)
         )
@@ -49,13 +48,11 @@ class HeartExtents:
 def measure_hearts(
     pairs: Sequence[Pair], boxes: Mapping[str, Box], margin_mm: float, runtime: RuntimeConfig
 ) -> HeartExtents:
-    """Measure the CTs of all pairs that do not test.
+    """Measure the CTs of all pairs except test pairs.
 
     Args:
-        pairs: pairs of the cohort.
-        boxes: ROIs that stage `crop` found, by name of the pair; used where every pair has one.
-        margin_mm: `crop.margin_mm`, which the grid holds besides where no ROI is known.
-        runtime: section `runtime`.
+        boxes: ROIs from stage `crop` by pair name; used only if every pair has one.
+        margin_mm: extra margin per side if the ROIs are unknown.
 
     Raises:
         DataError: a label map is missing, unreadable or empty.
@@ -64,7 +61,7 @@ def measure_hearts(
     labels = sorted({pair.ct.label for pair in used if pair.ct.label})
     hearts = dict(_boxes(labels, runtime))
     largest = np.array([box.size_mm for box in hearts.values()]).max(axis=0)
-    # Voxels that lie across the edge of a grid count as cut: a millimetre more on every side.
+    # Voxels across the edge of a grid count as cut: add 1 mm per side.
     need = np.maximum(largest * (1 + ASIDE), largest + 2 * margin_mm)
     found = [
         (hearts[pair.ct.label], boxes[pair.name]) for pair in used if pair.name in boxes and pair.ct.label
@@ -84,11 +81,7 @@ def measure_hearts(
 
 
 def read_boxes(table: Path) -> dict[str, Box]:
-    """Read the ROIs that stage `crop` found, by name of the pair; none where it has not run.
-
-    Raises:
-        DataError: the file is not what the stage writes.
-    """
+    """Read the ROIs of stage `crop` by pair name; return none before it has run."""
     if not table.is_file():
         return {}
     try:
@@ -101,11 +94,7 @@ def read_boxes(table: Path) -> dict[str, Box]:
 
 
 def heart_of(label: Path) -> Box:
-    """Find the box of a label map; runs in worker processes.
-
-    Raises:
-        DataError: it cannot be read or is empty.
-    """
+    """Return the bounding box of a label map; raise DataError if it is unreadable or empty."""
     try:
         return box_of(read_label_map(label))
     except ValueError as error:
@@ -120,7 +109,7 @@ def _boxes(labels: Sequence[Path], runtime: RuntimeConfig) -> list[tuple[Path, B
 
 
 def _around(heart: Box, box: Box) -> list[float]:
-    """Edges of a grid around the middle of a ROI that holds the heart."""
+    """Return the edge lengths of a grid centred on a ROI that holds the heart."""
     middles = [(low + high) / 2 for low, high in zip(box.low_mm, box.high_mm, strict=True)]
     return [
         2 * max(middle - low, high - middle)

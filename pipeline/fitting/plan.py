@@ -1,7 +1,6 @@
-"""Grid, patch, levels and memory of a training step: the finest grid whose patch sees enough of it.
+"""Plan grid, patch, levels and memory: the finest grid of which a patch sees enough.
 
-PyTorch's meta device runs forward and backward pass on shapes alone, so the memory of a step is counted without
-computing it. Against the growth of a process on the CPU the count was right within a tenth.
+PyTorch's meta device runs a training step on shapes alone, which counts its memory within 10 % on the CPU.
 """
 
 import logging
@@ -28,43 +27,42 @@ from pipeline.fitting.hearts import HeartExtents
 logger = logging.getLogger(__name__)
 
 GB = 2**30
-# Share of the memory that a step may take; the rest is for what else lives there.
+# Share of the memory for a training step.
 SHARE = 0.9
-# Memory of a training beside its steps (libraries, cases, validation): measured on the CPU (1.2 GB for the default,
-# 1.6 GB for a grid of 64 x 48 x 64); on a GPU the usual size of CUDA's context and workspaces, not measured.
+# Memory besides the steps (libraries, cases, validation): measured on the CPU, assumed on a GPU.
 BASE_BYTES = {"cpu": int(1.75 * GB), "cuda": int(1.5 * GB)}
-# Least share of the grid's voxels that a patch sees, as in nnU-Net before it plans a coarser stage.
+# Smallest share of the grid in a patch; nnU-Net adds a coarser stage below it.
 SEEN = 0.25
-# On a CPU time is short before memory is: a step of two such patches takes seconds.
+# On a CPU, time is the limit: a step of two such patches takes seconds.
 MOST_CPU_VOXELS = 64**3
 BATCH = 2
-# Factor on the spacing that is given up so that one patch is the whole grid; excess of such a patch over the grid.
+# Coarser spacing accepted to cover the grid with one patch; largest excess of that patch over the grid.
 COARSER, EXCESS = 1.15, 1.25
 SPACING_STEP_MM, COARSEST_MM = 0.1, 10.0
-# Tokens that the deepest level keeps on the shortest axis, and most levels.
+# Fewest tokens per axis at the deepest level; most levels.
 FEWEST_TOKENS, MOST_LEVELS = 4, 4
-# Copies of the weights: Adam keeps two moments, the EMA one.
+# Copies of the weights: two Adam moments and the EMA.
 COPIES = 3
-# Bytes of a step, for a patch and a batch of `BATCH`, without and with checkpointing.
+# Bytes of a step for a patch and a batch of `BATCH`, by checkpointing.
 StepBytes = Callable[[Triple, bool], int]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The device to train on, cpu or cuda, and its memory."""
+    """A training device (cpu or cuda) and its memory."""
 
     kind: str
     memory_bytes: int
 
     @property
     def step_bytes(self) -> int:
-        """Memory that a training step may take."""
+        """Memory available to a training step."""
         return int(SHARE * self.memory_bytes) - BASE_BYTES[self.kind]
 
 
 @dataclass(frozen=True)
 class SizePlan:
-    """Sizes that fit: working grid, patch, levels of our network, checkpointing, and memory of a step."""
+    """Working grid, patch, levels, checkpointing, and memory of a step."""
 
     spacing_mm: float
     grid: Triple
@@ -75,16 +73,14 @@ class SizePlan:
 
 
 def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: StepBytes) -> SizePlan:
-    """Choose the finest grid, from the scans' own spacing on, of which the largest patch that fits sees a quarter.
+    """Choose the finest grid (not finer than the scans) of which the largest fitting patch covers a quarter.
 
     Args:
-        hearts: extents of the hearts.
-        machine: memory.
         embedding: voxels per token of the network.
-        step: memory of a step; called rarely, as it takes seconds.
+        step: counts the memory of a step; takes seconds, so it is rarely called.
 
     Raises:
-        ResourceError: the memory is too little even for the coarsest grid.
+        ResourceError: the memory is too small even for the coarsest grid.
     """
     memory = _Memory(step)
     for spacing in _spacings(hearts.spacing_mm):
@@ -103,7 +99,7 @@ def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: 
 
 
 def network_changes(config: CrossModalNetConfig, levels: int) -> dict[str, Any]:
-    """Give the options of our network for a number of levels; windows are chosen by the maps."""
+    """Return the network options for a number of levels; null windows follow the feature maps."""
     return {
         "depths": [*config.depths, *[config.depths[-1]] * levels][:levels],
         "heads": [config.heads[0] << level for level in range(levels)],
@@ -116,7 +112,7 @@ def network_changes(config: CrossModalNetConfig, levels: int) -> dict[str, Any]:
 def _one_patch(
     need_mm: tuple[float, float, float], spacing: float, grid: Triple, patch: Triple
 ) -> tuple[float, Triple]:
-    """Let one patch be the whole grid where that makes it hardly coarser: else a case takes eight windows."""
+    """Coarsen the grid slightly if one patch then covers it, instead of eight sliding windows."""
     if covers(patch, grid):
         return spacing, patch
     edge = max(need / n for need, n in zip(need_mm, patch, strict=True))
@@ -125,7 +121,7 @@ def _one_patch(
 
 
 class _Memory:
-    """Counts each step once, and guesses others by their voxels from the nearest count."""
+    """Counts each step once and estimates other steps from the nearest count."""
 
     def __init__(self, step: StepBytes) -> None:
         self._step = step
@@ -139,7 +135,7 @@ class _Memory:
         return self._counts[key]
 
     def guess(self, patch: Triple, checkpointing: bool) -> float:
-        """Guess in proportion to the voxels, a little low: only what is clearly too large needs no count."""
+        """Estimate slightly low, in proportion to voxels, to skip patches that are clearly too large."""
         counts = {p: n for (p, other), n in self._counts.items() if other == checkpointing}
         if not counts or patch in counts:
             return counts.get(patch, 0)
@@ -155,7 +151,7 @@ def _spacings(finest_mm: float) -> Iterator[float]:
 
 
 def _tries(grid: Triple, machine: Machine, embedding: Triple) -> Iterator[tuple[Triple, bool]]:
-    """List patches that see enough of a grid, the largest first; then the same with checkpointing."""
+    """List patches large enough for a grid, largest first; then again with checkpointing."""
     patches = [p for p in patches_for(grid, embedding) if prod(p) >= SEEN * prod(grid)]
     if machine.kind == "cpu":
         patches = [p for p in patches if prod(p) <= MOST_CPU_VOXELS]
@@ -164,7 +160,7 @@ def _tries(grid: Triple, machine: Machine, embedding: Triple) -> Iterator[tuple[
 
 
 def levels_of(patch: Triple, embedding: Triple) -> int:
-    """Levels that leave `FEWEST_TOKENS` on every axis of the deepest one, 1 to `MOST_LEVELS`.
+    """Return the levels (1 to `MOST_LEVELS`) with `FEWEST_TOKENS` on every axis of the deepest one.
 
     >>> [levels_of((n, n, n), (4, 4, 4)) for n in (16, 40, 64, 96, 160)]
     [1, 2, 3, 3, 4]
@@ -174,7 +170,7 @@ def levels_of(patch: Triple, embedding: Triple) -> int:
 
 
 def suits(patch: Triple, embedding: Triple) -> bool:
-    """Tell whether every level's map is whole, and whole windows divide it.
+    """Return True if every level has a whole feature map that whole windows divide.
 
     >>> suits((40, 40, 40), (4, 4, 4)), suits((44, 40, 40), (4, 4, 4)), suits((104, 104, 104), (4, 4, 4))
     (True, False, False)
@@ -190,12 +186,7 @@ def suits(patch: Triple, embedding: Triple) -> bool:
 
 
 def patches_for(grid: Triple, embedding: Triple) -> list[Triple]:
-    """List patches for a grid, the largest first: one that covers it whole, then ones of its proportions.
-
-    Args:
-        grid: voxels that the hearts need.
-        embedding: voxels per token.
-    """
+    """List patches, largest first: one that covers the grid, then smaller ones of its proportions."""
     candidates = {patch for scale in range(125, 19, -1) if (patch := _near(grid, scale / 100, embedding))}
     whole = [p for p in candidates if covers(p, grid) and prod(p) <= EXCESS * prod(grid)]
     rounded = [ceil(n / e) * e for n, e in zip(grid, embedding, strict=True)]
@@ -204,12 +195,12 @@ def patches_for(grid: Triple, embedding: Triple) -> list[Triple]:
 
 
 def covers(patch: Triple, grid: Triple) -> bool:
-    """Tell whether one patch holds a whole grid."""
+    """Return True if one patch covers the whole grid."""
     return all(n >= m for n, m in zip(patch, grid, strict=True))
 
 
 def _near(grid: Triple, scale: float, embedding: Triple) -> Triple | None:
-    """Find the smallest suitable patch that holds a scaled grid, up to eight tokens larger; None without one."""
+    """Find the smallest suitable patch that covers a scaled grid, at most eight tokens larger, or None."""
     first = [ceil(max(2 * e, ceil(scale * n)) / e) * e for n, e in zip(grid, embedding, strict=True)]
     d, h, w = (range(low, low + 8 * e, e) for low, e in zip(first, embedding, strict=True))
     patches = sorted(product(d, h, w), key=lambda p: (prod(p), p))
@@ -217,7 +208,7 @@ def _near(grid: Triple, scale: float, embedding: Triple) -> Triple | None:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive, and their peak."""
+    """Counts the current and peak bytes of live tensors."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -225,7 +216,7 @@ class LiveBytes(TorchDispatchMode):
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def add(self, tensor: Tensor) -> None:
-        """Count a tensor, once for all that share its storage, for as long as it lives."""
+        """Count a tensor's storage once, until it is freed."""
         storage = tensor.untyped_storage()
         if storage in self._seen:
             return
@@ -248,14 +239,7 @@ class LiveBytes(TorchDispatchMode):
 def step_bytes(
     model: str, options: Mapping[str, Any], patch_size: Triple, batch_size: int, objectives: tuple[str, ...]
 ) -> int:
-    """Count the memory of a training step in single precision: weights, Adam, gradients, activations, batch.
-
-    Args:
-        model: key of the network's builder.
-        options: options of the network.
-        patch_size: voxels per axis.
-        batch_size: samples on one device.
-        objectives: keys of the objectives.
+    """Count the memory of a float32 training step: weights, Adam, gradients, activations, batch.
 
     Raises:
         ValueError: the network cannot be built for this patch.

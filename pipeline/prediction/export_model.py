@@ -1,4 +1,4 @@
-"""Export a model folder that predicts new patients by itself: weights, card, preparation, and atlases."""
+"""Export a self-contained model folder: weights, card, preparation and atlases."""
 
 import shutil
 from pathlib import Path
@@ -28,21 +28,7 @@ def export_model(
     evaluate: EvaluateConfig,
     export: ExportConfig,
 ) -> None:
-    """Write the model folder, whole or not at all.
-
-    Its atlases are those of stage `crop` for test cases: the first training pairs.
-
-    Args:
-        trained: folder of the trained model.
-        target: folder to write, replaced if it exists.
-        register: section `register`.
-        crop: section `crop`.
-        evaluate: section `evaluate`.
-        export: section `export`.
-
-    Raises:
-        DataError: the model or a training subject cannot be read.
-    """
+    """Write the model folder atomically, replacing `target`; atlases are the first training pairs."""
     load_model(trained)  # raises for a damaged model
     atlases = _read_atlases(crop) if export.atlases else []
     likeness = run_alone(likeness_among, atlases, environment=ENVIRONMENT) if len(atlases) > 1 else None
@@ -62,7 +48,7 @@ def export_model(
         write_json(new / RECIPE, config.model_dump(mode="json"))
         if atlases:
             save_atlases(new / ATLASES, atlases)
-        Predictor.load(new)  # as `predict` will
+        Predictor.load(new)  # raises if `predict` could not
 
 
 def _read_atlases(crop: CropConfig) -> list[Atlas]:

@@ -1,4 +1,4 @@
-"""Predict several patients at once, in worker processes that each load the models once."""
+"""Predict several patients in parallel worker processes that load the models once."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -9,27 +9,25 @@ from crossmodalnet.inference.patients import PatientTask, attempt, load_predicto
 from crossmodalnet.inference.predictor import Predictor
 from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
-# 2.8 GiB with scans of real size (docs/predict.md); the base is that of an evaluation, which loads the same.
+# 2.8 GiB with scans of real size (docs/predict.md).
 COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 
 def predict_side_by_side(
     models: Sequence[Path], mirror: str, workers: int, scheduler: str | None, tasks: Sequence[PatientTask]
 ) -> Iterator[tuple[PatientTask, CrossModalNetError | None]]:
-    """Segment patients on the CPU by workers of one thread each, so that results depend on no number of workers.
+    """Segment patients on single-threaded CPU workers, so results do not depend on their number.
 
     Args:
-        models: exported models.
         mirror: axes of test-time augmentation.
-        workers: patients at once; 0 leaves it to cores and memory.
-        scheduler: address of a scheduler of dask.distributed; None for workers of this machine.
-        tasks: patients.
+        workers: patients at once; 0: as many as cores and memory allow.
+        scheduler: address of a dask.distributed scheduler; None: workers on this machine.
 
     Returns:
-        Each patient with the error, None without one.
+        Each patient with its error or None.
 
     Raises:
-        ResourceError: patients killed every worker; raised after all others are done.
+        ResourceError: some patients killed every worker; raised after all others finish.
     """
     images = [path for task in tasks for path in task.scans.paths.values()]
     work = Work("predict", COST, images, kept=True)

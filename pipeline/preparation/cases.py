@@ -1,4 +1,4 @@
-"""Cropped cases on the working grid, and the folders that hold the cases of each domain."""
+"""Read and write cropped cases on the working grid."""
 
 import json
 from collections.abc import Mapping
@@ -24,18 +24,14 @@ FILES = ("ct", "mr", *LABELS)
 
 @dataclass(frozen=True)
 class CroppedCase:
-    """One pair, or one image alone, on the working grid.
+    """A pair, or a single image, on the working grid; ValueError without an image."""
 
-    Raises:
-        ValueError: no image.
-    """
-
-    name: str  # of the pair, or of the subject
+    name: str  # pair or subject
     ct: Volume | None  # HU
     mr: Volume | None  # registered to the CT, arbitrary units
-    label: Volume | None  # class indices of the CT, or of the image alone; None for an unlabelled case
-    native: Grid  # of the original CT, or of the image alone, on which predictions are returned
-    mr_label: Volume | None = None  # of the MR of a labelled pair, another heart than the CT's
+    label: Volume | None  # classes on the CT, or the single image; None if unlabelled
+    native: Grid  # original grid, on which predictions are returned
+    mr_label: Volume | None = None  # of a labelled pair's MR, a different heart
 
     def __post_init__(self) -> None:
         if self.ct is None and self.mr is None:
@@ -50,7 +46,7 @@ class CroppedCase:
 
 
 def write_cropped(folder: Path, case: CroppedCase) -> None:
-    """Write a case as NIfTI files and `crop.json`, which lists the files where they are not all four."""
+    """Write a case as NIfTI files and `crop.json`, which lists the files if any is absent."""
     volumes = {"ct": case.ct, "mr": case.mr, "label": case.label, "mr_label": case.mr_label}
     files = [name for name, volume in volumes.items() if volume is not None]
     for name, volume in volumes.items():
@@ -66,11 +62,7 @@ def write_cropped(folder: Path, case: CroppedCase) -> None:
 
 
 def read_cropped(folder: Path) -> CroppedCase:
-    """Read a case.
-
-    Raises:
-        DataError: a file is missing or damaged.
-    """
+    """Read a case; raise DataError if a file is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         i, j, k = record["native_shape"]
@@ -89,17 +81,13 @@ Names = Mapping[Role, list[str]]
 
 @dataclass(frozen=True)
 class CaseSet:
-    """Cropped cases of one domain: a folder per case, and where labels lie apart, a folder per labelled case."""
+    """Cropped cases of one domain in a folder per case, optionally with a separate label folder."""
 
     folder: Path
-    labels: Path | None = None  # None where the cases hold their labels themselves
+    labels: Path | None = None  # None if the labels are in the case folders
 
     def read(self, name: str) -> CroppedCase:
-        """Read a case with its label.
-
-        Raises:
-            DataError: the case or its label is missing or damaged.
-        """
+        """Read a case with its label; raise DataError if either is missing or damaged."""
         case = read_cropped(self.folder / name)
         if self.labels is None:
             return case
@@ -110,15 +98,11 @@ class CaseSet:
             raise DataError(f"{name}: no label of the target domain at {path} ({error})") from error
 
     def read_unlabelled(self, name: str) -> CroppedCase:
-        """Read a case without looking for its labels."""
+        """Read a case without its labels."""
         return replace(read_cropped(self.folder / name), label=None, mr_label=None)
 
     def truths(self) -> Mapping[str, Path]:
-        """Label maps on the original grids of the cases, by name; only of cases that have one.
-
-        Raises:
-            DataError: no manifest.
-        """
+        """Map cases to label maps on their original grids; raise DataError without a manifest."""
         if self == SOURCE_IMAGES:
             return {s.name: s.label for s in read_manifest(MANIFEST) if s.label is not None}
         if self.labels is not None:
@@ -132,11 +116,7 @@ TARGET_CASES = CaseSet(TARGET / TARGETS, TARGET_LABELS)
 
 
 def source_of(domain: Domain | None) -> tuple[CaseSet, Names]:
-    """Give the labelled cases of the source domain, and their roles: single images, or the pairs of the cohort.
-
-    Raises:
-        DataError: no split.
-    """
+    """Return the labelled source cases and their roles; raise DataError without a split."""
     if domain is not None and domain.source is not None:
         return SOURCE_IMAGES, domain.source
     return PAIRS, read_split(SPLIT)

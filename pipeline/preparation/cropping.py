@@ -1,4 +1,4 @@
-"""Crop pairs and single images to their heart ROI on the working grid; atlases come from training subjects alone."""
+"""Crop pairs and images to their heart ROI; atlases are training subjects only."""
 
 import json
 import logging
@@ -39,16 +39,11 @@ Row = dict[str, str | int | float]
 
 @dataclass(frozen=True)
 class CropTask:
-    """A pair or a single image to crop; all files of a pair are on the CT's grid.
+    """A pair (all files on the CT's grid) or a single image to crop.
 
     Attributes:
-        name: name of the case.
-        images: files by modality; the ROI is found in the CT where there is one.
-        labels: label maps by modality, of those that may be read.
-        atlases: labelled training subjects; empty where the case's own label gives its ROI.
-        atlas_modality: modality of the atlases.
-        config: section `crop`.
-        target: folder to write.
+        images: files by modality; the ROI is found in the CT if there is one.
+        atlases: labelled training subjects; empty if the ROI comes from the case's own label.
     """
 
     name: str
@@ -66,14 +61,13 @@ def crop_pairs(
     """Crop every pair into a folder of `target`.
 
     Returns:
-        Table ordered by pair: pair, role, box_mm, overflow_mm, and `cut_<structure>`, the labelled native
-        voxels outside the working grid.
+        Table by pair: pair, role, box_mm, overflow_mm, `cut_<structure>` (labelled native voxels outside the grid).
 
     Raises:
-        DataError: a case without a heart.
-        ResourceError: pairs that killed the processes that cropped them, listed after all others are done.
+        DataError: no heart is found in a case.
+        ResourceError: some pairs killed their workers; raised after all others finish.
     """
-    # The first pairs of all CTs come first: the ROI of a CT is found once, and not by two workers at a time.
+    # Crop one pair per CT first, so no two workers search the same ROI.
     first = {pair.name for pair in one_per_ct(pairs)}
     tasks = []
     for pair in sorted(pairs, key=lambda pair: pair.name not in first):
@@ -102,10 +96,7 @@ def crop_pairs(
 
 
 def choose_atlases(pair: Pair, pairs: list[Pair], config: CropConfig) -> list[str]:
-    """Choose the pairs whose CT and label find this pair's ROI: the first training pairs but itself.
-
-    None for a lone training subject: its own label, which training sees anyway, gives its ROI.
-    """
+    """Choose the first training pairs other than this one as atlases; none for a lone training subject."""
     if config.roi == "labels":
         return []
     others = [p.name for p in one_per_ct(select(pairs, "train")) if p.ct.name != pair.ct.name]
@@ -115,19 +106,12 @@ def choose_atlases(pair: Pair, pairs: list[Pair], config: CropConfig) -> list[st
 
 
 def registered_atlas(folder: Path) -> AtlasFiles:
-    """Files of the CT and its label map in the folder of a registered pair."""
+    """Return the CT and its label map in a registered pair's folder."""
     return folder / "ct.nii.gz", folder / "ct_label.nii.gz"
 
 
 def crop_cases(tasks: Sequence[CropTask], runtime: RuntimeConfig = ALL_CORES) -> pd.DataFrame:
-    """Crop all cases by parallel workers, and warn of ROIs that the grid does not hold.
-
-    Returns:
-        The rows of `crop_case`, ordered by case.
-
-    Raises:
-        DataError: an image cannot be used, or no heart is found in it.
-    """
+    """Crop all cases in parallel, warn of ROIs larger than the grid, and return `crop_case` rows by case."""
     images = [path for task in tasks for path in task.images.values()]
     work = Work("crop", COST, images, ENVIRONMENT, kept=True)
     rows = [row for _, row in track(run_cases(crop_case, tasks, work, runtime), "crop", len(tasks))]
@@ -142,15 +126,10 @@ def crop_cases(tasks: Sequence[CropTask], runtime: RuntimeConfig = ALL_CORES) ->
 
 
 def crop_case(task: CropTask) -> Row:
-    """Crop one case, in a worker process.
-
-    A pair's MR label is cropped along, and influences nothing else.
-
-    Returns:
-        `pair` (name of the case), `box_mm`, `overflow_mm`, and `cut_<structure>` where there is a label map.
+    """Crop one case, with a pair's MR label, and return its row for `crop_pairs`; runs in worker processes.
 
     Raises:
-        DataError: an image cannot be used, or no heart is found in it.
+        DataError: an image is unusable, or contains no heart.
     """
     main = Modality.CT if Modality.CT in task.images else Modality.MR
     try:
@@ -194,10 +173,7 @@ def _sampled(image: Volume | None, grid: Grid) -> Volume | None:
 
 
 def _find_box(task: CropTask, modality: Modality, image: Volume) -> Box:
-    """Find the ROI of an image by the atlases, or reuse what an earlier run found.
-
-    Work is keyed by the images, the atlases' labels, the spacing, the modalities and the code.
-    """
+    """Find the ROI of an image with the atlases, or reuse it from an earlier run."""
     spacing_mm = task.config.atlas_spacing_mm
     key = fingerprint(
         task.images[modality], task.atlases, spacing_mm, [modality, task.atlas_modality],
@@ -213,11 +189,7 @@ def _find_box(task: CropTask, modality: Modality, image: Volume) -> Box:
 
 
 def read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float) -> Atlas:
-    """Read an atlas at the spacing of the atlas registration, once in a process: all its cases have the same atlases.
-
-    Raises:
-        ValueError: a file cannot be read.
-    """
+    """Read an atlas at the atlas registration's spacing, cached per process."""
     return _read_atlas(files, modality, spacing_mm, tuple(_state(file) for file in files))
 
 
@@ -228,9 +200,9 @@ def _read_atlas(files: AtlasFiles, modality: Modality, spacing_mm: float, states
 
 
 def _state(file: Path) -> tuple[int, ...] | None:
-    """Detect changes of a file: a cluster's worker lives on, while other data come to lie under the same name."""
+    """Return a stamp of a file, which may change during the life of a cluster worker."""
     try:
         status = file.stat()
-    except OSError:  # reading reports the problem
+    except OSError:  # reading reports it
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Records of the target domain: the cases of each role, and the cases that have labels."""
+"""Record the target domain: the cases of each role, and the labelled cases."""
 
 import json
 from collections.abc import Iterable
@@ -12,37 +12,32 @@ from pipeline.cohort.pairs import Role
 from pipeline.runtime.paths import TARGET, TARGET_LABELS
 
 RECORD, LIST = "domain.json", "cases.json"
-# Label map of a target case on the working grid and on its native grid.
+# Label map of a target case on the working and native grid.
 WORKING, NATIVE = "label.nii.gz", "native.nii.gz"
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Scenario = Literal["cohort", "ct_to_mr", "mr_to_ct"]
 Roles = dict[Role, list[str]]
 
-# Folders of the cases of each domain, under `data/target`.
 SOURCE_CASES, TARGET_CASES = "source", "target"
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Names of the cases of a domain adaptation, by role."""
+    """Case names of a domain adaptation by role."""
 
     scenario: Scenario
-    source: Roles | None  # labelled cases in the folder `source`; None where they are data/cropped
-    target: Roles  # cases in the folder `target`, which hold no label
+    source: Roles | None  # labelled cases in `source`; None: data/cropped
+    target: Roles  # unlabelled cases in `target`
 
 
 def write_domain(folder: Path, domain: Domain | None) -> None:
-    """Write the record; None where adaptation is off."""
+    """Write the record; None if adaptation is off."""
     write_json(folder / RECORD, {"scenario": None} if domain is None else asdict(domain))
 
 
 def read_domain(folder: Path = TARGET) -> Domain | None:
-    """Read the record of the folder `data/target`; None where adaptation is off.
-
-    Raises:
-        DataError: no record, or not one that `write_domain` wrote.
-    """
+    """Read the record; None if adaptation is off. Raise DataError if it is missing or invalid."""
     try:
         content = json.loads((folder / RECORD).read_text("utf-8"))
         if content["scenario"] is None:
@@ -62,16 +57,12 @@ def _roles(content: dict[str, Any]) -> Roles:
 
 
 def write_labelled_names(folder: Path, names: Iterable[str]) -> None:
-    """Write the list, in order; an empty one where no case has labels, or adaptation is off."""
+    """Write the names in order; empty if no case has labels or adaptation is off."""
     folder.joinpath(LIST).write_text(json.dumps(sorted(names), indent=2) + "\n")
 
 
 def read_labelled_names(folder: Path = TARGET_LABELS) -> list[str]:
-    """Names of the target cases that have labels.
-
-    Raises:
-        DataError: no list, or not one that `write_labelled_names` wrote.
-    """
+    """Read the names of labelled target cases; raise DataError if the list is missing or invalid."""
     try:
         return [str(name) for name in json.loads((folder / LIST).read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Register every pair in worker processes; write the registered folder and its quality table."""
+"""Register every pair in worker processes; write the registered folder and quality table."""
 
 import json
 import logging
@@ -46,13 +46,13 @@ COLUMNS = (
 DONE = "done.json"
 RESULTS = ("mr.nii.gz", "mr_label.nii.gz", "ct_label.nii.gz")
 PICTURE = "checkerboard.png"
-# Finer than the working grid, coarser than a real scan.
+# Between the working grid's spacing and a real scan's.
 _PICTURE_MM = 2.0
 
 
 @dataclass(frozen=True)
 class RegisterTask:
-    """One pair to register; nothing in it tells a training from a test pair. Label maps may be missing."""
+    """A pair to register, without its role, so training and test pairs are treated alike."""
 
     name: str
     ct: Path
@@ -64,13 +64,7 @@ class RegisterTask:
 
 @dataclass(frozen=True)
 class RegisterOutcome:
-    """Outcome of one pair.
-
-    Attributes:
-        folder: folder with `RESULTS` (of the labels that exist), `PICTURE` and `DONE`; None where every start failed.
-        reused: whether an earlier run had registered the pair.
-        problems: a line per failed start.
-    """
+    """Outcome of one pair; `folder` is None if every start failed, `problems` has a line per failed start."""
 
     folder: Path | None
     reused: bool = False
@@ -80,14 +74,11 @@ class RegisterOutcome:
 def register_pairs(
     pairs: list[Pair], config: RegistrationConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> dict[str, Path]:
-    """Register every pair that the work folder does not hold yet; subjects need no labels for it.
-
-    Returns:
-        Work folder by pair name, in the order of `pairs`.
+    """Register all pairs (labels optional) or reuse earlier results; return work folders by pair name.
 
     Raises:
-        DataError: pairs that fail or get worse from every start; listed after all others are done.
-        ResourceError: pairs that killed the processes that registered them, listed after all others are done.
+        DataError: some pairs fail or get worse from every start; raised after all others finish.
+        ResourceError: some pairs killed their workers; raised after all others finish.
     """
     tasks = [
         RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config)
@@ -95,7 +86,7 @@ def register_pairs(
     ]
     work = Work(
         "register", COST, [path for task in tasks for path in (task.ct, task.mr)],
-        # ANTs reads its seed from the environment, once, when it is imported.
+        # ANTs reads its seed from the environment once, at import.
         environment={"ANTS_RANDOM_SEED": str(config.seed)}, kept=True,
     )  # fmt: skip
     outcomes: dict[str, RegisterOutcome] = {}
@@ -117,9 +108,8 @@ def register_pairs(
 
 
 def register_pair(task: RegisterTask) -> RegisterOutcome:
-    """Register a pair, or reuse an earlier result; runs in a process with ANTs' seed in its environment.
+    """Register a pair, or reuse an earlier result for the same files, parameters and code.
 
-    The work folder is keyed by the content of the files, the parameters, the code and ANTs' version.
     Labels are warped and compared, and influence nothing else.
     """
     files = [task.ct, task.ct_label, task.mr, task.mr_label]
@@ -139,7 +129,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
         fixed, moving = prepare_ct(ct, _PICTURE_MM), prepare_mr(mr, _PICTURE_MM)
         moved = warp(moving, fixed.grid, alignment.transform.files, "linear")
         write_checkerboard(scratch / PICTURE, fixed, moved)
-        # Another run may have finished the same pair and be copying its picture: never half a one.
+        # Atomic: another run may be copying the picture of the same pair.
         (scratch / PICTURE).replace(folder / PICTURE)
     record = _record(alignment, agreement)
     write_json(folder / DONE, {**record, "seconds": round(time.monotonic() - start, 1)})
@@ -147,12 +137,12 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read the row of the quality table that a finished pair left."""
+    """Read a finished pair's row of the quality table."""
     return json.loads((folder / DONE).read_text("utf-8"))
 
 
 def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
-    """Assemble a folder per labelled pair: ct, mr, ct_label and mr_label, all on the CT's grid."""
+    """Write a folder per labelled pair: ct, mr, ct_label and mr_label on the CT's grid."""
     with whole_folder(target) as new:
         for pair in pairs:
             folder = new / pair.name
@@ -163,10 +153,7 @@ def write_registered(pairs: list[Pair], folders: dict[str, Path], target: Path) 
 
 
 def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> None:
-    """Write the quality table and the checkerboards, and warn of implausible pairs.
-
-    The label Dice of test pairs is left out.
-    """
+    """Write the quality table (no label Dice for test pairs) and checkerboards; warn of bad pairs."""
     rows = []
     with whole_folder(target) as new:
         (new / "checkerboards").mkdir()
@@ -184,7 +171,7 @@ def write_quality(pairs: list[Pair], folders: dict[str, Path], target: Path) -> 
 def _write_warped(
     task: RegisterTask, ct: Volume, mr: Volume, registration: Registration, transform: Transform, folder: Path
 ) -> float | None:
-    """Write the warped MR and the label maps; give the mean Dice of the two, None where one is missing."""
+    """Write the warped MR and the label maps; return their mean Dice, None if one is missing."""
     write_image(folder / "mr.nii.gz", registration.warp_image(mr, ct.grid, transform))
     ct_label = read_label_map(task.ct_label) if task.ct_label else None
     if ct_label:
@@ -198,7 +185,7 @@ def _write_warped(
 
 
 def _record(alignment: Alignment, agreement: float | None) -> dict[str, Any]:
-    """Make a pair's row of the quality table."""
+    """Return a pair's row of the quality table."""
     record = {
         "attempts": len(alignment.problems) + 1,
         "initialisation": alignment.start,
@@ -211,8 +198,8 @@ def _record(alignment: Alignment, agreement: float | None) -> dict[str, Any]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Give ANTs an empty folder of its own; those that killed runs left are removed."""
-    # Of this machine alone: `.work` may lie on a file system that others share, whose processes are not seen here.
+    """Give ANTs an empty folder; remove folders left by killed runs."""
+    # Only of this machine: processes of others that share `.work` are not visible.
     here = socket.gethostname()
     for stale in folder.glob("run-*"):
         _, owner, host = stale.name.split("-", 2)

@@ -1,8 +1,7 @@
-"""Prepare the target domain of an adaptation; its labels go to a folder of their own.
+"""Prepare the target domain of an adaptation, with its labels in a separate folder.
 
-Scenario `cohort` has pairs of a second cohort. Scenarios `ct_to_mr` and `mr_to_ct` have labelled images of one modality
-and unlabelled ones of the other, of different people, as in SIFA (Chen 2020, IEEE TMI 39:2494, section IV-A). There
-slices are cropped by hand; here the heart ROI is found.
+Scenario `cohort` uses pairs of a second cohort. `ct_to_mr` and `mr_to_ct` use labelled images of one modality and
+unlabelled ones of the other, from different people, as in SIFA (Chen 2020, IEEE TMI 39:2494, section IV-A).
 """
 
 import logging
@@ -53,13 +52,13 @@ MODALITIES: dict[Scenario, tuple[Modality, Modality]] = {
     "ct_to_mr": (Modality.CT, Modality.MR),
     "mr_to_ct": (Modality.MR, Modality.CT),
 }
-# Native label map of each target case that has one, by case name; only `write_target_labels` reads them.
+# Native label map by target case; only `write_target_labels` reads them.
 Labels = dict[str, Path]
 
 
 @dataclass(frozen=True)
 class Sections:
-    """The sections of params.yaml by which a domain is prepared."""
+    """Sections of params.yaml that prepare a domain."""
 
     register: RegistrationConfig
     split: SplitConfig
@@ -73,17 +72,14 @@ def prepare_cohort(
     """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
     Args:
-        target: parameters of the target cohort.
-        sections: sections on pairing, registering and cropping.
-        folder: receives the cases.
-        scratch: receives the raw cohort, for as long as the labels are to be read.
+        scratch: folder for the raw cohort, needed until the labels are read.
 
     Raises:
-        DataError: the cohort is unsound, has no pair, or a pair cannot be registered or cropped.
+        DataError: the cohort is invalid, has no pair, or a pair cannot be registered or cropped.
     """
     source = read_manifest(MANIFEST)
     if target.source == "unlabelled":
-        # A patient with a label has a role in the source domain, which his or her other scans must not leave.
+        # A labelled patient's other scans must keep the role from the source domain.
         labelled = {subject.person for subject in source if subject.label is not None}
         others = [s for s in source if s.label is None and s.person not in labelled]
         pairs = _pair_all(others, sections.split)
@@ -98,7 +94,7 @@ def prepare_cohort(
 
 
 def pair_target(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
-    """Pair labelled subjects by role as in the source domain; where there are too few, all subjects, to train."""
+    """Pair labelled subjects as in the source domain; if too few, pair all subjects for training."""
     counts = [sum(s.modality is modality and s.label is not None for s in subjects) for modality in Modality]
     if min(counts) >= MIN_LABELLED:
         return make_pairs(subjects, split)
@@ -115,7 +111,7 @@ def _pair_all(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
 
 
 def _register_and_crop(pairs: list[Pair], source: list[Pair], sections: Sections, folder: Path) -> None:
-    """Register and crop pairs by atlases of the source domain; no label is passed on, so nothing depends on one."""
+    """Register and crop pairs with source atlases, without access to their labels."""
     blind = [Pair(replace(p.ct, label=None), replace(p.mr, label=None), p.role) for p in pairs]
     registered = register_pairs(blind, sections.register, sections.runtime)
     train = one_per_ct(select(source, "train"))[: sections.crop.num_atlases]
@@ -135,14 +131,7 @@ def _register_and_crop(pairs: list[Pair], source: list[Pair], sections: Sections
 
 
 def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> tuple[Domain, Labels]:
-    """Crop the source images with their labels and the target images without, into folders of `folder`.
-
-    A subject has the role that its pair has.
-
-    Args:
-        scenario: `ct_to_mr` or `mr_to_ct`.
-        sections: sections on splitting and cropping.
-        folder: receives `source/<subject>` and `target/<subject>`.
+    """Crop source images with labels and target images without; a subject keeps its pair's role.
 
     Raises:
         DataError: too few labelled subjects, or a case cannot be cropped.
@@ -160,17 +149,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> tu
 def crop_task(
     subject: Subject, train: list[Subject], config: CropConfig, folder: Path, *, labelled: bool
 ) -> CropTask:
-    """Describe how to crop a subject.
-
-    A source subject is never its own atlas, unless it is the only one that trains.
-
-    Args:
-        subject: subject of either domain.
-        train: labelled training subjects of the source domain, whose first ones are the atlases.
-        config: section `crop`.
-        folder: folder of the domain's cases.
-        labelled: whether its label is cropped along.
-    """
+    """Describe how to crop a subject; the first `train` subjects are atlases, never itself unless it is alone."""
     atlases = [other for other in train if other.name != subject.name]
     if not atlases:
         logger.warning("%s: the only training subject, its ROI is that of its own label", subject.name)
@@ -186,15 +165,10 @@ def crop_task(
 
 
 def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -> None:
-    """Write each label map on the working grid of its case and on its native grid, and the list of cases.
-
-    Args:
-        folder: folder to be filled.
-        cases: folder of the cropped target cases.
-        labels: native label maps by case name.
+    """Write label maps on the working and native grid of each case, and the list of cases.
 
     Raises:
-        DataError: a label map cannot be read, or is on another grid than its image.
+        DataError: a label map cannot be read, or its grid is not its image's.
     """
     for name, path in sorted(labels.items()):
         case = read_cropped(cases / name)

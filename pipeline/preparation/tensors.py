@@ -1,4 +1,4 @@
-"""Turn cropped cases into tensors, with or without their labels."""
+"""Convert cropped cases to tensors, with or without labels."""
 
 import torch
 
@@ -9,10 +9,10 @@ from pipeline.preparation.cases import CroppedCase
 
 
 def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
-    """Turn a case into the network's input and its truth.
+    """Convert a case to the network's input and its label.
 
     Raises:
-        DataError: an image has no contrast or is not finite, there is no label, or a label map labels nothing.
+        DataError: an image is constant or not finite, or the label is missing or empty.
     """
     image = _input(case, intensity)
     if case.label is None:
@@ -35,13 +35,7 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
 
 
 def blind(case: CroppedCase, intensity: Intensity) -> LabelledCase:
-    """Turn a case into the network's input, with background in place of its label.
-
-    Drawing patches needs a label map; training on a target domain must not see its labels.
-
-    Raises:
-        DataError: an image has no contrast or is not finite.
-    """
+    """Convert a case to the network's input, with background as its label, so training sees no target label."""
     nothing = torch.zeros(case.grid.shape, dtype=torch.uint8)
     return LabelledCase(case.name, _input(case, intensity), nothing, single=_is_single(case))
 

@@ -1,4 +1,4 @@
-"""Workers of dask.distributed: processes of this machine, or a cluster of the user's."""
+"""Run cases on dask.distributed workers: local processes, or the user's cluster."""
 
 import logging
 import os
@@ -20,20 +20,20 @@ from crossmodalnet.processes import SINGLE_THREADED, run_alone, scratch_folder
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# A case that kills so many workers is given up.
+# Worker deaths after which a case is given up.
 MAX_KILLED = 3
-# Seconds that an answer of the scheduler is waited for.
+# Seconds to wait for an answer of the scheduler.
 PATIENCE = 20
-# Above all levels: dask logs tracebacks as critical where memory is short.
+# Above all levels: dask logs tracebacks as critical when memory is low.
 _SILENT = logging.CRITICAL + 1
 _SETTINGS: dict[str, Any] = {
-    # The third worker that dies with a case, and not the fourth.
+    # Deaths before the one that gives a case up.
     "distributed.scheduler.allowed-failures": MAX_KILLED - 1,
-    # Where no worker can be started any more, cases fail instead of waiting for ever.
+    # Cases fail instead of waiting forever if no worker can start.
     "distributed.scheduler.no-workers-timeout": "180s",
-    # No case waits at a worker that computes another one: it would be blamed for that one's death.
+    # Cases do not queue at a busy worker: they would be blamed for its death.
     "distributed.scheduler.worker-saturation": 1.0,
-    # ITK keeps the interpreter's lock for minutes; a worker that is silent meanwhile is not lost.
+    # ITK holds the GIL for minutes; a silent worker is not lost.
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "120s",
@@ -43,7 +43,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
-# Waits until the process that started it has ended, even by `kill -9`; its workers may write a little longer.
+# Waits for its parent to end, even by `kill -9`; workers may write a little longer.
 _REMOVE_LATER = 'cat; sleep 1; rm -rf "$0"; sleep 5; rm -rf "$0"'
 
 
@@ -51,9 +51,8 @@ class LocalWorkers:
     """Single-threaded processes of this machine.
 
     Args:
-        client: client of their scheduler.
-        at_once: cases to hand out before the first result: as many as there are workers. So a result is fetched before
-            its worker begins another case, and is not lost when that case kills the worker.
+        at_once: cases to submit before the first result, one per worker, so a finished result is fetched before
+            its worker starts a case that may kill it.
     """
 
     lost_message = "no worker process is left, most often for want of memory"
@@ -63,20 +62,19 @@ class LocalWorkers:
         self.at_once = at_once
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
-        """Hand out a case; its key is its own, so that no earlier answer is taken for it."""
+        """Submit a case under a unique key, so dask does not reuse an earlier answer."""
         return self.client.submit(function, task, pure=False)
 
     def result(self, future: Future) -> Any:
-        """Give the result of a finished case, or raise its error."""
+        """Return the result of a finished case, or raise its error."""
         return future.result()
 
 
 @contextmanager
 def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalWorkers]:
-    """Start `count` worker processes, which end with this process however it ends.
+    """Start `count` worker processes, which end with this process even if it is killed.
 
-    Their temporary files lie in a folder that is removed, whatever happens. Connections are encrypted with keys that
-    exist in memory only, so nobody else on the machine can give them work.
+    Connections are encrypted with keys held only in memory, so no other user can submit work.
     """
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(_SILENT)
@@ -86,7 +84,7 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
         settings = {
             **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
         }  # fmt: skip
-        # Also here, since a variable that is set here wins over the one for the workers.
+        # Set here too: this process's variables override those for the workers.
         os.environ.update(variables)
         try:
             with (
@@ -94,7 +92,7 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
                 LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
-                    memory_limit=0,  # their number fits into the memory; cases are not paused in between
+                    memory_limit=0,  # never pause cases; the number of workers fits the memory
                     local_directory=str(scratch),
                     dashboard_address="127.0.0.1:0",
                     scheduler_kwargs={"dashboard": False},
@@ -125,7 +123,7 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
 @contextmanager
 def _removed_after_a_kill(folder: Path) -> Iterator[None]:
     command = ["sh", "-c", _REMOVE_LATER, str(folder)]
-    # In a session of its own, which Ctrl-C does not reach.
+    # In its own session, which Ctrl-C does not reach.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
     ) as remover:
@@ -136,16 +134,16 @@ def _removed_after_a_kill(folder: Path) -> Iterator[None]:
 
 
 class DaskWorkers(LocalWorkers):
-    """Workers of the user's scheduler: each case runs in a process of its own beneath a worker, as it would here.
+    """Workers of the user's scheduler; each case runs in a fresh process beneath a worker.
 
-    Such a worker lives long, has threads and libraries with settings of its own, and stands in another folder. A fresh
-    process has the stage's folder, code and environment, and gives its memory back.
+    A long-lived worker has its own threads, settings and folder. A fresh process has the stage's folder, code and
+    environment, and frees its memory.
     """
 
     lost_message = "the scheduler is gone"
 
     def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
-        # All cases at once, so that a cluster that grows by need sees how much there is to do.
+        # Submit all cases, so an adaptive cluster sees the whole load.
         super().__init__(client, sys.maxsize)
         self._variables = {
             "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
@@ -154,22 +152,18 @@ class DaskWorkers(LocalWorkers):
         }
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
-        """Hand out a case; a worker need not know the function."""
+        """Submit a case; the worker need not have the function."""
         call = pickle.dumps((function, task), protocol=5)
         return self.client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
 
     def result(self, future: Future) -> Any:
-        """Give the result of a finished case, or raise its error."""
-        return pickle.loads(future.result())  # noqa: S301 (what our own process wrote)
+        """Return the result of a finished case, or raise its error."""
+        return pickle.loads(future.result())  # noqa: S301 (written by our own process)
 
 
 @contextmanager
 def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskWorkers]:
-    """Connect to the scheduler at an address; TLS as dask's own configuration says.
-
-    Raises:
-        ResourceError: no scheduler answers there.
-    """
+    """Connect to a scheduler with dask's TLS settings; raise ResourceError if none answers."""
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
@@ -184,10 +178,9 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
 
 
 def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
-    """Make a pickled call in a new process in a folder, and give its pickled result; runs on a user's worker.
+    """Run a pickled call in a new process in `folder` and return the pickled result; runs on a user's worker.
 
-    The process ends with the worker, and when the case is not wanted any more, as after `kill -9` of the stage. One
-    that the system kills is followed by another, up to the third.
+    The process ends with the worker or when the case is cancelled. If the system kills it, it is retried twice.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -209,5 +202,5 @@ def call_there(call: bytes, folder: str, variables: Mapping[str, str]) -> bytes:
 
 def _call_in_folder(task: tuple[str, bytes]) -> bytes:
     os.chdir(task[0])
-    function, item = pickle.loads(task[1])  # noqa: S301 (what the stage wrote)
+    function, item = pickle.loads(task[1])  # noqa: S301 (written by the stage)
     return pickle.dumps(function(item), protocol=5)

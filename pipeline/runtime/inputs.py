@@ -11,26 +11,14 @@ from crossmodalnet.errors import DataError
 
 
 def existing(path: Path, stage: str) -> Path:
-    """Check that a file is there.
-
-    Args:
-        path: path of the file.
-        stage: stage that makes the file; empty for a file of the user's.
-
-    Raises:
-        DataError: it is not.
-    """
+    """Return `path`; if missing, raise DataError that names the `stage` making it (empty: a user file)."""
     if not path.is_file():
         raise DataError(f"{path} not found: " + (f"run `dvc repro {stage}`" if stage else "run from the top"))
     return path
 
 
 def read_table(path: Path, stage: str, columns: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:
-    """Read a CSV file that must have `columns` and, unless it may be empty, a row.
-
-    Raises:
-        DataError: it is missing or malformed.
-    """
+    """Read a CSV file with `columns` and, unless `may_be_empty`, a row; raise DataError if it is malformed."""
     try:
         table = pd.read_csv(existing(path, stage))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -43,11 +31,7 @@ def read_table(path: Path, stage: str, columns: Sequence[str], *, may_be_empty: 
 
 
 def read_object(path: Path, stage: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: it is missing, or something else.
-    """
+    """Read a JSON object; raise DataError if it is missing or malformed."""
     content = _read_json(path, stage)
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold an object: {_again(stage)}")
@@ -55,11 +39,7 @@ def read_object(path: Path, stage: str) -> dict[str, Any]:
 
 
 def read_objects(path: Path, stage: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Read a JSON list of objects that have `keys`.
-
-    Raises:
-        DataError: it is missing, or something else.
-    """
+    """Read a JSON list of objects with `keys`; raise DataError if it is missing or malformed."""
     content = _read_json(path, stage)
     if not isinstance(content, list) or any(
         not isinstance(item, dict) or set(keys) - set(item) for item in content

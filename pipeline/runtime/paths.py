@@ -1,10 +1,9 @@
-"""Paths of artefacts, relative to the top of the repository (the folder that stages run in)."""
+"""Define artefact paths relative to the top of the repository, where stages run."""
 
 from pathlib import Path
 
-# Top of the working copy whose code runs.
+# Repository whose code runs; it can differ from the folder that stages run in.
 TOP = Path(__file__).resolve().parents[2]
-# Artefacts, relative to the folder that stages run in.
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/checked.json")
 RAW = Path("data/raw")
@@ -26,7 +25,7 @@ PROFILE = Path("profile")
 COMPARISON = Path("comparison")
 AUDIT = Path("audit")
 REPORT = Path("report")
-# Folders in which DVC removes what lies there before it runs a stage or an experiment.
+# Folders that DVC empties before it runs a stage or an experiment.
 OUTPUTS = (
     RAW, REGISTERED, REGISTRATION_QC, SPLIT, CROPPED, CROP_QC,
     TARGET, TARGET_LABELS, MODELS, EXPORT, CURVES, EVALUATION, METRICS,
@@ -35,5 +34,5 @@ OUTPUTS = (
 
 
 def of_run(folder: Path, name: str, seed: int) -> Path:
-    """Give the place of one training in one of the folders above."""
+    """Return the folder or file of one training below one of the folders above."""
     return folder / name / f"seed{seed}"

@@ -1,4 +1,4 @@
-"""Resumable work: a folder outside DVC's outputs, keyed by a fingerprint of all that matters."""
+"""Store resumable work outside DVC's outputs, keyed by a fingerprint of its inputs."""
 
 import hashlib
 import json
@@ -16,32 +16,19 @@ PACKAGES = ("crossmodalnet/", "pipeline/", "stages/")
 
 
 def work_folder(stage: str, key: str) -> Path:
-    """Give the folder of one piece of resumable work, created if need be.
-
-    It lies under `$DVC_ROOT`, which DVC sets to the parent repository in `--temp` and `--queue` runs, so a crashed run
-    resumes there too.
-    """
+    """Create the folder of a unit of work under `$DVC_ROOT`, so `--temp` and `--queue` runs resume too."""
     folder = Path(os.environ.get("DVC_ROOT", Path.cwd())) / ".work" / stage / key
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def fingerprint(*parts: Any) -> str:
-    """Digest parameters and inputs into 16 hexadecimal digits.
-
-    A `Path` stands for the content of that file, or of all files below that folder; models, mappings, sequences,
-    numbers and strings stand for themselves.
-    """
+    """Hash parameters and inputs to 16 hex digits; a `Path` stands for its file's or folder's content."""
     return hashlib.sha256(json.dumps([_plain(part) for part in parts]).encode()).hexdigest()[:16]
 
 
 def code_fingerprint(stage: str, model: str = "") -> str:
-    """Digest the code that `dvc.yaml` lists as dependencies of a stage.
-
-    Args:
-        stage: key in `dvc.yaml`.
-        model: value of `${item.model}` there.
-    """
+    """Hash the code that a stage of `dvc.yaml` depends on; `model` replaces `${item.model}` there."""
     stages = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]
     deps = (dep.replace("${item.model}", model) for dep in stages[stage]["deps"])
     places = (TOP / dep for dep in deps if dep.startswith(PACKAGES))

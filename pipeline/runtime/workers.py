@@ -1,4 +1,4 @@
-"""Apply a function to many cases at once, on workers of this machine or of the user's scheduler."""
+"""Apply a function to many cases in parallel, locally or on the user's dask cluster."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 MB, GB = 2**20, 2**30
-# Of the free memory; the rest is for what else runs.
+# Share of the free memory to use.
 SHARE = 0.9
 
 
 class RuntimeConfig(Config):
-    """Section `runtime`: in no `params` of dvc.yaml, so that changing it reruns nothing."""
+    """Section `runtime`; no stage of dvc.yaml depends on it, so changing it reruns nothing."""
 
     workers: int = Field(
         0,
@@ -49,25 +49,23 @@ ALL_CORES = RuntimeConfig()
 
 @dataclass(frozen=True)
 class CaseCost:
-    """Peak memory of a worker: a base in MiB, and bytes per voxel of the largest image of a case."""
+    """Peak memory of a worker: base in MiB, plus bytes per voxel of a case's largest image."""
 
     base_mb: float
     bytes_per_voxel: float = 0.0
 
     def bytes(self, num_voxels: int) -> int:
-        """Peak memory of a worker whose largest image has so many voxels."""
+        """Return the peak memory for a largest image of `num_voxels`."""
         return int(self.base_mb * MB + self.bytes_per_voxel * num_voxels)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of cases.
+    """A kind of case.
 
     Attributes:
-        what: a word for the log.
-        cost: memory of a worker, which the largest of the `images` decides.
-        environment: variables that workers see from their first import on.
-        kept: whether the next run reuses finished cases.
+        environment: variables set before a worker's first import.
+        kept: the next run reuses finished cases.
     """
 
     what: str
@@ -78,29 +76,19 @@ class Work:
 
     @property
     def case_bytes(self) -> int:
-        """Memory of a worker with the largest case."""
+        """Memory of a worker for the largest case."""
         return self.cost.bytes(max(map(count_voxels, self.images), default=0))
 
 
 def run_cases(
     function: Callable[[T], R], tasks: Sequence[T], work: Work, runtime: RuntimeConfig = ALL_CORES
 ) -> Iterator[tuple[T, R]]:
-    """Apply a module-level function to every task, in single-threaded processes.
+    """Apply a module-level function to picklable tasks in parallel; yield results in order of completion.
 
-    A worker that is killed costs the time of its case, which another one begins again. What a function raises is raised
-    here, and ends all.
-
-    Args:
-        function: called with one task; files it takes by their paths.
-        tasks: picklable.
-        work: kind of the work.
-        runtime: section `runtime`.
-
-    Yields:
-        Each task with its result, in the order in which they finish.
+    Cases of a killed worker are repeated. An error of the function is raised here and ends the run.
 
     Raises:
-        ResourceError: cases killed three workers each, raised when the others are done; or no worker is left.
+        ResourceError: cases killed three workers each (raised after all others finish), or no worker is left.
     """
     if tasks:
         with _workers_of(work, len(tasks), runtime) as workers:
@@ -132,7 +120,7 @@ def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractC
 
 
 def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: int, free_bytes: int) -> int:
-    """Choose the number of workers: `runtime.workers`, or where that is 0 as many as cores and memory allow.
+    """Return `runtime.workers`, or if it is 0 as many workers as cores and memory allow.
 
     >>> choose_workers(0, 20, 3 * GB, cores=8, free_bytes=16 * GB)
     4
@@ -142,14 +130,11 @@ def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: in
 
 
 def count_voxels(path: Path) -> int:
-    """Give the number of voxels of an image by its header; other formats and folders of slices count their bytes.
-
-    So many bytes have 16-bit images that are compressed to a half.
-    """
+    """Return an image's voxels by its header, else its bytes (16-bit voxels compressed to a half)."""
     import nibabel as nib
 
     if path.name.endswith((".nii", ".nii.gz")):
-        with suppress(Exception):  # the header is missing or damaged
+        with suppress(Exception):  # no valid header
             return prod(int(n) for n in nib.load(path).shape)
     files = path.iterdir() if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
@@ -158,7 +143,7 @@ def count_voxels(path: Path) -> int:
 def _results(
     workers: "LocalWorkers", function: Callable[[T], R], tasks: Sequence[T], work: Work
 ) -> Iterator[tuple[T, R]]:
-    """Give results as they come; name the cases that killed their workers when the others are done."""
+    """Yield results as they finish; finally report the cases that killed their workers."""
     from distributed import KilledWorker, as_completed
     from distributed.scheduler import NoWorkerError
 

@@ -1,4 +1,4 @@
-"""The budget of a training, in epochs or in seconds, and the learning rate, which follows the share that is spent."""
+"""Limit a training by epochs or seconds; the learning rate follows the spent share."""
 
 import math
 import time
@@ -6,18 +6,12 @@ import time
 from pipeline.config.sections import TrainConfig
 from pipeline.training.processes import Processes
 
-# Where time is the budget, its share in these takes the place of the step's number.
+# Resolution of a time budget, whose spent share replaces the step number.
 TICKS = 10_000
 
 
 def learning_rate(step: float, num_steps: int, params: TrainConfig) -> float:
-    """Learning rate of a step: linear warm-up, then constant or half a cosine down to 1 % of `lr`.
-
-    Args:
-        step: counted from 0 over the whole training.
-        num_steps: number of steps of the whole training.
-        params: `lr`, `schedule` and `warmup_fraction`.
-    """
+    """Compute a step's learning rate: linear warm-up, then constant or a cosine down to 1 % of `lr`."""
     warmup = math.ceil(params.warmup_fraction * num_steps)
     if step < warmup:
         return params.lr * (step + 1) / (warmup + 1)
@@ -28,7 +22,7 @@ def learning_rate(step: float, num_steps: int, params: TrainConfig) -> float:
 
 
 class EpochBudget:
-    """A number of epochs, however long they take: the same course on every machine."""
+    """A number of epochs, independent of time, so results are the same on every machine."""
 
     def __init__(self, params: TrainConfig, steps_per_epoch: int) -> None:
         self._params = params
@@ -36,24 +30,24 @@ class EpochBudget:
         self._num_steps = params.epochs * steps_per_epoch
 
     def clock(self) -> float:
-        """Give the seconds since some moment; all processes call it at the same places."""
+        """Return seconds on a monotonic clock; all processes call it at the same places."""
         return time.monotonic()
 
     def is_spent(self, epochs: int, seconds: float) -> bool:
-        """Tell whether the training is over, after `epochs` whole epochs and `seconds` of steps."""
+        """Return True after the last epoch; `epochs` are complete, `seconds` were spent on steps."""
         return epochs >= self._params.epochs
 
     def share(self, step: int, seconds: float) -> float:
-        """Give the share of the budget that is spent before a step of the whole training, 0 to 1."""
+        """Return the share (0 to 1) of the budget spent before a step of the whole training."""
         return step / self._num_steps
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """Give the learning rate of a step of the whole training, `seconds` of steps after its start."""
+        """Return the learning rate of a step of the whole training."""
         return learning_rate(step, self._num_steps, self._params)
 
 
 class TimeBudget(EpochBudget):
-    """A number of seconds of steps, without validation: the last epoch ends where they do."""
+    """A number of seconds of steps without validation, which may end within an epoch."""
 
     def __init__(self, params: TrainConfig, steps_per_epoch: int, processes: Processes) -> None:
         super().__init__(params, steps_per_epoch)
@@ -61,24 +55,24 @@ class TimeBudget(EpochBudget):
         self._processes = processes
 
     def clock(self) -> float:
-        """Give the seconds of the main process in all processes, so that they end at one step."""
+        """Return the main process's seconds in all processes, so they stop at the same step."""
         return sum(self._processes.sum([time.monotonic() if self._processes.is_main else 0.0]))
 
     def is_spent(self, epochs: int, seconds: float) -> bool:
-        """Tell whether the time is over, in the middle of an epoch too."""
+        """Return True when the time is spent, even within an epoch."""
         return seconds >= self._params.seconds
 
     def share(self, step: int, seconds: float) -> float:
-        """Give the share of the time that is spent."""
+        """Return the share of the time that is spent."""
         return min(1.0, seconds / self._params.seconds)
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """Give the learning rate by the time."""
+        """Return the learning rate by the spent time."""
         return learning_rate(TICKS * seconds / self._params.seconds, TICKS, self._params)
 
 
 def make_budget(params: TrainConfig, steps_per_epoch: int, processes: Processes) -> EpochBudget:
-    """Make the budget that `train.budget` names."""
+    """Make the budget given by `train.budget`."""
     if params.budget == "seconds":
         return TimeBudget(params, steps_per_epoch, processes)
     return EpochBudget(params, steps_per_epoch)

@@ -1,4 +1,4 @@
-"""Checkpoints and model folders in safetensors files, written whole or not at all."""
+"""Write and read checkpoints and model folders (safetensors) atomically."""
 
 import json
 import os
@@ -22,52 +22,48 @@ from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
 from pipeline.config.variants import is_adaptation
 
-# One key only: the order of several would vary from file to file.
+# A single key: the order of several would differ between files.
 _KEY = "values"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a training: tensors by dotted name, and plain JSON, whose floats come back bit for bit."""
+    """State of a training: tensors by dotted name, and JSON values with exact floats."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors below `prefix.`, without it."""
+        """Return the tensors below `prefix.`, without the prefix."""
         start = f"{prefix}."
         return {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put `prefix.` before the names."""
+    """Prepend `prefix.` to the names."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write to disk, then replace `path`: a kill at any moment leaves the old or the new one."""
+    """Write a checkpoint, then replace `path`, so a kill leaves the old or the new one."""
     save_tensors(path, checkpoint.tensors, {_KEY: json.dumps(checkpoint.values)})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write safetensors under a temporary name, flush, and rename."""
     part = path.with_name(f".{path.name}.part")
-    # Cloned, since safetensors refuses tensors that share memory.
+    # Cloned, since safetensors rejects tensors that share memory.
     save_file(
         {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, part, metadata
     )
-    part.chmod(0o644)  # safetensors makes it readable by the owner alone
+    part.chmod(0o644)  # safetensors sets 0600
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Read a checkpoint; None where there is none.
-
-    Raises:
-        DataError: the file is damaged.
-    """
+    """Read a checkpoint; None if there is none. Raise DataError if it is damaged."""
     if not path.is_file():
         return None
     try:
@@ -79,7 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by parameter number and name, such as `3.exp_avg`."""
+    """Return the optimizer's state by parameter number and name, such as `3.exp_avg`."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}.{name}": torch.as_tensor(v) for number, entry in state.items() for name, v in entry.items()
@@ -87,10 +83,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back the tensors of `optimizer_tensors`; the settings stay those the optimizer was made with.
-
-    Moments get their parameter's memory format again: a fused optimizer reads both in the order of the memory.
-    """
+    """Restore the tensors, not the settings; a fused optimizer needs moments in their parameter's memory format."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -104,11 +97,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 @contextmanager
 def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
-    """Keep a second training with the same parameters out of a work folder; the lock dies with its process.
-
-    Raises:
-        ResourceError: another process still works there after `patience_s`.
-    """
+    """Lock a work folder (a dead process frees it); raise ResourceError if it stays busy for `patience_s`."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=patience_s, poll_interval=0.2)
@@ -126,12 +115,12 @@ _NAME = re.compile(r"epoch(\d{4,})\.safetensors")
 
 
 def candidate_file(folder: Path, epoch: int) -> Path:
-    """Give the file of the weights that were validated after an epoch, counted from 1."""
+    """Return the weights file validated after an epoch, counted from 1."""
     return folder / f"epoch{epoch:04d}.safetensors"
 
 
 def find_candidates(folder: Path) -> dict[int, Path]:
-    """List the files of validated weights in a folder by their epochs, in order."""
+    """Map epochs to files of validated weights, in order."""
     files = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
     return dict(sorted(files.items()))
 
@@ -143,11 +132,7 @@ def save_model(
     last: Mapping[str, Tensor],
     others: Iterable[Path] = (),
 ) -> None:
-    """Write a model folder, whole or not at all: the card, the best weights, the last ones and others.
-
-    Args:
-        others: files of further weights; their names stay.
-    """
+    """Write a model folder atomically: card, best and last weights, and copies of other weight files."""
     with whole_folder(folder) as new:
         for file in others:
             shutil.copyfile(file, new / file.name)
@@ -157,11 +142,7 @@ def save_model(
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
-    """Rebuild a trained network from the folder that `save_model` wrote, with the weights `BEST` or `LAST`.
-
-    Raises:
-        DataError: a file is missing or damaged, or the weights are not those of the network on the card.
-    """
+    """Rebuild a trained network with weights `BEST` or `LAST`; raise DataError if the folder is damaged."""
     try:
         return cards.load_model(folder, weights)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The cases that a training sees: labelled ones, and those of the target domain without labels."""
+"""Read the cases of a training: labelled source cases and unlabelled target cases."""
 
 import logging
 from collections.abc import Generator, Sequence
@@ -24,10 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases to train on and to validate on, their working grid, and the fingerprint of their files.
-
-    Cases of the domain to adapt to have labels of background alone, which nothing uses.
-    """
+    """Training and validation cases; target-domain labels are all background and never used."""
 
     training: tuple[LabelledCase, ...]
     validation: tuple[LabelledCase, ...]
@@ -41,14 +38,12 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
     """Read the cases of a training.
 
     Args:
-        intensity: windows by which images become the network's input.
-        adapts: whether `adapt.enabled` is set.
-        variant: a key of `ADAPTATIONS`, or None for the adaptation itself.
+        adapts: `adapt.enabled` is set.
+        variant: a key of `ADAPTATIONS`; None: the full adaptation.
 
     Raises:
-        DataError: a case is missing or unfit, or cases are not on grids of one size and spacing.
-        UsageError: a variant needs labels that the target domain does not have, or an adaptation those of structures
-            that the cohort does not delineate.
+        DataError: a case is missing or invalid, or working grids differ in size or spacing.
+        UsageError: the variant needs target labels that do not exist, or the adaptation needs undelineated structures.
     """
     if missing := ", ".join(read_notes(SPLIT).missing):
         if adapts:
@@ -71,7 +66,7 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
 
 
 def _all_labelled(domain: Domain) -> Names:
-    """Give the target's names where all that a supervised training needs have labels."""
+    """Return the target's names if every case that a supervised training needs has a label."""
     known = read_labelled_names()
     roles: tuple[Role, ...] = ("train", "validation")
     missing = [name for role in roles for name in domain.target[role] if name not in known]
@@ -114,26 +109,26 @@ def _check_grid(case: CroppedCase, first: CroppedCase) -> None:
 
 @dataclass(frozen=True)
 class TargetDomain:
-    """The domain that a training adapts to: samples for batches, and cases whose entropy chooses weights; no label."""
+    """Target domain without labels: samples for batches, and cases whose entropy selects weights."""
 
     samples: TrainingSet
     cases: Sequence[LabelledCase]
 
 
 class TargetStream:
-    """A process's share of the target's batches, made ahead from the first that is needed; to be closed."""
+    """A process's share of the target batches, prepared ahead; close it after use."""
 
     def __init__(self, samples: TrainingSet, *, rank: int, world_size: int, threads: int) -> None:
         self._start = partial(samples.stream, rank=rank, world_size=world_size, threads=threads)
         self._batches: Generator[Batch, None, None] | None = None
 
     def batch(self, number: int) -> TargetBatch:
-        """Give the batch of a number, which is one more than in the call before."""
+        """Return a batch; numbers must increase by one from call to call."""
         if self._batches is None:
             self._batches = self._start(number)
         return TargetBatch(next(self._batches).image, number)
 
     def close(self) -> None:
-        """Make no more batches."""
+        """Stop preparing batches."""
         if self._batches is not None:
             self._batches.close()

@@ -1,4 +1,4 @@
-"""The course of a training: a row per epoch in a CSV file, and progress on the console."""
+"""Record a training's curve as CSV, a row per epoch, and show progress on the console."""
 
 import logging
 import math
@@ -23,14 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class EpochSums:
-    """Sums over the steps of an epoch by column of the curve; checkpoints keep them.
-
-    Attributes:
-        totals: sum of each column over the steps where it was finite.
-        counts: number of these steps.
-        steps: number of steps taken.
-        seconds: seconds spent on steps, over all runs.
-    """
+    """Sums of the curve's columns over an epoch; `counts` counts a column's finite values; kept in checkpoints."""
 
     totals: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -38,7 +31,7 @@ class EpochSums:
     seconds: float = 0.0
 
     def add(self, values: Mapping[str, float], seconds: float) -> None:
-        """Count a step; values that are not finite were undefined in it."""
+        """Add a step; non-finite values count as undefined."""
         for name, value in values.items():
             is_defined = math.isfinite(value)
             self.totals[name] = self.totals.get(name, 0.0) + (value if is_defined else 0.0)
@@ -47,7 +40,7 @@ class EpochSums:
         self.seconds += seconds
 
     def means(self) -> Row:
-        """Give the mean of each column over the steps that had it, NaN where none had."""
+        """Return the mean of each column over its finite steps, NaN if there are none."""
         return {
             name: total / self.counts[name] if self.counts[name] else math.nan
             for name, total in self.totals.items()
@@ -55,26 +48,20 @@ class EpochSums:
 
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows as CSV, under a temporary name first."""
+    """Write the rows as CSV atomically."""
     with whole_file(path) as part:
         pd.DataFrame(rows).to_csv(part, index=False, na_rep="nan", lineterminator=os.linesep)
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory this process has used: of its GPU, or resident where it computes on the CPU."""
+    """Return this process's peak memory, MiB: of its GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 class TrainingProgress:
-    """Shows the progress of a training: a bar on a terminal, a line per epoch elsewhere.
-
-    Args:
-        num_epochs: number of epochs of the whole training; None where time is the budget.
-        steps_per_epoch: number of steps of an epoch.
-        device: device whose memory is shown.
-    """
+    """Shows progress: a bar on a terminal, else a line per epoch; `num_epochs` None: a time budget."""
 
     def __init__(self, num_epochs: int | None, steps_per_epoch: int, device: torch.device) -> None:
         self._of = f"/{num_epochs}" if num_epochs else ""
@@ -94,7 +81,7 @@ class TrainingProgress:
 
     @contextmanager
     def shown(self, done: int) -> Iterator["TrainingProgress"]:
-        """Show the bar during a run of the training, `done` steps after its start."""
+        """Show the bar during a run that starts after `done` steps."""
         with self._bar:
             self._bar.update(self._task, completed=done)
             yield self

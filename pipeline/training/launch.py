@@ -1,4 +1,4 @@
-"""Run a stage in as many processes as there are devices: it starts itself again under torchrun."""
+"""Run a stage in one process per device by starting it again under torchrun."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from crossmodalnet.io.outputs import write_json
 from crossmodalnet.processes import scratch_folder
 from pipeline.training.processes import Processes, detect_launch, num_processes, process_group
 
-# Set for the processes that a stage starts: the file for their error, and the stage's process.
+# Variable for child processes: the error file, and the stage's process.
 OUTCOME = "CROSSMODALNET_OUTCOME"
 LAUNCHER = "CROSSMODALNET_LAUNCHER"
 SHUTDOWN_SECONDS = 600
@@ -27,12 +27,10 @@ SHUTDOWN_SECONDS = 600
 def run_on_devices(
     work: Callable[[Processes], None], *, devices: int | str, batch_size: int, command: list[str]
 ) -> None:
-    """Do the work of a stage, in several processes where there are several devices.
+    """Run a stage's work in one process per device, and raise the errors of any process.
 
     Args:
-        work: work of each process; its errors are raised here, in whichever process.
-        devices: `train.devices`; ignored where a launcher has already started several processes.
-        batch_size: `train.batch_size`, which the processes share.
+        devices: `train.devices`; ignored under an outer launcher.
         command: arguments of `python -m stages` that lead here again.
     """
     launch = detect_launch(os.environ)
@@ -43,18 +41,18 @@ def run_on_devices(
         with process_group(launch) as processes:
             work(processes)
     except CrossModalNetError as error:
-        # The stage that started this process reports the error once for all.
+        # The parent stage reports the error once.
         if OUTCOME not in os.environ:
             raise
         write_json(Path(os.environ[OUTCOME]), {"kind": type(error).__name__, "message": str(error)})
 
 
 def start_processes(count: int, command: list[str]) -> None:
-    """Run `python -m stages COMMAND` in `count` processes under torchrun, passing signals on and errors back.
+    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors.
 
     Raises:
         InterruptedRunError: stopped by a signal before the training began.
-        ResourceError: the processes died without an error of ours; it is on stderr.
+        ResourceError: the processes died without one of our errors; see stderr.
     """
     with scratch_folder() as folder:
         outcome = folder / "outcome.json"
@@ -69,7 +67,7 @@ def start_processes(count: int, command: list[str]) -> None:
             f"--nproc-per-node={count}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", f"--log-dir={folder}/logs",
             "-m", "stages",
         ]  # fmt: skip
-        # In a session of its own: Ctrl-C reaches it once, by way of this process.
+        # Its own session, so Ctrl-C reaches it once, through this process.
         child = subprocess.Popen([*torchrun, *command], env=environment, start_new_session=True)
         received: list[int] = []
 
@@ -91,11 +89,7 @@ def start_processes(count: int, command: list[str]) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM and SIGINT, so that the work can end at a good moment.
-
-    Yields:
-        A function that tells whether to stop: after a signal, or when the stage that started this process was killed.
-    """
+    """Catch SIGTERM and SIGINT; yield a function that returns True after one, or if the parent was killed."""
     received: list[int] = []
     launcher = int(os.environ.get(LAUNCHER, 0))
     with _handling_signals(lambda number, frame: received.append(number)):

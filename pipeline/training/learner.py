@@ -1,4 +1,4 @@
-"""The network in training, and one step."""
+"""Take training steps of a network."""
 
 import math
 from collections.abc import Callable
@@ -21,15 +21,12 @@ from pipeline.training.processes import Processes
 
 
 class Learner:
-    """A network in training: its optimizer, balancer, precision and EMA, and one step.
+    """A network in training with its optimizer, loss balancing, precision and EMA.
 
     Args:
-        network: network on the CPU; moved to the device of this process.
-        losses: supervised objectives and their balancing.
-        params: parameters of the training.
-        processes: processes that train together; gradients are averaged over them.
-        objective: makes the objective of the network, which is on its device then.
-        offset_rate: learning rate of deformable offsets over the network's.
+        network: on the CPU; moved to this process's device.
+        objective: makes the objective of the network on its device.
+        offset_rate: learning rate of deformable offsets relative to the network's.
     """
 
     def __init__(
@@ -67,25 +64,25 @@ class Learner:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all losses: the balanced objectives, then the terms of the objective."""
+        """Names of the balanced objectives, then of the objective's terms."""
         return (*self.balancer.names, *self._objective.names)
 
     @property
     def weights(self) -> list[float]:
-        """Weights of the coming step, in the order of `names`; those of the terms are fixed."""
+        """Weights of the next step, in the order of `names`; those of the terms are fixed."""
         return [*self.balancer.weights, *self._objective.weights]
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
-        """Give the number of the target batch that a step needs; None where it needs none."""
+        """Return the number of the target batch for a step; None if it needs none."""
         return self._objective.target_batch_number(number, progress)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network whose weights are kept: the EMA where there is one."""
+        """The network whose weights are kept: the EMA if there is one."""
         return self.network if self._mean is None else self._mean.module
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision of forward passes."""
+        """Return the precision context of forward passes."""
         return torch.autocast(self._device.type, dtype=self._half, enabled=self._half is not None)
 
     def step(
@@ -98,22 +95,18 @@ class Learner:
         target: TargetBatch | None = None,
         progress: float = 0.0,
     ) -> dict[str, float]:
-        """Take one step on this process's share of a global batch.
+        """Take one step on this process's share of the global batch.
 
         Args:
-            batch: the share.
-            lr: learning rate.
-            number: number of the step in the whole training, for the EMA.
-            step_name: epoch and step in words, for the error.
-            target: the share of samples of the target domain; None where the step is of the source alone.
-            progress: share of the training that is done, 0 to 1.
+            number: step of the whole training, for the EMA.
+            target: target-domain samples; None for a source-only step.
+            progress: finished share of the training, 0 to 1.
 
         Returns:
-            By column of the curve, over the global batch: the balanced loss, each raw loss (NaN where the step left
-            it out), each weight, and the figures of the objective.
+            Columns of the curve over the global batch: balanced loss, raw losses (NaN if absent), weights, measures.
 
         Raises:
-            DivergenceError: a loss is NaN or infinite; names the cases of the global batch.
+            DivergenceError: a loss is NaN or infinite; lists the cases of the global batch.
         """
         self._parallel.train()
         image = batch.image.to(self._device, non_blocking=True)
@@ -131,7 +124,7 @@ class Learner:
         self._update((torch.tensor(weights, dtype=losses.dtype, device=self._device) * losses).sum(), lr)
         self.balancer.update(values[: len(self.balancer.names)])
         if self._mean is not None:
-            # At first faster, so that it soon forgets the random start.
+            # Shorter memory at first, to forget the random initialisation.
             self._mean.follow(self.network, min(self._params.ema_decay, (1 + number) / (10 + number)))
         self._objective.after_step()
         present = [name not in outcome.absent for name in self.names]
@@ -146,11 +139,7 @@ class Learner:
         }
 
     def check_finite(self) -> None:
-        """Make sure that the weights are numbers.
-
-        Raises:
-            DivergenceError: some are not.
-        """
+        """Raise DivergenceError if a weight is not finite."""
         for name, tensor in self.evaluated.state_dict().items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DivergenceError(
@@ -158,7 +147,7 @@ class Learner:
                 )
 
     def tensors(self, *, finished: bool) -> dict[str, Tensor]:
-        """Tensors for a checkpoint; a finished training needs the weights only."""
+        """Return the checkpoint's tensors; a finished training needs only the weights."""
         tensors = prefixed("network", self.network.state_dict())
         if self._mean is not None:
             tensors |= prefixed("averaged", self._mean.module.state_dict())
@@ -167,11 +156,11 @@ class Learner:
         return tensors | prefixed("optimizer", optimizer_tensors(self._optimizer)) | self._objective.tensors()
 
     def values(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return the checkpoint's JSON values."""
         return {"balancer": self.balancer.state(), "scaler": self._scaler.state_dict()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put back the tensors and values of a checkpoint."""
+        """Restore tensors and values from a checkpoint."""
         self.network.load_state_dict(checkpoint.part("network"))
         if self._mean is not None:
             self._mean.module.load_state_dict(checkpoint.part("averaged"))

@@ -1,4 +1,4 @@
-"""Objectives of a training: supervised alone, with the penalty on falling information flow, or with JADA's terms."""
+"""Define training objectives: supervised, with the information-flow penalty, or with JADA."""
 
 from typing import Any, NamedTuple
 
@@ -16,21 +16,20 @@ from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed
 
 
 class TargetBatch(NamedTuple):
-    """Samples of the target domain without labels, `(t, 2, d, h, w)`, and the batch's number."""
+    """Unlabelled target samples, `(t, 2, d, h, w)`, and the batch number."""
 
     image: Tensor
     number: int
 
 
 class Step(NamedTuple):
-    """Input of an objective in a step, on the device of the process.
+    """Input of an objective in a step.
 
     Attributes:
         image: labelled samples, `(b, 2, d, h, w)`.
-        label: their labels, `(b, d, h, w)`.
-        number: number of the step in the whole training.
-        progress: share of the training that is done, 0 to 1.
-        target: samples of the target domain; None in a step of the source alone.
+        label: class indices, `(b, d, h, w)`.
+        progress: finished share of the training, 0 to 1.
+        target: None in a source-only step.
     """
 
     image: Tensor
@@ -44,10 +43,10 @@ class Terms(NamedTuple):
     """Result of a forward pass.
 
     Attributes:
-        logits: logits of the labelled samples; a list with deep supervision.
-        terms: losses to be added, `(len(names),)`.
-        measures: figures for the curve, `(len(measures),)`, not finite where undefined.
-        absent: names of terms that this step left out, the same in all processes; their value is 0.
+        logits: of the labelled samples; a list with deep supervision.
+        terms: losses to add, `(len(names),)`.
+        measures: values for the curve, `(len(measures),)`, not finite if undefined.
+        absent: terms left out of this step, the same in all processes, with value 0.
     """
 
     logits: Any
@@ -57,13 +56,11 @@ class Terms(NamedTuple):
 
 
 class Objective:
-    """The supervised objectives alone; subclasses add terms.
+    """The supervised objectives; subclasses add terms.
 
     Attributes:
-        names: names of the terms.
-        measures: names of the figures.
-        has_unused_parts: whether parts of the module are not used in every step.
-        module: module whose forward pass makes the terms; several processes share it, so gradients are averaged once.
+        has_unused_parts: some steps do not use all parts of the module.
+        module: computes the terms in its forward pass, so DDP averages all gradients once.
     """
 
     names: tuple[str, ...] = ()
@@ -75,49 +72,49 @@ class Objective:
 
     @property
     def weights(self) -> list[float]:
-        """Fixed weights of the terms: Eq. 23 balances the supervised objectives only."""
+        """Fixed weights of the terms; Eq. 23 balances only the supervised objectives."""
         return [1.0] * len(self.names)
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
-        """Give the number of the target batch that a step needs: one more than the last; None where it needs none."""
+        """Return the target batch number for a step, one more than the last; None if it needs none."""
         return None
 
     def forward(self, module: nn.Module, step: Step) -> Terms:
-        """Run the forward pass on `module`, or on a wrapper around it."""
+        """Run the forward pass on `module` or a wrapper of it."""
         nothing = torch.zeros(0, device=step.image.device)
         return Terms(module(step.image), nothing, nothing)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Optimizers of parameters that are not the network's; stepped with the network's."""
+        """Return the optimizers of non-network parameters; they step with the network's."""
         return []
 
     def after_step(self) -> None:
-        """Follow the weights, which have changed."""
+        """Update the terms after the weights change."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors for a checkpoint."""
+        """Return the checkpoint's tensors."""
         return {}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put back the tensors of a checkpoint."""
+        """Restore the tensors of a checkpoint."""
 
 
 class FlowNetwork(nn.Module):
-    """A network that also gives the penalty of its features, in one forward pass."""
+    """A network that also returns the information-flow penalty in the same forward pass."""
 
     def __init__(self, network: LayeredNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor, step: int) -> tuple[Tensor | list[Tensor], Tensor]:
-        """Give logits as the network does, and the penalty in nats; every step has random tokens of its own."""
+        """Return logits and the penalty in nats; every step samples its own tokens."""
         logits, layers = self.network.logits_and_layers(x)
         pairs = [(a, b) for a, b in channels_first(layers)]
-        return logits, cmif_penalty(pairs, seed=step * len(pairs))  # layers count the seed up
+        return logits, cmif_penalty(pairs, seed=step * len(pairs))  # one seed per layer
 
 
 class FlowObjective(Objective):
-    """The penalty on falling information flow between two streams, with the weight `losses.cmif`."""
+    """Penalty on falling information flow between two streams, weighted by `losses.cmif`."""
 
     names = ("cmif",)
 
@@ -131,36 +128,28 @@ class FlowObjective(Objective):
         return [self._weight]
 
     def forward(self, module: nn.Module, step: Step) -> Terms:
-        """Give logits and penalty."""
+        """Compute logits and penalty."""
         logits, penalty = module(step.image, step.number)
         return Terms(logits, penalty[None], torch.zeros(0, device=step.image.device))
 
 
 def make_flow_objective(network: nn.Module, weight: float) -> Objective:
-    """Make the penalty where there are two streams between which information could flow, else nothing."""
+    """Make the penalty for a network with two connected streams, else the supervised objective."""
     if isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
         return FlowObjective(network, weight)
     return Objective(network)
 
 
-# Momentum as usual for adversaries: less memory of gradients that have turned since.
+# Adam betas usual for adversarial training: less memory of reversed gradients.
 BETAS = (0.5, 0.99)
 DISCRIMINATOR_LR = 1e-3
 
 
 class AdaptationObjective(Objective):
-    """All terms of JADA.
-
-    Args:
-        network: network on the device of the process.
-        params: section `adapt`.
-
-    Raises:
-        UsageError: the network is no CrossModalNet, or has no such decoder level.
-    """
+    """All terms of JADA; UsageError if the network is no CrossModalNet or lacks the decoder level."""
 
     measures = MEASURES
-    has_unused_parts = True  # the discriminators, in steps that see no target
+    has_unused_parts = True  # discriminators in source-only steps
 
     def __init__(self, network: nn.Module, params: AdaptationConfig) -> None:
         if not isinstance(network, LayeredNetwork):
@@ -183,12 +172,12 @@ class AdaptationObjective(Objective):
             )
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
-        """Count the steps that are a multiple of `every`, from `start` on."""
+        """Count the multiples of `every` from `start` on."""
         batch_number, rest = divmod(number, self._params.every)
         return None if rest or progress < self._params.start else batch_number
 
     def forward(self, module: nn.Module, step: Step) -> Terms:
-        """Run both domains through the network, or in a step without a target the source alone."""
+        """Run both domains through the network, or only the source if there is no target."""
         target = step.target
         if target is None:
             logits, terms, measures = module(step.image)
@@ -204,7 +193,7 @@ class AdaptationObjective(Objective):
         return Terms(logits, terms, measures, self._adapter.absent(target.number))
 
     def _dressed(self, image: Tensor, target: Tensor) -> Tensor:
-        """Give some source images the intensities of a target image; which ones, torch's generator decides."""
+        """Match the intensities of randomly chosen source images to a target image."""
         drawn = (torch.rand(len(image)) < self._params.appearance).tolist()
         return torch.stack([
             match_histogram(own, target[number % len(target)]) if take else own
@@ -212,22 +201,22 @@ class AdaptationObjective(Objective):
         ])  # fmt: skip
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Optimizer of the discriminators."""
+        """Return the optimizer of the discriminators."""
         return self._optimizers
 
     def after_step(self) -> None:
-        """Let the terms follow the network."""
+        """Update the terms after the weights change."""
         self._adapter.after_step()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The terms' parts and their optimizer."""
+        """Return the tensors of the terms and their optimizer."""
         tensors = prefixed("terms", self._adapter.parts.state_dict())
         for optimizer in self._optimizers:
             tensors |= prefixed("optimizer", optimizer_tensors(optimizer))
         return prefixed("adaptation", tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put back the tensors of a checkpoint."""
+        """Restore the tensors of a checkpoint."""
         kept = Checkpoint(checkpoint.part("adaptation"), {})
         for optimizer in self._optimizers:
             restore_optimizer(optimizer, kept.part("optimizer"))

@@ -1,4 +1,4 @@
-"""The sections by which a network is built and trained."""
+"""Read the sections that define a network and its training."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,13 +16,7 @@ from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
 
 @dataclass(frozen=True)
 class ModelParams:
-    """The sections that a training depends on, as they hold for one network.
-
-    Attributes:
-        name: name of the model; `crossmodalnet-no_cross` for an ablation or a variant of an adaptation.
-        builder: key of the network's builder.
-        variant: a key of `ADAPTATIONS`; None for the adaptation itself.
-    """
+    """The sections that a training depends on; `variant` is a key of `ADAPTATIONS`, None for the full adaptation."""
 
     name: str
     builder: str
@@ -35,7 +29,7 @@ class ModelParams:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the builder."""
+        """Options of the network's builder."""
         options = self.network.options() | {"checkpointing": self.train.checkpointing}
         if self.builder in DEEPLY_SUPERVISED:
             options["deep_supervision"] = self.losses.deep_supervision
@@ -45,30 +39,25 @@ class ModelParams:
 
     @property
     def intensity(self) -> Intensity:
-        """Windows by which images become the network's input."""
+        """Intensity windows of the network's input."""
         return Intensity(self.train.ct_window_hu, self.train.mr_percentiles)
 
     @property
     def sees_pairs(self) -> bool:
-        """True where the network looks at both images of a pair."""
+        """True if the network uses both images of a pair."""
         return bool(self.network.options().get("streams", "both") == "both")
 
     @property
     def modality_dropout(self) -> float:
-        """Probability that a training sample loses a modality: 0 where that would do harm.
+        """Probability that a training sample loses a modality; 0 for single streams and adaptations.
 
-        A network of one stream would be left with nothing to look at. In an adaptation, the pairs of the target are
-        complete, so that the discriminators would tell the domains apart by what the source's lack; what JADA is
-        compared with is trained like it.
+        A single stream would see no image. Target pairs are complete, so dropout would reveal the domain.
         """
         return self.train.modality_dropout if self.sees_pairs and self.adapt is None else 0.0
 
     @property
     def training(self) -> dict[str, Any]:
-        """Values of `train` that the result depends on, as they hold for this network.
-
-        A checkpoint is found by it, and a model's card tells it.
-        """
+        """Return the values of `train` that change this network's result; checkpoint keys and cards use them."""
         return {
             **self.train.essential(),
             "modality_dropout": self.modality_dropout,
@@ -77,9 +66,9 @@ class ModelParams:
 
     @property
     def augmentation(self) -> AugmentationConfig | None:
-        """The augmentation, if there is one; a network of one stream has its image and label left together.
+        """The augmentation, if any; a single-stream network keeps image and label aligned.
 
-        In an adaptation the pairs of both domains are displaced alike, so that it tells neither from the other.
+        Misregistration is equal in both domains of an adaptation, so it does not reveal the domain.
         """
         if not self.augment.enabled:
             return None
@@ -88,14 +77,10 @@ class ModelParams:
 
 
 def read_params(model: str, ablation: str | None = None) -> ModelParams:
-    """Read the sections that the training of `model` depends on.
-
-    Args:
-        model: a key of `network`.
-        ablation: a key of `ABLATIONS`, of crossmodalnet only.
+    """Read the sections that the training of `model`, or an ablation of crossmodalnet, depends on.
 
     Raises:
-        UsageError: no such model or ablation, or a bad value.
+        UsageError: unknown model or ablation, or an invalid value.
     """
     if model not in NETWORKS:
         raise UsageError(f"no model {model!r}; there are {', '.join(NETWORKS)}")
@@ -115,14 +100,10 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
 
 
 def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
-    """Add the adaptation of section `adapt`, where it is on.
-
-    Args:
-        params: parameters of a training without adaptation.
-        variant: a key of `ADAPTATIONS`, of crossmodalnet only.
+    """Add the adaptation of section `adapt`, if it is on; `variant` is a key of `ADAPTATIONS`.
 
     Raises:
-        UsageError: no such variant, or one of an adaptation that is off.
+        UsageError: unknown variant, or adaptation is off.
     """
     adapt = load_section(AdaptSection, "adapt")
     if not adapt.enabled:

@@ -1,8 +1,4 @@
-"""The processes that train together, their devices and threads.
-
-A training runs in one process, under the stage's own torchrun (`pipeline/training/launch.py`), under an outer torchrun,
-or as tasks of a SLURM step over several nodes.
-"""
+"""Set up distributed processes, devices and threads under torchrun, SLURM, or none."""
 
 import logging
 import os
@@ -22,14 +18,14 @@ from crossmodalnet.errors import ResourceError
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Samples per process and step on the CPU: with a single one, PyTorch leaves its fast convolutions for small maps.
+# Smallest CPU batch per process: PyTorch is slow for single samples with small maps.
 LEAST_SHARE = 2
-# Where all processes were started, they meet sooner.
+# Missing processes are reported after this time.
 PATIENCE_SECONDS = 2.0
 
 
 class Launch(NamedTuple):
-    """The place of a process among those of its launcher; `local` counts on this machine."""
+    """The ranks of a process in its launcher; `local` ones count on this machine."""
 
     rank: int
     world_size: int
@@ -40,12 +36,8 @@ class Launch(NamedTuple):
 
 
 def detect_launch(environment: Mapping[str, str]) -> Launch | None:
-    """Read from torchrun's or SLURM's variables which process this is; None where it runs on its own.
-
-    Raises:
-        ResourceError: the variables name no process.
-    """
-    # Compose files and templates write variables that are empty.
+    """Read the ranks from torchrun's or SLURM's variables, None if alone; raise ResourceError if invalid."""
+    # Compose files and templates set empty variables.
     given = {name: value for name, value in environment.items() if value.strip()}
     try:
         launch = _torchrun_launch(given) or _slurm_launch(given)
@@ -74,27 +66,25 @@ def _torchrun_launch(given: Mapping[str, str]) -> Launch | None:
 
 
 def _slurm_launch(given: Mapping[str, str]) -> Launch | None:
-    """Read the place in a SLURM step; the batch script of a job is no task: only srun numbers its step."""
+    """Read the ranks in a SLURM step; only srun numbers steps, so batch scripts give None."""
     world_size = int(given.get("SLURM_STEP_NUM_TASKS") or given.get("SLURM_NTASKS") or 1)
     if "SLURM_PROCID" not in given or "SLURM_STEP_ID" not in given or world_size < 2:
         return None
     rank, local_rank, job = (int(given.get(f"SLURM_{name}", 0)) for name in ("PROCID", "LOCALID", "JOB_ID"))
     tasks_here = given.get("SLURM_STEP_TASKS_PER_NODE") or given.get("SLURM_NTASKS_PER_NODE") or "1"
-    local_world_size = int(re.split(r"\D", tasks_here)[0] or 1)  # from such as 8(x2)
+    local_world_size = int(re.split(r"\D", tasks_here)[0] or 1)  # for instance 8(x2)
     address = given.get("MASTER_ADDR") or first_host(given.get("SLURM_JOB_NODELIST", ""))
     port = int(given.get("MASTER_PORT", 20000 + job % 20000))
     return Launch(rank, world_size, local_rank, local_world_size, address, port)
 
 
 def first_host(nodes: str) -> str:
-    """Give the first host of a SLURM node list: `gpu[007-010,12],login` gives `gpu007`."""
+    """Return the first host of a SLURM node list: `gpu007` for `gpu[007-010,12],login`."""
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """Give the number of processes on this machine for `train.devices`; auto: one per GPU.
-
-    Without a GPU it is one per core, as far as they share `batch_size` equally and each has `LEAST_SHARE` samples.
+    """Choose the processes on this machine; auto: one per GPU, else per core with `LEAST_SHARE` samples each.
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
@@ -112,7 +102,7 @@ def num_processes(devices: int | str, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, seen from one of them: its rank and its device; rank 0 writes the files."""
+    """The distributed processes, seen from one with a rank and device; rank 0 writes files."""
 
     rank: int
     world_size: int
@@ -129,7 +119,7 @@ class Processes:
         return [total / self.world_size for total in self.sum(values)]
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Add numbers up over the processes, in double precision."""
+        """Sum numbers over the processes in double precision."""
         if self.world_size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64)
@@ -137,7 +127,7 @@ class Processes:
         return tensor.tolist()
 
     def gather(self, item: T) -> list[T]:
-        """Collect an object from every process, in the order of ranks."""
+        """Collect an object from every process, ordered by rank."""
         if self.world_size == 1:
             return [item]
         items: list[T | None] = [None] * self.world_size
@@ -145,7 +135,7 @@ class Processes:
         return items  # type: ignore[return-value]
 
     def broadcast(self, item: T) -> T:
-        """Give every process the main one's object."""
+        """Send the main process's object to all."""
         if self.world_size == 1:
             return item
         items = [item]
@@ -155,11 +145,7 @@ class Processes:
 
 @contextmanager
 def process_group(launch: Launch | None) -> Iterator[Processes]:
-    """Join the other processes of a launch, and leave them at the end.
-
-    Raises:
-        ResourceError: more processes than GPUs on a machine that has some, or the others cannot be reached.
-    """
+    """Join a launch's processes and leave at the end; raise ResourceError if GPUs or processes are missing."""
     local_rank, local_world_size = (launch.local_rank, launch.local_world_size) if launch else (0, 1)
     device = torch.device("cpu")
     if available := torch.cuda.device_count():
@@ -180,7 +166,7 @@ def process_group(launch: Launch | None) -> Iterator[Processes]:
 
 
 def _meet(launch: Launch, device: torch.device) -> None:
-    """Initialise torch.distributed; say after a while which processes have not come."""
+    """Initialise torch.distributed; report after a while which processes are missing."""
     others = f"the other {launch.world_size - 1} of {launch.world_size} processes at {launch.address}:{launch.port}"
     source = (
         "RANK and WORLD_SIZE" if os.environ.get("RANK") else "SLURM's variables of a step of several tasks"
@@ -190,7 +176,7 @@ def _meet(launch: Launch, device: torch.device) -> None:
     timer.daemon = True
     timer.start()
     os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
-    # Gloo passes objects and numbers on the CPU, NCCL the gradients on GPUs.
+    # Gloo sends objects and numbers on the CPU, NCCL gradients on GPUs.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size)
@@ -203,13 +189,13 @@ def _meet(launch: Launch, device: torch.device) -> None:
 
 @contextmanager
 def reproducible(processes: Processes, num_threads: int) -> Iterator[None]:
-    """Compute with this process's share of `num_threads` (0: all cores); on the CPU by deterministic algorithms."""
+    """Compute with this process's share of `num_threads` (0: all cores), deterministically on the CPU."""
     threads = (num_threads or len(os.sched_getaffinity(0))) // processes.local_world_size
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = getattr(filling, "fill_uninitialized_memory")  # noqa: B009  (a property of the module)
     torch.set_num_threads(max(1, threads))
     torch.use_deterministic_algorithms(processes.device.type == "cpu")
-    # Writing NaN into fresh tensors guards against bugs of operators, and costs time.
+    # Filling fresh tensors with NaN only guards against operator bugs, and costs time.
     setattr(filling, "fill_uninitialized_memory", False)  # noqa: B010
     try:
         yield

@@ -1,4 +1,4 @@
-"""Train a network on cropped cases and write its model folder, in each process of the stage."""
+"""Train a network on cropped cases and write its model folder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -27,11 +27,7 @@ from pipeline.training.trainer import Trainer, TrainingState
 
 
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
-    """Train, and write the model folder and its curves; every process calls this, the main one writes.
-
-    Raises:
-        CrossModalNetError: as `run_training`.
-    """
+    """Train, and write the model folder and curves; every process calls this, the main one writes."""
     cohort = read_cohort(params.intensity, adapts=params.adapt is not None, variant=params.variant)
     curve = of_run(CURVES, params.name, seed).with_suffix(".csv")
     trainer, state = run_training(params, cohort, seed, processes, curve)
@@ -39,24 +35,19 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
         card = make_card(params, seed, cohort, state)
         folder = of_run(MODELS, params.name, seed)
         save_model(folder, card, state.best, trainer.last_weights(), trainer.candidates())
-        write_curves(curve, state.rows)  # a training that was finished before has no epoch left to write it
+        write_curves(curve, state.rows)  # if no epoch was left to write it
 
 
 def run_training(
     params: ModelParams, cohort: Cohort, seed: int, processes: Processes, curve: Path | None = None
 ) -> tuple[Trainer, TrainingState]:
-    """Train one network to the end of its budget; every process calls this.
+    """Train one network until its budget ends; `seed` covers initial weights, sample order and augmentation.
 
-    Args:
-        params: sections that the training depends on.
-        cohort: cases to train on and to validate on.
-        seed: seed of the first weights, the order of samples and their augmentation.
-        processes: processes that train together.
-        curve: file of the curve, written anew after every epoch.
+    Every process calls this. `curve` is rewritten after every epoch.
 
     Raises:
-        UsageError: the batch cannot be divided over the processes, or the network cannot take the patch size.
-        DataError: a pair is missing or unfit, or the training diverges.
+        UsageError: the processes cannot share the batch equally, or the network cannot take the patch size.
+        DataError: a case is missing or invalid, or the training diverges.
         InterruptedRunError: stopped by a signal, after writing a checkpoint.
     """
     train = params.train
@@ -85,7 +76,7 @@ def run_training(
 
 
 def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
-    """Give the folder for this training's checkpoint: its name covers parameters, data, code and packages."""
+    """Return the checkpoint folder, keyed by parameters, data, code and packages."""
     code = code_fingerprint("train", params.builder)
     parts = [params.options, params.losses, params.augment, params.training, params.adapt, seed]
     return work_folder(
@@ -106,7 +97,7 @@ def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> T
 
 
 def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | None:
-    """Give the domain that a training adapts to; its samples are drawn apart from the source's."""
+    """Return the target domain; its samples have their own random order."""
     if params.adapt is None or not cohort.target:
         return None
     samples = _samples(params, cohort.target, sample_seed(seed, 2))
@@ -121,12 +112,12 @@ def _objective_of(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], 
 
 
 def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingState) -> ModelCard:
-    """Write down what the model is."""
+    """Describe the model."""
     return ModelCard(
         name=params.name,
         builder=params.builder,
         seed=seed,
-        network=json.loads(json.dumps(params.options)),  # lists for tuples, as a card has them
+        network=json.loads(json.dumps(params.options)),  # lists for tuples, as in a card
         patch_size=params.train.patch_size,
         spacing_mm=cohort.spacing_mm,
         size=cohort.size,

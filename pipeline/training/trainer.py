@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, checkpoints; resumes exactly where it stopped."""
+"""Run the training loop with validation, checkpoints and bit-exact resume."""
 
 import logging
 import math
@@ -39,7 +39,7 @@ from pipeline.training.processes import Processes, reproducible
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
-# Columns of a curve that come from validation; the last two of adaptations only.
+# Columns from validation; the last two only in adaptations.
 VALIDATION = ("val_dice", "target_entropy", "score")
 OVERLAP = 0.25
 
@@ -49,13 +49,9 @@ class TrainingState:
     """The course of a training so far.
 
     Attributes:
-        sums: sums of the current epoch; its `steps` count the steps taken in it.
-        epoch: the current epoch, counted from 0.
-        rows: rows of the finished epochs.
-        best: weights with the best validation score so far.
-        best_score: validation score of the best weights; -inf before the first validation.
-        best_dice: validation Dice of the best weights.
-        best_epoch: epoch of the best weights, counted from 1.
+        epoch: current epoch, counted from 0.
+        best_score: score of `best`; -inf before the first validation.
+        best_epoch: epoch of `best`, counted from 1.
     """
 
     sums: EpochSums = field(default_factory=EpochSums)
@@ -72,25 +68,13 @@ class TrainingState:
         return sum(row["seconds"] for row in self.rows) + self.sums.seconds
 
     def values(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return the checkpoint's JSON values."""
         names = ("epoch", "rows", "best_score", "best_dice", "best_epoch")
         return {"sums": asdict(self.sums), **{name: getattr(self, name) for name in names}}
 
 
 class Trainer:
-    """Trains a network; every process of a training has one.
-
-    Args:
-        learner: takes the steps.
-        training: samples for batches.
-        validation: cases that choose the best weights.
-        params: section `train`.
-        seed: seed of what is random in a step.
-        processes: processes that train together.
-        work: folder of the checkpoint, used by the main process alone.
-        target: domain to adapt to.
-        curve: file of the curve, written anew after every epoch.
-    """
+    """Trains a network; every process has one, and the main one keeps the checkpoint in `work`."""
 
     def __init__(
         self,
@@ -118,7 +102,7 @@ class Trainer:
         self._state = TrainingState()
 
     def run(self) -> TrainingState:
-        """Train to the end, from where an earlier run with the same parameters stopped.
+        """Train to the end, resuming from an earlier run with the same parameters.
 
         Raises:
             InterruptedRunError: stopped by SIGTERM or SIGINT, after writing a checkpoint.
@@ -137,16 +121,16 @@ class Trainer:
         return self._state
 
     def last_weights(self) -> dict[str, Tensor]:
-        """Give the current weights."""
+        """Return the current weights."""
         return self._learner.evaluated.state_dict()
 
     def candidates(self) -> list[Path]:
-        """Give the files of all weights that were validated; of an adaptation."""
+        """Return the files of all validated weights of an adaptation."""
         return [] if self._target is None else list(find_candidates(self._work).values())
 
     @property
     def _step_number(self) -> int:
-        """Number of the coming step in the whole training."""
+        """Number of the next step in the whole training."""
         return self._state.epoch * self._training.steps_per_epoch + self._state.sums.steps
 
     @property
@@ -154,7 +138,7 @@ class Trainer:
         return self._budget.is_spent(self._state.epoch, self._state.seconds)
 
     def _run_epoch(self, progress: TrainingProgress, is_stopped: Callable[[], bool]) -> None:
-        """Take the steps of an epoch that are left, or as many as the budget allows."""
+        """Take the remaining steps of an epoch, within the budget."""
         state, size, last = self._state, self._params.batch_size, self._budget.clock()
         share = {
             "rank": self._processes.rank,
@@ -184,17 +168,17 @@ class Trainer:
         share = self._budget.share(number, state.seconds)
         batch_number = learner.target_batch_number(number, share)
         target = targets.batch(batch_number) if targets and batch_number is not None else None
-        # Seeded by the step, stochastic depth and the like need no generator's state to resume.
+        # Seeded by the step, so resuming needs no generator state for stochastic depth.
         torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
         lr = self._budget.learning_rate(number, state.seconds)
         name = f"epoch {state.epoch + 1}, step {state.sums.steps + 1}"
         return learner.step(batch, lr, number, name, target=target, progress=share)
 
     def _end_epoch(self, progress: TrainingProgress) -> None:
-        """Validate now and then, write the epoch's row, and begin the next one."""
+        """Validate if due, write the epoch's row, and begin the next epoch."""
         state, params = self._state, self._params
         is_last = self._budget.is_spent(state.epoch + 1, state.seconds)
-        # The first epoch too, so that a curve never starts from a number that was not measured.
+        # Validate the first epoch too, so every curve starts with a measurement.
         validated = is_last or state.epoch == 0 or (state.epoch + 1) % params.validate_every == 0
         last_row = state.rows[-1] if state.rows else {}
         validation = self._validate() if validated else {k: v for k, v in last_row.items() if k in VALIDATION}
@@ -218,7 +202,7 @@ class Trainer:
         self._save()
 
     def _validate(self) -> Row:
-        """Score the weights, and keep them if none were better; gives the columns of the curve."""
+        """Validate the weights, keep the best, and return the columns of the curve."""
         state, learner = self._state, self._learner
         how = (self._params.patch_size, self._processes)
         with learner.autocast():
@@ -230,13 +214,13 @@ class Trainer:
                 row["score"] = score
         if self._target is not None and self._processes.is_main:
             save_tensors(candidate_file(self._work, state.epoch + 1), self.last_weights(), {"format": "pt"})
-        if score >= state.best_score:  # of equal ones the later: it has seen more
+        if score >= state.best_score:  # the later of equal ones
             state.best_score, state.best_dice, state.best_epoch = score, row["val_dice"], state.epoch + 1
             state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.last_weights().items()}
         return row
 
     def _stop_if_asked(self, is_stopped: Callable[[], bool]) -> None:
-        """End at the same step in all processes when one of them has been asked to."""
+        """Stop all processes at the same step if one of them got a signal."""
         if not sum(self._processes.sum([float(is_stopped())])):
             return
         self._save()
@@ -253,7 +237,7 @@ class Trainer:
             write_checkpoint(self._checkpoint, Checkpoint(tensors, values))
 
     def _resume(self) -> None:
-        # The other processes may be on machines that do not see the main one's files.
+        # Processes on other machines may not see the main one's files.
         checkpoint = self._processes.broadcast(
             read_checkpoint(self._checkpoint) if self._processes.is_main else None
         )
@@ -273,7 +257,7 @@ class Trainer:
 
 
 def _augmenting_threads(processes: Processes) -> int:
-    """One thread beside the computing CPU; as many as there are cores where a GPU computes."""
+    """Return one augmenting thread for a computing CPU, or one per core for a GPU."""
     if processes.device.type == "cpu":
         return 1
     return max(1, min(8, len(os.sched_getaffinity(0)) // processes.local_world_size))
@@ -282,7 +266,7 @@ def _augmenting_threads(processes: Processes) -> int:
 def validate(
     network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
 ) -> float:
-    """Mean over cases of their mean Dice on the working grid; the processes share the cases."""
+    """Return the mean Dice over cases on the working grid; the processes share the cases."""
 
     def dice(case: LabelledCase, probabilities: Tensor) -> float:
         return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
@@ -293,7 +277,7 @@ def validate(
 def target_entropy(
     network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
 ) -> float:
-    """Mean balanced entropy of the network's output over images, 0 to 1; uses no label."""
+    """Return the mean balanced entropy (0 to 1) of the outputs; uses no label."""
     return _mean_over_cases(
         lambda _, probabilities: balanced_entropy(probabilities), network, cases, patch_size, processes
     )
@@ -311,5 +295,5 @@ def _mean_over_cases(
         image = cases[number].image.to(processes.device)
         probabilities = predict_probabilities(network, image, patch_size=patch_size, overlap=OVERLAP)
         scores[number] = score(cases[number], probabilities)
-    # One process gives a score, the others zeros: the sum does not depend on their number.
+    # Every case is scored by one process, so the sum does not depend on their number.
     return sum(processes.sum(scores)) / len(cases)

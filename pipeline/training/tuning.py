@@ -1,4 +1,4 @@
-"""Try a learning rate: a short training whose score decides, not its weights."""
+"""Try learning rates in short trainings and keep only their scores."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,10 @@ from pipeline.training.train_model import run_training
 
 
 def read_trial(model: str, lr: str) -> tuple[ModelParams, int, Path]:
-    """Give the parameters of a short training with a learning rate, its seed, and the file of its result.
-
-    Args:
-        model: a key of `network`.
-        lr: the learning rate, as params.yaml writes it: it names the file.
+    """Return the parameters, seed and result file of a short training; `lr` is part of the file name.
 
     Raises:
-        UsageError: no such model, or no positive number.
+        UsageError: unknown model, or not a positive number.
     """
     try:
         rate = float(lr)
@@ -41,11 +37,7 @@ def read_trial(model: str, lr: str) -> tuple[ModelParams, int, Path]:
 
 
 def run_trial(params: ModelParams, seed: int, file: Path, processes: Processes) -> None:
-    """Train, and write the validation Dice; 0 where the training diverges. Every process calls this.
-
-    Raises:
-        CrossModalNetError: as `run_training`, but for a divergence.
-    """
+    """Train and write the validation Dice, 0 if the training diverges; every process calls this."""
     cohort = read_cohort(params.intensity)
     try:
         dice = run_training(params, cohort, seed, processes)[1].best_dice
@@ -58,13 +50,7 @@ def run_trial(params: ModelParams, seed: int, file: Path, processes: Processes) 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A learning rate that was tried: a file of stage `tune`, or a row of recorded_rates.csv.
-
-    Attributes:
-        validation_dice: validation Dice of a short training; 0 where it diverged.
-        epochs: epochs of the short training.
-        recorded: tried beforehand, under the settings of a preset, not in this run.
-    """
+    """Result of one learning rate; Dice 0 if it diverged, `recorded` if a preset's settings measured it."""
 
     model: str
     lr: float
@@ -74,11 +60,7 @@ class TrialResult:
 
 
 def read_trials(name: str, top: Path) -> Sequence[TrialResult]:
-    """Read the learning rates below `top` that were tried on a model, lowest first; none where there was no search.
-
-    Raises:
-        DataError: a file is malformed.
-    """
+    """Read the learning rates tried on a model, lowest first; raise DataError if a file is malformed."""
     trials = []
     for path in sorted((top / TUNING / name).glob("*.json")):
         content = read_object(path, "tune")
