@@ -1,4 +1,4 @@
-"""The command line: `predict` and `models`, and in a clone of the repository the stages of the pipeline."""
+"""Define the command line: `predict`, `models`, and in a clone the stages of the pipeline."""
 
 import json
 import logging
@@ -27,9 +27,8 @@ PANEL = "New patients"
 EXPORTED = Path("exported")
 MODEL = EXPORTED / "crossmodalnet/seed0"
 SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM series"
-# Exit codes of a program that a signal has ended, as shells have them.
+# Exit codes after a signal, as in shells.
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-# Options that may have an empty value.
 MAY_BE_EMPTY = ("--mirror",)
 
 models_app = typer.Typer(help="Show exported models, and pack a model to one file.")
@@ -56,12 +55,7 @@ def make_app() -> typer.Typer:
 
 
 def run(app: typer.Typer, obj: Any = None) -> None:
-    """Run a command line; errors for the user become a message and an exit code.
-
-    Args:
-        app: commands.
-        obj: `side_by_side` of `predict`.
-    """
+    """Run a command line (`obj`: `side_by_side` of `predict`); errors become message and exit code."""
     setup_logging()
     try:
         with _ending_on_sigterm():
@@ -136,7 +130,7 @@ def predict(
     ] = None,
     print_record: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
 ) -> None:
-    """Segment a patient's CT and MR, or one of them where the model was trained for that.
+    """Segment a patient's CT and MR, or one of them if the model was trained for that.
 
     Writes label maps on the scans' own grids, volumes.csv, pictures and run.json. Research software, not a medical
     device.
@@ -199,7 +193,7 @@ def predict(
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """Show the models in exported/ where no command is given."""
+    """Show the models in exported/ if no command is given."""
     if context.invoked_subcommand is None:
         show(None)
 
@@ -242,9 +236,9 @@ def pack(
         Path, typer.Argument(help="file to write, an uncompressed zip archive", show_default=False)
     ],
 ) -> None:
-    """Pack a model folder to one file, which `crossmodalnet predict --model FILE` takes.
+    """Pack a model folder into one file for `crossmodalnet predict --model FILE`.
 
-    A model that is damaged or of another version is not packed.
+    Damaged models and models of another version are rejected.
     """
     from crossmodalnet.inference.model_folder import pack_model
     from crossmodalnet.inference.patients import load_predictor
@@ -268,7 +262,7 @@ def pack(
 
 @contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM, which schedulers and `timeout` send, end the program as Ctrl-C does: it tidies up on the way."""
+    """Exit on SIGTERM (schedulers, `timeout`) as on Ctrl-C, with cleanup."""
 
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -281,11 +275,7 @@ def _ending_on_sigterm() -> Iterator[None]:
 
 
 def _check_none_empty(arguments: Sequence[str]) -> None:
-    """Reject an empty argument: an unset variable of a shell, which as a path would mean the current folder.
-
-    Raises:
-        UsageError: an argument is empty and must not be.
-    """
+    """Reject empty arguments: an unset shell variable would mean the current folder."""
     for before, argument in pairwise(["", *arguments]):
         option, sign, value = argument.partition("=")
         if not (sign and option.startswith("--")):

@@ -1,4 +1,4 @@
-"""The base of all options: frozen, strict models that reject unknown keys."""
+"""Define the base of all options: frozen, strict models that reject unknown keys."""
 
 from typing import Annotated, Any
 
@@ -6,31 +6,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Config(BaseModel):
-    """Options with bounds and descriptions; each section of `params.yaml` is one.
-
-    Raises:
-        pydantic.ValidationError: an unknown key, a wrong type or an impossible value.
-    """
+    """Options with bounds and descriptions; each section of `params.yaml` is one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NetworkConfig(Config):
-    """Options that the sections of all networks have."""
+    """Options that all networks share."""
 
     lr: float | None = Field(None, gt=0, description="learning rate of this network; null: train.lr")
 
     @property
     def offset_rate(self) -> float:
-        """Learning rate of deformable offsets relative to the network's; only CrossModalNet has offsets."""
+        """Return the learning rate of deformable offsets relative to the network's; 1 without offsets."""
         return 1.0
 
     def options(self) -> dict[str, Any]:
-        """Give the options that the network is built from, without learning rates."""
+        """Return the options that build the network, without learning rates."""
         return self.model_dump(exclude={"lr", "offset_lr_factor"})
 
 
-# YAML has lists only; the elements stay strict.
+# YAML has no tuples; the elements stay strict.
 IntTriple = Annotated[tuple[int, int, int], Field(strict=False)]
 FloatTriple = Annotated[tuple[float, float, float], Field(strict=False)]
 FloatPair = Annotated[tuple[float, float], Field(strict=False)]

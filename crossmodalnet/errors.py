@@ -1,43 +1,43 @@
-"""Errors meant for the user: what is wrong, where, and what to do; each kind has its exit code."""
+"""Define user-facing errors with their exit codes; map resource errors to remedies."""
 
 import errno
 
 
 class CrossModalNetError(Exception):
-    """An error whose message is all that the user needs; the console prints it without a traceback."""
+    """An error for the user; the console prints its message without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(CrossModalNetError):
-    """A command or a parameter that cannot be meant."""
+    """An invalid command or parameter."""
 
     exit_code = 2
 
 
 class DataError(CrossModalNetError):
-    """Data that is missing, damaged or contradictory."""
+    """Missing, damaged or contradictory data."""
 
     exit_code = 3
 
 
 class DivergenceError(DataError):
-    """A training whose losses or weights are no longer numbers."""
+    """Training losses or weights that are NaN or infinite."""
 
 
 class ResourceError(CrossModalNetError):
-    """The machine lacks something: a program, a package, a GPU, disk, memory, the network."""
+    """A missing or exhausted resource: program, package, GPU, disk, memory, network."""
 
     exit_code = 4
 
 
 class InterruptedRunError(CrossModalNetError):
-    """Stopped on request; running the stage again goes on where it stopped."""
+    """A stop on request; running the stage again resumes it."""
 
     exit_code = 75
 
 
-# Numbers of system errors; words, since libraries in C++ and Rust lose the number; problem; remedy.
+# errno values, words in messages (C++ and Rust libraries lose errno), problem, remedy.
 _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (
     (
         {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
@@ -60,7 +60,7 @@ _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (
     ),
     (
         {errno.ENOMEM},
-        # The last one is of a shared library, by the loader.
+        # The last one comes from the loader of shared libraries.
         ("out of memory", "allocate memory", "bad_alloc", "failed to allocate", "failed to map segment"),
         "not enough memory",
         "close other programs, take smaller patches, or set runtime.workers and train.devices to 1",
@@ -69,7 +69,7 @@ _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (
 
 
 def resource_problem(error: BaseException) -> str | None:
-    """Say which resource of the machine ran out and what to do; None for an error of another kind."""
+    """Return the exhausted resource and its remedy; None for other errors."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:

@@ -1,4 +1,4 @@
-"""Calls in processes of their own, and temporary folders that leave nothing behind."""
+"""Run functions in separate processes, and manage temporary folders."""
 
 import os
 import pickle
@@ -20,7 +20,7 @@ import psutil
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Read by the libraries when a process imports them; one thread each is what makes ANTs' results reproducible.
+# Read on import of the libraries; ANTs is reproducible only with one thread.
 SINGLE_THREADED = {
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -36,20 +36,19 @@ def run_alone(
     environment: Mapping[str, str] | None = None,
     is_wanted: Callable[[], bool] | None = None,
 ) -> R:
-    """Call a module-level function of an importable module with one task, in a single-threaded process of its own.
+    """Run a module-level function on one task in a separate, single-threaded process.
 
-    Unlike a worker of `multiprocessing`, the process does not import the program's main module. So a notebook, a pipe
-    or a script without `if __name__ == "__main__":` may call this.
+    Unlike a `multiprocessing` worker, the process does not import `__main__`, so notebooks and scripts without a main
+    guard can call it. Errors of the function are raised here.
 
     Args:
-        function: called with the task; what it raises is raised here.
         task: picklable, as is the result.
-        environment: variables that the process sees from its first import on.
-        is_wanted: asked now and then; where it says no the process is killed.
+        environment: variables that are set before the process imports libraries.
+        is_wanted: polled five times per second; the process is killed when it returns False.
 
     Raises:
-        MemoryError: the system killed the process, as it does where memory is short.
-        RuntimeError: the process ended without an answer, otherwise.
+        MemoryError: the system killed the process, usually for lack of memory.
+        RuntimeError: the process ended without an answer for another reason.
     """
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     variables = {**os.environ, "PYTHONPATH": path, **SINGLE_THREADED, **(environment or {})}
@@ -60,7 +59,7 @@ def run_alone(
         if is_wanted:
             threading.Thread(target=_kill_unwanted, args=(process, is_wanted), daemon=True).start()
         try:
-            # To the pipe, not to a string first: a scan is some hundred megabytes.
+            # Directly to the pipe: a scan has some hundred megabytes.
             with process.stdin:
                 pickle.dump((function, task), process.stdin, protocol=5)
             good, answer = pickle.load(process.stdout)  # noqa: S301 (what our own process wrote)
@@ -85,11 +84,11 @@ def _kill_unwanted(process: subprocess.Popen[bytes], is_wanted: Callable[[], boo
 
 
 def _answer() -> None:
-    """Read a call from stdin, make it, and write the result or the error to stdout."""
-    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    """Read a call from stdin, run it, and write the result or the error to stdout."""
+    # Ctrl-C reaches all processes of a terminal; the parent stops this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    # Libraries in C++ write to stdout: what they write goes to stderr.
+    # C++ libraries write to stdout: redirect it to stderr.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
@@ -102,7 +101,7 @@ def _answer() -> None:
         out.flush()
     except (EOFError, BrokenPipeError, pickle.UnpicklingError):  # the parent is dead
         os._exit(1)
-    # Taking PyTorch and MONAI down piece by piece would keep the parent waiting a second or two.
+    # A regular exit of PyTorch and MONAI takes a second or two.
     sys.stderr.flush()
     os._exit(0)
 
@@ -118,10 +117,10 @@ PREFIX = "crossmodalnet-"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder of a plain path, removed at the end; remove those of killed processes, too."""
+    """Create an empty folder and remove it at the end, along with folders of killed processes."""
     base = _temporary_base()
     remove_stale(base)
-    # A child that ends at the same moment may still write there.
+    # A child that is ending may still write there.
     with tempfile.TemporaryDirectory(
         prefix=f"{PREFIX}{os.getpid()}-", dir=base, ignore_cleanup_errors=True
     ) as folder:
@@ -130,7 +129,7 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def plain_folder(folder: Path) -> Iterator[Path]:
-    """Give a path to an existing folder that ANTs and glob read as it stands: a link where need be."""
+    """Return a path to a folder that ANTs and glob read literally: a link if needed."""
     if is_plain(folder):
         yield folder
         return
@@ -141,7 +140,7 @@ def plain_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a path has no sign that ANTs or glob interpret, such as commas and brackets."""
+    """Return True for a path without characters that ANTs or glob interpret, such as commas and brackets."""
     return bool(re.fullmatch(r"[A-Za-z0-9_./-]+", str(path)))
 
 

@@ -1,1 +1,1 @@
-"""Volumes and label maps: geometry, reading, writing, header checks, resampling and intensity."""
+"""Handle volumes and label maps: geometry, reading, writing, header checks, resampling and intensity."""

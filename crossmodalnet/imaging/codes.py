@@ -1,4 +1,4 @@
-"""Meaning of the values in label maps: MM-WHS, other known data sets, and the user's own."""
+"""Map label values to structures: MM-WHS, other known data sets, and your own."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRAY_CODES, STRUCTURES
 
 BACKGROUND = "background"
-# Label maps that were saved as float, or scaled, miss their whole numbers by at most this much.
+# Largest rounding error of label maps that were saved as float or scaled.
 WHOLE_TOLERANCE = 1e-3
 
 
 def whole_values(values: NDArray[np.generic]) -> NDArray[Any]:
-    """Round values within 0.001 of a whole number, as float files and scaling leave them; others stay as they are.
+    """Round values within 0.001 of a whole number; keep others.
 
     >>> whole_values(np.array([204.99998, 205.00003, 419.5])).tolist()
     [205.0, 205.0, 419.5]
@@ -29,12 +29,11 @@ def whole_values(values: NDArray[np.generic]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class LabelCodes:
-    """Values of label maps and the structures they stand for.
+    """Values of label maps and the structures they stand for; `title` names the codes in messages.
 
     Attributes:
-        title: name of the codes in messages, for instance `MM-WHS`.
         indices: class index 0 to 7 by value; known values of other structures have 0.
-        missing: abbreviations of the structures that the data set does not delineate, in the order of `STRUCTURES`.
+        missing: abbreviations of structures that the data set does not delineate.
     """
 
     title: str
@@ -43,7 +42,7 @@ class LabelCodes:
 
     @property
     def codes(self) -> dict[str, list[int]]:
-        """Values by abbreviation, for structures that have any."""
+        """Return the values by abbreviation, for structures that have any."""
         codes = {
             s.abbreviation: sorted(code for code, index in self.indices.items() if index == s.index)
             for s in STRUCTURES
@@ -51,17 +50,14 @@ class LabelCodes:
         return {name: values for name, values in codes.items() if values}
 
     def unknown(self, values: NDArray[np.generic]) -> list[int | float]:
-        """List the values, any shape, that have no meaning, ascending."""
-        # In the order of memory: NIfTI arrays are in Fortran order, and numpy would copy all voxels first.
+        """List the values without a meaning, ascending."""
+        # In memory order (NIfTI: Fortran), because numpy would copy all voxels first.
         return [
             value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), list(self.indices))
         ]
 
     def to_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Turn values into class indices 0 to 7, any shape.
-
-        Raises:
-            ValueError: a value has no meaning.
+        """Convert values to class indices 0 to 7, any shape; ValueError for an unknown value.
 
         >>> MMWHS.to_indices(np.array([0, 500, 205, 421])).tolist()
         [0, 1, 5, 3]
@@ -69,8 +65,8 @@ class LabelCodes:
         values = whole_values(values)
         if unknown := self.unknown(values):
             raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
-        # `copyto` keeps the order of memory: `indices[values == value]` takes seconds on Fortran order.
-        # A plain array, though the values may be a file that is mapped into memory.
+        # `copyto` keeps the memory order: `indices[values == value]` takes seconds on Fortran order.
+        # `subok=False`: the values may be a memory map.
         indices = np.zeros_like(values, np.uint8, subok=False)
         for value, index in self.indices.items():
             if index:
@@ -79,22 +75,18 @@ class LabelCodes:
 
     @property
     def meaning(self) -> str:
-        """The values of each structure, in words."""
+        """Describe the values of each structure."""
         values = (f"{name} {'/'.join(map(str, codes))}" for name, codes in self.codes.items())
         return f"label values ({self.title}): {', '.join(values)}"
 
     @property
     def listed(self) -> str:
-        """The values that stand for 0 or a structure, for messages."""
+        """List the values of background and structures, for messages."""
         codes = sorted({code for codes in self.codes.values() for code in codes} - set(STRAY_CODES))
         return ", ".join(map(str, [0, *codes]))
 
     def without(self, missing: Sequence[str]) -> "LabelCodes":
-        """Read further structures as background, since the data set does not delineate them, or not everywhere.
-
-        Raises:
-            ValueError: an unknown abbreviation, or no structure remains.
-        """
+        """Read more structures as background; ValueError if one is unknown or none remains."""
         if unknown := sorted(set(missing) - set(ABBREVIATIONS)):
             raise ValueError(f"unknown structure {', '.join(unknown)}; known: {', '.join(ABBREVIATIONS)}")
         dropped = {*missing, *self.missing}
@@ -106,15 +98,9 @@ class LabelCodes:
 
 
 def own_codes(mapping: Mapping[str, int | Sequence[int]], title: str = "data.labels") -> LabelCodes:
-    """Make codes from values by structure; structures that the mapping leaves out are missing.
+    """Make codes from values by structure (see `structure_named`); structures not listed are missing.
 
-    Args:
-        mapping: one value or several by structure, named as in `structure_named`; `background` may name values that
-            are none of our structures.
-        title: name of the codes in messages.
-
-    Raises:
-        ValueError: an unknown structure, a value of two structures, 0 for a structure, or no structure at all.
+    `background` lists values of other structures. ValueError for unknown structures, ambiguous values, or no structure.
 
     >>> own_codes({"LV": 1, "myocardium": [2, 3], "background": 9}).missing
     ('RV', 'LA', 'RA', 'AO', 'PA')
@@ -133,7 +119,6 @@ def own_codes(mapping: Mapping[str, int | Sequence[int]], title: str = "data.lab
     return LabelCodes(title, indices).without(missing)
 
 
-# Words that do not tell structures apart.
 _FILLERS = {"heart", "cardiac", "blood", "cavity", "pool", "chamber", "the", "of", "label", "main"}
 _SPELLINGS = {
     "LV": ("lv", "lvc", "lvbp", "left ventricle", "ventricle left"),
@@ -148,10 +133,7 @@ _SPELLINGS = {
 
 
 def structure_named(name: str) -> int | None:
-    """Find the structure that a name means; case, order of words and punctuation do not matter.
-
-    Returns:
-        Class index 1 to 7; None where it is none of our structures, or not certain to be.
+    """Return the class index of a structure's name, None if unknown; ignores case, order, punctuation.
 
     >>> [structure_named(name) for name in ("heart_ventricle_left", "LV myocardium", "descending aorta")]
     [1, 5, None]
@@ -171,8 +153,8 @@ def _totalsegmentator_v1() -> dict[str, int | Sequence[int]]:
 
 _CODES = {0: 0, **{structure.code: structure.index for structure in STRUCTURES}}
 MMWHS = LabelCodes("MM-WHS", _CODES | {stray: _CODES[meant] for stray, meant in STRAY_CODES.items()})
-# TotalSegmentator: `class_map` in totalsegmentator/map_to_binary.py of wasserth/TotalSegmentator, where the chambers
-# are classes of the task heartchambers_highres, and of the task total up to version 1 (`total_v1`), not of today's.
+# TotalSegmentator: `class_map` in totalsegmentator/map_to_binary.py (wasserth/TotalSegmentator). The chambers are
+# classes of the task heartchambers_highres, and up to version 1 of the task total (`total_v1`).
 CODE_SETS: dict[str, LabelCodes] = {
     "mmwhs": MMWHS,
     "index": own_codes({s.abbreviation: s.index for s in STRUCTURES}, "class indices"),

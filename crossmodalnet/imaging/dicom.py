@@ -1,4 +1,4 @@
-"""Read a DICOM series of a folder as one volume; refuse series with missing or displaced slices."""
+"""Read a DICOM series as one volume; reject missing or displaced slices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,23 +24,17 @@ from crossmodalnet.imaging.untrusted import (
 
 MAX_FILES = 10_000
 MAX_SERIES = 50
-# Positions are written with a few decimals; a missing slice doubles a gap.
+# Share of the slice distance; positions have few decimals, and a missing slice doubles a gap.
 GAP_TOLERANCE = 0.05
 NUMBER_TAG, DESCRIPTION_TAG = "0020|0011", "0008|103e"
 
 
 def read_dicom_series(folder: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
-    """Read a series of a folder, slices sorted by position; values are rescaled (CT: HU).
-
-    Args:
-        folder: folder of the files, without its subfolders.
-        series: names that choose among several series; see `series_files`.
-        modality: `CT` or `MR`, which chooses likewise.
+    """Read the series that `series_files` selects, sorted by position, values rescaled (CT: HU).
 
     Raises:
-        ValueError: no series, several (lists them), a link that leads out of the folder, slices of different sizes, of
-            unequal distances, at one place or of a tilted gantry, damaged, or implausibly large; the message does not
-            name the folder.
+        ValueError: as `series_files`; slices of unequal size or distance, or at one position; gantry tilt; damage; too
+            many voxels. Does not name the folder.
     """
     files = series_files(folder, series, modality)
     if len(files) == 1:
@@ -54,21 +48,19 @@ def read_dicom_series(folder: Path, series: Sequence[str] = (), modality: str = 
 
 @kept_locale()
 def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -> list[Path]:
-    """Give the files of the series that `read_dicom_series` reads, in the order of their positions.
+    """List the files of a folder's series, sorted by position; subfolders are not searched.
 
     Args:
-        folder: folder of the files, without its subfolders.
-        series: where there are several series, names one of which is the description of the wanted one or a part of
-            it, its number or its UID.
-        modality: `CT` or `MR`: where some of several series are of it, one of these is wanted; empty for any.
+        series: descriptions or parts of them, numbers or UIDs, one of which selects among several series.
+        modality: `CT` or `MR`, selects among several series if any has it; empty for any.
 
     Raises:
-        ValueError: no series, several of which none or more than one is wanted, or a link that leads out of the folder.
+        ValueError: no series, an ambiguous selection, or a link out of the folder.
     """
     entries = list(islice(folder.iterdir(), MAX_FILES + 1))
     if len(entries) > MAX_FILES:
         raise ValueError(f"holds more than {MAX_FILES} files, no series does")
-    # GDCM opens whatever is there, and would wait for ever for the other end of a pipe.
+    # GDCM opens every file, and would block on a pipe.
     if odd := [entry.name for entry in entries if not (entry.is_file() or entry.is_dir())]:
         raise ValueError(f"holds {odd[0]}, which is no regular file")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -113,7 +105,7 @@ def _described(number: str, modality: str, description: str, num_files: int) -> 
 
 
 def _chosen(tags: Mapping[str, tuple[str, str, str]], names: Sequence[str]) -> list[str]:
-    """Give the UIDs of the named series; part of a description counts only where no name fits as a whole."""
+    """Return the UIDs of the named series; partial descriptions count only without an exact match."""
     if not names:
         return list(tags)
     wanted = {name.strip().casefold() for name in names if name.strip()}

@@ -1,4 +1,4 @@
-"""Settle, straighten and reorient grids; find where the classes of a label map lie."""
+"""Interpret, straighten and reorient grids; find the extents of classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,18 +13,18 @@ from crossmodalnet.imaging.volume import Grid, Volume
 
 MAX_SPACING_MM = 20.0
 MIN_SPACING_MM = 1e-2
-# No side of a scan that holds a newborn's heart is shorter, and none is longer than a patient.
+# Shortest side of a scan of a newborn's heart, longest side of a whole-body scan.
 SMALLEST_HEART_MM = 30.0
 LARGEST_PATIENT_MM = 2200.0
-# Codes of `xyzt_units` for space; 0 is unknown, and taken for mm as by everyone.
+# Codes of `xyzt_units` for space; 0 is unknown and means mm by convention.
 _MM_PER_UNIT = {1: ("metres", 1000.0), 3: ("micrometres", 1e-3)}
-# Axes to the patient's right, front and head.
+# Axes to the patient's right, front and head (RAS).
 WORLD = Grid((1, 1, 1), np.eye(4))
 Extent = tuple[slice, ...]
 
 
 def odd_extent(shape: Sequence[int], spacing_mm: Sequence[float]) -> str | None:
-    """Say whether a scan is smaller than any heart or larger than any patient, as by a wrong unit of its spacings.
+    """Describe an implausible scan size (wrong unit of spacings?); None if plausible.
 
     >>> odd_extent((512, 512, 300), (0.0005, 0.0005, 0.001))
     'is 0.256 x 0.256 x 0.3 mm, smaller than any heart'
@@ -37,7 +37,7 @@ def odd_extent(shape: Sequence[int], spacing_mm: Sequence[float]) -> str | None:
 
 
 def right_angled(grid: Grid) -> Grid:
-    """Give the grid of the same centre, spacing and shape whose axes are the nearest ones at right angles."""
+    """Return the grid of the same centre, spacing and shape with the nearest orthogonal axes."""
     spacing = np.array(grid.spacing_mm)
     u, _, v = np.linalg.svd(grid.affine[:3, :3] / spacing)
     affine = np.eye(4)
@@ -48,19 +48,19 @@ def right_angled(grid: Grid) -> Grid:
 
 
 def is_sheared(grid: Grid) -> bool:
-    """Tell whether the axes differ from right angles by more than the tolerance of positions."""
+    """Return True if the axes differ from right angles by more than the position tolerance."""
     return grid.largest_shift_mm(right_angled(grid)) > grid.tolerance_mm
 
 
 def shear_degrees(grid: Grid) -> float:
-    """Give the largest angle by which two axes differ from a right one, degrees."""
+    """Return the largest deviation of two axes from a right angle, degrees."""
     axes = grid.affine[:3, :3] / np.array(grid.spacing_mm)
     cosines = np.abs(axes.T @ axes - np.eye(3)).max()
     return float(np.degrees(np.arcsin(min(1.0, float(cosines)))))
 
 
 def covering_grid(grid: Grid) -> Grid:
-    """Lay a right-angled grid over all voxels of a sheared one: nearest axes, same spacings, more voxels."""
+    """Lay a right-angled grid over all voxels of a sheared one: nearest axes, same spacings."""
     straight = right_angled(grid)
     lowest, highest = straight.reach(grid.to_world(grid.corners()))
     low = np.floor(lowest + 1e-6)
@@ -71,7 +71,7 @@ def covering_grid(grid: Grid) -> Grid:
 
 
 def reoriented_grid(grid: Grid, like: Grid) -> Grid:
-    """Permute and flip the axes of a grid to run as those of another; the lattice stays where it is.
+    """Permute and flip the axes of a grid to match another; voxel positions stay the same.
 
     >>> flipped = Grid((4, 5, 6), np.diag([-1.0, 1.0, 1.0, 1.0]))
     >>> reoriented_grid(flipped, Grid((4, 5, 6), np.eye(4))).affine[0].tolist()
@@ -84,26 +84,26 @@ def reoriented_grid(grid: Grid, like: Grid) -> Grid:
 
 
 def reoriented(volume: Volume, like: Grid) -> Volume:
-    """Permute and flip the axes of a volume to run as those of a grid; no voxel moves in the world."""
+    """Permute and flip the axes of a volume to match a grid; no voxel moves in the world."""
     data = nib.orientations.apply_orientation(volume.data, _axis_change(volume.grid, like))  # a view
     return Volume(data, reoriented_grid(volume.grid, like).affine)
 
 
 def _axis_change(grid: Grid, like: Grid) -> NDArray[np.float64]:
-    """Give the axis of `like` that each axis of the grid becomes, and its direction, in nibabel's form."""
+    """Return the target axis and direction of each axis, in nibabel's form."""
     own, other = (nib.orientations.io_orientation(g.affine) for g in (grid, like))
     return np.asarray(nib.orientations.ornt_transform(own, other), np.float64)
 
 
 def class_extents(labels: NDArray[Any]) -> dict[int, Extent]:
-    """Find the smallest block of voxels `(i, j, k)` that holds each class of a label map, background excluded.
+    """Find the bounding block of voxels `(i, j, k)` of each class, background excluded.
 
     >>> labels = np.zeros((4, 5, 6), np.uint8)
     >>> labels[1:3, 2, 4:] = 7
     >>> class_extents(labels)
     {7: (slice(1, 3, None), slice(2, 3, None), slice(4, 6, None))}
     """
-    # NIfTI arrays are in Fortran order; scipy needs four times as long against the order of memory.
+    # NIfTI arrays are in Fortran order, on which scipy takes four times as long.
     turned = labels.flags.f_contiguous
     blocks = enumerate(ndimage.find_objects(labels.T if turned else labels), start=1)
     extents = {index: extent for index, extent in blocks if extent is not None}
@@ -113,15 +113,11 @@ def class_extents(labels: NDArray[Any]) -> dict[int, Extent]:
 def settled_affine(
     header: Any, shape: tuple[int, ...], affine: NDArray[Any]
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Decide what a NIfTI header means where it is incomplete or contradicts itself.
+    """Interpret a contradictory NIfTI header: affine in mm, and a note per assumption.
 
     Args:
         header: header as it is in the file, not repaired.
-        shape: voxels per axis.
         affine: affine as nibabel chooses it: sform, else qform, else from the spacings alone.
-
-    Returns:
-        Affine in mm, and a sentence per contradiction, which says what was assumed.
     """
     affine = np.asarray(affine, np.float64)
     if len(shape) < 3 or not np.isfinite(affine).all():
@@ -162,7 +158,7 @@ def _qform_notes(header: Any, grid: Grid) -> list[str]:
 
 
 def _in_mm(header: Any, affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[str]]:
-    """Convert to mm where the unit gives spacings of a scan; where only mm does, the unit is wrong."""
+    """Convert to mm if the header's unit gives plausible spacings; else assume mm."""
     name, factor = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, ("", 1.0))
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if name and _are_of_a_scan(spacing * factor):

@@ -1,4 +1,4 @@
-"""Read one image or label map file and list every fault in it."""
+"""Read an image or label map file and list every fault in it."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from crossmodalnet.imaging.volume import Grid
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]
 
-# Volume of the parallelepiped of the three unit axes; 1 for a right-angled grid.
+# Volume of the parallelepiped of the unit axes; 1 for a right-angled grid.
 MIN_AXES_VOLUME = 1e-3
-# Air and lung of a CT lie below; an MR has no negative voxels but for offsets of a few units.
+# Air and lung of a CT are below; an MR has no negative voxels except small offsets.
 AIR_HU = -300.0
-# Metal has some 30,000 HU in scans of an extended scale; two bytes hold no more.
+# Metal has about 30,000 HU on an extended scale; two bytes hold no more than this.
 MAX_HU = 65536.0
-# The CT values that networks see, and the percentage of voxels at either end that does not count as contrast.
+# CT window of the networks, and the percentage of voxels ignored at either end of it.
 CT_WINDOW_HU = (-200.0, 600.0)
 IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
@@ -37,7 +37,7 @@ _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 class Finding:
     """A fault with its remedy; an error stops the pipeline, a warning does not.
 
-    `case` is a subject, a row of a table, `table` or `all`; `file` is the path as the user knows it, or empty.
+    `case` is a subject, a row of a table, `table` or `all`; `file` is the user's path, or empty.
     """
 
     severity: Severity
@@ -49,15 +49,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Findings and content of one file.
+    """Findings and content of one file; `is_plain`: nothing was assumed, rounded or straightened.
 
     Attributes:
-        findings: faults in the order of the checks.
-        grid: None where the file gives no usable 3-D grid.
-        digest: digest of an image's voxels, equal for equal scans; empty for a constant image.
-        structures: abbreviations of the structures that a label map holds.
-        is_plain: true where nothing had to be assumed, rounded or straightened.
-        says_orientation: true where the header says how the scan lies in the patient.
+        grid: None without a usable 3-D grid.
+        digest: digest of an image's voxels; empty for a constant image.
+        structures: abbreviations of the structures in a label map.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -75,15 +72,7 @@ def inspect_file(
     read: Callable[[Path], UntrustedImage] = read_untrusted,
     modality: Modality | None = None,
 ) -> Inspection:
-    """Read a file to its end and list every fault in it.
-
-    Args:
-        path: path of the file.
-        kind: image or label map.
-        codes: meaning of the values of a label map.
-        read: reader of untrusted files; raises ValueError where it cannot read one.
-        modality: modality that the user names; None skips the checks of its values.
-    """
+    """Read a file to its end and list every fault; a `modality` of None skips the checks of values."""
     structures: tuple[str, ...] = ()
     digest, is_whole = "", True
     try:
@@ -115,13 +104,9 @@ def inspect_file(
 
 
 def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) -> list[Finding]:
-    """Compare the grids of an image and its label map: shapes, and corners within the tolerance of positions.
+    """Compare shape and corners of an image and its label map.
 
-    Args:
-        image: grid of the image.
-        label: grid of the label map.
-        says_orientation: false where the label map does not say how it lies in the patient; it is then assumed to lie
-            on its image if shape and spacings are the image's.
+    Without orientation in its header, a label map of the image's shape and spacings is assumed to lie on its grid.
     """
     remedy = "resample the label map to the grid of its image, or find the right file"
     if image.shape != label.shape:
@@ -138,10 +123,7 @@ def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) ->
 
 
 def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, str] | None:
-    """Compare an image's least and greatest values with what its modality can have.
-
-    Returns:
-        The oddity and the question that it raises, or None.
+    """Return an implausible value range for the modality and a question, or None.
 
     >>> unlike_modality(-1000.0, 3000.0, Modality.MR)
     ('MR has voxels down to -1000', 'is it an MR, not a CT?')
@@ -186,7 +168,7 @@ def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Fin
 
 
 def _image_findings(image: Any, modality: Modality | None) -> tuple[list[Finding], str]:
-    """List the faults in an image's voxels; give their digest too."""
+    """List the faults in an image's voxels; return their digest too."""
     num_bad, low, high = 0, np.inf, -np.inf
     samples: list[NDArray[np.float32]] = []
     step = max(1, int(np.prod(image.shape, dtype=np.int64)) // MAX_SAMPLES)
@@ -210,7 +192,7 @@ def _image_findings(image: Any, modality: Modality | None) -> tuple[list[Finding
 def _intensity_findings(
     values: NDArray[np.float32], limits: tuple[float, float], modality: Modality, remedy: str
 ) -> list[Finding]:
-    """List the values that a CT or an MR cannot have: no contrast where networks look, or those of the other one."""
+    """List implausible values: no contrast in the network's window, or those of the other modality."""
     is_ct = modality is Modality.CT
     shown = np.clip(values, *CT_WINDOW_HU) if is_ct else values
     bottom, top = np.percentile(shown, (IGNORED_PERCENT, 100 - IGNORED_PERCENT))
@@ -225,7 +207,7 @@ def _intensity_findings(
 
 
 def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], tuple[str, ...], bool]:
-    """List the faults in a label map; give its structures, and true where all values are whole numbers."""
+    """List the faults in a label map; return its structures, and True if all values are whole."""
     num_bad, values = 0, np.zeros(0)
     for slab in _slabs(image):
         finite = slab[np.isfinite(slab)]
@@ -261,7 +243,7 @@ def _nonfinite_findings(num_bad: int) -> list[Finding]:
 
 
 def _slabs(image: Any) -> Iterator[NDArray[Any]]:
-    """Give the voxels in slabs of the last axis, which bounds the memory of scaled images."""
+    """Yield the voxels in slabs of the last axis, which bounds the memory of scaled images."""
     length = image.shape[-1]
     thickness = max(1, SLAB_VOXELS * length // max(1, int(np.prod(image.shape, dtype=np.int64))))
     for start in range(0, length, thickness):

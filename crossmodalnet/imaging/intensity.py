@@ -10,13 +10,7 @@ from crossmodalnet.imaging.volume import Volume
 
 @dataclass(frozen=True)
 class Intensity:
-    """Ranges of CT and MR that are mapped to [0, 1].
-
-    Attributes:
-        ct_window_hu: Hounsfield units that become 0 and 1; values outside are clipped.
-        mr_percentiles: percentiles of a volume's non-zero voxels that become 0 and 1; MR has no unit, and zeros lie
-            outside the field of view.
-    """
+    """Ranges mapped to [0, 1]: CT window (HU), percentiles of non-zero MR voxels (0: outside the field)."""
 
     ct_window_hu: tuple[float, float]
     mr_percentiles: tuple[float, float]
@@ -30,11 +24,7 @@ class Intensity:
             raise ValueError(f"mr_percentiles must ascend within 0 and 100, got {self.mr_percentiles}")
 
     def mr_range(self, data: NDArray[np.floating]) -> tuple[float, float]:
-        """Find the MR values that become 0 and 1.
-
-        Raises:
-            ValueError: the volume is constant inside its field of view.
-        """
+        """Find the MR values that become 0 and 1; ValueError without contrast in the field of view."""
         inside = data[data != 0]
         low, high = np.percentile(inside, self.mr_percentiles) if inside.size else (0.0, 0.0)
         if not low < high:
@@ -45,20 +35,10 @@ class Intensity:
 
 
 def stack_input(ct: Volume | None, mr: Volume | None, intensity: Intensity) -> NDArray[np.float32]:
-    """Make the network's input: channel 0 is CT, channel 1 is MR, both in [0, 1].
+    """Make the network's input `(2, i, j, k)`: CT (given in HU) and MR, both in [0, 1].
 
-    A single image fills both channels, normalised by its own modality.
-
-    Args:
-        ct: CT in Hounsfield units, `(i, j, k)`, or None.
-        mr: MR on the same grid, or None.
-        intensity: the two ranges.
-
-    Returns:
-        `(2, i, j, k)`.
-
-    Raises:
-        ValueError: no image, the grids differ, a value is not finite, or the MR has no contrast.
+    A single image fills both channels, normalised by its own modality. ValueError for no image, different grids, values
+    that are not finite, or an MR without contrast.
 
     >>> ct = Volume(np.array([[[-1000.0, 50.0, 300.0, 2000.0]]]), np.eye(4))
     >>> mr = Volume(np.array([[[0.0, 10.0, 20.0, 30.0]]]), np.eye(4))

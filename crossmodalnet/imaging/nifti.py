@@ -1,4 +1,4 @@
-"""Read NIfTI images and label maps that stages wrote, and write them: whole files or nothing."""
+"""Read and write NIfTI images and label maps of the pipeline."""
 
 import logging
 import os
@@ -18,10 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_image(path: Path) -> Volume:
-    """Read a 3-D image as float32.
-
-    Raises:
-        ValueError: unreadable or not 3-D; the message names the file.
+    """Read a 3-D image as float32; ValueError names an unreadable file.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "ct.nii.gz"
@@ -35,10 +32,9 @@ def read_image(path: Path) -> Volume:
 
 
 def read_label_map(path: Path) -> Volume:
-    """Read an MM-WHS label map as class indices (uint8); the stray code 421 is mapped to LA and logged.
+    """Read an MM-WHS label map as class indices (uint8); the stray code 421 becomes LA and is logged.
 
-    Raises:
-        ValueError: unreadable, not 3-D, or a value that is not an MM-WHS code; the message names the file.
+    ValueError names an unreadable file, or one with unknown codes.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "labels.nii.gz"
@@ -68,7 +64,7 @@ def write_label_map(path: Path, volume: Volume) -> None:
 
 
 def write_codes(path: Path, codes: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
-    """Write MM-WHS codes `(i, j, k)` as they are, the stray 421 included."""
+    """Write codes `(i, j, k)` unchanged, as int16."""
     _save(path, codes.astype(np.int16), affine)
 
 

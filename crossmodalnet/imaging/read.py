@@ -1,4 +1,4 @@
-"""Tell the format of a scan and read it."""
+"""Detect the format of a scan and read it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ SUFFIXES: dict[str, Format] = {
     ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
 }  # fmt: skip
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-# A DICOM file (Part 10) begins with 128 arbitrary bytes and these four.
+# DICOM Part 10: 128 arbitrary bytes, then the magic.
 _DICOM_START, _DICOM_MAGIC = 128, b"DICM"
 
 
 def format_of(path: Path) -> Format | None:
-    """Tell the format of a file by its suffix, in any case; a folder counts as a DICOM series; None for all else."""
+    """Return a file's format by suffix (any case), `dicom` for a folder, None for other formats."""
     if path.is_dir():
         return "dicom"
     name = path.name.lower()
@@ -26,7 +26,7 @@ def format_of(path: Path) -> Format | None:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Tell by suffix or by its first bytes whether a regular file is DICOM; False where it cannot be read."""
+    """Detect a DICOM file by suffix or first bytes; False if it cannot be read."""
     if not path.is_file():
         return False
     if path.name.lower().endswith(DICOM_SUFFIXES):
@@ -40,15 +40,10 @@ def is_dicom_file(path: Path) -> bool:
 
 @kept_locale()
 def read_scan(path: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
-    """Read NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
-
-    Args:
-        path: file, or folder.
-        series: names that choose among the series of a folder; see `series_files`.
-        modality: `CT` or `MR`, which chooses likewise.
+    """Read NIfTI, NRRD, MetaImage, or the DICOM series of a folder that `series_files` selects.
 
     Raises:
-        ValueError: of no such format, damaged, truncated, or implausibly large; the message does not name the file.
+        ValueError: another format, damaged, truncated, or too large; does not name the file.
     """
     kind = format_of(path)
     try:

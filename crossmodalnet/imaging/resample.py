@@ -1,7 +1,4 @@
-"""Resample volumes with SimpleITK, without aliasing on coarser grids.
-
-Voxels are taken in the order in which they lie in the patient, so that nothing depends on how a scan was stored.
-"""
+"""Resample volumes with SimpleITK, without aliasing; results do not depend on storage order."""
 
 import math
 from collections.abc import Sequence
@@ -27,19 +24,14 @@ Interpolation = Literal["linear", "nearest"]
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 # NIfTI's world is RAS+, ITK's is LPS+.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Below this, interpolation changes nothing. It is not the tolerance of positions: images within that one count as
-# lying on one grid, and are still sampled where their voxels are.
+# Below this shift, interpolation changes nothing (the position tolerance is larger).
 _NOTHING_MOVES_MM = 1e-6
-# Up to this ratio of spacings, linear interpolation smooths as much as averaging over the new voxel would.
+# Up to this ratio of spacings, linear interpolation smooths as much as averaging.
 _LINEAR_SUFFICES = 1.5
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
-    """Make a SimpleITK image of a volume, geometry included.
-
-    Raises:
-        ValueError: the axes are not at right angles, which ITK cannot represent; see `straightened`.
-    """
+    """Convert a volume to SimpleITK; ValueError for a sheared one (see `straightened`)."""
     if is_sheared(volume.grid):
         angle = shear_degrees(volume.grid)
         raise ValueError(
@@ -51,16 +43,7 @@ def to_sitk(volume: Volume) -> sitk.Image:
 
 
 def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Sample a volume at the voxel centres of `grid`; either may be sheared.
-
-    Args:
-        volume: image or label map, `(i, j, k)`.
-        grid: grid to sample at.
-        interpolation: linear for images and probabilities, nearest for label maps.
-        fill: value outside the volume's field of view.
-
-    Returns:
-        `(i, j, k)` of the grid, type of the volume's data.
+    """Sample a volume at the voxel centres of `grid`, `fill` outside; either may be sheared.
 
     >>> fine = Volume(np.arange(8, dtype=np.float32).reshape(1, 1, 8), np.eye(4))
     >>> coarse = Grid((1, 1, 4), np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -71,7 +54,7 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
         return Volume(volume.data, grid.affine)
     reference = sitk.Image([int(n) for n in grid.shape], sitk.sitkUInt8)
     if is_sheared(volume.grid) or is_sheared(grid):
-        # In voxel indices, where ITK's images need no right angles; the affines become the transform.
+        # In voxel indices, because ITK requires right angles; the affines become the transform.
         image = _image_of(volume.data)
         change = np.linalg.inv(volume.affine) @ grid.affine
         transform = sitk.AffineTransform(change[:3, :3].ravel().tolist(), change[:3, 3].tolist())
@@ -83,7 +66,7 @@ def resample(volume: Volume, grid: Grid, interpolation: Interpolation, fill: flo
 
 
 def straightened(volume: Volume, interpolation: Interpolation, fill: float = 0.0) -> Volume:
-    """Resample a sheared volume to a right-angled grid that covers it, as `resample` does; others stay as they are."""
+    """Resample a sheared volume to a right-angled grid that covers it; return others unchanged."""
     if not is_sheared(volume.grid):
         return volume
     return resample(volume, covering_grid(volume.grid), interpolation, fill)
@@ -100,7 +83,7 @@ def _data_of(image: sitk.Image) -> NDArray[Any]:
 def _set_geometry(image: sitk.Image, grid: Grid) -> None:
     affine = _FLIP @ grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    # Float32 headers are never quite orthonormal, and ITK refuses such directions.
+    # ITK rejects float32 directions, which are not exactly orthonormal.
     u, _, v = np.linalg.svd(affine[:3, :3] / spacing)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
@@ -129,24 +112,17 @@ def coarsen(volume: Volume, spacing_mm: float) -> Volume:
 
 
 def sample_image(volume: Volume, grid: Grid, fill: float) -> Volume:
-    """Sample an image at the voxel centres of an isotropic `grid`, smoothed along axes that become coarser; float32.
-
-    `fill` is the value outside the volume's field of view.
-    """
+    """Sample an image on an isotropic `grid`, smoothed along axes that become coarser; float32."""
     part = _near(volume, grid)
     return resample(_averaged(part, min(grid.spacing_mm)), grid, "linear", fill)
 
 
 def sample_labels(labels: Volume, grid: Grid) -> Volume:
-    """Sample class indices at the voxel centres of an isotropic `grid`: the class that fills most of each voxel.
-
-    Returns:
-        uint8 `(i, j, k)` of the grid; background outside the field of view.
-    """
+    """Sample class indices on an isotropic `grid`, uint8: the class that fills most of each voxel."""
     target_mm = min(grid.spacing_mm)
     near = _near(labels, grid)
     extents = class_extents(near.data)
-    # A structure fills little of a scan, so each is averaged where it lies, and the background around all of them.
+    # For speed, each structure is averaged in its own extent, the background around all of them.
     best = _share(_around(near, list(extents.values()), target_mm), 0, grid)
     winner = np.zeros(grid.shape, np.uint8)
     for index, extent in extents.items():
@@ -157,19 +133,16 @@ def sample_labels(labels: Volume, grid: Grid) -> Volume:
 
 
 def _share(labels: Volume, index: int, grid: Grid) -> NDArray[np.float32]:
-    """Give the share of each voxel of `grid` that is of a class; outside the label map all is background."""
+    """Return the share of a class in each voxel of `grid`; background outside the label map."""
     mask = _averaged(Volume(labels.data == index, labels.affine), min(grid.spacing_mm))
     return np.asarray(resample(mask, grid, "linear", float(index == 0)).data, np.float32)
 
 
 def _averaged(volume: Volume, target_mm: float) -> Volume:
-    """Approximate box averages over voxels of `target_mm`: over bins of voxels, then by a Gaussian for the rest.
-
-    A Gaussian alone over a CT of half a millimetre would take longer than everything done on the coarse grid.
-    """
+    """Approximate box averages over voxels of `target_mm`: bins first, because a Gaussian is slow."""
     binned = _binned(volume, _bins(volume.grid, target_mm))
     data = binned.data.astype(np.float32)
-    # Its variance is the difference between those of box averages over new and over present voxels.
+    # Variance of a box average over new voxels minus that over present ones.
     sigma = [
         math.sqrt((target_mm**2 - s**2) / 12) / s if target_mm > _LINEAR_SUFFICES * s else 0.0
         for s in binned.spacing_mm
@@ -180,16 +153,16 @@ def _averaged(volume: Volume, target_mm: float) -> Volume:
 
 
 def _bins(grid: Grid, target_mm: float) -> NDArray[np.int_]:
-    """Give the voxels per bin along each axis, at most half as long as the new voxels."""
+    """Return the voxels per bin along each axis, at most half as long as the new voxels."""
     return np.array([max(1, int(target_mm / (2 * spacing))) for spacing in grid.spacing_mm])
 
 
 def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
     if (bins == 1).all():
         return volume
-    # Transposed, an array of NIfTI's lies in memory as ITK wants it.
+    # The transpose of a NIfTI array has ITK's memory order.
     data = volume.data.transpose(2, 1, 0)
-    # ITK leaves out the last voxels where they do not fill a bin.
+    # ITK drops the last voxels if they do not fill a bin.
     missing = [(0, -n % num) for n, num in zip(data.shape, bins[::-1].tolist(), strict=True)]
     image = sitk.GetImageFromArray(np.pad(data, missing, mode="edge").astype(np.float32, copy=False))
     affine = volume.affine.copy()
@@ -199,10 +172,10 @@ def _binned(volume: Volume, bins: NDArray[np.int_]) -> Volume:
 
 
 def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volume:
-    """Cut a label map to extents, with a margin beyond which averages do not reach; without extents, keep it whole."""
+    """Cut a label map to extents plus the reach of averages; keep it whole without extents."""
     if not extents:
         return labels
-    # More than a Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate with.
+    # The Gaussian's three standard deviations, less than a new voxel, and a neighbour to interpolate.
     margin = 3 * target_mm / np.array(labels.spacing_mm) + 2 * _bins(labels.grid, target_mm)
     low = np.min([[side.start for side in extent] for extent in extents], axis=0)
     high = np.max([[side.stop for side in extent] for extent in extents], axis=0)
@@ -210,10 +183,7 @@ def _around(labels: Volume, extents: Sequence[Extent], target_mm: float) -> Volu
 
 
 def _near(volume: Volume, grid: Grid) -> Volume:
-    """Turn a volume to the world's axes and cut it to what samples on `grid` depend on, from a bin's start.
-
-    The margin of two voxels of either grid makes a sample independent of how much of the grid is asked for.
-    """
+    """Turn a volume to world axes and cut it to the voxels near `grid`, two voxels of margin included."""
     volume = reoriented(volume, WORLD)
     corners = np.array(np.meshgrid(*[(-2, n + 1) for n in grid.shape])).reshape(3, -1)
     low, high = volume.grid.reach(grid.to_world(corners))
@@ -221,6 +191,6 @@ def _near(volume: Volume, grid: Grid) -> Volume:
 
 
 def _from_a_bin(volume: Volume, low: NDArray[Any], high: NDArray[Any], target_mm: float) -> Volume:
-    """Cut out the voxels from index `low` to `high`, `(3,)`, with bins as they lie in the whole volume."""
+    """Cut out the voxels from index `low` to `high`, `(3,)`, aligned to the bins of the whole volume."""
     bins = _bins(volume.grid, target_mm)
     return volume.part(np.floor(low / bins) * bins, high + bins)

@@ -1,4 +1,4 @@
-"""Cases and batches as a network sees them; crop, pad, take modalities out, misregister."""
+"""Define network cases and batches; crop, pad, drop modalities, misregister."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,20 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
-# Images lie in [0, 1]; a channel that is this everywhere stands for an image that does not exist.
+# Value of the channel of a missing image; others lie in [0, 1].
 MISSING = -1.0
-# The channels of an input.
 CT, MR = 0, 1
 Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A pair of images, or one image alone, with its labels.
+    """A pair of images, or one image alone (`single`, in both channels), with its labels.
 
     Attributes:
-        name: name of the pair, or of the subject.
         image: CT and MR in [0, 1], `(2, d, h, w)`.
         label: class indices of the CT, or of the image alone, uint8, `(d, h, w)`.
-        mr_label: class indices of the MR, which shows another heart, like `label`; None where there are none.
-        single: whether both channels hold the same image.
+        mr_label: class indices of an MR that shows another heart, like `label`; else None.
     """
 
     name: str
@@ -46,14 +43,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Misregistration:
-    """A rotation about the centre of the image (axis times angle, degrees), then a shift (voxels); along d, h, w."""
+    """A rotation about the image centre (axis times angle, degrees), then a shift (voxels); d, h, w."""
 
     shift_voxels: Vector
     rotation_degrees: Vector
 
 
 def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Cut the middle of the last three axes."""
+    """Crop the last three axes to their centre."""
     for axis, length in zip((-3, -2, -1), size, strict=True):
         volume = volume.narrow(axis, (volume.shape[axis] - length) // 2, length)
     return volume
@@ -69,15 +66,7 @@ def pad_to(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
 
 
 def without(image: Tensor, channel: int) -> Tensor:
-    """Take a modality out of a copy of an input.
-
-    Args:
-        image: `(..., 2, d, h, w)`, CT and MR in [0, 1].
-        channel: 0 for CT, 1 for MR; filled with `MISSING`.
-
-    Raises:
-        ValueError: no such channel.
-    """
+    """Fill a channel (0: CT, 1: MR) of `(..., 2, d, h, w)` with `MISSING`; ValueError if there is none."""
     if channel not in range(image.shape[-4]):
         raise ValueError(f"channel must be one of the input's {image.shape[-4]}, got {channel}")
     out = image.clone()
@@ -86,7 +75,7 @@ def without(image: Tensor, channel: int) -> Tensor:
 
 
 def is_missing(image: Tensor) -> Tensor:
-    """Tell which modalities are missing: `(b, 2, d, h, w)` to `(b, 2)`, true where a channel is below 0 everywhere."""
+    """Return missing modalities of `(b, 2, d, h, w)` as `(b, 2)`: True where a channel is below 0 everywhere."""
     return image.flatten(2).amax(dim=2) < 0
 
 
@@ -99,21 +88,13 @@ def random_misregistration(
 
 
 def origins(points: Tensor, misregistration: Misregistration) -> Tensor:
-    """Find where the content at `points` comes from: the inverse of the misregistration, `R^T (x - shift)`.
-
-    Args:
-        points: `(..., 3)`, voxels along d, h, w from the centre of the image.
-        misregistration: shift and rotation.
-
-    Returns:
-        the same shape.
-    """
+    """Map `(..., 3)` (voxels, d h w, from the centre) to before the misregistration: `R^T (x - shift)`."""
     rotation = Rotation.from_rotvec(misregistration.rotation_degrees, degrees=True).as_matrix()
     return (points - points.new_tensor(misregistration.shift_voxels)) @ points.new_tensor(rotation)
 
 
 def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Tensor:
-    """Move the content of an image `(c, d, h, w)` of isotropic voxels by trilinear interpolation; borders repeat."""
+    """Misregister `(c, d, h, w)` of isotropic voxels by trilinear interpolation; borders repeat."""
     size = image.shape[1:]
     axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
     here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre

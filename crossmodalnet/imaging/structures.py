@@ -1,4 +1,4 @@
-"""The seven structures of MM-WHS with their codes, and the two modalities."""
+"""Define the seven structures of MM-WHS with their codes, and the two modalities."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,14 +16,7 @@ class Modality(StrEnum):
 
 @dataclass(frozen=True)
 class Structure:
-    """One labelled structure.
-
-    Attributes:
-        index: class index in the network, 1 to 7 (0 is background).
-        code: value in the label maps of MM-WHS (Zhuang 2016).
-        abbreviation: name in tables and metric files.
-        name: name in text.
-        colour: sRGB hex colour in every picture.
+    """One structure: class index 1 to 7, MM-WHS code (Zhuang 2016), sRGB hex colour in pictures.
 
     >>> [(structure.index, structure.abbreviation) for structure in STRUCTURES[:3]]
     [(1, 'LV'), (2, 'RV'), (3, 'LA')]
@@ -48,11 +41,11 @@ STRUCTURES: tuple[Structure, ...] = (
 ABBREVIATIONS: tuple[str, ...] = tuple(structure.abbreviation for structure in STRUCTURES)
 NUM_CLASSES = len(STRUCTURES) + 1
 
-# One published MR label map holds 421 where 420 (LA) is meant.
+# One published MR label map contains 421 instead of 420 (LA).
 STRAY_CODES = {421: 420}
 
 
 def to_codes(indices: NDArray[np.generic]) -> NDArray[np.int16]:
-    """Turn class indices 0 to 7 into MM-WHS codes, any shape."""
+    """Convert class indices 0 to 7 to MM-WHS codes, any shape."""
     table = np.array([0, *(structure.code for structure in STRUCTURES)], np.int16)
     return table[indices.astype(np.intp)]

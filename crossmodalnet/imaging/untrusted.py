@@ -1,4 +1,4 @@
-"""Read files of unknown origin, NIfTI by nibabel and the rest by ITK: within limits and to their ends."""
+"""Read untrusted files to their ends and within limits: NIfTI by nibabel, others by ITK."""
 
 import gzip
 import io
@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.geometry import settled_affine
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# The largest scan of MM-WHS has 512 x 512 x 363 voxels; up to six times as many are read.
+# Six times the largest scan of MM-WHS (512 x 512 x 363).
 MAX_VOXELS = 2**29
-# The best ratio of deflate: a header that promises more bytes than that is wrong, or a bomb.
+# Best ratio of deflate: a header that promises more is wrong, or a zip bomb.
 DEFLATE_LIMIT = 1032
 MAX_TRAILING_BYTES = 2**24
 CHUNK_BYTES = 2**22
-# Size of the header, and where its magic string lies.
+# Header size: class, position and value of the magic string.
 FORMATS = {348: (nib.Nifti1Image, 344, b"n+1\0"), 540: (nib.Nifti2Image, 4, b"n+2\0")}
-# SimpleITK guesses the format by content, HDF5 and others among them; each of these reads one format only.
+# One format each: SimpleITK would guess by content, also HDF5 and others.
 READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
 MODALITY_TAG = "0008|0060"
-# Headers of NRRD and MetaImage are some dozens of lines of text; what follows in the same file is voxels.
+# Text headers of NRRD and MetaImage are shorter.
 HEADER_BYTES = 2**16
 _DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -44,11 +44,10 @@ class UntrustedImage:
     """A file that was read to its end.
 
     Attributes:
-        image: nibabel's image; its voxels lie in memory as stored and are converted on access.
-        pixdim_mm: the three spacings as the header has them (nibabel repairs zeros and signs), mm.
-        notes: a sentence per gap or contradiction in the header, which says what was assumed.
-        says_orientation: whether the header says how the scan lies in the patient.
-        modality: DICOM's modality (`CT`, `MR` ...); empty where the header names none.
+        image: nibabel's image; voxels are in memory as stored and converted on access.
+        pixdim_mm: the three spacings in the header, not repaired, mm.
+        notes: a sentence per gap or contradiction in the header, with the assumption made.
+        modality: DICOM's modality (`CT`, `MR` ...); empty if unknown.
     """
 
     image: Any
@@ -59,24 +58,24 @@ class UntrustedImage:
 
     @property
     def grid(self) -> Grid:
-        """Grid of a sound 3-D file."""
+        """Return the grid of a valid 3-D file."""
         i, j, k = self.image.shape[:3]
         return Grid((i, j, k), np.asarray(self.image.affine, np.float64))
 
     def volume(self) -> Volume:
-        """Take the voxels of a sound file; a fourth axis of length one is dropped."""
+        """Return the voxels of a valid file, without a fourth axis of length one."""
         data = np.asanyarray(self.image.dataobj)
         return Volume(data[..., 0] if data.ndim == 4 else data, np.asarray(self.image.affine, np.float64))
 
     def notes_as(self, modality: str) -> tuple[str, ...]:
-        """Give the notes, with one more where the header contradicts the user's `modality`, `CT` or `MR`."""
+        """Return the notes, plus one if the header contradicts the user's `modality` (`CT` or `MR`)."""
         if not self.modality or self.modality == modality:
             return self.notes
         return (*self.notes, f"DICOM says that it is {self.modality}: taken as {modality}, as it was given")
 
 
 def check_num_voxels(shape: Sequence[int]) -> int:
-    """Give the number of voxels of a shape; ValueError if there are more than `MAX_VOXELS`."""
+    """Return the number of voxels of a shape; ValueError above `MAX_VOXELS`."""
     if (num_voxels := math.prod(map(int, shape))) > MAX_VOXELS:
         raise ValueError(
             f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {MAX_VOXELS} are read"
@@ -85,19 +84,16 @@ def check_num_voxels(shape: Sequence[int]) -> int:
 
 
 def is_gzip(path: Path) -> bool:
-    """Tell by its first two bytes whether a file is gzip-compressed."""
+    """Detect gzip compression by the first two bytes."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
 def read_untrusted(path: Path) -> UntrustedImage:
-    """Read a single-file NIfTI, compressed or not, to its end; the checksum of a compressed file is verified.
-
-    Memory stays within what the header promises, and that is checked against the size of the file before any
-    voxel is read.
+    """Read a single-file NIfTI to its end; check sizes before reading voxels, and gzip checksums.
 
     Raises:
-        ValueError: damaged, truncated, not NIfTI, or implausibly large; the message does not name the file.
+        ValueError: damaged, truncated, not NIfTI, or too large; does not name the file.
     """
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
@@ -128,7 +124,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
     affine, notes = settled_affine(header, image.shape, image.affine)
     says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     pixdim = np.asarray(header["pixdim"][1:4], np.float64)
-    # The unit was not mm. An affine that is not finite makes no image, and the checks of the affine report it.
+    # The unit was not mm. Non-finite affines are reported by later checks.
     if np.isfinite(affine).all() and not np.array_equal(affine, image.affine):
         pixdim = pixdim * np.linalg.norm(affine[:3, :3]) / np.linalg.norm(image.affine[:3, :3])
         image = image_class(image.dataobj, affine)
@@ -144,7 +140,7 @@ def _image_class(head: bytes) -> Any:
 
 
 def _promised_bytes(header: Any) -> int:
-    """Give the length of the whole file, header included, that the header promises."""
+    """Return the length of the whole file, header included, according to the header."""
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise ValueError(f"damaged header (dimensions {shape})")
@@ -162,7 +158,7 @@ def _read_to_end(stream: BinaryIO, head: bytes, end: int) -> io.BytesIO:
     buffer.write(head)
     total = len(head)
     while chunk := stream.read(CHUNK_BYTES):
-        # Bytes after the voxels are read, so that the checksum at the end is verified, but not kept.
+        # Trailing bytes are read, to verify the checksum at the end, but not kept.
         buffer.write(chunk[: max(0, end - total)])
         total += len(chunk)
         if total > end + MAX_TRAILING_BYTES:
@@ -175,7 +171,7 @@ def _read_to_end(stream: BinaryIO, head: bytes, end: int) -> io.BytesIO:
 
 @contextmanager
 def kept_locale() -> Iterator[None]:
-    """Restore the locale, which GDCM sets to C: Python would take text files for ASCII. Also a decorator."""
+    """Restore the locale, because GDCM sets it to C and Python would read text as ASCII."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         yield
@@ -184,12 +180,10 @@ def kept_locale() -> Iterator[None]:
 
 
 def read_itk(path: Path, kind: str) -> UntrustedImage:
-    """Read a NRRD, MetaImage or single DICOM file to its end; `kind` is a key of `READERS`.
-
-    The header is checked before any voxel is read.
+    """Read a file of a format in `READERS` to its end; check the header before voxels.
 
     Raises:
-        ValueError: damaged, truncated, of another format, or implausibly large; the message does not name the file.
+        ValueError: damaged, truncated, of another format, or too large; does not name the file.
     """
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)
@@ -211,18 +205,16 @@ def read_itk(path: Path, kind: str) -> UntrustedImage:
 
 
 def _text_header(path: Path) -> bytes:
-    """Read the text that begins a NRRD or MetaImage file; that of NRRD ends at the first empty line."""
+    """Read the text header of a NRRD (up to the first empty line) or MetaImage file."""
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
     return head.partition(b"\n\n")[0] if head.startswith(b"NRRD") else head
 
 
 def _data_file(path: Path, header: bytes) -> Path:
-    """Give the file that holds the voxels: the one of the header, or one beside it that it names.
+    """Return the file that holds the voxels: the header's own, or one beside it.
 
-    Raises:
-        ValueError: the header names several files, a file in another folder, a link to one, or a missing file:
-            whoever wrote the header could have any file read.
+    Others raise ValueError: a malicious header could otherwise have any file read.
     """
     match = _DATA_FILE.search(header)
     name = match["name"].decode("utf-8", "replace").strip() if match else "LOCAL"
@@ -241,7 +233,7 @@ def _data_file(path: Path, header: bytes) -> Path:
 
 
 def _says_orientation(header: bytes, kind: str) -> bool:
-    """Tell whether the header of a NRRD or MetaImage file says how its axes lie in the patient."""
+    """Return True if the header of a NRRD or MetaImage file defines the orientation."""
     if kind == "nrrd":
         return all(key in header.lower() for key in (b"\nspace:", b"\nspace directions:"))
     lines = b"\n" + header.partition(b"ElementDataFile")[0]
@@ -249,13 +241,13 @@ def _says_orientation(header: bytes, kind: str) -> bool:
 
 
 def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
-    """Give the printable text of a DICOM tag, empty where there is none."""
+    """Return the printable text of a DICOM tag, empty if there is none."""
     text = header.GetMetaData(tag) if header.HasMetaDataKey(tag) else ""
     return "".join(c for c in text if c.isprintable()).strip()
 
 
 def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
-    """Give a reader that has read the header alone; ValueError if it is damaged or of another format."""
+    """Return a reader that has read the header; ValueError if damaged or of another format."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(READERS[kind])
@@ -276,10 +268,7 @@ def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image
 
 
 def from_itk(image: sitk.Image) -> UntrustedImage:
-    """Turn an image in LPS into nibabel's in RAS; ValueError if its voxels are not plain numbers.
-
-    64-bit whole numbers become float64.
-    """
+    """Convert ITK (LPS) to nibabel (RAS); ValueError unless voxels are plain numbers."""
     data = sitk.GetArrayFromImage(image).T
     if data.dtype.kind not in "iuf":
         raise ValueError(f"voxels are {data.dtype}, not plain numbers")
@@ -290,13 +279,13 @@ def from_itk(image: sitk.Image) -> UntrustedImage:
 
 
 def last_line(error: Exception) -> str:
-    """Give the last line of a message of ITK; those before it are places in its source."""
+    """Return the last line of an ITK message; earlier lines are source locations."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _affine(image: sitk.Image) -> NDArray[np.float64]:
-    """Give the affine of the first three axes; images with fewer or more axes are refused later, by their shape."""
+    """Return the affine of the first three axes; other numbers of axes are rejected later."""
     count = image.GetDimension()
     direction = np.eye(4)
     direction[:count, :count] = np.reshape(image.GetDirection(), (count, count))

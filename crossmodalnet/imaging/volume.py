@@ -1,4 +1,4 @@
-"""Voxels on a grid in the patient's space."""
+"""Define voxels on a grid in the patient's space."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The one tolerance of positions: two headers, or two files, agree where no corner moves further than this.
-# Sform and qform of one grid differ by less when one is computed from the other in float32 (near half-turns).
+# Position tolerance: two grids agree if no corner moves further. Sform and qform of one grid
+# differ by less if one was computed from the other in float32.
 GRID_TOLERANCE_VOXELS = 0.1
 
 
 def corners_of(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
-    """Give the eight corners `(3, 8)` of the box from `low` to `high`, `(3,)` each.
+    """Return the eight corners `(3, 8)` of the box from `low` to `high`, `(3,)` each.
 
     >>> corners_of(np.array([0, 0, 5]), np.array([1, 2, 6]))[:, [0, 1, -1]].tolist()
     [[0, 0, 1], [0, 0, 2], [5, 6, 6]]
@@ -37,21 +37,21 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring voxel centres per array axis, mm."""
+        """Return the distance of neighbouring voxel centres per array axis, mm."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(i), float(j), float(k)
 
     @property
     def tolerance_mm(self) -> float:
-        """The tolerance of positions: a tenth of the smallest spacing, mm."""
+        """Return the position tolerance: a tenth of the smallest spacing, mm."""
         return GRID_TOLERANCE_VOXELS * min(self.spacing_mm)
 
     def same_as(self, other: "Grid") -> bool:
-        """Tell whether both grids have one shape and the same corners within the tolerance of positions."""
+        """Compare shapes, and corners within the position tolerance."""
         return self.shape == other.shape and self.largest_shift_mm(other) <= self.tolerance_mm
 
     def largest_shift_mm(self, other: "Grid") -> float:
-        """Give the largest distance between corresponding corners of two grids of one shape, mm.
+        """Return the largest distance between corresponding corners of two grids of one shape, mm.
 
         >>> Grid((2, 2, 2), np.eye(4)).largest_shift_mm(Grid((2, 2, 2), np.diag([1.0, 1.0, 3.0, 1.0])))
         2.0
@@ -60,7 +60,7 @@ class Grid:
         return float(np.linalg.norm(self.to_world(corners) - other.to_world(corners), axis=0).max())
 
     def corners(self, beyond: float = 0.0) -> NDArray[np.float64]:
-        """Give the indices of the eight corners, `(3, 8)`: centres of the outermost voxels, or `beyond` further out.
+        """Return the indices `(3, 8)` of the corner voxels' centres, moved outwards by `beyond`.
 
         >>> Grid((2, 3, 4), np.eye(4)).corners(0.5)[:, [0, -1]].tolist()
         [[-0.5, 1.5], [-0.5, 2.5], [-0.5, 3.5]]
@@ -68,7 +68,7 @@ class Grid:
         return corners_of(np.full(3, -beyond), np.array(self.shape) - 1 + beyond)
 
     def reach(self, points_mm: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the lowest and the highest continuous index `(3,)` of points `(3, n)` in mm.
+        """Return the lowest and the highest continuous index `(3,)` of points `(3, n)` in mm.
 
         >>> low, high = Grid((4, 4, 4), np.diag([2.0, -2.0, 2.0, 1.0])).reach(np.array([[0, 3], [2, 6], [4, 4]]))
         >>> low.tolist(), high.tolist()
@@ -104,19 +104,19 @@ class Volume:
 
     @property
     def grid(self) -> Grid:
-        """The lattice the voxels lie on."""
+        """Return the lattice of the voxels."""
         i, j, k = self.data.shape
         return Grid((i, j, k), self.affine)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel spacing per array axis, mm."""
+        """Return the voxel spacing per array axis, mm."""
         return self.grid.spacing_mm
 
     def part(self, low: NDArray[Any], high: NDArray[Any]) -> "Volume":
         """Cut out the voxels from index `low` up to `high`, `(3,)`; a view of the same data.
 
-        Fractions are rounded outwards and clipped to the volume; at least one voxel per axis is left.
+        Fractions are rounded outwards and clipped to the volume; at least one voxel per axis remains.
 
         >>> part = Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)).part(np.array([-1, 2, 9]), np.array([2, 4, 9]))
         >>> part.data.shape, part.affine[:3, 3].tolist()
@@ -131,6 +131,6 @@ class Volume:
         return Volume(self.data[i, j, k], affine)
 
     def around(self, low_mm: NDArray[Any], high_mm: NDArray[Any]) -> "Volume":
-        """Cut out the voxels around a box along the world's axes, corners `(3,)` in RAS mm; a view."""
+        """Cut out the voxels around a box along the world axes, corners `(3,)` in RAS mm; a view."""
         low, high = self.grid.reach(corners_of(low_mm, high_mm))
         return self.part(low - 1, high + 2)

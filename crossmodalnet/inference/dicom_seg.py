@@ -1,4 +1,4 @@
-"""A label map as a DICOM segmentation object (SEG) that refers to the series it was made from."""
+"""Make a DICOM segmentation object (SEG) that refers to its source series."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ import crossmodalnet
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 
-# SNOMED CT, as DICOM uses it: codes of DICOM's context groups 7150 (category) and 3010, 4042 and others (structures),
-# and SNOMED's own for the myocardium. The left ventricle qualifies the myocardium as the place that it is of.
+# SNOMED CT codes of DICOM's context groups 7150 (category) and 3010, 4042 and others (structures). The myocardium
+# has SNOMED's own code, with the left ventricle as anatomic region.
 SCT = "SCT"
 ANATOMICAL_STRUCTURE = ("91723000", SCT, "Anatomical Structure")
 LEFT_VENTRICLE = ("87878005", SCT, "Left ventricle")
@@ -31,19 +31,16 @@ _LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -> Any:
-    """Make a SEG: a binary segment per structure that there is, numbered by its class index in order.
+    """Make a SEG (pydicom dataset) with a binary segment per existing structure, in order of class index.
 
     Args:
-        labels: class indices on the grid of the series, axes columns, rows, slices, as the reader of DICOM gives them.
-        files: files of the series in the order of the slices.
-        model: name of the model, for the algorithm's identification.
-        identity: what tells this label map from others; equal ones give equal UIDs.
-
-    Returns:
-        Dataset of pydicom, ready to be written.
+        labels: class indices on the grid of the series (columns, rows, slices), as the DICOM reader returns it.
+        files: files of the series in slice order.
+        identity: equal identities give equal UIDs.
 
     Raises:
-        ValueError: no structure, or the series lacks what DICOM asks of it, or its slices are not those of the labels.
+        ValueError: no structure, a series that lacks required attributes, or slices that differ from those of the
+            labels.
     """
     import highdicom
     import pydicom
@@ -103,7 +100,7 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
 
 
 def _check_places(labels: Volume, sources: Sequence[Any]) -> None:
-    """Refuse a series whose slices are not where the label map has them."""
+    """Reject a series whose slice positions differ from those of the label map."""
     if len(sources) != labels.data.shape[2]:
         raise ValueError(f"the series has {len(sources)} files, the label map {labels.data.shape[2]} slices")
     corners = np.array([[0, 0, k] for k in range(len(sources))], np.float64).T

@@ -1,7 +1,6 @@
-"""Read and pack model folders: weights, card, `recipe.json` (how scans are prepared) and atlases.
+"""Read and pack model folders: weights, card, `recipe.json` (preparation of scans) and atlases.
 
-A packed model is a zip archive of these files alone, not compressed. So it cannot unpack to more than it holds, and no
-path inside it is used.
+A packed model is an uncompressed zip archive of these files alone, so it cannot expand, and its paths are not used.
 """
 
 import json
@@ -27,12 +26,12 @@ from crossmodalnet.roi.atlas import MAX_BYTES as MAX_ATLASES_BYTES
 
 RECIPE = "recipe.json"
 ATLASES = "atlases.safetensors"
-# Largest size of each file of a model, bytes; weights of networks of this project have some hundred megabytes.
+# Largest size of each file of a model, bytes; typical weights have some hundred megabytes.
 MAX_MODEL_BYTES = {CARD: 2**24, RECIPE: 2**20, BEST: 2**32, ATLASES: MAX_ATLASES_BYTES}
 OPTIONAL = frozenset({ATLASES})
-# Raised when a `recipe.json` of an earlier version would be misread.
+# Increased when an earlier `recipe.json` would be misread.
 VERSION = 3
-# A fixed date: the same folder packs to the same bytes.
+# Fixed, so that packing is reproducible.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _ENCRYPTED = 0x1
 
@@ -64,12 +63,7 @@ class InferenceConfig(Config):
 
 
 def read_inference_config(folder: Path) -> InferenceConfig:
-    """Read `recipe.json` of a model folder.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged, out of bounds or of another version; names the file.
-    """
+    """Read `recipe.json`: FileNotFoundError if missing, ValueError names a damaged or outdated file."""
     path = folder / RECIPE
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
@@ -103,12 +97,10 @@ def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the folder of a model: the given one, or a temporary one with the files of a packed model.
-
-    Messages about files of the temporary folder name the packed file instead.
+    """Return a model's folder; unpack a packed file, which errors name, to a temporary one.
 
     Raises:
-        ValueError: the model is damaged, has a file that is too large, or is no regular file: a pipe would block.
+        ValueError: damaged, a file that is too large, or a pipe or device, which would block.
     """
     model = Path(path)
     if not model.is_file():
@@ -126,17 +118,12 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def pack_model(folder: Path, file: Path) -> None:
-    """Pack a model folder to a file, which appears whole or not at all; other files in the folder are left out.
-
-    Args:
-        folder: folder that stage `export` wrote.
-        file: file to write; an earlier packed model is replaced.
+    """Pack a model folder into a file, atomically; an earlier packed model is replaced.
 
     Raises:
-        FileNotFoundError: a file of the model is missing; its `filename` is that file's.
+        FileNotFoundError: a file of the model is missing; its `filename` says which.
         FileExistsError: `file` exists and is no packed model.
         ValueError: a file of the model is too large.
-        OSError: the file cannot be written.
     """
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:

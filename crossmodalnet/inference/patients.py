@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda")
 COLUMNS = ("patient", "ct", "mr")
-# A study of a thousand slices of 512 x 512 has half a gigabyte.
+# A study of 1000 slices of 512 x 512 has 0.5 GB.
 MAX_UNPACKED_BYTES = 8 * 10**9
 
 
@@ -47,11 +47,11 @@ class PatientTask:
 
     @property
     def name(self) -> str:
-        """Name of the patient."""
+        """Return the name of the patient."""
         return self.scans.name
 
 
-# Segments patients, and yields the error of each that failed, None of the others.
+# Segments patients, and yields the error of each, None if it succeeded.
 RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, CrossModalNetError | None]]]
 
 
@@ -83,10 +83,7 @@ def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Pre
 
 
 def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
-    """Segment a patient and write the folder of the prediction, whole or not at all.
-
-    Returns:
-        The record of run.json.
+    """Segment a patient and write the prediction folder, atomically; return the record of run.json.
 
     Raises:
         UsageError: there is no scan, or the folder holds other files.
@@ -118,11 +115,7 @@ def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
 
 
 def read_box(text: str) -> Box:
-    """Read six numbers, the lowest and the highest corner of a heart ROI in mm, world RAS.
-
-    Raises:
-        UsageError: they are not six finite numbers, or not the lowest and then the highest corner.
-    """
+    """Read two corners of a heart ROI (mm, RAS): six numbers, lowest first; UsageError for others."""
     try:
         a, b, c, x, y, z = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
@@ -133,11 +126,10 @@ def read_box(text: str) -> Box:
 
 
 def read_cohort_table(path: Path) -> list[PatientScans]:
-    """Read a CSV with the columns patient, ct and mr; paths are relative to its folder, and a cell may be empty.
+    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty.
 
     Raises:
-        DataError: it cannot be read, a column is missing, a name is used twice or is no name of a folder, or a row
-            has no scan; names the row.
+        DataError: unreadable, a missing column, a duplicate or invalid name, or a row without a scan; names the row.
     """
     try:
         cells = table_cells(read_table_text(path, COLUMNS))
@@ -174,11 +166,7 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
 
 
 def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
-    """Segment patients, and skip folders that hold the finished prediction of the same inputs.
-
-    Args:
-        tasks: patients.
-        run: `partial(one_after_another, predictor)`, or workers that segment several patients at once.
+    """Segment patients; skip folders that hold the finished prediction of the same inputs.
 
     Raises:
         DataError: a patient could not be segmented; the others were.
@@ -213,7 +201,7 @@ def one_after_another(
 
 
 def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | None:
-    """Segment a patient and return the error where that fails."""
+    """Segment a patient; return the error if it fails."""
     try:
         predict_patient(predictor, task)
     except CrossModalNetError as error:
@@ -223,11 +211,9 @@ def attempt(predictor: Predictor, task: PatientTask) -> CrossModalNetError | Non
 
 @contextmanager
 def unzipped(scans: PatientScans) -> Iterator[PatientScans]:
-    """Give the scans with temporary folders in place of zip archives of DICOM; folders in an archive are merged.
+    """Replace zip archives of DICOM by temporary folders; folders in an archive are merged.
 
-    Raises:
-        DataError: an archive is damaged, unsafe, too large, or holds no file that could be DICOM.
-        ResourceError: the disk has not enough room.
+    DataError for a damaged, unsafe or too large archive, or one without DICOM; ResourceError for a full disk.
     """
     with ExitStack() as stack:
         ct, mr = (None if path is None else _unpacked(path, stack) for path in (scans.ct, scans.mr))
@@ -244,7 +230,7 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
 
 
 def _could_be_dicom(name: str) -> bool:
-    """Accept names that end in .dcm and the like, in nothing, or in a part of a UID; reject the archiver's files."""
+    """Accept names with a DICOM suffix, none, or a part of a UID; reject the archiver's files."""
     last = name.rsplit("/", 1)[-1].lower()
     if last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX"):
         return False
@@ -253,7 +239,7 @@ def _could_be_dicom(name: str) -> bool:
 
 
 def _explained(error: Exception, scans: PatientScans, at: PatientScans) -> CrossModalNetError:
-    """Turn an error of a prediction into one for the user; it names scans as the user did, not where they lie now."""
+    """Convert an error of a prediction to one for the user, with the user's paths."""
     text = str(error)
     for modality, path in at.paths.items():
         text = text.replace(str(path), str(scans.paths[modality]))

@@ -43,20 +43,19 @@ from crossmodalnet.roi.atlas import Atlas, load_atlases
 from crossmodalnet.roi.box import Box, find_roi, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
-# Seed of the registration of atlases, as in stage `crop`.
+# As in stage `crop`.
 ATLAS_SEED = "1"
-# A CT that shares less than half of the information that atlases share with one another shows no heart: test subjects
-# of the phantom share at least 0.48 nats, a pelvis 0.20, a head 0.08, noise 0.003.
+# Minimum mutual information of a CT with the atlases, relative to that among atlases. Phantom test subjects have at
+# least 0.48 nats, a pelvis 0.20, a head 0.08, noise 0.003.
 MIN_LIKENESS_SHARE = 0.5
-# Displacement fields that a registration writes to its temporary folder: both directions, and copies before deletion.
+# Displacement fields in a registration's temporary folder: both directions, and copies.
 NUM_WARPS = 4
-# Called with each step before it begins, and with its progress.
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Label maps on the scans' own grids, and how far they can be relied on; None for a scan that was not given."""
+    """Label maps on the scans' own grids, and their reliability; None for a scan that was not given."""
 
     ct: Volume | None  # as it was read
     mr: Volume | None
@@ -72,21 +71,19 @@ class Prediction:
 
 
 class Predictor:
-    """Segment CT and MR of one patient together, or one of them where the network was trained for that.
+    """Segment CT and MR of one patient together, or one of them if the network was trained for that.
 
-    Several networks, of other seeds or folds, are an ensemble: their probabilities are averaged.
+    Several networks (seeds, folds) form an ensemble: their probabilities are averaged.
+
+    Args:
+        models: networks in evaluation mode with their cards; at least one.
+        atlases: without atlases, every call needs a heart ROI.
+        mirror: axes for test-time augmentation by flips, see `segment`. No network has seen mirrored hearts in
+            training.
 
     >>> Predictor.load("no such folder")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] not found: 'no such folder/card.json'
-
-    Args:
-        models: networks in evaluation mode, and their cards; at least one.
-        config: preparation of the scans.
-        atlases: atlases that find the heart; without them every call needs a heart ROI.
-        device: device of the networks.
-        mirror: world axes of `xyz` for test-time augmentation by flips, see `segment`. A mirrored heart is another
-            anatomy, which no network has seen in training.
     """
 
     def __init__(
@@ -110,17 +107,12 @@ class Predictor:
     def load(
         cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = ""
     ) -> "Predictor":
-        """Read a model, or several as an ensemble: cards, weights, preparation, and the first one's atlases.
-
-        Args:
-            models: folders that stage `export` wrote, or packed models.
-            device: device of the networks.
-            mirror: world axes for test-time augmentation by flips.
+        """Load a model folder or packed model, or several as an ensemble with the first one's atlases.
 
         Raises:
             FileNotFoundError: a file of a model is missing.
             ValueError: a file is damaged or of another version, a model is given twice, or the models prepare scans
-                in different ways; names it.
+                differently; names it.
         """
         if not models:
             raise ValueError("models must name at least one model, got none")
@@ -148,21 +140,17 @@ class Predictor:
         progress: Progress = lambda _: None,
         series: Sequence[str] = (),
     ) -> Prediction:
-        """Segment a patient.
+        """Segment a patient; see `read_volume` for scans and `series`.
 
         Args:
-            ct: CT in HU, see `read_volume`.
-            mr: MR, see `read_volume`.
             box: heart ROI in the world of the CT, or of the MR alone; found by the atlases by default.
-            progress: called with each step before it begins, with the time left of the network's windows, and where
-                memory is short.
-            series: names of DICOM series where a folder has several, see `read_volume`.
+            progress: receives each step before it begins, the time left, and notes on short memory.
 
         Raises:
             ValueError: a scan cannot be used, no heart is found, or the network needs the other modality.
             RuntimeError: the MR cannot be registered to the CT.
             MemoryError: memory does not suffice.
-            OSError: the folder for temporary files has not enough room.
+            OSError: the disk of the temporary folder is full.
         """
         given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
         if given not in self.modalities:
@@ -182,7 +170,7 @@ class Predictor:
                 flags += scan_flags(volume, modality)
                 flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in notes]
         ct_scan, mr_scan = original
-        # Registration and networks get right angles; label maps go back to the scans' own grids.
+        # Registration and networks need right angles; label maps return to the scans' own grids.
         ct_volume, mr_volume = (
             None if volume is None else straightened(volume, "linear", float(volume.data.min()))
             for volume in original
@@ -216,10 +204,7 @@ class Predictor:
         progress: Progress,
         flags: list[QualityFlag],
     ) -> tuple[Box, Registered | None]:
-        """Find the heart where no ROI is given, and register the MR where there are both scans.
-
-        Each is a process of one thread, so both run at once where this process has several.
-        """
+        """Find the heart unless an ROI is given, and register the MR; both at once with several threads."""
         registered = None
         if ct and mr and box is None and torch.get_num_threads() > 1:
             progress("search for the heart, registration")
@@ -245,7 +230,7 @@ class Predictor:
         return box, registered
 
     def _register(self, ct: Volume, mr: Volume, folder: Path) -> Registered:
-        """Register the MR; a full disk raises OSError, because ANTs does not report it."""
+        """Register the MR; raise OSError for a full disk, because ANTs does not report it."""
         config = self._config.registration
         num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / config.working_spacing_mm**3
         needed = NUM_WARPS * 12 * round(num_voxels)
@@ -261,11 +246,7 @@ class Predictor:
             raise
 
     def _find_heart(self, ct: Volume | None, mr: Volume | None, flags: list[QualityFlag]) -> Box:
-        """Find the heart ROI in the CT as stage `crop` does, without a CT in the MR as stage `target` does.
-
-        Raises:
-            ValueError: the CT shows no heart.
-        """
+        """Find the heart ROI in the CT, or in an MR alone; ValueError for a CT without a heart."""
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(
@@ -276,7 +257,7 @@ class Predictor:
         )
         heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
         usual = self._config.atlas_likeness
-        # The atlases are CTs; their mutual information with an MR is of another order.
+        # The atlases are CTs; their mutual information with an MR is not comparable.
         if modality is Modality.CT and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
                 f"CT: no heart found: its mutual information with the atlases is {heart.likeness:.3f} nats, that of "
@@ -295,11 +276,7 @@ class Predictor:
         progress: Progress,
         flags: list[QualityFlag],
     ) -> tuple[Volume, dict[str, float], dict[str, float]]:
-        """Segment CT and MR in one world.
-
-        Returns:
-            Class indices on the grid `target`, confidence, and agreement of the ensemble.
-        """
+        """Segment CT and MR in one world: class indices on `target`, confidence, ensemble agreement."""
         config = self._config
         grid = working_grid(box, config.size, config.spacing_mm)
         sampled = [
@@ -340,7 +317,7 @@ def _modalities(card: ModelCard) -> tuple[str, ...]:
 
 
 def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:
-    """Collect what the models of an ensemble share; folds differ in their atlases, and so in their likeness."""
+    """Collect the settings that an ensemble shares; folds differ in atlases, and so in likeness."""
     return config.model_copy(update={"atlas_likeness": None}), card.intensity, _modalities(card)
 
 

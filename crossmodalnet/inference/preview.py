@@ -1,7 +1,4 @@
-"""Draw a prediction: three planes through the heart, without and with the structures, and its surface.
-
-The surface is made by marching cubes (scikit-image) and drawn by matplotlib from the front and from behind.
-"""
+"""Draw a prediction: three planes with and without structures, and the heart's surface."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -29,42 +26,29 @@ MARGIN_MM = 25.0
 PIXELS = 360
 OPACITY = 0.45
 BAR_MM = 50.0
-# Smaller parts of a structure, in pixels, get no name in the picture; the legend has their colour.
+# Smaller structures, in pixels, get no name in the picture.
 NAMED_PIXELS = 250
 CT_WINDOW_HU = (-150.0, 450.0)
 MR_PERCENTILES = (1.0, 99.5)
 INK, PAPER = (240, 240, 240), (16, 16, 16)
-# World axis across the plane, and the letters at its left, right, top and bottom. Radiological view: the patient's
-# right is on the viewer's left.
+# World axis across the plane, and letters at left, right, top, bottom (radiological view).
 PLANES = {"axial": (2, "RLAP"), "coronal": (1, "RLSI"), "sagittal": (0, "APSI")}
 SIDES: Mapping[Side, tuple[str, str]] = {
     "front": ("surface, from the front", "RLSI"),
     "back": ("surface, from behind", "LRSI"),
 }
-# Spacing at which the surface is computed.
 SURFACE_MM = 1.5
-# Smooths steps between voxels but keeps vessels; at least the longest edge of a voxel of the scan.
+# Smooths voxel steps but keeps vessels; at least the scan's largest spacing is used.
 SMOOTHING_MM = 1.5
-# Light from the upper left behind the viewer: to the viewer's right, away from the viewer, up.
+# Light from the upper left behind the viewer; axes: viewer's right, depth, up.
 _LIGHT = np.array([-0.4, -0.77, 0.5])
 _AMBIENT, _FOG, _EDGE_SHADE = 0.35, 0.25, 0.45
-# Supersampling, which smooths outlines.
+# Supersampling factor.
 _FINER = 2
 
 
 def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Image.Image:
-    """Draw an image with its label map.
-
-    Args:
-        image: CT in HU, or MR.
-        labels: class indices on the same grid.
-        modality: modality of the image.
-        box: heart ROI in the image's world; it is shown with a margin.
-
-    Returns:
-        RGB picture: a row of the image alone, a row with the structures over it, the surface of the structures from
-        the front and from behind, a legend.
-    """
+    """Draw an RGB picture of an image, its label map and surfaces, around the heart ROI."""
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
     low, high = grey_window(image, modality)
@@ -92,7 +76,7 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
 
 
 def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
-    """Choose the values that are shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
+    """Return the values shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
     if modality is Modality.CT:
         return CT_WINDOW_HU
     low, high = np.percentile(image.data[image.data != 0], MR_PERCENTILES)
@@ -100,7 +84,7 @@ def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
 
 
 def grid_over(box: Box, spacing_mm: float, least: int = 1) -> Grid:
-    """Make an isotropic grid along the world axes (RAS) that covers a box, with at least `least` voxels an axis."""
+    """Make an isotropic grid along the world axes (RAS) over a box, `least` voxels per axis or more."""
     i, j, k = (max(least, round(length / spacing_mm)) for length in box.size_mm)
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = np.array(box.low_mm) + spacing_mm / 2
@@ -108,18 +92,17 @@ def grid_over(box: Box, spacing_mm: float, least: int = 1) -> Grid:
 
 
 def centre(classes: NDArray[Any], grid: Grid, default: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the centre of the structures in the world, mm; `default` without structures."""
+    """Return the centre of the structures in the world, mm; `default` without structures."""
     inside = np.array(np.nonzero(classes))
     return np.asarray(grid.to_world(inside).mean(axis=1) if inside.size else default, np.float64)
 
 
 def surfaces(labels: Volume, grid: Grid, size: tuple[int, int]) -> dict[Side, tuple[Rgb, NDArray[np.int64]]]:
-    """Draw the structures from the front and from behind.
+    """Draw class indices over `grid` (isotropic, RAS) from the front and from behind.
 
     Args:
-        labels: class indices.
-        grid: extent of the drawing, isotropic along the world axes (RAS); triangles are about as large as its voxels.
-        size: columns and rows of the pictures, which show the whole grid.
+        grid: its spacing sets the size of triangles.
+        size: columns and rows of the pictures.
 
     Returns:
         By side: picture `(rows, columns, 3)`, head up, and the class index of each pixel, 0 for background.
@@ -133,11 +116,7 @@ def surfaces(labels: Volume, grid: Grid, size: tuple[int, int]) -> dict[Side, tu
 
 
 class _Mesh(NamedTuple):
-    """Triangles of all structures.
-
-    Corners `(n, 3 corners, 3 axes)` in mm from the grid's lowest corner, outward normals `(n, 3 axes)` of length 1
-    about, class indices `(n,)`.
-    """
+    """Triangles: corners `(n, 3, 3)`, mm from the grid's lowest corner; outward normals `(n, 3)`; classes."""
 
     corners: NDArray[np.float32]
     normals: NDArray[np.float32]
@@ -154,9 +133,9 @@ def _mesh(labels: Volume, grid: Grid) -> _Mesh:
         if not mask.any():
             continue
         share = ndimage.gaussian_filter(mask, sigma, mode="nearest", truncate=3.0)
-        # Smoothing leaves less than a half everywhere of a structure smaller than itself.
+        # A structure smaller than the Gaussian is below 0.5 everywhere.
         level = min(0.5, float(share.max()) / 2)
-        # Padding closes a structure where the grid cuts it.
+        # Padding closes structures at the edge of the grid.
         places, triangles, normals, _ = marching_cubes(np.pad(share, 1), level)
         corners = (places[triangles] - 0.5) * step
         indices = np.full(len(triangles), structure.index)
@@ -167,7 +146,7 @@ def _mesh(labels: Volume, grid: Grid) -> _Mesh:
 def _view(
     mesh: _Mesh, away: int, extent_mm: tuple[float, float], size: tuple[int, int]
 ) -> tuple[Rgb, NDArray[np.int64]]:
-    """Look along `away` times the y axis: 1 from behind, -1 from the front, where x grows to the viewer's left."""
+    """Project along `away` times the y axis: 1 from behind, -1 from the front (x grows to the left)."""
     turned = np.array([away, away, 1])
     depth = away * mesh.corners[:, :, 1].mean(axis=1)
     visible = np.flatnonzero(away * mesh.normals[:, 1] < 0)
@@ -180,7 +159,7 @@ def _view(
     colours = np.array([(0, 0, 0), *(to_rgb(structure.colour) for structure in STRUCTURES)])
     flat = mesh.corners[:, :, [0, 2]]
     picture = _rasterised(flat, colours[mesh.classes] * shade[:, None], PAPER, away, extent_mm, size)
-    # A second drawing in greys that are class indices tells the class of each pixel.
+    # A second drawing, in greys that are class indices, gives the class of each pixel.
     greys = np.repeat(mesh.classes[:, None], 3, axis=1) / 255
     classes = _rasterised(flat, greys, (0, 0, 0), away, extent_mm, size)[..., 0].astype(np.int64)
     edges = find_boundaries(classes, mode="inner") & (classes > 0)
@@ -197,7 +176,7 @@ def _rasterised(
     extent_mm: tuple[float, float],
     size: tuple[int, int],
 ) -> Rgb:
-    """Paint triangles `(n, 3 corners, x and z)` one over another, `_FINER` times finer and without antialiasing."""
+    """Paint triangles `(n, 3 corners, x and z)` in order, `_FINER` times finer, without antialiasing."""
     # One inch per pixel: nothing is rounded.
     red, green, blue = (value / 255 for value in paper)
     figure = Figure((_FINER * size[0], _FINER * size[1]), dpi=1, facecolor=(red, green, blue))
@@ -274,7 +253,7 @@ def _panel(picture: Rgb, title: str, letters: str) -> Image.Image:
 
 
 def _arranged(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Lay panels out in columns of two, above a legend."""
+    """Arrange panels in columns of two, above a legend."""
     gap, line = 6, 20
     widths = [max(panel.width for panel in column) for column in columns]
     heights = [max(column[row].height for column in columns) for row in range(2)]

@@ -1,4 +1,4 @@
-"""Quality flags and confidence of a prediction: what a reader should look at before trusting it."""
+"""Compute quality flags and confidence of a prediction."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,18 @@ from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 MIN_ATLAS_AGREEMENT = 0.6
-# Share of a structure's voxels outside its largest component.
+# Outside a structure's largest component.
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
 MIN_CONFIDENCE = 0.85
-# mL, far wider than adult hearts in any phase. A volume outside points to a wrong spacing, a cut field of view or an
-# error of the network.
+# mL, far wider than adult hearts in any phase.
 PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
     "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
     "AO": (3, 500), "PA": (3, 400),
 }  # fmt: skip
-# Structures fill and empty between two scans, but not by more than this factor.
+# Of one structure in two scans, in different cardiac phases.
 MAX_VOLUME_RATIO = 3.0
-# An image has hundreds of grey levels, a label map or a mask only a few.
+# An image has hundreds of grey levels, a label map only a few.
 FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 
 
@@ -52,7 +51,7 @@ class Flag(StrEnum):
 
 
 class QualityFlag(NamedTuple):
-    """One thing to look at: its kind for programs, and a sentence that names the scan or the structures."""
+    """One thing to check: its kind for programs, and a sentence that names the scan or the structures."""
 
     flag: Flag
     says: str
@@ -88,7 +87,7 @@ def heart_flags(heart: RoiEstimate) -> list[QualityFlag]:
 
 
 def registration_flags(quality: Quality) -> list[QualityFlag]:
-    """Flag a registration that made the scans no more alike, or that is implausible."""
+    """Flag an implausible registration, or one that did not increase the mutual information."""
     problems = [f"registration: {problem}" for problem in implausible(quality)]
     if quality.mi_after <= quality.mi_before:
         problems.insert(0, "registration made MR and CT no more alike than aligning their centres")
@@ -96,7 +95,7 @@ def registration_flags(quality: Quality) -> list[QualityFlag]:
 
 
 def roi_flags(box: Box, margin_mm: float, grid: Grid) -> list[QualityFlag]:
-    """Flag a heart ROI that is smaller than any heart, or larger, with its margin, than the working grid."""
+    """Flag an ROI smaller than any heart, or larger (with its margin) than the working grid."""
     if min(box.size_mm) < SMALLEST_HEART_MM:
         edges = " x ".join(f"{edge:.3g}" for edge in box.size_mm)
         return [QualityFlag(Flag.BOX, f"the heart ROI is {edges} mm: no heart is that small")]
@@ -109,7 +108,7 @@ def roi_flags(box: Box, margin_mm: float, grid: Grid) -> list[QualityFlag]:
 def window_flags(
     trained: Sequence[tuple[int, int, int]], used: Sequence[tuple[int, int, int]]
 ) -> list[QualityFlag]:
-    """Flag networks that had, for lack of memory, smaller windows than in training."""
+    """Flag networks with smaller windows than in training, for lack of memory."""
     changes = dict.fromkeys(pair for pair in zip(trained, used, strict=True) if pair[0] != pair[1])
     return [
         QualityFlag(
@@ -124,13 +123,12 @@ def window_flags(
 def label_flags(
     raw: Volume, cleaned: Volume, confidence: Mapping[str, float], depth_mm: float
 ) -> list[QualityFlag]:
-    """Flag structures of a label map that are missing, in pieces, cut, implausible or of low confidence.
+    """Flag structures that are missing, in pieces, cut, implausible or of low confidence.
 
     Args:
         raw: class indices of the network.
         cleaned: class indices of the largest components.
-        confidence: mean probability of each structure's voxels, by abbreviation; NaN where it is missing.
-        depth_mm: distance to the edge of the scan that counts as the edge: a voxel of the working grid.
+        depth_mm: distance to the scan's edge that counts as the edge: a voxel of the working grid.
     """
     before, after = volumes_ml(raw), volumes_ml(cleaned)
     pieces, uncertain = [], []
@@ -152,7 +150,7 @@ def label_flags(
 
 
 def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]:
-    """Flag structures of a label map that was resampled from the CT (`ct`) to the MR's grid (`mr`), class indices."""
+    """Flag structures of class indices that were resampled from the CT to the MR's grid."""
     mr_ml, ct_ml = volumes_ml(mr), volumes_ml(ct)
     differing = [
         f"{name} ({volume:.1f} mL in the MR, {ct_ml[name]:.1f} in the CT)"
@@ -169,14 +167,14 @@ def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]
 
 
 def volumes_ml(labels: Volume) -> dict[str, float]:
-    """Measure the volume of each structure of a label map (class indices) in mL, by its name; 0 where it is missing."""
+    """Measure the volume of each structure (class indices) in mL, by its name; 0 if missing."""
     counts = np.bincount(labels.data.ravel(), minlength=len(STRUCTURES) + 1)
     millilitre = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     return {structure.name: float(counts[structure.index]) * millilitre for structure in STRUCTURES}
 
 
 def mean_confidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
-    """Average the probability `(num_classes, i, j, k)` over each structure's voxels; NaN where it is missing."""
+    """Average the probability `(num_classes, i, j, k)` over each structure's voxels; NaN if missing."""
     classes = probabilities.argmax(axis=0)
     confidence = {}
     for structure in STRUCTURES:
@@ -187,11 +185,7 @@ def mean_confidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
 
 
 def ensemble_agreement(members: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Average each structure's Dice over the pairs of an ensemble's models; NaN for one model and where none finds it.
-
-    Args:
-        members: probabilities of each model `(num_classes, i, j, k)`.
-    """
+    """Average structures' Dice over pairs of `(num_classes, i, j, k)` probabilities; NaN without any."""
     classes = [member.argmax(axis=0) for member in members]
     agreement = {}
     for structure in STRUCTURES:
@@ -220,7 +214,7 @@ def _implausible(volumes: Mapping[str, float]) -> list[str]:
 
 
 def _at_edge(labels: Volume, depth_mm: float) -> list[str]:
-    """Name the structures that reach the edge of the scan."""
+    """List the structures that reach the edge of the scan."""
     indices: set[int] = set()
     for axis, spacing in enumerate(labels.spacing_mm):
         depth = math.ceil(depth_mm / spacing)

@@ -1,4 +1,4 @@
-"""Register the MR of a new patient to the CT, and bring label maps back to the MR's grid."""
+"""Register the MR of a new patient to the CT, and resample label maps to the MR's grid."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality, RegistrationError
 
-# Spacing at which the extent of labels on the MR's grid is searched, mm.
+# Spacing of the search for the extent of labels.
 _COARSE_MM = 4.0
 
 
 class Registered(NamedTuple):
-    """An MR on the CT's grid (float32), the transform that brought it there, and the quality of the transform."""
+    """An MR on the CT's grid (float32), its transform, and the quality of the transform."""
 
     mr: Volume
     transform: Transform
@@ -26,17 +26,7 @@ class Registered(NamedTuple):
 
 
 def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path) -> Registered:
-    """Register the MR to the CT and resample it to the CT's grid, as stage `register` does.
-
-    Args:
-        ct: CT in HU.
-        mr: MR.
-        config: registration.
-        folder: existing folder for the files of the transform.
-
-    Raises:
-        RuntimeError: every start failed; says how.
-    """
+    """Register the MR to the CT (HU) and resample it; RuntimeError if every start failed."""
     registration = make_registration(config)
     try:
         alignment = registration.register(ct, mr, folder)
@@ -47,24 +37,15 @@ def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: P
 
 
 def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:
-    """Resample class indices from the CT's grid to the MR's by the inverse of the transform.
+    """Resample class indices from the CT's grid to the MR's by the inverse transform; 0 elsewhere.
 
-    ANTs warps a label map voxel by voxel and label by label, so it gets only the part of the MR's grid that labels can
-    reach.
-
-    Args:
-        labels: class indices.
-        grid: grid of the MR.
-        transform: transform that brought the MR to the CT.
-
-    Returns:
-        Class indices `(i, j, k)` of the grid; 0 where the CT has no label.
+    ANTs is slow on label maps, so only the part of the grid that labels can reach is warped.
     """
     whole = Volume(np.zeros(grid.shape, labels.data.dtype), grid.affine)
     part = labelled_part(labels)
     if part is None:
         return whole
-    # Ones over the labelled part, with a margin so that no coarse sample misses it.
+    # The margin ensures that no coarse sample misses the labelled part.
     covering, margin = coarse_grid(part.grid, _COARSE_MM), 3
     affine = covering.affine.copy()
     affine[:3, 3] = covering.to_world(np.full((3, 1), -margin))[:, 0]

@@ -24,16 +24,12 @@ MIN_VOXELS_PER_AXIS = 8
 
 
 def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
-    """Read and check a scan.
+    """Read and check a scan: float32 voxels (CT: HU), and notes on gaps in the header.
 
     Args:
         scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
             `Volume`; or voxels `(i, j, k)` with their affine (voxel index to RAS, mm).
-        modality: modality of the scan; it selects the series in a folder of several.
-        series: descriptions, numbers or UIDs, one of which selects the series where several are left.
-
-    Returns:
-        float32 voxels, of a CT in HU; and a note on each contradiction or gap of the header, with the assumption made.
+        series: selection in a folder of several series, see `series_files`.
 
     Raises:
         ValueError: unreadable, not three-dimensional, without geometry, not finite, or without contrast.

@@ -1,4 +1,4 @@
-"""Segment an image on the working grid by a sliding window, within the memory of the device."""
+"""Segment an image on the working grid by a sliding window, within the device's memory."""
 
 import math
 import time
@@ -15,29 +15,22 @@ from crossmodalnet.networks.common.sliding_window import predict_probabilities
 
 Window = tuple[int, int, int]
 
-# World axes of the working grid, in the order of the axes of its voxels.
+# World axes of the working grid, in array order.
 AXES = "xyz"
-# Edges of windows are multiples of 16, since networks halve their maps up to four times; below 32 voxels a window
-# shows too little of a heart.
+# Window edges, voxels: networks downsample up to four times; below 32, the context is too small.
 STEP, SMALLEST = 16, 32
-# Seconds between two reports of the time left.
 REPORT_EVERY_S = 10.0
 
 
 def segment(
     model: LoadedModel, image: Tensor, overlap: float, *, window: Window | None = None, mirror: str = ""
 ) -> Tensor:
-    """Predict the class probabilities of an image on the working grid.
+    """Predict class probabilities `(num_classes, d, h, w)` on the CPU from `(2, d, h, w)` in [0, 1].
 
     Args:
-        model: network, on the device that it runs on, and its card.
-        image: CT and MR in [0, 1], `(2, d, h, w)`.
-        overlap: share of a window that neighbouring windows have in common, 0 to below 1.
-        window: voxels of a window; those of the training by default.
+        overlap: share of a window that neighbours have in common, 0 to below 1.
+        window: voxels of a window; that of the training by default.
         mirror: axes of `xyz` for test-time augmentation: probabilities are averaged over all combinations of flips.
-
-    Returns:
-        `(num_classes, d, h, w)`, on the CPU.
 
     Raises:
         ValueError: the network's output is not finite, or `mirror` has other letters.
@@ -58,10 +51,7 @@ def segment(
 
 
 def mirrorings(mirror: str) -> Sequence[tuple[int, ...]]:
-    """List the combinations of axes of `(channels, d, h, w)` along which an image is flipped.
-
-    Raises:
-        ValueError: another letter than x, y and z, or one twice.
+    """List the flip axes of `(channels, d, h, w)`; ValueError for duplicates or other letters than xyz.
 
     >>> mirrorings(""), mirrorings("xz")
     ([()], [(), (1,), (3,), (1, 3)])
@@ -80,17 +70,10 @@ def segment_within_memory(
     mirror: str = "",
     report: Callable[[str], None] = lambda _: None,
 ) -> tuple[Tensor, Window]:
-    """Segment as `segment` does, and halve the windows until one fits into the memory of the device.
+    """Call `segment`, and halve the windows until one fits into memory; return that window too.
 
     Args:
-        model: as `segment`.
-        image: as `segment`.
-        overlap: as `segment`.
-        mirror: as `segment`.
-        report: gets a line every ten seconds with the time left, and one for each window that does not fit.
-
-    Returns:
-        Probabilities, and the window that fitted.
+        report: receives the time left every ten seconds, and a line for each window that does not fit.
 
     Raises:
         MemoryError: the smallest window does not fit either.
@@ -105,7 +88,7 @@ def segment_within_memory(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        # After the handler, because the error refers to the tensors that fill the memory.
+        # After the handler, because the error holds references to tensors.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         x, y, z = (min(n, max(SMALLEST, STEP * math.ceil(n / (2 * STEP)))) for n in window)
@@ -120,12 +103,12 @@ def segment_within_memory(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether PyTorch ran out of memory; on the CPU only the message says so."""
+    """Detect that PyTorch ran out of memory; on the CPU only the message says so."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _takes(network: nn.Module, size: Window) -> bool:
-    """Tell whether a network takes inputs of a size; `offsets: static` ties ours to the size of its training."""
+    """Check an input size; `offsets: static` ties our network to its training size."""
     try:
         if check := getattr(network, "check_size", None):
             check(size)

@@ -1,4 +1,4 @@
-"""Make an HTML page to scroll through a prediction in three planes, by nilearn's viewer; it needs no network."""
+"""Make an offline HTML page to scroll through a prediction in three planes (nilearn's viewer)."""
 
 import re
 from html import escape
@@ -17,29 +17,17 @@ from crossmodalnet.roi.box import Box
 
 WIDTH = 1200
 SPACING_MM = 1.0
-# A heart with its margin has some 150 voxels a side; larger pages are too slow for browsers.
+# A heart with its margin has about 150; larger pages are too slow for browsers.
 MAX_VOXELS_PER_AXIS = 256
 OPACITY = 0.5
-# nilearn's page links an icon on its web site.
+# nilearn's page links an online icon.
 _LINK = re.compile(r"<link[^>]*>")
 
 PAGE = Template((Path(__file__).parent / "viewer.html").read_text("utf-8"))
 
 
 def viewer_page(image: Volume, labels: Volume, modality: Modality, box: Box, *, title: str, note: str) -> str:
-    """Make the page of an image and its label map, cropped to the heart.
-
-    Args:
-        image: CT in HU, or MR.
-        labels: class indices on the same grid.
-        modality: modality of the image.
-        box: heart ROI in the image's world; it is shown with a margin.
-        title: heading of the page.
-        note: sentence below the heading.
-
-    Returns:
-        HTML that contains its pictures and scripts.
-    """
+    """Make self-contained HTML of an image (CT in HU, or MR) and its label map around the ROI."""
     from matplotlib.colors import ListedColormap
     from nilearn.plotting import view_img
 

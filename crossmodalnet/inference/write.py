@@ -1,4 +1,4 @@
-"""Write the folder of a prediction, whole or not at all, and recognise a finished one."""
+"""Write the folder of a prediction atomically, and recognise a finished one."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ NOTE = "Research software, not a medical device: not for diagnosis or treatment.
 RUN = "run.json"
 VOLUMES = "volumes.csv"
 PREVIEW = "preview.png"
-# Of a pair: the MR's label map is no better than the registration, so it must be looked at.
+# Second preview of a pair: the MR's label map depends on the registration.
 PREVIEW_MR = "preview_mr.png"
 VIEWER = "preview.html"
 OUTPUTS = {
@@ -60,22 +60,14 @@ class PatientScans:
 
     @property
     def paths(self) -> dict[str, Path]:
-        """The existing scans, by modality."""
+        """Return the existing scans, by modality."""
         return {name: path for name, path in (("ct", self.ct), ("mr", self.mr)) if path is not None}
 
 
 def origin_of(
     scans: PatientScans, model_digest: str, *, codes: str, box: Box | None = None, mirror: str = ""
 ) -> dict[str, Any]:
-    """Record the inputs of a prediction, `made_from` of run.json.
-
-    Args:
-        scans: scans of the patient.
-        model_digest: digest of the models, see `digest_models`.
-        codes: values of label maps, key of `CODE_SETS`.
-        box: heart ROI of the user.
-        mirror: axes of test-time augmentation.
-    """
+    """Record the inputs of a prediction, `made_from` of run.json; `codes` is a key of `CODE_SETS`."""
     return {
         "inputs": {name: {"path": str(path), "sha256": _digest(path)} for name, path in scans.paths.items()},
         "series": list(scans.series),
@@ -88,7 +80,7 @@ def origin_of(
 
 
 def is_done(folder: Path, origin: Mapping[str, Any]) -> bool:
-    """Tell whether a folder holds the finished prediction of these inputs; scans may have moved."""
+    """Return True if a folder holds the finished prediction of these inputs; scans may have moved."""
     try:
         record = json.loads((folder / RUN).read_text("utf-8"))
         earlier = _without_paths(record["made_from"])
@@ -99,7 +91,7 @@ def is_done(folder: Path, origin: Mapping[str, Any]) -> bool:
 
 
 def digest_models(models: Sequence[Path]) -> str:
-    """Compute the SHA-256 of the names and contents of the files of models, in order, packed or not."""
+    """Compute the SHA-256 of the names and contents of model files, in order, packed or not."""
     digests = []
     for model in models:
         with model_folder(model) as folder:
@@ -113,10 +105,7 @@ def digest_models(models: Sequence[Path]) -> str:
 
 @contextmanager
 def prediction_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder for a prediction, locked against other runs; it becomes `target` when the block ends well.
-
-    Args:
-        target: folder to write; may hold an earlier prediction and nothing else.
+    """Yield an empty, locked folder that replaces an earlier prediction if the block succeeds.
 
     Raises:
         UsageError: the target holds other files, is a file, or is or contains the current folder.
@@ -146,22 +135,7 @@ def write_prediction(
     origin: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
-    """Write label maps, volumes, pictures and run.json into a folder.
-
-    Args:
-        folder: folder to write into, as `prediction_folder` gives it.
-        prediction: prediction of the patient.
-        cards: cards of the models.
-        scans: scans that were read, archives unpacked.
-        origin: inputs, as `origin_of` records them.
-        seconds: run time.
-
-    Returns:
-        The record of run.json.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write a prediction of `scans` (archives unpacked) with run.json, and return its record."""
     maps = {
         Modality.CT: (prediction.ct, prediction.ct_labels),
         Modality.MR: (prediction.mr, prediction.mr_labels),
@@ -176,7 +150,7 @@ def write_prediction(
             _write_seg(folder / f"labels_{modality.value}.dcm", labels, modality, cards, scans, origin)
     volumes = volume_table(prediction)
     volumes.to_csv(folder / VOLUMES, index=False, float_format="%.3f")
-    # The pictures show the CT where there is one: the ROI is in its world.
+    # The ROI is in the CT's world, so pictures show the CT if there is one.
     modality = Modality.CT if prediction.ct else Modality.MR
     image, labels = maps[modality]
     assert image is not None
@@ -194,11 +168,7 @@ def write_prediction(
 
 
 def volume_table(prediction: Prediction) -> pd.DataFrame:
-    """Tabulate the volume of each structure in each scan, mL, and the mass of the myocardium, g.
-
-    Returns:
-        modality, structure, name, volume_ml, mass_g (of the myocardium alone), confidence.
-    """
+    """Tabulate structures by scan: volume in mL, mass of the myocardium in g, and confidence."""
     rows = []
     for modality, labels in ((Modality.CT, prediction.ct_labels), (Modality.MR, prediction.mr_labels)):
         if labels is None:
@@ -222,7 +192,7 @@ def _write_seg(
     scans: PatientScans,
     origin: Mapping[str, Any],
 ) -> None:
-    """Write a DICOM segmentation of a scan that was a series; an incomplete series gets none, with a warning."""
+    """Write a DICOM segmentation of a scan from a series; warn and skip an incomplete series."""
     folder = scans.paths.get(modality.value)
     if folder is None or not folder.is_dir():
         return
@@ -280,7 +250,7 @@ def _without_paths(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str | None:
-    """Compute the SHA-256 of a file, or of the names and contents of a folder's files; None if one is unreadable."""
+    """Compute the SHA-256 of a file, or of a folder's file names and contents; None if unreadable."""
     try:
         if path.is_dir():
             return _digest_files(

@@ -1,1 +1,1 @@
-"""Outputs that appear whole, the console, and untrusted archives and tables."""
+"""Write outputs atomically, print to the console, and read untrusted archives and tables."""

@@ -1,4 +1,4 @@
-"""Take files out of untrusted zip archives, within limits."""
+"""Extract files from untrusted zip archives, within limits."""
 
 import logging
 import lzma
@@ -17,7 +17,7 @@ from crossmodalnet.errors import DataError, ResourceError
 logger = logging.getLogger(__name__)
 
 MAX_MEMBERS = 100_000
-# A label map, mostly background, packs to a few hundredths of a percent; deflate alone cannot exceed 1032.
+# Label maps, mostly background, compress well; deflate cannot exceed 1032.
 MAX_RATIO = 1000
 RATIO_GRACE_BYTES = 2**26
 CHUNK_BYTES = 2**20
@@ -29,12 +29,7 @@ DAMAGE = (
 
 
 class Budget:
-    """Bytes and members that all archives of a run may unpack to, nested archives included.
-
-    Args:
-        limit_bytes: bytes in all.
-        key: parameter that sets the limit, in GB; None where no parameter does.
-    """
+    """Bytes and members that all archives of a run may unpack to; `key` is the parameter of the limit."""
 
     def __init__(self, limit_bytes: int, key: str | None = None) -> None:
         self.limit_bytes = limit_bytes
@@ -44,11 +39,11 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether a limit of the run was passed, which is no fault of one archive."""
+        """Return True if a limit of the run was exceeded, which is no fault of one archive."""
         return self.left_bytes < 0 or self.left_members < 0
 
     def take_members(self, num_members: int, archive: Path) -> None:
-        """Count the members of an archive; DataError where all archives together have too many."""
+        """Count the members of an archive; DataError if all archives together have too many."""
         self.left_members -= num_members
         if self.left_members < 0:
             raise DataError(
@@ -68,7 +63,7 @@ class Budget:
 
 
 def normal_name(path: str) -> str:
-    r"""Normalise a path in an archive: `/` between folders, compatible letters of Unicode (NFKC) as one.
+    r"""Normalise a path in an archive: `/` between folders, Unicode NFKC.
 
     >>> normal_name("mmwhs\\ct\uff3ftrain_1001_image.nii")
     'mmwhs/ct_train_1001_image.nii'
@@ -83,19 +78,10 @@ def extract(
     budget: Budget,
     others: Callable[[str], None] = lambda _: None,
 ) -> list[tuple[str, Path]]:
-    """Take the wanted members out of a zip archive, into numbered files in `target`, checksums verified.
+    """Extract the wanted members of a zip archive into numbered files, checksums verified.
 
-    Bytes are counted while writing, whatever the headers say.
-
-    Args:
-        archive: zip file.
-        target: folder, created.
-        wanted: decides by the member's path inside the archive, in `normal_name`'s form.
-        budget: shared by the archives of a run.
-        others: receives the paths of the members that are not taken.
-
-    Returns:
-        Path inside the archive, in `normal_name`'s form, and path of the extracted file, per member.
+    Bytes are counted while writing, whatever the headers say. `wanted`, `others` (skipped members) and the result have
+    paths in `normal_name`'s form; `budget` is shared by the archives of a run.
 
     Raises:
         DataError: damaged, encrypted, a path that leaves the folder, a link, too large, or packed too well.
@@ -130,7 +116,7 @@ def extract(
 
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive with members that leave the folder, links or devices."""
+    """Reject an archive with members that leave the folder, links or devices."""
     for info in members:
         name = normal_name(info.filename)
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name) or "\0" in name:
@@ -166,7 +152,7 @@ def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: 
 
 
 def _chunks(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    # Apart from the writing, whose OSErrors are the disk's and not the archive's.
+    # Separate from writing, whose OSErrors come from the disk.
     try:
         with opened.open(info) as stream:
             while chunk := stream.read(CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Progress on a terminal, one line per item elsewhere."""
+"""Show progress on a terminal, and one line per item elsewhere."""
 
 import logging
 import os
@@ -12,12 +12,12 @@ from typing import TypeVar
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Where there is no terminal, lines are as long as they need to be, so that they can be searched.
+# Without a terminal, lines are not wrapped, so that logs can be searched.
 UNLIMITED_WIDTH = 1000
 
 
 def setup_logging(level: int = logging.INFO) -> None:
-    """Send the project's log to stderr, bare messages; other libraries from warnings on."""
+    """Send the project's log to stderr as bare messages; other libraries from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -26,7 +26,7 @@ def setup_logging(level: int = logging.INFO) -> None:
 
 
 def is_terminal() -> bool:
-    """Tell whether progress bars can be drawn."""
+    """Return True if progress bars can be drawn."""
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
@@ -50,10 +50,7 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Pass items on while showing how far it is: a bar on a terminal, a line per item elsewhere, with the time left.
-
-    A line names the item where it has a `name`, or is a tuple whose first part is or has one.
-    """
+    """Yield items and show progress: a bar on a terminal, else a line per item with the time left."""
     if is_terminal():
         from rich.console import Console
         from rich.progress import track as bar
@@ -69,13 +66,13 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 def time_in_words(seconds: float) -> str:
-    """Say a time as people do: seconds below two minutes, then minutes, then hours."""
+    """Format a time: seconds below two minutes, then minutes, then hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def name_of(item: object) -> str:
-    """Name an item by itself or its `name`, or by those of the first part of a tuple; empty where there is none."""
+    """Return a string or an item's `name`, for a tuple that of its first part; empty if there is none."""
     first = item[0] if isinstance(item, tuple) and item else item
     return first if isinstance(first, str) else str(getattr(first, "name", ""))

@@ -1,4 +1,4 @@
-"""Write files and folders that appear whole or not at all."""
+"""Write files and folders atomically."""
 
 import hashlib
 import json
@@ -17,12 +17,9 @@ from crossmodalnet.errors import ResourceError
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it becomes `target`, replacing what was there, when the block ends well.
+    """Yield an empty folder that replaces `target` if the block succeeds; hidden from git.
 
-    It lies beside `target`, hidden from git. What a killed run left behind is removed by the next one.
-
-    Raises:
-        ResourceError: another process is filling it at this moment.
+    The next run removes remains of a killed one. ResourceError if another process is writing `target`.
     """
     partial = _partial(target)
     with _held(partial, target):
@@ -42,7 +39,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_partial(target: Path) -> None:
-    """Remove what a killed process left beside `target`, unless another one is filling it at this moment."""
+    """Remove what a killed process left beside `target`, unless another process is writing it."""
     partial = _partial(target)
     if partial.is_dir():
         with suppress(ResourceError), _held(partial, target):
@@ -62,7 +59,7 @@ def _put_back(partial: Path, target: Path) -> None:
 
 @contextmanager
 def _held(partial: Path, target: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which ends with the process however it ends."""
+    """Hold the lock of a folder; the system releases it if the process is killed."""
     lock = FileLock(partial / "lock")
     try:
         lock.acquire(timeout=0)
@@ -76,9 +73,9 @@ def _held(partial: Path, target: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; it becomes `path` when the block ends well."""
+    """Yield a temporary path beside `path`; it becomes `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes, of two machines perhaps, may write the same file: each has a temporary name of its own.
+    # Unique per process and host, because two may write the same file.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
     try:
         yield temporary
@@ -88,16 +85,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write indented JSON under a temporary name and rename it.
-
-    Raises:
-        ValueError: a number is not finite; DVC would report a change in every comparison.
-    """
+    """Write indented JSON atomically; ValueError for NaN and infinity, which DVC would always report as changed."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ MAX_BYTES = 2**24
 MAX_ROWS = 20_000
 MAX_COLUMNS = 1000
 MAX_NAME = 64
-# Spreadsheets compute a cell that begins so; Excel drops blanks before it looks.
+# Start of a spreadsheet formula; Excel ignores leading blanks.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r]")
 
 
@@ -25,15 +25,7 @@ class TableError(Exception):
 
 
 def read_table_text(path: Path, columns: Sequence[str]) -> str:
-    """Read a table as UTF-8 text, with or without a byte order mark.
-
-    Args:
-        path: path of the table.
-        columns: columns that it may have, for messages.
-
-    Raises:
-        TableError: no regular file, too large, unreadable, empty or no text.
-    """
+    """Read a table as UTF-8 text; TableError if it is missing, too large, unreadable, empty or binary."""
     remedy = "give a CSV with a row per scan"
     if not path.is_file():  # a pipe would be waited for
         raise TableError("table", "is no regular file" if path.exists() else "not found", remedy)
@@ -60,12 +52,7 @@ def read_table_text(path: Path, columns: Sequence[str]) -> str:
 
 
 def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
-    """Give the cells of the first rows as text, the header as first row.
-
-    Raises:
-        TableError: columns are not separated by commas, rows differ in their number of fields, quotes are not closed,
-            or there are too many rows.
-    """
+    """Parse the first rows to text cells, header first; TableError for no commas or too many rows."""
     header = text.lstrip().partition("\n")[0]
     separator = next((sign for sign in ";\t|" if sign in header), None)
     if separator and "," not in header:
@@ -87,7 +74,7 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
 
 
 def file_name_of(patient: str) -> str:
-    """Spell a patient's name in characters that a file's name may have: ASCII letters, digits, `.`, `_` and `-`.
+    """Convert a patient's name to characters for file names: ASCII letters, digits, `.`, `_` and `-`.
 
     >>> file_name_of("Müller, A. (2)")
     'Muller-A.-2'
@@ -98,7 +85,7 @@ def file_name_of(patient: str) -> str:
 
 
 def name_problem(patient: str) -> str | None:
-    """Say why a patient's name is refused: no letters, too long, or computed by spreadsheets.
+    """Return the reason to reject a patient's name (no letters, too long, a formula); None if valid.
 
     >>> name_problem("=1+1")
     "name '=1+1' begins with a sign that makes spreadsheets compute it"
