@@ -13,14 +13,7 @@ Mask = NDArray[np.bool_]
 
 
 def dice(prediction: Mask, truth: Mask) -> float:
-    """Dice coefficient, `2 |P and T| / (|P| + |T|)`.
-
-    Args:
-        prediction: mask, any shape.
-        truth: mask of the same shape.
-
-    Returns:
-        0 (nothing in common, one mask empty included) to 1; NaN when both masks are empty.
+    """Compute the Dice coefficient, `2 |P and T| / (|P| + |T|)`; NaN when both masks are empty.
 
     Raises:
         ValueError: the shapes differ.
@@ -33,7 +26,7 @@ def dice(prediction: Mask, truth: Mask) -> float:
 
 
 def iou(prediction: Mask, truth: Mask) -> float:
-    """Intersection over union (Jaccard index), `|P and T| / |P or T|`; otherwise as `dice`."""
+    """Compute the intersection over union (Jaccard index), `|P and T| / |P or T|`; NaN when both masks are empty."""
     common, total = _counts(prediction, truth)
     return common / (total - common) if total else float("nan")
 
@@ -46,13 +39,10 @@ def _counts(prediction: Mask, truth: Mask) -> tuple[int, int]:
 
 
 def mean_dice(prediction: "Tensor", truth: "Tensor", num_classes: int, ignored: Sequence[int] = ()) -> float:
-    """Average Dice over the structures that occur in either label map, background aside; 0 where none does.
+    """Average Dice over the structures in either label map, 0 where there is none; background is class 0.
 
     Args:
-        prediction: class indices, any shape.
-        truth: class indices of the same shape.
-        num_classes: background included.
-        ignored: class indices that do not count, since the truth does not delineate them.
+        ignored: class indices that the truth does not delineate.
     """
     pairs = truth.flatten().long() * num_classes + prediction.flatten().long()
     counts = pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes).double()

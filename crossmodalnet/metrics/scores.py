@@ -1,7 +1,4 @@
-"""The table of metrics, and the scores of one label map against another.
-
-A metric is one entry of `METRICS`: columns, tables, plots and the summary follow from it.
-"""
+"""Define the metrics (columns, tables, plots and summary follow from `METRICS`) and score one label map."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from crossmodalnet.metrics.topology import betti_error
 
 
 class MaskPair(NamedTuple):
-    """Two masks `(i, j, k)` of one structure, neither of them empty where `distances` are read."""
+    """Two masks `(i, j, k)` of one structure; neither is empty where `distances` are read."""
 
     prediction: overlap.Mask
     truth: overlap.Mask
@@ -28,18 +25,10 @@ class MaskPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of one structure in one case.
+    """A metric of one structure in one case; `unit` is `mm`, or empty for shares in [0, 1] and counts.
 
-    Where exactly one mask is empty (a missed structure), a metric in mm is the diagonal of the image and a share is
-    0; a count is measured all the same. Where both are empty, every metric is undefined (NaN).
-
-    Attributes:
-        key: column in all tables.
-        title: title in print.
-        unit: `mm`, or empty for shares from 0 to 1 and for counts.
-        digits: decimals in print.
-        higher_is_better: whether a larger value is better.
-        measure: function of the two masks.
+    Where exactly one mask is empty (a missed structure), a metric in mm is the image diagonal, a share is 0, and a
+    count is measured. Where both are empty, every metric is NaN.
     """
 
     key: str
@@ -68,14 +57,12 @@ def score_label_map(
     nsd_tolerance_mm: float,
     missing: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Score every structure; background is never scored.
+    """Score every structure except background.
 
     Args:
         prediction: class indices `(i, j, k)`, 0 to 7.
-        truth: class indices of the same shape.
-        spacing_mm: per axis.
-        nsd_tolerance_mm: surfaces closer than this agree.
-        missing: abbreviations of structures that the truth does not delineate: undefined.
+        nsd_tolerance_mm: largest distance at which surfaces agree.
+        missing: abbreviations of structures that the truth does not delineate.
 
     Returns:
         A row per structure, indexed by abbreviation: the keys of `METRICS`, `missed` (one mask is empty) and
@@ -92,7 +79,7 @@ def score_label_map(
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"label maps must have one shape, got {prediction.shape} and {truth.shape}")
-    # Most of a scan is background in both: leave it out once, for all structures.
+    # Most of a scan is background in both: crop it once for all structures.
     boxes = ndimage.find_objects(((prediction > 0) | (truth > 0)).astype(np.uint8))
     box = boxes[0] if boxes else (slice(0, 0),) * 3
     diagonal_mm = surface.diagonal_mm(truth.shape, spacing_mm)
@@ -112,7 +99,7 @@ def score_label_map(
 
 
 def _score(metric: Metric, pair: MaskPair, holds: list[bool], diagonal_mm: float) -> float:
-    """Measure a metric, or give its value where a mask does not hold the structure."""
+    """Measure a metric, or return its value for empty masks."""
     if not any(holds):
         return float("nan")
     if all(holds):

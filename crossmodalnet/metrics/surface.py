@@ -1,7 +1,7 @@
-"""Distances between the surfaces of two masks, in mm.
+"""Measure distances between the surfaces of two masks, in mm.
 
-The surface of a mask is the set of its voxels that have a background neighbour across a face; beyond the
-border of the volume everything is background. A distance is measured between voxel centres.
+The surface of a mask is its voxels with a background neighbour across a face; outside the volume is background.
+Distances are measured between voxel centres.
 """
 
 from typing import NamedTuple
@@ -15,10 +15,7 @@ from crossmodalnet.metrics.overlap import Mask
 
 
 class SurfaceDistances(NamedTuple):
-    """Distance of every surface voxel of one mask to the nearest surface voxel of the other, mm.
-
-    `forward_mm` `(num_prediction,)` starts at the prediction's surface, `backward_mm` `(num_truth,)` at the truth's.
-    """
+    """Distance of every surface voxel of one mask to the nearest of the other, mm; forward starts at the prediction."""
 
     forward_mm: NDArray[np.float64]
     backward_mm: NDArray[np.float64]
@@ -30,12 +27,7 @@ NO_DISTANCES = SurfaceDistances(np.empty(0), np.empty(0))
 def surface_distances(
     prediction: Mask, truth: Mask, spacing_mm: tuple[float, float, float]
 ) -> SurfaceDistances:
-    """Measure in both directions, within the bounding box of both masks.
-
-    Args:
-        prediction: mask `(i, j, k)`.
-        truth: mask of the same shape.
-        spacing_mm: per axis.
+    """Measure the surface distances of masks `(i, j, k)` in both directions.
 
     Raises:
         ValueError: the shapes differ, or a mask is empty: it has no surface.
@@ -51,27 +43,27 @@ def surface_distances(
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:
-    """95 % Hausdorff distance: the larger of the two directed 95th percentiles, linearly interpolated."""
+    """Compute the 95 % Hausdorff distance: the larger of the two directed 95th percentiles."""
     return float(max(np.percentile(d, 95) for d in distances))
 
 
 def assd_mm(distances: SurfaceDistances) -> float:
-    """Average symmetric surface distance: the mean over the surface voxels of both masks together."""
+    """Compute the average symmetric surface distance: the mean over the surface voxels of both masks."""
     return float(np.concatenate(distances).mean())
 
 
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
-    """Normalised surface Dice (Nikolov et al. 2018): share of the surfaces within the tolerance, 0 to 1.
+    """Compute the normalised surface Dice, 0 to 1: share of the surfaces within the tolerance.
 
-    It counts surface voxels, where Nikolov et al. weigh surface elements by their area.
+    Counts surface voxels, where Nikolov et al. (2018) weigh surface elements by area.
     """
     both = np.concatenate(distances)
-    # Distances are computed in single precision: one equal to the tolerance counts as within it.
+    # Distances have single precision: one equal to the tolerance counts as within it.
     return float((both <= tolerance_mm * (1 + 1e-6)).mean())
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> float:
-    """Diagonal of the image, mm: stands for the distance to an empty mask."""
+    """Compute the image diagonal, mm: stands for the distance to an empty mask."""
     return float(np.linalg.norm(np.multiply(shape, spacing_mm)))
 
 
@@ -84,6 +76,6 @@ def _surface(mask: Mask, spacing_mm: tuple[float, float, float]) -> sitk.Image:
 def _distances(start: sitk.Image, end: sitk.Image) -> NDArray[np.float64]:
     field = sitk.SignedMaurerDistanceMap(end, squaredDistance=False, useImageSpacing=True)
     on_surface = sitk.GetArrayViewFromImage(start).astype(bool)
-    # The field is signed; on the surface itself it is zero, never negative but for rounding.
+    # The signed field is zero on the surface itself, negative only by rounding.
     distances: NDArray[np.float64] = sitk.GetArrayViewFromImage(field)[on_surface].astype(np.float64)
     return np.maximum(distances, 0)

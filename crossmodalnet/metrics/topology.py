@@ -1,8 +1,4 @@
-"""Topology of a mask: its pieces, handles and cavities, and their errors.
-
-A voxel is a closed cube, so voxels that share a face, an edge or a corner are connected (26 neighbours), and the
-background, which is what remains, is connected across faces (6 neighbours).
-"""
+"""Count components (26 neighbours), handles and cavities (6 neighbours) of masks, and their errors."""
 
 from itertools import product
 
@@ -17,23 +13,19 @@ ABSENT: BettiNumbers = (0, 0, 0)
 
 
 def betti_numbers(mask: Mask) -> BettiNumbers:
-    """Count the pieces (b0), handles (b1) and cavities (b2) of a mask.
+    """Count the components (b0), handles (b1) and cavities (b2) of a mask `(i, j, k)`; `b1 = b0 + b2 - chi`.
 
-    Pieces and cavities are labelled; the handles follow from the Euler characteristic, `b1 = b0 + b2 - chi`.
     A ball has (1, 0, 0), a solid torus (1, 1, 0), a hollow ball (1, 0, 1), an empty mask (0, 0, 0).
 
-    Args:
-        mask: `(i, j, k)`; beyond its border everything is background.
-
     Raises:
-        ValueError: the mask has another number of axes.
+        ValueError: the mask is not three-dimensional.
     """
     if mask.ndim != 3:
         raise ValueError(f"mask must have three axes, got shape {mask.shape}")
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:
         return ABSENT
-    # The margin joins all background outside: it is one component, and not a cavity.
+    # The margin joins the background outside to one component, which is not a cavity.
     padded = np.pad(mask[boxes[0]], 1)
     pieces = _num_components(padded, connectivity=3)
     cavities = _num_components(~padded, connectivity=1) - 1
@@ -41,9 +33,7 @@ def betti_numbers(mask: Mask) -> BettiNumbers:
 
 
 def betti_error(prediction: Mask, truth: Mask) -> int:
-    """Add up the absolute differences of b0, b1 and b2 between two masks `(i, j, k)`; 0 is right.
-
-    It counts pieces, handles and cavities that are too many or too few; a piece in the wrong place counts as right.
+    """Sum the absolute differences of b0, b1 and b2 between two masks `(i, j, k)`, wherever the components lie.
 
     Raises:
         ValueError: the shapes differ, or are not three-dimensional.
@@ -54,7 +44,7 @@ def betti_error(prediction: Mask, truth: Mask) -> int:
 
 
 def stray_components(mask: Mask) -> int:
-    """Count the pieces of a mask `(i, j, k)` beyond the first one."""
+    """Count the components of a mask `(i, j, k)` beyond the first one."""
     return max(0, _num_components(mask, connectivity=3) - 1)
 
 
@@ -63,11 +53,10 @@ def _num_components(mask: Mask, connectivity: int) -> int:
 
 
 def _euler_characteristic(padded: Mask) -> int:
-    """Vertices - edges + faces - cubes of the union of the closed cubes; the margin must be background."""
+    """Compute vertices - edges + faces - cubes of the union of closed cubes; the margin must be background."""
     characteristic = 0
     for axes in product((False, True), repeat=3):
-        # A face lies between two voxels, an edge among four, a vertex among eight: it belongs to the
-        # complex when one of them does.
+        # A face, edge or vertex belongs to the complex when one of its 2, 4 or 8 voxels does.
         cells: NDArray[np.bool_] = padded
         for axis in np.flatnonzero(axes):
             moved = np.moveaxis(cells, axis, 0)

@@ -1,7 +1,6 @@
-"""Register an MR to a CT by intensities alone: a protocol and its engines.
+"""Register an MR to a CT by intensities alone.
 
-`make_registration` chooses the engine from section `register`. A new engine is a module with a class of this protocol,
-a name in `RegistrationConfig.method` and a line in `make_registration`.
+A new engine implements `Registration` and is added to `RegistrationConfig.method` and `make_registration`.
 """
 
 from pathlib import Path
@@ -16,29 +15,24 @@ if TYPE_CHECKING:
 
 
 class Registration(Protocol):
-    """An engine; deterministic in a process whose environment is as `registration.ants` requires."""
+    """Protocol of an engine; deterministic if the environment is as `registration.ants` requires."""
 
     def register(self, ct: "Volume", mr: "Volume", folder: Path) -> "Alignment":
-        """Register an MR of any unit to a CT in HU.
-
-        Args:
-            ct: fixed image.
-            mr: moving image.
-            folder: exists; receives the files of the transform and is deleted by the caller.
+        """Register an MR of any unit to a CT in HU; the files of the transform go to the existing `folder`.
 
         Raises:
-            RegistrationError: no start made the images more alike.
+            RegistrationError: no start raised the mutual information enough.
         """
 
     def warp_image(self, mr: "Volume", grid: "Grid", transform: "Transform") -> "Volume":
-        """Warp the MR to a grid in the CT's world; float32, its least value outside its field of view."""
+        """Warp the MR to a grid in the CT's world; float32, the MR's minimum outside its field of view."""
 
     def warp_labels(self, labels: "Volume", grid: "Grid", transform: "Transform") -> "Volume":
         """Warp the MR's label map to a grid in the CT's world; background outside its field of view."""
 
 
 def make_registration(config: RegistrationConfig) -> Registration:
-    """Make the engine of `config.method`; only the staged one needs PyTorch."""
+    """Create the engine of `config.method`; only the staged one needs PyTorch."""
     if config.method == "syn":
         from crossmodalnet.registration.syn import SynRegistration
 

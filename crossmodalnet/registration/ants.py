@@ -1,7 +1,7 @@
-"""Prepared images, and transforms that ANTs estimates, writes, reads and applies.
+"""Prepare images for ANTs; estimate, write, read and apply its transforms.
 
-ANTs is reproducible in a process whose environment had `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1`
-before its first import; it ignores its own argument `random_seed`. Each call needs a fresh folder for ANTs' files.
+ANTs is reproducible only if the environment has `ANTS_RANDOM_SEED` and `ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1` before
+its first import; it ignores its argument `random_seed`. Each call needs a fresh folder.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
-# Bins per image of the joint histogram, ours and that of ANTs' Mattes metric.
+# Bins per image of the joint histogram, here and in ANTs' Mattes metric.
 NUM_BINS = 32
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
@@ -38,19 +38,14 @@ _FLIP = np.diag([*_TO_LPS, 1.0])
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform from the fixed to the moving image's world, as files of ANTs.
-
-    Attributes:
-        affine: affine part.
-        warp: displacement field on the fixed working grid, applied before the affine part, or None.
-    """
+    """ANTs files of a transform from the fixed to the moving image's world; `warp` comes before the affine part."""
 
     affine: Path
     warp: Path | None
 
     @property
     def files(self) -> list[str]:
-        """In ANTs' order: the last is applied to a fixed point first."""
+        """Files in ANTs' order: the last is applied to a fixed point first."""
         return [str(self.affine)] if self.warp is None else [str(self.warp), str(self.affine)]
 
     @property
@@ -72,7 +67,7 @@ def prepare(image: Volume, modality: Modality, spacing_mm: float) -> Volume:
 def prepare_ct(ct: Volume, spacing_mm: float) -> Volume:
     """Coarsen a CT and map -200..600 HU to 0..1: air and lung are 0, metal does not dominate."""
     low, high = CT_WINDOW_HU
-    # In place: a scan of real size has a quarter of a gigabyte.
+    # In place: a real scan has 250 MB.
     scaled = ct.data.astype(np.float32)
     scaled -= low
     scaled /= high - low
@@ -88,10 +83,9 @@ def prepare_mr(mr: Volume, spacing_mm: float) -> Volume:
 
 
 def _placed(image: Volume) -> Volume:
-    """Turn an image's axes to the world's, and round its place by a few hundredths of a millimetre at most.
+    """Reorient an image to the world axes, and round its position by at most a few hundredths of a millimetre.
 
-    The same scan in another file lies elsewhere by what single precision rounds, some 1e-5 mm, from which a
-    registration makes tenths of a millimetre.
+    Single precision headers differ by some 1e-5 mm, which a registration amplifies to tenths of a millimetre.
     """
     turned = reoriented(image, WORLD)
     middle = (np.array(turned.data.shape)[:, None] - 1) / 2
@@ -102,16 +96,12 @@ def _placed(image: Volume) -> Volume:
 
 
 def turned_back(moved: Volume, grid: Grid) -> Volume:
-    """Give what was warped to the world's axes on the grid itself.
-
-    Engines evaluate a map at every few voxels. They do so along the patient's axes, so that a scan stored along
-    others has the same result.
-    """
+    """Reorient a warped volume from the world axes, along which engines warp for equal results, to the grid itself."""
     return Volume(reoriented(moved, grid).data, grid.affine)
 
 
 def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Compute the mutual information of paired values `(n,)` between 0 and 1; nats, 0 for no values."""
+    """Compute the mutual information of paired values `(n,)` in [0, 1]; nats, 0 for no values."""
     joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
     p = joint / max(joint.sum(), 1)
     independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
@@ -120,16 +110,13 @@ def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
-    """Compute the mutual information of prepared images on the fixed grid, background where the moving one ends.
-
-    The outside counts, lest a transform that leaves a sliver of overlap look good.
-    """
+    """Compute the mutual information of prepared images on the whole fixed grid: small overlaps must not score well."""
     moved = warp(moving, fixed.grid, files, "linear").data
     return mutual_information(fixed.data.ravel(), np.clip(moved, 0, 1).ravel())
 
 
 def to_ants(volume: Volume) -> Any:
-    """Make an image of ANTsPy, float32, geometry included."""
+    """Convert a volume to an ANTsPy image, float32, geometry included."""
     import ants
 
     image = to_sitk(Volume(np.zeros((1, 1, 1), np.uint8), volume.affine))
@@ -145,7 +132,7 @@ def linear(
     start: Path,
     prefix: Path,
 ) -> Path:
-    """Register linearly, with Mattes mutual information, from the transform in `start`; give the result's file."""
+    """Register linearly with Mattes mutual information from the transform in `start`; return the result's file."""
     import ants
 
     ants.registration(
@@ -165,18 +152,12 @@ def warp(
     *,
     inverted: bool = False,
 ) -> Volume:
-    """Warp a moving image or label map (by ANTs' genericLabel) to a grid in the fixed image's world.
+    """Warp an image (float32) or label map (its own type) to a grid in the fixed image's world.
 
     Args:
-        moving: image or label map.
-        grid: grid to sample at, at any spacing.
         files: files of the transform, in ANTs' order.
-        interpolation: linear for images, nearest for label maps.
-        fill: value outside the moving field of view.
-        inverted: whether the files are `Transform.inverse_files`, whose first is an affine to be inverted.
-
-    Returns:
-        `(i, j, k)` of the grid; float32 for images, the input's type for label maps.
+        interpolation: linear for images, nearest (ANTs' genericLabel) for label maps.
+        inverted: true for `Transform.inverse_files`, whose first is an affine to be inverted.
     """
     import ants
 
@@ -196,15 +177,7 @@ def warp(
 
 
 def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path, up_mm: float = 0.0) -> None:
-    """Write the translation of the fixed image's centre to the moving one's to a `.mat` file.
-
-    Args:
-        fixed: prepared image, background 0.
-        moving: prepared image, background 0.
-        centre: centre of mass, or of the grid.
-        path: `.mat` file.
-        up_mm: added towards the head.
-    """
+    """Write the translation between the centres of two prepared images, plus `up_mm` to the head, to a `.mat` file."""
     origin = _centre_mm(fixed, centre)
     target = _centre_mm(moving, centre) + np.array([0.0, 0.0, up_mm])
     _write_linear(path, [*np.eye(3).ravel(), *(_TO_LPS * (target - origin))], list(_TO_LPS * origin))
@@ -217,7 +190,7 @@ def write_affine(matrix: NDArray[np.float64], path: Path) -> None:
 
 
 def read_affine(path: Path) -> NDArray[np.float64]:
-    """Read a linear transform of ANTs: 4x4, RAS mm, from the fixed to the moving image's world."""
+    """Read a linear ANTs transform: 4x4, RAS mm, from the fixed to the moving image's world."""
     import ants
 
     with plain_folder(path.parent) as folder:
@@ -239,7 +212,7 @@ def write_field(path: Path, vectors_mm: NDArray[np.floating], affine: NDArray[np
 
 
 def read_field(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Read a displacement that `write_field` or ANTs wrote: `(i, j, k, 3)`, RAS mm, and its grid's affine."""
+    """Read a displacement field in ANTs' format: `(i, j, k, 3)`, RAS mm, and its grid's affine."""
     image = nib.load(path)
     vectors = np.asarray(image.dataobj, np.float32)[:, :, :, 0] * _TO_LPS.astype(np.float32)
     return vectors, np.asarray(image.affine, np.float64)
@@ -259,7 +232,7 @@ def _write_linear(path: Path, parameters: Sequence[float], centre: Sequence[floa
 
 
 def _centre_mm(volume: Volume, centre: Centre) -> NDArray[np.float64]:
-    """Centre of mass, or of the grid where the image is empty; `(3,)` in RAS mm."""
+    """Compute the centre of mass, or of the grid where the image is empty; `(3,)` in RAS mm."""
     index = (np.array(volume.data.shape) - 1) / 2
     total = float(volume.data.sum(dtype=np.float64))
     if centre == "centre_of_mass" and total > 0:

@@ -1,9 +1,7 @@
-"""Symmetric diffeomorphic registration by local cross-correlation (Avants 2008), on images that are nearly aligned.
+"""Register nearly aligned images by symmetric diffeomorphic local cross-correlation (SyN, Avants 2008).
 
-As in SyN, fixed and moving image meet half-way, each by a field of its own, to which small smoothed steps are composed.
 On one core it is about ten times faster than ANTs: window means cost the same for any window, and the fields are
-inverted once, at the end. A noise floor below the variances keeps flat regions still. The fields are smoothed slightly,
-so that they can be inverted.
+inverted only once. A noise floor keeps flat regions still; slight smoothing keeps the fields invertible.
 """
 
 from collections.abc import Sequence
@@ -17,21 +15,18 @@ from torch.nn.functional import grid_sample
 
 from crossmodalnet.imaging.volume import Grid
 
-# In voxels of a level: radius of the correlation's window, length of the longest vector of a step, smoothing of a step
-# (fluid regularisation) and of the fields after it (elastic regularisation).
+# Voxels of a level: window radius, longest vector of a step, fluid and elastic regularisation.
 _RADIUS = 2
 _STEP = 0.5
 _STEP_SIGMA = 2.0
 _FIELD_SIGMA = 0.7
-# Of images between 0 and 1: contrast of less than three per cent in a window is noise.
+# Contrast below 3 % in a window is noise (images from 0 to 1).
 _NOISE_FLOOR = 1e-3
-# Variances below this are errors of single precision.
+# Variances below this are rounding errors.
 _ROUNDING = 1e-6
-# Longest vector of a step, before it is scaled, below which the images agree; single precision alone gives a hundredth
-# of it.
+# Longest unscaled vector below which the images agree; rounding gives a hundredth of it.
 _AGREED = 1e-3
-# Inversion: steps of the fixed-point iteration, which suffice where the field is gentle, and of Newton's method;
-# damping of the former; error in voxels at which a place has converged; longest step of the latter in voxels.
+# Inversion: fixed-point and Newton steps, damping of the former, tolerance and longest Newton step in voxels.
 _PLAIN_STEPS, _NEWTON_STEPS = 5, 25
 _DAMPING = 0.7
 _INVERTED = 1e-3
@@ -40,13 +35,7 @@ _LONGEST = 2.0
 
 @dataclass(frozen=True)
 class Lattice:
-    """An isotropic lattice along world x, y, z.
-
-    Attributes:
-        low_mm: `(3,)` centre of the first voxel.
-        shape: voxels along x, y, z, at least 2 each.
-        spacing_mm: distance of neighbours.
-    """
+    """An isotropic lattice along world x, y, z; `low_mm` `(3,)` is the centre of the first voxel."""
 
     low_mm: NDArray[np.float64]
     shape: tuple[int, int, int]
@@ -54,7 +43,7 @@ class Lattice:
 
     @property
     def grid(self) -> Grid:
-        """The lattice as a grid of a volume."""
+        """The lattice as a volume grid."""
         affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
         affine[:3, 3] = self.low_mm
         return Grid(self.shape, affine)
@@ -66,7 +55,7 @@ class Lattice:
 
 
 def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spacing_mm: float) -> Lattice:
-    """Lay a lattice over a box, its middle in the box's middle."""
+    """Centre a lattice on a box and cover it."""
     shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm).astype(int), 8)
     middle = (low_mm + high_mm) / 2
     return Lattice(
@@ -75,26 +64,18 @@ def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spac
 
 
 def sample(values: Tensor, places: Tensor) -> Tensor:
-    """Interpolate linearly; beyond the border lies the border's value.
-
-    Args:
-        values: `(c, i, j, k)`.
-        places: `(3, a, b, d)` indices into the last three axes of `values`.
-
-    Returns:
-        `(c, a, b, d)`.
-    """
+    """Interpolate `(c, i, j, k)` linearly at indices `(3, a, b, d)`: `(c, a, b, d)`; repeats the border outside."""
     return sample_at(values, to_unit(places, values.shape[1:]))
 
 
 def to_unit(places: Tensor, shape: Sequence[int]) -> Tensor:
-    """Express indices `(3, a, b, d)` into axes of this shape as PyTorch does: last axis first, from -1 to 1."""
+    """Convert indices `(3, a, b, d)` to PyTorch's sampling coordinates: last axis first, -1 to 1."""
     last = [max(n - 1, 1) for n in shape]
     return torch.stack([places[axis] * (2 / last[axis]) - 1 for axis in (2, 1, 0)])
 
 
 def sample_at(values: Tensor, unit: Tensor) -> Tensor:
-    """Do what `sample` does, at places that `to_unit` gave."""
+    """Interpolate as `sample` does, at coordinates from `to_unit`."""
     found = grid_sample(
         values[None], unit.movedim(0, -1)[None], mode="bilinear", padding_mode="border", align_corners=True
     )
@@ -102,15 +83,14 @@ def sample_at(values: Tensor, unit: Tensor) -> Tensor:
 
 
 def compose(first: Tensor, second: Tensor, indices: Tensor) -> Tensor:
-    """Displacement of `first` and then `second`, `(3, i, j, k)` each in voxels."""
+    """Compose displacements `(3, i, j, k)` in voxels: `first`, then `second`."""
     return first + sample(second, indices + first)
 
 
 def invert(field: Tensor, indices: Tensor) -> Tensor:
-    """Invert a displacement `(3, i, j, k)` in voxels.
+    """Invert a displacement `(3, i, j, k)` in voxels: fixed-point iteration, then Newton's method.
 
-    A few plain steps of the fixed-point iteration come first; where they have not converged, Newton's method goes on.
-    The iteration alone does not converge where the field is steep, and leaves folds in an inverse that has none.
+    The iteration alone does not converge where the field is steep, and leaves folds in the inverse.
     """
     inverse = -field
     for _ in range(_PLAIN_STEPS):
@@ -129,12 +109,12 @@ def invert(field: Tensor, indices: Tensor) -> Tensor:
 
 
 def sample_list(values: Tensor, places: Tensor) -> Tensor:
-    """Sample `(c, i, j, k)` at a list of places `(3, n)`: `(c, n)`."""
+    """Interpolate `(c, i, j, k)` at a list of indices `(3, n)`: `(c, n)`."""
     return sample(values, places[:, :, None, None])[:, :, 0, 0]
 
 
 def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
-    """Solve for the steps `(3, n)` that undo errors, by the field's derivatives `(9, n)` there; none is too long."""
+    """Solve for the length-capped steps `(3, n)` that undo errors, from the field's derivatives `(9, n)`."""
     jacobian = torch.eye(3) + gradient.T.reshape(-1, 3, 3)
     step, singular = torch.linalg.solve_ex(jacobian, error.T)
     step = torch.where((singular == 0)[:, None] & step.isfinite(), step, _DAMPING * error.T).T
@@ -142,22 +122,14 @@ def _newton_step(gradient: Tensor, error: Tensor) -> Tensor:
 
 
 def carry(field: Tensor, old: Lattice, new: Lattice) -> Tensor:
-    """Bring a displacement in voxels of one lattice to another one, in its voxels."""
+    """Resample a displacement in voxels from one lattice to another, in its voxels."""
     ratio = new.spacing_mm / old.spacing_mm
     start = torch.from_numpy((new.low_mm - old.low_mm) / old.spacing_mm).float()
     return sample(field, new.indices() * ratio + start[:, None, None, None]) / ratio
 
 
 class Smoother:
-    """A separable filter with a symmetric kernel, as a product with a band matrix along each axis.
-
-    Past the border, the border's value goes on, or 0.
-
-    Args:
-        shape: voxels per axis of what is filtered.
-        kernel: weights, of odd number.
-        past_border: what lies past the border.
-    """
+    """A separable symmetric filter, as a product with a band matrix along each axis; extends the border value or 0."""
 
     def __init__(self, shape: Sequence[int], kernel: NDArray[np.float64], *, zero_past_border: bool) -> None:
         self._bands = [_band(n, kernel, zero_past_border) for n in shape]
@@ -172,14 +144,14 @@ class Smoother:
 
 
 def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
-    """Weights of a Gaussian of `sigma` voxels, cut at three of them."""
+    """Compute the weights of a Gaussian of `sigma` voxels, cut at three sigma."""
     radius = max(1, round(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return np.asarray(weights / weights.sum())
 
 
 def mean_kernel(radius: int) -> NDArray[np.float64]:
-    """Weights of a mean over `2 radius + 1` voxels."""
+    """Compute the weights of a mean over `2 radius + 1` voxels."""
     return np.full(2 * radius + 1, 1 / (2 * radius + 1))
 
 
@@ -198,14 +170,7 @@ def _band(n: int, kernel: NDArray[np.float64], zero_past_border: bool) -> Tensor
 
 @dataclass(frozen=True)
 class Scene:
-    """The images at one level, `(1, i, j, k)` each on the lattice.
-
-    Attributes:
-        lattice: lattice of the level.
-        fixed: fixed image, 0 to 1.
-        moving: moving image, nearly aligned, 0 to 1.
-        seen: 1 where both images have voxels, else 0.
-    """
+    """Images of one level, `(1, i, j, k)` each, 0 to 1 on the lattice; `seen` is 1 where both have voxels, else 0."""
 
     lattice: Lattice
     fixed: Tensor
@@ -214,11 +179,7 @@ class Scene:
 
 
 def deform(scenes: Sequence[Scene], iterations: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Register the moving to the fixed image.
-
-    Args:
-        scenes: images of each level, coarse to fine.
-        iterations: steps of each level.
+    """Register the moving to the fixed image over the levels `scenes`, coarse to fine.
 
     Returns:
         Displacements from the fixed to the moving image and back, `(3, i, j, k)` each in voxels of the last lattice.
@@ -259,14 +220,14 @@ def _meet(scene: Scene, to_fixed: Tensor, to_moving: Tensor, num_steps: int) -> 
 
 
 def _forces(fixed: Tensor, moving: Tensor, window: Smoother) -> tuple[Tensor, Tensor]:
-    """Directions in which the squared local correlation rises, for either image; `(3, i, j, k)` each."""
+    """Compute the gradients of the squared local correlation for each image; `(3, i, j, k)` each."""
     products = torch.cat([fixed, moving, fixed * fixed, moving * moving, fixed * moving])
     mean_f, mean_m, square_f, square_m, product = (part[None] for part in window(products))
     f, m = fixed - mean_f, moving - mean_m
     variance_f = (square_f - mean_f * mean_f).clamp(min=_ROUNDING)
     variance_m = (square_m - mean_m * mean_m).clamp(min=_ROUNDING)
     covariance = product - mean_f * mean_m
-    # Only the weight has the floor: images that are alike pull nothing, however faint they are.
+    # Only the weight has the floor: equal images exert no force, however faint they are.
     weight = covariance / ((variance_f + _NOISE_FLOOR) * (variance_m + _NOISE_FLOOR))
     return (
         weight * (m - covariance / variance_f * f) * _gradient(fixed),
@@ -275,12 +236,12 @@ def _forces(fixed: Tensor, moving: Tensor, window: Smoother) -> tuple[Tensor, Te
 
 
 def _gradient(image: Tensor) -> Tensor:
-    """Central differences of `(1, i, j, k)`, one-sided at the border: `(3, i, j, k)`."""
+    """Compute central differences of `(1, i, j, k)`, one-sided at the border: `(3, i, j, k)`."""
     return torch.cat(torch.gradient(image, dim=(1, 2, 3)))
 
 
 def _hold_border(field: Tensor) -> Tensor:
-    """Set the border to 0: what lies there stays."""
+    """Set the displacement at the border to 0."""
     for axis in (1, 2, 3):
         field.select(axis, 0).zero_()
         field.select(axis, -1).zero_()

@@ -1,8 +1,7 @@
 """Search every translation and many rotations for the highest mutual information.
 
-The joint histogram of two images at all translations is a set of correlations, one for each pair of grey levels, which
-the fast Fourier transform gives together (Oefverstedt, Lindblad and Sladoje 2022). So neither the distance of two
-hearts nor a field of view that ends half-way matters.
+FFT correlations of grey levels give the joint histograms at all translations (Oefverstedt, Lindblad and Sladoje 2022).
+So neither the distance of two hearts nor a truncated field of view matters.
 """
 
 from itertools import product
@@ -17,37 +16,28 @@ from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Volume
 
 _SPACING_MM = 10.0
-# Grey levels of either image. With six of the CT's window of 800 HU, fat, muscle and blood shared levels, and two of
-# seventeen pairs whose hearts lay far apart were laid together wrongly (benchmarks/registration.py).
+# Grey levels. With six for the CT, fat, muscle and blood shared levels, and 2 of 17 distant pairs failed.
 _FIXED_LEVELS, _MOVING_LEVELS = 10, 6
-# About each axis and each diagonal of the cube; the registration that follows turns by half as much.
+# The registration that follows can rotate by half as much.
 _TURN_DEGREES = 22.0
 # Share of the smaller image that must lie within the other one.
 _LEAST_OVERLAP = 0.4
-# Nats; what images share that show nothing is an error of single precision.
+# Nats; less is rounding error.
 _LEAST_INFORMATION = 1e-3
 
 
 def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[NDArray[np.float64]]:
-    """Find the rigid maps of highest mutual information, best first, by trying all translations.
+    """Find the rigid maps of highest mutual information, best first: 4x4, RAS mm, fixed to moving image's world.
 
-    A map's score is the mutual information in what both images show, nats, times the share of the smaller image that
-    the larger one shows: few voxels easily share much.
-
-    Args:
-        fixed: prepared image, 0 to 1.
-        moving: prepared image, 0 to 1.
-        num_candidates: most maps to give; of neighbouring translations with the same rotation only the best counts.
-
-    Returns:
-        Maps from the fixed to the moving image's world, 4x4, RAS mm.
+    The score is the mutual information in the overlap, nats, times the overlap's share of the smaller image: few voxels
+    easily share much. Of neighbouring translations with the same rotation only the best counts.
     """
     fixed, moving = coarsen(fixed, _SPACING_MM), coarsen(moving, _SPACING_MM)
     fixed_middle, moving_middle = _middle(fixed), _middle(moving)
     still, still_low = _view(fixed, np.eye(3), fixed_middle, _FIXED_LEVELS)
     turns = _rotations()
     views = [_view(moving, turn, moving_middle, _MOVING_LEVELS) for turn in turns]
-    # As large as both images side by side, so that nothing wraps round onto the other end.
+    # As large as both images side by side, so that nothing wraps around.
     size = [
         fft.next_fast_len(n + max(levels.shape[1 + axis] for levels, _ in views) - 1, real=True)
         for axis, n in enumerate(still.shape[1:])
@@ -72,10 +62,7 @@ def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[
 def _scores(
     spectrum: NDArray[np.complex64], levels: NDArray[np.float32], size: list[int], smaller: float
 ) -> NDArray[np.float32]:
-    """Mutual information at every translation, `size`, times the share of the `smaller` image's voxels that are seen.
-
-    0 where that share is below `_LEAST_OVERLAP`.
-    """
+    """Score every translation: mutual information times overlap; 0 below an overlap of `_LEAST_OVERLAP`."""
     other = np.conj(fft.rfftn(levels, size, axes=(1, 2, 3)))
     share = np.minimum(fft.irfftn(spectrum.sum(axis=0) * other.sum(axis=0), size) / smaller, 1)
     seen = share >= _LEAST_OVERLAP  # only these translations are worth a histogram
@@ -99,11 +86,7 @@ def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 def _view(
     image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64], num_levels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Sample an image where `turn` takes a lattice around its middle, and sort its values into grey levels.
-
-    Returns:
-        Membership of the levels `(levels, i, j, k)`, 0 or 1, and the place of the lattice's first voxel, mm.
-    """
+    """Sample a rotated image; give its grey levels `(levels, i, j, k)`, 0 or 1, and the first voxel's place, mm."""
     places = turn.T @ (image.grid.to_world(image.grid.corners(0.5)) - middle[:, None])
     low, high = places.min(axis=1), places.max(axis=1)
     shape = np.maximum(np.ceil((high - low) / _SPACING_MM - 1e-6).astype(int), 1)
@@ -118,7 +101,7 @@ def _view(
 
 
 def _rotations() -> list[NDArray[np.float64]]:
-    """No rotation, and one about each axis and each diagonal of a cube, either way."""
+    """List the identity and rotations about each axis and cube diagonal, both directions."""
     axes = [np.array(way, float) for way in product((-1, 0, 1), repeat=3) if np.abs(way).sum() in (1, 3)]
     angle = np.deg2rad(_TURN_DEGREES)
     turns = [Rotation.from_rotvec(angle * axis / np.linalg.norm(axis)).as_matrix() for axis in axes]
@@ -126,5 +109,5 @@ def _rotations() -> list[NDArray[np.float64]]:
 
 
 def _middle(image: Volume) -> NDArray[np.float64]:
-    """Middle of the grid, `(3,)` in RAS mm."""
+    """Compute the centre of the grid, `(3,)` in RAS mm."""
     return image.grid.to_world((np.array(image.data.shape)[:, None] - 1) / 2)[:, 0]

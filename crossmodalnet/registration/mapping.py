@@ -1,7 +1,7 @@
-"""Warp images and label maps through one composite map from the CT's own voxels to the MR's own.
+"""Warp images and label maps through one composite map from the CT's to the MR's voxels.
 
-The map is evaluated slab by slab, so that memory stays small. Where voxels are much finer than the field, it is
-evaluated at every few of them and is linear between those.
+The map is evaluated in slabs to save memory. Where voxels are much finer than the field, it is evaluated at every few
+voxels and interpolated linearly.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,7 @@ from crossmodalnet.registration.ants import Transform, read_affine, read_field
 from crossmodalnet.registration.diffeomorphic import Lattice, sample, sample_at, sample_list, to_unit
 
 _SLAB_VOXELS = 500_000
-# Voxels at which a map is evaluated lie at most this share of the field's own steps apart: the field is smooth, and
-# its interpolation is linear there anyway.
+# Distance of the knots, at most, relative to the field's spacing: the field is smooth and linear there.
 _STEP = 0.5
 _MIXED = -1
 
@@ -30,7 +29,7 @@ class Mapping:
     """A map from the fixed to the moving image's world: a field, then an affine map; RAS mm."""
 
     affine: NDArray[np.float64]  # 4x4
-    field_mm: Tensor  # (3, i, j, k) displacement on the lattice; past its border the border's value goes on
+    field_mm: Tensor  # (3, i, j, k) on the lattice; outside, the border's value
     lattice: Lattice
 
 
@@ -38,7 +37,7 @@ def read_mapping(transform: Transform) -> Mapping:
     """Read a transform whose warp lies on a lattice.
 
     Raises:
-        ValueError: it has no warp, or one that does not lie along the world's axes.
+        ValueError: it has no warp, or one that is not along the world axes.
     """
     if transform.warp is None:
         raise ValueError("transform must have a warp, got an affine one")
@@ -60,23 +59,20 @@ def map_image(moving: Volume, grid: Grid, mapping: Mapping, fill: float) -> Volu
         knots = to_unit(_places_at(_knots(part, steps), grid, moving.grid, mapping), moving.grid.shape)
         places = _between(knots, part, steps)
         found = sample_at(values, places)[0]
-        if not _within(knots, ends).all():  # else all that lies between them is seen, too
+        if not _within(knots, ends).all():  # else all voxels between them are inside, too
             found[~_within(places, ends)] = fill
         moved[part] = found.numpy()
     return Volume(moved, grid.affine)
 
 
 def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
-    """Bring a label map onto a grid in the fixed world: each voxel gets the class with the largest share; 0 outside.
-
-    Only the part of the grid that labelled voxels can reach is computed.
-    """
+    """Warp a label map to a grid in the fixed world: the class with the largest share wins; 0 outside."""
     moved = np.zeros(grid.shape, labels.data.dtype)
     region = _region(labels, grid, mapping)
     if region is None:
         return Volume(moved, grid.affine)
     box, cut = region
-    # Where the eight voxels around a place are of one class, so is the place; only the others are interpolated.
+    # Only places whose eight neighbours differ in class are interpolated.
     cells, classes = _uniform_cells(cut.data), [int(value) for value in np.unique(cut.data) if value]
     shares = torch.from_numpy(np.stack([cut.data == value for value in classes]).astype(np.float32))
     names = torch.tensor([0, *classes], dtype=cells.dtype)
@@ -95,14 +91,14 @@ def map_labels(labels: Volume, grid: Grid, mapping: Mapping) -> Volume:
 
 
 def _uniform_cells(labels: NDArray[Any]) -> Tensor:
-    """Give for each voxel the class of it and of the seven that follow along the axes, or `_MIXED`; `(i, j, k)`."""
+    """Return the class shared by each voxel and the seven after it, or `_MIXED`; `(i, j, k)`."""
     least = ndimage.minimum_filter(labels, size=2, origin=-1, mode="nearest")
     most = ndimage.maximum_filter(labels, size=2, origin=-1, mode="nearest")
     return torch.from_numpy(np.where(least == most, labels.astype(np.int16), np.int16(_MIXED)))
 
 
 def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of a box along its first axis of about `_SLAB_VOXELS` voxels."""
+    """Split a box along its first axis into parts of about `_SLAB_VOXELS` voxels."""
     first, second, third = box
     plane = (second.stop - second.start) * (third.stop - third.start)
     height = max(1, _SLAB_VOXELS // max(plane, 1))
@@ -111,13 +107,13 @@ def _slabs(box: tuple[slice, slice, slice]) -> Iterator[tuple[slice, slice, slic
 
 
 def _places(grid: Grid, part: tuple[slice, slice, slice], moving: Grid, mapping: Mapping) -> Tensor:
-    """Where the voxels of a part of the grid lie in the moving image: indices `(3, i, j, k)`."""
+    """Map the voxels of a part of the grid to indices in the moving image, `(3, i, j, k)`."""
     steps = _steps(grid, mapping)
     return _between(_places_at(_knots(part, steps), grid, moving, mapping), part, steps)
 
 
 def _knots(part: tuple[slice, slice, slice], steps: list[int]) -> list[NDArray[np.float64]]:
-    """Indices along each axis at which the map is evaluated; where these are not all voxels, the last lies beyond."""
+    """Choose the indices along each axis at which the map is evaluated; the last may lie outside the part."""
     return [
         np.arange(voxels.start, voxels.stop + step if step > 1 else voxels.stop, step, dtype=np.float64)
         for voxels, step in zip(part, steps, strict=True)
@@ -125,7 +121,7 @@ def _knots(part: tuple[slice, slice, slice], steps: list[int]) -> list[NDArray[n
 
 
 def _between(knots: Tensor, part: tuple[slice, slice, slice], steps: list[int]) -> Tensor:
-    """Values `(3, i, j, k)` at all voxels of a part of the grid, from those at its knots."""
+    """Interpolate values at the knots to all voxels of a part of the grid, `(3, i, j, k)`."""
     for axis, (voxels, step) in enumerate(zip(part, steps, strict=True), 1):
         if step > 1:
             knots = _linear_between(knots, axis, step).narrow(axis, 0, voxels.stop - voxels.start)
@@ -133,12 +129,12 @@ def _between(knots: Tensor, part: tuple[slice, slice, slice], steps: list[int]) 
 
 
 def _steps(grid: Grid, mapping: Mapping) -> list[int]:
-    """How many voxels apart, along each axis of the grid, the map is evaluated."""
+    """Choose the distance of the knots along each axis of the grid, voxels."""
     return [max(1, int(_STEP * mapping.lattice.spacing_mm / spacing)) for spacing in grid.spacing_mm]
 
 
 def _linear_between(values: Tensor, axis: int, step: int) -> Tensor:
-    """Each value along an axis but the last, and after it `step - 1` on the line to the next: `(n - 1) step`."""
+    """Insert `step - 1` interpolated values after each value of an axis but the last: `(n - 1) step`."""
     n = values.shape[axis] - 1
     weights = torch.arange(step, dtype=torch.float32) / step
     weights = weights.reshape([-1 if d == axis + 1 else 1 for d in range(values.dim() + 1)])
@@ -147,7 +143,7 @@ def _linear_between(values: Tensor, axis: int, step: int) -> Tensor:
 
 
 def _places_at(axes: list[NDArray[np.float64]], grid: Grid, moving: Grid, mapping: Mapping) -> Tensor:
-    """Where the voxels of these indices along the grid's axes lie in the moving image, `(3, i, j, k)`."""
+    """Map voxels at these indices of the grid's axes to indices in the moving image, `(3, i, j, k)`."""
     lattice = mapping.lattice.grid
     to_lattice = np.linalg.inv(lattice.affine) @ grid.affine
     displaced = sample(mapping.field_mm, _applied(to_lattice, axes))
@@ -158,7 +154,7 @@ def _places_at(axes: list[NDArray[np.float64]], grid: Grid, moving: Grid, mappin
 
 
 def _applied(matrix: NDArray[np.float64], axes: list[NDArray[np.float64]]) -> Tensor:
-    """An affine map of the indices `axes`: `(3, i, j, k)`, float32; sums are of whole arrays at the last step only."""
+    """Apply an affine map to the indices `axes`: `(3, i, j, k)`, float32; only the last sum is of whole arrays."""
     i, j, k = axes
     planes = matrix[:3, 3, None, None] + matrix[:3, :1, None] * i[:, None] + matrix[:3, 1:2, None] * j
     lines = matrix[:3, 2, None] * k
@@ -169,17 +165,17 @@ def _applied(matrix: NDArray[np.float64], axes: list[NDArray[np.float64]]) -> Te
 
 
 def _ends(shape: tuple[int, int, int]) -> Tensor:
-    """Where the first and the last voxel of each axis end, as indices `(3, 2, 1, 1)`."""
+    """Return the outer ends of the first and last voxel of each axis, as indices `(3, 2, 1, 1)`."""
     return torch.tensor([[-0.5, n - 0.5] for n in shape], dtype=torch.float32)[:, :, None, None]
 
 
 def _within(places: Tensor, ends: Tensor) -> Tensor:
-    """Tell which of `(3, i, j, k)` lie between the ends of all three axes."""
+    """Mark which of `(3, i, j, k)` lie between the ends of all three axes."""
     return ((places > ends[:, :1]) & (places < ends[:, 1:])).all(dim=0)
 
 
 def labelled_part(labels: Volume) -> Volume | None:
-    """Cut a label map to the box of its labelled voxels and one voxel around it; None where there are none."""
+    """Crop a label map to its labelled voxels and one voxel around them; None where there are none."""
     filled = labels.data != 0
     along = [np.flatnonzero(filled.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     if not along[0].size:
@@ -190,7 +186,7 @@ def labelled_part(labels: Volume) -> Volume | None:
 
 
 def _region(labels: Volume, grid: Grid, mapping: Mapping) -> tuple[tuple[slice, slice, slice], Volume] | None:
-    """The part of the grid where labelled voxels can come to lie, and the part of the label map that has them."""
+    """Find the part of the grid that labelled voxels can reach, and crop the label map to them."""
     cut = labelled_part(labels)
     if cut is None:
         return None

@@ -1,4 +1,4 @@
-"""Quality of a registration: mutual information, deformation, shared view, label overlap, and a picture."""
+"""Measure a registration: mutual information, deformation, shared view, label overlap, and a picture."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
 
 # Bounds of a plausible registration; the phantom's twenty pairs are within all three.
-# A diffeomorphism folds no voxel. A thousandth is more than rounding makes and is seen as a torn structure.
+# A diffeomorphism folds no voxel; a thousandth exceeds rounding and tears structures visibly.
 MAX_FOLDED_SHARE = 0.001
-# A voxel of a cardiac CT or MR; the phantom's pairs have 0.05 to 0.07.
+# About a voxel of a cardiac scan; the phantom's pairs have 0.05 to 0.07.
 MAX_INVERSE_ERROR_MM = 1.0
 # Below a half, most of one image has no partner; the phantom's pairs have 0.65 and more.
 MIN_SHARED_VIEW = 0.5
@@ -35,20 +35,16 @@ S = TypeVar("S", bound=str)
 class Quality:
     """Quality of one registration, measured on the working grid."""
 
-    mi_before: float  # mutual information with the centres of mass aligned, nats
-    mi_after: float  # mutual information after registration, nats
-    negative_jacobian_share: float  # share of voxels that the deformable part folds
-    largest_displacement_mm: float  # longest vector of the deformable part
-    inverse_error_mm: float = (
-        0.0  # mean distance of a point and its image by the deformable part and its inverse
-    )
-    shared_view: float = (
-        1.0  # share of the smaller field of view that the other one shares after registration
-    )
+    mi_before: float  # centres of mass aligned, nats
+    mi_after: float  # nats
+    negative_jacobian_share: float  # folded voxels
+    largest_displacement_mm: float
+    inverse_error_mm: float = 0.0  # mean distance by which the field and its inverse miss each other
+    shared_view: float = 1.0  # share of the smaller field of view that the other one covers
 
 
 class RegistrationError(RuntimeError):
-    """No start made the images more alike; `problems` has a line per start."""
+    """No start raised the mutual information enough; `problems` has a line per start."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems)
@@ -60,12 +56,12 @@ class RegistrationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Alignment:
-    """A registration that made the images more alike."""
+    """A registration that raised the mutual information enough."""
 
     transform: Transform  # from the CT's to the MR's world
     quality: Quality
-    start: str  # start that succeeded
-    problems: Sequence[str]  # a line per start that failed before
+    start: str
+    problems: Sequence[str]  # a line per failed start
 
 
 def first_improvement(
@@ -74,13 +70,7 @@ def first_improvement(
     min_gain: float,
     folder: Path,
 ) -> Alignment:
-    """Try starts in turn, each in its own folder, until one raises the mutual information enough.
-
-    Args:
-        starts: starts, at least one.
-        attempt: registers from a start, with a fresh folder for its files.
-        min_gain: least rise of the mutual information, nats.
-        folder: receives the folders of the attempts.
+    """Try starts in turn, each with a fresh folder, until one raises the mutual information by `min_gain`, nats.
 
     Raises:
         RegistrationError: every start failed.
@@ -106,7 +96,7 @@ def first_improvement(
 
 
 def implausible(quality: Quality) -> list[str]:
-    """List what makes a registration implausible whatever its images: folds, a poor inverse, views that hardly meet."""
+    """List signs of an implausible registration: folds, a poor inverse, little shared view."""
     folded, error_mm, view = quality.negative_jacobian_share, quality.inverse_error_mm, quality.shared_view
     problems = []
     if folded > MAX_FOLDED_SHARE:
@@ -119,7 +109,7 @@ def implausible(quality: Quality) -> list[str]:
 
 
 def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -> Quality:
-    """Measure a registration of prepared images (values 0 to 1); `folder` takes one small file."""
+    """Measure a registration of prepared images (values 0 to 1); writes one small file to `folder`."""
     centres = folder / "centres.mat"
     write_translation(fixed, moving, "centre_of_mass", centres)
     before, after = (similarity(fixed, moving, files) for files in ([str(centres)], transform.files))
@@ -132,7 +122,7 @@ def measure(fixed: Volume, moving: Volume, transform: Transform, folder: Path) -
 
 
 def shared_view(fixed: Volume, moving: Volume, transform: Transform) -> float:
-    """Measure which share of the smaller field of view the other one shares after registration, 0 to 1."""
+    """Measure the share of the smaller field of view that the other one covers after registration, 0 to 1."""
     ones = Volume(np.ones_like(moving.data), moving.affine)
     seen = float((warp(ones, fixed.grid, transform.files, "linear").data > 0.5).mean())
     volumes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
@@ -140,13 +130,9 @@ def shared_view(fixed: Volume, moving: Volume, transform: Transform) -> float:
 
 
 def inverse_error_mm(path: Path, inverse: Path) -> float:
-    """Measure how far a displacement field and its inverse on the same grid miss each other: mean distance, mm.
+    """Measure the mean distance, mm, by which a displacement field and its inverse miss each other.
 
-    Points that the field takes out of the grid are left out.
-
-    Args:
-        path: NIfTI `(i, j, k, 1, 3)` as in `deformation`.
-        inverse: path of the inverse field, likewise.
+    Both are ANTs fields on one grid. Points that the field moves out of the grid are left out.
     """
     stored, affine = read_field(path)
     forward, back = stored.astype(np.float64), read_field(inverse)[0].astype(np.float64)
@@ -164,11 +150,7 @@ def inverse_error_mm(path: Path, inverse: Path) -> float:
 
 
 def deformation(path: Path) -> tuple[float, float]:
-    """Measure a displacement field: share of folded voxels (Jacobian at most 0), longest vector in mm.
-
-    Args:
-        path: NIfTI `(i, j, k, 1, 3)`, ITK's LPS vectors in mm, as ANTs writes it.
-    """
+    """Measure an ANTs field (LPS, mm): share of folded voxels (Jacobian at most 0), longest vector in mm."""
     stored, affine = read_field(path)
     field = stored.astype(np.float64)
     per_index = np.stack(np.gradient(field, axis=(0, 1, 2)), axis=-1)  # (i, j, k, 3, 3)
@@ -189,16 +171,9 @@ def label_dice(warped: Volume, fixed: Volume) -> float:
 
 
 def checkerboard(fixed: Volume, moved: Volume) -> NDArray[np.uint8]:
-    """Tile a prepared CT (grey) with the warped prepared MR (warm), axial, coronal and sagittal side by side.
+    """Tile a prepared CT (grey) with the warped prepared MR (warm), axial, coronal and sagittal: `(rows, columns, 3)`.
 
-    The planes meet in the middle of the moved image's field of view: no label is used.
-
-    Args:
-        fixed: values 0 to 1.
-        moved: values 0 to 1, on the same grid, 0 outside its field of view.
-
-    Returns:
-        `(rows, columns, 3)`.
+    The planes meet in the centre of the moved image's field of view: no label is used.
     """
     inside = np.array(np.nonzero(moved.data > 0))
     index = inside.mean(axis=1) if inside.size else (np.array(fixed.data.shape) - 1) / 2
@@ -209,7 +184,7 @@ def checkerboard(fixed: Volume, moved: Volume) -> NDArray[np.uint8]:
 
 
 def write_checkerboard(path: Path, fixed: Volume, moved: Volume) -> None:
-    """Write the picture as PNG."""
+    """Write the checkerboard as PNG."""
     from matplotlib.image import imsave
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,14 +192,14 @@ def write_checkerboard(path: Path, fixed: Volume, moved: Volume) -> None:
 
 
 def _panel(fixed: Volume, moved: Volume, centre_mm: NDArray[np.float64], axis: int) -> NDArray[np.uint8]:
-    """Draw the plane across world `axis`, radiological: patient right is left, anterior or head is up."""
+    """Draw the plane across world `axis` in radiological convention, anterior or head up."""
     num = round(_VIEW_MM / _PIXEL_MM)
     shape = [num, num, num]
     shape[axis] = 1
     affine = np.diag([_PIXEL_MM, _PIXEL_MM, _PIXEL_MM, 1.0])
     affine[:3, 3] = centre_mm - _PIXEL_MM * (np.array(shape) - 1) / 2
     grid = Grid((shape[0], shape[1], shape[2]), affine)
-    # In RAS, y or z falls down the rows; x grows towards the patient left, on the viewer right...
+    # In RAS, y or z decreases down the rows; x increases towards the patient's left, the viewer's right.
     a, b = (np.clip(sample_image(v, grid, 0.0).data.squeeze(axis).T[::-1], 0, 1) for v in (fixed, moved))
     if axis != 0:
         a, b = a[:, ::-1], b[:, ::-1]

@@ -1,7 +1,4 @@
-"""Registration in stages: exhaustive search, rigid, affine, then diffeomorphic over what both images show.
-
-Methods differ in how far the last stage goes. Everything is by intensities; no label is looked at.
-"""
+"""Register in stages: exhaustive search, rigid, affine, then diffeomorphic over the shared view; no label is used."""
 
 from pathlib import Path
 
@@ -30,7 +27,7 @@ from crossmodalnet.registration.exhaustive import best_candidates
 from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
 from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
 
-# Number of starts that the rigid stage improves; spacing in mm and steps of each level of the last stage.
+# Starts of the rigid stage; spacing in mm and steps of each level of the last stage.
 METHODS: dict[str, tuple[int, tuple[tuple[float, int], ...]]] = {
     "fast": (2, ((8.0, 40), (4.0, 20), (3.0, 4))),
     "balanced": (3, ((8.0, 50), (4.0, 40), (2.0, 10))),
@@ -71,12 +68,7 @@ class StagedRegistration:
         return turned_back(map_labels(labels, reoriented_grid(grid, WORLD), read_mapping(transform)), grid)
 
     def _estimate(self, fixed: Volume, moving: Volume, folder: Path) -> Transform:
-        """Align a prepared moving image with a prepared fixed one; the files go to `folder`.
-
-        Raises:
-            RuntimeError: ANTs failed.
-            ValueError: the images have no place in common.
-        """
+        """Register a prepared moving image to a prepared fixed one; writes its files to `folder`."""
         with plain_folder(folder) as plain:
             affine = folder / _affine(fixed, moving, self._num_candidates, plain).name
         threads = torch.get_num_threads()
@@ -94,13 +86,13 @@ class StagedRegistration:
 
 
 def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) -> Path:
-    """Search, improve the best few rigidly, and the best of those affinely; the file of the best map."""
+    """Search, refine the best few rigidly and the best of those affinely; return the file of the best map."""
     coarse = [coarsen(image, max(_RIGID_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
     scores: dict[Path, float] = {}
     for number, matrix in enumerate(best_candidates(fixed, moving, num_candidates)):
         start = folder / f"candidate{number}.mat"
         write_affine(matrix, start)
-        # The prefix ends in a letter: ANTsPy would also take the files of rigid10 for those of rigid1.
+        # The prefix ends in a letter: ANTsPy would confuse the files of rigid1 and rigid10.
         rigid = linear("Rigid", coarse[0], coarse[1], _RIGID_ITERATIONS, start, folder / f"rigid{number}x")
         for path in (start, rigid):
             scores[path] = similarity(coarse[0], coarse[1], [path])
@@ -116,7 +108,7 @@ def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) ->
 def _scenes(
     fixed: Volume, moving: Volume, affine: NDArray[np.float64], spacings_mm: list[float]
 ) -> list[Scene]:
-    """Sample both images, affinely aligned, over what both show, at the spacing of each level."""
+    """Sample both affinely aligned images over their shared view, at the spacing of each level."""
     low, high = _common_view(fixed, moving, affine)
     return [_scene(fixed, moving, affine, lattice_over(low, high, spacing_mm)) for spacing_mm in spacings_mm]
 
@@ -131,7 +123,7 @@ def _scene(fixed: Volume, moving: Volume, affine: NDArray[np.float64], lattice: 
 
 
 def _indices_in(image: Volume, affine: NDArray[np.float64], lattice: Lattice) -> torch.Tensor:
-    """Indices of the lattice's voxels in an image that an affine map leads to, `(3, i, j, k)`."""
+    """Map the lattice's voxels through an affine map to indices in an image, `(3, i, j, k)`."""
     matrix = np.linalg.inv(image.affine) @ affine @ lattice.grid.affine
     indices = lattice.indices().double()
     turned = (torch.from_numpy(matrix[:3, :3]) @ indices.reshape(3, -1)).reshape(indices.shape)
@@ -146,7 +138,7 @@ def _within(places: torch.Tensor, image: Volume) -> torch.Tensor:
 def _common_view(
     fixed: Volume, moving: Volume, affine: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Box along the world's axes around all that both images show, in the fixed image's world, mm."""
+    """Find the world-aligned box of the shared view, in the fixed image's world, mm."""
     boxes = []
     for image, back in ((fixed, np.eye(4)), (moving, np.linalg.inv(affine))):
         world = back[:3, :3] @ image.grid.to_world(image.grid.corners(0.5)) + back[:3, 3:]

@@ -1,7 +1,4 @@
-"""Registration by ANTs: affine, then SyN (Avants 2008) with Mattes mutual information or cross-correlation.
-
-Transforms are estimated on coarse grids and applied at full resolution.
-"""
+"""Register with ANTs on coarse grids: affine, then SyN (Avants 2008) with mutual information or cross-correlation."""
 
 from itertools import product
 from pathlib import Path
@@ -27,9 +24,8 @@ from crossmodalnet.registration.ants import (
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
 
-# `search` aligns coarsely from several starts, and goes on from the best.
 Start = Literal["search", "centre_of_mass", "geometric_centre"]
-# Starts in the order in which they are tried.
+# In order of trial; `search` aligns coarsely from several starts and continues from the best.
 STARTS: tuple[Start, ...] = ("search", "geometric_centre", "centre_of_mass")
 # At a quarter, half and the full working resolution.
 AFFINE_ITERATIONS = (100, 50, 10)
@@ -39,7 +35,7 @@ _SEARCH_ITERATIONS = (100, 50, 10)
 
 
 class SynRegistration:
-    """Affine registration, then SyN; the next start is tried where one fails."""
+    """The ANTs engine: affine, then SyN; tries the next start where one fails."""
 
     def __init__(self, config: RegistrationConfig) -> None:
         self._config = config
@@ -68,14 +64,7 @@ class SynRegistration:
 def estimate_syn(
     fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path
 ) -> Transform:
-    """Align a prepared moving image with a prepared fixed one.
-
-    Args:
-        fixed: 0 to 1, background 0.
-        moving: likewise.
-        config: transform and iterations.
-        start: start of the affine stage.
-        folder: fresh, receives the transform and is deleted by the caller.
+    """Register a prepared moving image to a prepared fixed one; the transform goes to the fresh `folder`.
 
     Raises:
         RuntimeError: ANTs failed.
@@ -96,7 +85,7 @@ def estimate_syn(
 def estimate_affine(
     fixed: Volume, moving: Volume, iterations: tuple[int, int, int], start: Start, folder: Path
 ) -> Transform:
-    """Align affinely; arguments as in `estimate_syn`, iterations at a quarter, half and full resolution.
+    """Register affinely, as `estimate_syn` does; iterations at a quarter, half and full resolution.
 
     Raises:
         RuntimeError: ANTs failed.
@@ -108,17 +97,16 @@ def estimate_affine(
             first = plain / "start.mat"
             write_translation(fixed, moving, start, first)
         affine = linear("Affine", fixed, moving, iterations, first, plain / "affine")
-        # The coarse levels of the affine stage sometimes leave a start near the optimum for a worse one.
+        # The coarse affine levels sometimes worsen a start near the optimum.
         if similarity(fixed, moving, [affine]) < similarity(fixed, moving, [first]):
             affine = first
     return Transform(folder / affine.name, None)
 
 
 def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
-    """Align coarsely from several starts; give the file of the transform with the most mutual information.
+    """Register coarsely from several starts; return the file of the transform with the most mutual information.
 
-    By similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a higher mutual information at the
-    wrong place, similarity ones none.
+    Uses similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a wrong optimum, similarity ones none.
     """
     spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
     fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
@@ -126,7 +114,7 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> Path:
     for number, (centre, up_mm) in enumerate(product(get_args(Centre), _SEARCH_UP_MM)):
         start = folder / f"start{number}.mat"
         write_translation(fixed, moving, centre, start, up_mm)
-        # The prefix ends in a letter: ANTsPy would also take the files of search10 for those of search1.
+        # The prefix ends in a letter: ANTsPy would confuse the files of search1 and search10.
         aligned = linear("Similarity", fixed, moving, _SEARCH_ITERATIONS, start, folder / f"search{number}x")
         scores[aligned] = similarity(fixed, moving, [aligned])
     return max(scores, key=scores.__getitem__)

@@ -1,4 +1,4 @@
-"""Atlases: coarse labelled subjects by which the heart ROI of other subjects is found."""
+"""Make, save and load atlases: coarse labelled subjects that locate the heart ROI of other subjects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,32 +22,20 @@ MAX_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Atlas:
-    """A labelled subject at the spacing of the atlas registration.
-
-    Attributes:
-        image: prepared for registration, 0 to 1, `(i, j, k)`.
-        heart: share of each voxel that is heart, 0 to 1, `(l, m, n)`.
-    """
+    """A coarse subject: prepared image and the heart's share of each voxel, 0 to 1, on grids of their own."""
 
     image: Volume
     heart: Volume
 
 
 def make_atlas(image: Volume, label: Volume, modality: Modality, spacing_mm: float) -> Atlas:
-    """Coarsen an image and the union of its structures.
-
-    Args:
-        image: CT in HU or MR.
-        label: class indices, on any grid of the same world.
-        modality: modality of the image.
-        spacing_mm: spacing of the atlas registration.
-    """
+    """Coarsen an image (CT in HU, or MR) and the union of its structures, labelled on any grid of the same world."""
     heart = Volume((label.data > 0).astype(np.float32), label.affine)
     return Atlas(prepare(image, modality, spacing_mm), coarsen(heart, spacing_mm))
 
 
 def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
-    """Write atlases to one file, voxels as float32 and affines as float64: they come back bit for bit."""
+    """Write atlases to one file without loss: voxels as float32, affines as float64."""
     tensors = {}
     for number, atlas in enumerate(atlases):
         for part in PARTS:
@@ -55,15 +43,15 @@ def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
             tensors[f"{number}.{part}"] = np.ascontiguousarray(volume.data, np.float32)
             tensors[f"{number}.{part}.affine"] = np.ascontiguousarray(volume.affine, np.float64)
     save_file(tensors, path)
-    path.chmod(0o644)  # safetensors gives rights to the owner alone
+    path.chmod(0o644)  # safetensors makes files readable by the owner only
 
 
 def load_atlases(path: Path) -> list[Atlas]:
-    """Read what `save_atlases` wrote.
+    """Read the atlases that `save_atlases` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or no file of atlases; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged or holds no atlases; the message names it.
     """
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path} holds no atlases: {size} bytes, at most {MAX_BYTES} are read")

@@ -1,4 +1,4 @@
-"""Find the region of interest with or without the subject's own label, and lay the working grid around it."""
+"""Find the region of interest with or without the subject's own label, and centre the working grid on it."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from crossmodalnet.registration.ants import prepare, similarity, warp
 from crossmodalnet.registration.syn import Start, estimate_affine
 from crossmodalnet.roi.atlas import Atlas
 
-# Of the affine registration of an atlas, which stops at half resolution.
+# Affine registration of an atlas stops at half resolution.
 _ITERATIONS = (100, 50, 0)
 
 
@@ -45,7 +45,7 @@ class Box:
 
 
 def box_of(mask: Volume) -> Box:
-    """Find the smallest box that holds every non-zero voxel whole.
+    """Find the smallest box around all non-zero voxels, whole voxels included.
 
     Raises:
         ValueError: the mask is empty.
@@ -64,12 +64,12 @@ def box_of(mask: Volume) -> Box:
 
 
 class RoiEstimate(NamedTuple):
-    """A region of interest that atlases found.
+    """A region of interest found by atlases.
 
     Attributes:
-        box: box of the voxels that at least half of the atlases label, to the voxel of the vote.
+        box: box of the voxels that at least half of the atlases label.
         likeness: mean mutual information of the image and each registered atlas, nats.
-        agreement: mean Dice of the foregrounds of each two atlases, 0 to 1; 1 for a single atlas.
+        agreement: mean Dice between the warped hearts of all pairs of atlases, 0 to 1; 1 for a single atlas.
     """
 
     box: Box
@@ -85,16 +85,10 @@ def find_roi(
     modality: Modality = Modality.CT,
     atlas_modality: Modality = Modality.CT,
 ) -> RoiEstimate:
-    """Find the region of interest without the image's label: atlases are registered affinely and their labels vote.
+    """Find the region of interest without a label: register atlases affinely and let their labels vote.
 
-    Deterministic in a process whose environment is as `registration.ants` requires.
-
-    Args:
-        image: CT in HU or MR of any patient.
-        atlases: other subjects; mutual information copes with those of another modality.
-        spacing_mm: spacing of the registration and of the vote.
-        modality: modality of the image.
-        atlas_modality: modality of the atlases; centres of mass start CT to CT, a search starts all else.
+    Deterministic if the environment is as `registration.ants` requires. CT to CT starts from centres of mass, all else
+    from a search.
 
     Raises:
         ValueError: no atlas, or the atlases agree on no voxel.
@@ -121,9 +115,9 @@ def find_roi(
 
 
 def likeness_among(atlases: Sequence[Atlas]) -> float | None:
-    """Compute the least mutual information of an atlas with the next one registered to it, nats.
+    """Compute the lowest mutual information of an atlas and the next one, nats; None for fewer than two.
 
-    Another image of the same region shares about as much with the atlases. None for fewer than two atlases.
+    Another image of the same region reaches about this value.
     """
     if len(atlases) < 2:
         return None
@@ -143,12 +137,7 @@ def _agreement(foregrounds: Sequence[NDArray[np.bool_]]) -> float:
 
 
 def working_grid(box: Box, size: tuple[int, int, int], spacing_mm: float) -> Grid:
-    """Lay the network's grid around the centre of a box: along the world axes (RAS), isotropic.
-
-    Args:
-        box: region of interest.
-        size: voxels along world x, y, z.
-        spacing_mm: between voxel centres.
+    """Centre an isotropic grid of `size` voxels along the world axes (RAS) on a box.
 
     >>> grid = working_grid(Box((0.0, 0.0, 0.0), (80.0, 90.0, 100.0)), (40, 40, 40), spacing_mm=3.0)
     >>> grid.affine[:3, 3].tolist()
@@ -167,15 +156,7 @@ def overflow_mm(box: Box, grid: Grid) -> float:
 
 
 def cut_voxels(labels: Volume, grid: Grid) -> dict[str, int]:
-    """Count each structure's native voxels whose centres lie outside the voxels of `grid`.
-
-    Args:
-        labels: class indices on the native grid.
-        grid: grid of the network.
-
-    Returns:
-        Count by abbreviation, all structures.
-    """
+    """Count each structure's native voxels whose centres lie outside `grid`, by abbreviation."""
     counts = dict.fromkeys((structure.abbreviation for structure in STRUCTURES), 0)
     for index, extent in class_extents(labels.data).items():
         start = np.array([side.start for side in extent])[:, None]

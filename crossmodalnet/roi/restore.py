@@ -1,4 +1,4 @@
-"""Restore a label map on the original grid from class probabilities on the working grid; keep largest components."""
+"""Restore a label map on the original grid from class probabilities; keep largest components."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -8,23 +8,15 @@ from crossmodalnet.imaging.geometry import class_extents
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# Native voxels restored at once: bounds the memory at about 10 bytes each, however fine the scan.
+# Native voxels restored at once, about 10 bytes each: bounds the memory for fine scans.
 SLAB_VOXELS = 2**24
 
 
 def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Grid) -> Volume:
-    """Interpolate each class's probability at the native voxels and take the most probable class.
+    """Interpolate the class probabilities at the native voxels and take the most probable class.
 
-    Interpolating probabilities, not labels, gives borders finer than the working voxels. A voxel outside the
-    working grid's field of view is background; a tie goes to the lower class index.
-
-    Args:
-        probabilities: `(num_classes, i, j, k)` on the working grid.
-        working: grid of the probabilities.
-        native: grid of the original scan, any orientation and spacing.
-
-    Returns:
-        Class indices (uint8) on the native grid.
+    Interpolated probabilities give finer borders than interpolated labels. Voxels outside the working grid are
+    background; a tie goes to the lower class index. `probabilities` are `(num_classes, i, j, k)` on the working grid.
 
     Raises:
         ValueError: the probabilities are not on the working grid.
@@ -41,7 +33,7 @@ def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Gr
     labels = np.zeros(native.shape, np.uint8)
     start, stop = _native_box(working, native)
     if (start == stop).any():
-        return Volume(labels, native.affine)  # the scan lies outside of the working grid
+        return Volume(labels, native.affine)  # the scan lies outside the working grid
     thickness = max(1, SLAB_VOXELS // int(np.prod((stop - start)[:2])))
     for first in range(start[2], stop[2], thickness):
         low = np.array([start[0], start[1], first])
@@ -52,7 +44,7 @@ def restore_labels(probabilities: NDArray[np.float32], working: Grid, native: Gr
 
 
 def _native_box(working: Grid, native: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last-plus-one native voxel that can lie in the working grid's field of view."""
+    """Find the first and last-plus-one native voxel that can lie in the working grid."""
     indices = native.to_index(working.to_world(working.corners(0.5)))
     start = np.clip(np.floor(indices.min(axis=1)), 0, native.shape).astype(np.int64)
     stop = np.clip(np.ceil(indices.max(axis=1)) + 1, start, native.shape).astype(np.int64)
@@ -79,17 +71,7 @@ def _most_probable(probabilities: NDArray[np.float32], working: Grid, grid: Grid
 
 
 def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep the largest connected component of every structure; the rest becomes background.
-
-    Each structure of the heart is one piece. Voxels that share a face, an edge or a corner are connected; of
-    two components of the same size the first in array order stays.
-
-    Args:
-        labels: class indices `(i, j, k)`.
-
-    Returns:
-        Class indices of the same shape.
-    """
+    """Keep the largest component (26 neighbours) of every structure, of equal ones the first in array order."""
     kept = labels.copy()
     for index, extent in class_extents(labels).items():
         mask = labels[extent] == index

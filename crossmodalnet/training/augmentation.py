@@ -1,7 +1,4 @@
-"""Random augmentation of a CT-MR pair and its label map, by MONAI's transforms.
-
-There are no flips: a mirrored heart is another anatomy (situs inversus).
-"""
+"""Augment a CT-MR pair and its label map; no flips, since a mirrored heart is a different anatomy (situs inversus)."""
 
 import math
 from typing import Any
@@ -25,7 +22,7 @@ from torch import Tensor
 from crossmodalnet.imaging.samples import CT, MR, Misregistration, centre_crop, origins
 from crossmodalnet.training.config import AugmentationConfig
 
-# Ranges of the changes of intensity, those of nnU-Net's pipeline adapted to images from 0 to 1.
+# Ranges of nnU-Net's intensity augmentation, adapted to images from 0 to 1.
 GAMMA = (0.7, 1.5)
 CONTRAST = 0.15
 BRIGHTNESS = 0.1
@@ -36,7 +33,7 @@ BIAS_FIELD = 0.15
 
 
 class Augmenter:
-    """Applies a random change to a sample; one per thread, since MONAI's transforms hold their draw."""
+    """Random augmentation of samples; use one per thread, since MONAI's transforms hold their random state."""
 
     def __init__(self, config: AugmentationConfig) -> None:
         self.config = config
@@ -59,18 +56,12 @@ class Augmenter:
         random: np.random.RandomState,
         displacement: Misregistration | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Change a sample and cut its centre.
+        """Augment a sample and crop its centre to `size`; the inputs stay unchanged.
 
         Args:
             image: CT and MR in [0, 1], `(2, d, h, w)`.
             label: class indices `(d, h, w)`.
-            size: voxels of the result, no larger than `(d, h, w)`.
-            random: source of every draw.
-            displacement: displacement of the MR against CT and label, about the centre; it takes part in the one
-                interpolation.
-
-        Returns:
-            Image `(2, *size)` and label map `size` with its input's type; the inputs are left as they are.
+            displacement: misregistration of the MR about the centre; the MR is still interpolated only once.
         """
         grid = self._draw_grid(size, random)
         if displacement is None:
@@ -93,7 +84,7 @@ class Augmenter:
         return _plain(self._resample(image, grid, mode="bilinear"))
 
     def _draw_grid(self, size: tuple[int, int, int], random: np.random.RandomState) -> Any:
-        """Draw the origin of each voxel of the result, `(4, *size)` about the centre; None for no change."""
+        """Draw the sampling grid, `(4, *size)` voxels from the centre; None for no spatial change."""
         config = self.config
         affine, elastic = random.uniform(size=2) < (config.affine_probability, config.elastic_probability)
         if not (affine or elastic):
@@ -116,12 +107,12 @@ class Augmenter:
 
 
 def _still(size: tuple[int, int, int]) -> Any:
-    """Give the grid that changes nothing: homogeneous coordinates `(4, *size)`, voxels from the centre."""
+    """Create the identity grid: homogeneous coordinates `(4, *size)`, voxels from the centre."""
     return create_grid(size, dtype=torch.float32, backend="torch")
 
 
 def _displaced(grid: Any, size: tuple[int, int, int], displacement: Misregistration) -> Tensor:
-    """Where each voxel of the result comes from in an image that is displaced first, `(3, *size)`."""
+    """Apply the misregistration to the sampling grid: `(3, *size)`."""
     points = _plain(_still(size) if grid is None else grid)[:3]
     return origins(points.movedim(0, -1), displacement).movedim(-1, 0)
 
@@ -129,16 +120,9 @@ def _displaced(grid: Any, size: tuple[int, int, int], displacement: Misregistrat
 def free_form_shifts(
     size: tuple[int, int, int], spacing: float, magnitude: float, random: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Draw a smooth displacement field: a cubic B-spline over uniform random control points (Rueckert 1999).
+    """Draw a cubic B-spline displacement `(3, *size)` over random control points (Rueckert 1999); all in voxels.
 
-    Args:
-        size: voxels.
-        spacing: spacing of the control points, voxels.
-        magnitude: largest displacement of a control point per axis, voxels; the spline stays within it.
-        random: source of the draw.
-
-    Returns:
-        `(3, *size)`, voxels.
+    No displacement exceeds `magnitude` per axis; `spacing` is that of the control points.
     """
     bases = [_cubic_basis(length, spacing) for length in size]
     points = random.uniform(-magnitude, magnitude, (3, *(basis.shape[1] for basis in bases)))
@@ -150,7 +134,7 @@ def free_form_shifts(
 
 
 def _cubic_basis(length: int, spacing: float) -> NDArray[np.float64]:
-    """Weights of the control points at each voxel, `(length, points)`; rows sum to 1."""
+    """Compute the weights of the control points at each voxel, `(length, points)`; rows sum to 1."""
     num_points = math.floor((length - 1) / spacing) + 4
     away = np.abs(np.arange(length)[:, None] / spacing + 1 - np.arange(num_points))
     near = 2 / 3 - away**2 + away**3 / 2

@@ -10,16 +10,10 @@ _SIGNS: dict[Balancing, float] = {"paper": -1.0, "harder": 1.0, "uniform": 0.0}
 
 
 def balancing_weights(losses: Sequence[float], alpha: float, mode: Balancing) -> list[float]:
-    """Weigh objectives by their previous values: `w_i = softmax_i(-alpha L_i)` (Eq. 23).
+    """Weigh objectives by their previous losses: `w_i = softmax_i(-alpha L_i)` (Eq. 23); the weights sum to 1.
 
-    Args:
-        losses: last value of each objective.
-        alpha: sharpness, at least 0; 0 gives equal weights.
-        mode: `paper` is Eq. 23, in which the smaller loss weighs more; `harder` has the opposite sign, which
-            is what the text beneath the equation says; `uniform` gives equal weights.
-
-    Returns:
-        One weight per objective; they sum to 1.
+    In mode `paper` (Eq. 23) the smaller loss weighs more; `harder` has the opposite sign, as the text below the
+    equation says; `uniform` gives equal weights, as does `alpha` 0.
     """
     scores = [_SIGNS[mode] * alpha * loss for loss in losses]
     powers = [math.exp(score - max(scores)) for score in scores]
@@ -27,9 +21,7 @@ def balancing_weights(losses: Sequence[float], alpha: float, mode: Balancing) ->
 
 
 class AdaptiveBalancer:
-    """Weights of named objectives, from their values of the step before.
-
-    The weights are plain numbers without gradient. At the first step they are equal. See `balancing_weights`.
+    """Weights of named objectives, from their losses at the previous step; equal at the first step.
 
     >>> balancer = AdaptiveBalancer(["dice", "ce"], mode="paper", alpha=0.5)
     >>> balancer.weights
@@ -49,13 +41,13 @@ class AdaptiveBalancer:
 
     @property
     def weights(self) -> list[float]:
-        """Weights of the coming step, in the order of `names`; they sum to 1."""
+        """Weights of the next step, in the order of `names`; they sum to 1."""
         if self._previous is None:
             return [1 / len(self.names)] * len(self.names)
         return balancing_weights(self._previous, self.alpha, self.mode)
 
     def update(self, losses: Sequence[float]) -> None:
-        """Take note of the raw losses of a step, over all processes."""
+        """Store the raw losses of a step, averaged over all processes."""
         if len(losses) != len(self.names) or not all(math.isfinite(loss) for loss in losses):
             raise ValueError(
                 f"losses must be {len(self.names)} finite numbers ({', '.join(self.names)}), got {losses}"
@@ -63,9 +55,9 @@ class AdaptiveBalancer:
         self._previous = list(losses)
 
     def state(self) -> list[float] | None:
-        """Give the losses of the last step, on which the weights depend; None before the first."""
+        """Return the losses of the last step; None before the first."""
         return self._previous
 
     def restore(self, state: list[float] | None) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         self._previous = state

@@ -10,40 +10,30 @@ from torch.nn import functional
 
 
 def log_det_bias(dim: int, df: int) -> float:
-    """Expected excess of `log det S` over `log det` of the covariance that the sample covariance S estimates.
-
-    Args:
-        dim: rows of the matrix.
-        df: degrees of freedom, samples less one; at least `dim`.
-    """
+    """Compute the bias of `log det` of a sample covariance of `dim` rows; `df` is the number of samples less one."""
     halves = (df - np.arange(dim)) / 2
     return float(np.sum(digamma(halves) - np.log(df / 2)))
 
 
-# Share of the identity in every correlation matrix: bounds the information to about 3 nats per component.
+# Shrinkage of every correlation matrix to the identity: bounds the information to about 3 nats per component.
 SHRINKAGE = 1e-3
-# Added to variances: features that vary less say nothing.
+# Added to variances: features that vary less carry no information.
 EPSILON = 1e-5
-# Degrees of freedom per dimension of the joint covariance that an estimate needs at least.
+# Fewest degrees of freedom per dimension of the joint covariance.
 MIN_DF_PER_DIM = 2
 
 
 def cmif_penalty(
     features: Sequence[tuple[Tensor, Tensor]], *, seed: int, num_tokens: int = 256, components: int = 4
 ) -> Tensor:
-    """Penalise violations of Theorem 2.7: `sum_l relu(-CMIF(l)) + relu(CMIF(l - 1) - CMIF(l))`.
+    """Penalise violations of Theorem 2.7, in nats: `sum_l relu(-CMIF(l)) + relu(CMIF(l - 1) - CMIF(l))`.
 
-    The mean over the samples of a batch, in single precision at least. Positions and projections depend on `seed`,
-    layer and shape only: all samples and processes share them.
+    Averages over the batch. Positions and projections depend on `seed`, layer and shape only: processes share them.
 
     Args:
-        features: per layer a pair of `(b, c, d, h, w)`, CT and MR, as `CrossModalNet.features` gives them.
-        seed: seed of positions and projections.
-        num_tokens: positions per layer, at most.
-        components: random directions of each stream, at most; fewer where channels or tokens are few.
-
-    Returns:
-        Scalar in nats, at least 0; 0 for a single layer.
+        features: CT and MR features of each layer, `(b, c, d, h, w)`, as `CrossModalNet.features` returns them.
+        num_tokens: most positions per layer.
+        components: most random directions per stream.
 
     Raises:
         ValueError: no layer, or one with too few tokens.
@@ -62,17 +52,9 @@ def cmif_penalty(
 
 
 def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, components: int) -> Tensor:
-    """Estimate the mutual information of the tokens of two feature maps in each sample, `(b,)`, in nats.
+    """Estimate the mutual information of two feature maps `(b, c, d, h, w)` in each sample: `(b,)`, nats.
 
-    Tokens at the same random positions are projected to few random directions. By data processing, this gives a
-    lower bound of the information of whole tokens.
-
-    Args:
-        a: `(b, c, d, h, w)`, any precision.
-        b: `(b, c', d, h, w)`.
-        seed: seed of positions and directions.
-        num_tokens: largest number of tokens.
-        components: largest number of components.
+    Projecting tokens at shared positions to random directions gives a lower bound (data processing inequality).
     """
     generator = torch.Generator().manual_seed(seed)
     size = a[0, 0].numel()
@@ -86,13 +68,9 @@ def layer_information(a: Tensor, b: Tensor, *, seed: int, num_tokens: int, compo
 
 
 def gaussian_information(x: Tensor, y: Tensor) -> Tensor:
-    """Estimate the mutual information of jointly Gaussian samples without bias, `(b,)`, in nats.
+    """Estimate the mutual information of Gaussian samples `(b, n, p)` and `(b, n, q)` without bias: `(b,)`, nats.
 
-    Like the audit's function of this name, with shrinkage in place of a ridge, so that gradients stay bounded.
-
-    Args:
-        x: `(b, n, p)`.
-        y: `(b, n, q)`, n - 1 at least p + q.
+    Needs n - 1 >= p + q. Uses shrinkage, where the audit's function of this name uses a ridge, to bound the gradients.
     """
     df, p, q = x.shape[1] - 1, x.shape[2], y.shape[2]
     both = torch.cat([_standardised(x), _standardised(y)], dim=2)
@@ -105,11 +83,11 @@ def gaussian_information(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _projected(features: Tensor, places: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """Take the tokens `(b, n, c)` at `places` onto random orthonormal directions, `(b, n, p)`."""
+    """Project the tokens `(b, n, c)` at `places` onto random orthonormal directions, `(b, n, p)`."""
     dtype = torch.promote_types(features.dtype, torch.float32)
     tokens = features.flatten(2).index_select(2, places).mT.to(dtype)
     channels = tokens.shape[2]
-    # Drawn in double precision on the CPU: the same directions on every device.
+    # In double precision on the CPU: the same directions on every device.
     directions = torch.randn(channels, min(components, channels), dtype=torch.float64, generator=generator)
     orthonormal: Tensor = torch.linalg.qr(directions)[0]
     return tokens @ orthonormal.to(tokens)
@@ -122,6 +100,6 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def _log_det(matrix: Tensor) -> Tensor:
-    """Log-determinant of positive definite `(b, m, m)`; a NaN stays one instead of stopping the program."""
+    """Compute the log-determinant of positive definite `(b, m, m)`; NaN stays NaN and raises no error."""
     factor = torch.linalg.cholesky_ex(matrix)[0]
     return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)

@@ -1,7 +1,6 @@
-"""The training set in memory; every sample is a pure function of seed, epoch and position.
+"""Training set in memory; every sample is a pure function of seed, epoch and position.
 
-No draw depends on the process that makes it. So any number of processes sees the same batches, and training resumed
-in the middle of an epoch continues with the batches that it would have seen.
+So any number of processes sees the same batches, and a resumed epoch continues with the same batches.
 """
 
 import math
@@ -29,25 +28,24 @@ from crossmodalnet.imaging.samples import (
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.config import AugmentationConfig
 
-# Share of random patches that are centred on a structure.
+# Share of patches centred on a structure.
 FOREGROUND_SHARE = 0.67
-# A rotated patch needs voxels from beyond its faces; a quarter more holds rotations up to some 20 degrees.
+# A rotated patch needs voxels beyond its faces; a quarter more allows about 20 degrees.
 CONTEXT = 1.25
-# Numbers that keep the draws of a lost modality and of a misregistration apart from each other and from those of
-# patch and augmentation. Zero would not: seeds that differ by trailing zeros are the same.
+# Separate the random streams of these draws; not 0, since seeds that differ by trailing zeros are the same.
 _LOSS, _MISREGISTRATION = 1, 2
 
 Region = tuple[slice, slice, slice]
 
 
 def epoch_order(num_cases: int, samples_per_case: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Give the indices of the cases in the order of an epoch: rounds over all cases, each shuffled anew."""
+    """Order the case indices of an epoch: rounds over all cases, each shuffled again."""
     random = np.random.default_rng([seed, epoch])
     return np.concatenate([random.permutation(num_cases) for _ in range(samples_per_case)])
 
 
 def sample_seed(seed: int, *position: int) -> int:
-    """Mix a seed with where it is used into 32 bits."""
+    """Mix a seed and a position into 32 bits."""
     return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
 
 
@@ -59,18 +57,12 @@ def draw_region(
     foreground_share: float = FOREGROUND_SHARE,
     context: float = CONTEXT,
 ) -> Region:
-    """Draw the region that a patch is cut from, with a margin for rotating it.
+    """Draw the region that a patch is cropped from, an even number of voxels larger: the centre crop is exact.
 
     Args:
         label: class indices `(d, h, w)`, at least as large as the patch.
-        size: the patch, voxels.
-        random: source of the draw.
         foreground_share: probability that the region is centred on a voxel of a random structure.
-        context: size of the region relative to the patch, where the case allows; 1 or more.
-
-    Returns:
-        Slices of a region that exceeds the patch by an even number of voxels on every axis, so that its
-        middle can be cut out without a shift by half a voxel.
+        context: size of the region relative to the patch, at least 1; less where the case is smaller.
     """
     centre = [random.randint(n) for n in label.shape]
     if random.uniform() < foreground_share and (structures := torch.unique(label[label > 0]).tolist()):
@@ -87,12 +79,12 @@ def _span(available: int, patch: int, centre: int, context: float) -> slice:
 
 
 def draw_loss(probability: float, random: np.random.RandomState) -> int | None:
-    """Draw the channel that a sample loses, `CT` or `MR` with equal chance; None where it keeps both."""
+    """Draw the channel that a sample loses, `CT` or `MR` with equal probability; None keeps both."""
     return (CT, MR)[random.randint(2)] if random.uniform() < probability else None
 
 
 def draw_misregistration(config: AugmentationConfig, random: np.random.RandomState) -> Misregistration | None:
-    """Draw the misregistration of a sample's MR, shift and angle uniform up to their bounds; None for none."""
+    """Draw the misregistration of an MR, shift and angle uniform up to their bounds; None for none."""
     if random.uniform() >= config.misregistration_probability:
         return None
     voxels = random.uniform(0, config.misregistration_voxels)
@@ -103,16 +95,12 @@ class TrainingSet:
     """Cases in memory, from which augmented patches are drawn.
 
     Args:
-        cases: cases to draw from, at least one.
-        augmentation: changes of the samples; None leaves them as they are. Only samples that keep both images are
-            misregistered: the label of a sample without CT is the MR's.
+        augmentation: None turns it off. Only samples that keep both images are misregistered: without CT the label is
+            the MR's.
         patch_size: voxels; smaller cases are padded by repeating their border.
-        samples_per_case: visits of an epoch to each case.
-        seed: source of every draw.
         batch_size: global, over all processes.
-        modality_dropout: probability, at least 0 and below 1, that a sample of a pair loses its CT or its MR, with
-            equal chance. The channel is filled with `MISSING` in the end, and a sample without CT has the MR's label.
-            A case without `mr_label` never loses its CT, and a single image is never lost.
+        modality_dropout: probability, below 1, that a pair loses its CT or MR, which becomes `MISSING`. A case without
+            `mr_label` never loses its CT.
 
     Raises:
         ValueError: no case.
@@ -142,20 +130,17 @@ class TrainingSet:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; the last one is filled up with the epoch's first cases, augmented anew."""
+        """Batches per epoch; the last one is filled up with the epoch's first cases, augmented again."""
         return -(-len(self._cases) * self._samples_per_case // self._batch_size)
 
     def batches(
         self, epoch: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, threads: int = 1
     ) -> Generator[Batch, None, None]:
-        """Make a process's share of an epoch's batches, one batch ahead of the consumer.
+        """Yield the batches of an epoch for one process, prefetching one; `threads` does not change the samples.
 
         Args:
-            epoch: counted from 0.
-            first_step: step of the epoch to begin at.
-            rank: number of this process; it gets the `rank`-th share of every global batch.
+            rank: process number; gets the `rank`-th share of every global batch.
             world_size: number of processes, a divisor of the batch size.
-            threads: samples made at once; has no influence on the samples.
         """
         share = self._batch_size // world_size
         order = epoch_order(len(self._cases), self._samples_per_case, self._seed, epoch)
@@ -175,14 +160,14 @@ class TrainingSet:
     def stream(
         self, first_step: int, *, rank: int = 0, world_size: int = 1, threads: int = 1
     ) -> Generator[Batch, None, None]:
-        """Make a process's share of batches without end, epoch after epoch; `first_step` counts over all of them."""
+        """Yield batches without end, epoch after epoch; `first_step` counts over all epochs."""
         epoch, step = divmod(first_step, self.steps_per_epoch)
         while True:
             yield from self.batches(epoch, first_step=step, rank=rank, world_size=world_size, threads=threads)
             epoch, step = epoch + 1, 0
 
     def sample(self, index: int, epoch: int, position: int) -> LabelledCase:
-        """Draw the sample at a position of an epoch from the case `index`."""
+        """Draw the sample of case `index` at a position of an epoch."""
         case, size = self._cases[index], self._patch_size
         lost, label = self._lose(case, epoch, position)
         random = np.random.RandomState(sample_seed(self._seed, epoch, position))
@@ -200,14 +185,14 @@ class TrainingSet:
         return LabelledCase(case.name, image if lost is None else without(image, lost), label)
 
     def _lose(self, case: LabelledCase, epoch: int, position: int) -> tuple[int | None, Tensor]:
-        """Draw the channel that a sample loses, if any, and give the label of the image that it keeps."""
+        """Draw the channel that a sample loses, if any, and return it with the label of the sample."""
         if case.single or not self._modality_dropout:
             return None, case.label
         random = np.random.RandomState(sample_seed(self._seed, epoch, position, _LOSS))
         lost = draw_loss(self._modality_dropout, random)
         if lost != CT:
             return lost, case.label
-        # Another heart's label would teach what the MR does not show.
+        # The CT's label would teach what the MR does not show.
         return (None, case.label) if case.mr_label is None else (CT, case.mr_label)
 
     def _misregistration(self, case: LabelledCase, epoch: int, position: int) -> Misregistration | None:

@@ -8,26 +8,15 @@ from torch.nn import functional
 
 
 def level_weights(num_levels: int) -> list[float]:
-    """Weigh the levels, finest first: each next one half as much, together 1 (as in nnU-Net).
-
-    Args:
-        num_levels: number of levels, at least 1.
-    """
+    """Weigh the deep supervision levels, finest first: each half the one before, sum 1 (as in nnU-Net)."""
     weights = [0.5**level for level in range(num_levels)]
     return [weight / sum(weights) for weight in weights]
 
 
 def at_size(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Sample class indices for a coarser output, at the middle of its voxels.
+    """Sample class indices `(b, d, h, w)` for a coarser output, at the middle of its voxels: `(b, *size)`.
 
-    The stride along an axis of n voxels with m outputs is the power of two s with `m = ceil(n / s)`.
-
-    Args:
-        labels: (b, d, h, w).
-        size: size of the output, three axes.
-
-    Returns:
-        (b, *size).
+    The stride for m outputs of n voxels is the power of two s with `m = ceil(n / s)`.
     """
     for axis, (n, m) in enumerate(zip(labels.shape[1:], size, strict=True), start=1):
         if n != m:
@@ -43,17 +32,10 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft Dice coefficient, over the structures present in each sample.
+    """Compute one minus the soft Dice over the structures present in each sample; a scalar in [0, 1].
 
-    A structure absent from a sample's truth has no Dice coefficient; cross-entropy penalises its false positives. A
-    sample without any structure counts as loss 0.
-
-    Args:
-        logits: `(b, c, d, h, w)`, class 0 is background and does not count.
-        target: class indices `(b, d, h, w)`.
-
-    Returns:
-        Scalar in [0, 1].
+    Cross-entropy penalises false positives of absent structures. A sample without structures has loss 0. `logits` are
+    `(b, c, d, h, w)`, where class 0 is background and does not count; `target` is class indices `(b, d, h, w)`.
     """
     num_classes = logits.shape[1]
     truth = functional.one_hot(target.long(), num_classes).movedim(-1, 1).to(logits.dtype)  # b c d h w
@@ -65,12 +47,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the mean cross-entropy over all voxels, background included, in nats.
-
-    Args:
-        logits: `(b, c, d, h, w)`.
-        target: class indices `(b, d, h, w)`.
-    """
+    """Compute the mean cross-entropy of `(b, c, d, h, w)` over all voxels, background included, in nats."""
     return functional.cross_entropy(logits, target.long())
 
 
@@ -78,15 +55,9 @@ OBJECTIVES: dict[str, Objective] = {"dice": dice_loss, "ce": cross_entropy}
 
 
 def evaluate_objectives(names: tuple[str, ...], logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-    """Compute the named objectives, in single precision whatever the precision of the logits.
+    """Compute the objectives `names` of `(b, c, d, h, w)` and class indices `(b, d, h, w)` in single precision: `(m,)`.
 
-    Args:
-        names: keys of `OBJECTIVES`.
-        logits: `(b, c, d, h, w)`, or with deep supervision a list of them, finest first.
-        target: class indices `(b, d, h, w)`.
-
-    Returns:
-        `(m,)`; with deep supervision each is the weighted mean over the levels.
+    Deep supervision passes a list of logits, finest first, and gets the weighted mean.
 
     >>> logits, target = torch.zeros(1, 8, 4, 4, 4), torch.ones(1, 4, 4, 4)
     >>> [round(loss, 3) for loss in evaluate_objectives(("dice", "ce"), logits, target).tolist()]

@@ -1,4 +1,4 @@
-"""JADA on CrossModalNet: one forward pass over both domains gives logits and alignment terms."""
+"""Train CrossModalNet with JADA: one forward pass over both domains gives logits and alignment terms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ from crossmodalnet.training.adaptation.term import (
     tapped,
 )
 
-# Voxels drawn per step, domain and class, at most.
+# Most voxels drawn per step, domain and class.
 VOXELS_PER_CLASS = 64
 
 
 def _find_term(name: str) -> type[Term]:
-    """Import the term that the module of its name defines."""
+    """Import the term from the module of its name."""
     module = import_module(f"{__package__}.{name}")
     classes = (value for value in vars(module).values() if isinstance(value, type))
     return next(kind for kind in classes if issubclass(kind, Term) and kind.__module__ == module.__name__)
@@ -42,15 +42,14 @@ def _find_term(name: str) -> type[Term]:
 
 TERMS: Mapping[str, type[Term]] = {name: _find_term(name) for name in NAMES}
 
-# Accuracies of the discriminators (0.5: the domains look alike), and the distance between the classes' mean
-# features of both domains (1: as far as different classes of the source).
+# Discriminator accuracies (0.5 is chance), and `prototype_distance`.
 MEASURES = (*(measure for term in TERMS.values() for measure in term.measures), "prototype_distance")
 
 
 def ganin_ramp(progress: float) -> float:
-    """Rise from 0 to almost 1 with the share of the training that is done (Ganin et al. 2016, Sec. 5.2).
+    """Rise from 0 to almost 1 with the training progress (Ganin et al. 2016, Sec. 5.2).
 
-    Early discriminators are poor: their gradients would only disturb the first features.
+    Gradients of early, poor discriminators would only disturb the first features.
     """
     return 2 / (1 + math.exp(-10.0 * progress)) - 1
 
@@ -62,19 +61,10 @@ def prototype_distance(
     target_classes: Tensor,
     num_classes: int,
 ) -> Tensor:
-    """Mean distance between both domains' class means, over that between different classes of the source.
+    """Compute the mean distance of class means across domains, relative to that between classes of the source.
 
-    Scale-free: 0 where every class has one mean in both domains, 1 where domains lie as far apart as classes.
-
-    Args:
-        source_features: `(n, c)`.
-        source_classes: `(n,)`, integers from 0 to `num_classes - 1`.
-        target_features: `(m, c)`.
-        target_classes: `(m,)`.
-        num_classes: background included.
-
-    Returns:
-        Scalar, at least 0; NaN where no class occurs in both domains or fewer than two in the source.
+    Features are `(n, c)` with classes `(n,)`. 0: the domains' class means agree; 1: domains lie as far apart as
+    classes; NaN: no class occurs in both domains or fewer than two in the source.
     """
     source, in_source = _means(source_features, source_classes, num_classes)
     target, in_target = _means(target_features, target_classes, num_classes)
@@ -88,9 +78,9 @@ def prototype_distance(
 
 
 def _means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Means of the classes `(num_classes, c)`, and which classes occur."""
+    """Compute the class means `(num_classes, c)`, and which classes occur."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    # A matrix product, as sums over an index are not reproducible on a GPU.
+    # A matrix product: index sums are not reproducible on a GPU.
     members = functional.one_hot(classes.long(), num_classes).to(features)
     with torch.autocast(features.device.type, enabled=False):
         sizes = members.sum(0)
@@ -103,7 +93,7 @@ class _Branch(torch.autograd.Function):
         ctx: Any, x: Tensor, num_source: int, strengths: tuple[float, ...], cap: float
     ) -> tuple[Tensor, ...]:
         ctx.num_source, ctx.strengths, ctx.cap = num_source, strengths, cap
-        # A side that nothing is computed from has no gradient, instead of one of zeros.
+        # An unused side has gradient None.
         ctx.set_materialize_grads(False)
         return tuple(x.view_as(x) for _ in range(1 + len(strengths)))
 
@@ -120,42 +110,26 @@ class _Branch(torch.autograd.Function):
             if side is None:
                 continue
             norm = abs(strength) * side.float().norm()
-            # Not a number where the norm is: a loss that diverges must be seen, not hidden.
+            # NaN where the norm is NaN: a diverging loss must not be hidden.
             factor = strength * (limit / norm.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1.0)
             total = total + factor.to(side.dtype) * side
         return total, None, None, None
 
 
 def branch(x: Tensor, num_source: int, strengths: Sequence[float], cap: float) -> tuple[Tensor, ...]:
-    """Give `x` for the main path, and once more for each side branch.
+    """Return `x` for the main path, and once more for each side branch; the `num_source` source samples come first.
 
-    Backward, a side's gradient is multiplied by its strength (negative: reversed) and shortened to at most `cap`
-    times the norm of the main path's gradient on the source samples. So no side outweighs the labels, whatever the
-    scales of the losses.
-
-    Args:
-        x: features of a batch, the source samples first, `(b, ...)`.
-        num_source: number of source samples.
-        strengths: strengths, one per side branch.
-        cap: largest norm of a side's gradient relative to the main path's.
-
-    Returns:
-        `1 + len(strengths)` tensors equal to `x`.
+    In the backward pass, a side's gradient is multiplied by its strength (negative: reversed) and capped at `cap` times
+    the norm of the main path's gradient on the source samples. So no side outweighs the supervised loss.
     """
     return cast("tuple[Tensor, ...]", _Branch.apply(x, num_source, tuple(strengths), cap))
 
 
 class Forks:
-    """Branches terms off a network as it runs, and keeps what each of them sees.
+    """Branches terms off a running network, and stores their features.
 
-    `views` holds by term and place the features of all streams, `main` by place those that go on; channels first.
-
-    Args:
-        terms: terms of this step by name.
-        strengths: strengths by term, positive.
-        ramp: multiplies all strengths, 0 to 1.
-        num_source: number of source samples, which come first in the batch.
-        cap: see `branch`.
+    `views` holds the features of all streams by term and place, `main` the main path's by place; channels first. `ramp`
+    multiplies all strengths, 0 to 1.
     """
 
     def __init__(
@@ -178,12 +152,7 @@ class Forks:
         self.main: dict[Place, Maps] = {}
 
     def fork(self, place: Place, streams: Streams) -> Streams:
-        """Branch off all terms of a place from the streams, and give the streams on.
-
-        Args:
-            place: place that the streams are of.
-            streams: features `(b, d, h, w, c)` inside the network, logits `(b, k, D, H, W)` at the output.
-        """
+        """Branch the terms of a place off `(b, d, h, w, c)`, at the output `(b, k, D, H, W)`; return the main path."""
         names = [name for name, term in self._terms.items() if place in term.places]
         strengths = [self._signed[name] for name in names]
         copies = [branch(x, self._num_source, strengths, self._cap) for x in streams]
@@ -198,15 +167,10 @@ def _maps(place: Place, x: Tensor) -> Tensor:
 
 
 class AdaptationNetwork(nn.Module):
-    """CrossModalNet with the terms that JADA trains it by.
+    """CrossModalNet with JADA's terms; minimise the supervised loss plus the sum of the terms.
 
-    Minimise the supervised loss of the logits plus the sum of the terms. The discriminators learn to tell the domains
-    apart, and the network gets their gradients reversed, scaled by ramp and strength, and capped (see `branch`).
-
-    Args:
-        network: network of one or two streams.
-        config: section `adapt`; terms of strength 0 are not computed.
-        num_classes: background included.
+    Discriminators learn to tell the domains apart; the network gets their gradients reversed, scaled by ramp and
+    strength, and capped (see `branch`). Terms of strength 0 are not computed.
 
     Raises:
         ValueError: the network has no decoder level.
@@ -225,15 +189,15 @@ class AdaptationNetwork(nn.Module):
 
     @property
     def terms(self) -> dict[str, Term]:
-        """The terms that are computed, in the order in which `forward` gives them."""
+        """The computed terms, in the order of `forward`'s result."""
         return {name: part for name, part in self.parts.items() if isinstance(part, Term)}
 
     def absent(self, number: int) -> frozenset[str]:
-        """Name the terms that step `number` leaves out; steps with target samples are counted."""
+        """List the terms that step `number` leaves out; counts steps with target samples."""
         return frozenset(name for name, term in self.terms.items() if number % term.every)
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the terms train beside the network."""
+        """List the parameters of the terms."""
         return [parameter for parameter in self.parts.parameters() if parameter.requires_grad]
 
     def forward(
@@ -245,19 +209,17 @@ class AdaptationNetwork(nn.Module):
         ramp: float = 0.0,
         number: int = 0,
     ) -> tuple[Tensor | list[Tensor], Tensor, Tensor]:
-        """Run both domains through the network.
-
-        With deep supervision all terms use the finest logits; the coarser ones serve the labels alone.
+        """Run both domains through the network; with deep supervision, terms use only the finest logits.
 
         Args:
             source: labelled images `(s, 2, D, H, W)`.
-            target: unlabelled images `(t, 2, D, H, W)`; None: the source alone, terms are 0 and measures NaN.
-            label: labels of the source, class indices `(s, D, H, W)`; None without a target.
+            target: unlabelled images `(t, 2, D, H, W)`; None: source only, terms are 0 and measures NaN.
+            label: class indices of the source `(s, D, H, W)`; None without a target.
             ramp: multiplies all strengths, 0 to 1.
             number: number of the step, see `absent`.
 
         Returns:
-            logits of the source `(s, num_classes, D, H, W)`, or with deep supervision a list of them, finest first;
+            Logits of the source `(s, num_classes, D, H, W)`, or with deep supervision a list of them, finest first;
             the terms `(len(terms),)`; and the measures without gradient `(len(MEASURES),)`.
         """
         losses = {name: torch.zeros((), device=source.device) for name in self.strengths}
@@ -290,7 +252,7 @@ class AdaptationNetwork(nn.Module):
         )
 
     def after_step(self) -> None:
-        """Tell the terms that the network's weights have changed."""
+        """Notify the terms of an optimiser step."""
         for term in self.terms.values():
             term.after_step(self.network)
 

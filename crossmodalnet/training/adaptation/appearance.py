@@ -1,25 +1,17 @@
-"""Marginal alignment of the input: an image takes on the intensities of another one and keeps its anatomy."""
+"""Align the inputs: an image takes on another one's intensities and keeps its anatomy."""
 
 import torch
 from torch import Tensor
 
 NUM_QUANTILES = 256
-# Voxels that quantiles are taken from, evenly spaced over the image: sorting more takes longer and finds the same.
+# Evenly spaced voxels that quantiles are computed from; more take longer and change nothing.
 NUM_SORTED = 16_384
 
 
 def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
-    """Map intensities, channel by channel, so that their distribution becomes that of a reference.
+    """Match the histogram of each channel to a reference; both are `(c, ...)`.
 
-    The map rises with intensity: what is brighter stays brighter, or becomes as bright. Equal intensities stay
-    equal, so that a background at the lower end of the window stays flat. Linear between quantiles.
-
-    Args:
-        image: `(c, ...)`, any number of voxels.
-        reference: `(c, ...)`, the same channels of any size.
-
-    Returns:
-        The shape of `image`, within the range of `reference`.
+    The map is monotonic and linear between quantiles. Equal intensities stay equal, so that background stays flat.
 
     Raises:
         ValueError: the numbers of channels differ.
@@ -34,7 +26,7 @@ def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
 
 def _matched(own: Tensor, other: Tensor) -> Tensor:
     here, there = _quantiles(own), _quantiles(other)
-    # Quantiles that coincide are one intensity: of what they are mapped to, the mean.
+    # Coinciding quantiles are one intensity: average their targets.
     levels, which = torch.unique_consecutive(here, return_inverse=True)
     counts = torch.bincount(which, minlength=len(levels))
     targets = torch.zeros_like(levels).index_add_(0, which, there) / counts

@@ -1,4 +1,4 @@
-"""Term `conditional`: features joined with the class posteriors look alike (CDAN, Long et al. 2018)."""
+"""Align features joined with class posteriors: term `conditional` (CDAN, Long et al. 2018)."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from crossmodalnet.training.adaptation.discriminators import (
 )
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, at_drawn, channels_at
 
-# Largest dimension of the map of feature and class; a larger one is randomised to it.
+# Largest dimension of the outer product; larger ones use the randomised map.
 MAP_DIM = 4096
 
 
@@ -34,7 +34,7 @@ class ConditionalTerm(Term):
         self.discriminator = VectorDiscriminator(self.map.out_dim)
 
     def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Tell the domains apart, voxel by voxel."""
+        """Discriminate the domains, voxel by voxel."""
         drawn = domains.drawn
         of_streams = (at_drawn(maps, domains.num_source, drawn) for maps in views["decoder"])
         source, target = (
@@ -50,9 +50,9 @@ class ConditionalTerm(Term):
 class ConditionalMap(nn.Module):
     """Joins `(n, c)` features with `(n, k)` posteriors: 64 features and 8 classes give `(n, 512)`.
 
-    The outer product (Long et al. 2018, Eq. 4) where it has at most `max_dim` entries, else the randomised
-    multilinear map `(R_f f) * (R_p p) / sqrt(max_dim)` (Eq. 6). Its matrices have standard normal entries from a
-    generator of their own and are not trained. The posteriors are detached: only features deceive the discriminator.
+    The outer product (Long et al. 2018, Eq. 4) up to `max_dim` entries, else the randomised multilinear map `(R_f f) *
+    (R_p p) / sqrt(max_dim)` (Eq. 6), with fixed standard normal matrices. Posteriors are detached, so that only
+    features deceive the discriminator.
     """
 
     random_features: Tensor
@@ -77,13 +77,6 @@ class ConditionalMap(nn.Module):
 
 
 def entropy_weights(posteriors: Tensor) -> Tensor:
-    """Weigh rows by the certainty of their class: `1 + exp(-H)` (CDAN+E), scaled to mean 1 over the rows.
-
-    Args:
-        posteriors: `(n, k)`, each row a distribution; n may be 0.
-
-    Returns:
-        `(n,)`, detached.
-    """
+    """Weigh rows of posteriors `(n, k)` by certainty: `1 + exp(-H)` (CDAN+E), scaled to mean 1; `(n,)`, detached."""
     weights = 1 + (-torch.special.entr(posteriors.detach()).sum(1)).exp()
     return weights / weights.mean()

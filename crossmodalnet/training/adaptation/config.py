@@ -1,4 +1,4 @@
-"""Section `adapt` without the choice of domains: strengths of JADA's terms and when they act."""
+"""Options of domain adaptation: strengths of JADA's terms and their schedule; section `adapt` without the domains."""
 
 from pydantic import Field
 
@@ -57,7 +57,7 @@ class AdaptationConfig(TermStrengths):
     )
 
     def strengths(self) -> dict[str, float]:
-        """Give the strengths of the terms by name."""
+        """Return the strengths by term."""
         return {name: getattr(self, name) for name in TERMS}
 
 

@@ -14,9 +14,8 @@ NEGATIVE_SLOPE = 0.2
 class PatchDiscriminator(nn.Module):
     """One logit per patch of a feature map: `(b, c, d, h, w)` to `(b, 1, d', h', w')`.
 
-    With stride 2, `(2, 48, 40, 40, 40)` becomes `(2, 32, 20, 20, 20)`, the same once more, then
-    `(2, 1, 20, 20, 20)`. Each convolution's kernel, seen as a matrix, has spectral norm 1 (Miyato et al. 2018),
-    which keeps the slopes bounded that the features are moved along.
+    With stride 2, `(2, 48, 40, 40, 40)` becomes `(2, 32, 20, 20, 20)`, the same once more, then `(2, 1, 20, 20, 20)`.
+    Kernels have spectral norm 1 (Miyato et al. 2018), which bounds the gradients of the features.
     """
 
     def __init__(self, channels: int, width: int = 32, num_layers: int = 2, stride: int = 1) -> None:
@@ -31,7 +30,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give the logits of "source", `(b, 1, d', h', w')`."""
+        """Compute the logits of "source", `(b, 1, d', h', w')`."""
         return cast(Tensor, self.layers(features))
 
 
@@ -48,7 +47,7 @@ class VectorDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Give the logits of "source", `(n,)`."""
+        """Compute the logits of "source", `(n,)`."""
         return cast(Tensor, self.layers(rows)).squeeze(1)
 
 
@@ -60,11 +59,7 @@ def domain_loss(
 ) -> Tensor:
     """Compute the binary cross-entropy of source (1) against target (0); each domain's weighted mean counts half.
 
-    In single precision at least. Logits have any shape; a side without any adds 0. Weights are not negative and have
-    the shape of the logits; None: equal weights.
-
-    Returns:
-        Scalar, at least 0; log 2 where all logits are 0.
+    In single precision at least. Logits have any shape, weights the same; a side without logits adds 0.
     """
     source = _weighted_mean(functional.softplus(-_single(source_logits)), source_weights)
     target = _weighted_mean(functional.softplus(_single(target_logits)), target_weights)
@@ -74,7 +69,7 @@ def domain_loss(
 def domain_accuracy(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     """Average both domains' shares of correct logits, detached; 1/2 is chance.
 
-    A logit of exactly 0 says target. A domain without logits does not count; NaN where both have none.
+    A logit of 0 means target. A domain without logits does not count; NaN where both have none.
     """
     right = [(source_logits.detach() > 0).float(), (target_logits.detach() <= 0).float()]
     shares = [side.mean() for side in right if side.numel()]
@@ -91,5 +86,5 @@ def _weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return values.mean()
     total = weights.to(values).sum()
-    # A side whose weights are all 0 adds 0.
+    # A domain whose weights are all 0 adds 0.
     return (values * weights.to(values)).sum() / total.clamp_min(torch.finfo(values.dtype).tiny)

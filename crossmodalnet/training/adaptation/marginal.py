@@ -1,4 +1,4 @@
-"""Term `marginal`: features as a whole look alike in both domains (Ganin & Lempitsky 2015)."""
+"""Align the features as a whole: term `marginal` (Ganin & Lempitsky 2015)."""
 
 from collections.abc import Mapping
 
@@ -38,7 +38,7 @@ class MarginalTerm(Term):
         })  # fmt: skip
 
     def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Tell the domains apart, patch by patch; the mean over places and streams."""
+        """Discriminate the domains, patch by patch; the mean over places and streams."""
         logits = [
             judge(_normalised(maps))
             for place in self.places
@@ -55,8 +55,5 @@ class MarginalTerm(Term):
 
 
 def _normalised(maps: Tensor) -> Tensor:
-    """Scale each voxel's features `(b, c, d, h, w)` to mean 0 and variance 1.
-
-    Their length drifts in training, and a discriminator of bounded slope would follow the length.
-    """
+    """Scale each voxel's features `(b, c, d, h, w)` to mean 0, variance 1: a discriminator would follow their norm."""
     return functional.layer_norm(maps.movedim(1, -1).float(), maps.shape[1:2]).movedim(-1, 1)

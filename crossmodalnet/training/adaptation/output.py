@@ -1,4 +1,4 @@
-"""Term `output`: entropy maps of the output look alike in both domains (ADVENT, Vu et al. 2019)."""
+"""Align the entropy maps of the output: term `output` (ADVENT, Vu et al. 2019)."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ class OutputTerm(Term):
         self.judge = PatchDiscriminator(num_classes, stride=2)
 
     def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Tell the domains apart, patch by patch."""
+        """Discriminate the domains, patch by patch."""
         (logits,) = views["output"]
         judged = self.judge(self_information(coarse_posteriors(logits, domains.size)))
         return domain_loss(judged[: domains.num_source], judged[domains.num_source :]), ()

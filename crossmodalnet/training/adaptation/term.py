@@ -1,4 +1,4 @@
-"""Terms of JADA: places in the network, drawn voxels, and the base class."""
+"""Define the base class of JADA's terms, their places in the network, and voxel sampling."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,9 +15,9 @@ from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 
 Place = Literal["bottleneck", "decoder", "output"]
-# Places inside the network have tokens with channels last; the output has maps of logits.
+# Places inside the network have tokens, channels last; the output has logits, channels first.
 INSIDE: tuple[Place, ...] = ("bottleneck", "decoder")
-# Decoder level that is aligned: the finest.
+# Aligned decoder level: the finest.
 DECODER_LEVEL = 0
 EPSILON = 1e-7
 
@@ -26,11 +26,7 @@ Maps = list[Tensor]  # one per stream, (b, c, d, h, w), source samples first
 
 @contextmanager
 def tapped(taps: dict[nn.Module, Callable[[Streams], Streams]]) -> Iterator[None]:
-    """Pass the outputs of modules through functions while the context lasts.
-
-    Args:
-        taps: per module a function of its output, a tuple of the streams `(b, d, h, w, c)`.
-    """
+    """Pass the outputs of modules, tuples of streams `(b, d, h, w, c)`, through functions while the context lasts."""
 
     def hook(function: Callable[[Streams], Streams]) -> Callable[[nn.Module, object, Streams], Streams]:
         return lambda module, arguments, output: function(output)
@@ -44,7 +40,7 @@ def tapped(taps: dict[nn.Module, Callable[[Streams], Streams]]) -> Iterator[None
 
 
 def layer_at(network: LayeredNetwork, place: Place) -> nn.Module:
-    """Give the layer whose output are the features of a place inside the network."""
+    """Return the layer whose output is the features of a place inside the network."""
     layers = network.encoder[-1] if place == "bottleneck" else network.decoder[DECODER_LEVEL]
     assert isinstance(layers, nn.ModuleList)
     return layers[-1]
@@ -74,7 +70,7 @@ def decoder_features(network: LayeredNetwork, image: Tensor) -> Tensor:
 class DrawnVoxels:
     """Row numbers `(m,)` of `rows(features)` drawn in both domains, with their classes and posteriors.
 
-    Classes are true ones in the source and predicted ones in the target; posteriors `(m, k)` have no gradient.
+    Classes are labels in the source and predictions in the target; posteriors `(m, k)` have no gradient.
     """
 
     source: Tensor
@@ -86,7 +82,7 @@ class DrawnVoxels:
 
 
 def rows(maps: Tensor) -> Tensor:
-    """Turn `(b, c, d, h, w)` into `(b * d * h * w, c)`."""
+    """Reshape `(b, c, d, h, w)` to `(b * d * h * w, c)`."""
     return maps.movedim(1, -1).reshape(-1, maps.shape[1])
 
 
@@ -96,18 +92,10 @@ def draw_balanced(
     num_classes: int,
     generator: torch.Generator = torch.default_generator,
 ) -> Tensor:
-    """Draw up to `per_class` positions without replacement from every class that occurs.
+    """Draw up to `per_class` positions of each class: `(m,)`, int64, ascending by class, in random order within one.
 
-    A discriminator then cannot tell the domains by the sizes of their structures.
-
-    Args:
-        classes: class of each position, `(n,)`, 0 (background) to `num_classes - 1`; n may be 0.
-        per_class: largest number of positions per class.
-        num_classes: background included.
-        generator: generator on the CPU; the same state gives the same positions on every device.
-
-    Returns:
-        Positions `(m,)`, int64, ascending by class, in random order within one.
+    A discriminator then cannot tell the domains apart by the sizes of their structures. The generator is on the CPU:
+    its state gives the same positions on every device.
     """
     n = len(classes)
     shuffled = torch.randperm(n, generator=generator).to(classes.device)
@@ -120,12 +108,12 @@ def draw_balanced(
 
 @torch.no_grad()
 def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> DrawnVoxels:
-    """Draw voxels of a coarser grid: in the source by its labels, in the target by its predictions.
+    """Draw voxels of a coarser grid: by labels in the source, by predictions in the target.
 
     Args:
         posteriors: class probabilities on the coarser grid, source samples first, `(b, k, d, h, w)`.
         label: labels of the source at full resolution, `(s, D, H, W)`, s less than b.
-        per_class: largest number of voxels of each class and domain.
+        per_class: most voxels of each class and domain.
     """
     num_source, num_classes = len(label), posteriors.shape[1]
     coarse = functional.interpolate(label[:, None].float(), posteriors.shape[2:], mode="nearest")
@@ -138,46 +126,25 @@ def draw_voxels(posteriors: Tensor, label: Tensor, per_class: int) -> DrawnVoxel
 
 
 def coarse_posteriors(logits: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Average class probabilities over the voxels of a coarser grid, in single precision.
-
-    Args:
-        logits: `(b, k, D, H, W)`.
-        size: the coarser grid, `(d, h, w)`.
-
-    Returns:
-        `(b, k, d, h, w)`, summing to 1 over axis 1.
-    """
+    """Average the class probabilities of logits `(b, k, D, H, W)` over a coarser grid: `(b, k, *size)`."""
     return functional.adaptive_avg_pool3d(logits.float().softmax(1), size)
 
 
 def at_drawn(maps: Tensor, num_source: int, drawn: DrawnVoxels) -> tuple[Tensor, Tensor]:
-    """Pick the drawn voxels' features `(b, c, d, h, w)` of the source `(m, c)` and of the target `(n, c)`."""
+    """Pick the drawn voxels of features `(b, c, d, h, w)`: source `(m, c)` and target `(n, c)`."""
     return rows(maps[:num_source])[drawn.source].float(), rows(maps[num_source:])[drawn.target].float()
 
 
 def self_information(probabilities: Tensor) -> Tensor:
-    """Compute maps whose sum over classes is the entropy, `-p log p / log K` (ADVENT, Vu et al. 2019).
-
-    Args:
-        probabilities: `(b, k, ...)`, summing to 1 over axis 1, k at least 2.
-
-    Returns:
-        The same shape, at least 0; the sum over axis 1 lies in [0, 1].
-    """
+    """Compute `-p log p / log K` of `(b, k, ...)`; its sum over classes is the entropy (ADVENT, Vu et al. 2019)."""
     return -probabilities * (probabilities + EPSILON).log() / math.log(probabilities.shape[1])
 
 
 def balanced_entropy(probabilities: Tensor) -> float:
-    """Average the entropy over the voxels predicted as each class, then over classes; a missing class counts 1.
+    """Average the entropy of `(k, d, h, w)` over the voxels of each predicted class, then over classes: 0 to 1.
 
-    Balanced, since background fills nine tenths and is always certain. A structure that has vanished is not a
-    confident prediction.
-
-    Args:
-        probabilities: probabilities of one image, `(k, d, h, w)`, summing to 1 over axis 0.
-
-    Returns:
-        0 (certain everywhere) to 1.
+    Balanced, since background dominates and is always certain. A class that is predicted nowhere counts 1: a structure
+    that has vanished is not a confident prediction.
     """
     classes, flat = probabilities.shape[0], probabilities.reshape(probabilities.shape[0], -1).double()
     entropy = self_information(flat[None])[0].sum(0).clamp(0, 1)
@@ -189,10 +156,9 @@ def balanced_entropy(probabilities: Tensor) -> float:
 
 @dataclass(frozen=True)
 class BothDomains:
-    """Everything that terms may look at in a step with target samples.
+    """Inputs of the terms in a step with target samples; `before` has the results of `Term.before`.
 
-    `label` are the classes of the source `(num_source, D, H, W)`, `size` the grid of the decoder level, and `before`
-    the result of `Term.before` by term.
+    `label` is `(num_source, D, H, W)`; `size` is the grid of the decoder level.
     """
 
     num_source: int
@@ -203,17 +169,12 @@ class BothDomains:
 
 
 class Term(nn.Module, ABC):
-    """A loss that aligns the domains, with the parts that it trains.
+    """A loss that aligns the domains, with its trainable parts.
 
-    A subclass lies in the module of its `name` in this package and has a strength of that name in `TermStrengths`.
-    The strength multiplies the gradient that it sends to the network; its own parts learn at full strength. It
-    branches off the network at `places`, adversaries with reversed gradient (`is_reversed`), and gives `measures`
-    beside its loss. It is computed every `every` steps of those with target samples.
-
-    Args:
-        network: network that is adapted; it is not kept.
-        config: section `adapt`.
-        num_classes: background included.
+    A subclass lies in the module of its `name` in this package and has a strength of that name in `TermStrengths`. The
+    strength multiplies the gradient to the network; the term's own parts learn at full strength. It branches off the
+    network at `places`, adversaries with reversed gradient (`is_reversed`), and returns `measures` beside its loss. It
+    is computed at every `every`-th step with target samples. The network is not kept.
     """
 
     name: ClassVar[str]
@@ -227,17 +188,12 @@ class Term(nn.Module, ABC):
         self.config = config
 
     def before(self, source: Tensor) -> Tensor | None:
-        """Look at the source images `(s, 2, D, H, W)` before the network; the result comes back in `forward`."""
+        """Process the source images `(s, 2, D, H, W)` before the network; the result comes back in `forward`."""
         return None
 
     @abstractmethod
     def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Compute the loss of one step, a scalar, and one value per measure.
-
-        Args:
-            views: at each of the term's places the features of every stream, at `output` the logits alone.
-            domains: labels and drawn voxels of the step.
-        """
+        """Compute the loss of one step, a scalar, and one value per measure; `views` holds each place's streams."""
 
     def after_step(self, network: LayeredNetwork) -> None:
-        """Take note that the network's weights have changed."""
+        """Update the term after an optimiser step."""

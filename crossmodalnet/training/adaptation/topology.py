@@ -1,4 +1,4 @@
-"""Term `topology`: connectivity of source features is preserved, by 0-dimensional persistence (Moor et al. 2020)."""
+"""Preserve the connectivity of source features by 0-dimensional persistence: term `topology` (Moor et al. 2020)."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ from crossmodalnet.networks.common.parameters import EMA
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, decoder_features, rows
 
-# EMA decay of the teacher, a slowly moving copy of the network whose spanning trees are kept.
+# EMA decay of the teacher, whose spanning trees are preserved.
 TEACHER_DECAY = 0.95
-# Voxels of each class in the spanning trees, at most: trees take the square of their number.
+# Most voxels of each class in the spanning trees, whose cost is quadratic.
 VOXELS_PER_CLASS = 16
 
 
 class TopologyTerm(Term):
-    """The spanning trees of source features, which stay those of the teacher."""
+    """Distance of the source features' spanning trees to those of an EMA teacher."""
 
     name = "topology"
     places = ("decoder",)
@@ -28,7 +28,7 @@ class TopologyTerm(Term):
         self.teacher = EMA(network)
 
     def before(self, source: Tensor) -> Tensor:
-        """Give the teacher's features of the source, `(s, c, d, h, w)`."""
+        """Compute the teacher's features of the source, `(s, c, d, h, w)`."""
         teacher = self.teacher.module
         assert isinstance(teacher, LayeredNetwork)
         return decoder_features(teacher, source)
@@ -41,35 +41,28 @@ class TopologyTerm(Term):
         return topology_loss(now, reference[drawn]), ()
 
     def after_step(self, network: LayeredNetwork) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.teacher.follow(network, TEACHER_DECAY)
 
 
 def _few(classes: Tensor) -> Tensor:
-    """Give the positions of the first few voxels of each class; `classes` ascend."""
+    """Return the positions of the first few voxels of each class; `classes` must be ascending."""
     first = torch.searchsorted(classes, classes)
     rank = torch.arange(len(classes), device=classes.device) - first
     return (rank < VOXELS_PER_CLASS).nonzero()[:, 0]
 
 
 def spanning_tree_edges(distances: Tensor) -> Tensor:
-    """Find the minimum spanning tree of the complete graph (Prim).
+    """Find the minimum spanning tree of `(n, n)` finite distances (Prim): pairs of points `(n - 1, 2)`, int64.
 
-    Its edges are where components of the Vietoris-Rips filtration merge: all 0-dimensional persistence pairs.
-    Among equal distances the lowest index wins. It runs on the CPU, since it takes many tiny steps.
-
-    Args:
-        distances: `(n, n)`, symmetric and finite.
-
-    Returns:
-        Pairs of points `(n - 1, 2)`, int64, on the device of `distances`, in the order in which they join the
-        tree of point 0; none for fewer than two points.
+    Its edges are all 0-dimensional persistence pairs of the Vietoris-Rips filtration. Among equal distances the lowest
+    index wins. It runs on the CPU, since it takes many tiny steps.
     """
     n = len(distances)
     if n < 2:
         return torch.empty(0, 2, dtype=torch.int64, device=distances.device)
     remaining = distances.detach().cpu().clone()
-    remaining[:, 0] = torch.inf  # a column of infinities is a point that the tree has
+    remaining[:, 0] = torch.inf  # a column of infinities marks a point in the tree
     nearest, parent = remaining[0].clone(), torch.zeros(n, dtype=torch.int64)
     joined = []
     for _ in range(n - 1):
@@ -85,18 +78,10 @@ def spanning_tree_edges(distances: Tensor) -> Tensor:
 
 
 def topology_loss(features: Tensor, reference: Tensor) -> Tensor:
-    """Compare the lengths of both spaces' spanning-tree edges in both spaces (Moor et al. 2020, Eq. 3 and 4).
+    """Compare the spanning-tree edges of `(n, c)` and a detached reference `(n, c')` (Moor et al. 2020, Eq. 3 and 4).
 
-    Differs in scale and mean: lengths are relative to the root mean square distance of the points from their
-    centroid, so that the loss is free of scale, and squared differences are averaged over the edges of both trees.
-    The scale is not detached: the gradient neither inflates nor shrinks the features.
-
-    Args:
-        features: `(n, c)`.
-        reference: `(n, c')`, the same points in another space; detached.
-
-    Returns:
-        Scalar, at least 0; 0 for spaces that are equal up to rotation and scale, and for fewer than two points.
+    Unlike there, lengths are relative to the points' root mean square distance from their centroid, and squared
+    differences are averaged over the edges. The gradient neither inflates nor shrinks the features.
     """
     if len(features) < 2:
         return features[:0].sum()

@@ -1,4 +1,4 @@
-"""Term `volumes`: relative volumes of the target's structures match those of the source's labels, on average."""
+"""Match the relative volumes of the target's structures to the source's labels on average: term `volumes`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +10,19 @@ from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term
 
-# Blood of the left side, of the right side, myocardium. Atrium and ventricle of a side count together, since the
-# plane of the valve between them shows in neither modality. The vessels are left out: the ROI decides how much of
-# them an image holds.
+# Left blood, right blood, myocardium. Neither modality shows the valve plane between atrium and ventricle; the
+# vessels are left out, since the ROI truncates them.
 COMPARED: tuple[tuple[int, ...], ...] = tuple(
     tuple(ABBREVIATIONS.index(name) + 1 for name in names) for names in (("LV", "LA"), ("RV", "RA"), ("Myo",))
 )
-# Difference of the logarithms of two shares that costs nothing: means of a dozen people differ by this much.
+# Tolerated log ratio of two shares: means of a dozen people differ by this much.
 TOLERANCE = 0.05
 # EMA decay of the mean volumes.
 DECAY = 0.95
 
 
 class VolumesTerm(Term):
-    """The mean shares of left blood, right blood and myocardium in the target, against the source's."""
+    """Match of the target's mean shares of left blood, right blood and myocardium to the source's."""
 
     name = "volumes"
     places = ("output",)
@@ -33,24 +32,19 @@ class VolumesTerm(Term):
         self.prior = VolumePrior()
 
     def forward(self, views: Mapping[Place, Maps], domains: BothDomains) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take the step's volumes into the means, and compare them."""
+        """Update the mean volumes, and compare them."""
         (logits,) = views["output"]
         return self.prior(domains.label, logits[domains.num_source :]), ()
 
 
 class VolumePrior(nn.Module):
-    """Penalty on the shares of groups of structures in the target that differ from the source's labels.
+    """Penalty on volume shares of class groups in the target that differ from the source's labels.
 
-    Where a boundary shows in the source only, a structure leaks into its neighbour in every target image, which no
-    term on features sees; volumes do (Bateson et al., MICCAI 2020; Kervadec et al., Medical Image Analysis 2019).
-    Means over many images are compared, so that people may differ, and shares of all groups together, so that the
-    size of ROI and person does not count. It assumes that both domains show the same kind of people.
-
-    The means are buffers, kept in checkpoints; with several processes they are those of the first.
-
-    Args:
-        groups: class indices that count together.
-        tolerance: tolerance of the logarithm of the ratio of two shares.
+    Where only the source shows a boundary, a structure leaks into its neighbour in every target image; volumes reveal
+    that and features do not (Bateson et al., MICCAI 2020; Kervadec et al., Medical Image Analysis 2019). It compares
+    means over many images, and shares of all groups together, so that the size of ROI and patient does not count. It
+    assumes similar populations in both domains. The means are buffers, kept in checkpoints; with several processes the
+    first one's.
     """
 
     source: Tensor
@@ -66,15 +60,10 @@ class VolumePrior(nn.Module):
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, label: Tensor, logits: Tensor) -> Tensor:
-        """Update the means with a batch of each domain, and compare them.
+        """Update the means with source labels `(s, d, h, w)` and target logits `(t, k, d, h, w)`, and compare them.
 
-        Args:
-            label: labels of the source, class indices `(s, d, h, w)`.
-            logits: logits of the target, `(t, k, d, h, w)`.
-
-        Returns:
-            Scalar, the mean over groups of the squared excess of the log ratio of shares over the tolerance; an
-            absent group counts as one voxel per image. Its gradient is that of this batch alone.
+        The loss is the mean over groups of the squared excess of the log ratio of shares over the tolerance; an absent
+        group counts as one voxel per image. Its gradient is that of this batch alone.
         """
         own = self._grouped(torch.bincount(label.flatten(), minlength=logits.shape[1]) / len(label))
         now = self._grouped(logits.float().softmax(1).sum((2, 3, 4)).mean(0))
@@ -85,7 +74,7 @@ class VolumePrior(nn.Module):
             self.source.copy_(source)
             self.target.copy_(target)
             self.seen += 1
-        # The EMA's value with this batch's whole gradient, which would otherwise be `rate` of it.
+        # The EMA's value with this batch's full gradient instead of `rate` times it.
         target = target + now - now.detach()
         ratio = _log_shares(target) - _log_shares(source)
         return (ratio.abs() - self.tolerance).clamp_min(0).square().mean()
