@@ -1,4 +1,4 @@
-"""Networks by name: a dict of builders."""
+"""Build networks by name."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -14,8 +14,7 @@ T = TypeVar("T")
 Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 
 
-# Module and function of each builder. Every folder here with a `network.py` is a network of that name; its module is
-# imported when the network is built.
+# Each folder with a `network.py` is a network of that name; building it imports its module.
 _FOLDERS = sorted(file.parent.name for file in Path(__file__).parents[1].glob("*/network.py"))
 _OTHER_MODULES = {"crossmodalnet": "assembly"}
 PLACES: dict[str, tuple[str, str]] = {
@@ -35,14 +34,10 @@ BUILDERS: dict[str, Builder] = {name: _at(*place) for name, place in PLACES.item
 
 
 def check_complete(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse the options of a trained network that leave one to its default, which may have been another then.
-
-    Args:
-        name: a key of `BUILDERS`.
-        config: options as the network's card has them.
+    """Reject options of a trained network that leave one to its default, which may have changed since.
 
     Raises:
-        ValueError: an option is not there; names all such.
+        ValueError: lists the missing options.
     """
     needed: frozenset[str] = frozenset()
     if name in PLACES:
@@ -52,10 +47,10 @@ def check_complete(name: str, config: Mapping[str, Any]) -> None:
 
 
 def named_size(network: str, config: Mapping[str, Any], sizes: Mapping[str, T], *options: str) -> T:
-    """Look up the size of a network that is published in several, after checking its options.
+    """Look up a named size of a published network, after checking its options.
 
     Raises:
-        ValueError: an unknown or missing option, or no such size.
+        ValueError: an option is unknown or missing, or the size is unknown.
     """
     known = {"size", *options}
     if wrong := sorted(known ^ set(config)):
@@ -65,7 +60,6 @@ def named_size(network: str, config: Mapping[str, Any], sizes: Mapping[str, T], 
     return sizes[config["size"]]
 
 
-# Networks with an option `deep_supervision`: losses on coarser outputs too.
 DEEPLY_SUPERVISED = frozenset({"crossmodalnet", "nnformer", "mednext", "resenc_unet"})
 
 
@@ -74,15 +68,11 @@ def build_network(
 ) -> nn.Module:
     """Build a network whose forward maps CT and MR `(b, 2, D, H, W)` to logits `(b, num_classes, D, H, W)`.
 
-    With deep supervision it gives in training mode a list of logits, finest first.
-
-    Args:
-        name: a key of `BUILDERS`.
-        config: options of that network; of crossmodalnet only what differs from `CrossModalNetConfig()`.
-        patch_size: voxels per axis of the inputs to come.
+    With deep supervision it returns a list of logits in training mode, finest first. For crossmodalnet `config` needs
+    only the options that differ from `CrossModalNetConfig()`. Inputs have `patch_size` voxels.
 
     Raises:
-        ValueError: no such network, or options or a patch size it cannot take.
+        ValueError: the name is unknown, or the options or the patch size are invalid.
 
     >>> import torch
     >>> network = build_network("crossmodalnet", {"channels": 12, "heads": (2, 2)}, patch_size=(16, 16, 16))

@@ -1,6 +1,6 @@
-"""The card of a trained network, and the network rebuilt from its folder.
+"""Model cards, and rebuilding trained networks from their folders.
 
-Folders may come from anywhere: the network on the card is compared with the file of weights before either takes memory.
+Folders may be untrusted: the card is compared with the weight file before either takes memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,10 +32,8 @@ BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_CARD_BYTES = 2**22
-# Bounds of the options of networks: largest number, and how many numbers.
-MAX_OPTION, MAX_NUMBERS = 4096, 256
-# Networks make and drop weights while they are built, 4.9 times as many as they keep in the residual-encoder U-Net of
-# size m. Some have tables that no file holds.
+MAX_OPTION, MAX_NUMBERS = 4096, 256  # of the network's options: largest number, count of numbers
+# Networks drop weights while they are built: ResEnc U-Net m makes 4.9 times what it keeps. Files lack the tables.
 MAX_WEIGHTS_RATIO, MAX_TABLE_NUMBERS = 8, 2**27
 # Errors of building a network from options of wrong types or values.
 _NO_NETWORK = (
@@ -47,11 +45,11 @@ _SpacingMm = Annotated[float, Field(gt=0, le=MAX_SPACING_MM)]
 
 
 class TooLargeError(ValueError):
-    """A network has more weights than a file."""
+    """Signal that a network has more weights than its file."""
 
 
 class LabelEntry(BaseModel):
-    """A class of the network's output and its code in label maps."""
+    """Link a class of the network's output to its code in label maps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +59,7 @@ class LabelEntry(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """All that prediction needs to know of a model, and its origin; the same from run to run."""
+    """Describe a model's origin and all that prediction needs; reproducible from run to run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -119,18 +117,18 @@ class ModelCard(BaseModel):
 
     @property
     def intensity(self) -> Intensity:
-        """Normalisation of images to the network's input."""
+        """Return the normalisation of the network's input."""
         return Intensity(self.ct_window_hu, self.mr_percentiles)
 
     def options(self) -> dict[str, Any]:
-        """The network's options as its builder takes them."""
+        """Return the network's options as its builder takes them."""
         return {key: _tuples(value) for key, value in self.network.items()}
 
     def build(self) -> nn.Module:
-        """Build the network, with random weights.
+        """Build the network with random weights.
 
         Raises:
-            ValueError: an option is unknown, impossible or missing.
+            ValueError: an option is unknown, invalid or missing.
         """
         check_complete(self.builder, self.network)
         return build_network(
@@ -139,7 +137,7 @@ class ModelCard(BaseModel):
 
 
 class LoadedModel(NamedTuple):
-    """A trained network, on the CPU and in evaluation mode, and its card."""
+    """Hold a trained network, on the CPU and in evaluation mode, with its card."""
 
     network: nn.Module
     card: ModelCard
@@ -154,7 +152,7 @@ def label_entries() -> tuple[LabelEntry, ...]:
 
 
 def package_versions() -> dict[str, str]:
-    """List versions of packages that determine the weights."""
+    """List the versions of packages that determine the weights."""
     return {
         "crossmodalnet": crossmodalnet.__version__,
         **{name: version(name) for name in ("monai", "torch")},
@@ -162,15 +160,11 @@ def package_versions() -> dict[str, str]:
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
-    """Rebuild a trained network from its folder alone.
-
-    Args:
-        folder: folder of the card and the weights.
-        weights: `BEST` or `LAST`.
+    """Rebuild a trained network from its folder; `weights` is `BEST` or `LAST`.
 
     Raises:
-        FileNotFoundError: a file is missing; its `filename` is that file's.
-        ValueError: a file is damaged, or the weights do not fit the network on the card; names the file.
+        FileNotFoundError: a file is missing; `filename` holds its path.
+        ValueError: a file is damaged, or the weights do not fit the card's network; names the file.
     """
     card = read_card(folder)
     path = folder / weights
@@ -197,8 +191,8 @@ def read_card(folder: Path) -> ModelCard:
     """Read a model's card.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not a card, or its classes are not those of this version; names the file.
+        FileNotFoundError: the card is missing.
+        ValueError: the file is not a card, or its classes differ from this version's; names the file.
     """
     path = folder / CARD
     if not path.is_file():
@@ -214,14 +208,14 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say in one line which field is wrong first, and why."""
+    """Format the first invalid field and its problem in one line."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
 
 
 def shapes_in(path: Path) -> Shapes:
-    """Read the weights' shapes from the header of a safetensors file, which is checked against the file's size.
+    """Read the shapes of the weights from a safetensors header, which is checked against the file's size.
 
     Raises:
         SafetensorError: the file is damaged.
@@ -231,18 +225,12 @@ def shapes_in(path: Path) -> Shapes:
 
 
 def shapes_built(build: Callable[[], nn.Module], stored: Shapes) -> Shapes:
-    """Collect the shapes of a network's weights.
+    """Collect the shapes of a network's weights without allocating them; any error of `build` passes through.
 
-    The network is built on PyTorch's meta device, whose tensors take no memory, and no further than to
-    `MAX_WEIGHTS_RATIO` times the weights in the file, so that an enormous network takes no time either.
-
-    Args:
-        build: builds the network.
-        stored: shapes in the file.
+    The meta device takes no memory; `MAX_WEIGHTS_RATIO` times the weights in the file bounds the time.
 
     Raises:
-        TooLargeError: the network has more weights.
-        Exception: any error of `build`.
+        TooLargeError: the network has more weights than that.
     """
     with torch.device("meta"), _RatesOnCpu(), _bounded(stored):
         network = build()
@@ -250,7 +238,7 @@ def shapes_built(build: Callable[[], nn.Module], stored: Shapes) -> Shapes:
 
 
 class _RatesOnCpu(TorchFunctionMode):
-    """Keep `linspace` on the CPU: networks read rates of dropped paths from it, and meta tensors have no values."""
+    """Keep `linspace` on the CPU: networks read drop-path rates from it, and meta tensors have no values."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -261,7 +249,7 @@ class _RatesOnCpu(TorchFunctionMode):
 
 @contextmanager
 def _bounded(stored: Shapes) -> Iterator[None]:
-    """Stop whatever builds a network on the meta device once it is too large for these weights."""
+    """Stop building a network on the meta device once it is too large for these weights."""
     most_tensors = MAX_WEIGHTS_RATIO * len(stored)
     most_numbers = MAX_WEIGHTS_RATIO * sum(map(prod, stored.values()))
     tensors = numbers = table_numbers = 0
@@ -297,7 +285,7 @@ def _bounded(stored: Shapes) -> Iterator[None]:
 
 
 def misfits(wanted: Shapes, stored: Shapes) -> Sequence[str]:
-    """List differences between two sets of weights, the first three of each kind."""
+    """List the first three differences of each kind between two sets of weights."""
     shapes = [
         f"{name} is {stored[name]}, not {shape}"
         for name, shape in wanted.items()
@@ -319,5 +307,5 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON has lists only; networks take tuples."""
+    """Turn JSON's lists into the tuples that networks take."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Choose the device of a network: a GPU or the CPU."""
+"""Choose a GPU or the CPU."""
 
 import torch
 
@@ -6,14 +6,10 @@ from crossmodalnet.errors import ResourceError
 
 
 def find_device(name: str, key: str) -> torch.device:
-    """Choose a device.
-
-    Args:
-        name: auto (a GPU if there is one), cpu or cuda.
-        key: parameter or option that names the device, for the message.
+    """Choose the device: cpu, cuda or auto (a GPU if available); the error message names `key`.
 
     Raises:
-        ResourceError: there is no GPU, and `name` is cuda.
+        ResourceError: `name` is cuda, but no GPU is available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"{key} is cuda, but no GPU was found; set it to auto or cpu")

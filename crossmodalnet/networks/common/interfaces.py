@@ -1,4 +1,4 @@
-"""Protocols by which training uses a network or a part of one without knowing CrossModalNet."""
+"""Interfaces by which training uses a network without knowing CrossModalNet."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,29 +10,23 @@ Streams = tuple[Tensor, ...]
 
 
 class LayeredNetwork(nn.Module, ABC):
-    """A network of one or two streams whose layers' features can be had (Eq. 1): CrossModalNet.
+    """Expose the features of every layer (Eq. 1) of a network with one or two streams."""
 
-    Attributes:
-        inputs: input channel of each stream.
-        encoder: the layers of each level, finest first.
-        decoder: the layers of each level but the deepest.
-    """
-
-    inputs: tuple[int, ...]
-    encoder: nn.ModuleList
-    decoder: nn.ModuleList
+    inputs: tuple[int, ...]  # input channel of each stream
+    encoder: nn.ModuleList  # layers of each level, finest first
+    decoder: nn.ModuleList  # layers of each level but the deepest
 
     @abstractmethod
     def logits_and_layers(self, x: Tensor) -> tuple[Tensor | list[Tensor], list[Streams]]:
-        """Map `(b, 2, D, H, W)` to logits as `forward` does, and to the features `(b, d, h, w, c)` of every layer."""
+        """Map `(b, 2, D, H, W)` to the logits of `forward` and every layer's features `(b, d, h, w, c)`."""
 
 
 @runtime_checkable
 class HasOffsets(Protocol):
-    """A module that learns sampling offsets, which have a learning rate of their own."""
+    """Learn sampling offsets, which have their own learning rate."""
 
     def offset_parameters(self) -> list[nn.Parameter]:
-        """Give what the offsets are made of."""
+        """Return the parameters of the offsets."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Parameters of a network: groups for the optimiser, their EMA, and counts."""
+"""Parameter groups for the optimiser, EMA of the weights, and counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +14,19 @@ from crossmodalnet.networks.common.interfaces import HasOffsets
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Weights that an optimiser treats alike.
-
-    Attributes:
-        parameters: the weights; every weight of a network is in one group.
-        rate: learning rate over the network's.
-        decays: whether weight decay applies.
-    """
+    """Group weights that an optimiser treats alike."""
 
     parameters: list[nn.Parameter]
-    rate: float
-    decays: bool
+    rate: float  # learning rate relative to the network's
+    decays: bool  # weight decay applies
 
 
 def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[ParameterGroup]:
-    """Sort the trained weights of a network into groups; empty groups are left out.
+    """Sort the trained weights of a network into non-empty groups; each weight is in one group.
 
-    Offsets of deformable operators learn slower, as in Deformable DETR (Zhu et al. 2021), and do not decay, which
-    would pull them to zero. Vectors do not decay either (norms, biases, tokens, scales of heads), nor do
-    tables of position biases, as in Swin transformers (Liu et al. 2021).
-
-    Args:
-        network: any.
-        offset_rate: learning rate of offsets over that of all else.
+    Offsets of deformable operators learn at `offset_rate` times the network's rate (Deformable DETR, Zhu et al. 2021)
+    and do not decay, which would pull them to zero. Vectors and tables of position biases do not decay either (Swin,
+    Liu et al. 2021).
 
     >>> groups = parameter_groups(nn.Linear(3, 2))
     >>> [(len(group.parameters), group.rate, group.decays) for group in groups]
@@ -55,51 +45,39 @@ def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[Param
 
 
 def _is_exempt(name: str, parameter: nn.Parameter) -> bool:
-    """Tell whether a weight does not decay: a vector, or a table of biases."""
+    """Return true for weights without decay: vectors and tables of biases."""
     return sum(n > 1 for n in parameter.shape) <= 1 or "bias" in name.rsplit(".", 1)[-1]
 
 
 class EMA(AveragedModel):
-    """Exponential moving average of the weights of a network, with the buffers of that network.
-
-    `module` is a copy of the network without gradients.
-
-    Args:
-        network: network to copy; the average starts at its weights.
-    """
+    """Average a network's weights exponentially; the copy `module` has its buffers and no gradients."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
         self.requires_grad_(False)
-        # The start counts: PyTorch would take the first weights that it is shown in its place.
+        # PyTorch would replace the initial average by the first weights.
         self.n_averaged.fill_(1)
 
     def follow(self, network: nn.Module, decay: float) -> None:
-        """Move towards the network's weights: `mean <- decay mean + (1 - decay) weights`; decay is 0 to 1."""
+        """Update `mean <- decay mean + (1 - decay) weights`; decay is 0 to 1."""
         self.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.update_parameters(network)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of weights that are trained; a weight that is used twice counts once."""
+    """Count the trained weights; a shared weight counts once."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def count_flops(network: nn.Module, *inputs: Tensor) -> int:
-    """Floating-point operations of one forward pass in evaluation mode, as PyTorch's `FlopCounterMode` counts.
+    """Count the floating-point operations of one forward pass in evaluation mode (`FlopCounterMode`).
 
-    A multiplication with its addition is 2 operations. Counted are matrix products, convolutions and attention
-    (`Q K^T` and the product with the values); not counted are biases, element-wise operations, normalisation,
-    softmax and the sampling of `grid_sample`. Outputs of deep supervision are not computed, as in inference.
-
-    Args:
-        network: network to count in; its mode is restored afterwards.
-        inputs: inputs on the network's device; for a network `(b, 2, d, h, w)`.
+    A multiply-add is 2 operations. Matrix products, convolutions and attention count; biases, element-wise
+    operations, normalisation, softmax, `grid_sample` and outputs of deep supervision do not.
     """
     before = network.training
     network.eval()
-    # Fused attention pads heads on some devices; plain products are the same everywhere.
-    # oneDNN's convolution, which a batch of one takes, has no formula.
+    # Fused attention pads heads on some devices; oneDNN's convolution (batches of one) has no formula.
     onednn = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
     counter = FlopCounterMode(display=False, custom_mapping=onednn)
     try:

@@ -1,24 +1,20 @@
-"""Sizes of maps, windows and patches: arithmetic on three axes, which needs no tensors."""
+"""Compute sizes of maps, windows and patches on three axes."""
 
 from math import ceil, prod
 
 Triple = tuple[int, int, int]
 
-# Largest grid that a model's card may have: voxels of an axis, and in all.
-MAX_SIZE, MAX_VOXELS = 1024, 512**3
+MAX_SIZE, MAX_VOXELS = 1024, 512**3  # of a model card's grid: voxels per axis, and in all
 
-# Tokens per axis: a window of 7^3 costs as much attention as is common (Swin transformers have 7).
-LARGEST_WINDOW = 7
-# Smaller windows see too little, even where they divide a map and larger ones do not.
-SMALLEST_WINDOW = 4
+LARGEST_WINDOW = 7  # tokens per axis, as in Swin transformers
+SMALLEST_WINDOW = 4  # smaller ones see too little context, even where they need no padding
 
 
 def dividing_window(size: Triple) -> Triple:
-    """Choose the window that pads a map least, of `SMALLEST_WINDOW` to `LARGEST_WINDOW` tokens per axis.
+    """Choose the window of 4 to 7 tokens per axis that pads a map least; ties go to the larger one.
 
-    Of equally good ones the larger is taken; a short axis becomes one window.
-
-    Example: (20, 10, 5) -> (5, 5, 5); (24, 12, 6) -> (6, 6, 6); (11, 13, 3) -> (6, 7, 3).
+    A short axis becomes one window. Example: (20, 10, 5) -> (5, 5, 5); (24, 12, 6) -> (6, 6, 6);
+    (11, 13, 3) -> (6, 7, 3).
     """
 
     def choose(n: int) -> int:
@@ -30,29 +26,29 @@ def dividing_window(size: Triple) -> Triple:
 
 
 def padding_share(size: Triple, window: Triple) -> float:
-    """Tokens that windows add to a map, over its own: 0 where they divide it."""
+    """Return the ratio of padding tokens to the map's own: 0 where windows divide it."""
     return prod(padded_size(size, effective_window(size, window))) / prod(size) - 1
 
 
 def effective_window(size: Triple, window: Triple) -> Triple:
-    """Shrink `window` to the map: an axis shorter than the window becomes one window."""
+    """Clip the window to the map."""
     return min(size[0], window[0]), min(size[1], window[1]), min(size[2], window[2])
 
 
 def effective_shift(size: Triple, window: Triple, shift: Triple) -> Triple:
-    """Drop the shift on axes that a single window covers, where it would only cut that window in two."""
+    """Drop the shift on axes that one window covers, where it would only cut that window in two."""
     d, h, w = (0 if n <= m else s for n, m, s in zip(size, window, shift, strict=True))
     return d, h, w
 
 
 def padded_size(size: Triple, window: Triple) -> Triple:
-    """Round every axis up to a multiple of its window."""
+    """Round each axis up to a multiple of its window."""
     d, h, w = (ceil(n / m) * m for n, m in zip(size, window, strict=True))
     return d, h, w
 
 
 def strides_to(total: Triple) -> list[Triple]:
-    """Reach a stride in steps that halve every axis as long as its stride is even.
+    """Split a stride into steps of 2 per axis, as long as the axis' stride is even.
 
     Example: (4, 4, 4) -> two steps of (2, 2, 2); (1, 2, 4) -> (1, 2, 2), (1, 1, 2); (1, 1, 1) -> none.
     """

@@ -1,4 +1,4 @@
-"""Class probabilities of a whole case from a network that sees one patch at a time."""
+"""Sliding-window inference."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,14 @@ from torch import Tensor, nn
 def predict_probabilities(
     network: nn.Module, image: Tensor, *, patch_size: tuple[int, int, int], overlap: float = 0.5
 ) -> Tensor:
-    """Slide a window over the case and blend the windows' class probabilities with Gaussian weights.
+    """Slide a window over a case and blend its class probabilities with Gaussian weights.
 
-    A case smaller than the patch is padded by repeating its border, and the padding is cut off again.
-    Probabilities, not logits, are blended: a window that is sure of itself has no more say than its weight.
+    Cases smaller than the patch are padded by repeating their border. Blending probabilities, not logits, keeps a
+    confident window from outweighing the others.
 
     Args:
         network: `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`; its mode is restored afterwards.
         image: `(2, d, h, w)`, CT then MR, on any device.
-        patch_size: size of the window, voxels.
         overlap: share of a patch that neighbouring windows have in common, 0 to below 1.
 
     Returns:

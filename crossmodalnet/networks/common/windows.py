@@ -1,4 +1,4 @@
-"""Cutting a token map into windows and back, with padding, cyclic shift and the masks these need."""
+"""Partition token maps into windows, with padding, cyclic shift and attention masks."""
 
 from functools import lru_cache
 from math import prod
@@ -11,14 +11,9 @@ from crossmodalnet.networks.common.sizes import Triple, padded_size
 
 
 def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
-    """Cut a map into windows, padding it with zeros at its far end where the window does not divide it.
+    """Partition a map `(b, d, h, w, c)` into windows `(b * num_windows, tokens per window, c)`.
 
-    Args:
-        x: (b, d, h, w, c).
-        shift: the window grid is moved by this many tokens per axis, cyclically (a roll).
-
-    Returns:
-        (b * num_windows, tokens per window, c).
+    Zeros pad its far end to whole windows. The window grid is shifted cyclically by `shift` tokens.
     """
     size: Triple = (x.shape[1], x.shape[2], x.shape[3])
     padded = padded_size(size, window)
@@ -32,7 +27,7 @@ def partition(x: Tensor, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
 
 
 def reverse(windows: Tensor, size: Triple, window: Triple, shift: Triple = (0, 0, 0)) -> Tensor:
-    """Put windows back into the map `(b, d, h, w, c)` of `size`, cropping the padding: undoes `partition`."""
+    """Undo `partition`: assemble the map `(b, d, h, w, c)` of `size` and crop the padding."""
     padded = padded_size(size, window)
     d, h, w = (n // m for n, m in zip(padded, window, strict=True))
     wd, wh, ww = window
@@ -48,22 +43,14 @@ def reverse(windows: Tensor, size: Triple, window: Triple, shift: Triple = (0, 0
 
 @lru_cache(maxsize=64)
 def attention_mask(size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor | None:
-    """Say which tokens of a window may attend to each other.
+    """Build the mask `(num_windows, n, n)`, 0 or -inf, to be added to the scores; None if nothing is forbidden.
 
-    Cyclic shift brings tokens from opposite ends of the map into one window, and padding adds tokens that are
-    not there; neither may be attended to. A token may always attend to itself, so that no row is empty.
-
-    Args:
-        shift: shift of the windows, as for `partition`.
-        device: device of the mask; it is computed once per set of arguments.
-
-    Returns:
-        (num_windows, n, n) float32 to be added to the scores, 0 or -inf; None when nothing is forbidden.
+    It forbids attention to padding, and between tokens that only the cyclic shift brings together. A token may always
+    attend to itself, so that no row is empty.
     """
     if padded_size(size, window) == size and not any(shift):
         return None
-    # A mask made during inference must also serve training afterwards.
-    with torch.inference_mode(False):
+    with torch.inference_mode(False):  # the cached mask must also serve training
         pieces = _pieces(size, window, shift, device)
         ids = partition(pieces, window, shift).squeeze(-1)  # (num_windows, n), 0 = padding
         allowed = (ids[:, :, None] == ids[:, None, :]) & (ids[:, None, :] > 0)
@@ -72,7 +59,7 @@ def attention_mask(size: Triple, window: Triple, shift: Triple, device: torch.de
 
 
 def _pieces(size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor:
-    """Number from 1 the pieces `(1, d, h, w, 1)` into which the shifted window grid cuts the real map."""
+    """Number from 1 the pieces `(1, d, h, w, 1)` into which the shifted window grid cuts the unpadded map."""
     axes = [
         torch.div(torch.arange(n, device=device) - s, m, rounding_mode="floor") + 1
         for n, m, s in zip(size, window, shift, strict=True)

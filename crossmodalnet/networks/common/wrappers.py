@@ -1,4 +1,4 @@
-"""Wrappers around a network: inputs of any size, and gradient checkpointing."""
+"""Padding to any input size, and gradient checkpointing."""
 
 from functools import partial
 from math import ceil
@@ -12,19 +12,12 @@ Outputs = Tensor | list[Tensor]
 
 
 class PaddedNetwork(nn.Module):
-    """A network that takes inputs of any size.
+    """Pad inputs with zeros at the far end to a multiple of `multiple` voxels per axis, and crop the outputs.
 
-    Zeros are added at the far end of each axis, and outputs are cropped to what the input covers: a coarser
-    output of deep supervision, with stride s, keeps `ceil(n / s)` voxels of an axis with n.
+    An output of deep supervision with stride s keeps `ceil(n / s)` of n voxels per axis. `minimum` is the smallest
+    input: instance norm needs two voxels at the coarsest level, since one has no variance.
 
     Example: multiple 32; x (1, 2, 40, 56, 48) -> padded (1, 2, 64, 64, 64) -> (1, 8, 40, 56, 48).
-
-    Args:
-        network: maps `(b, c, D, H, W)` to logits of that size, or to a list of them, finest first, whose
-            sizes divide the input's.
-        multiple: voxels per axis that the network's inputs are multiples of.
-        minimum: smallest input it takes, voxels per axis. A network that normalises its coarsest map over
-            space wants two voxels there, since one alone has no variance: twice the multiple on one axis.
     """
 
     def __init__(self, network: nn.Module, multiple: Triple, minimum: Triple = (1, 1, 1)) -> None:
@@ -34,7 +27,7 @@ class PaddedNetwork(nn.Module):
         self.minimum = minimum
 
     def forward(self, x: Tensor) -> Outputs:
-        """Map `(b, c, d, h, w)` to logits `(b, classes, d, h, w)`, or a list, as the network does."""
+        """Map `(b, c, d, h, w)` to logits `(b, classes, d, h, w)`, or a list of them."""
         size = tuple(x.shape[2:])
         padded = tuple(
             ceil(max(n, least) / m) * m for n, m, least in zip(size, self.multiple, self.minimum, strict=True)
@@ -52,16 +45,11 @@ def _crop(out: Tensor, size: tuple[int, ...], padded: tuple[int, ...]) -> Tensor
 
 
 def checkpoint_blocks(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
-    """Make the blocks of a network recompute their activations in the backward pass.
+    """Recompute activations of the blocks of these classes in the backward pass, also in copies of the network.
 
-    Names of parameters stay as they are, and copies of the network recompute too.
-
-    Args:
-        kinds: classes of the blocks. They draw no random numbers (the state of the generators is not kept),
-            and none contains another.
+    The blocks draw no random numbers (generator state is not kept) and do not nest. Parameter names stay.
     """
     for module in network.modules():
         if isinstance(module, kinds):
             recomputed = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
-            # An attribute of the instance comes before the method of its class.
             module.forward = recomputed

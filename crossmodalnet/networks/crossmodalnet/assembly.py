@@ -1,4 +1,4 @@
-"""Making the parts of CrossModalNet from its options and putting them together."""
+"""Build CrossModalNet and its parts from options."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,21 +23,15 @@ from crossmodalnet.networks.crossmodalnet.embedding import (
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 
-# Options that a trained network's card must name: weights do not tell what they were.
-NEEDED = frozenset(CrossModalNetConfig().options())
-# Standard deviation of a missing stream's first token.
-TOKEN_SCALE = 0.02
+NEEDED = frozenset(CrossModalNetConfig().options())  # on model cards: the weights do not determine these
+TOKEN_SCALE = 0.02  # initial standard deviation of a missing stream's token
 
 
 def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_classes: int) -> CrossModalNet:
-    """Build CrossModalNet with freshly drawn weights (from torch's global generator).
-
-    Args:
-        options: the fields of `BuildConfig`.
-        patch_size: voxels per axis of the inputs to come.
+    """Build CrossModalNet from the fields of `BuildConfig`, with random weights from torch's global generator.
 
     Raises:
-        ValueError: an option or the patch size breaks a rule.
+        ValueError: an option or the patch size is invalid.
     """
     config = BuildConfig.model_validate(dict(options))
     config.check_size(patch_size)
@@ -59,7 +53,7 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
     )
     network.apply(_initialise)
     _scale_branches(network, config)
-    # Convolutions of few channels are twice as fast when a voxel's channels lie side by side, as tokens' do.
+    # Convolutions of few channels are twice as fast in channels-last memory format.
     return network.to(memory_format=torch.channels_last_3d)
 
 
@@ -108,7 +102,7 @@ def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead
 
 
 def _auxiliary(config: CrossModalNetConfig, num_classes: int) -> AuxiliaryHeads:
-    """Make the heads of the fused maps but the finest, then of all levels of tokens."""
+    """Build heads for all fused maps but the finest, and for each level of tokens."""
     streams = len(config.inputs)
     dims = [streams * config.dim(level) for level in range(config.num_levels)]
     return AuxiliaryHeads([*config.fused_channels[1:], *dims], num_classes)
@@ -124,7 +118,7 @@ def _check_size(config: CrossModalNetConfig, patch_size: Triple, size: tuple[int
 
 
 def _layers(config: BuildConfig, patch_size: Triple, level: int) -> nn.ModuleList:
-    """Make the layers T^l of one level, of the encoder or the decoder."""
+    """Build the layers T^l of one level, of the encoder or the decoder."""
     size = config.map_size(patch_size, level)
     return nn.ModuleList(
         DualLayer(
@@ -179,7 +173,7 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draw linear weights with variance 1 / inputs, so that signals keep their size at any width."""
+    """Draw linear weights with variance 1 / inputs, so that signals keep their scale at any width."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
@@ -190,13 +184,10 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _scale_branches(network: nn.Module, config: CrossModalNetConfig) -> None:
-    """Let the streams meet slowly: a choice of first weights, which leaves Eq. 2 and 3 as they are.
-
-    With `residual: standard` the attention is a branch of its own beside the MLP, and is scaled by its values.
-    """
+    """Scale down the initial weights of the cross blocks' residual branches; Eq. 2 and 3 stay as they are."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, CrossTransformerBlock):
                 module.mlp.fc2.weight.mul_(config.cross_scale)
-                if module.residual == "standard":
+                if module.residual == "standard":  # the attention is a branch beside the MLP
                     module.attention.value.weight.mul_(config.cross_scale)

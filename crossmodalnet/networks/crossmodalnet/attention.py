@@ -1,4 +1,4 @@
-"""Attention of queries to keys: Eq. 4 of the paper, and its projections."""
+"""Cross attention (Eq. 4) and its projections."""
 
 import math
 
@@ -18,21 +18,17 @@ def cross_attention(
     scale: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Eq. 4: `Softmax(Q_b K_a^T / sqrt(d)) V`.
+    """Compute Eq. 4: `Softmax(Q_b K_a^T / sqrt(d)) V`, of shape (b, heads, n, d).
 
-    With `similarity: cosine` queries and keys are divided by their norms first, and `scale` takes the place
-    of `1 / sqrt(d)`: scaling both inputs then scales the result, as Theorem 2.1.2 claims.
+    With `similarity: cosine` queries and keys have unit norm, and `scale` replaces `1 / sqrt(d)`. Scaling both
+    inputs then scales the result, as Theorem 2.1.2 claims.
 
     Args:
         q: (b, heads, n, d), from stream b.
         k: (b, heads, m, d), from stream a.
         v: (b, heads, m, d), row j belongs to key j.
-        similarity: dot (the paper) or cosine.
         scale: cosine only, broadcast against q, default sqrt(d).
         mask: added to the scores, broadcast against (b, heads, n, m).
-
-    Returns:
-        (b, heads, n, d).
     """
     if mask is not None:
         mask = mask.to(q.dtype)
@@ -45,16 +41,12 @@ def cross_attention(
 
 
 class CrossAttention(nn.Module):
-    """Eq. 4 with its projections, `CrossAttention(F_a, F_b)`: queries from b, keys from a.
+    """Apply Eq. 4 with its projections, `CrossAttention(F_a, F_b)`: queries from b, keys from a.
 
-    The projections have no bias, so that Theorem 2.1 can be checked on the module; there is none after
-    the heads either, because the MLP of the block follows at once. With one head it is Eq. 4 to the letter.
+    The projections have no bias, so that tests can check Theorem 2.1 on the module. The block's MLP follows at
+    once, so there is no output projection. The learned scale per head of cosine similarity starts at 10.
 
     Example: F_a, F_b (216, 64, 24), 2 heads -> q, k, v (216, 2, 64, 12) -> (216, 64, 24).
-
-    Args:
-        values: b, the values come from the queries' stream (the paper); a, from the keys' stream (usual).
-        similarity: dot (the paper) or cosine, with one learned scale per head that starts at 10.
     """
 
     def __init__(
@@ -72,18 +64,10 @@ class CrossAttention(nn.Module):
         )
 
     def forward(self, f_a: Tensor, f_b: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Let the tokens of b `(b, n, c)` attend to those of a `(b, m, c)`; m = n with values b.
-
-        Args:
-            f_a: (b, m, c).
-            f_b: (b, n, c).
-            mask: added to the scores, broadcast against (b, heads, n, m).
-
-        Returns:
-            (b, n, c).
+        """Attend from `f_b` `(b, n, c)` to `f_a` `(b, m, c)`, giving `(b, n, c)`; `mask` is added to the scores.
 
         Raises:
-            ValueError: values come from b, but the streams differ in their number of tokens.
+            ValueError: values come from b, but n and m differ.
         """
         if self.values == "b" and f_a.shape[1] != f_b.shape[1]:
             raise ValueError(

@@ -24,17 +24,9 @@ from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 def residual_block(
     f: Tensor, attended: Tensor, mlp: Callable[[Tensor], Tensor], residual: Residual
 ) -> Tensor:
-    """Close a block around its attention.
+    """Add the residual connections and the MLP, `mlp` = `MLP(LN(.))`, to the attention A of a block with input F.
 
-    Args:
-        f: the block's input F.
-        attended: attention of the normalised input.
-        mlp: `MLP(LN(.))`.
-        residual: paper, Eq. 2 as printed, `MLP(LN(A + F)) + F`: the last term is the block's input; standard,
-            the pre-norm block, `x = A + F; MLP(LN(x)) + x`.
-
-    Returns:
-        the block's output, shaped like `f`.
+    Residual paper is Eq. 2 as printed, `MLP(LN(A + F)) + F`; standard is pre-norm, `x = A + F; MLP(LN(x)) + x`.
     """
     if residual == "paper":
         out: Tensor = f + mlp(attended + f)
@@ -45,10 +37,9 @@ def residual_block(
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias per head and relative 3-D position.
+    """Apply multi-head self-attention within windows, with relative 3-D position biases per head.
 
-    The projection to queries, keys and values has no bias: softmax ignores a constant added to all keys, so
-    a key bias would never get a gradient.
+    The projections of queries, keys and values have no bias: softmax ignores a constant added to all keys.
 
     Example: (216, 64, 24), 2 heads -> q, k, v (216, 2, 64, 12) -> (216, 64, 24).
     """
@@ -65,7 +56,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", relative_index(window).flatten(), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend within windows `(b * num_windows, n, c)`; `(num_windows, n, n)` is added to the scores."""
+        """Attend within windows `(b * num_windows, n, c)`; `mask` `(num_windows, n, n)` is added to the scores."""
         b, n, _ = x.shape
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
         bias = self.position_bias.index_select(0, self.index).T.reshape(1, self.num_heads, n, n)
@@ -76,13 +67,9 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Def. 1, Eq. 2: `S(F) = MLP(LN(MSA(LN(F)) + F)) + F`.
+    """Apply Def. 1, Eq. 2: `S(F) = MLP(LN(MSA(LN(F)) + F)) + F`.
 
     Example: F (1, 24, 24, 24, 24), window 4 -> windows (216, 64, 24) -> attention -> (1, 24, 24, 24, 24).
-
-    Args:
-        window: tokens per window and axis, not larger than the maps to come.
-        residual: paper or standard, see `residual_block`.
     """
 
     def __init__(
@@ -105,7 +92,7 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
 
     def forward(self, f: Tensor) -> Tensor:
-        """Map `(b, d, h, w, c)` to the same shape."""
+        """Map `(b, d, h, w, c)` to the same shape; the window must not exceed the map."""
         size: Triple = (f.shape[1], f.shape[2], f.shape[3])
         shift = effective_shift(size, self.window, self.shift)
         mask = attention_mask(size, self.window, shift, f.device)
@@ -118,22 +105,13 @@ class SwinBlock(nn.Module):
 
 
 class CrossTransformerBlock(nn.Module):
-    """Eq. 3: `CrossTransformer(F_a, F_b) = MLP(LN(CrossAttention(LN(F_a), LN(F_b)) + F_a)) + F_a`.
+    """Apply Eq. 3: `CrossTransformer(F_a, F_b) = MLP(LN(CrossAttention(LN(F_a), LN(F_b)) + F_a)) + F_a`.
 
-    Eq. 3 refines its first argument, from which Eq. 4 takes the keys; `refines: queries` swaps the roles, so
-    that the refined stream asks and the other one answers, as is usual. The deformable operator acts on the
-    stream of the keys: what the queries attend to (and, with `values: a`, fetch).
-
-    The norm of the keys' stream has no bias with `values: b`: softmax ignores a constant added to all keys.
+    Eq. 3 refines the stream that gives Eq. 4 its keys; `refines: queries` is the usual form, which refines the
+    queries' stream. The deformable operator acts on the keys' stream (and, with `values: a`, on the values). With
+    `values: b` the norm of the keys has no bias: softmax ignores a constant added to all keys.
 
     Example: F_a, F_b (1, 24, 24, 24, 24), window 4 -> windows (216, 64, 24) -> F_a (1, 24, 24, 24, 24).
-
-    Args:
-        attention: Eq. 4.
-        window: aligned windows in which both streams meet; None is attention over all tokens.
-        sampler: the deformable operator, or None.
-        refines: keys (the paper) or queries.
-        residual: paper or standard, see `residual_block`.
     """
 
     def __init__(
@@ -141,7 +119,7 @@ class CrossTransformerBlock(nn.Module):
         dim: int,
         attention: CrossAttention,
         *,
-        window: Triple | None,
+        window: Triple | None,  # None: attention over all tokens
         sampler: DeformableOperator | None,
         refines: Refines = "keys",
         residual: Residual = "paper",
@@ -159,7 +137,7 @@ class CrossTransformerBlock(nn.Module):
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Refine `own` with the help of `other`, both `(b, d, h, w, c)`; neither is changed in place."""
+        """Refine `own` by attention with `other`, both `(b, d, h, w, c)`."""
         asked, asking = (own, other) if self.refines == "keys" else (other, own)
         keys = self.norm_keys(asked)
         if self.sampler is not None:

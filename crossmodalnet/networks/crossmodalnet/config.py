@@ -1,4 +1,4 @@
-"""Options of CrossModalNet, and the rules that they and the patch size obey."""
+"""Options of CrossModalNet and their validation."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ Residual = Literal["paper", "standard"]
 Offsets = Literal["static", "predicted"]
 Transition = Literal["linear", "conv"]
 
-# YAML has lists only; the elements stay strict.
+# `strict=False` accepts YAML's lists; the elements stay strict.
 Count = Annotated[int, Field(ge=1)]
 Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 CountTriple = Annotated[tuple[Count, Count, Count], Field(strict=False)]
@@ -24,7 +24,7 @@ AXES = ("depth", "height", "width")
 
 
 class CrossModalNetConfig(NetworkConfig):
-    """Section `network.crossmodalnet`; lists have one entry per level, finest first.
+    """Define section `network.crossmodalnet`; lists have one entry per level, finest first.
 
     >>> config = CrossModalNetConfig(depths=(1, 1, 1), heads=(2, 4, 8), num_points=(2, 2, 4))
     >>> config.dim(2), config.multiples()
@@ -126,21 +126,21 @@ class CrossModalNetConfig(NetworkConfig):
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Input channels, one per stream: 0 is CT, 1 is MR."""
+        """Return the input channel of each stream: 0 is CT, 1 is MR."""
         return {"both": (0, 1), "ct": (0,), "mr": (1,)}[self.streams]
 
     @property
     def crosses(self) -> bool:
-        """Whether there are Cross Transformer blocks."""
+        """Return true if the network has Cross Transformer blocks."""
         return self.cross and self.streams == "both"
 
     @property
     def offset_rate(self) -> float:
-        """Learning rate of the offsets relative to the network's."""
+        """Return the learning rate of the offsets relative to the network's."""
         return self.offset_lr_factor
 
     def without_effect(self) -> frozenset[str]:
-        """List the options that change nothing, given the others.
+        """List the options that have no effect, given the others.
 
         >>> sorted(CrossModalNetConfig(deformable=False).without_effect())
         ['max_offset', 'num_points', 'offset_lr_factor', 'offsets']
@@ -162,12 +162,12 @@ class CrossModalNetConfig(NetworkConfig):
 
     @property
     def strides(self) -> list[Triple]:
-        """Strides from full resolution down to the tokens, step by step."""
+        """List the strides from full resolution to the tokens, step by step."""
         return strides_to(self.patch_embedding)
 
     @property
     def finer_channels(self) -> tuple[int, ...]:
-        """Channels per stream of the maps finer than the tokens, finest first; none with a linear stem."""
+        """Return the channels per stream of the maps finer than the tokens, finest first; () with a linear stem."""
         if self.stem == "linear":
             return ()
         last = len(self.stem_channels) - 1
@@ -175,29 +175,29 @@ class CrossModalNetConfig(NetworkConfig):
 
     @property
     def fused_channels(self) -> tuple[int, ...]:
-        """Channels of the head's maps, finest first; none with a linear stem."""
+        """Return the channels of the head's maps, finest first; () with a linear stem."""
         return tuple(self.head_channels << step for step in range(len(self.finer_channels)))
 
     @property
     def num_levels(self) -> int:
-        """Levels of the encoder, the deepest included."""
+        """Count the levels of the encoder, the deepest included."""
         return len(self.depths)
 
     def dim(self, level: int) -> int:
-        """Channels of each stream at `level`."""
+        """Return the channels per stream at `level`."""
         return self.channels << level
 
     def multiples(self) -> Triple:
-        """Voxels per axis of which a patch must be a multiple."""
+        """Return the voxels per axis of which a patch must be a multiple."""
         d, h, w = (stride * 2 ** (self.num_levels - 1) for stride in self.patch_embedding)
         return d, h, w
 
     def check_size(self, size: tuple[int, ...]) -> None:
-        """Check that a patch of `size` voxels can be divided by the strides, and its deepest map normalised.
+        """Check a patch of `size` voxels against the strides.
 
         Raises:
-            ValueError: not three axes, an axis that is no positive multiple, or a single token at the deepest
-                level where convolutions normalise over space.
+            ValueError: the patch does not have three axes, an axis is not a positive multiple, or convolutions would
+                normalise a single token at the deepest level.
         """
         if len(size) != 3:
             raise ValueError(f"patch size must have 3 axes, got {size}")
@@ -215,24 +215,24 @@ class CrossModalNetConfig(NetworkConfig):
             )
 
     def window_at(self, size: Triple) -> Triple:
-        """Window of the Swin blocks on a map of `size` tokens."""
+        """Return the window of the Swin blocks on a map of `size` tokens."""
         return effective_window(size, self.window or dividing_window(size))
 
     def cross_window_at(self, level: int, size: Triple) -> Triple | None:
-        """Window of the cross attention at `level` on a map of `size` tokens; None: over all tokens."""
+        """Return the window of the cross attention at `level` on a map of `size` tokens; None: all tokens."""
         if self.cross_window is None:
             return None if level == self.num_levels - 1 else dividing_window(size)
         window = self.cross_window[level]
         return None if window is None else effective_window(size, window)
 
     def map_size(self, patch_size: Triple, level: int) -> Triple:
-        """Tokens per axis at `level`."""
+        """Return the tokens per axis at `level`."""
         d, h, w = (n // (s * 2**level) for n, s in zip(patch_size, self.patch_embedding, strict=True))
         return d, h, w
 
 
 class BuildConfig(CrossModalNetConfig):
-    """The section with the options that other sections decide (`losses`, `train`)."""
+    """Add the options that other sections set (`losses`, `train`)."""
 
     checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     deep_supervision: bool = Field(False, description="logits of coarser maps in training mode, too")

@@ -1,4 +1,4 @@
-"""Residual convolutions (not in the paper): what carries resolution between voxels, tokens and levels."""
+"""Residual convolutions between voxels, tokens and levels (not in the paper)."""
 
 import torch
 from einops import rearrange
@@ -10,17 +10,16 @@ SLOPE = 0.01
 
 
 class InstanceNorm(nn.InstanceNorm3d):
-    """Instance norm with scale and shift, sample by sample as batch norm.
+    """Apply `nn.InstanceNorm3d` with scale and shift, sample by sample as batch norm.
 
-    The values are those of `nn.InstanceNorm3d`, which would bring every map into another memory format and back
-    where a voxel's channels lie side by side.
+    `nn.InstanceNorm3d` itself would convert channels-last maps to another memory format and back.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each map of each sample of `(b, c, d, h, w)`, of more than one voxel."""
+        """Normalise each map of `(b, c, d, h, w)`, of more than one voxel."""
         samples = [
             nn.functional.batch_norm(
                 sample, None, None, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
@@ -31,10 +30,10 @@ class InstanceNorm(nn.InstanceNorm3d):
 
 
 class Conv3x3(nn.Conv3d):
-    """A convolution of 3x3x3 voxels, zero padding and no bias, as fast for one sample as for each of two.
+    """Convolve with 3x3x3 kernels, zero padding and no bias, as fast for one sample as for each of two.
 
-    On the CPU PyTorch gives a batch of one with few channels to a method that is up to ten times slower and copies
-    each voxel's surroundings (`docs/results/performance.md`). Without gradients, oneDNN is called by name instead.
+    On the CPU PyTorch's method for a batch of one with few channels is up to ten times slower
+    (`docs/results/performance.md`). Without gradients, oneDNN is called directly.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
@@ -54,10 +53,10 @@ class Conv3x3(nn.Conv3d):
 
 
 class Conv1x1(nn.Conv3d):
-    """A linear map of each voxel's channels, as a product of matrices.
+    """Apply a 1x1x1 convolution as a matrix product.
 
-    The values are those of `nn.Conv3d`, which on the CPU takes four times as long for many voxels of few channels
-    (`docs/results/performance.md`). It is fast where a voxel's channels lie side by side.
+    On the CPU `nn.Conv3d` takes four times as long for many voxels of few channels
+    (`docs/results/performance.md`). It is fast in channels-last memory format.
     """
 
     def __init__(self, in_channels: int, channels: int, *, bias: bool = True) -> None:
@@ -69,14 +68,11 @@ class Conv1x1(nn.Conv3d):
 
 
 class ResidualConvBlock(nn.Module):
-    """Two convolutions with instance norm and a short cut, as in residual-encoder U-Nets (Isensee et al. 2024).
+    """Apply two convolutions with instance norm and a shortcut (residual-encoder U-Net, Isensee et al. 2024).
 
-    Where the size changes, the short cut is average pooling and a linear map of channels.
+    Where the shape changes, the shortcut is average pooling and a 1x1x1 convolution.
 
     Example: (1, 8, 40, 40, 40), stride 2, 16 channels -> (1, 16, 20, 20, 20).
-
-    Args:
-        stride: voxels per axis that become one.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: Triple = (1, 1, 1)) -> None:
@@ -101,20 +97,16 @@ class ResidualConvBlock(nn.Module):
 
 
 class UpConvolution(nn.Module):
-    """Go up: each voxel becomes a block of `stride` voxels, joined with finer maps by a residual block.
+    """Upsample by `stride`, concatenate the skips and apply a residual block.
 
     Example: (1, 96, 10, 10, 10), stride 2, skip (1, 48, 20, 20, 20) -> (1, 48, 20, 20, 20).
-
-    Args:
-        skip_channels: channels of the finer maps together; 0 without any.
-        stride: voxels per axis that each voxel becomes.
     """
 
     def __init__(
         self,
         in_channels: int,
         channels: int,
-        skip_channels: int,
+        skip_channels: int,  # of all skips together; 0 without any
         stride: Triple,
     ) -> None:
         super().__init__()

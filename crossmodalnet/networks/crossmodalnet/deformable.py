@@ -1,4 +1,4 @@
-"""The deformable operator (Def. 3, Eq. 7): weighted samples at learned offsets from each location."""
+"""Deformable operator (Def. 3, Eq. 7): weighted samples at learned offsets from each location."""
 
 import torch
 from torch import Tensor, nn
@@ -6,23 +6,19 @@ from torch import Tensor, nn
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.crossmodalnet.config import Offsets
 
-# Offsets start within about this many voxels of zero: near the identity, yet no two of the K alike.
-INITIAL_OFFSET = 0.1
+INITIAL_OFFSET = 0.1  # voxels: near the identity, but different for each of the K samples
 
 
 def deformable_sample(features: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Eq. 7: `sum_k w_k F(p + dp_k)` at every location p, by trilinear interpolation.
+    """Compute Eq. 7: `sum_k w_k F(p + dp_k)` at every location p, by trilinear interpolation.
 
-    Positions outside the map take the value of the nearest border voxel. Corners and coefficients of all K
-    samples go through one `embedding_bag`, which gathers and sums without storing the samples.
+    Positions outside the map take the value of the nearest border voxel. `embedding_bag` sums all K samples without
+    storing them.
 
     Args:
-        features: (b, d, h, w, c).
+        features: (b, d, h, w, c), as is the result.
         offsets: (b or 1, d, h, w, K, 3), in voxels, along d, h, w.
         weights: (K,).
-
-    Returns:
-        (b, d, h, w, c).
     """
     b, *size, c = features.shape
     indices, coefficients = _corners(offsets, size)  # (b or 1, d * h * w, K, 8)
@@ -64,19 +60,12 @@ def _corners(offsets: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
 
 
 class DeformableOperator(nn.Module):
-    """Eq. 7 with learned offsets, each within `max_offset` voxels per axis (through tanh).
+    """Apply Eq. 7 with learned offsets, each within `max_offset` voxels per axis (through tanh).
 
-    `offsets: static` holds `3 K D H W` offset parameters (Theorem 2.2) and is tied to maps of one size;
-    `predicted` computes them from the features by a 3x3x3 convolution, for maps of any size.
-    The K weights start at 1/K.
+    `offsets: static` (the paper) holds `3 K D H W` parameters (Theorem 2.2) for maps of one `size`; `predicted`
+    computes them from the features by a 3x3x3 convolution, for any size. The K weights start at 1/K.
 
     Example: F (1, 24, 24, 24, 24), K = 4 -> offsets (1, 24, 24, 24, 4, 3) -> (1, 24, 24, 24, 24).
-
-    Args:
-        size: size of the map, for static offsets.
-        num_points: K.
-        max_offset: bound on the offsets, voxels.
-        offsets: static (the paper) or predicted.
     """
 
     def __init__(
@@ -109,13 +98,13 @@ class DeformableOperator(nn.Module):
         return [parameter for parameter in self.parameters() if parameter is not self.weights]
 
     def offsets(self, features: Tensor) -> Tensor:
-        """Give the offsets `(b or 1, d, h, w, K, 3)` for `features`, in voxels, within +-`max_offset`."""
+        """Compute the offsets `(b or 1, d, h, w, K, 3)` for `features`, in voxels, within +-`max_offset`."""
         if self.predict is None:
             assert self.raw_offsets is not None
             raw: Tensor = self.raw_offsets
         else:
             raw = self.predict(features.movedim(-1, 1)).movedim(1, -1).unflatten(-1, (self.num_points, 3))
-        # Half precision could not tell positions in a map of 100 voxels apart.
+        # Half precision cannot resolve positions in a map of 100 voxels.
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         return self.max_offset * torch.tanh(raw)
 
@@ -123,7 +112,7 @@ class DeformableOperator(nn.Module):
         """Sample `(b, d, h, w, c)` around every location; the shape stays.
 
         Raises:
-            ValueError: static offsets, and the map is not of the size they were made for.
+            ValueError: offsets are static, and the map has another size.
         """
         if self.predict is None and features.shape[1:4] != self.size:
             raise ValueError(

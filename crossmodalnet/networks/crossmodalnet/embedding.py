@@ -1,4 +1,4 @@
-"""From voxels to tokens and between levels: patch embedding, merging and expanding, position encoding."""
+"""Patch embedding, merging, expanding and position encoding."""
 
 from functools import lru_cache
 
@@ -12,15 +12,10 @@ from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock, 
 
 @lru_cache(maxsize=8)
 def sincos_position(size: Triple, dim: int, device: torch.device) -> Tensor:
-    """Encode absolute 3-D position without parameters: sines and cosines along each axis.
+    """Encode absolute 3-D position by fixed sines and cosines along each axis: `(d, h, w, dim)` in [-1, 1].
 
-    Args:
-        dim: channels, a multiple of 6 (three axes, sine and cosine).
-        device: device of the encoding; it is computed once per set of arguments.
-
-    Returns:
-        (d, h, w, dim), values in [-1, 1]. The slowest wave of an axis spans half a period over the map, each
-        next one doubles the frequency.
+    The slowest wave of an axis spans half a period over the map; each next one doubles the frequency. `dim` is a
+    multiple of 6 (three axes, sine and cosine).
     """
     with torch.inference_mode(False):
         frequencies = torch.pi * 2.0 ** torch.arange(dim // 6, device=device)
@@ -34,7 +29,7 @@ def sincos_position(size: Triple, dim: int, device: torch.device) -> Tensor:
 
 
 class PatchEmbedding(nn.Module):
-    """Turn blocks of `stride` voxels into tokens by one linear map.
+    """Embed blocks of `stride` voxels as tokens by one linear map.
 
     Example: (1, 1, 48, 48, 48), stride 2 -> (1, 24, 24, 24, 8) -> (1, 24, 24, 24, 24).
     """
@@ -55,7 +50,7 @@ class PatchEmbedding(nn.Module):
 
 
 class ConvEmbedding(nn.Module):
-    """Turn blocks of `stride` voxels into tokens by a residual convolution block (not in the paper).
+    """Embed blocks of `stride` voxels as tokens by a residual convolution block (not in the paper).
 
     Example: (1, 16, 20, 20, 20), stride 2, dim 48 -> (1, 10, 10, 10, 48).
     """
@@ -78,7 +73,7 @@ def add_position(tokens: Tensor) -> Tensor:
 
 
 class PatchMerging(nn.Module):
-    """Go down a level: eight neighbouring tokens become one with twice the channels.
+    """Merge eight neighbouring tokens into one with twice the channels.
 
     Example: (1, 24, 24, 24, 24) -> (1, 12, 12, 12, 192) -> (1, 12, 12, 12, 48).
     """
@@ -95,7 +90,7 @@ class PatchMerging(nn.Module):
 
 
 class ConvMerging(nn.Module):
-    """Go down a level by a residual convolution block of stride 2 (not in the paper).
+    """Downsample by a residual convolution block of stride 2 (not in the paper).
 
     Example: (1, 10, 10, 10, 48) -> (1, 5, 5, 5, 96).
     """
@@ -110,7 +105,7 @@ class ConvMerging(nn.Module):
 
 
 class PatchExpanding(nn.Module):
-    """Go up: each token becomes a block of `stride` tokens of `out_dim` channels.
+    """Expand each token into a block of `stride` tokens of `out_dim` channels.
 
     Example: (1, 12, 12, 12, 48), stride 2, out_dim 24 -> (1, 12, 12, 12, 192) -> (1, 24, 24, 24, 24).
     """

@@ -1,4 +1,4 @@
-"""Full resolution: the optional convolutional stem of a stream and the head that fuses the streams."""
+"""Convolutional stem of a stream, and heads that fuse the streams at full resolution."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,9 @@ from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
 
 
 class ConvStem(nn.Module):
-    """Maps of one image finer than its tokens (not in the paper), by residual convolutions.
+    """Compute maps of one image finer than its tokens by residual convolutions (not in the paper).
 
     Example: (1, 1, 40, 40, 40), channels 8 and 24 -> (1, 8, 40, 40, 40), (1, 24, 20, 20, 20).
-
-    Args:
-        channels: channels of each map, finest first.
-        strides: strides of each map but the finest, against the one before.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[Triple]) -> None:
@@ -38,14 +34,9 @@ class ConvStem(nn.Module):
 
 
 class FusedHead(nn.Module):
-    """Fuse the streams' decoder outputs into one set of class logits at full resolution, linearly.
+    """Fuse the streams' decoder outputs (`dim` channels together) into class logits at full resolution, linearly.
 
     Example: two (1, 24, 24, 24, 24) -> (1, 24, 24, 24, 48) -> (1, 48, 48, 48, 16) -> (1, 8, 48, 48, 48).
-
-    Args:
-        dim: channels of all streams together.
-        stride: stride of the patch embedding, undone here.
-        channels: features per voxel before the classes.
     """
 
     def __init__(self, dim: int, stride: Triple, *, channels: int, num_classes: int) -> None:
@@ -66,25 +57,19 @@ class FusedHead(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """Fuse the streams' decoder outputs, then go up with both streams' finer maps to class logits (not in the paper).
+    """Fuse the streams and upsample them with their finer maps to class logits (not in the paper).
 
     Example: two (1, 10, 10, 10, 48), finer maps of two streams (1, 24, 20, 20, 20) and (1, 8, 40, 40, 40)
     -> (1, 96, 10, 10, 10) -> (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
-
-    Args:
-        dim: channels of all streams together.
-        channels: channels of the fused maps, finest first.
-        skip_channels: channels of the finer maps of all streams together, finest first.
-        strides: strides from each map to the next coarser one, finest first; the last leads to the tokens.
     """
 
     def __init__(
         self,
-        dim: int,
+        dim: int,  # of all streams together
         *,
-        channels: Sequence[int],
-        skip_channels: Sequence[int],
-        strides: Sequence[Triple],
+        channels: Sequence[int],  # of the fused maps, finest first
+        skip_channels: Sequence[int],  # of the finer maps of all streams together, finest first
+        strides: Sequence[Triple],  # from each map to the next coarser one; the last leads to the tokens
         num_classes: int,
     ) -> None:
         super().__init__()
@@ -99,11 +84,7 @@ class ConvHead(nn.Module):
     def forward(
         self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Map streams and finer maps to logits.
-
-        Args:
-            streams: (b, d, h, w, c) each.
-            finer: per resolution, finest first, a map (b, s, D, H, W) of each stream.
+        """Map streams `(b, d, h, w, c)` and finer maps `(b, s, D, H, W)`, per resolution, finest first, to logits.
 
         Returns:
             logits `(b, classes, D, H, W)`, and the coarser fused maps `(b, c, d, h, w)`, finest first.
@@ -118,11 +99,7 @@ class ConvHead(nn.Module):
 
 
 class AuxiliaryHeads(nn.Module):
-    """Class logits of coarser maps, for deep supervision: of fused maps and of the streams together.
-
-    Args:
-        channels: channels of each map, finest first.
-    """
+    """Classify coarser maps for deep supervision: fused maps, then concatenated streams, each finest first."""
 
     def __init__(self, channels: Sequence[int], num_classes: int) -> None:
         super().__init__()

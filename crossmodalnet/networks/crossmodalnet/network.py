@@ -1,4 +1,4 @@
-"""CrossModalNet (Eq. 1): two streams side by side through an encoder and a decoder, fused in the head."""
+"""CrossModalNet (Eq. 1): parallel streams through an encoder and a decoder, fused in the head."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,14 +16,9 @@ Size = tuple[int, ...]
 
 
 class DualLayer(nn.Module):
-    """A layer of Eq. 1: `F_a^l = T_a^l(F_a, F_b)` and `F_b^l = T_b^l(F_b, F_a)`, at once.
+    """Apply a layer of Eq. 1: `F_a^l = T_a^l(F_a, F_b)` and `F_b^l = T_b^l(F_b, F_a)`, at once.
 
-    Swin blocks in each stream, then a Cross Transformer block each. Both cross blocks read the same, old
-    features: neither sees what the other has made.
-
-    Args:
-        swin: the Swin blocks of streams a and b, or of the only stream.
-        cross: the Cross Transformer blocks that refine a and b, or None.
+    Each stream has Swin blocks, then a Cross Transformer block. Both cross blocks read the Swin blocks' output.
     """
 
     def __init__(
@@ -49,7 +44,7 @@ class DualLayer(nn.Module):
 
 
 class SkipConnection(nn.Module):
-    """Go up a level in one stream: expand the coarse features and join those of the encoder.
+    """Expand coarse features of one stream and fuse them with the skip connection.
 
     Example: (1, 12, 12, 12, 48) and skip (1, 24, 24, 24, 24) -> (1, 24, 24, 24, 48) -> (1, 24, 24, 24, 24).
     """
@@ -65,7 +60,7 @@ class SkipConnection(nn.Module):
 
 
 class ConvSkip(nn.Module):
-    """Go up a level in one stream by convolutions (not in the paper): expand, join, a residual block.
+    """Upsample one stream by convolutions with the skip connection (not in the paper).
 
     Example: (1, 5, 5, 5, 96) and skip (1, 10, 10, 10, 48) -> (1, 10, 10, 10, 48).
     """
@@ -80,7 +75,7 @@ class ConvSkip(nn.Module):
 
 
 class CrossModalNet(LayeredNetwork):
-    """The U-shaped parallel feature network, composed of the parts that `build_crossmodalnet` makes.
+    """Segment with the U-shaped parallel feature network; `build_crossmodalnet` makes its parts.
 
     Example with patches of 40x40x40, tokens of 4 voxels with 48 channels and two levels; each stream:
 
@@ -91,38 +86,24 @@ class CrossModalNet(LayeredNetwork):
         head     (1, 32, 20, 20, 20) -> (1, 16, 40, 40, 40), of both streams together
         logits   (1, 8, 40, 40, 40)
 
-    In lists of pairs, the first is of stream a (CT), the second of stream b (MR). A network of one stream has
-    lists of one in their place. A modality that is missing (`crossmodalnet.imaging.samples`) is replaced by a learned
-    token at every place, where the network was built for that; its finer maps are zero.
-
-    Args:
-        inputs: input channel of each stream.
-        check_size: called with the spatial size of an input, raises ValueError if the network cannot take it.
-        stems: a pair of convolutional stems, or nothing.
-        embeddings: a pair of embeddings, of the images or of what the stems make of them.
-        missing: a pair of tokens that stand for a missing image, or nothing.
-        encoder: the layers of each level, finest first.
-        mergings: a pair of patch mergings from each level but the deepest to the next.
-        skips: a pair of skip connections for each level but the deepest.
-        decoder: the layers of each level but the deepest.
-        head: fuses both streams.
-        auxiliary: gives logits of coarser maps in training mode (deep supervision), or None.
+    Pairs hold stream a (CT), then stream b (MR); one-stream networks have lists of one. Learned tokens, if there are
+    any, replace a missing modality (`crossmodalnet.imaging.samples`); its finer maps are zero.
     """
 
     def __init__(
         self,
         *,
-        inputs: Sequence[int],
-        check_size: Callable[[Size], None],
-        stems: nn.ModuleList,
-        embeddings: nn.ModuleList,
-        missing: nn.ParameterList,
-        encoder: nn.ModuleList,
-        mergings: nn.ModuleList,
-        skips: nn.ModuleList,
-        decoder: nn.ModuleList,
+        inputs: Sequence[int],  # input channel of each stream
+        check_size: Callable[[Size], None],  # raises ValueError if the network cannot take the spatial size
+        stems: nn.ModuleList,  # pair, or empty
+        embeddings: nn.ModuleList,  # pair, of the images or the stems' outputs
+        missing: nn.ParameterList,  # pair of tokens for missing images, or empty
+        encoder: nn.ModuleList,  # layers of each level, finest first
+        mergings: nn.ModuleList,  # pair from each level but the deepest to the next
+        skips: nn.ModuleList,  # pair for each level but the deepest
+        decoder: nn.ModuleList,  # layers of each level but the deepest
         head: FusedHead | ConvHead,
-        auxiliary: AuxiliaryHeads | None,
+        auxiliary: AuxiliaryHeads | None,  # for deep supervision
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
@@ -140,16 +121,15 @@ class CrossModalNet(LayeredNetwork):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.
 
-        Returns:
-            the logits; with deep supervision, in training mode, a list of them, finest first.
+        With deep supervision it returns a list of logits in training mode, finest first.
 
         Raises:
-            ValueError: not two channels, or a size that the network cannot take.
+            ValueError: the input does not have two channels, or the network cannot take its size.
         """
         return self.logits_and_layers(x)[0]
 
     def logits_and_layers(self, x: Tensor) -> tuple[Tensor | list[Tensor], list[Streams]]:
-        """Segment as `forward`, and give the features of every layer too, `(b, d, h, w, c)`, from one pass."""
+        """Return the logits of `forward` and the features `(b, d, h, w, c)` of every layer."""
         streams, finer = self._embedded(x)
         layers = self._layers(streams)
         logits, fused = self.head(layers[-1], finer)
@@ -158,18 +138,11 @@ class CrossModalNet(LayeredNetwork):
         return [logits, *self.auxiliary(fused, self._supervised(layers))], layers
 
     def features(self, x: Tensor) -> list[Streams]:
-        """Give the features `F^l` of the streams (Eq. 1): embedded, then after each layer.
-
-        Args:
-            x: (b, 2, D, H, W).
-
-        Returns:
-            per layer a pair of (b, c, d, h, w); c, d, h, w are those of its level.
-        """
+        """Compute pairs of features `F^l` (Eq. 1), `(b, c, d, h, w)`, of the embedding and of each layer."""
         return channels_first(self._layers(self._embedded(x)[0]))
 
     def _embedded(self, x: Tensor) -> tuple[Streams, list[Streams]]:
-        """Give the streams' first tokens, and their finer maps per resolution, finest first."""
+        """Embed the images; also return the finer maps per resolution, finest first."""
         if x.ndim != 5 or x.shape[1] != 2:
             raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
         self.check_size(tuple(x.shape[2:]))
@@ -180,7 +153,7 @@ class CrossModalNet(LayeredNetwork):
         finer = list(zip(*pyramids, strict=True))
         if not self.missing:
             return streams, finer
-        # per stream (b, 1, 1, 1, 1)
+        # (b, 1, 1, 1, 1) per stream
         absent = [mask.view(-1, 1, 1, 1, 1) for mask in is_missing(x)[:, list(self.inputs)].T]
         replaced = zip(absent, self.missing, streams, strict=True)
         return (
@@ -202,7 +175,7 @@ class CrossModalNet(LayeredNetwork):
         return out
 
     def _supervised(self, layers: Sequence[Streams]) -> list[Streams]:
-        """Pick the last layer of each level of the decoder, finest first, and of the encoder's deepest level."""
+        """Pick the last layer of each decoder level, finest first, and of the encoder's deepest level."""
         ends = [len(layers) - 1]
         for level in self.decoder:
             assert isinstance(level, nn.ModuleList)
@@ -211,13 +184,13 @@ class CrossModalNet(LayeredNetwork):
 
 
 def _each(modules: nn.Module, *features: Streams) -> Streams:
-    """Apply the first module to what is of stream a and the second to what is of stream b."""
+    """Apply each stream's module to that stream's features."""
     assert isinstance(modules, nn.ModuleList)
     return tuple(module(*own) for module, own in zip(modules, zip(*features, strict=True), strict=True))
 
 
 def _run(layers: nn.Module, streams: Streams) -> list[Streams]:
-    """Run the layers of a level one after the other and keep the outcome of each."""
+    """Run the layers of a level in turn and keep every output."""
     assert isinstance(layers, nn.ModuleList)
     out = []
     for layer in layers:

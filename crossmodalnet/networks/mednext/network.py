@@ -1,8 +1,7 @@
 """MedNeXt (Roy et al., MICCAI 2023, arXiv 2303.09975): a U-shaped network of ConvNeXt blocks, from MONAI.
 
-MONAI's network is made the published one: there a down block expands as the blocks of the level below it
-do, in MONAI as those of its own level. Counts of parameters are the published ones less 1, a dummy that
-served the original's checkpointing.
+MONAI's down blocks expand as their own level does; here, as published, as the level below. Parameter counts are the
+published ones less 1, a dummy for the original's checkpointing.
 """
 
 from collections.abc import Mapping
@@ -23,21 +22,15 @@ KERNEL = 3
 
 @dataclass(frozen=True)
 class MedNeXtConfig:
-    """A named size of MedNeXt; lists go down the encoder, through the bottleneck and up the decoder.
+    """Define a named size of MedNeXt; lists go down the encoder, through the bottleneck and up the decoder."""
 
-    Attributes:
-        channels: channels at the finest level, doubled at each next one.
-        expansion: hidden channels of the blocks over their channels.
-        blocks: per level, down, up and bottleneck blocks not counted.
-    """
-
-    channels: int
-    expansion: tuple[int, ...]
-    blocks: tuple[int, ...]
+    channels: int  # at the finest level, doubled at each next one
+    expansion: tuple[int, ...]  # hidden channels of the blocks relative to their channels
+    blocks: tuple[int, ...]  # without down, up and bottleneck blocks
 
     @property
     def num_halvings(self) -> int:
-        """Number of times that the encoder halves the resolution."""
+        """Count the halvings of the resolution in the encoder."""
         return len(self.blocks) // 2
 
 
@@ -47,16 +40,13 @@ SIZES: dict[str, MedNeXtConfig] = {
     "b": MedNeXtConfig(32, _B, (2,) * 9),
     "m": MedNeXtConfig(32, _B, (3, 4, 4, 4, 4, 4, 4, 4, 3)),
     "l": MedNeXtConfig(32, (3, 4, 8, 8, 8, 8, 8, 4, 3), (3, 4, 8, 8, 8, 8, 8, 4, 3)),
-    # B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, and need no padding.
+    # B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, without padding.
     "small": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1)),
 }
 
 
 def build_mednext(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build MedNeXt.
-
-    With `deep_supervision` it gives in training mode logits with strides 1, 2, 4, ...
-    """
+    """Build MedNeXt; with `deep_supervision` it returns logits of strides 1, 2, 4, ... in training mode."""
     size = named_size("mednext", config, SIZES, "deep_supervision", "checkpointing")
     network = _mednext(size, num_classes, deep_supervision=config["deep_supervision"])
     if config["checkpointing"]:

@@ -1,7 +1,4 @@
-"""nnFormer's attention within windows, and the blocks around it (Zhou et al., arXiv:2109.03201).
-
-Attribute names follow the published weights, so that these can be loaded.
-"""
+"""nnFormer's blocks (Zhou et al., arXiv:2109.03201), with the attribute names of the published weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,22 +17,18 @@ from crossmodalnet.networks.common.windows import attention_mask, over_batch, pa
 
 @dataclass(frozen=True)
 class WindowRule:
-    """Rule by which the maps of a level are cut into windows.
+    """Cut the maps of a level into windows.
 
-    Attributes:
-        window: tokens per window and axis, the extent of the table of relative positions.
-        legacy: windows as published: a cubic window shrinks to the shortest axis of a map not longer than it, and then
-            loses its shift on all axes, another window never shrinks; padding is attended to; offsets share
-            rows of the table (`legacy_index`).
-        shift_mask: legacy only: whether tokens that a shift brings together are kept apart.
+    Legacy is as published: cubic windows shrink to the shortest axis of a smaller map and lose the shift on all axes,
+    others never shrink; padding is attended to; offsets share rows of the table (`legacy_index`).
     """
 
-    window: Triple
+    window: Triple  # tokens per window and axis, the extent of the table of relative positions
     legacy: bool
-    shift_mask: bool
+    shift_mask: bool  # legacy only: mask tokens that a shift brings together
 
     def cut(self, size: Triple, *, shifted: bool) -> tuple[Triple, Triple]:
-        """Give the window and the shift for a map of `size` tokens per axis."""
+        """Return the window and the shift for a map of `size` tokens per axis."""
         d, h, w = self.window
         half: Triple = (d // 2, h // 2, w // 2) if shifted else (0, 0, 0)
         if not self.legacy:
@@ -45,22 +38,19 @@ class WindowRule:
         return self.window, (0, 0, 0) if size == self.window else half
 
     def mask(self, size: Triple, window: Triple, shift: Triple, device: torch.device) -> Tensor | None:
-        """Give what is added to the scores, `(num_windows, n, n)`, or None; see `attention_mask`."""
+        """Return the mask `(num_windows, n, n)` to be added to the scores, or None; see `attention_mask`."""
         if not self.legacy:
             return attention_mask(size, window, shift, device)
-        # Declaring the padded map to be the map makes padding as good as any other token.
+        # With the padded size, padding is not masked.
         return attention_mask(padded_size(size, window), window, shift, device) if self.shift_mask else None
 
     def index(self, window: Triple, device: torch.device) -> Tensor:
-        """Give the row of the table for each pair of tokens of an effective `window`, flattened."""
+        """Return the table row of each pair of tokens of an effective `window`, flattened."""
         return _index(window, self.window, self.legacy, device)
 
 
 def relative_index(window: Triple, table: Triple) -> Tensor:
-    """Number the displacements within `window` as a table for windows of `table` does: `(n, n)`.
-
-    A window that shrank to a small map uses the rows of the displacements that remain.
-    """
+    """Number the displacements within `window` by their rows in a table for windows of `table`: `(n, n)`."""
     d, h, w = _displacements(window) + torch.tensor(table)[:, None, None] - 1
     return (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
 
@@ -68,8 +58,8 @@ def relative_index(window: Triple, table: Triple) -> Tensor:
 def legacy_index(window: Triple) -> Tensor:
     """Number the displacements as published: `(n, n)`.
 
-    The strides are (3 h - 1, 2 h - 1, 1) for a window (d, h, w), where (2 h - 1)(2 w - 1) and 2 w - 1 would
-    tell all displacements apart: with 4^3 tokens, 343 displacements share 115 rows.
+    The strides are (3 h - 1, 2 h - 1, 1) for a window (d, h, w); distinct rows would need (2 h - 1)(2 w - 1) and
+    2 w - 1. With 4^3 tokens, 343 displacements share 115 rows.
     """
     d, h, w = _displacements(window) + torch.tensor(window)[:, None, None] - 1
     return d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
@@ -82,8 +72,7 @@ def _displacements(window: Triple) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _index(window: Triple, table: Triple, legacy: bool, device: torch.device) -> Tensor:
-    # An index made during inference must also serve training afterwards.
-    with torch.inference_mode(False), torch.device("cpu"):
+    with torch.inference_mode(False), torch.device("cpu"):  # the cached index must also serve training
         index = legacy_index(window) if legacy else relative_index(window, table)
         return index.flatten().to(device)
 
@@ -91,19 +80,17 @@ def _index(window: Triple, table: Triple, legacy: bool, device: torch.device) ->
 def _drop_published_index(
     module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Mapping[str, Any] | bool | list[str]
 ) -> None:
-    """Published weights hold the index of positions, which here follows from the window."""
+    """Drop the position index of published weights; here it follows from the window."""
     state_dict.pop(f"{prefix}relative_position_index", None)
 
 
 class NNFormerAttention(nn.Module):
-    """Multi-head attention within windows, with a learned bias per head and relative position.
+    """Apply multi-head attention within windows, with relative position biases per head.
+
+    With `from_skip` (the paper's skip attention) keys and values come from a skip connection, and queries are the
+    unprojected input.
 
     Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
-
-    Args:
-        rule: rule of the windows to come.
-        from_skip: keys and values come from a skip connection, and queries are the input itself, without a
-            projection (the paper's skip attention); otherwise all three are projections of the input.
     """
 
     def __init__(self, dim: int, num_heads: int, rule: WindowRule, *, from_skip: bool) -> None:
@@ -138,13 +125,9 @@ class NNFormerAttention(nn.Module):
 
 
 class NNFormerBlock(nn.Module):
-    """A pre-norm transformer block with attention within windows: of a map, or of a map to a skip connection.
+    """Apply a pre-norm transformer block with window attention to a map, or from a map to a skip connection.
 
     Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).
-
-    Args:
-        rule: rule by which maps are cut into windows.
-        from_skip: attend to a skip connection, see `WindowAttention`; the residual is then the sum of both.
     """
 
     def __init__(
@@ -173,6 +156,6 @@ class NNFormerBlock(nn.Module):
         mask = self.rule.mask(size, window, shift, x.device)
         keys = None if skip is None else partition(self.norm1(skip), window, shift)
         attended = self.attn(partition(self.norm1(x), window, shift), keys, window, mask)
-        x = x if skip is None else x + skip
+        x = x if skip is None else x + skip  # the residual is the sum of both
         x = x + self.drop_path(reverse(attended, size, window, shift))
         return x + self.drop_path(self.mlp(self.norm2(x)))

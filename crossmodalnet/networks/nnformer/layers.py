@@ -1,7 +1,4 @@
-"""nnFormer's convolutional embedding, resampling and heads, and its encoder and decoder stages.
-
-Attribute names follow the published weights, so that these can be loaded. Maps are `(b, d, h, w, c)`.
-"""
+"""nnFormer's layers on maps `(b, d, h, w, c)`, with the attribute names of the published weights."""
 
 from collections.abc import Iterable
 
@@ -25,7 +22,7 @@ def channels_first(x: Tensor) -> Tensor:
 
 
 class Projection(nn.Module):
-    """A strided convolution and another, each followed by GELU and LN, the last one by none of these if `last`."""
+    """Apply a strided and a plain convolution, each with GELU and LN; `last` drops these after the second."""
 
     def __init__(self, in_channels: int, channels: int, stride: Triple, *, last: bool) -> None:
         super().__init__()
@@ -44,7 +41,7 @@ class Projection(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Convolutional embedding of voxels as tokens, whose size is the product of both strides.
+    """Embed voxels by convolutions; a token's size is the product of both strides.
 
     Example: strides (2, 2, 2), (1, 2, 2): x (1, 2, 64, 128, 128) -> (1, 96, 32, 64, 64) -> (1, 32, 32, 32, 192).
     """
@@ -61,14 +58,10 @@ class Embedding(nn.Module):
 
 
 class Downsample(nn.Module):
-    """GELU, LN and a strided convolution that doubles the channels.
+    """Apply GELU, LN and a strided convolution that doubles the channels.
 
-    An axis without padding needs an odd number of tokens, for its last one to be seen: a zero is added to an
-    even number. Both paddings give about half the tokens, ceil(n / 2) with and floor(n / 2) without.
-
-    Args:
-        stride: 1 or 2 per axis; the kernel has 1 or 3 tokens, accordingly.
-        padding: padding of the convolution, 0 or 1 token per axis.
+    Strides 1 and 2 have kernels of 1 and 3 tokens. Even axes without padding get a zero, so that the kernel reaches
+    their last token. ceil(n / 2) tokens remain with padding, floor(n / 2) without.
     """
 
     def __init__(self, dim: int, stride: Triple, padding: Triple) -> None:
@@ -92,7 +85,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """LN and a transposed convolution that halves the channels, to the size of a given map."""
+    """Apply LN and a transposed convolution that halves the channels, to the size of a given map."""
 
     def __init__(self, dim: int, stride: Triple) -> None:
         super().__init__()
@@ -109,7 +102,7 @@ class Upsample(nn.Module):
 
 
 class NNFormerHead(nn.Module):
-    """Tokens to the logits of their voxels, by a transposed convolution."""
+    """Map tokens to logits of their voxels, by a transposed convolution."""
 
     def __init__(self, dim: int, num_classes: int, patch: Triple) -> None:
         super().__init__()
@@ -121,11 +114,7 @@ class NNFormerHead(nn.Module):
 
 
 class EncoderStage(nn.Module):
-    """Blocks of one level, and the transition to the next.
-
-    Args:
-        downsample: transition to the next level; None at the deepest.
-    """
+    """Apply the blocks of one level; `downsample` (None at the deepest) leads to the next."""
 
     def __init__(
         self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None, *, checkpointing: bool
@@ -136,14 +125,14 @@ class EncoderStage(nn.Module):
         self.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(b, d, h, w, c)` to the same shape; the caller goes down."""
+        """Map `(b, d, h, w, c)` to the same shape; the caller downsamples."""
         for block in self.blocks:
             x = run(block, x, checkpointing=self.checkpointing)
         return x
 
 
 class DecoderStage(nn.Module):
-    """Upsampling to one level, a block that attends to its skip connection, and blocks of self-attention."""
+    """Upsample to one level, attend to its skip connection, and apply blocks of self-attention."""
 
     def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock], *, checkpointing: bool) -> None:
         super().__init__()
@@ -162,7 +151,7 @@ class DecoderStage(nn.Module):
 
 
 def run(module: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
-    """Call `module`, without keeping its activations for the backward pass if `checkpointing`."""
+    """Call `module`, with gradient checkpointing if `checkpointing`."""
     if checkpointing and torch.is_grad_enabled():
         out: Tensor = checkpoint(module, *inputs, use_reentrant=False)
     else:

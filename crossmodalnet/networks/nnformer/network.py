@@ -1,4 +1,4 @@
-"""nnFormer (Zhou et al., arXiv:2109.03201), its three published networks in one, for any input size."""
+"""nnFormer (Zhou et al., arXiv:2109.03201): the three published networks, for any input size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,46 +26,32 @@ ONES: Triple = (1, 1, 1)
 
 @dataclass(frozen=True)
 class NNFormerConfig:
-    """Size of an nnFormer; lists have one entry per level, finest first.
+    """Define a named size of nnFormer; lists have one entry per level, finest first."""
 
-    Attributes:
-        channels: channels at the finest level, doubled at each next one.
-        depths: blocks per level, of the encoder and of the decoder (whose deepest level is the encoder's).
-        heads: heads of the encoder's attentions.
-        decoder_heads: heads of the decoder's attentions, one entry less than the encoder's.
-        stem_strides: voxels per token and axis are the product of both.
-        windows: tokens per axis.
-        strides: strides from each level to the next.
-        paddings: paddings of the convolutions with these strides.
-        deep_supervision: whether the published network has it; others never have its heads.
-        shift_mask: whether the published network keeps tokens apart that a shift brings together; the
-            others all do.
-    """
-
-    channels: int
-    depths: tuple[int, ...]
+    channels: int  # at the finest level, doubled at each next one
+    depths: tuple[int, ...]  # blocks of encoder and decoder, which share the deepest level
     heads: tuple[int, ...]
-    decoder_heads: tuple[int, ...]
-    stem_strides: tuple[Triple, Triple]
-    windows: tuple[Triple, ...]
-    strides: tuple[Triple, ...] = (CUBE,) * 3
-    paddings: tuple[Triple, ...] = (ONES,) * 3
-    deep_supervision: bool = True
-    shift_mask: bool = True
+    decoder_heads: tuple[int, ...]  # one entry fewer
+    stem_strides: tuple[Triple, Triple]  # their product is the voxels per token and axis
+    windows: tuple[Triple, ...]  # tokens per axis
+    strides: tuple[Triple, ...] = (CUBE,) * 3  # from each level to the next
+    paddings: tuple[Triple, ...] = (ONES,) * 3  # of the convolutions with these strides
+    deep_supervision: bool = True  # allow auxiliary heads, as in the published network
+    shift_mask: bool = True  # see `WindowRule`
 
     @property
     def num_levels(self) -> int:
-        """Levels of the encoder, the deepest included."""
+        """Count the levels of the encoder, the deepest included."""
         return len(self.depths)
 
     @property
     def patch(self) -> Triple:
-        """Voxels per token and axis at the finest level."""
+        """Return the voxels per token and axis at the finest level."""
         d, h, w = (a * b for a, b in zip(*self.stem_strides, strict=True))
         return d, h, w
 
     def maps(self, size: tuple[int, ...]) -> list[Triple]:
-        """Tokens per axis of each level for an input of `size` voxels."""
+        """List the tokens per axis of each level for an input of `size` voxels."""
         d, h, w = (ceil(n / p) for n, p in zip(size, self.patch, strict=True))
         maps: list[Triple] = [(d, h, w)]
         for stride, padding in zip(self.strides, self.paddings, strict=True):
@@ -125,7 +111,7 @@ DROP_PATH = 0.2
 
 
 class Encoder(nn.Module):
-    """Embedding, and blocks of self-attention at each level; every level's output is normalised."""
+    """Embed the input and apply self-attention at each level; every level's output is normalised."""
 
     def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
         super().__init__()
@@ -158,7 +144,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Upsampling with skip attention at each level."""
+    """Upsample with skip attention at each level."""
 
     def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
         super().__init__()
@@ -169,7 +155,7 @@ class Decoder(nn.Module):
             zip(depths, config.decoder_heads, rules[:-1], strict=True)
         ):
             dim = config.channels << level
-            # Rates rise from the deepest level to the finest, in the order of use.
+            # Rates rise from the deepest level to the finest.
             of_level = rates[sum(depths[level + 1 :]) :][:depth]
             blocks = [
                 NNFormerBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
@@ -179,7 +165,7 @@ class Decoder(nn.Module):
             self.layers.append(DecoderStage(up, blocks, checkpointing=checkpointing))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """Map the encoder's levels to the decoder's, one less, both finest first."""
+        """Map the encoder's levels to the decoder's, one fewer, both finest first."""
         x = maps[-1]
         outs: list[Tensor] = []
         for stage, skip in zip(reversed(self.layers), reversed(maps[:-1]), strict=True):
@@ -189,38 +175,31 @@ class Decoder(nn.Module):
 
 
 class NNFormer(nn.Module):
-    """Convolutional embedding, a U of transformer blocks with skip attention, and heads of deep supervision.
+    """Segment with a U-shaped transformer with convolutional embedding and skip attention.
 
-    Inputs are padded to whole tokens; windows, shifts and masks follow from the maps that come. Padding and
-    tokens brought together by a shift are masked, and a window that shrank to a small map keeps the biases of
-    its relative positions.
+    Inputs are padded to whole tokens. Padding and tokens that a shift brings together are masked; clipped windows
+    keep the biases of their relative positions.
 
     Example (synapse): x (1, 2, 64, 128, 128) -> tokens (1, 32, 32, 32, 192) -> 16^3 x 384 -> 8^3 x 768
     -> 4^3 x 1536 -> up again to 32^3 x 192 -> logits (1, 8, 64, 128, 128), and in training also
     (1, 8, 32, 64, 64) and (1, 8, 16, 32, 32).
-
-    Args:
-        config: the network's size.
-        crop: voxels per axis that a legacy network is made for, as its windows are cut for them.
-        legacy: reproduce the published networks, see `WindowRule`.
-        deep_supervision: whether there are heads at all levels of the decoder, where the published network has them.
     """
 
     def __init__(
         self,
         config: NNFormerConfig,
         num_classes: int,
-        crop: Triple,
+        crop: Triple,  # input size, voxels, for which a legacy network cuts its windows
         *,
-        legacy: bool = False,
-        deep_supervision: bool = True,
+        legacy: bool = False,  # reproduce the published networks, see `WindowRule`
+        deep_supervision: bool = True,  # add heads at all decoder levels, if the config allows it
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
         rules = [WindowRule(window, legacy, config.shift_mask) for window in config.windows]
         if legacy:
-            # The published tables of positions are as large as the windows of the crop.
+            # The published position tables span the windows of the crop.
             cuts = [
                 rule.cut(size, shifted=False)[0] for rule, size in zip(rules, config.maps(crop), strict=True)
             ]
@@ -236,8 +215,8 @@ class NNFormer(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Map `(b, 2, d, h, w)` to logits `(b, num_classes, d, h, w)`.
 
-        In training with deep supervision it is a list, finest first: that of level l has `ceil(n / s)` voxels
-        on an axis with n, where s is the product of the strides down to l.
+        In training with deep supervision it returns a list, finest first: level l has `ceil(n / s)` of n voxels per
+        axis, where s is the product of the strides down to l.
         """
         size = tuple(x.shape[2:])
         extra = [-n % p for n, p in zip(size, self.config.patch, strict=True)]
@@ -264,10 +243,7 @@ def _drop_paths(num_blocks: int) -> list[float]:
 
 
 def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> NNFormer:
-    """Build nnFormer; `legacy` computes as the published code does, whose position tables depend on `patch_size`.
-
-    `deep_supervision` has an effect only for sizes published with it (synapse) and for small.
-    """
+    """Build nnFormer; `legacy` reproduces the published code, whose position tables depend on `patch_size`."""
     size = named_size("nnformer", config, SIZES, "legacy", "deep_supervision", "checkpointing")
     return NNFormer(
         size,

@@ -1,10 +1,8 @@
-"""The residual-encoder U-Net as nnU-Net plans it (Isensee et al., MICCAI 2024, arXiv 2404.09556).
+"""Residual-encoder U-Net as nnU-Net plans it (Isensee et al., MICCAI 2024, arXiv 2404.09556).
 
-The network is `ResidualEncoderUNet` of nnU-Net's own library; here are the plan (ResEnc M: layout of stages,
-features and blocks for a patch) and nnU-Net's initial weights. Differences from nnU-Net: all outputs of deep
-supervision serve the loss (there the coarsest has weight 0), and modules are registered once (there some
-have several names), so that weights are stored once, and residual branches begin at a thousandth (there at zero), so
-that every parameter gets a gradient from the first step.
+The network is from nnU-Net's library; the plan is ResEnc M. Differences: all outputs of deep supervision enter the
+loss (nnU-Net gives the coarsest weight 0); modules are registered once, so weights are stored once; residual branches
+start at 0.001, not 0, so that every parameter has a gradient from the first step.
 """
 
 from collections.abc import Mapping
@@ -30,20 +28,14 @@ MIN_EDGE = 4  # voxels per axis of the coarsest map, as nnU-Net's UNet_featurema
 
 @dataclass(frozen=True)
 class ResEncUNetConfig:
-    """A named size; how many stages there are follows from the patch.
+    """Define a named size; the number of stages follows from the patch."""
 
-    Attributes:
-        channels: channels at the finest stage, doubled at each next one.
-        max_channels: bound on the channels.
-        blocks: residual blocks of the encoder's stages, finest first; the last entry serves further stages.
-    """
-
-    channels: int
+    channels: int  # at the finest stage, doubled at each next one
     max_channels: int
-    blocks: tuple[int, ...]
+    blocks: tuple[int, ...]  # residual blocks of the encoder's stages, finest first; the last entry repeats
 
     def channels_at(self, stage: int) -> int:
-        """Channels of `stage`."""
+        """Return the channels of `stage`."""
         return min(self.channels << stage, self.max_channels)
 
 
@@ -54,10 +46,10 @@ SIZES: dict[str, ResEncUNetConfig] = {
 
 
 def plan_strides(patch_size: Triple) -> list[Triple]:
-    """Lay out the stages for a patch of isotropic voxels, as nnU-Net does.
+    """Plan the stages' strides for a patch of isotropic voxels, as nnU-Net does.
 
-    Each stage halves the axes that have at least 8 voxels left; where that is one axis, it must have 12. The
-    first stage has stride 1. (nnU-Net's rules about spacing do nothing for isotropic voxels.)
+    Each stage but the first halves the axes with at least 8 voxels left; a single such axis must have 12. (nnU-Net's
+    rules about spacing do nothing for isotropic voxels.)
 
     Example: (128, 128, 128) -> 6 stages, coarsest map 4^3; (40, 40, 40) -> 4 stages, coarsest map 5^3.
 
@@ -80,12 +72,7 @@ def plan_strides(patch_size: Triple) -> list[Triple]:
 
 
 class ResEncUNet(ResidualEncoderUNet):  # type: ignore[misc]
-    """nnU-Net's network, with outputs of deep supervision in training mode only.
-
-    Args:
-        strides: strides of the stages, see `plan_strides`.
-        deep_supervision: whether there are heads at all stages of the decoder.
-    """
+    """Run nnU-Net's network, with outputs of deep supervision in training mode only."""
 
     def __init__(
         self, size: ResEncUNetConfig, strides: list[Triple], num_classes: int, *, deep_supervision: bool
@@ -123,7 +110,7 @@ class ResEncUNet(ResidualEncoderUNet):  # type: ignore[misc]
 
 
 def _register_once(network: ResEncUNet) -> None:
-    """Drop the second names under which the library holds the encoder and parts of convolution blocks."""
+    """Drop the library's second names of the encoder and of parts of convolution blocks."""
     del network.decoder.encoder
     for module in network.modules():
         if isinstance(module, ConvDropoutNormReLU):
@@ -132,10 +119,7 @@ def _register_once(network: ResEncUNet) -> None:
 
 
 def build_resenc_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-    """Build the network that nnU-Net plans for a patch.
-
-    With `deep_supervision` one output per decoder stage in training mode.
-    """
+    """Build the network that nnU-Net plans for a patch; deep supervision adds an output per decoder stage."""
     size = named_size("resenc_unet", config, SIZES, "deep_supervision", "checkpointing")
     strides = plan_strides(patch_size)
     network = ResEncUNet(size, strides, num_classes, deep_supervision=config["deep_supervision"])

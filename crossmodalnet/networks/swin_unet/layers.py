@@ -1,7 +1,6 @@
-"""Parts of Swin-Unet in 2-D: Swin blocks, patch embedding, merging and expanding, for maps of any size.
+"""2-D Swin blocks (Liu et al., arXiv 2103.14030), patch embedding, merging and expanding, for any size.
 
-Swin: Liu et al., arXiv 2103.14030; patch expanding: Cao et al., arXiv 2105.05537, section 3.4. Parameters are
-named as in the checkpoints of Swin, which therefore load into the encoder.
+Patch expanding: Cao et al., arXiv 2105.05537, section 3.4. Swin's checkpoints load into the encoder.
 """
 
 import torch
@@ -21,12 +20,9 @@ from crossmodalnet.networks.common.windows import (
 
 
 class WindowAttention2d(nn.Module):
-    """Multi-head self-attention within square windows, or within smaller ones where the map is smaller.
+    """Apply multi-head self-attention within square windows, clipped to smaller maps.
 
     Example: windows of 7x7 tokens (1536, 49, 96), 3 heads -> q, k, v (1536, 3, 49, 32) -> (1536, 49, 96).
-
-    Args:
-        window: tokens per axis of the largest window; the bias table has `(2 window - 1)^2` rows.
     """
 
     index: Tensor
@@ -42,12 +38,9 @@ class WindowAttention2d(nn.Module):
         self.register_buffer("index", index, persistent=False)
 
     def forward(self, x: Tensor, window: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-        """Attend within windows.
+        """Attend within windows `(b * num_windows, n, c)` of `window` tokens per axis, at most those of the bias table.
 
-        Args:
-            x: (b * num_windows, n, c).
-            window: tokens per axis of the windows in `x`, with product n, not above those of the table.
-            mask: (num_windows, n, n), added to the scores.
+        The mask `(num_windows, n, n)` is added to the scores.
         """
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
         bias, forbidden = self.position_bias(window), over_batch(mask, len(x))
@@ -56,11 +49,7 @@ class WindowAttention2d(nn.Module):
         return self.proj(out.transpose(1, 2).flatten(2))
 
     def position_bias(self, window: tuple[int, int]) -> Tensor:
-        """Bias `(1, heads, n, n)` of the scores in a window of this many tokens per axis.
-
-        Its tokens are the first ones of the full window on either axis, so that the row of the table follows
-        from the true displacement, whatever the window is clipped to.
-        """
+        """Look up the bias `(1, heads, n, n)` of the scores in a window, by true displacement."""
         h, w = window
         rows = self.index[:h, :w, :h, :w].reshape(-1)
         bias = self.relative_position_bias_table.index_select(0, rows)
@@ -68,11 +57,7 @@ class WindowAttention2d(nn.Module):
 
 
 class SwinBlock2d(nn.Module):
-    """The Swin block: `x = x + MSA(LN(x)); x + MLP(LN(x))`, in plain or shifted windows.
-
-    Args:
-        window: tokens per axis; clipped to smaller maps, which are then not shifted either.
-    """
+    """Apply the Swin block `x = x + MSA(LN(x)); x + MLP(LN(x))`; windows clipped to the map are not shifted."""
 
     def __init__(
         self,
@@ -115,7 +100,7 @@ class SwinBlock2d(nn.Module):
 
 
 class SwinUnetPatchEmbed(nn.Module):
-    """One token per square patch, normalised; images are padded with zeros at the far end to whole patches.
+    """Embed square patches as normalised tokens; zeros at the far end pad images to whole patches.
 
     Example: patch 4; (24, 2, 224, 224) -> (24, 56, 56, 96).
     """
@@ -134,7 +119,7 @@ class SwinUnetPatchEmbed(nn.Module):
 
 
 class PatchMerging2d(nn.Module):
-    """Four neighbouring tokens become one of twice the channels; an odd axis is padded with a zero token.
+    """Merge four neighbouring tokens into one of twice the channels; a zero token pads an odd axis.
 
     Example: (24, 56, 56, 96) -> (24, 28, 28, 384) -> (24, 28, 28, 192).
     """
@@ -149,13 +134,13 @@ class PatchMerging2d(nn.Module):
         odd_h, odd_w = x.shape[1] % 2, x.shape[2] % 2
         if odd_h or odd_w:
             x = nn.functional.pad(x, (0, 0, 0, odd_w, 0, odd_h))
-        # Swin's order of the four: down the first axis before the second.
+        # Swin's order: down the first axis before the second.
         x = rearrange(x, "n (h p) (w q) c -> n h w (q p c)", p=2, q=2)
         return self.reduction(self.norm(x))
 
 
 class PatchExpand2d(nn.Module):
-    """Each token becomes `scale` x `scale` tokens: a linear layer, a pixel shuffle and a norm.
+    """Expand each token to `scale` x `scale` tokens: a linear layer, a pixel shuffle and a norm.
 
     Example: scale 2, channels 768 -> 384; (24, 7, 7, 768) -> (24, 7, 7, 1536) -> (24, 14, 14, 384).
     """

@@ -1,7 +1,6 @@
 """Swin-Unet (Cao et al., arXiv 2105.05537): a 2-D U-shaped network of Swin blocks, run slice by slice.
 
-Written from the paper and from Swin's (arXiv 2103.14030). It differs from the published network in taking
-images of any size; at 224x224 its arithmetic is the same.
+It takes any image size and equals the published network at 224x224.
 """
 
 from collections.abc import Mapping
@@ -28,26 +27,19 @@ IN_CHANNELS = 2
 
 @dataclass(frozen=True)
 class SwinUnetConfig:
-    """A named size of Swin-Unet; lists have one entry per level, finest first.
+    """Define a named size of Swin-Unet; lists have one entry per level, finest first.
 
-    Attributes:
-        channels: channels at the finest level, doubled at each next one.
-        depths: Swin blocks per level, of the encoder and of the decoder.
-        patch: pixels per token and axis.
-        drop_path: probability of skipping a branch, rising linearly from 0 over the encoder's blocks to this
-            value; a level of the decoder has the probabilities of the encoder's.
-        skip: what a level of the encoder hands to the decoder: the input of its blocks, as in VT-UNet, or their
-            output before merging, as figure 1 of the paper draws it. Both have the same number of parameters.
+    Drop path rises linearly from 0 over the encoder's blocks to `drop_path`; decoder levels use the encoder's rates.
     """
 
-    channels: int
-    depths: tuple[int, ...]
+    channels: int  # at the finest level, doubled at each next one
+    depths: tuple[int, ...]  # Swin blocks, of the encoder and of the decoder
     heads: tuple[int, ...]
-    patch: int
+    patch: int  # pixels per token and axis
     window: int
     mlp_ratio: float
     drop_path: float
-    skip: Literal["output", "input"] = "input"
+    skip: Literal["output", "input"] = "input"  # of the encoder's blocks; output: figure 1; input: as VT-UNet
 
 
 SIZES: dict[str, SwinUnetConfig] = {
@@ -60,7 +52,7 @@ SIZES: dict[str, SwinUnetConfig] = {
         mlp_ratio=4.0,
         drop_path=0.2,
     ),
-    # Slices of 40x40 pixels give maps of 20, 10 and 5 tokens: windows of 5 need no padding.
+    # Slices of 40x40 pixels give 20, 10 and 5 tokens: windows of 5 need no padding.
     "small": SwinUnetConfig(
         channels=24, depths=(2, 2, 2), heads=(2, 4, 8), patch=2, window=5, mlp_ratio=4.0, drop_path=0.1
     ),
@@ -74,7 +66,7 @@ def build_swin_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: 
 
 
 class SwinUnet(nn.Module):
-    """Swin-Unet on the axial slices of a volume: its last axis is folded into the batch.
+    """Segment the axial slices of a volume: its last axis is folded into the batch.
 
     Example (published): (1, 2, 224, 224, 24) -> slices (24, 2, 224, 224) -> tokens (24, 56, 56, 96) -> encoder
     (24, 28, 28, 192), (24, 14, 14, 384), (24, 7, 7, 768) -> decoder, back to (24, 56, 56, 96) -> expanded
@@ -130,7 +122,7 @@ class SwinUnet(nn.Module):
 
 
 class EncoderLevel(nn.Module):
-    """Swin blocks, and the merging that leads to the next level."""
+    """Apply Swin blocks, then the merging to the next level."""
 
     def __init__(self, blocks: nn.Sequential, downsample: nn.Module) -> None:
         super().__init__()
@@ -144,7 +136,7 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """Expand the deeper map, fuse it with the encoder's, refine it with Swin blocks.
+    """Expand the deeper map, fuse it with the encoder's and apply Swin blocks.
 
     Example: dim 384; x (24, 7, 7, 768) -> (24, 14, 14, 384), with the skip (24, 14, 14, 768) -> (24, 14, 14, 384).
     """
@@ -163,7 +155,7 @@ class DecoderLevel(nn.Module):
 
 
 def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Sequential:
-    """Make the blocks of one level, of the encoder or the decoder; every second one is shifted."""
+    """Build the blocks of one level, of the encoder or the decoder; every second one is shifted."""
     ends = list(accumulate(config.depths))
     rates = torch.linspace(0, config.drop_path, ends[-1], device="cpu").tolist()
     return nn.Sequential(
@@ -183,7 +175,7 @@ def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Seque
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draw linear weights as Swin does; norms and convolutions keep PyTorch's start."""
+    """Draw linear weights as Swin does; norms and convolutions keep PyTorch's initialisation."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,12 +1,9 @@
 """Swin UNETR (Hatamizadeh et al., BrainLes 2021, arXiv 2201.01266), from MONAI.
 
-MONAI's network is taken as it is, with two flaws. Where a map is smaller than the window, relative positions
-index the bias table of the whole window (`[:n, :n]`), so most pairs of tokens get another pair's bias. And tokens
-that pad a map to whole windows are attended to unless the windows are shifted.
-
-The published layout halves the resolution five times, so a patch of 40^3 voxels would be padded to 64^3, four times
-the work. The small size has two stages in place of four (three halvings: multiples of 8), and windows of 5, which
-divide its maps of 20^3 and 10^3 tokens: neither flaw shows there.
+MONAI's network has two flaws. On maps smaller than the window, most pairs of tokens get another pair's position
+bias (`[:n, :n]` of the whole table). Without a shift, tokens attend to padding. The small size avoids both: it has
+three halvings, and windows of 5 divide its maps of 20^3 and 10^3 tokens. The published layout has five halvings and
+would pad a patch of 40^3 voxels to 64^3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +20,10 @@ from crossmodalnet.networks.common.wrappers import PaddedNetwork
 
 
 class ShallowSwinUNETR(nn.Module):
-    """Swin UNETR, whose four stages of Swin blocks become as many as `depths` has; with four it is MONAI's.
+    """Segment with Swin UNETR of as many stages as `depths` has; with four it is MONAI's.
 
     Example: features 16, two stages; x (1, 2, 40, 40, 40) -> embedded (1, 16, 20, 20, 20)
     -> stages (1, 32, 10, 10, 10), (1, 64, 5, 5, 5) -> decoders to (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
-
-    Args:
-        features: channels after patch embedding (2 voxels per token and axis), doubled by each stage.
-        depths: Swin blocks per stage, finest first.
     """
 
     def __init__(
@@ -38,7 +31,7 @@ class ShallowSwinUNETR(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        features: int,
+        features: int,  # channels of the tokens (2 voxels per axis), doubled by each stage
         depths: Sequence[int],
         heads: Sequence[int],
         window: int,
@@ -60,7 +53,7 @@ class ShallowSwinUNETR(nn.Module):
             )
             for dim, depth, num_heads in zip(dims[:-1], depths, heads, strict=True)
         )
-        # The skip next to the bottleneck has no convolutions of its own, as in the published network.
+        # As published, the skip next to the bottleneck has no convolutions.
         self.encoders = nn.ModuleList(
             _residual(a, b) for a, b in zip([in_channels, *dims], [features, *dims[:-2]], strict=False)
         )
@@ -114,13 +107,9 @@ PUBLISHED_STAGES = 4
 
 @dataclass(frozen=True)
 class SwinUNETRConfig:
-    """A named size of Swin UNETR; lists have one entry per stage of Swin blocks, finest first.
+    """Define a named size of Swin UNETR; lists have one entry per stage of Swin blocks, finest first."""
 
-    Attributes:
-        features: channels after patch embedding and at full resolution, doubled by each stage.
-    """
-
-    features: int
+    features: int  # channels after patch embedding and at full resolution, doubled by each stage
     depths: tuple[int, ...] = (2, 2, 2, 2)
     heads: tuple[int, ...] = (3, 6, 12, 24)
     window: int = 7

@@ -21,13 +21,10 @@ Memory = tuple[Tensor, Tensor]
 
 
 def position_encoding(size: Triple, channels: int, device: torch.device) -> Tensor:
-    """Encode positions by sines and cosines: the "Fourier" term of the decoder, without parameters.
+    """Encode positions by fixed sines and cosines, the decoder's "Fourier" term: `(1, d, h, w, channels)`.
 
-    Each axis has `2 ceil(channels / 6)` of the channels, first sines, then cosines, with wavelengths from
-    2 pi to 10000 * 2 pi tokens; what exceeds `channels` is cut off.
-
-    Returns:
-        (1, d, h, w, channels) float32 in [-1, 1].
+    Each axis has `2 ceil(channels / 6)` channels, sines before cosines, with wavelengths from 2 pi to
+    10000 * 2 pi tokens; what exceeds `channels` is cut off.
     """
     per_axis = 2 * ceil(channels / 6)
     frequencies = 10000.0 ** -(torch.arange(0, per_axis, 2, device=device) / per_axis)
@@ -40,16 +37,12 @@ def position_encoding(size: Triple, channels: int, device: torch.device) -> Tens
 
 
 class VTAttention(nn.Module):
-    """Attention within windows: of the tokens to themselves, and to keys and values handed in.
+    """Apply window attention of the tokens to themselves, and to given keys and values.
 
-    Both share the query, the relative position bias, the mask and the output projection, as published.
+    Both share the query, the relative position bias, the mask and the output projection. As published, `legacy` scales
+    the query of the cross attention twice, and gives clipped windows the bias of the first tokens of a whole one.
 
     Example: (125, 343, 48), 3 heads -> q, k, v (125, 3, 343, 16) -> (125, 343, 48) once or twice.
-
-    Args:
-        window: tokens per window and axis; the bias table spans it.
-        legacy: scale the query of the cross attention twice, and give a window that is clipped to its map
-            the bias of the first tokens of a whole one, as the published code does.
     """
 
     index: Tensor
@@ -71,12 +64,9 @@ class VTAttention(nn.Module):
     def forward(
         self, x: Tensor, window: Triple, mask: Tensor | None, memory: Memory | None
     ) -> tuple[Tensor, Tensor | None, Memory]:
-        """Attend within windows.
+        """Attend within windows `(b * num_windows, n, c)`; `mask` `(num_windows, n, n)` is added to the scores.
 
         Args:
-            x: (b * num_windows, n, c).
-            window: tokens per axis of the window, at most those of the window given to the constructor.
-            mask: (num_windows, n, n), added to the scores.
             memory: keys and values of the encoder, (b * num_windows, heads, n, c / heads) each.
 
         Returns:
@@ -108,17 +98,13 @@ class VTAttention(nn.Module):
 
 
 class VTBlock(nn.Module):
-    """One block of VT-UNet, `x = A + F; MLP(LN(x)) + x`, in the decoder for two kinds of attention A.
+    """Apply a block of VT-UNet: `x = A + F; MLP(LN(x)) + x`, with attention A.
 
-    There the encoder's keys and values (the memory) are attended to by the decoder's query, and
-    `out = (1 - alpha) SA + alpha CA + MLP(LN(PE))`, PE the encoded positions of the whole map.
+    In the decoder, its query also attends to the encoder's keys and values (the memory):
+    `out = (1 - alpha) SA + alpha CA + MLP(LN(PE))`, PE the encoded positions of the whole map. Windows are clipped
+    to smaller maps. `legacy` is that of `VTAttention`, and also attends to padding.
 
     Example: F (1, 32, 16, 16, 96), window 7 -> windows (45, 343, 96) -> attention -> (1, 32, 16, 16, 96).
-
-    Args:
-        window: tokens per window and axis, clipped to the maps to come.
-        alpha: weight of the cross attention, 0 to 1.
-        legacy: see `VTAttention`; and let tokens attend to the padding of their window.
     """
 
     def __init__(
@@ -145,12 +131,9 @@ class VTBlock(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, f: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
-        """Map `(b, d, h, w, c)` to the same shape; also returns the keys and values of its windows.
+        """Map `(b, d, h, w, c)` to the same shape; also return the keys and values of its windows.
 
-        Args:
-            f: the map.
-            memory: what an encoder block on a map of this size, with this shift, returned: makes this a
-                decoder block.
+        In the decoder, `memory` comes from an encoder block of the same map size and shift.
         """
         size: Triple = (f.shape[1], f.shape[2], f.shape[3])
         window = effective_window(size, self.window)
@@ -161,7 +144,6 @@ class VTBlock(nn.Module):
         out = self._close(f, reverse(own, size, window, shift))
         if cross is not None:
             crossed = self._close(f, reverse(cross, size, window, shift))
-            # The positions are those of every case, so they pass through the MLP once.
             encoded = self.mlp(self.norm2(position_encoding(size, f.shape[-1], f.device).to(f.dtype)))
             out = torch.lerp(out, crossed, self.alpha) + encoded
         return out, own_memory
@@ -175,7 +157,7 @@ Memories = dict[bool, Memory]
 
 
 class VTStage(nn.Module):
-    """The blocks of a level, every second one shifted, then a change of resolution if there is one."""
+    """Apply the blocks of a level, every second one shifted, then resample."""
 
     def __init__(
         self,
@@ -194,11 +176,8 @@ class VTStage(nn.Module):
     def forward(self, x: Tensor, memories: Memories | None = None) -> tuple[Tensor, Memories]:
         """Map `(b, d, h, w, c)` to the same shape, or that of the next level.
 
-        Args:
-            memories: in the decoder, what the encoder's stage of the same level returned.
-
         Returns:
-            the map; keys and values of the last plain (False) and of the last shifted (True) block.
+            the map; the memories of the last plain (False) and the last shifted (True) block.
         """
         made: Memories = {}
         for i, block in enumerate(self.blocks):
@@ -214,7 +193,7 @@ class VTStage(nn.Module):
 
 
 class VTPatchEmbed(nn.Module):
-    """Voxels to tokens: one linear map per patch, then layer norm.
+    """Embed patches by a linear map and layer norm.
 
     Example: patch 4, x (1, 2, 128, 128, 128) -> (1, 32, 32, 32, 48).
     """
@@ -226,7 +205,7 @@ class VTPatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(b, c, D, H, W)`, zeros added at the far ends for whole patches, to `(b, d, h, w, dim)`."""
+        """Map `(b, c, D, H, W)`, padded with zeros at the far end to whole patches, to `(b, d, h, w, dim)`."""
         size: Triple = (x.shape[2], x.shape[3], x.shape[4])
         far = [p - n for n, p in zip(size, padded_size(size, self.patch), strict=True)]
         tokens = self.proj(nn.functional.pad(x, (0, far[2], 0, far[1], 0, far[0])))
@@ -234,7 +213,7 @@ class VTPatchEmbed(nn.Module):
 
 
 class PatchMerge(nn.Module):
-    """Join 2 x 2 neighbours of H and W: `(b, d, h, w, c)` to `(b, d, ceil(h / 2), ceil(w / 2), 2 c)`."""
+    """Merge 2 x 2 neighbours of H and W: `(b, d, h, w, c)` to `(b, d, ceil(h / 2), ceil(w / 2), 2 c)`."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -242,7 +221,7 @@ class PatchMerge(nn.Module):
         self.norm = nn.LayerNorm(4 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve H and W, of which an odd one gets a row of zeros at its far end."""
+        """Halve H and W; an odd axis gets a row of zeros at its far end."""
         x = nn.functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         x = rearrange(x, "b d (h i) (w j) c -> b d h w (j i c)", i=2, j=2)
         return self.reduction(self.norm(x))
@@ -263,7 +242,7 @@ class PatchExpand(nn.Module):
 
 
 class FinalExpand(nn.Module):
-    """Tokens to voxels: `(b, d, h, w, c)` to `(b, D, H, W, c)` of whole patches."""
+    """Expand tokens `(b, d, h, w, c)` to voxels `(b, D, H, W, c)` of whole patches."""
 
     def __init__(self, dim: int, patch: Triple) -> None:
         super().__init__()

@@ -1,10 +1,9 @@
 """VT-UNet (Peiris et al., MICCAI 2022, arXiv 2111.13300): a U-Net of Swin blocks, decoder attending to encoder.
 
-Written anew for any input size. With `legacy` it computes what the published code (himashi92/VT-UNet) does at
-the size that takes; parameters have the names and shapes of its `SwinTransformerSys3D`, so that its weights
-fit. Without, three defects of that code are mended: the decoder's query is scaled once, windows clipped to
-their map get the bias of the right displacements, and nothing attends to the padding of a window.
-Weights start as PyTorch's layers draw them: the published code has an initialisation but never calls it.
+With `legacy` it computes what the published code (himashi92/VT-UNet) does at its input size; parameters have the
+names and shapes of its `SwinTransformerSys3D`. Without, any input size works and three defects are fixed: the
+decoder's query is scaled once, clipped windows get the bias of the right displacements, and padding is masked.
+Initial weights are PyTorch's defaults: the published code never calls its own initialisation.
 """
 
 from collections.abc import Mapping
@@ -30,56 +29,44 @@ IN_CHANNELS = 2
 
 @dataclass(frozen=True)
 class VTUNetConfig:
-    """Size of a VT-UNet; tuples have one entry per level, finest first.
+    """Define a named size of VT-UNet; tuples have one entry per level, finest first."""
 
-    Attributes:
-        channels: channels at the finest level, doubled at each next one.
-        patch_embedding: voxels per token and axis.
-        depths: blocks per level, in the decoder as in the encoder; the last level is the bottleneck.
-        heads: heads of every attention, per level.
-        drop_path: probability of skipping a branch, rising linearly to this value at the bottleneck.
-        alpha: weight of the decoder's cross attention: 0.3 in version 2 of the published code, 0.5 in 1.
-    """
-
-    channels: int
-    patch_embedding: Triple = (4, 4, 4)
-    depths: tuple[int, ...] = (2, 2, 2, 1)
+    channels: int  # at the finest level, doubled at each next one
+    patch_embedding: Triple = (4, 4, 4)  # voxels per token and axis
+    depths: tuple[int, ...] = (2, 2, 2, 1)  # blocks of encoder and decoder; the last level is the bottleneck
     heads: tuple[int, ...] = (3, 6, 12, 24)
     window: Triple = (7, 7, 7)
     mlp_ratio: float = 4.0
-    drop_path: float = 0.2
-    alpha: float = 0.3
+    drop_path: float = 0.2  # at the bottleneck, rising linearly from 0
+    alpha: float = 0.3  # weight of the decoder's cross attention, as published in version 2; 0.5 in version 1
 
     def dim(self, level: int) -> int:
-        """Channels of a level."""
+        """Return the channels of a level."""
         return self.channels << level
 
 
-# Version 2 names c48 small and c72 base; version 1 names the three tiny, small and base.
+# Published names: small and base (c48, c72) in version 2; tiny, small and base in version 1.
 SIZES: dict[str, VTUNetConfig] = {
     "c48": VTUNetConfig(channels=48),
     "c72": VTUNetConfig(channels=72),
     "c96": VTUNetConfig(channels=96),
-    # c48 for maps of 10^3 tokens: windows that divide them, and no fourth level, which would have 10 x 2 x 2.
+    # c48 for maps of 10^3 tokens: windows divide them, and there is no fourth level (10 x 2 x 2 tokens).
     "small": VTUNetConfig(channels=48, depths=(2, 2, 1), heads=(3, 6, 12), window=(5, 5, 5), drop_path=0.0),
 }
 
 
 def build_vtunet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> "VTUNet":
-    """Build VT-UNet; `legacy` computes as the published code does."""
+    """Build VT-UNet; `legacy` reproduces the published code."""
     size = named_size("vtunet", config, SIZES, "checkpointing", "legacy")
     return VTUNet(size, num_classes, checkpointing=config["checkpointing"], legacy=config["legacy"])
 
 
 class VTUNet(nn.Module):
-    """VT-UNet for inputs of two channels and any size.
+    """Segment two-channel inputs of any size with VT-UNet.
 
     Example (c48): x (1, 2, 128, 128, 128) -> tokens (1, 32, 32, 32, 48) -> (1, 32, 16, 16, 96)
-    -> (1, 32, 8, 8, 192) -> bottleneck (1, 32, 4, 4, 384) -> back up, joined at each level with what entered
-    the encoder's stage there -> (1, 32, 32, 32, 48) -> (1, 128, 128, 128, 48) -> (1, 8, 128, 128, 128).
-
-    Args:
-        legacy: compute as the published code does.
+    -> (1, 32, 8, 8, 192) -> bottleneck (1, 32, 4, 4, 384) -> back up, fused at each level with the input of
+    the encoder's stage -> (1, 32, 32, 32, 48) -> (1, 128, 128, 128, 48) -> (1, 8, 128, 128, 128).
     """
 
     def __init__(self, config: VTUNetConfig, num_classes: int, *, checkpointing: bool, legacy: bool) -> None:
@@ -94,7 +81,7 @@ class VTUNet(nn.Module):
             )
             for level in range(last + 1)
         )
-        # The lists start with what leaves the bottleneck, as published: the numbers are part of the names.
+        # As published, the first entry is the bottleneck's: indices are part of parameter names.
         self.layers_up = nn.ModuleList([PatchExpand(config.dim(last))])
         self.concat_back_dim = nn.ModuleList([nn.Identity()])
         for level in reversed(range(last)):
@@ -115,7 +102,7 @@ class VTUNet(nn.Module):
         """Segment `(b, 2, D, H, W)` into logits `(b, num_classes, D, H, W)`.
 
         Raises:
-            ValueError: not two channels.
+            ValueError: the input does not have two channels.
         """
         if x.ndim != 5 or x.shape[1] != IN_CHANNELS:
             raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
@@ -124,7 +111,7 @@ class VTUNet(nn.Module):
         return logits[:, :, :d, :h, :w]
 
     def _tokens(self, x: Tensor) -> Tensor:
-        """Give the tokens `(b, d, h, w, channels)` from which the logits are made."""
+        """Return the decoder's tokens `(b, d, h, w, channels)`."""
         x = self.patch_embed(x)
         skips, memories = [], []
         for layer in self.layers:
@@ -136,14 +123,13 @@ class VTUNet(nn.Module):
             self.layers_up[1:], self.concat_back_dim[1:], skips[-2::-1], memories[-2::-1], strict=True
         )
         for layer_up, join, skip, memory in joins:
-            # Where the encoder filled up an odd axis, the expanded map is one token longer.
-            x = x[:, :, : skip.shape[2], : skip.shape[3]]
+            x = x[:, :, : skip.shape[2], : skip.shape[3]]  # the encoder may have padded an odd axis
             x, _ = layer_up(join(torch.cat((x, skip), dim=-1)), memory)
         return self.norm_up(x)
 
 
 def _blocks(config: VTUNetConfig, level: int, *, legacy: bool) -> list[VTBlock]:
-    """Make the blocks of a level; those of encoder and decoder are skipped at the same rates."""
+    """Build the blocks of a level; encoder and decoder have the same drop-path rates."""
     deepest = sum(config.depths) - 1
     first = sum(config.depths[:level])
     return [
