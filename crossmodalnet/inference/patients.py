@@ -14,12 +14,7 @@ from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, U
 from crossmodalnet.imaging.read import DICOM_SUFFIXES
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
-from crossmodalnet.inference.write import (
-    PatientScans,
-    is_done,
-    prediction_folder,
-    write_prediction,
-)
+from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial

@@ -250,10 +250,7 @@ class Predictor:
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(
-            find_roi,
-            atlases=self.atlases,
-            spacing_mm=self._config.atlas_spacing_mm,
-            modality=modality,
+            find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality
         )
         heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
         usual = self._config.atlas_likeness

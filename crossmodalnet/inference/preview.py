@@ -109,10 +109,7 @@ def surfaces(labels: Volume, grid: Grid, size: tuple[int, int]) -> dict[Side, tu
     """
     mesh = _mesh(labels, grid)
     width, _, height = np.array(grid.shape) * grid.spacing_mm
-    return {
-        "front": _view(mesh, -1, (width, height), size),
-        "back": _view(mesh, 1, (width, height), size),
-    }
+    return {"front": _view(mesh, -1, (width, height), size), "back": _view(mesh, 1, (width, height), size)}
 
 
 class _Mesh(NamedTuple):

@@ -222,10 +222,7 @@ def _write_linear(path: Path, parameters: Sequence[float], centre: Sequence[floa
     import ants
 
     transform = ants.new_ants_transform(
-        dimension=3,
-        transform_type="AffineTransform",
-        parameters=parameters,
-        fixed_parameters=centre,
+        dimension=3, transform_type="AffineTransform", parameters=parameters, fixed_parameters=centre
     )
     with plain_folder(path.parent) as folder:
         ants.write_transform(transform, str(folder / path.name))

@@ -66,11 +66,7 @@ def fit(params: Params, hearts: HeartExtents, machine: Machine) -> tuple[Params,
     plan = plan_sizes(hearts, machine, embedding, largest)
     changes: dict[str, Any] = {
         "crop": {"spacing_mm": plan.spacing_mm, "size": list(plan.grid)},
-        "train": {
-            "patch_size": list(plan.patch),
-            "batch_size": BATCH,
-            "checkpointing": plan.checkpointing,
-        },
+        "train": {"patch_size": list(plan.patch), "batch_size": BATCH, "checkpointing": plan.checkpointing},
         "runtime": {"workers": 0},
     }
     if OURS in params.models:

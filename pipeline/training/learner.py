@@ -45,9 +45,7 @@ class Learner:
         self._mean = EMA(self.network) if params.ema_decay else None
         self._groups = parameter_groups(self.network, offset_rate)
         self._optimizer = torch.optim.Adam(
-            [{"params": group.parameters} for group in self._groups],
-            lr=params.lr,
-            fused=True,
+            [{"params": group.parameters} for group in self._groups], lr=params.lr, fused=True
         )
         self.balancer = AdaptiveBalancer(losses.objectives, losses.balancing, losses.alpha)
         self._objective = objective(self.network)

@@ -10,13 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from crossmodalnet.processes import (
-    is_plain,
-    plain_folder,
-    remove_stale,
-    run_alone,
-    scratch_folder,
-)
+from crossmodalnet.processes import is_plain, plain_folder, remove_stale, run_alone, scratch_folder
 
 
 def test_the_answer_comes_back_whatever_its_size() -> None:

@@ -68,10 +68,7 @@ def _embedding(config: CrossModalNetConfig) -> nn.Module:
         return PatchEmbedding(1, config.channels, config.patch_embedding, sincos=sincos)
     before, strides = config.finer_channels, config.strides
     return ConvEmbedding(
-        before[-1] if before else 1,
-        config.channels,
-        strides[-1] if strides else (1, 1, 1),
-        sincos=sincos,
+        before[-1] if before else 1, config.channels, strides[-1] if strides else (1, 1, 1), sincos=sincos
     )
 
 

@@ -9,11 +9,7 @@ from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.training.adaptation.config import AdaptationConfig
-from crossmodalnet.training.adaptation.discriminators import (
-    VectorDiscriminator,
-    domain_accuracy,
-    domain_loss,
-)
+from crossmodalnet.training.adaptation.discriminators import VectorDiscriminator, domain_accuracy, domain_loss
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, at_drawn, channels_at
 
 # Largest dimension of the outer product; larger ones use the randomised map.

@@ -8,11 +8,7 @@ from torch.nn import functional
 
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.training.adaptation.config import AdaptationConfig
-from crossmodalnet.training.adaptation.discriminators import (
-    PatchDiscriminator,
-    domain_accuracy,
-    domain_loss,
-)
+from crossmodalnet.training.adaptation.discriminators import PatchDiscriminator, domain_accuracy, domain_loss
 from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, channels_at
 
 # The finer maps are large.

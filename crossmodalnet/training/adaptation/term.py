@@ -87,10 +87,7 @@ def rows(maps: Tensor) -> Tensor:
 
 
 def draw_balanced(
-    classes: Tensor,
-    per_class: int,
-    num_classes: int,
-    generator: torch.Generator = torch.default_generator,
+    classes: Tensor, per_class: int, num_classes: int, generator: torch.Generator = torch.default_generator
 ) -> Tensor:
     """Draw up to `per_class` positions of each class: `(m,)`, int64, ascending by class, in random order within one.
 

@@ -57,9 +57,7 @@ def made(tmp_path: Path) -> tuple[Volume, list[Path], Any]:
     return labels, files, highdicom.seg.segread(tmp_path / "seg.dcm")
 
 
-def test_highdicom_reads_the_segments(
-    made: tuple[Volume, list[Path], Any],
-) -> None:
+def test_highdicom_reads_the_segments(made: tuple[Volume, list[Path], Any]) -> None:
     labels, files, seg = made
     sources = [pydicom.dcmread(file).SOPInstanceUID for file in files]
     for structure in STRUCTURES[:-1]:

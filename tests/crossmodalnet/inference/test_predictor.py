@@ -279,9 +279,7 @@ def test_search_and_registration_run_at_once_on_several_cores(
     assert found.registration == quality
 
 
-def test_missing_heart_is_reported_before_a_failed_registration(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
         if function.func is find_roi:
             return RoiEstimate(BOX, 0.1, agreement=0.4)

@@ -73,8 +73,7 @@ def test_labels_outside_of_the_mr(transform: Transform) -> None:
 
 
 @pytest.mark.parametrize(
-    "method",
-    [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)],
+    "method", [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)]
 )
 def test_registration_is_independent_of_orientation(
     scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, method: Any

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.phantom.shape import (
-    MAX_LIPSCHITZ,
-    SubjectShape,
-    Waves,
-    draw_shape,
-    rotation_matrix,
-)
+from crossmodalnet.phantom.shape import MAX_LIPSCHITZ, SubjectShape, Waves, draw_shape, rotation_matrix
 
 
 @pytest.fixture(scope="module")

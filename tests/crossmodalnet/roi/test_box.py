@@ -7,14 +7,7 @@ import pytest
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.roi.atlas import make_atlas
-from crossmodalnet.roi.box import (
-    Box,
-    box_of,
-    cut_voxels,
-    find_roi,
-    overflow_mm,
-    working_grid,
-)
+from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_roi, overflow_mm, working_grid
 
 
 def test_the_box_holds_voxels_whole_on_any_axes() -> None:
@@ -77,10 +70,7 @@ def test_atlases_of_ct_find_the_heart_of_an_mr(scan: Callable[..., Any], centred
     far[:3, 3] += (300, -200, 900)
     mr, label = scan("mr", far, shift_mm=(306, -203, 904), scale=0.97)
     found = find_roi(
-        mr,
-        [make_atlas(*scan("ct", centred(6.5)), Modality.CT, 8.0)],
-        8.0,
-        modality=Modality.MR,
+        mr, [make_atlas(*scan("ct", centred(6.5)), Modality.CT, 8.0)], 8.0, modality=Modality.MR
     ).box
     truth = box_of(label)
     np.testing.assert_allclose(found.low_mm, truth.low_mm, atol=16)

@@ -147,13 +147,7 @@ def test_linear_head():
 
 
 def test_conv_head():
-    module = ConvHead(
-        4,
-        channels=[2, 3],
-        skip_channels=[2, 4],
-        strides=[(1, 2, 2), (2, 1, 2)],
-        num_classes=3,
-    )
+    module = ConvHead(4, channels=[2, 3], skip_channels=[2, 4], strides=[(1, 2, 2), (2, 1, 2)], num_classes=3)
     streams, middle, fine = [(1, 1, 1, 1, 2)] * 2, [(1, 2, 2, 1, 2)] * 2, [(1, 1, 2, 2, 4)] * 2
 
     def logits(x: Tensor) -> Tensor:

@@ -116,9 +116,7 @@ def test_the_same_name_with_other_content_is_a_finding(cohort: Path, tmp_path: P
     other = next(cohort.rglob("ct_train_1002_image.nii.gz"))
     shutil.copy(other, cohort / "ct_train_1001_image (1).nii.gz")
     _, findings = laid_out(cohort, tmp_path / "raw")
-    assert findings == [
-        "duplicate subject ct_1001: differs from ct_train_1001_image (1).nii.gz",
-    ]
+    assert findings == ["duplicate subject ct_1001: differs from ct_train_1001_image (1).nii.gz"]
 
 
 def test_nothing_given(tmp_path: Path) -> None:

@@ -1,14 +1,7 @@
 import pytest
 
-from pipeline.comparison.titles import (
-    adapted_title_of,
-    short_title_of,
-    title_of,
-)
-from pipeline.config.variants import (
-    is_ablation,
-    is_adaptation,
-)
+from pipeline.comparison.titles import adapted_title_of, short_title_of, title_of
+from pipeline.config.variants import is_ablation, is_adaptation
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,7 @@ def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params
     stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]
     named = {name for name in stage["params"] if "." in name and not name.startswith("network.")}
     # A step takes as long with any rate and any decay; the others are only checked when they are read from the file.
-    without_effect = {
-        "train.lr",
-        "train.devices",
-        "train.ct_window_hu",
-        "train.mr_percentiles",
-    }
+    without_effect = {"train.lr", "train.devices", "train.ct_window_hu", "train.mr_percentiles"}
     assert read - named == without_effect
     assert named - read == {"train.mixed_precision"}  # looked at on a GPU only
 

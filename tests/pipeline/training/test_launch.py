@@ -29,13 +29,7 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
 
     curves = []
     for devices in (1, 2):
-        set_params(
-            epochs=2,
-            validate_every=1,
-            batch_size=4,
-            devices=devices,
-            losses={"cmif": cmif},
-        )
+        set_params(epochs=2, validate_every=1, batch_size=4, devices=devices, losses={"cmif": cmif})
         for path in cohort.rglob(".work/train/*/*"):
             path.unlink()
         main("crossmodalnet")

@@ -74,12 +74,7 @@ def test_mask_made_in_inference_serves_training():
 
 @pytest.mark.parametrize(
     ("size", "window"),
-    [
-        ((20, 10, 5), (5, 5, 5)),
-        ((24, 12, 6), (6, 6, 6)),
-        ((11, 13, 3), (6, 7, 3)),
-        ((14, 28, 8), (7, 7, 4)),
-    ],
+    [((20, 10, 5), (5, 5, 5)), ((24, 12, 6), (6, 6, 6)), ((11, 13, 3), (6, 7, 3)), ((14, 28, 8), (7, 7, 4))],
 )
 def test_the_chosen_window_pads_least(size, window):
     assert dividing_window(size) == window

@@ -29,8 +29,7 @@ def test_agrees_with_grid_sample(size, shared):
     offsets = 3 * torch.randn(1 if shared else 2, *size, 4, 3, dtype=torch.float64)
     weights = torch.randn(4, dtype=torch.float64)
     torch.testing.assert_close(
-        deformable_sample(features, offsets, weights),
-        by_grid_sample(features, offsets, weights),
+        deformable_sample(features, offsets, weights), by_grid_sample(features, offsets, weights)
     )
 
 

@@ -96,13 +96,7 @@ def test_stem_gives_a_map_per_resolution_each_made_of_the_one_before():
 
 
 def test_conv_head_reads_both_streams_and_all_their_finer_maps():
-    head = ConvHead(
-        8,
-        channels=[5, 6],
-        skip_channels=[4, 6],
-        strides=[(2, 1, 2), (2, 2, 2)],
-        num_classes=3,
-    )
+    head = ConvHead(8, channels=[5, 6], skip_channels=[4, 6], strides=[(2, 1, 2), (2, 2, 2)], num_classes=3)
     streams = [torch.randn(1, 2, 3, 1, 4).requires_grad_() for _ in "ab"]
     fine = [torch.randn(1, 2, 8, 6, 4).requires_grad_() for _ in "ab"]
     middle = [torch.randn(1, 3, 4, 6, 2).requires_grad_() for _ in "ab"]

@@ -49,11 +49,7 @@ def test_the_maps_of_the_published_networks() -> None:
 def test_small_gives_logits_at_three_strides_and_a_gradient_to_every_parameter(batch: int) -> None:
     network = build()
     outs = network(torch.randn(batch, 2, 40, 56, 48))
-    assert [o.shape for o in outs] == [
-        (batch, 8, 40, 56, 48),
-        (batch, 8, 20, 28, 24),
-        (batch, 8, 10, 14, 12),
-    ]
+    assert [o.shape for o in outs] == [(batch, 8, 40, 56, 48), (batch, 8, 20, 28, 24), (batch, 8, 10, 14, 12)]
     torch.stack([o.square().mean() for o in outs]).sum().backward()
     grads = [p.grad for p in network.parameters()]
     assert all(g is not None and g.isfinite().all() for g in grads)

@@ -151,10 +151,7 @@ def test_the_cap_bounds_what_the_terms_add():
     rounding = 1e-6 * max(largest.values())
     for name, parameter in module.network.named_parameters():
         torch.testing.assert_close(
-            capped[f"network.{name}"],
-            parameter.grad,
-            rtol=1e-3,
-            atol=max(1e-4 * largest[name], rounding),
+            capped[f"network.{name}"], parameter.grad, rtol=1e-3, atol=max(1e-4 * largest[name], rounding)
         )
 
 

@@ -9,13 +9,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
 from pipeline.report.artefacts import Artefacts, gather
-from pipeline.report.sections.claims import (
-    claims_sentence,
-    read_audit,
-    readable,
-    readable_number,
-    section,
-)
+from pipeline.report.sections.claims import claims_sentence, read_audit, readable, readable_number, section
 
 
 def change(project: Path, edit: Callable[[Any], object], model: str = "crossmodalnet") -> None:
