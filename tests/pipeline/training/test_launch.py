@@ -35,11 +35,7 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
         main("crossmodalnet")
         named = [*LOSSES, *["loss_cmif"] * bool(cmif)]
         curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[named])
-    dice = [curve.pop("val_dice") for curve in curves]
     pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
-    pd.testing.assert_series_equal(
-        *dice, rtol=0, atol=2e-3
-    )  # a voxel on the border of two classes flips by rounding
 
 
 @pytest.mark.stress
