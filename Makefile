@@ -22,7 +22,7 @@ check: $(STAMP)  ## format, lint, types, and the tests that take no more than a 
 	$(TESTS) -m "not slow and not stress"
 
 slow: $(STAMP)  ## the other tests of `make test`: the real pipeline, several processes, real registrations
-	$(TESTS) -m slow
+	$(TESTS) -m "slow and not stress"
 
 stress: $(STAMP)  ## the long suites: kills, experiments of the real pipeline, large inputs; up to two hours
 	$(TESTS) -m stress

@@ -227,9 +227,10 @@ def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params
 
 
 @pytest.mark.slow
-def test_the_stage_writes_a_profile(cohort, set_params):
+def test_the_stage_writes_a_profile(cohort, set_params, monkeypatch):
     from stages.profile import main
 
+    monkeypatch.setattr(ProfileConfig, "num_threads", 1)  # another test process has the other core
     with (cohort / "params.yaml").open("a") as file:
         file.write("profile: {repetitions: 3}\ncrop: {size: [16, 16, 16]}\n")
     main("crossmodalnet", None)
