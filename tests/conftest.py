@@ -27,10 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "integration" not in item.path.parts)
 
 
-def _scan(
-    kind: str, affine: NDArray[np.float64], *, shape: tuple[int, int, int] = (32, 32, 32),
-    shift_mm: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0, noise: float = 10.0,
-) -> tuple[Volume, Volume]:  # fmt: skip
+def scan_patient(
+    kind: str, affine: NDArray[np.float64], *, shape=(32, 32, 32), shift_mm=(0, 0, 0), scale=1.0, noise=10.0
+) -> tuple[Volume, Volume]:
     points = Grid(shape, affine).to_world(np.indices(shape).reshape(3, -1))
     points = (points - np.array(shift_mm)[:, None]) / scale
     image = np.full(points.shape[1], -1000.0 if kind == "ct" else 5.0)
@@ -46,20 +45,16 @@ def _scan(
 @pytest.fixture(scope="session")
 def scan() -> Scan:
     """Scan the patient: `scan("ct" or "mr", affine, shape=, shift_mm=, scale=)` gives image and label map."""
-    return _scan
+    return scan_patient
 
 
 @pytest.fixture(scope="session")
 def centred() -> Callable[..., NDArray[np.float64]]:
     """Affine of a grid whose centre is the world's: `centred(spacing_mm, shape, rotation)`."""
 
-    def affine(
-        spacing_mm: float,
-        shape: tuple[int, int, int] = (32, 32, 32),
-        rotation: NDArray[np.float64] | None = None,
-    ) -> NDArray[np.float64]:
+    def affine(spacing_mm, shape=(32, 32, 32), rotation=np.eye(3)) -> NDArray[np.float64]:  # noqa: B008
         matrix = np.eye(4)
-        matrix[:3, :3] = (np.eye(3) if rotation is None else rotation) * spacing_mm
+        matrix[:3, :3] = rotation * spacing_mm
         matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(shape) - 1) / 2)
         return matrix
 

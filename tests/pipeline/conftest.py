@@ -8,25 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.outputs import write_json
 from pipeline.preparation.cases import CroppedCase, write_cropped
+from pipeline.training.learner import Learner
+from pipeline.training.processes import Processes
 
 SIZE = 16
-NETWORK = {
-    "channels": 6,
-    "depths": [1, 1],
-    "heads": [2, 2],
-    "cross_window": [[4, 4, 4], None],
-    "num_points": [1, 1],
-    "patch_embedding": [2, 2, 2],
-    "window": [4, 4, 4],
-    "stem_channels": [2],
-    "head_channels": 8,
-}
+ALONE = Processes(0, 1, 1, torch.device("cpu"))
+NETWORK = {"channels": 6, "depths": [1, 1], "heads": [2, 2], "num_points": [1, 1], "head_channels": 8}
+NETWORK |= {"window": [4, 4, 4], "cross_window": [[4, 4, 4], None]}
+NETWORK |= {"patch_embedding": [2, 2, 2], "stem_channels": [2]}
+TRAIN = {"epochs": 3, "samples_per_case": 2, "batch_size": 2, "patch_size": [SIZE] * 3}
+TRAIN |= {"num_threads": 1, "devices": 1}
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def make_case(name: str, seed: int) -> CroppedCase:
@@ -40,7 +39,7 @@ def make_case(name: str, seed: int) -> CroppedCase:
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     ct = (label * 60.0 - 100 + random.normal(0, 10, label.shape)).astype(np.float32)
     mr = (900.0 - label * 100 + random.normal(0, 20, label.shape)).astype(np.float32)
-    volumes = (Volume(ct, affine), Volume(mr, affine), Volume(label, affine))
+    volumes = [Volume(data, affine) for data in (ct, mr, label)]
     mr_label = Volume(np.roll(label, 1, axis=0), affine)
     return CroppedCase(name, *volumes, native=volumes[0].grid, mr_label=mr_label)
 
@@ -83,30 +82,25 @@ def target(cohort: Path) -> Path:
 def set_params(cohort: Path) -> Callable[..., None]:
     """Write params.yaml for the tiny cohort; keywords change keys of `train`, the others those of theirs."""
 
-    def write(
-        network: Mapping[str, Any] = MappingProxyType({}),
-        losses: Mapping[str, Any] = MappingProxyType({}),
-        adapt: Mapping[str, Any] = MappingProxyType({}),
-        augment: Mapping[str, Any] = MappingProxyType({}),
-        **changes: Any,
-    ) -> None:
-        train = {
-            "epochs": 3,
-            "samples_per_case": 2,
-            "batch_size": 2,
-            "patch_size": [SIZE] * 3,
-            "num_threads": 1,
-            "devices": 1,
-        }
-        sections = {
-            "train": {**train, **changes},
-            "network": {"crossmodalnet": {**NETWORK, **network}},
-            "losses": dict(losses),
-            "adapt": dict(adapt),
-            "augment": dict(augment),
-        }
+    def write(network=NOTHING, losses=NOTHING, adapt=NOTHING, augment=NOTHING, **train: Any) -> None:
+        sections = {"losses": dict(losses), "adapt": dict(adapt), "augment": dict(augment)}
+        sections |= {"network": {"crossmodalnet": {**NETWORK, **network}}, "train": {**TRAIN, **train}}
         with (cohort / "params.yaml").open("w") as file:
             YAML(typ="safe").dump(sections, file)
 
     write()
     return write
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], dict[int, Callable[[], object]]]:
+    """Collect what training steps give, and call `at[number]()` after the step of that number."""
+    taken, at, step = [], {}, Learner.step
+
+    def counted(self, *arguments, **keywords):
+        taken.append(step(self, *arguments, **keywords))
+        at.get(len(taken), lambda: None)()
+        return taken[-1]
+
+    monkeypatch.setattr(Learner, "step", counted)
+    return taken, at

@@ -8,7 +8,6 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.imaging.volume import Volume
 from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.scores import read_methods, runs_of
@@ -16,15 +15,13 @@ from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.score_cases import CASE_COLUMNS
 from pipeline.preparation.cases import CroppedCase, write_cropped
 from pipeline.preparation.domain import Domain, Scenario, write_domain
-from tests.pipeline.report.fake_artefacts import CT_HU, TEST_PAIRS, labels, make_grid
+from tests.conftest import scan_patient
+from tests.pipeline.report.fake_artefacts import TEST_PAIRS, oblique, write_csv
 
 VARIANTS = ("source_only", "supervised", "no_output")
 # Dice on source and target, by variant.
 DICE = {"": (0.85, 0.7), "-source_only": (0.86, 0.5), "-supervised": (0.4, 0.9), "-no_output": (0.85, 0.6)}
 SOURCE_IMAGES = ("ct_1001", "ct_1002")
-CHOICES = pd.DataFrame(
-    {"epoch": [10, 20, 30], "chosen": [False, True, False], "target_dice": [0.5, 0.6, 0.7]}
-)
 
 
 def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> None:
@@ -32,17 +29,15 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
     with (top / "params.yaml").open("a") as params:
         params.write(f"adapt: {{enabled: true, scenario: {scenario}}}\nreport: {{panel_px: 64}}\n")
     single = scenario != "cohort"
-    names = ["mr_2001", "mr_2002", "mr_2003"]
-    names = names if single else [f"{name.replace('mr', 'ct')}+{name}" for name in names]
+    names = [f"mr_{n}" if single else f"ct_{n}+mr_{n}" for n in (2001, 2002, 2003)]
     roles = {"train": ["ct_1003"], "validation": ["ct_1004"], "test": list(SOURCE_IMAGES)}
     images = roles if single else None
     roles = {"train": ["t1", "t2"], "validation": ["t3"], "test": names}
     (top / "data/target").mkdir(parents=True)
     write_domain(top / "data/target", Domain(scenario, images, roles))
-    grid = make_grid((24, 24, 22), 8.0)
-    truth = labels(grid)
-    picture = Volume(CT_HU[truth].astype(np.float32), grid.affine)
-    label = Volume(truth, grid.affine)
+    shape = (24, 24, 22)
+    picture, label = scan_patient("ct", oblique(shape, 8.0), shape=shape)
+    grid = picture.grid
     for name in names:
         case = CroppedCase(name, None if single else picture, picture, None, grid)
         write_cropped(top / "data/target/target" / name, case)
@@ -55,9 +50,9 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
             if single or variant:
                 _cases(run, SOURCE_IMAGES if single else TEST_PAIRS, source)
             _cases(run / "target", names, target)
-            CHOICES.assign(target_dice=CHOICES["target_dice"] + 0.1 * (seed > 0)).to_csv(
-                run / "target/choices.csv", index=False
-            )
+            dice = np.array([0.5, 0.6, 0.7]) + 0.1 * (seed > 0)
+            choices = {"epoch": [10, 20, 30], "chosen": [False, True, False], "target_dice": dice}
+            write_csv(run / "target/choices.csv", pd.DataFrame(choices))
             for folder, cases in ((run, SOURCE_IMAGES if single else ()), (run / "target", names)):
                 for name in cases:
                     write_label_map(folder / f"predictions/{name}.nii.gz", label)
@@ -78,17 +73,16 @@ def _cases(folder: Path, names: tuple[str, ...] | list[str], dice: float) -> Non
         for number, name in enumerate(names)
         for structure in ABBREVIATIONS
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=list(CASE_COLUMNS)).to_csv(folder / "cases.csv", index=False)
+    write_csv(folder / "cases.csv", pd.DataFrame(rows, columns=list(CASE_COLUMNS)))
 
 
 def _training(top: Path, seed: int) -> None:
     path = top / f"curves/crossmodalnet/seed{seed}.csv"
-    added = {
-        "loss_marginal": 0.7, "loss_topology": 0.1, "weight_marginal": 1.0, "weight_topology": 1.0,
-        "marginal_accuracy": 0.6, "prototype_distance": 0.4, "target_entropy": 0.2,
-    }  # fmt: skip
-    pd.read_csv(path).assign(**added).to_csv(path, index=False)
-    card = top / f"evaluation/crossmodalnet/seed{seed}/card.json"
-    entry = {"variant": None, "scenario": "cohort", "marginal": 1.0, "output": 0.0, "topology": 0.5}
-    card.write_text(json.dumps({**json.loads(card.read_text("utf-8")), "adaptation": entry}))
+    terms = {"loss_marginal": 0.7, "loss_topology": 0.1, "weight_marginal": 1.0, "weight_topology": 1.0}
+    figures = {"marginal_accuracy": 0.6, "prototype_distance": 0.4, "target_entropy": 0.2}
+    write_csv(path, pd.read_csv(path).assign(**terms, **figures))
+    path = top / f"evaluation/crossmodalnet/seed{seed}/card.json"
+    card = json.loads(path.read_text("utf-8"))
+    terms = {"marginal": 1.0, "output": 0.0, "topology": 0.5}
+    card["adaptation"] = {"variant": None, "scenario": "cohort", **terms}
+    path.write_text(json.dumps(card))

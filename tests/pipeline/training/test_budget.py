@@ -1,13 +1,12 @@
-"""Both budgets by hand: when they are spent, and what goes by how much of them is."""
-
 import pytest
 import torch
 
 from pipeline.config.sections import TrainConfig
-from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate, make_budget
+from pipeline.training.budget import EpochBudget, TimeBudget, learning_rate
 from pipeline.training.processes import Processes
+from tests.pipeline.conftest import ALONE
 
-ALONE = Processes(0, 1, 1, torch.device("cpu"))
+HALF = 0.01 + 0.99 * 0.5
 
 
 def _params(**changes):
@@ -15,17 +14,11 @@ def _params(**changes):
 
 
 def test_learning_rate_by_hand():
-    params = TrainConfig(lr=1.0, warmup_fraction=0.2, schedule="cosine")
+    params = _params(warmup_fraction=0.2, schedule="cosine")
     rates = [learning_rate(step, 10, params) for step in range(10)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert rates[6] == pytest.approx(0.01 + 0.99 * 0.5)
-    constant = TrainConfig(lr=1.0, warmup_fraction=0.0, schedule="constant")
-    assert [learning_rate(step, 10, constant) for step in (0, 9)] == [1.0, 1.0]
-
-
-@pytest.mark.parametrize(("name", "kind"), [("epochs", EpochBudget), ("seconds", TimeBudget)])
-def test_the_parameters_name_the_budget(name, kind):
-    assert type(make_budget(_params(budget=name), 3, ALONE)) is kind
+    assert rates[6] == pytest.approx(HALF)
+    assert [learning_rate(step, 10, _params(schedule="constant")) for step in (0, 9)] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("epochs", "seconds", "spent"), [(3, 1e9, False), (4, 0.0, True), (5, 0.0, True)])
@@ -44,20 +37,14 @@ def test_shares_and_rates_go_by_the_step_or_by_the_time():
     epochs, seconds = EpochBudget(_params(), 3), TimeBudget(_params(), 3, ALONE)
     assert epochs.share(6, 1e9) == 0.5 == seconds.share(1000, 25.0)
     assert seconds.share(0, 60.0) == 1.0  # the last step may end late
-    half = 0.01 + 0.99 * 0.5
-    assert epochs.learning_rate(6, 1e9) == pytest.approx(half)
-    assert seconds.learning_rate(1000, 25.0) == pytest.approx(half)
+    assert epochs.learning_rate(6, 1e9) == pytest.approx(HALF)
+    assert seconds.learning_rate(1000, 25.0) == pytest.approx(HALF)
     assert seconds.learning_rate(0, 60.0) == pytest.approx(0.01)
-
-
-class _Other(Processes):
-    """The second of two processes, whose main one says 7 s."""
-
-    def sum(self, values):
-        return [value + 7.0 for value in values]
 
 
 def test_time_is_that_of_the_main_process(monkeypatch):
     monkeypatch.setattr("pipeline.training.budget.time.monotonic", lambda: 3.0)
     assert TimeBudget(_params(), 3, ALONE).clock() == 3.0 == EpochBudget(_params(), 3).clock()
-    assert TimeBudget(_params(), 3, _Other(1, 2, 2, torch.device("cpu"))).clock() == 7.0
+    # The second of two processes, whose main one says 7 s.
+    monkeypatch.setattr(Processes, "sum", lambda _, values: [value + 7.0 for value in values])
+    assert TimeBudget(_params(), 3, Processes(1, 2, 2, torch.device("cpu"))).clock() == 7.0

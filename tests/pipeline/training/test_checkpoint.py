@@ -4,14 +4,8 @@ import pytest
 import torch
 
 from crossmodalnet.errors import DataError, ResourceError
-from pipeline.training.checkpoint import (
-    Checkpoint,
-    exclusive,
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    write_checkpoint,
-)
+from pipeline.training import checkpoint
+from pipeline.training.checkpoint import Checkpoint, exclusive, read_checkpoint, write_checkpoint
 
 
 def test_a_checkpoint_comes_back_bit_exact(tmp_path):
@@ -20,7 +14,6 @@ def test_a_checkpoint_comes_back_bit_exact(tmp_path):
     values = {"loss": 0.1 + 0.2, "rows": [{"epoch": 1}], "none": None}
     write_checkpoint(tmp_path / "c", Checkpoint(tensors, values))
     found = read_checkpoint(tmp_path / "c")
-    assert found is not None
     assert found.values == values
     assert torch.equal(found.part("a")["x"], shared.T)
     assert set(found.part("b")) == {"step"}
@@ -41,43 +34,29 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     write_checkpoint(path, Checkpoint({"a": torch.ones(2)}, {}))
     with pytest.raises(TypeError):
         write_checkpoint(path, Checkpoint({"a": torch.zeros(2)}, {"bad": object()}))
-    found = read_checkpoint(path)
-    assert found is not None
-    assert found.tensors["a"].tolist() == [1, 1]
+    assert read_checkpoint(path).tensors["a"].tolist() == [1, 1]
 
 
-def _optimizer(weight):
-    return torch.optim.Adam([weight], lr=0.1, fused=True)
-
-
-def _steps(weight, optimizer, count):
-    for _ in range(count):
+def _steps(weight, optimizer):
+    for _ in range(2):
         optimizer.zero_grad()
         (weight**2).sum().backward()
         optimizer.step()
 
 
 def test_a_second_training_in_a_work_folder_is_refused(tmp_path):
-    with (
-        exclusive(tmp_path),
-        pytest.raises(ResourceError, match="another training"),
-        exclusive(tmp_path, 0.3),
-    ):
-        pass
+    with exclusive(tmp_path), pytest.raises(ResourceError, match="another training"):
+        exclusive(tmp_path, 0.3).__enter__()
     with exclusive(tmp_path, 0.0):
         assert (tmp_path / "lock").exists()
 
 
 def test_a_second_training_waits_for_the_first(tmp_path):
-    release = threading.Event()
-    lock = exclusive(tmp_path)
-    lock.__enter__()
-    threading.Timer(0.3, release.set).start()
     waiter = threading.Thread(target=lambda: exclusive(tmp_path, 5.0).__enter__())
-    waiter.start()
-    release.wait()
-    assert waiter.is_alive()
-    lock.__exit__(None, None, None)
+    with exclusive(tmp_path):
+        waiter.start()
+        waiter.join(0.3)
+        assert waiter.is_alive()
     waiter.join(5)
     assert not waiter.is_alive()
 
@@ -87,12 +66,12 @@ def test_a_resumed_optimizer_is_bit_exact(tmp_path, memory_format):
     found = []
     for stopped in (False, True):
         weight = torch.nn.Parameter(torch.arange(48.0).view(2, 3, 2, 2, 2).to(memory_format=memory_format))
-        optimizer = _optimizer(weight)
-        _steps(weight, optimizer, 2)
+        optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+        _steps(weight, optimizer)
         if stopped:
-            write_checkpoint(tmp_path / "c", Checkpoint(optimizer_tensors(optimizer), {}))
-            optimizer = _optimizer(weight)
-            restore_optimizer(optimizer, read_checkpoint(tmp_path / "c").tensors)
-        _steps(weight, optimizer, 2)
+            write_checkpoint(tmp_path / "c", Checkpoint(checkpoint.optimizer_tensors(optimizer), {}))
+            optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+            checkpoint.restore_optimizer(optimizer, read_checkpoint(tmp_path / "c").tensors)
+        _steps(weight, optimizer)
         found.append(weight.detach())
     assert torch.equal(*found)

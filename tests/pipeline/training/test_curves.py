@@ -22,6 +22,5 @@ def test_rows_come_back_from_their_file(tmp_path):
     rows = [{"epoch": 1, "loss": 0.1 + 0.2, "score": math.nan}, {"epoch": 2, "loss": 1e-17, "score": 0.5}]
     write_curves(tmp_path / "curves" / "net.csv", rows)
     assert (tmp_path / "curves/net.csv").read_text("utf-8").splitlines()[1] == "1,0.30000000000000004,nan"
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "curves/net.csv"), pd.DataFrame(rows), check_exact=True
-    )
+    found = pd.read_csv(tmp_path / "curves/net.csv")
+    pd.testing.assert_frame_equal(found, pd.DataFrame(rows), check_exact=True)

@@ -14,9 +14,7 @@ from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learner import Learner
 from pipeline.training.objectives import make_flow_objective
-from pipeline.training.processes import Processes
-
-ALONE = Processes(0, 1, 1, torch.device("cpu"))
+from tests.pipeline.conftest import ALONE, NETWORK
 
 
 def _learner(**changes):
@@ -24,18 +22,14 @@ def _learner(**changes):
     return Learner(nn.Conv3d(2, 8, 1), LossesConfig(), TrainConfig(**changes), ALONE)
 
 
-def _batch(value=1.0):
+def _batch(value=1.0, size=4):
     random = torch.Generator().manual_seed(1)
-    image = torch.rand(2, 2, 4, 4, 4, generator=random) * value
-    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 4, 4, 4), generator=random))
+    image = torch.rand(2, 2, size, size, size, generator=random) * value
+    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, size, size, size), generator=random))
 
 
 def _step(learner, number=0):
     return learner.step(_batch(), 0.01, number, "epoch 1, step 1")
-
-
-def _weights(learner):
-    return {name: tensor.clone() for name, tensor in learner.evaluated.state_dict().items()}
 
 
 def test_losses_fall_and_the_balancer_follows():
@@ -70,12 +64,11 @@ def test_checkpoints_hold_all_that_matters():
     for number in range(3):
         _step(learner, number)
     other = _learner(ema_decay=0.9)
-    tensors = {name: tensor.clone() for name, tensor in learner.tensors(finished=False).items()}
-    other.restore(Checkpoint(tensors, learner.values()))
+    other.restore(Checkpoint(copy.deepcopy(learner.tensors(finished=False)), learner.values()))
     for number in range(3, 6):
         assert _step(learner, number) == _step(other, number)
-    for name, tensor in _weights(learner).items():
-        assert torch.equal(tensor, _weights(other)[name])
+    for one, two in zip(learner.evaluated.parameters(), other.evaluated.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_running_mean_by_hand():
@@ -103,59 +96,43 @@ def test_weights_that_are_no_numbers():
         learner.check_finite()
 
 
-def _flow_learner(deep_supervision=False, **changes):
+def _flow_learner(**changes):
     torch.manual_seed(0)
-    small = {
-        "channels": 6,
-        "depths": (1, 1),
-        "heads": (1, 2),
-        "cross_window": ((4, 4, 4), None),
-        "num_points": (1, 1),
-        "patch_embedding": (2, 2, 2),
-        "window": (4, 4, 4),
-        "stem_channels": (2,),
-    }
-    options = small | changes | {"deep_supervision": deep_supervision}
+    options = {**NETWORK, "deep_supervision": False, **changes}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
-    return Learner(
-        network, LossesConfig(), TrainConfig(), ALONE, lambda network: make_flow_objective(network, 0.5)
-    )
+    return Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.5))
 
 
-def _flow_batch():
-    random = torch.Generator().manual_seed(1)
-    image = torch.rand(2, 2, 16, 16, 16, generator=random)
-    return Batch(("case_x", "case_y"), image, torch.randint(0, 8, (2, 16, 16, 16), generator=random))
+def _penalty(network, batch):
+    features = network.features(batch.image)
+    return cmif_penalty(features, seed=7 * len(features)).item()
 
 
 def test_the_flow_penalty_is_added_and_not_balanced():
-    learner = _flow_learner()
-    reference = copy.deepcopy(learner.network)
-    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
+    learner, batch = _flow_learner(), _batch(size=16)
+    reference = copy.deepcopy(learner.network).train()
+    values = learner.step(batch, 0.0, 7, "epoch 1, step 1")
     assert learner.names == ("dice", "ce", "cmif")
     assert learner.weights[-1] == 0.5
     assert sum(learner.weights[:-1]) == pytest.approx(1)
     assert learner.balancer.state() == [values["loss_dice"], values["loss_ce"]]
-    features = reference.train().features(_flow_batch().image)
-    assert values["loss_cmif"] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+    assert values["loss_cmif"] == pytest.approx(_penalty(reference, batch))
     assert values["loss_cmif"] > 0
 
 
 @pytest.mark.parametrize("options", [{}, {"stem": "linear", "transitions": "linear"}], ids=str)
 def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(options):
-    learner = _flow_learner(deep_supervision=True, **options)
+    learner, batch = _flow_learner(deep_supervision=True, **options), _batch(size=16)
     reference = copy.deepcopy(learner.network).train()
-    values = learner.step(_flow_batch(), 0.0, 7, "epoch 1, step 1")
-    batch = _flow_batch()
+    values = learner.step(batch, 0.0, 7, "epoch 1, step 1")
     expected = evaluate_objectives(("dice", "ce"), reference(batch.image), batch.label)
     assert [values["loss_dice"], values["loss_ce"]] == pytest.approx(expected.tolist())
-    features = reference.features(batch.image)
-    assert values["loss_cmif"] == pytest.approx(cmif_penalty(features, seed=7 * len(features)).item())
+    assert values["loss_cmif"] == pytest.approx(_penalty(reference, batch))
 
 
 def test_the_flow_penalty_falls_when_it_is_minimised():
     learner = _flow_learner()
-    penalties = [learner.step(_flow_batch(), 0.01, 0, "epoch 1, step 1")["loss_cmif"] for _ in range(12)]
+    penalties = [learner.step(_batch(size=16), 0.01, 0, "epoch 1, step 1")["loss_cmif"] for _ in range(12)]
     assert penalties[-1] < 0.8 * penalties[0]
 
 

@@ -1,28 +1,26 @@
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.theory.findings import Verdict
 from crossmodalnet.theory.statements import GROUPS, STATEMENTS
-from pipeline.report.artefacts import Artefacts, gather
+from pipeline.report.artefacts import gather
 from pipeline.report.sections.claims import claims_sentence, read_audit, readable, readable_number, section
+from tests.pipeline.report.conftest import list_methods
 
 
-def change(project: Path, edit: Callable[[Any], object], model: str = "crossmodalnet") -> None:
+def change(project, edit, model="crossmodalnet"):
     path = project / f"audit/{model}/findings.json"
     content = json.loads(path.read_text("utf-8"))
     edit(content)
     path.write_text(json.dumps(content))
 
 
-def set_verdicts(project: Path, model: str, **verdicts: str) -> None:
+def set_verdicts(project, model, **verdicts):
     """Leave nothing that applies to a model but what is given."""
 
-    def edit(content: Any) -> None:
+    def edit(content):
         for finding in content["findings"]:
             verdict = verdicts.get(finding["key"], "not applicable")
             finding.update(verdict=verdict, why="No streams.", breaks="step", counterexample="example")
@@ -30,7 +28,7 @@ def set_verdicts(project: Path, model: str, **verdicts: str) -> None:
     change(project, edit, model)
 
 
-def test_findings_are_in_the_order_of_the_statements(project: Path) -> None:
+def test_findings_are_in_the_order_of_the_statements(project):
     change(project, lambda content: content["findings"].reverse())
     audit = read_audit(gather(project), "crossmodalnet")
     assert list(audit.findings) == list(STATEMENTS)
@@ -38,7 +36,7 @@ def test_findings_are_in_the_order_of_the_statements(project: Path) -> None:
     assert audit.findings["theorem_2_1_2"].numbers == {"largest_deviation": 0.3712, "scale": 2.0}
 
 
-def test_missing_and_empty_tables_are_left_out(project: Path) -> None:
+def test_missing_and_empty_tables_are_left_out(project):
     (project / "audit/crossmodalnet/flow.csv").unlink()
     (project / "audit/crossmodalnet/overfitting.csv").write_text("step,dice\n")
     tables = read_audit(gather(project), "crossmodalnet").tables
@@ -49,32 +47,21 @@ def test_missing_and_empty_tables_are_left_out(project: Path) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda c: c["findings"][0].update(key="theorem_9"),
         lambda c: c["findings"][0].update(verdict="perhaps"),
         lambda c: c["findings"].pop(0),
-        lambda c: c["findings"][0].pop("why"),
-        lambda c: c["findings"][0].update(numbers={"a": "many"}),
         lambda c: c["findings"][0].update(numbers={"a": float("nan")}),
-        lambda c: c["findings"][0].update(verdict="fails", breaks=""),
-        lambda c: c.update(findings=3),
         lambda c: c.pop("seed"),
         lambda c: c.update(seed=None),
     ],
 )
-def test_damaged_findings_are_rejected(project: Path, edit: Callable[[Any], object]) -> None:
+def test_damaged_findings_are_rejected(project, edit):
     change(project, edit)
     with pytest.raises(DataError, match=r"(?s)findings.json .*dvc repro --force audit"):
         read_audit(gather(project), "crossmodalnet")
 
 
-def test_missing_audit_is_reported_with_its_stage(project: Path) -> None:
-    (project / "audit/mednext/findings.json").unlink()
-    with pytest.raises(DataError, match=r"mednext/findings.json not found: run `dvc repro audit`"):
-        section(gather(project))
-
-
 @pytest.mark.usefixtures("blank_charts")
-def test_every_statement_is_in_its_group_with_its_charts(artefacts: Artefacts) -> None:
+def test_every_statement_is_in_its_group_with_its_charts(artefacts):
     main = section(artefacts)["main"]
     assert [group["title"] for group in main["groups"]] == list(GROUPS.values())
     claims = {group["key"]: [claim["key"] for claim in group["claims"]] for group in main["groups"]}
@@ -86,15 +73,12 @@ def test_every_statement_is_in_its_group_with_its_charts(artefacts: Artefacts) -
     assert main["flow_title"] == GROUPS["flow"]
 
 
-def test_crossmodalnet_is_shown_in_full_before_the_others(project: Path) -> None:
+def test_crossmodalnet_is_shown_in_full_before_the_others(project):
     set_verdicts(project, "crossmodalnet", definition_4="fails")
     set_verdicts(project, "mednext", definition_4="holds")
     for path in (project / "audit").glob("*/*.csv"):
         path.unlink()
-    params = project / "params.yaml"
-    params.write_text(
-        params.read_text("utf-8").replace("[crossmodalnet, mednext]", "[mednext, crossmodalnet]")
-    )
+    list_methods(project, "mednext, crossmodalnet", "no_cross, mr_only")
     content = section(gather(project))
     assert (content["main"]["title"], content["main"]["seed"]) == ("CrossModalNet", 0)
     assert (len(content["main"]["groups"]), content["main"]["num_left_out"]) == (len(GROUPS), 0)
@@ -104,7 +88,7 @@ def test_crossmodalnet_is_shown_in_full_before_the_others(project: Path) -> None
     assert (other["title"], other["num_left_out"]) == ("MedNeXt", len(STATEMENTS) - 1)
 
 
-def test_network_that_nothing_applies_to_has_a_line(project: Path) -> None:
+def test_network_that_nothing_applies_to_has_a_line(project):
     for name in ("crossmodalnet", "mednext"):
         set_verdicts(project, name)
     changed = gather(project)
@@ -121,7 +105,7 @@ def test_network_that_nothing_applies_to_has_a_line(project: Path) -> None:
         (-2e12, "−2 × 10¹²"), (1.0, "1"), (0.98765, "0.9877"),
     ],
 )  # fmt: skip
-def test_numbers_are_printed_for_readers(value: float, text: str) -> None:
+def test_numbers_are_printed_for_readers(value, text):
     assert readable_number(value) == text
 
 
@@ -136,5 +120,5 @@ def test_numbers_are_printed_for_readers(value: float, text: str) -> None:
         ("3-D self-attention, ct_1001+mr_1004, 1-2", "3-D self-attention, ct_1001+mr_1004, 1-2"),
     ],
 )
-def test_numbers_in_texts_are_printed_as_on_paper(text: str, printed: str) -> None:
+def test_numbers_in_texts_are_printed_as_on_paper(text, printed):
     assert readable(text) == printed

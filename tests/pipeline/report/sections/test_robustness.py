@@ -1,13 +1,12 @@
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pipeline.report.artefacts import Artefacts, gather
+from pipeline.report.artefacts import gather
 from pipeline.report.charts import MODEL_COLOURS, colour_of
 from pipeline.report.sections.robustness import section, shift_chart, shift_table, view_table
-from tests.pipeline.report.pictures import num_marks
+from tests.pipeline.report.conftest import num_marks
 
 NAN = float("nan")
 SHIFTS = pd.DataFrame(
@@ -24,7 +23,7 @@ LOSSES = pd.DataFrame(
 )
 
 
-def test_table_has_a_column_per_shift_and_the_mean_loss() -> None:
+def test_table_has_a_column_per_shift_and_the_mean_loss():
     table = shift_table(SHIFTS, LOSSES)
     assert table.headings == ["Method", "0 mm", "5 mm", "Lost from 5 mm on", "95 % interval"]
     assert table.rows == [
@@ -35,13 +34,13 @@ def test_table_has_a_column_per_shift_and_the_mean_loss() -> None:
     assert shift_table(SHIFTS, LOSSES.iloc[:0]).headings == ["Method", "0 mm", "5 mm"]
 
 
-def test_line_has_a_point_per_shift_its_interval_and_an_entry_in_the_legend() -> None:
+def test_line_has_a_point_per_shift_its_interval_and_an_entry_in_the_legend():
     models = ["crossmodalnet", "mednext"]
     chart = shift_chart(models, SHIFTS.iloc[:4])
     assert [num_marks(chart, colour_of(models, name)) for name in models] == [2 + 2, 2 + 2]
 
 
-def test_ablations_have_a_panel_of_their_own_beside_the_full_network() -> None:
+def test_ablations_have_a_panel_of_their_own_beside_the_full_network():
     chart = shift_chart(["crossmodalnet", "mednext"], SHIFTS)
     assert num_marks(chart, MODEL_COLOURS[0]) == 2 * (2 + 2)
     # MedNeXt, and the ablation, which has no interval, have the second colour.
@@ -49,25 +48,33 @@ def test_ablations_have_a_panel_of_their_own_beside_the_full_network() -> None:
 
 
 @pytest.mark.usefixtures("blank_charts")
-def test_statements_on_ablations_are_apart(project: Path) -> None:
+def test_what_stage_compare_says_is_shown_ablations_apart(project):
     statements = [
         {"metric": "misregistration_loss", "text": "least", "kind": "first"},
         {"metric": "misregistration_loss", "text": "part", "kind": "supported", "family": "ablations"},
     ]
     (project / "comparison/misregistration_statements.json").write_text(json.dumps(statements))
     content = section(gather(project))
-    assert [s["text"] for s in content["shifts"]["statements"]] == ["least"]
-    assert [s["text"] for s in content["shifts"]["ablations"]] == ["part"]
-    assert content["shifts"]["degrees"] == "10"
+    shifts = content["shifts"]
+    assert [s["text"] for s in shifts["statements"]] == ["least"]
+    assert [s["text"] for s in shifts["ablations"]] == ["part"]
+    assert shifts["degrees"] == "10"
+    methods = [
+        "CrossModalNet",
+        "MedNeXt",
+        "CrossModalNet (without cross attention)",
+    ]  # not those of one stream
+    assert [row[0] for row in shifts["table"].rows] == methods
+    assert content["views"]["CrossModalNet"].rows[1][6] == "−0.030"
 
 
-def test_nothing_is_shown_where_nothing_was_measured(project: Path) -> None:
+def test_nothing_is_shown_where_nothing_was_measured(project):
     for name in ("misregistration", "modalities"):
         (project / f"comparison/{name}.csv").unlink()
     assert section(gather(project)) is None
 
 
-def test_views_have_a_row_each_with_their_difference_to_the_pair() -> None:
+def test_views_have_a_row_each_with_their_difference_to_the_pair():
     rows = [
         ("pair", "dice", 0.9, 0.8, 0.95, NAN, NAN, NAN),
         ("pair", "hd95_mm", 4.0, 3.0, 5.0, NAN, NAN, NAN),
@@ -82,15 +89,3 @@ def test_views_have_a_row_each_with_their_difference_to_the_pair() -> None:
         ["CT alone", "0.850", "0.700 to 0.900", "–", "–", "–", "−0.050", "−0.100 to +0.010"],
         ["MR alone", "0.910", "0.700 to 0.950", "–", "–", "–", "+0.010", "−0.020 to +0.040"],
     ]
-
-
-@pytest.mark.usefixtures("blank_charts")
-def test_tables_of_stage_compare_are_shown(artefacts: Artefacts) -> None:
-    content = section(artefacts)
-    (table,) = content["views"].values()
-    assert [row[0] for row in table.rows] == ["CT + MR", "CT alone", "MR alone"]
-    assert table.rows[1][6] == "−0.030"
-    methods = [
-        row[0] for row in content["shifts"]["table"].rows
-    ]  # the network of one stream was not measured
-    assert methods == ["CrossModalNet", "MedNeXt", "CrossModalNet (without cross attention)"]
