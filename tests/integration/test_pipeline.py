@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -42,17 +42,14 @@ def test_predict_gives_the_label_map_of_evaluate(
     model = shutil.copytree(smoke.folder / "exported/crossmodalnet/seed0", tmp_path / "model")
     pair = json.loads((smoke.folder / "data/split.json").read_text("utf-8"))["test"][0]
     manifest = pd.read_csv(smoke.folder / "data/raw/manifest.csv").set_index("subject")
-    ct, mr = (
-        shutil.copy(smoke.folder / "data/raw" / manifest.loc[pair[m], "image"], tmp_path)
-        for m in ("ct", "mr")
-    )
+    images = [smoke.folder / "data/raw" / manifest.loc[pair[m], "image"] for m in ("ct", "mr")]
+    ct, mr = (shutil.copy(image, tmp_path) for image in images)
     for path, codes in zip((ct, mr), along, strict=True):
         if codes:
             nib.save(_turned(nib.load(path), codes), path)
     out = tmp_path / "out"
-    smoke.run(
-        "crossmodalnet", "predict", "--model", str(model), "--ct", str(ct), "--mr", str(mr), "--out", str(out)
-    )
+    files = ("--ct", str(ct), "--mr", str(mr), "--out", str(out))
+    smoke.run("crossmodalnet", "predict", "--model", str(model), *files)
     found = nib.load(out / "labels_ct.nii.gz")
     expected = nib.load(smoke.folder / f"evaluation/crossmodalnet/seed0/predictions/{pair['pair']}.nii.gz")
     if along[0]:
@@ -103,9 +100,8 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
 
 @pytest.mark.stress
 def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
-    output = smoke.run(
-        "dvc", "exp", "run", "-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]"
-    )
+    changes = ("-S", "models=[crossmodalnet,mednext]", "-S", "ablations=[no_cross]")
+    output = smoke.run("dvc", "exp", "run", *changes)
     assert set(stages_run(output)) == {
         "check", "train@mednext-0", "ablate@crossmodalnet-no_cross-0", "evaluate@mednext-0",
         "evaluate-ablation@crossmodalnet-no_cross-0", "profile@mednext", "profile-ablation@crossmodalnet-no_cross",
@@ -148,8 +144,7 @@ def test_adaptation_is_part_of_train_and_reruns_nothing_upstream(smoke: Clone) -
         *("-S", "adapt.target.phantom.num_labelled=4", "-S", "adapt.target.phantom.ct_spacing_mm=6.0"),
         *("-S", "adapt.target.phantom.mr_spacing_mm=6.0", "-S", "adapt.confidence=0.1"),
     )
-    ran = stages_run(output)
-    assert set(ran) == {
+    assert set(stages_run(output)) == {
         "check", "target", "train@crossmodalnet-0", "adapt@crossmodalnet-source_only-0",
         "adapt@crossmodalnet-supervised-0", "evaluate@crossmodalnet-0",
         "evaluate-adaptation@crossmodalnet-source_only-0", "evaluate-adaptation@crossmodalnet-supervised-0",
@@ -181,14 +176,9 @@ def test_training_killed_in_the_middle_goes_on_and_ends_the_same(smoke: Clone) -
     weights = smoke.folder / "models/crossmodalnet/seed0/weights.safetensors"
     expected = weights.read_bytes()
     shutil.rmtree(smoke.folder / ".work/train")
-    command = smoke.command("python", "-m", "stages", "train", "--model", "crossmodalnet")
-    running = subprocess.Popen(
-        command, cwd=smoke.folder, env=smoke.environment(), stderr=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: any((smoke.folder / ".work/train").rglob("*.safetensors")), running)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    output = smoke.run(*["python", "-m", "stages", "train", "--model", "crossmodalnet"])
+    command = ["python", "-m", "stages", "train", "--model", "crossmodalnet"]
+    start_and_kill(smoke, command, lambda: any((smoke.folder / ".work/train").rglob("*.safetensors")))
+    output = smoke.run(*command)
     assert "going on in epoch" in output
     assert weights.read_bytes() == expected
 
@@ -198,31 +188,25 @@ def test_registration_killed_in_the_middle_reuses_finished_pairs(smoke: Clone) -
     work = smoke.folder / ".work/register"
     expected = {p: p.read_bytes() for p in sorted((smoke.folder / "data/registered").rglob("*.nii.gz"))}
     shutil.rmtree(work)
-    command = smoke.command("python", "-m", "stages", "register")
-    running = subprocess.Popen(
-        command,
-        cwd=smoke.folder,
-        env=smoke.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for(lambda: any(work.rglob("done.json")), running)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    command = ["python", "-m", "stages", "register"]
+    start_and_kill(smoke, command, lambda: any(work.rglob("done.json")), os.killpg)
     finished = {path: path.stat().st_mtime_ns for path in work.rglob("done.json")}
-    smoke.run("python", "-m", "stages", "register")
+    smoke.run(*command)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert {p: p.read_bytes() for p in expected} == expected
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
+def start_and_kill(smoke: Clone, command: list[str], condition: Callable[[], bool], kill=os.kill) -> None:
+    """Kill a command, with `os.killpg` its processes too, as soon as the condition holds."""
+    kept = {"cwd": smoke.folder, "env": smoke.environment(), "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(smoke.command(*command), start_new_session=True, **kept)
+    end = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, f"ended early: {process.communicate()[1]}"
         assert time.monotonic() < end, "timed out"
         time.sleep(0.02)
+    kill(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def test_help_is_quick(smoke: Clone) -> None:

@@ -1,21 +1,19 @@
 """The page in a real browser: no errors, no network, on a screen and on a phone."""
 
-import os
 import runpy
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page
 
 from pipeline.report.artefacts import gather
 from pipeline.report.page import SECTIONS, write_page
 
 FAKE = Path(__file__).parents[1] / "pipeline/report/fake_artefacts.py"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MODELS = ("crossmodalnet", "vtunet", "swin_unet", "swin_unetr", "nnformer", "mednext", "resenc_unet")
 ABLATIONS = ("no_cross", "no_deformable", "ct_only", "mr_only", "standard_residual", "values_a", "cosine")
 SEEDS = (0, 1)
@@ -33,20 +31,6 @@ CLIPPED = """(texts) => [...document.querySelectorAll(texts)]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium is installed: apt-get install chromium")
-        pytest.skip("no Chromium is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, headless=True, args=arguments)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     runpy.run_path(str(FAKE))["make_artefacts"](folder, models=MODELS, ablations=ABLATIONS, seeds=SEEDS)
@@ -54,9 +38,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=[1280, 420], ids=["screen", "phone"])
-def opened(
-    request: pytest.FixtureRequest, browser: Browser, report: Path
-) -> Iterator[tuple[Page, list[str]]]:
+def opened(request, browser: Browser, report: Path) -> Iterator[tuple[Page, list[str]]]:
     """The page, opened once for all tests, and what goes wrong while it is: an error, a file asked for."""
     opened = browser.new_page(viewport={"width": request.param, "height": 900})
     troubles: list[str] = []
@@ -69,10 +51,7 @@ def opened(
             route.abort()
 
     opened.route("**/*", only_the_file)
-    opened.on(
-        "console",
-        lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None,
-    )
+    opened.on("console", lambda said: said.type in ("error", "warning") and troubles.append(said.text))
     opened.on("pageerror", lambda error: troubles.append(str(error)))
     opened.goto(report.as_uri(), wait_until="load")
     yield opened, troubles
@@ -97,9 +76,7 @@ def test_every_picture_is_drawn(page: Page) -> None:
 
 def test_sections_are_there_and_seen(page: Page) -> None:
     for name in (key for key, *_ in SECTIONS if key != "adaptation"):
-        box = page.locator(f"section#{name} > h2").bounding_box()
-        assert box is not None
-        assert box["height"] > 10
+        assert page.locator(f"section#{name} > h2").bounding_box()["height"] > 10
 
 
 def test_nothing_sticks_out_or_is_cut(page: Page) -> None:
@@ -135,11 +112,7 @@ def test_number_of_a_statement_opens_its_details(page: Page) -> None:
 
 def test_it_can_be_photographed(page: Page, tmp_path: Path) -> None:
     """A screenshot that is not blank: it shows the colours of structures and of charts."""
-    from PIL import Image
-
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     with Image.open(tmp_path / "page.png") as image:
-        colours = image.convert("RGB").getcolors(maxcolors=1 << 24)
-    assert colours is not None
-    seen = {colour for _, colour in colours}
+        seen = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=1 << 24)}
     assert {(0x1D, 0x4E, 0x89), (0xD6, 0x27, 0x28), (0x2C, 0xA0, 0x2C)} <= seen

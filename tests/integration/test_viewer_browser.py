@@ -1,45 +1,29 @@
-"""The page of a prediction in Chromium, by what it shows."""
-
 import io
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.viewer import viewer_page
 from crossmodalnet.roi.box import Box
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-
-def screenshot(page: Path) -> tuple[np.ndarray, list[str]]:
+def screenshot(browser: Browser, page: Path) -> tuple[np.ndarray, list[str]]:
     """Give what a window of 1300 x 950 shows, and what the page asks the network for."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium is installed: apt-get install chromium")
-        pytest.skip("no Chromium is installed")
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=arguments)
-        window = browser.new_page(viewport={"width": 1300, "height": 950})
-        window.on("request", lambda request: asked.append(request.url))
-        window.goto(page.as_uri())
-        window.frame_locator("iframe").locator("canvas").first.wait_for()
-        window.wait_for_timeout(500)
-        shown = window.screenshot()
-        browser.close()
-    return np.asarray(Image.open(io.BytesIO(shown)).convert("RGB"), np.int64), asked
+    window = browser.new_page(viewport={"width": 1300, "height": 950})
+    window.on("request", lambda request: asked.append(request.url))
+    window.goto(page.as_uri())
+    window.frame_locator("iframe").locator("canvas").first.wait_for()
+    window.wait_for_timeout(500)
+    shown = Image.open(io.BytesIO(window.screenshot()))
+    return np.asarray(shown.convert("RGB"), np.int64), asked
 
 
-def test_structures_lie_on_their_sides_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_structures_lie_on_their_sides_and_nothing_is_loaded(browser: Browser, tmp_path: Path) -> None:
     # The world is RAS: x runs to the patient's right, where the right atrium lies.
     labels = np.zeros((60, 60, 60), np.uint8)
     labels[8:24, 20:40, 20:40], labels[36:52, 20:40, 20:40] = 1, 4
@@ -48,10 +32,9 @@ def test_structures_lie_on_their_sides_and_nothing_is_loaded(tmp_path: Path) -> 
     image = Volume(np.full(labels.shape, -150, np.float32), affine)
     box = Box((-40.0, -20.0, -20.0), (44.0, 20.0, 20.0))
     page = tmp_path / "page.html"
-    page.write_text(
-        viewer_page(image, Volume(labels, affine), Modality.CT, box, title="p: CT", note="note"), "utf-8"
-    )
-    shown, asked = screenshot(page)
+    content = viewer_page(image, Volume(labels, affine), Modality.CT, box, title="p: CT", note="note")
+    page.write_text(content, "utf-8")
+    shown, asked = screenshot(browser, page)
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:", "blob:"))] == []
     red, green, blue = (shown[200:600, 800:1220, channel] for channel in range(3))  # the axial plane
     atrium = (blue > red + 40) & (green > red + 40)  # cyan

@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ STAGES: dict[str, tuple[str, ...]] = {
     "check": (), "download": (), "register": (), "split": (), "crop": (), "target": (), "train": SEEDED,
     "evaluate": SEEDED, "atlas": (), "profile": MODEL, "audit": SEEDED, "export": SEEDED, "compare": (), "report": (),
 }  # fmt: skip
-FILE_BYTES = 1
 
 
 @pytest.fixture
@@ -30,25 +29,31 @@ def copy(undisturbed: Reference, tmp_path: Path) -> Path:
     return folder
 
 
-def stage(
-    undisturbed: Reference, folder: Path, name: str, limit: Callable[[], None], *before: str
-) -> "subprocess.CompletedProcess[str]":
-    command = [*before, *undisturbed.clone.command("python", "-m", "stages", name, *STAGES[name])]
-    environment = {**undisturbed.clone.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, preexec_fn=limit, check=False
-    )
+Stage = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def stage(undisturbed: Reference, copy: Path) -> Stage:
+    """Run a stage in the copy, under a limit of a resource and behind a command where they are given."""
+
+    def run(name: str, before: Sequence[str] = (), **limit: int) -> "subprocess.CompletedProcess[str]":
+        def lower() -> None:
+            for kind, value in limit.items():
+                resource.setrlimit(getattr(resource, kind), (value, value))
+
+        command = [*before, *undisturbed.clone.command("python", "-m", "stages", name, *STAGES[name])]
+        environment = {**undisturbed.clone.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+        kept = {"cwd": copy, "env": environment, "text": True, "capture_output": True}
+        return subprocess.run(command, preexec_fn=lower, check=False, **kept)
+
+    return run
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_no_room_on_the_disk(undisturbed: Reference, copy: Path, name: str) -> None:
+def test_no_room_on_the_disk(stage: Stage, copy: Path, name: str) -> None:
     """A limit on the size of files fails where a full disk fails, in the same calls."""
     before = results(copy)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-
-    done = stage(undisturbed, copy, name, limit)
+    done = stage(name, RLIMIT_FSIZE=1)
     assert done.returncode == 4, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error:") == 1
@@ -57,14 +62,10 @@ def test_no_room_on_the_disk(undisturbed: Reference, copy: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_too_little_memory(undisturbed: Reference, copy: Path, name: str) -> None:
+def test_too_little_memory(stage: Stage, copy: Path, name: str) -> None:
     """The address space is cut to what the stage needs at least for its imports; it ends in order or does its work."""
     before = results(copy)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
-
-    done = stage(undisturbed, copy, name, limit)
+    done = stage(name, RLIMIT_AS=2**30)
     if done.returncode == 0:
         assert results(copy).keys() >= before.keys()
         return
@@ -86,13 +87,13 @@ def _no_override() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_folders_that_cannot_be_written(undisturbed: Reference, copy: Path, name: str) -> None:
+def test_folders_that_cannot_be_written(stage: Stage, copy: Path, name: str) -> None:
     before = results(copy)
     folders = [copy, *(path for path in copy.rglob("*") if path.is_dir() and not path.is_symlink())]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        done = stage(undisturbed, copy, name, lambda: None, *_no_override())
+        done = stage(name, _no_override())
     finally:
         for folder in folders:
             folder.chmod(0o755)

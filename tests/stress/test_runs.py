@@ -8,14 +8,11 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.integration.conftest import Clone
-from tests.stress.conftest import Reference, Run, left_running, results, seed_of, start
+from tests.stress.conftest import Run, left_running, results, start
 
 pytestmark = pytest.mark.stress
 RUNS = int(os.environ.get("STRESS_RUNS", "5"))
@@ -39,21 +36,18 @@ def kill_within(run: Run, stage: str, after: float) -> bool:
     return hit
 
 
-def test_killed_again_and_again_it_ends_with_the_same_bytes(
-    undisturbed: Reference, fresh: Callable[[str], Clone], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_killed_again_and_again_it_ends_with_the_same_bytes(undisturbed, fresh, tmp_path_factory):
     stages = list(undisturbed.seconds)
-    rng = np.random.default_rng(seed_of("STRESS_SEED"))
+    rng = np.random.default_rng(int(os.environ.get("STRESS_SEED", "0")))
     plan = [stage for _ in range(HITS_PER_STAGE) for stage in stages]
     hits: Counter[str] = Counter()
     # In turn, so that every run is hit early and late; a stage may be hit twice in one run.
     shares = [plan[number::RUNS] for number in range(RUNS)]
     for number, share in enumerate(shares):
-        mine = sorted(share, key=stages.index)
         missed: list[str] = []
         clone, mark = fresh(f"killed{number}"), f"killed{number}"
-        tmp: Path = tmp_path_factory.mktemp("tmp")
-        for stage in mine:
+        tmp = tmp_path_factory.mktemp("tmp")
+        for stage in sorted(share, key=stages.index):
             run, thread = start(clone, mark, tmp)
             if kill_within(run, stage, rng.uniform(0.0, 0.8) * undisturbed.seconds[stage]):
                 hits[stage] += 1
@@ -77,11 +71,8 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     assert {stage: hits[stage] for stage in stages} == dict.fromkeys(stages, HITS_PER_STAGE)
 
 
-def test_two_runs_at_once_do_not_spoil_each_other(
-    undisturbed: Reference, fresh: Callable[[str], Clone], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    clone = fresh("twice")
-    tmp = tmp_path_factory.mktemp("tmp")
+def test_two_runs_at_once_do_not_spoil_each_other(undisturbed, fresh, tmp_path_factory):
+    clone, tmp = fresh("twice"), tmp_path_factory.mktemp("tmp")
     first, one = start(clone, "twice", tmp)
     time.sleep(3)
     second, two = start(clone, "twice", tmp)
