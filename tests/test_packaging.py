@@ -1,5 +1,3 @@
-"""Version, files of the wheel, and files of the container."""
-
 import re
 import tomllib
 

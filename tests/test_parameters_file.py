@@ -1,38 +1,22 @@
-"""The committed params.yaml, and the presets."""
-
-import pytest
-
 from pipeline.config import presets
 from pipeline.config.params import Params
 from pipeline.config.render import keys, render
 from pipeline.runtime.paths import TOP
 
 
-def test_the_committed_file_is_the_default_preset() -> None:
-    assert (TOP / "params.yaml").read_text("utf-8") == render(Params())
-
-
-def test_the_file_stays_readable() -> None:
-    lines = render(Params()).splitlines()
-    assert [line for line in lines if len(line) > 160] == []
+def test_the_committed_file_is_the_default_preset_and_stays_readable() -> None:
+    text = (TOP / "params.yaml").read_text("utf-8")
+    assert text == render(Params())
+    assert [line for line in text.splitlines() if len(line) > 160] == []
     assert len(list(keys(Params()))) <= 150
-
-
-def test_every_key_is_described() -> None:
     assert [key.name for key in keys(Params()) if len(key.description) < 8] == []
-
-
-@pytest.mark.parametrize("name", presets.names())
-def test_presets_load(name: str) -> None:
-    assert presets.load(name)
 
 
 def test_the_paper_preset_is_the_paper() -> None:
     paper = presets.load("paper")
-    train = paper.train
+    train, net = paper.train, paper.network.crossmodalnet
     assert (train.batch_size, train.lr, train.epochs, train.devices) == (32, 1e-5, 100, 8)
     assert paper.crop.roi == "labels"
-    net = paper.network.crossmodalnet
     assert (net.residual, net.values, net.similarity, net.offsets) == ("paper", "b", "dot", "static")
     assert paper.losses.balancing == "paper"
 
