@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,15 @@ Pair = tuple[Volume, Volume, Volume, Volume]
 
 
 @pytest.fixture(scope="module")
-def pair(scan: Callable[..., Any], centred: Callable[..., Any]) -> Pair:
+def pair(scan: Any, centred: Any) -> Pair:
     """CT, its label, and MR and label of a smaller patient who lies elsewhere, scanned obliquely."""
     mr = scan("mr", centred(6.5, rotation=OBLIQUE), shift_mm=MR_SHIFT, scale=0.92)
     return (*scan("ct", centred(6.5)), *mr)
 
 
 def _overlap(pair: Pair, transform: Transform) -> float:
-    _, ct_label, _, mr_label = pair
-    moved = warp(mr_label, ct_label.grid, transform.files, "nearest").data
-    return float(np.mean([dice(moved == i, ct_label.data == i) for i in (1, 2, 5, 6)]))
+    moved = warp(pair[3], pair[1].grid, transform.files, "nearest").data
+    return float(np.mean([dice(moved == i, pair[1].data == i) for i in (1, 2, 5, 6)]))
 
 
 def _affine(pair: Pair, start: Start, folder: Path) -> Transform:
@@ -54,7 +52,7 @@ def test_syn_improves_on_affine_and_leaves_a_field(pair: Pair, transform: Any, t
     config = RegistrationConfig(transform=transform, iterations=[20, 10])
     syn = estimate_syn(fixed, moving, config, "centre_of_mass", tmp_path)
     assert similarity(fixed, moving, syn.files) > similarity(fixed, moving, affine.files)
-    assert syn.warp is not None
+    assert syn.warp
     assert syn.warp.is_file()
     assert _overlap(pair, syn) > 0.75
 
@@ -67,9 +65,8 @@ def test_an_origin_far_away_changes_nothing_physical(pair: Pair, tmp_path: Path)
 
 
 def test_a_turned_ct_array_gives_the_same_place_in_the_patient(pair: Pair, tmp_path: Path) -> None:
-    turn = np.array(
-        [[0, -1, 0, 31], [0, 0, 1, 0], [-1, 0, 0, 31], [0, 0, 0, 1]]
-    )  # index of the turned array to old
+    # From an index of the turned array to the old one.
+    turn = np.array([[0, -1, 0, 31], [0, 0, 1, 0], [-1, 0, 0, 31], [0, 0, 0, 1]])
     ct, ct_label = (
         Volume(np.ascontiguousarray(v.data.transpose(2, 0, 1)[::-1, ::-1]), v.affine @ turn) for v in pair[:2]
     )
