@@ -1,5 +1,3 @@
-"""DICOM segmentations, made from a series and read back by highdicom and SimpleITK."""
-
 from pathlib import Path
 from typing import Any
 

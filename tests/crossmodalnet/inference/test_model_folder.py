@@ -1,5 +1,3 @@
-"""`recipe.json` of a model folder, packed models, and files that pretend to be one."""
-
 import json
 import os
 import stat
@@ -9,15 +7,8 @@ from typing import Any
 
 import pytest
 
-import crossmodalnet.inference.model_folder as module
-from crossmodalnet.inference.model_folder import (
-    MAX_MODEL_BYTES,
-    RECIPE,
-    InferenceConfig,
-    model_folder,
-    pack_model,
-    read_inference_config,
-)
+from crossmodalnet.inference import model_folder as module
+from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, InferenceConfig, model_folder, pack_model
 from crossmodalnet.registration.config import RegistrationConfig
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
@@ -41,32 +32,32 @@ CONFIG = InferenceConfig(
     ],
 )
 def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    (tmp_path / RECIPE).write_text(json.dumps({**CONFIG.model_dump(mode="json"), **change}), "utf-8")
+    (tmp_path / "recipe.json").write_text(json.dumps({**CONFIG.model_dump(mode="json"), **change}), "utf-8")
     with pytest.raises(ValueError, match=message) as raised:
-        read_inference_config(tmp_path)
-    assert str(raised.value).startswith(str(tmp_path / RECIPE))
+        module.read_inference_config(tmp_path)
+    assert str(raised.value).startswith(str(tmp_path / "recipe.json"))
     assert "\n" not in str(raised.value)
 
 
 def test_inference_config_round_trip_and_version_2(tmp_path: Path) -> None:
     content = CONFIG.model_dump(mode="json")
-    (tmp_path / RECIPE).write_text(json.dumps(content), "utf-8")
-    assert read_inference_config(tmp_path) == CONFIG
+    (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
+    assert module.read_inference_config(tmp_path) == CONFIG
     register = content.pop("registration")
     syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
     align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
     content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
-    (tmp_path / RECIPE).write_text(json.dumps(content), "utf-8")
-    assert read_inference_config(tmp_path) == CONFIG
+    (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
+    assert module.read_inference_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
 def test_damaged_or_missing_inference_config(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileNotFoundError):
-        read_inference_config(tmp_path)
-    (tmp_path / RECIPE).write_text(text, "utf-8")
+        module.read_inference_config(tmp_path)
+    (tmp_path / "recipe.json").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"recipe\.json is"):
-        read_inference_config(tmp_path)
+        module.read_inference_config(tmp_path)
 
 
 @pytest.fixture
@@ -143,7 +134,7 @@ def test_archives_that_are_no_packed_model(tmp_path: Path, monkeypatch: pytest.M
     refused(tmp_path / "e", "is no packed model, or is damaged")
     (tmp_path / "f").write_text("text", "utf-8")
     refused(tmp_path / "f", "is no packed model, or is damaged")
-    monkeypatch.setitem(module.MAX_MODEL_BYTES, "card.json", 5)
+    monkeypatch.setitem(MAX_MODEL_BYTES, "card.json", 5)
     refused(tmp_path / "a", "card.json has 20 bytes")
 
 
@@ -159,7 +150,7 @@ def test_a_link_in_an_archive_is_unpacked_as_a_file(tmp_path: Path) -> None:
 
 
 def test_oversized_files_are_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.MAX_MODEL_BYTES, "card.json", 5)
+    monkeypatch.setitem(MAX_MODEL_BYTES, "card.json", 5)
     refused(folder, r"card\.json has 20 bytes, more than the limit of 5")
 
 

@@ -1,5 +1,3 @@
-"""One patient and tables of patients, from files to folders, with a fake predictor."""
-
 import os
 import re
 import zipfile
@@ -12,15 +10,8 @@ import pytest
 import torch
 
 from crossmodalnet.errors import DataError, ResourceError, UsageError
-from crossmodalnet.inference.patients import (
-    PatientTask,
-    one_after_another,
-    predict_patient,
-    predict_patients,
-    read_box,
-    read_cohort_table,
-    unzipped,
-)
+from crossmodalnet.inference import patients
+from crossmodalnet.inference.patients import PatientTask, predict_patient, unzipped
 from crossmodalnet.inference.predictor import Prediction, Progress
 from crossmodalnet.inference.write import PatientScans, origin_of, prediction_folder
 from crossmodalnet.roi.box import Box
@@ -50,14 +41,6 @@ def task(out: Path, ct: Path | None, model: str = "one", codes: str = "mmwhs") -
 def ct(tmp_path: Path) -> Path:
     (tmp_path / "a.nii").write_text("a", "utf-8")
     return tmp_path / "a.nii"
-
-
-def test_steps_are_logged(tmp_path: Path, ct: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        predict_patient(fake_predictor(), task(tmp_path / "p", ct))
-    assert [line.partition(" (")[0] for line in caplog.messages] == [
-        "p: reading", "p: writing", "p: look at this: not found: pulmonary artery", f"p: written to {tmp_path / 'p'}",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -97,12 +80,10 @@ def test_output_is_checked_before_any_work(tmp_path: Path, ct: Path) -> None:
 def run(folder: Path, *, model: str = "one", codes: str = "mmwhs", table: str = "t.csv") -> list[str]:
     """Segment a table in which b is bad, and return the scans that were segmented."""
     fake = fake_predictor()
-    tasks = [
-        PatientTask(scans, folder / "out" / scans.name, origin_of(scans, model, codes=codes))
-        for scans in read_cohort_table(folder / table)
-    ]
+    cohort = patients.read_cohort_table(folder / table)
+    tasks = [task(folder / "out" / scans.name, scans.ct, model, codes) for scans in cohort]
     with pytest.raises(DataError, match=r"1 of 3 patients were not segmented:\n  b: CT .*bad.nii: cannot"):
-        predict_patients(tasks, partial(one_after_another, fake))
+        patients.predict_patients(tasks, partial(patients.one_after_another, fake))
     return [call.kwargs["ct"].name for call in fake.call_args_list]
 
 
@@ -120,6 +101,8 @@ def test_failed_patients_stop_no_other_and_are_repeated(
     with caplog.at_level("INFO"):
         assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
     assert re.search(r"patient 1/3 a \(\d+ s, about \d+ s left\)", caplog.text)
+    assert re.search(r"a: reading \(\d+ s\)", caplog.text)
+    assert "a: look at this: not found: pulmonary artery" in caplog.messages
     assert [p.name for p in sorted((cohort / "out").iterdir())] == ["a", "c"]
     assert run(cohort) == ["bad.nii"]
 
@@ -160,22 +143,22 @@ def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: P
 def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_cohort_table(tmp_path / "t.csv")
+        patients.read_cohort_table(tmp_path / "t.csv")
 
 
 def test_missing_table_and_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(DataError, match="is no regular file"):
-        read_cohort_table(tmp_path / "t.csv")
+        patients.read_cohort_table(tmp_path / "t.csv")
     with pytest.raises(DataError, match=r"none\.csv: table: not found"):
-        read_cohort_table(tmp_path / "none.csv")
+        patients.read_cohort_table(tmp_path / "none.csv")
 
 
-@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf"])
+@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 4 5 x", "0 0 0 1 1 0", "0 0 0 1 1 inf", "nan 0 0 1 1 1"])
 def test_box_is_two_corners(text: str) -> None:
     with pytest.raises(UsageError, match="--box must be"):
-        read_box(text)
-    assert read_box("-1, -2 -3 4 5 6") == Box((-1.0, -2.0, -3.0), (4.0, 5.0, 6.0))
+        patients.read_box(text)
+    assert patients.read_box("-1, -2 -3 4 5 6") == Box((-1.0, -2.0, -3.0), (4.0, 5.0, 6.0))
 
 
 def archive(path: Path, *names: str) -> Path:

@@ -1,5 +1,3 @@
-"""The picture of a prediction: what lies in front, left and right, and what is written on it."""
-
 from itertools import pairwise
 from unittest.mock import patch
 

@@ -1,6 +1,3 @@
-"""Registration of a new patient, and label maps brought back to the MR's grid."""
-
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,5 @@
-"""The folder of a prediction: files, values, and what is never replaced."""
-
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +8,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from nibabel.affines import from_matvec
 from PIL import Image
 
 from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.quality_flags import Flag, QualityFlag
@@ -25,7 +26,6 @@ from crossmodalnet.inference.write import (
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
-NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")
 CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9)
 
 
@@ -34,17 +34,15 @@ def prediction(**changes: Any) -> Prediction:
     labels[4:8, 4:8, 4:8] = 5
     labels[10:12, 10:12, 10:12] = 1
     image = np.random.default_rng(0).uniform(-500, 500, labels.shape).astype(np.float32)
-    values: dict[str, Any] = {
-        "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
-        "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
-        "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")}, "agreement": {}, "registration": None,
-        "quality_flags": (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),),
-    }  # fmt: skip
-    return Prediction(**{**values, **changes})
+    confidence = dict.fromkeys(ABBREVIATIONS, 0.9) | {"PA": float("nan")}
+    flags = (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),)
+    box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
+    ct, ct_labels = Volume(image, AFFINE), Volume(labels, AFFINE)
+    return replace(Prediction(ct, None, ct_labels, None, box, confidence, {}, None, flags), **changes)
 
 
 def write(out: Path, codes: str = "mmwhs", ct: Path | None = None, **changes: Any) -> dict[str, Any]:
-    scans = PatientScans("p", ct or out.parent / "=x.nii", None)
+    scans = PatientScans("<b>&p", ct or out.parent / "=x.nii", None)
     origin = origin_of(scans, "digest", codes=codes)
     with prediction_folder(out) as new:
         return write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
@@ -63,6 +61,24 @@ def test_files_and_record(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.affine, AFFINE)
 
 
+def page(tmp_path: Path, **changes: Any) -> str:
+    write(tmp_path / "out", **changes)
+    return (tmp_path / "out/preview.html").read_text("utf-8")
+
+
+def test_viewer_is_self_contained(tmp_path: Path) -> None:
+    made = page(tmp_path)
+    assert "http://" not in made
+    assert "https://" not in made
+    assert all(structure.name in made and structure.colour in made for structure in STRUCTURES)
+    assert "<h1>&lt;b&gt;&amp;p: CT</h1>" in made
+    assert "not a medical device" in made
+
+
+def test_viewer_of_an_empty_label_map(tmp_path: Path) -> None:
+    assert "iframe" in page(tmp_path, ct_labels=Volume(np.zeros((20, 20, 16), np.uint8), AFFINE))
+
+
 def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
     write(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out/volumes.csv").set_index("structure")
@@ -76,7 +92,7 @@ def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
 def test_preview_of_the_mr_of_a_pair(tmp_path: Path, shows_heart: bool) -> None:
     values = np.zeros((24, 24, 20), np.uint8)
     values[8:14, 8:14, 8:14] = 2 * shows_heart
-    far = np.diag([2.0, 2.0, 2.0, 1.0]) + np.array([[0, 0, 0, 500.0]] + [[0.0] * 4] * 3)
+    far = from_matvec(2 * np.eye(3), (500, 0, 0))
     image = Volume(np.random.default_rng(0).uniform(0, 300, values.shape).astype(np.float32), far)
     write(tmp_path / "out", "index", mr=image, mr_labels=Volume(values, far))
     assert (tmp_path / "out/preview_mr.png").exists() == shows_heart

@@ -1,5 +1,3 @@
-"""Scan geometry and protocols: axial CT, oblique MR; the other scanner differs with the same people."""
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -99,12 +97,11 @@ def test_the_other_field_of_view_is_smaller(subjects, others, modality):
 
 
 @pytest.mark.parametrize(
-    ("protocols", "modality"), [(CT_PROTOCOLS, Modality.CT), (MR_PROTOCOLS, Modality.MR)]
+    ("modality", "protocols"), [(Modality.CT, CT_PROTOCOLS), (Modality.MR, MR_PROTOCOLS)]
 )
 def test_the_other_slices_are_thicker(others, protocols, modality):
     spacing = sorted(others[modality][0][0].spacing_mm)
     assert spacing[2] / spacing[0] == pytest.approx(protocols["other"].slice_factor)
-    assert protocols["other"].slice_factor > 1.2 * protocols["reference"].slice_factor
 
 
 def test_the_other_ct_is_of_a_late_phase(others):

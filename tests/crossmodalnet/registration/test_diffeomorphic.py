@@ -1,28 +1,19 @@
-from typing import Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from crossmodalnet.registration.diffeomorphic import (
-    Lattice,
-    Scene,
-    Smoother,
-    carry,
-    compose,
-    deform,
-    gaussian_kernel,
-    invert,
-    lattice_over,
-    mean_kernel,
-    sample,
-)
+from crossmodalnet.registration import diffeomorphic as ours
+from crossmodalnet.registration.diffeomorphic import Lattice, Scene, compose, deform, invert
 
 STEPS = [40]
 LATTICE = Lattice(np.zeros(3), (28, 26, 24), 2.0)
 SMALL = (9, 12, 10)
 INDICES = Lattice(np.zeros(3), SMALL, 1.0).indices()
+GAUSSIAN = partial(ndimage.gaussian_filter, sigma=1.5, radius=4)
 
 
 def _ball(centre: tuple[float, float, float], radius: float, inside: float, outside: float) -> torch.Tensor:
@@ -32,6 +23,10 @@ def _ball(centre: tuple[float, float, float], radius: float, inside: float, outs
 
 def _scene(fixed: torch.Tensor, moving: torch.Tensor) -> Scene:
     return Scene(LATTICE, fixed, moving, torch.ones_like(fixed))
+
+
+# A ball, and a larger one of the opposite contrast elsewhere.
+FIXED, MOVING = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.1, 0.8)
 
 
 def _folds(field: torch.Tensor) -> int:
@@ -48,8 +43,7 @@ def test_equal_images_stay() -> None:
 
 
 def test_a_ball_meets_a_larger_one_of_the_opposite_contrast_elsewhere() -> None:
-    fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.1, 0.8)
-    forward, back = deform([_scene(fixed, moving)], STEPS)
+    forward, back = deform([_scene(FIXED, MOVING)], STEPS)
     indices = LATTICE.indices()
     for axis, (here, there) in enumerate([((20, 13, 12), 19.5), ((14, 19, 12), 21.5), ((14, 13, 18), 19.5)]):
         moved = indices[(slice(None), *here)] + forward[(slice(None), *here)]
@@ -59,14 +53,12 @@ def test_a_ball_meets_a_larger_one_of_the_opposite_contrast_elsewhere() -> None:
 
 
 def test_what_the_moving_image_does_not_show_pulls_nothing() -> None:
-    fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.9, 0.2)
-    forward, _ = deform([Scene(LATTICE, fixed, moving, seen=torch.zeros_like(fixed))], STEPS)
+    forward, _ = deform([Scene(LATTICE, FIXED, MOVING, seen=torch.zeros_like(FIXED))], STEPS)
     assert not forward.any()
 
 
 def test_same_images_same_bytes() -> None:
-    fixed, moving = _ball((14, 13, 12), 6, 0.9, 0.2), _ball((12, 14, 12), 7.5, 0.1, 0.8)
-    first, second = (deform([_scene(fixed, moving)], STEPS)[0] for _ in range(2))
+    first, second = (deform([_scene(FIXED, MOVING)], STEPS)[0] for _ in range(2))
     assert first.numpy().tobytes() == second.numpy().tobytes()
 
 
@@ -74,23 +66,23 @@ def test_sampling_is_scipys() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=SMALL).astype(np.float32)
     places = rng.uniform(-2, 12, (3, 4, 5, 6)).astype(np.float32)
-    found = sample(torch.from_numpy(values)[None], torch.from_numpy(places))[0]
+    found = ours.sample(torch.from_numpy(values)[None], torch.from_numpy(places))[0]
     expected = ndimage.map_coordinates(values, places, order=1, mode="nearest")
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("zero", "mode"), [(True, "constant"), (False, "nearest")])
-def test_smoothing_is_scipys(zero: bool, mode: Literal["constant", "nearest"]) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "zero", "by_scipy"),
+    [
+        (ours.gaussian_kernel(1.5), True, partial(GAUSSIAN, mode="constant")),
+        (ours.gaussian_kernel(1.5), False, partial(GAUSSIAN, mode="nearest")),
+        (ours.mean_kernel(2), False, partial(ndimage.uniform_filter, size=5, mode="nearest")),
+    ],
+)
+def test_smoothing_is_scipys(kernel: Any, zero: bool, by_scipy: Any) -> None:
     values = np.random.default_rng(1).normal(size=(2, *SMALL)).astype(np.float32)
-    found = Smoother(SMALL, gaussian_kernel(1.5), zero_past_border=zero)(torch.from_numpy(values)).numpy()
-    expected = [ndimage.gaussian_filter(v, 1.5, mode=mode, radius=4) for v in values]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_means_over_windows_are_scipys() -> None:
-    values = np.random.default_rng(2).normal(size=(1, *SMALL)).astype(np.float32)
-    found = Smoother(SMALL, mean_kernel(2), zero_past_border=False)(torch.from_numpy(values)).numpy()
-    np.testing.assert_allclose(found[0], ndimage.uniform_filter(values[0], 5, mode="nearest"), atol=1e-5)
+    found = ours.Smoother(SMALL, kernel, zero_past_border=zero)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found, [by_scipy(channel) for channel in values], atol=1e-5)
 
 
 def test_a_field_then_its_inverse_is_nothing() -> None:
@@ -137,10 +129,10 @@ def test_a_linear_field_is_the_same_on_another_lattice() -> None:
         low = torch.from_numpy(lattice.low_mm / lattice.spacing_mm).float().reshape(3, 1, 1, 1)
         return torch.einsum("ab,bijk->aijk", matrix, lattice.indices() + low)
 
-    torch.testing.assert_close(carry(in_voxels(old), old, new), in_voxels(new), atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.carry(in_voxels(old), old, new), in_voxels(new), atol=1e-4, rtol=0)
 
 
 def test_a_lattice_lies_over_its_box() -> None:
-    lattice = lattice_over(np.array([-10.0, 0, 5]), np.array([30.0, 50, 45]), 4.0)
+    lattice = ours.lattice_over(np.array([-10.0, 0, 5]), np.array([30.0, 50, 45]), 4.0)
     assert lattice.shape == (10, 13, 10)
     np.testing.assert_allclose(lattice.grid.to_world(np.array([[4.5], [6], [4.5]])).ravel(), (10, 25, 25))

@@ -25,13 +25,6 @@ def test_an_empty_mask_has_no_box() -> None:
         box_of(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)))
 
 
-def test_the_working_grid_is_axis_aligned_and_centred() -> None:
-    grid = working_grid(Box((0, 10, -20), (30, 20, 20)), (4, 5, 6), 3.0)
-    assert grid.shape == (4, 5, 6)
-    np.testing.assert_allclose(grid.affine[:3, :3], 3 * np.eye(3))
-    np.testing.assert_allclose(grid.to_world(np.array([[1.5], [2], [2.5]]))[:, 0], (15, 15, 0))
-
-
 def test_overflow_is_what_does_not_fit() -> None:
     grid = working_grid(Box((0, 0, 0), (1, 1, 1)), (4, 4, 4), 3.0)
     assert overflow_mm(Box((0, 0, 0), (12, 12, 12)), grid) == 0

@@ -9,8 +9,6 @@ from crossmodalnet.roi import restore
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 WORKING = Grid((12, 14, 10), np.diag([3.0, 3.0, 3.0, 1.0]))
-
-
 OBLIQUE = Rotation.from_euler("xyz", [12, -7, 20], degrees=True).as_matrix() * (1.2, 1.4, 1.9)
 GANTRY_TILT = [[2.0, 0, 0], [0, 2.0, 2 * np.tan(np.deg2rad(10))], [0, 0, 2.0]]
 NATIVES = {
@@ -20,20 +18,17 @@ NATIVES = {
     "oblique": Grid((40, 36, 30), from_matvec(OBLIQUE, (-8.0, -11.0, -15.0))),
     "sheared": Grid((20, 22, 16), from_matvec(GANTRY_TILT, (-2.0, -5.0, -1.0))),
 }
+LOGITS = np.random.default_rng(0).normal(size=(8, *WORKING.shape)) * 3
+PROBABILITIES = (np.exp(LOGITS) / np.exp(LOGITS).sum(0)).astype(np.float32)
 
 
-def random_probabilities() -> np.ndarray:
-    logits = np.random.default_rng(0).normal(size=(8, *WORKING.shape)) * 3
-    return (np.exp(logits) / np.exp(logits).sum(0)).astype(np.float32)
-
-
-def by_scipy(probabilities: np.ndarray, native: Grid) -> tuple[np.ndarray, np.ndarray]:
+def by_scipy(native: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Interpolate at the native voxels between working voxel centres, and tell which these are."""
     voxels = np.indices(native.shape).reshape(3, -1)
     points = WORKING.to_index(native.to_world(voxels)).T
     inside = ((points >= 0) & (points <= np.array(WORKING.shape) - 1)).all(axis=1)
     axes = [np.arange(n) for n in WORKING.shape]
-    values = RegularGridInterpolator(axes, probabilities.transpose(1, 2, 3, 0))(points[inside])
+    values = RegularGridInterpolator(axes, PROBABILITIES.transpose(1, 2, 3, 0))(points[inside])
     labels = np.zeros(len(points), np.uint8)
     labels[inside] = values.argmax(axis=1)
     return labels.reshape(native.shape), inside.reshape(native.shape)
@@ -41,9 +36,9 @@ def by_scipy(probabilities: np.ndarray, native: Grid) -> tuple[np.ndarray, np.nd
 
 @pytest.mark.parametrize("name", NATIVES)
 def test_against_scipy(name: str) -> None:
-    probabilities, native = random_probabilities(), NATIVES[name]
-    expected, inside = by_scipy(probabilities, native)
-    found = restore_labels(probabilities, WORKING, native)
+    native = NATIVES[name]
+    expected, inside = by_scipy(native)
+    found = restore_labels(PROBABILITIES, WORKING, native)
     assert inside.sum() > 1000
     assert (found.data[inside] == expected[inside]).mean() > 0.9995  # rounding may decide near-ties otherwise
     assert found.data.dtype == np.uint8
@@ -64,14 +59,14 @@ def test_outside_of_the_working_box_is_background() -> None:
 
 def test_scan_beside_the_working_box_is_all_background() -> None:
     far = Grid((5, 6, 7), from_matvec(np.eye(3), (500, 0, 0)))
-    assert not restore_labels(random_probabilities(), WORKING, far).data.any()
+    assert not restore_labels(PROBABILITIES, WORKING, far).data.any()
 
 
 def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     native = NATIVES["oblique"]
-    whole = restore_labels(random_probabilities(), WORKING, native).data
+    whole = restore_labels(PROBABILITIES, WORKING, native).data
     monkeypatch.setattr(restore, "SLAB_VOXELS", 2500)  # two or so planes at a time
-    np.testing.assert_array_equal(restore_labels(random_probabilities(), WORKING, native).data, whole)
+    np.testing.assert_array_equal(restore_labels(PROBABILITIES, WORKING, native).data, whole)
 
 
 def test_ties_go_to_the_lower_class() -> None:
