@@ -134,8 +134,8 @@ def test_models_pack(model: Path, ct: Path, run: Run) -> None:
     assert "resenc_unet" in run("models", "show", packed)[1]
     records = []
     for name, path in (("a", model), ("b", packed)):
-        arguments = ("--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name, "--json")
-        record = json.loads(run("predict", *arguments)[1])
+        run("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
+        record = json.loads((ct.parent / name / "run.json").read_text("utf-8"))
         records.append((record["made_from"], record["volumes_ml"]))
     assert records[0] == records[1]
 

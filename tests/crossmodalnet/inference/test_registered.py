@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
@@ -22,10 +23,8 @@ MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
 @pytest.fixture
 def transform(tmp_path: Path) -> Transform:
     """A turn, a shift, and a bump of 9 mm one way as well as the other."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix() * 1.1
-    matrix[:3, 3] = [14, -10, 6]
-    write_affine(matrix, tmp_path / "syn0GenericAffine.mat")
+    turn = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix()
+    write_affine(from_matvec(turn * 1.1, (14, -10, 6)), tmp_path / "syn0GenericAffine.mat")
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     points = np.moveaxis(np.indices((30, 30, 30)) * 4.0, 0, -1)
     bump = 9 * np.exp(-(((points - 55) / 20) ** 2).sum(axis=-1, keepdims=True)) * np.array([1, -0.5, 0.7])

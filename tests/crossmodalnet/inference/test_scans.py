@@ -56,6 +56,7 @@ def test_unusable_voxels(data: np.ndarray, message: str) -> None:
     ("affine", "message"),
     [
         (np.array([[1.0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "CT: singular affine"),
+        (np.full((4, 4), np.nan), "NaN"),
         (np.eye(3), "affine must be 4 x 4"),
     ],
 )

@@ -82,7 +82,7 @@ def test_one_image_in_both_channels_is_told_from_a_pair(case: CroppedCase) -> No
         assert not view(case, INTENSITY).single
 
 
-NOTHING = Volume(np.zeros((4, 5, 6), np.uint8), np.eye(4))
+NOTHING = Volume(np.zeros((4, 5, 6), np.uint8), np.diag([3.0, 3, 3, 1]))
 
 
 @pytest.mark.parametrize(
