@@ -47,42 +47,39 @@ def ct(tmp_path: Path) -> Path:
     return tmp_path / "ct.nii.gz"
 
 
-Run = Callable[..., tuple[int, str, str]]
+Run = Callable[..., str]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line and give its exit code, stdout and stderr."""
+    """Run a command line, which shall end with a code and say something in its log; return what it prints."""
 
-    def call(*arguments: object, obj: Any = None) -> tuple[int, str, str]:
+    def call(*arguments: object, code: int = 0, says: str = "", obj: Any = None) -> str:
         monkeypatch.setattr("sys.argv", ["crossmodalnet", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.run(cli.make_app(), obj)
-        return int(end.value.code or 0), *capsys.readouterr()
+        printed, log = capsys.readouterr()
+        assert (end.value.code or 0) == code, log
+        assert says in log
+        return printed
 
     return call
 
 
 def test_predict_ct_alone(model: Path, ct: Path, run: Run) -> None:
-    out = ct.parent / "out"
-    code, printed, log = run("predict", "--model", model, "--ct", ct, "--box", BOX, "--out", out, "--json")
-    assert code == 0
-    assert json.loads(printed) == json.loads((out / "run.json").read_text("utf-8"))
-    assert "not a medical device" in log
-    assert (out / "labels_ct.nii.gz").exists()
+    arguments = ("--model", model, "--ct", ct, "--box", BOX, "--out", ct.parent / "out", "--json")
+    printed = run("predict", *arguments, says="not a medical device")
+    assert json.loads(printed) == json.loads((ct.parent / "out/run.json").read_text("utf-8"))
+    assert (ct.parent / "out/labels_ct.nii.gz").exists()
 
 
 def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "t.csv").write_text("patient,ct\na,none.nii.gz\n", "utf-8")
     arguments = ("predict", "--model", model, "--cohort", tmp_path / "t.csv", "--out", tmp_path / "out")
-    code, _, log = run(*arguments)
-    assert code == 3
-    assert "1 of 1 patients were not segmented" in log
-    code, _, log = run(*arguments, "--workers", 2)
-    assert code == 2
-    assert "need a clone of the repository" in log
+    run(*arguments, code=3, says="1 of 1 patients were not segmented")
+    run(*arguments, "--workers", 2, code=2, says="need a clone of the repository")
     workers_of_a_clone = Mock(return_value=[])
-    assert run(*arguments, "--workers", 2, "--mirror", "x", obj=workers_of_a_clone)[0] == 0
+    run(*arguments, "--workers", 2, "--mirror", "x", obj=workers_of_a_clone)
     [models, mirror, workers, scheduler, tasks] = workers_of_a_clone.call_args.args
     assert ([*models], mirror, workers, scheduler) == ([model], "x", 2, None)
     assert [task.out for task in tasks] == [tmp_path / "out/a"]
@@ -111,27 +108,24 @@ def test_mistakes(model: Path, ct: Path, run: Run, arguments: tuple[str, ...], c
     given = [argument.replace("CT", str(ct)).replace("MODEL", str(model)) for argument in arguments]
     defaults = {"--model": model, "--out": ct.parent / "out"}
     more = [part for name, value in defaults.items() if name not in given for part in (name, value)]
-    end, _, log = run("predict", *given, *more)
-    assert end == code
-    assert says in log
+    run("predict", *given, *more, code=code, says=says)
     assert not (ct.parent / "out").exists()
 
 
 def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, shown, _ = run("models", "show", model)
-    assert code == 0
+    shown = run("models", "show", model)
     for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box"):
         assert text in shown
     monkeypatch.chdir(tmp_path)
-    assert run("models")[0] == 3
+    run("models", code=3)
     (tmp_path / "card.json").write_text("{}", "utf-8")
-    assert run("models", "show", tmp_path)[0] == 3
+    run("models", "show", tmp_path, code=3)
 
 
 def test_models_pack(model: Path, ct: Path, run: Run) -> None:
     packed = ct.parent / "heart.zip"
-    assert run("models", "pack", model, packed)[0] == 0
-    assert "resenc_unet" in run("models", "show", packed)[1]
+    run("models", "pack", model, packed)
+    assert "resenc_unet" in run("models", "show", packed)
     records = []
     for name, path in (("a", model), ("b", packed)):
         run("predict", "--model", path, "--ct", ct, "--box", BOX, "--out", ct.parent / name)
@@ -142,16 +136,13 @@ def test_models_pack(model: Path, ct: Path, run: Run) -> None:
 
 def test_models_pack_rejects_damaged_models_and_other_files(model: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / CARD).write_bytes((model / CARD).read_bytes())
-    code, _, log = run("models", "pack", tmp_path, tmp_path / "x.zip")
-    assert code == 3
-    assert "weights.safetensors not found" in log
+    run("models", "pack", tmp_path, tmp_path / "x.zip", code=3, says="weights.safetensors not found")
     (tmp_path / "mine.txt").write_text("mine", "utf-8")
-    assert run("models", "pack", model, tmp_path / "mine.txt")[0] == 2
-    assert run("models", "pack", tmp_path / "mine.txt", tmp_path / "x.zip")[0] == 2
-    assert run("models", "pack", model, "/proc/x.zip")[0] == 4
-    code, _, log = run("predict", "--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b")
-    assert code == 3
-    assert "mine.txt is no packed model" in log
+    run("models", "pack", model, tmp_path / "mine.txt", code=2)
+    run("models", "pack", tmp_path / "mine.txt", tmp_path / "x.zip", code=2)
+    run("models", "pack", model, "/proc/x.zip", code=4)
+    arguments = ("--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b")
+    run("predict", *arguments, code=3, says="mine.txt is no packed model")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +159,7 @@ def test_exit_codes(error: BaseException, code: int, run: Run, monkeypatch: pyte
         raise error
 
     monkeypatch.setattr(cli, "predict", predict)
-    assert run("predict")[0] == code
+    run("predict", code=code)
 
 
 @pytest.mark.parametrize("has_stages", [True, False])

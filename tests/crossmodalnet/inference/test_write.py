@@ -14,15 +14,10 @@ from PIL import Image
 from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference import write as module
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.quality_flags import Flag, QualityFlag
-from crossmodalnet.inference.write import (
-    PatientScans,
-    digest_models,
-    origin_of,
-    prediction_folder,
-    write_prediction,
-)
+from crossmodalnet.inference.write import PatientScans, digest_models, origin_of, prediction_folder
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
@@ -45,7 +40,7 @@ def write(out: Path, codes: str = "mmwhs", ct: Path | None = None, **changes: An
     scans = PatientScans("<b>&p", ct or out.parent / "=x.nii", None)
     origin = origin_of(scans, "digest", codes=codes)
     with prediction_folder(out) as new:
-        return write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
+        return module.write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
 
 
 def test_files_and_record(tmp_path: Path) -> None:

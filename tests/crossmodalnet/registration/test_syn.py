@@ -12,18 +12,16 @@ from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, s
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.syn import AFFINE_ITERATIONS, Start, estimate_affine, estimate_syn
 
-MR_SHIFT = (14.0, -9.0, 6.0)
 # A tilt, and then the axes swapped and two of them turned round: an oblique coronal scan.
-OBLIQUE = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix() @ np.array(
-    [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
-)
+TILT = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix()
+OBLIQUE = TILT @ [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
 Pair = tuple[Volume, Volume, Volume, Volume]
 
 
 @pytest.fixture(scope="module")
 def pair(scan: Any, centred: Any) -> Pair:
     """CT, its label, and MR and label of a smaller patient who lies elsewhere, scanned obliquely."""
-    mr = scan("mr", centred(6.5, rotation=OBLIQUE), shift_mm=MR_SHIFT, scale=0.92)
+    mr = scan("mr", centred(6.5, rotation=OBLIQUE), shift_mm=(14.0, -9.0, 6.0), scale=0.92)
     return (*scan("ct", centred(6.5)), *mr)
 
 

@@ -17,18 +17,10 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.pairs import Pair, make_pairs, read_manifest, subjects_by_role, write_manifest
 from pipeline.config.sections import TargetConfig
+from pipeline.preparation import target as module
 from pipeline.preparation.cases import CroppedCase, read_cropped, write_cropped
 from pipeline.preparation.domain import Domain, Roles, read_domain, read_labelled_names, write_domain
-from pipeline.preparation.target import (
-    MODALITIES,
-    Labels,
-    _register_and_crop,
-    crop_task,
-    pair_target,
-    prepare_cohort,
-    prepare_modality,
-    write_target_labels,
-)
+from pipeline.preparation.target import crop_task, pair_target, prepare_cohort, prepare_modality
 from pipeline.runtime.paths import MANIFEST
 from tests.pipeline.preparation.conftest import SECTIONS, WriteCohort, contents, move_labels, without_labels
 
@@ -37,8 +29,7 @@ def test_labelled_subjects_have_roles_and_others_train(write_cohort: WriteCohort
     subjects = write_cohort(tmp_path)
     assert {pair.role for pair in pair_target(subjects, SECTIONS.split)} == {"train", "validation", "test"}
     few = [replace(s, label=None) if int(s.name[-1]) > 2 else s for s in subjects]
-    pairs = pair_target(few, SECTIONS.split)
-    assert [pair.role for pair in pairs] == ["train"] * 4
+    assert [pair.role for pair in pair_target(few, SECTIONS.split)] == ["train"] * 4
 
 
 @pytest.mark.stress
@@ -50,7 +41,7 @@ def test_no_byte_of_the_cases_depends_on_a_label(
 
     def cases(name: str, pair: Pair) -> dict[str, bytes]:
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"work {name}"))  # so that nothing is reused
-        _register_and_crop([pair], source, SECTIONS, tmp_path / name)
+        module._register_and_crop([pair], source, SECTIONS, tmp_path / name)
         return contents(tmp_path / name)
 
     found = cases("first", pair)
@@ -127,7 +118,7 @@ def test_source_with_labels_target_without_and_no_byte_depends_on_a_target_label
     assert contents(tmp_path / "again") == contents(out)
 
 
-def _hearts_are_in_the_middle(folder: Path, labels: Labels) -> None:
+def _hearts_are_in_the_middle(folder: Path, labels: module.Labels) -> None:
     """To one and a half voxels of the working grid, whose atlas is of the other modality."""
     for name, path in labels.items():
         grid, label = read_cropped(folder / name).grid, read_label_map(path)
@@ -138,7 +129,7 @@ def _hearts_are_in_the_middle(folder: Path, labels: Labels) -> None:
 
 def test_a_target_task_leads_to_no_target_label(write_cohort: WriteCohort, tmp_path: Path) -> None:
     pairs = make_pairs(write_cohort(tmp_path), SECTIONS.split)
-    for source, target in MODALITIES.values():
+    for source, target in module.MODALITIES.values():
         train = subjects_by_role(pairs, source)["train"]
         for subject in subjects_by_role(pairs, target)["test"]:
             task = crop_task(subject, train, SECTIONS.crop, tmp_path, labelled=False)
@@ -186,7 +177,7 @@ def write_native(path: Path, affine: np.ndarray | None = None, value: int = 3) -
 
 def test_a_label_map_lies_on_both_grids(cases: Path, tmp_path: Path) -> None:
     path = write_native(tmp_path / "native.nii.gz")
-    write_target_labels(tmp_path, cases, {"a": path})
+    module.write_target_labels(tmp_path, cases, {"a": path})
     working, native = (read_label_map(tmp_path / f"a/{name}.nii.gz").data for name in ("label", "native"))
     expected = np.zeros((4, 4, 4), np.uint8)
     expected[1, 2:4, 0] = 3
@@ -195,14 +186,11 @@ def test_a_label_map_lies_on_both_grids(cases: Path, tmp_path: Path) -> None:
     assert read_labelled_names(tmp_path) == ["a"]
 
 
-def test_no_labels_are_an_empty_list(tmp_path: Path) -> None:
-    write_target_labels(tmp_path, tmp_path, {})
-    assert json.loads((tmp_path / "cases.json").read_text("utf-8")) == read_labelled_names(tmp_path) == []
-
-
-def test_a_folder_without_a_list(tmp_path: Path) -> None:
+def test_no_labels_are_an_empty_list_and_no_list_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not list target labels .*dvc repro target"):
         read_labelled_names(tmp_path)
+    module.write_target_labels(tmp_path, tmp_path, {})
+    assert json.loads((tmp_path / "cases.json").read_text("utf-8")) == read_labelled_names(tmp_path) == []
 
 
 def test_labels_that_cannot_be_used_name_case_and_file(cases: Path, tmp_path: Path) -> None:
@@ -213,7 +201,7 @@ def test_labels_that_cannot_be_used_name_case_and_file(cases: Path, tmp_path: Pa
     faults = {elsewhere: "another grid", empty: "labels no voxel", broken: "cannot be read"}
     for path, message in faults.items():
         with pytest.raises(DataError, match=rf"a: .*{path.name}.*{message}"):
-            write_target_labels(tmp_path / "labels", cases, {"a": path})
+            module.write_target_labels(tmp_path / "labels", cases, {"a": path})
 
 
 ROLES: Roles = {"train": ["ct_1", "ct_2"], "validation": ["ct_3"], "test": []}
