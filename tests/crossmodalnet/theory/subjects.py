@@ -35,14 +35,10 @@ def make_subject(
     patch = (size, size, size)
     networks = [make_network(values, patch, seed) for seed in (0, 1)]
     cases = [make_case(patch, seed) for seed in range(6)]
-    falling = torch.linspace(1, 0.1, EPOCHS).tolist()
-    first = [{"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]] * EPOCHS
-    curves = {
-        "loss_dice": falling,
-        "loss_ce": [0.5 * x for x in falling],
-        "weight_dice": first,
-        "weight_ce": [1 - x for x in first],
-    }
+    loss, weight = torch.linspace(1, 0.1, EPOCHS), {"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]
+    first = torch.full((EPOCHS,), weight)
+    curves = {"loss_dice": loss, "loss_ce": loss / 2, "weight_dice": first, "weight_ce": 1 - first}
+    curves = {name: curve.tolist() for name, curve in curves.items()}
     config = BuildConfig(**values)
     return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
 
@@ -69,14 +65,10 @@ def make_network(options: dict[str, Any], patch: tuple[int, int, int], seed: int
 def make_case(size: tuple[int, int, int], seed: int) -> LabelledCase:
     """Two smooth, dependent images in [0, 1], and labels where they are bright."""
     noise = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(seed))
-    ct, mr = (_smooth(image) for image in noise)
+    ct, mr = nn.functional.avg_pool3d(noise, 3, 1, 1, count_include_pad=False)
     image = torch.cat([ct, 0.7 * ct + 0.3 * mr])
     label = torch.bucketize(ct[0], torch.linspace(0.45, 0.55, 3)).to(torch.uint8)
     return LabelledCase(f"case_{seed}", image, label)
-
-
-def _smooth(image: Tensor) -> Tensor:
-    return nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
 
 
 def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0) -> float:

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from copy import deepcopy
@@ -14,7 +13,7 @@ from crossmodalnet.errors import DataError, UsageError
 from pipeline.comparison.compare import Fold, compare, pool, read_revision, write_comparison
 from pipeline.comparison.conditions import Conditions
 from pipeline.config.sections import CompareConfig
-from tests.pipeline.comparison.conftest import Cases
+from tests.pipeline.comparison.conftest import Cases, misregistered
 
 FEW = CompareConfig(bootstrap_samples=200)
 
@@ -34,10 +33,7 @@ def test_all_files_are_written_the_same_each_time(tmp_path: Path, cases: Cases) 
     }  # fmt: skip
     found = json.loads(contents[0]["statements.json"])
     assert {"metric", "text", "kind"} <= set.intersection(*(set(statement) for statement in found))
-    assert {statement["kind"] for statement in found if statement["metric"] == "dice"} == {
-        "first",
-        "underpowered",
-    }
+    assert {s["kind"] for s in found if s["metric"] == "dice"} == {"first", "underpowered"}
     assert len(pd.read_csv(tmp_path / "a/cases.csv")) == 3 * 5 * 2 * 7
 
 
@@ -64,13 +60,9 @@ PARAMS = {
 def fold(cases: Cases, number: int, prefix: str, **changes: Any) -> Fold:
     params = deepcopy(PARAMS) | changes
     params["split"] = {"folds": 2, "fold": number}
-    dice = [[0.8 + 0.01 * number], [0.7]]
-    tables = [
-        cases(dice, prefix).assign(method="crossmodalnet"),
-        cases(dice, prefix).assign(method="mednext"),
-    ]
-    tables[1]["dice"] -= 0.1
-    return Fold(f"exp{number}", params, pd.concat(tables, ignore_index=True))
+    ours = cases([[0.8 + 0.01 * number], [0.7]], prefix).assign(method="crossmodalnet")
+    theirs = ours.assign(method="mednext", dice=ours["dice"] - 0.1)
+    return Fold(f"exp{number}", params, pd.concat([ours, theirs], ignore_index=True))
 
 
 def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
@@ -84,24 +76,21 @@ def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
     assert found.folds == 2
 
 
-def displaced(prefix: str, loss: float) -> Conditions:
+def conditions(prefix: str, loss: float) -> Conditions:
     """What both methods lose at 5 mm on two pairs, MedNeXt 0.1 more."""
     rows = [
-        (method, 0, f"{prefix}{pair}", shift, shift, 0.8 - (loss + more) * shift / 5)
+        (method, 0, f"{prefix}{pair}", shift, 0.8 - (loss + more) * shift / 5)
         for method, more in (("crossmodalnet", 0.0), ("mednext", 0.1))
         for pair in range(2)
         for shift in (0.0, 5.0)
     ]
-    columns = ["method", "seed", "pair", "moved_mm", "turned_degrees", "dice"]
-    return Conditions(pd.DataFrame(rows, columns=columns), pd.DataFrame())
+    return Conditions(misregistered(rows), pd.DataFrame())
 
 
-def test_what_was_measured_under_other_conditions_is_pooled_too(
-    cases: Cases, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_was_measured_under_other_conditions_is_pooled_too(cases: Cases, caplog) -> None:
     folds = [
-        fold(cases, number, prefix)._replace(conditions=displaced(prefix, 0.1 + 0.1 * number))
-        for number, prefix in enumerate("ab")
+        fold(cases, 0, "a")._replace(conditions=conditions("a", 0.1)),
+        fold(cases, 1, "b")._replace(conditions=conditions("b", 0.2)),
     ]
     found = pool(folds).misregistration
     assert found is not None
@@ -119,9 +108,7 @@ def test_folds_that_share_a_pair_are_refused(cases: Cases) -> None:
 
 def test_folds_with_other_parameters_are_refused(cases: Cases) -> None:
     other = fold(cases, 1, "b", network={"mednext": {"size": "S"}})
-    with pytest.raises(
-        UsageError, match=r"exp1 differs from exp0 in network\.mednext\.size: only split\.fold"
-    ):
+    with pytest.raises(UsageError, match=r"exp1 differs from exp0 in network\.mednext\.size"):
         pool([fold(cases, 0, "a"), other])
 
 
@@ -130,7 +117,7 @@ def test_one_fold_is_nothing_to_pool(cases: Cases) -> None:
         pool([fold(cases, 0, "a")])
 
 
-def test_a_fold_that_is_not_there_is_mentioned(cases: Cases, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_fold_is_reported(cases: Cases, caplog) -> None:
     folds = [fold(cases, number, prefix) for number, prefix in enumerate("ab")]
     for each in folds:
         each.params["split"]["folds"] = 3
@@ -138,14 +125,10 @@ def test_a_fold_that_is_not_there_is_mentioned(cases: Cases, caplog: pytest.LogC
     assert "split.fold 2 of 3 not among the revisions" in caplog.text
 
 
-def test_revisions_are_read_without_a_checkout(
-    tmp_path: Path, cases: Cases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_revisions_are_read_without_a_checkout(tmp_path: Path, cases: Cases, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    who = {"AUTHOR": "t", "COMMITTER": "t"}
-    for key, name in who.items():
-        monkeypatch.setenv(f"GIT_{key}_NAME", name)
-        monkeypatch.setenv(f"GIT_{key}_EMAIL", "t@example.com")
+    for key in ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL"):
+        monkeypatch.setenv(f"GIT_{key}", "t@example.com")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     dvc = [sys.executable, "-m", "dvc"]
@@ -153,13 +136,9 @@ def test_revisions_are_read_without_a_checkout(
     Path("params.yaml").write_text("models: [crossmodalnet]\nsplit: {folds: 2, fold: 1}\n")
     Path("comparison").mkdir()
     fold(cases, 1, "b").cases.to_csv("comparison/cases.csv", index=False)
-    displaced("b", 0.1).misregistration.to_csv("comparison/misregistration_cases.csv", index=False)
-    run(
-        [*dvc, "add", "-q", "comparison"],
-        ["git", "add", "."],
-        ["git", "commit", "-qm", "fold"],
-        ["git", "tag", "one"],
-    )
+    conditions("b", 0.1).misregistration.to_csv("comparison/misregistration_cases.csv", index=False)
+    run([*dvc, "add", "-q", "comparison"], ["git", "add", "."], ["git", "commit", "-qm", "fold"])
+    run(["git", "tag", "one"])
     Path("comparison/cases.csv").write_text("something else")
     found = read_revision("one")
     assert (found.number, len(found.cases)) == (1, 2 * 2 * 7)
@@ -172,4 +151,4 @@ def test_revisions_are_read_without_a_checkout(
 
 def run(*commands: list[str]) -> None:
     for command in commands:
-        subprocess.run(command, check=True, capture_output=True, env=os.environ)
+        subprocess.run(command, check=True, capture_output=True)

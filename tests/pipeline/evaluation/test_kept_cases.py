@@ -42,9 +42,7 @@ def test_a_finished_case_comes_back_to_the_last_digit(trained: Path, labels: Pat
     assert sorted(file.name for file in folder.iterdir()) == [LABELS, SCORES]
 
 
-def test_another_model_case_parameter_code_or_device_is_another_case(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_model_case_parameter_code_or_device_is_another_case(trained: Path, monkeypatch) -> None:
     kept = KeptCases(trained, CPU, "crossmodalnet")
     folders = [kept.case("a", 0.5), kept.case("b", 0.5), kept.case("a", 0.25)]
     folders.append(KeptCases(trained, torch.device("cuda"), "crossmodalnet").case("a", 0.5))
@@ -64,7 +62,7 @@ def test_a_case_without_its_label_map_is_not_finished(trained: Path, labels: Pat
 
 
 def test_an_evaluation_forgets_its_own_cases_and_no_others(trained: Path, labels: Path) -> None:
-    """Two experiments that differ in a parameter of `evaluate` share the model, and run at the same time."""
+    # Two experiments that differ in a parameter of `evaluate` share the model, and run at the same time.
     first, second = KeptCases(trained, CPU, "crossmodalnet"), KeptCases(trained, CPU, "crossmodalnet")
     for kept, overlap in ((first, 0.5), (second, 0.25)):
         keep_case(kept.case("case", overlap), TABLE, labels)
