@@ -53,13 +53,6 @@ def test_both_empty_is_undefined() -> None:
         assert found[[metric.key for metric in METRICS]].isna().all()
 
 
-def test_missing_structures_are_undefined() -> None:
-    scores = score_label_map(label_map((1, 0), (2, 5)), label_map((1, 0)), SPACING, 2.0, missing=["RV"])
-    assert scores["undefined"].tolist() == [0, 1, 1, 1, 1, 1, 1]
-    assert scores["missed"].sum() == 0
-    assert math.isnan(scores.loc["RV", "betti_error"])
-
-
 def test_structures_are_scored_apart_and_in_order() -> None:
     truth = label_map((5, 0), (7, 6))
     scores = score_label_map(label_map((5, 0), (6, 6)), truth, SPACING, 2.0)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Verdict
@@ -19,7 +20,6 @@ SMALL: dict[str, Any] = {
     "transitions": "linear",
 }  # fmt: skip
 QUICK = AuditConfig(tokens_per_case=100, components=2, approximation_steps=2, overfit_steps=10)
-EPOCHS = 6
 
 
 def chosen(**options: Any) -> dict[str, Any]:
@@ -27,27 +27,20 @@ def chosen(**options: Any) -> dict[str, Any]:
     return BuildConfig(**{**SMALL, **options}).options()
 
 
-def make_subject(
-    balancing: Any = "paper", objectives: tuple[str, ...] = ("dice", "ce"), size: int = 16, **options: Any
-) -> AuditSubject:
+def make_subject(balancing: Any = "paper", size: int = 16, **options: Any) -> AuditSubject:
     """Make an untrained two-level network of six channels as if it were trained; keywords change its options."""
     values = chosen(**options)
     patch = (size, size, size)
     networks = [make_network(values, patch, seed) for seed in (0, 1)]
     cases = [make_case(patch, seed) for seed in range(6)]
-    loss, weight = torch.linspace(1, 0.1, EPOCHS), {"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]
-    first = torch.full((EPOCHS,), weight)
+    loss, weight = torch.linspace(1, 0.1, 6), {"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]
+    first = torch.full((6,), weight)
     curves = {"loss_dice": loss, "loss_ce": loss / 2, "weight_dice": first, "weight_ce": 1 - first}
     curves = {name: curve.tolist() for name, curve in curves.items()}
     config = BuildConfig(**values)
-    return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
-
-
-def make_other_subject(size: int = 8) -> AuditSubject:
-    """Make a subject whose network is not CrossModalNet."""
-    patch, network = (size, size, size), nn.Conv3d(2, 8, 1)
-    cases = [make_case(patch, 0)]
-    return AuditSubject(network, network, None, patch, cases, cases, ("ce",), "paper", 1.0, {})
+    return AuditSubject(
+        *networks, config, patch, cases[:3], cases[3:], ("dice", "ce"), balancing, 0.5, curves
+    )
 
 
 def verdicts(outcome: CheckOutcome) -> dict[str, Verdict]:
@@ -75,6 +68,14 @@ def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0)
     """Largest singular value of the dense Jacobian in one argument."""
     jacobian = torch.autograd.functional.jacobian(function, inputs)[argument]
     return float(torch.linalg.matrix_norm(jacobian.reshape(-1, inputs[argument].numel()).double(), 2))
+
+
+def unit_attention(dim: int, **options: Any) -> CrossAttention:
+    """Cross attention of one head whose projections are the identity."""
+    attention = CrossAttention(dim, 1, **options)
+    for projection in (attention.query, attention.key, attention.value):
+        nn.init.eye_(projection.weight)
+    return attention
 
 
 def vary(module: nn.Module) -> nn.Module:

@@ -11,10 +11,9 @@ CONVOLUTIONAL = {"transitions": "conv", "deep_supervision": True}
 
 def scale_stems(network, factor):
     """Multiply what the stems' first maps are before they are normalised."""
-    with torch.no_grad():
-        for stem in network.stems:
-            for convolution in (stem.blocks[0].conv1, stem.blocks[0].project):
-                convolution.weight.mul_(factor)
+    for stem in network.stems:
+        stem.blocks[0].conv1.weight.data *= factor
+        stem.blocks[0].project.weight.data *= factor
 
 
 @pytest.mark.parametrize("transitions", ["linear", "conv"])
@@ -34,21 +33,18 @@ def test_features_as_small_as_the_epsilon_show_the_brightness():
 
 def test_the_papers_stem_sees_the_brightness():
     subject = make_subject(stem="linear")
-    with torch.no_grad():
-        for embedding in subject.network.embeddings:
-            # as training does; without it, layer norm hides the scale too
-            embedding.proj.bias.normal_(std=0.2)
+    for embedding in subject.network.embeddings:
+        # As training does; without it, layer norm hides the scale too.
+        torch.nn.init.normal_(embedding.proj.bias, std=0.2)
     assert approximation.darken(subject)[0] > 0.05
 
 
 def test_verdicts_follow_from_the_change_of_output():
     numbers = dict.fromkeys(("error_narrow", "error_wide", "error_deep", "overfitted_dice"), 0.5)
-    finding = approximation.judge({"output_change_when_darker": 1e-3, **numbers}, 0.4)
-    assert finding.verdict is Verdict.FAILS
-    assert "0.100" in finding.counterexample
-    assert (
-        approximation.judge({"output_change_when_darker": 0.3, **numbers}, 0.4).verdict is Verdict.UNDECIDED
-    )
+    changes = ({"output_change_when_darker": change} for change in (1e-3, 0.3))
+    hidden, shown = (approximation.judge(change | numbers, 0.4) for change in changes)
+    assert (hidden.verdict, shown.verdict) == (Verdict.FAILS, Verdict.UNDECIDED)
+    assert "0.100" in hidden.counterexample
 
 
 def test_random_images_are_standardised_and_targets_too():

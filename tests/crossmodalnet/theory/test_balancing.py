@@ -9,20 +9,17 @@ from crossmodalnet.theory.balancing import convex_problem, distance_to_front, sm
 from crossmodalnet.theory.findings import Verdict
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject, verdicts
 
+CONDITIONAL, DEPARTS, FAILS, HOLDS = Verdict.CONDITIONAL, Verdict.DEPARTS, Verdict.FAILS, Verdict.HOLDS
+
 
 @pytest.mark.parametrize(
     ("mode", "definition", "attention"),
-    [
-        ("paper", Verdict.HOLDS, Verdict.FAILS),
-        ("harder", Verdict.DEPARTS, Verdict.HOLDS),
-        ("uniform", Verdict.DEPARTS, Verdict.FAILS),
-    ],
+    [("paper", HOLDS, FAILS), ("harder", DEPARTS, HOLDS), ("uniform", DEPARTS, FAILS)],
 )
 def test_each_mode_has_its_verdicts(mode, definition, attention):
     outcome = balancing.check(make_subject(balancing=mode), QUICK)
-    assert verdicts(outcome) == {
-        "definition_4": definition, "equation_23": attention, "theorem_2_5": Verdict.CONDITIONAL
-    }  # fmt: skip
+    expected = {"definition_4": definition, "equation_23": attention, "theorem_2_5": CONDITIONAL}
+    assert verdicts(outcome) == expected
     rows = outcome.tables["balancing_gradients"]
     assert [row["mode"] for row in rows] == ["paper", "harder", "uniform"]
     assert all(row["weighted_norm"] >= row["smallest_norm"] - 1e-9 for row in rows)
@@ -33,7 +30,7 @@ def test_a_training_of_one_epoch_is_judged():
     subject = make_subject()
     subject = replace(subject, curves={name: values[:1] for name, values in subject.curves.items()})
     outcome = balancing.check(subject, QUICK)
-    assert verdicts(outcome)["definition_4"] is Verdict.HOLDS
+    assert verdicts(outcome)["definition_4"] is HOLDS
     assert {row["epoch"] for row in outcome.tables["balancing_weights"]} == {1}
 
 
@@ -45,9 +42,8 @@ def test_equation_23_by_hand():
 
 def test_replayed_weights_lag_one_step():
     losses = np.array([[2.0, 1.0], [5.0, 0.0], [1.0, 1.0]])
-    np.testing.assert_allclose(
-        balancing.replay(losses, ("x", "y"), "paper", 0.5), balancing.equation_23(losses, 0.5)
-    )
+    weights = balancing.replay(losses, ("x", "y"), "paper", 0.5)
+    np.testing.assert_allclose(weights, balancing.equation_23(losses, 0.5))
 
 
 def test_only_epochs_with_a_clearly_larger_loss_count():
@@ -55,16 +51,12 @@ def test_only_epochs_with_a_clearly_larger_loss_count():
     wrong_where_unclear = np.array([[0.7, 0.3], [0.4, 0.6]])
     tests = [(losses, wrong_where_unclear), (losses, wrong_where_unclear[::-1]), (losses[1:], losses[1:])]
     found = [balancing.judge_attention(("x", "y"), *test).verdict for test in tests]
-    assert found == [Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED]
+    assert found == [HOLDS, FAILS, Verdict.UNDECIDED]
 
 
 @pytest.mark.parametrize(
     ("convex", "losses", "verdict"),
-    [
-        (0.1, [0.3, 0.2], Verdict.FAILS),
-        (1e-6, [0.3, 0.2], Verdict.CONDITIONAL),
-        (1e-6, [0.1, 0.1], Verdict.HOLDS),
-    ],
+    [(0.1, [0.3, 0.2], FAILS), (1e-6, [0.3, 0.2], CONDITIONAL), (1e-6, [0.1, 0.1], HOLDS)],
 )
 def test_convergence_is_judged_by_both_problems(convex, losses, verdict):
     losses, deeper = np.array(losses), np.array([0.1, 0.1])

@@ -40,8 +40,7 @@ def test_tables_and_findings():
     assert outcome.findings[3].verdict is Verdict.CONDITIONAL
     tables = {name: pd.DataFrame(rows) for name, rows in outcome.tables.items()}
     information, flows = tables["information"], tables["flow"]
-    columns = ["state", "pairs", "layer", "name", "estimator", "information", "low", "high"]
-    assert list(information) == columns
+    assert list(information) == ["state", "pairs", "layer", "name", "estimator", "information", "low", "high"]
     assert len(information) == 2 * 2 * 5 * 2
     assert (information["low"] <= information["information"]).all()
     assert (information["information"] <= information["high"]).all()

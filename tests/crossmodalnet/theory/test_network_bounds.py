@@ -34,13 +34,9 @@ def test_swin_block(residual, shifted):
 def test_cross_block(refines, values, residual, offsets):
     sampler = DeformableOperator(2, (2, 2, 3), num_points=2, offsets=offsets) if offsets else None
     attention = CrossAttention(2, 1, values=values)
-    options = {
-        "window": (2, 2, 2) if offsets else None,
-        "refines": refines,
-        "residual": residual,
-        "mlp_ratio": 2,
-    }
-    block = CrossTransformerBlock(2, attention, sampler=sampler, **options)
+    kind = {"refines": refines, "residual": residual, "mlp_ratio": 2}
+    window = (2, 2, 2) if offsets else None
+    block = CrossTransformerBlock(2, attention, window=window, sampler=sampler, **kind)
     bounds = network_bounds.cross_block(vary(block), (2, 2, 3))
     for own, other in zip(points(1, 2, 2, 3, 2), points(1, 2, 2, 3, 2), strict=True):
         for argument, bound in enumerate(bounds):

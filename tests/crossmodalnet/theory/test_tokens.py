@@ -17,33 +17,22 @@ def _images(num_cases=2):
     return torch.rand(num_cases, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def _sample(network, config, images, components, tokens_per_case):
-    options = AuditConfig(components=components, tokens_per_case=tokens_per_case)
+def _sample(network, config, images, components, number):
+    options = AuditConfig(components=components, tokens_per_case=number)
     return tokens.sample_tokens(network, config, images, options)
 
 
-@pytest.mark.parametrize(
-    ("depths", "expected"),
-    [
-        ((1, 1), ("image", "embedding", "encoder 1", "encoder 2", "decoder 1")),
-        ((2,), ("image", "embedding", "encoder 1.1", "encoder 1.2")),
-    ],
-)
-def test_names_of_layers(depths, expected):
-    options = {key: SMALL[key][: len(depths)] for key in ("heads", "cross_window", "num_points")}
-    network, config = _network(depths=depths, **options)
-    assert tokens.layer_names(config) == expected
-    assert len(network.features(_images(1))) == len(expected) - 1
+def test_layers_of_a_level_are_numbered():
+    single = {key: SMALL[key][:1] for key in ("heads", "cross_window", "num_points")}
+    network, config = _network(depths=(2,), **single)
+    assert tokens.layer_names(config) == ("image", "embedding", "encoder 1.1", "encoder 1.2")
+    assert len(network.features(_images(1))) == 3
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"stem": "linear", "position": "none"},
-        {"offsets": "predicted", "depths": (1, 2), "transitions": "conv"},
-    ],
-    ids=str,
-)
+PREDICTED = {"offsets": "predicted", "depths": (1, 2), "transitions": "conv"}
+
+
+@pytest.mark.parametrize("options", [{"stem": "linear", "position": "none"}, PREDICTED], ids=str)
 def test_each_layer_has_the_required_tokens_at_most(options):
     network, config = _network(**options)
     layers = _sample(network, config, _images(), 3, 100)
@@ -74,8 +63,7 @@ def test_layer_image_holds_blocks_at_random_positions():
 
 def test_positions_depend_on_the_seed_alone(monkeypatch):
     network, config = _network()
-    state = torch.get_rng_state()
-    samples = []
+    state, samples = torch.get_rng_state(), []
     for seed in (0, 0, 1):
         monkeypatch.setattr(AuditConfig, "seed", seed)
         samples.append(_sample(network, config, _images(), 3, 50)["encoder 1"][1])
@@ -85,8 +73,7 @@ def test_positions_depend_on_the_seed_alone(monkeypatch):
 
 
 def test_principal_components_of_an_ellipsoid():
-    rng = np.random.default_rng(0)
-    samples = rng.standard_normal((2, 500, 3)) * [1, 9, 3] + 7
+    samples = np.random.default_rng(0).standard_normal((2, 500, 3)) * [1, 9, 3] + 7
     components = tokens.pooled(tokens.principal_components(samples, 2))
     np.testing.assert_allclose(components.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(components.std(axis=0), [9, 3], rtol=0.05)

@@ -1,9 +1,7 @@
 import json
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,24 +47,21 @@ def test_what_others_are_compared_with_must_be_there(cases: Cases) -> None:
         compare({"vtunet": cases([[0.5]]), "crossmodalnet-cosine": cases([[0.5]])}, "vtunet", FEW)
 
 
-PARAMS = {
-    "models": ["crossmodalnet", "mednext"],
-    "split": {"folds": 2, "fold": 0},
-    "compare": {"bootstrap_samples": 200},
-    "network": {"mednext": {"size": "small"}},
-}
-
-
-def fold(cases: Cases, number: int, prefix: str, **changes: Any) -> Fold:
-    params = deepcopy(PARAMS) | changes
-    params["split"] = {"folds": 2, "fold": number}
+def fold(cases: Cases, number: int, prefix: str) -> Fold:
+    params = {"models": ["crossmodalnet", "mednext"], "compare": {"bootstrap_samples": 200}}
+    params |= {"split": {"folds": 2, "fold": number}, "network": {"mednext": {"size": "small"}}}
     ours = cases([[0.8 + 0.01 * number], [0.7]], prefix).assign(method="crossmodalnet")
     theirs = ours.assign(method="mednext", dice=ours["dice"] - 0.1)
     return Fold(f"exp{number}", params, pd.concat([ours, theirs], ignore_index=True))
 
 
-def test_pairs_of_all_folds_are_one_test_set(cases: Cases) -> None:
-    found = pool([fold(cases, 0, "a"), fold(cases, 1, "b")])
+@pytest.fixture
+def folds(cases: Cases) -> list[Fold]:
+    return [fold(cases, 0, "a"), fold(cases, 1, "b")]
+
+
+def test_pairs_of_all_folds_are_one_test_set(folds: list[Fold]) -> None:
+    found = pool(folds)
     row = found.pairs.tables["pairwise.csv"].set_index("metric").loc["dice"]
     assert (row["num_pairs"], row["method_a"]) == (4, "crossmodalnet")
     assert row["difference"] == pytest.approx(0.1)
@@ -87,17 +82,14 @@ def conditions(prefix: str, loss: float) -> Conditions:
     return Conditions(misregistered(rows), pd.DataFrame())
 
 
-def test_what_was_measured_under_other_conditions_is_pooled_too(cases: Cases, caplog) -> None:
-    folds = [
-        fold(cases, 0, "a")._replace(conditions=conditions("a", 0.1)),
-        fold(cases, 1, "b")._replace(conditions=conditions("b", 0.2)),
-    ]
-    found = pool(folds).misregistration
-    assert found is not None
+def test_what_was_measured_under_other_conditions_is_pooled_too(folds: list[Fold], caplog) -> None:
+    first = folds[0]._replace(conditions=conditions("a", 0.1))
+    second = folds[1]._replace(conditions=conditions("b", 0.2))
+    found = pool([first, second]).misregistration
     row = found.tables["misregistration.csv"].set_index(["method", "moved_mm"]).loc[("mednext", 5.0)]
     assert (row["loss"], row["num_subjects"]) == (pytest.approx(0.25), 4)
     assert "note" in [statement["kind"] for statement in found.statements]
-    assert pool([folds[0], fold(cases, 1, "b")]).misregistration is None
+    assert pool([first, folds[1]]).misregistration is None
     assert "misregistration: 1 of 2 folds have no scores of it" in caplog.text
 
 
@@ -106,19 +98,18 @@ def test_folds_that_share_a_pair_are_refused(cases: Cases) -> None:
         pool([fold(cases, 0, "a"), fold(cases, 1, "a")])
 
 
-def test_folds_with_other_parameters_are_refused(cases: Cases) -> None:
-    other = fold(cases, 1, "b", network={"mednext": {"size": "S"}})
+def test_folds_with_other_parameters_are_refused(folds: list[Fold]) -> None:
+    folds[1].params["network"]["mednext"]["size"] = "large"
     with pytest.raises(UsageError, match=r"exp1 differs from exp0 in network\.mednext\.size"):
-        pool([fold(cases, 0, "a"), other])
+        pool(folds)
 
 
-def test_one_fold_is_nothing_to_pool(cases: Cases) -> None:
+def test_one_fold_is_nothing_to_pool(folds: list[Fold]) -> None:
     with pytest.raises(UsageError, match="at least two"):
-        pool([fold(cases, 0, "a")])
+        pool(folds[:1])
 
 
-def test_a_missing_fold_is_reported(cases: Cases, caplog) -> None:
-    folds = [fold(cases, number, prefix) for number, prefix in enumerate("ab")]
+def test_a_missing_fold_is_reported(folds: list[Fold], caplog) -> None:
     for each in folds:
         each.params["split"]["folds"] = 3
     pool(folds)
@@ -137,8 +128,8 @@ def test_revisions_are_read_without_a_checkout(tmp_path: Path, cases: Cases, mon
     Path("comparison").mkdir()
     fold(cases, 1, "b").cases.to_csv("comparison/cases.csv", index=False)
     conditions("b", 0.1).misregistration.to_csv("comparison/misregistration_cases.csv", index=False)
-    run([*dvc, "add", "-q", "comparison"], ["git", "add", "."], ["git", "commit", "-qm", "fold"])
-    run(["git", "tag", "one"])
+    dvc_add, commit = [*dvc, "add", "-q", "comparison"], ["git", "commit", "-qm", "fold"]
+    run(dvc_add, ["git", "add", "."], commit, ["git", "tag", "one"])
     Path("comparison/cases.csv").write_text("something else")
     found = read_revision("one")
     assert (found.number, len(found.cases)) == (1, 2 * 2 * 7)

@@ -6,14 +6,8 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.comparison.conditions import (
-    NOTHING_MEASURED,
-    compare_modalities,
-    modality_table,
-    read_conditions,
-    read_kept,
-    write_kept,
-)
+from pipeline.comparison import conditions
+from pipeline.comparison.conditions import compare_modalities, modality_table, read_conditions
 from pipeline.config.sections import CompareConfig
 from tests.pipeline.comparison.conftest import Cases, misregistered, write_cases
 
@@ -48,17 +42,17 @@ def test_what_was_measured_is_read_by_method_and_seed(runs: Runs, tmp_path: Path
     assert found.modalities.groupby(["view", "seed"]).size().to_dict() == {
         (view, seed): 14 for view in ("ct_alone", "mr_alone") for seed in (0, 7)
     }
-    write_kept(tmp_path, found)
-    kept = read_kept(tmp_path)
+    conditions.write_kept(tmp_path, found)
+    kept = conditions.read_kept(tmp_path)
     pd.testing.assert_frame_equal(kept.misregistration, found.misregistration)
     assert kept.modalities.columns.tolist() == found.modalities.columns.tolist()
 
 
 def test_where_nothing_was_measured_nothing_is_kept(tmp_path: Path) -> None:
     assert all(table.empty for table in read_conditions({"mednext": {0: tmp_path}}))
-    write_kept(tmp_path, NOTHING_MEASURED)
+    conditions.write_kept(tmp_path, conditions.NOTHING_MEASURED)
     assert list(tmp_path.iterdir()) == []
-    assert read_kept(tmp_path).modalities.empty
+    assert conditions.read_kept(tmp_path).modalities.empty
 
 
 def test_a_seed_that_lacks_what_another_has_is_named(runs: Runs) -> None:

@@ -16,13 +16,8 @@ def methods(cases: Cases) -> dict[str, pd.DataFrame]:
     wobble = np.where(np.arange(10) % 2, 0.011, -0.01) * (1 + 0.1 * np.arange(10))
     ours = np.stack([BASE + 0.01, BASE - 0.01], axis=1)
     worse = BASE - 0.03 - 0.001 * np.arange(10)
-    dice = {
-        "mednext": worse,
-        "vtunet": BASE + wobble,
-        "atlas": BASE - 0.2,
-        "crossmodalnet-ct_only": worse - 0.01,
-    }
-    dice["crossmodalnet-values_a"] = BASE + wobble
+    dice = {"mednext": worse, "vtunet": BASE + wobble, "atlas": BASE - 0.2}
+    dice |= {"crossmodalnet-ct_only": worse - 0.01, "crossmodalnet-values_a": BASE + wobble}
     return {"crossmodalnet": cases(ours), **{name: cases(values[:, None]) for name, values in dice.items()}}
 
 
@@ -32,10 +27,9 @@ def test_differences_and_tests_are_those_of_scipy(cases: Cases) -> None:
     assert dice.index.tolist() == ["mednext", "vtunet", "atlas"]
     gaps = 0.03 + 0.001 * np.arange(10)
     assert dice.loc["mednext", "difference"] == pytest.approx(gaps.mean())
-    assert (
-        dice.loc["mednext", "p_value"] == pytest.approx(stats.wilcoxon(gaps).pvalue) == pytest.approx(2**-9)
-    )
-    assert dice.loc["mednext", "effect_size"] == pytest.approx(1)
+    p = stats.wilcoxon(gaps).pvalue
+    assert p == pytest.approx(2**-9)
+    assert dice.loc["mednext", ["p_value", "effect_size"]].tolist() == pytest.approx([p, 1])
     # Two of three tests are as small as can be: the smaller is tripled, and the other may not be smaller.
     assert dice["p_holm"].tolist()[::2] == pytest.approx([3 * 2**-9] * 2)
     assert dice["verdict"].tolist() == ["supported", "not_supported", "supported"]
@@ -88,14 +82,3 @@ def test_ranks_follow_the_direction_of_the_metric(cases: Cases) -> None:
         assert found["rank"].tolist() == [1, 2, 3, 4]
         assert found["share_first"].sum() == pytest.approx(1)
         assert found[["low", "high"]].iloc[3].tolist() == [4, 4]
-
-
-def test_equal_methods_are_seldom_told_apart(cases: Cases) -> None:
-    random, false = np.random.default_rng(1), 0
-    for _ in range(10):
-        subjects = random.normal(0.8, 0.05, (12, 1))
-        runs = {name: cases(subjects + random.normal(0, 0.01, (12, 2))) for name in ("a", "b", "c")}
-        table = all_pairs_table(runs, CompareConfig(bootstrap_samples=100))
-        false += bool((table["verdict"] == "supported").any())
-    # A family of tests errs in at most 5 % of experiments: more than 3 of 10 has a probability below 1 %.
-    assert false <= 3

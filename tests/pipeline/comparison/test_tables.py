@@ -88,17 +88,14 @@ def means(method: str, title: str, group: str, dice: float) -> tuple[object, ...
 
 
 def test_markdown_lists_methods_best_first_and_the_tests_of_the_first(tmp_path: Path) -> None:
-    methods = [("atlas", "Atlas baseline", "atlas", 0.7), ("mine", "Mine", "model", 0.8)]
-    methods.append(("crossmodalnet", "CrossModalNet", "model", 0.9))
-    write(tmp_path, "table.csv", MEANS, *(means(*method) for method in methods))
-    write(
-        tmp_path,
-        "pairwise.csv",
-        TESTS,
+    others = means("atlas", "Atlas baseline", "atlas", 0.7), means("mine", "Mine", "model", 0.8)
+    write(tmp_path, "table.csv", MEANS, *others, means("crossmodalnet", "CrossModalNet", "model", 0.9))
+    tests = [
         ("dice", "crossmodalnet", "mine", 0.1, 0.00002, "supported", 0.05, 0.15, 16),
         ("nsd", "crossmodalnet", "mine", 0.1, 0.1, "not_supported", 0.05, 0.15, 16),
         ("dice", "mine", "atlas", 0.3, 0.5, "not_supported", 0.05, 0.15, 16),
-    )
+    ]
+    write(tmp_path, "pairwise.csv", TESTS, *tests)
     table, tests = tables.markdown_tables(tmp_path).split("\n\n")
     assert table.splitlines() == [
         "| method | Dice | MIoU | HD95, mm |",

@@ -1,13 +1,13 @@
-
 import numpy as np
 import pytest
-import torch
+from torch import nn
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.volume import Grid, Volume
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.prediction import cleaned, predict_labels
 from pipeline.preparation.cases import CroppedCase
+from tests.pipeline.evaluation.conftest import bright_model
 
 WORKING = Grid((20, 18, 16), np.array([[3.0, 0, 0, -30], [0, 3, 0, -27], [0, 0, 3, -24], [0, 0, 0, 1]]))
 NATIVE = Grid((50, 40, 30), np.array([[-1.4, 0, 0, 35], [0, 0, 2.0, -30], [0, -1.7, 0, 34], [0, 0, 0, 1]]))
@@ -21,8 +21,8 @@ def case(ct: np.ndarray, native: Grid = NATIVE) -> CroppedCase:
 
 
 @pytest.fixture
-def model(bright):
-    return bright(0, 16)
+def model():
+    return bright_model(0, 16)
 
 
 def ball(radius_mm: float, centre_mm: tuple[float, ...], grid: Grid) -> np.ndarray:
@@ -51,7 +51,8 @@ def test_network_on_the_native_grid_needs_no_interpolation(model) -> None:
 
 
 def test_output_that_is_not_finite_is_an_error(model) -> None:
-    model.network = lambda image: torch.full((len(image), 8, *image.shape[2:]), float("nan"))
+    model.network = nn.Conv3d(2, 8, 1)
+    nn.init.constant_(model.network.bias, np.nan)
     with pytest.raises(DataError, match=r"ct_1\+mr_2: the network's output"):
         predict_labels(model, case(np.zeros(WORKING.shape)), EvaluateConfig())
 

@@ -23,15 +23,13 @@ from pipeline.evaluation import workload as measuring
 from pipeline.evaluation.profile import spread, write_profile
 from pipeline.evaluation.workload import Workload, measure_memory, profile_network, read_workload
 
-TOP = Path(__file__).parents[3]
+DVC_YAML = Path(__file__).parents[3] / "dvc.yaml"
 CPU = torch.device("cpu")
 ROUNDS = ProfileConfig(repetitions=3, max_seconds=60)
 
 
 class _Attention(nn.Module):
-    """Self-attention of voxels in two heads with two channels each."""
-
-    def forward(self, x):
+    def forward(self, x):  # two heads with two channels each
         tokens = x.flatten(2).unflatten(1, (2, -1)).transpose(-1, -2)
         return scaled_dot_product_attention(tokens, tokens, tokens)
 
@@ -161,11 +159,6 @@ def test_steps_leave_the_weights_as_they_are(work):
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_the_reference_takes_any_size(work):
-    with torch.no_grad():
-        assert work.build_reference()(work.patch()).shape == (1, 8, 6, 5, 4)
-
-
 def test_errors(work, monkeypatch):
     with pytest.raises(UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option"):
         dataclasses.replace(work, options={"x": 1}).build()
@@ -179,11 +172,13 @@ def test_errors(work, monkeypatch):
 
 
 def test_the_work_of_an_ablation(cohort, set_params):
+    with (cohort / "params.yaml").open("a") as file:
+        file.write("crop: {size: [24, 24, 24]}\n")
     _, whole = read_workload("crossmodalnet", None, ROUNDS)
     name, work = read_workload("crossmodalnet", "no_cross", ROUNDS)
     assert name == "crossmodalnet-no_cross"
     assert count_parameters(work.build()) < count_parameters(whole.build())
-    assert work.train.patch_size == (16, 16, 16)
+    assert (work.train.patch_size, work.case_size) == ((16, 16, 16), (24, 24, 24))
     with pytest.raises(UsageError, match="no model 'unet'"):
         read_workload("unet", None, ROUNDS)
 
@@ -202,22 +197,9 @@ def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params
     _, work = read_workload("crossmodalnet", None, ProfileConfig())
     work.step(work.build())()
     work.inference(work.build())()
-    stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]
+    stage = YAML(typ="safe", pure=True).load(DVC_YAML.read_text("utf-8"))["stages"]["profile"]
     named = {name for name in stage["params"] if "." in name and not name.startswith("network.")}
     # A step takes as long with any rate and any decay; the others are only checked when they are read from the file.
     without_effect = {"train.lr", "train.devices", "train.ct_window_hu", "train.mr_percentiles"}
     assert read - named == without_effect
     assert named - read == {"train.mixed_precision"}  # looked at on a GPU only
-
-
-@pytest.mark.slow
-def test_the_stage_writes_a_profile(cohort, set_params, monkeypatch):
-    from stages.profile import main
-
-    monkeypatch.setattr(ProfileConfig, "num_threads", 1)  # another test process has the other core
-    with (cohort / "params.yaml").open("a") as file:
-        file.write("profile: {repetitions: 3}\ncrop: {size: [16, 16, 16]}\n")
-    main("crossmodalnet", None)
-    content = json.loads((cohort / "profile/crossmodalnet.json").read_text("utf-8"))
-    assert (content["case_size"], content["threads"]) == ([16, 16, 16], 1)
-    assert content["step_memory_mb"] > 0
