@@ -1,5 +1,3 @@
-"""An evaluation that was killed is gone on with, and ends with the same bytes."""
-
 from pathlib import Path
 
 import numpy as np

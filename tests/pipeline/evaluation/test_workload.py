@@ -17,7 +17,6 @@ from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.processes import run_alone
-from pipeline.config.network import ResEncUNetConfig
 from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation import workload as measuring
 from pipeline.evaluation.profile import spread, write_profile
@@ -128,7 +127,7 @@ def test_memory_is_that_of_live_tensors(work):
     """In processes of their own, as a stage has it: the heap of one that has computed before has holes."""
     size = (48, 48, 48)
     train = work.train.model_copy(update={"patch_size": size})
-    options = ResEncUNetConfig().options() | {"deep_supervision": False}
+    options = {"size": "small", "deep_supervision": False, "checkpointing": False}
     large = dataclasses.replace(work, model="resenc_unet", options=options, train=train, case_size=size)
     first, second = (run_alone(measure_memory, large) for _ in range(2))
     weights = count_parameters(large.build()) * 4 / 2**20
