@@ -21,7 +21,7 @@ from pipeline.training.processes import (
 )
 
 TOP = Path(__file__).resolve().parents[3]
-LOSSES = ["loss", "loss_dice", "loss_ce", "weight_dice", "weight_ce", "val_dice"]
+LOSSES = ["loss", "loss_dice", "loss_ce", "weight_dice", "weight_ce"]
 
 
 @pytest.fixture
@@ -42,9 +42,13 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
         for path in cohort.rglob(".work/train/*/*"):
             path.unlink()
         main("crossmodalnet")
-        named = [*LOSSES, *["loss_cmif"] * bool(cmif)]
-        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv")[named])
-    pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-4)
+        curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv"))
+    named = [*LOSSES, *["loss_cmif"] * bool(cmif)]
+    one, two = (table[named] for table in curves)
+    pd.testing.assert_frame_equal(one, two, rtol=0, atol=2e-5)
+    # Logits agree to 1e-4, so a voxel between two classes may flip: 1e-3 of the mean Dice in the smallest one.
+    one, two = (table["val_dice"] for table in curves)
+    pd.testing.assert_series_equal(one, two, rtol=0, atol=2e-3)
 
 
 @pytest.mark.stress

@@ -166,8 +166,9 @@ def test_decoder_features_are_those_of_the_network():
     module = adapter()
     image = samples()[0]
     features = decoder_features(module.network, image)
-    pair = module.network.features(image)[-1]
-    torch.testing.assert_close(features, torch.cat(pair, 1), atol=1e-4, rtol=1e-3)
+    with torch.no_grad():  # with gradients, attention takes another kernel
+        pair = module.network.features(image)[-1]
+    torch.testing.assert_close(features, torch.cat(pair, 1), rtol=0, atol=0)
     assert not features.requires_grad
 
 
