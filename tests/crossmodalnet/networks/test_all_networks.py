@@ -6,34 +6,30 @@ from timm.layers import DropPath
 
 from crossmodalnet.networks.common.build import BUILDERS, DEEPLY_SUPERVISED, build_network
 from crossmodalnet.training.objectives import evaluate_objectives
-from pipeline.config.network import NETWORKS
+from tests.crossmodalnet.networks.conftest import BASELINES, options_of
 
-# Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
-BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
-SIZES = [
-    ((40, 56, 48), 1),
-    ((40, 56, 48), 2),
-    *(
-        pytest.param(*more, marks=pytest.mark.stress)
-        for more in [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
-    ),
-]
+LARGE = [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
+STRIDES = {
+    "mednext": (1, 2, 4, 8),
+    "nnformer": (1, 2, 4),
+    "resenc_unet": (1, 2, 4),
+    "crossmodalnet": (1, 2, 4, 8),
+}
 
 
 def build(name, patch_size=(40, 40, 40), **changes):
     torch.manual_seed(0)
-    options = NETWORKS[name]().options() | {"checkpointing": False}
-    if name in DEEPLY_SUPERVISED:
-        options["deep_supervision"] = True
-    return build_network(name, options | changes, patch_size=patch_size)
+    return build_network(name, options_of(name, **changes), patch_size=patch_size)
 
 
-def test_every_network_has_parameters():
-    assert set(NETWORKS) == set(BUILDERS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "batch"), SIZES)
+@pytest.mark.parametrize(
+    ("size", "batch"),
+    [
+        ((40, 56, 48), 1),
+        ((40, 56, 48), 2),
+        *(pytest.param(*more, marks=pytest.mark.stress) for more in LARGE),
+    ],
+)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, batch):
     network = build(name, size).train()
@@ -43,9 +39,10 @@ def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, ba
     x, target = torch.rand(batch, 2, *size), torch.randint(0, 8, (batch, *size))
     out = network(x)
     assert isinstance(out, list) == (name in DEEPLY_SUPERVISED)
-    finest = out[0] if isinstance(out, list) else out
-    assert finest.shape == (batch, 8, *size)
-    assert finest.isfinite().all()
+    levels = out if isinstance(out, list) else [out]
+    strides = STRIDES.get(name, (1,))
+    assert [level.shape for level in levels] == [(batch, 8, *(n // s for n in size)) for s in strides]
+    assert all(level.isfinite().all() for level in levels)
     evaluate_objectives(("dice", "ce"), out, target).sum().backward()
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
