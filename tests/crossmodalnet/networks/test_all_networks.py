@@ -23,6 +23,19 @@ def build(name, patch_size=(40, 40, 40), **changes):
 
 
 @pytest.mark.parametrize(
+    ("name", "size", "count"),
+    [("resenc_unet", "m", 102_355_464), ("swin_unet", "published", 27_167_268), ("swin_unetr", "f24", 15_704_018),
+     ("swin_unetr", "f48", 62_188_730), ("vtunet", "c48", 5_381_004), ("vtunet", "c72", 11_785_572),
+     ("vtunet", "c96", 20_745_276)],
+)  # fmt: skip
+def test_published_sizes_have_the_published_number_of_parameters(name, size, count):
+    # MONAI's cannot be built on the meta device.
+    with torch.device("cpu" if name == "swin_unetr" else "meta"):
+        network = build(name, (128, 128, 128), size=size)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize(
     ("size", "batch"),
     [
         ((40, 56, 48), 1),
@@ -56,16 +69,11 @@ def test_without_deep_supervision_there_is_one_output_in_training_too(name):
     assert out.shape == (1, 8, 40, 40, 40)
 
 
+@pytest.mark.parametrize(("changes", "named"), [({"colour": 1}, "colour"), ({"size": "huge"}, "'huge'")])
 @pytest.mark.parametrize("name", BUILDERS)
-def test_wrong_options_are_named(name):
-    with pytest.raises(ValueError, match="colour"):
-        build(name, colour=1)
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_unknown_size_is_named(name):
-    with pytest.raises(ValueError, match="'huge'"):
-        build(name, size="huge")
+def test_unknown_options_and_sizes_are_named(name, changes, named):
+    with pytest.raises(ValueError, match=named):
+        build(name, **changes)
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -8,13 +8,7 @@ import torch
 from crossmodalnet.imaging.samples import MISSING, LabelledCase, is_missing
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.config import AugmentationConfig
-from crossmodalnet.training.dataset import (
-    TrainingSet,
-    draw_misregistration,
-    draw_region,
-    epoch_order,
-    sample_seed,
-)
+from crossmodalnet.training.dataset import TrainingSet, draw_misregistration, draw_region, sample_seed
 
 AUGMENTATION = AugmentationConfig(
     affine_probability=0.5, rotation_degrees=10.0, shift_voxels=1.0, elastic_probability=0.5,
@@ -59,9 +53,10 @@ def _losses(case, probability, count):
 
 
 def test_epoch_visits_every_case_equally_often():
-    order = epoch_order(5, 3, seed=0, epoch=1)
-    assert sorted(order[:5]) == sorted(order[5:10]) == sorted(order[10:]) == list(range(5))
-    assert order.tolist() != epoch_order(5, 3, seed=0, epoch=2).tolist()
+    samples = _set(_cases(5), samples_per_case=3, batch_size=5)
+    first, second = ([batch.names for batch in samples.batches(epoch)] for epoch in (1, 2))
+    assert [sorted(names) for names in first] == [[f"case{n}" for n in range(5)]] * 3
+    assert first != second
 
 
 def test_the_last_batch_is_filled_from_the_start_of_the_epoch():
@@ -111,16 +106,10 @@ def test_patches_of_larger_cases():
 def test_smaller_cases_and_both_their_labels_are_padded():
     (case,) = _cases(1)
     samples = _set([case], augmentation=None, patch_size=(8, 10, 8), modality_dropout=0.9)
-    drawn = {
-        _missing(sample): sample for sample in (samples.sample(0, 0, position) for position in range(40))
-    }
+    drawn = {_missing(sample): sample for sample in (samples.sample(0, 0, n) for n in range(40))}
     assert torch.equal(drawn[False, False].image[:, :, 9], case.image[:, :, 7])
-    for missing, label in (
-        ((False, False), case.label),
-        ((False, True), case.label),
-        ((True, False), case.mr_label),
-    ):
-        assert torch.equal(drawn[missing].label[:, 1:9], label)
+    labels = {(False, False): case.label, (False, True): case.label, (True, False): case.mr_label}
+    assert all(torch.equal(drawn[key].label[:, 1:9], label) for key, label in labels.items())
 
 
 def test_no_cases():
@@ -217,28 +206,24 @@ def test_structures_are_drawn_equally_often_whatever_their_size():
     assert 70 < hits < 130
 
 
-@pytest.mark.parametrize(
-    ("length", "patch", "expected"), [(48, 48, 48), (60, 32, 40), (33, 32, 32), (35, 32, 34)]
-)
-def test_context_is_even_and_fits(length, patch, expected):
-    region = _draw(torch.zeros(length, length, length), (patch,) * 3, context=1.25)
-    assert [s.stop - s.start for s in region] == [expected] * 3
+@pytest.mark.parametrize(("n", "patch", "size"), [(48, 48, 48), (60, 32, 40), (33, 32, 32), (35, 32, 34)])
+def test_context_is_even_and_fits(n, patch, size):
+    region = _draw(torch.zeros(n, n, n), (patch,) * 3, context=1.25)
+    assert [s.stop - s.start for s in region] == [size] * 3
 
 
-def _misregistrations(probability, count=900):
-    config = AugmentationConfig(misregistration_probability=probability)
-    random = np.random.RandomState(0)
-    return [draw_misregistration(config, random) for _ in range(count)]
+def _misregistrations(probability):
+    config, random = AugmentationConfig(misregistration_probability=probability), np.random.RandomState(0)
+    return [drawn for _ in range(900) if (drawn := draw_misregistration(config, random)) is not None]
 
 
-@pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.3, 270), (1.0, 900)])
-def test_misregistration_frequency(probability, expected):
-    found = sum(drawn is not None for drawn in _misregistrations(probability))
-    assert found == pytest.approx(expected, abs=55 if 0 < probability < 1 else 0)
+@pytest.mark.parametrize(("probability", "expected", "abs_"), [(0.0, 0, 0), (0.3, 270, 55), (1.0, 900, 0)])
+def test_misregistration_frequency(probability, expected, abs_):
+    assert len(_misregistrations(probability)) == pytest.approx(expected, abs=abs_)
 
 
 def test_shift_and_angle_are_uniform():
-    drawn = [d for d in _misregistrations(1.0) if d is not None]
+    drawn = _misregistrations(1.0)
     for name, largest in (("shift_voxels", 4.0), ("rotation_degrees", 10.0)):
         lengths = np.linalg.norm([getattr(d, name) for d in drawn], axis=1) / largest
         assert lengths.max() <= 1

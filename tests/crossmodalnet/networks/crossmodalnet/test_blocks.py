@@ -54,13 +54,10 @@ def test_residuals_of_eq_2_with_cross_attention(residual, refines, values):
     block = make_block(residual=residual, refines=refines, values=values)
     own, other = torch.randn(2, 1, 4, 4, 4, 6)
     keys, queries = (own, other) if refines == "keys" else (other, own)
-    attended = block.attention(
-        block.norm_keys(keys).view(1, 64, 6), block.norm_queries(queries).view(1, 64, 6)
-    )
-    x = attended.view(own.shape) + own
-    torch.testing.assert_close(
-        block(own, other), block.mlp(block.norm(x)) + (own if residual == "paper" else x)
-    )
+    tokens = block.norm_keys(keys).view(1, 64, 6), block.norm_queries(queries).view(1, 64, 6)
+    x = block.attention(*tokens).view(own.shape) + own
+    rest = own if residual == "paper" else x
+    torch.testing.assert_close(block(own, other), block.mlp(block.norm(x)) + rest)
 
 
 @torch.no_grad()

@@ -10,12 +10,6 @@ def make(patch_size=(40, 40, 40), **options):
     return build_resenc_unet(OPTIONS | options, patch_size, 8)
 
 
-def test_parameters_are_those_of_the_plan():
-    with torch.device("meta"):
-        network = make((128, 128, 128), size="m")
-    assert sum(p.numel() for p in network.parameters()) == 102_355_464
-
-
 @pytest.mark.parametrize(
     ("patch_size", "halvings"),
     [((128, 128, 128), [(2, 2, 2)] * 5),

@@ -10,14 +10,11 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from crossmodalnet.networks.swin_unet.layers import SwinBlock2d
-from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, SwinUnetConfig, build_swin_unet
+from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, build_swin_unet
 
-PUBLISHED = SIZES["published"]
 # The published network with a quarter of its channels, without stochastic depth.
-NARROW = replace(PUBLISHED, channels=24, drop_path=0.0)
-TINY = SwinUnetConfig(
-    channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0, drop_path=0.0
-)
+NARROW = replace(SIZES["published"], channels=24, drop_path=0.0)
+TINY = replace(NARROW, channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0)
 
 
 def randomised(network):
@@ -29,12 +26,6 @@ def randomised(network):
 
 def make(size="small", *, checkpointing=False):
     return build_swin_unet({"size": size, "checkpointing": checkpointing}, (40, 40, 40), 8)
-
-
-def test_published_has_the_published_number_of_parameters():
-    with torch.device("meta"):
-        network = make("published")
-    assert sum(p.numel() for p in network.parameters()) == 27_167_268
 
 
 def block_by_loops(block, f, shift):
@@ -71,13 +62,11 @@ def test_block_agrees_with_loops_over_tokens(size, shifted):
 def test_encoder_is_swin_and_takes_its_weights():
     network = randomised(SwinUnet(replace(NARROW, skip="output"), 8))
     swin = SwinTransformer(in_chans=2, embed_dim=24, depths=(2, 2, 2, 2), num_classes=0).eval()
-    encoder = {
-        k: v for k, v in network.state_dict().items() if k.startswith(("patch_embed", "layers", "norm"))
-    }
+    weights = network.state_dict()
+    encoder = [name for name in weights if name.startswith(("patch_embed", "layers", "norm"))]
     # timm counts a merging to the level after it; Swin's own checkpoints, to the level before.
-    swin.load_state_dict(
-        {re.sub(r"(\d)\.down", lambda m: f"{int(m[1]) + 1}.down", k): v for k, v in encoder.items()}
-    )
+    renamed = {re.sub(r"(\d)\.down", lambda m: f"{int(m[1]) + 1}.down", k): weights[k] for k in encoder}
+    swin.load_state_dict(renamed)
     x = torch.randn(1, 2, 224, 224)
     deepest, skips = network.encode(x)
     expected, levels = swin.forward_intermediates(x)

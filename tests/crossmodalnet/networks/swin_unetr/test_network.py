@@ -5,13 +5,6 @@ from monai.networks.nets.swin_unetr import SwinTransformerBlock, SwinUNETR
 from crossmodalnet.networks.swin_unetr.network import ShallowSwinUNETR, build_swin_unetr
 
 
-@pytest.mark.parametrize(("size", "count"), [("f48", 62_188_730), ("f24", 15_704_018)])
-def test_parameters_are_the_published_ones(size, count):
-    # MONAI's cannot be built on the meta device.
-    network = build_swin_unetr({"size": size, "checkpointing": False}, (40, 40, 40), 8)
-    assert sum(p.numel() for p in network.parameters()) == count
-
-
 @torch.inference_mode()
 def test_with_four_stages_the_shallow_network_is_monais():
     theirs = SwinUNETR(2, 3, feature_size=12, window_size=2).eval()

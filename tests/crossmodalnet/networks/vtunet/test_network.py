@@ -7,8 +7,8 @@ from torch import nn
 
 from crossmodalnet.networks.vtunet import blocks
 from crossmodalnet.networks.vtunet.network import VTUNet, VTUNetConfig, build_vtunet
+from tests.crossmodalnet.networks.conftest import options_of
 
-OPTIONS = {"size": "small", "checkpointing": False, "legacy": False}
 TINY = VTUNetConfig(
     channels=6, patch_embedding=(2, 2, 2), depths=(2, 1), heads=(1, 2), window=(3, 3, 3), mlp_ratio=1.0, drop_path=0.0
 )  # fmt: skip
@@ -38,30 +38,19 @@ def naive_attention(block, f, source, keys_of, shift):
     return block.attn.proj(out)
 
 
-@pytest.mark.parametrize(("size", "expected"), [("c48", 5_381_004), ("c72", 11_785_572), ("c96", 20_745_276)])
-def test_published_sizes_have_the_published_parameters(size, expected):
-    with torch.device("meta"):
-        network = build_vtunet({**OPTIONS, "size": size}, (128, 128, 128), 8)
-    assert sum(p.numel() for p in network.parameters()) == expected
-    assert len(network.state_dict()) == 202
-
-
 def test_names_and_shapes_are_the_published_ones():
     with torch.device("meta"):
-        state = build_vtunet({**OPTIONS, "size": "c48"}, (128, 128, 128), 8).state_dict()
+        state = build_vtunet(options_of("vtunet", size="c48"), (128, 128, 128), 8).state_dict()
     expected = {
-        "patch_embed.proj.weight": (48, 2, 4, 4, 4),
+        "patch_embed.proj.weight": (48, 2, 4, 4, 4), "output.weight": (8, 48, 1, 1, 1),
         "layers.1.blocks.0.attn.relative_position_bias_table": (13**3, 6),
-        "layers.1.blocks.1.attn.qkv.weight": (3 * 96, 96),
-        "layers.2.downsample.reduction.weight": (2 * 192, 4 * 192),
-        "layers_up.0.expand.weight": (2 * 384, 384),
-        "layers_up.3.blocks.1.mlp.fc1.weight": (4 * 48, 48),
-        "layers_up.1.upsample.norm.weight": (96,),
+        "layers.1.blocks.1.attn.qkv.weight": (3 * 96, 96), "up.expand.weight": (64 * 48, 48),
+        "layers.2.downsample.reduction.weight": (2 * 192, 4 * 192), "layers_up.0.expand.weight": (2 * 384, 384),
+        "layers_up.3.blocks.1.mlp.fc1.weight": (4 * 48, 48), "layers_up.1.upsample.norm.weight": (96,),
         "concat_back_dim.2.weight": (96, 2 * 96),
-        "up.expand.weight": (64 * 48, 48),
-        "output.weight": (8, 48, 1, 1, 1),
-    }
+    }  # fmt: skip
     assert {name: tuple(state[name].shape) for name in expected} == expected
+    assert len(state) == 202
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 3), (2, 5, 4), (4, 2, 7)])
@@ -162,8 +151,7 @@ def test_final_expansion_splits_all_axes():
 @pytest.mark.parametrize("size", [(16, 16, 16), (17, 19, 22), (7, 1, 30)])
 @torch.no_grad()
 def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
-    network = VTUNet(TINY, 3, checkpointing=False, legacy=legacy).eval()
-    x = torch.randn(2, 2, *size)
+    network, x = VTUNet(TINY, 3, checkpointing=False, legacy=legacy).eval(), torch.randn(2, 2, *size)
     out = network(x)
     assert out.shape == (2, 3, *size)
     torch.testing.assert_close(out[1:], network(x[1:]))

@@ -76,18 +76,14 @@ def _forks():
 
 
 def test_each_term_sees_its_places_channels_first():
-    forks, tokens = _forks(), torch.rand(2, 3, 4, 5, 6)
+    forks, tokens, logits = _forks(), torch.rand(2, 3, 4, 5, 6), torch.rand(2, 8, 3, 4, 5)
     (on,) = forks.fork("decoder", (tokens,))
     assert torch.equal(on, tokens)
     assert [list(forks.views[name]) for name in "abc"] == [["decoder"], ["decoder"], []]
     for seen in (forks.views["a"]["decoder"][0], forks.main["decoder"][0]):
         assert torch.equal(seen, tokens.movedim(-1, 1))
-
-
-def test_logits_are_channels_first_already():
-    forks, logits = _forks(), torch.rand(2, 8, 3, 4, 5)
     forks.fork("output", (logits,))
-    assert torch.equal(forks.views["b"]["output"][0], logits)
+    assert torch.equal(forks.views["b"]["output"][0], logits)  # channels first already
 
 
 @pytest.mark.parametrize(("name", "factor"), [("a", 0.25), ("b", -0.125)])

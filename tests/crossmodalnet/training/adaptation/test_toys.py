@@ -16,9 +16,7 @@ from crossmodalnet.training.adaptation.term import draw_balanced
 from crossmodalnet.training.adaptation.topology import topology_loss
 
 NUM_POINTS, BATCH, STEPS = 2000, 192, 400
-VARIANTS = {
-    "source only": (), "marginal": ("marginal",), "JADA": ("marginal", "conditional", "topology"), "target labels": (),
-}  # fmt: skip
+PARTS = {"marginal": ("marginal",), "JADA": ("marginal", "conditional", "topology")}
 
 
 def two_gaussians(classes, noise, target):
@@ -99,7 +97,7 @@ def train(source, target, variant, num_classes, seed):
         points = torch.cat([labelled[0][s], target[0][t]])
         ramp = ganin_ramp(step / STEPS)
         optimizer.zero_grad()
-        learner.loss(teacher, points, labelled[1][s], VARIANTS[variant], ramp, generator).backward()
+        learner.loss(teacher, points, labelled[1][s], PARTS.get(variant, ()), ramp, generator).backward()
         optimizer.step()
         with torch.no_grad():
             for slow, fast in zip(teacher.parameters(), learner.extractor.parameters(), strict=True):
