@@ -143,7 +143,8 @@ def test_a_copy_of_the_source_as_target_cannot_be_told_apart():
 def test_decoder_features_are_those_of_the_network():
     net, image = network(), samples()[0]
     features = decoder_features(net, image)
-    torch.testing.assert_close(features, torch.cat(net.features(image)[-1], 1), atol=1e-4, rtol=1e-3)
+    with torch.no_grad():  # with gradients, attention takes another kernel
+        torch.testing.assert_close(features, torch.cat(net.features(image)[-1], 1), rtol=0, atol=0)
     assert not features.requires_grad
 
 
