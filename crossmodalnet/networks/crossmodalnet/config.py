@@ -56,7 +56,7 @@ class CrossModalNetConfig(NetworkConfig):
     )
     cross_window: Windows | None = Field(
         None,
-        description="windows of the cross attention per level, null: all tokens; null for all: automatic",
+        description="windows of the cross attention per level, null: all tokens; null for the list: automatic",
     )
     values: Values = Field(
         "b", description="values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream"
