@@ -36,13 +36,12 @@ def run_alone(
     environment: Mapping[str, str] | None = None,
     is_wanted: Callable[[], bool] | None = None,
 ) -> R:
-    """Run a module-level function on one task in a separate, single-threaded process.
+    """Run a module-level function on one picklable task in a separate, single-threaded process.
 
     Unlike a `multiprocessing` worker, the process does not import `__main__`, so notebooks and scripts without a main
     guard can call it. Errors of the function are raised here.
 
     Args:
-        task: picklable, as is the result.
         environment: variables that are set before the process imports libraries.
         is_wanted: polled five times per second; the process is killed when it returns False.
 
@@ -57,7 +56,7 @@ def run_alone(
         assert process.stdin is not None
         assert process.stdout is not None
         if is_wanted:
-            threading.Thread(target=_kill_unwanted, args=(process, is_wanted), daemon=True).start()
+            _once_false(is_wanted, process.kill)
         try:
             # Directly to the pipe: a scan has some hundred megabytes.
             with process.stdin:
@@ -76,18 +75,12 @@ def run_alone(
     return answer
 
 
-def _kill_unwanted(process: subprocess.Popen[bytes], is_wanted: Callable[[], bool]) -> None:
-    while process.poll() is None:
-        if not is_wanted():
-            process.kill()
-        time.sleep(0.2)
-
-
 def _answer() -> None:
     """Read a call from stdin, run it, and write the result or the error to stdout."""
     # Ctrl-C reaches all processes of a terminal; the parent stops this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    parent = os.getppid()
+    _once_false(lambda: os.getppid() == parent, lambda: os._exit(1))
     # C++ libraries write to stdout: redirect it to stderr.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -106,10 +99,13 @@ def _answer() -> None:
     os._exit(0)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _once_false(condition: Callable[[], bool], action: Callable[[], None]) -> None:
+    def watch() -> None:
+        while condition():
+            time.sleep(0.2)
+        action()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 PREFIX = "crossmodalnet-"

@@ -217,7 +217,7 @@ def _fit(params: Params) -> Iterator[Line]:
     remedy = "" if divides else "train.batch_size must be a multiple of train.devices"
     yield Line("fit", divides, f"global batch of {batch} over {processes} process(es)", remedy)
     if 0 < num_gpus < processes:
-        remedy = "set train.devices=auto, or launch over several nodes with torchrun or srun"
+        remedy = "set train.devices=auto, or launch over several nodes with torchrun"
         yield Line("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
     if num_gpus == 0 and max(params.train.patch_size) > 64:
         text = f"patches of {params.train.patch_size} x {batch // processes} on the CPU take days"

@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Register the MR of every pair to its CT with ANTs SyN, several pairs at once.
+    """Register the MR of every pair to its CT by `register.method`, several pairs at once.
 
     Pairs finished by an earlier run are reused, even if it was killed. Writes data/registered and data/registration_qc.
     """

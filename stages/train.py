@@ -12,9 +12,8 @@ def main(
     adaptation: Annotated[str | None, Option(help="variant of the adaptation, one of `adaptations`")] = None,
 ) -> None:
     """Train a network on every device; resume an interrupted run with the same parameters."""
-    from pipeline.training.launch import run_on_devices
     from pipeline.training.params import read_params, with_adaptation
-    from pipeline.training.processes import Processes
+    from pipeline.training.processes import Processes, run_on_devices
 
     params = with_adaptation(read_params(model, ablation), adaptation)
 

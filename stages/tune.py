@@ -10,7 +10,7 @@ def main(
     lr: Annotated[str, Option(help="learning rate, one of `tune.learning_rates`")],
 ) -> None:
     """Try a learning rate on the training pairs and write the Dice on the validation pairs."""
-    from pipeline.training.launch import run_on_devices
+    from pipeline.training.processes import run_on_devices
     from pipeline.training.tuning import read_trial, run_trial
 
     params, seed, file = read_trial(model, lr)

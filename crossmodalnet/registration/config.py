@@ -12,7 +12,7 @@ class RegistrationConfig(Config):
 
     method: Literal["syn", "fast", "balanced", "thorough"] = Field(
         "syn",
-        description="method; syn: ANTs by the keys below; fast, balanced, thorough: search, affine, then local "
+        description="method; syn: ANTs with the keys below; fast, balanced, thorough: search, affine, then local "
         "cross-correlation at 3, 2 or 1.5 mm",
     )
     transform: Literal["SyN", "SyNCC"] = Field(
@@ -23,7 +23,7 @@ class RegistrationConfig(Config):
         5.0,
         ge=0.5,
         le=10,
-        description="spacing at which transforms are estimated, mm; images are warped at the CT's own",
+        description="spacing at which transforms are estimated, mm; images are warped at the CT's spacing",
     )
     iterations: list[Annotated[int, Field(ge=0)]] = Field(
         [40, 30, 15], min_length=1, max_length=6, description="SyN iterations, coarse to fine"
@@ -31,6 +31,5 @@ class RegistrationConfig(Config):
     seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
     min_gain: float = Field(
         0.0,
-        description="least rise of a pair's mutual information, nats; a pair with less is retried, then "
-        "stops the stage",
+        description="minimum gain in mutual information, nats; a pair below it is retried, then stops the stage",
     )

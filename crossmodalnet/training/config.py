@@ -35,7 +35,7 @@ class AugmentationConfig(Config):
         0.0,
         ge=0,
         le=1,
-        description="probability that the MR of a pair is moved rigidly against CT and label; 0: off",
+        description="probability that the MR of a pair is shifted and rotated against CT and label; 0: off",
     )
     misregistration_voxels: float = Field(
         4.0, ge=0, description="largest shift of a misregistered MR, voxels"

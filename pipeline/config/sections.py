@@ -46,7 +46,7 @@ class PhantomConfig(Config):
     )
     same_patients: bool = Field(
         False,
-        description="CT and MR of one number show one patient; false: all patients differ, as in MM-WHS",
+        description="CT and MR with the same number are of one patient; false: all patients differ, as in MM-WHS",
     )
 
 
@@ -55,7 +55,7 @@ class DataConfig(Config):
 
     source: Literal["phantom", "mmwhs", "table"] = Field(
         "phantom",
-        description="source of the cohort; mmwhs: MM-WHS or anything laid out like it; table: your own data",
+        description="source of the cohort; mmwhs: MM-WHS or a folder in its layout; table: your own data",
     )
     path: str | list[str] | None = Field(
         None, description="folder or zip archives of source mmwhs; CSV or nnU-Net folder of source table"
@@ -94,7 +94,7 @@ class TargetPhantomConfig(Config):
     """The second phantom cohort: other patients (seed 1) and another scanner."""
 
     num_labelled: int = Field(
-        20, ge=3, le=999, description="subjects per modality; only evaluate sees labels"
+        20, ge=3, le=999, description="subjects per modality; labels are for scores and the supervised bound"
     )
     ct_spacing_mm: float = Field(2.4, ge=0.4, le=6, description="CT in-plane spacing, mm")
     mr_spacing_mm: float = Field(2.8, ge=0.4, le=6, description="MR in-plane spacing, mm; slices are thicker")
@@ -136,7 +136,8 @@ class _Domains(Config):
     enabled: bool = Field(False, description="adaptation to a target domain whose labels training never sees")
     scenario: Literal["cohort", "ct_to_mr", "mr_to_ct"] = Field(
         "cohort",
-        description="domains; cohort: pairs of the cohort to those of target; ct_to_mr, mr_to_ct: between modalities",
+        description="domains; cohort: from the cohort's pairs to those of target; ct_to_mr, mr_to_ct: between "
+        "modalities",
     )
     target: TargetConfig = Field(TargetConfig(), description="target domain of scenario cohort")
 
@@ -150,17 +151,17 @@ class SplitConfig(Config):
 
     seed: int = Field(0, ge=0, description="seed of the shuffle of subjects")
     test_fraction: float = Field(
-        0.25, gt=0, lt=1, description="share of the labelled subjects of each modality that test"
+        0.25, gt=0, lt=1, description="share of the labelled subjects of each modality used for testing"
     )
     validation_fraction: float = Field(
-        0.15, gt=0, lt=1, description="share of the training pairs that choose the checkpoint"
+        0.15, gt=0, lt=1, description="share of the training pairs used to select the checkpoint"
     )
     folds: int = Field(1, ge=1, description="folds of cross-validation; 1: a single split by test_fraction")
-    fold: int = Field(0, ge=0, description="fold that tests, 0 to folds - 1")
+    fold: int = Field(0, ge=0, description="index of the test fold, 0 to folds - 1")
     pairing: Literal["auto", "same_patient", "cross_patient"] = Field(
         "auto",
-        description="pairs; auto: a patient's own CT and MR where there are both; "
-        "same_patient: only those; cross_patient: never",
+        description="pairs; auto: of one patient where there are both scans; same_patient: only these; "
+        "cross_patient: of two patients only",
     )
     mrs_per_ct: int = Field(
         1,
@@ -183,11 +184,12 @@ class CropConfig(Config):
 
     roi: Literal["atlas", "labels"] = Field(
         "atlas",
-        description="source of the ROI; atlas: propagated labels of training subjects; labels: the subject's own",
+        description="source of the ROI; atlas: propagated labels of training subjects; labels: the subject's own "
+        "label map",
     )
     margin_mm: float = Field(5.0, ge=0, le=100, description="margin around the heart ROI on every side, mm")
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
-    size: IntTriple = Field((40, 40, 40), description="voxels of the working grid, world x, y, z")
+    size: IntTriple = Field((40, 40, 40), description="size of the working grid, voxels along world x, y, z")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the ROI")
     atlas_spacing_mm: float = Field(
         5.0, gt=0, le=10, description="spacing of the affine atlas registration, mm"
@@ -202,7 +204,7 @@ class LossesConfig(Config):
     )
     balancing: Literal["paper", "harder", "uniform"] = Field(
         "paper",
-        description="weights of the objectives; paper: Eq. 23, the smaller loss weighs more; harder: the larger; "
+        description="weights of the objectives; paper: Eq. 23, more for the smaller loss; harder: more for the larger; "
         "uniform: equal",
     )
     alpha: float = Field(0.5, ge=0, description="sharpness of the balancing, alpha of Eq. 23")
@@ -210,7 +212,7 @@ class LossesConfig(Config):
         0.0, ge=0, description="weight of the penalty on falling information flow (Theorem 2.7); 0: off"
     )
     deep_supervision: bool = Field(
-        True, description="losses on coarser outputs too, for networks that were published with them"
+        True, description="losses on coarser outputs too, for crossmodalnet and networks published with them"
     )
 
     _objectives_differ = field_validator("objectives")(_different)
@@ -220,14 +222,13 @@ class TrainConfig(Config):
     """Section `train`."""
 
     budget: Literal["epochs", "seconds"] = Field(
-        "epochs", description="budget of every network; epochs: training steps; seconds: time on this machine"
+        "epochs",
+        description="budget of each network; epochs: equal steps; seconds: equal training time on this machine",
     )
-    epochs: int = Field(20, ge=1, description="passes over the training pairs, with budget epochs")
-    seconds: float = Field(
-        240.0, gt=0, description="training time without validation, s, with budget seconds"
-    )
+    epochs: int = Field(20, ge=1, description="passes over the training pairs, for budget epochs")
+    seconds: float = Field(240.0, gt=0, description="training time without validation, s, for budget seconds")
     samples_per_case: int = Field(
-        2, ge=1, description="visits of an epoch to each pair, augmented anew each time"
+        2, ge=1, description="samples per training pair and epoch, each augmented anew"
     )
     batch_size: int = Field(2, ge=1, description="samples per step over all processes")
     lr: float = Field(
@@ -242,7 +243,7 @@ class TrainConfig(Config):
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the weights; 0 turns EMA off")
     patch_size: IntTriple = Field(
-        (40, 40, 40), description="voxels of a patch; smaller than crop.size: random patches"
+        (40, 40, 40), description="size of a patch, voxels; if smaller than crop.size, patches are random"
     )
     modality_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability that a training pair loses its CT or its MR; 0: off"
@@ -260,7 +261,7 @@ class TrainConfig(Config):
     )
     devices: Literal["auto"] | int = Field(
         "auto",
-        description="processes; auto: one per GPU, else one per core with two samples of the batch each",
+        description="processes; auto: one per GPU, or without GPUs one per core if each gets two samples",
     )
     num_threads: int = Field(0, ge=0, description="CPU threads of all processes together; 0: one per core")
 
@@ -303,7 +304,10 @@ class EvaluateConfig(Config):
         True, description="keep only the largest connected component of each predicted structure"
     )
     nsd_tolerance_mm: float = Field(
-        3.0, gt=0, le=50, description="tolerance of the normalised surface Dice, mm; above the voxel size"
+        3.0,
+        gt=0,
+        le=50,
+        description="tolerance of the normalised surface Dice, mm; should exceed the voxel size",
     )
     misregistration_mm: list[Shift] = Field(
         [0.0, 5.0, 10.0, 15.0],
@@ -313,7 +317,7 @@ class EvaluateConfig(Config):
         10.0,
         ge=0,
         le=180,
-        description="rotation of the MR at the largest shift, proportional at others, degrees",
+        description="rotation of the MR at the largest shift, degrees; proportional at smaller shifts",
     )
     bootstrap_samples: int = Field(
         10000, ge=100, le=1_000_000, description="resamplings of the test pairs for 95 % intervals"
@@ -334,7 +338,7 @@ class ProfileConfig(Config):
     """Section `profile`."""
 
     repetitions: int = Field(
-        7, ge=3, le=1000, description="timed steps and cases, each beside one of the reference network"
+        7, ge=3, le=1000, description="timed steps and cases, each paired with one of a reference network"
     )
     max_seconds: float = Field(
         30.0, gt=0, description="time limit of steps and of cases, s; at least three are timed"
@@ -372,5 +376,6 @@ class ExportConfig(Config):
     """Section `export`."""
 
     atlases: bool = Field(
-        True, description="export coarse training images that find the ROI; false: `predict` needs --box"
+        True,
+        description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box",
     )

@@ -26,7 +26,8 @@ from pipeline.preparation.tensors import labelled
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
 from pipeline.training.checkpoint import load_model
-from pipeline.training.processes import Processes, reproducible
+from pipeline.training.determinism import reproducible
+from pipeline.training.processes import Processes
 
 # Per voxel of the patch, gradients included; measured (docs/clusters.md).
 COST = CaseCost(base_mb=1200, bytes_per_voxel=8700)

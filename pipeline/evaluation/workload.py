@@ -29,9 +29,10 @@ from crossmodalnet.networks.common.wrappers import PaddedNetwork
 from pipeline.config.params import load_section
 from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation.profile import Profile, spread
+from pipeline.training.determinism import reproducible
 from pipeline.training.learner import Learner
 from pipeline.training.params import read_params
-from pipeline.training.processes import Processes, reproducible
+from pipeline.training.processes import Processes
 
 Action = Callable[[], object]
 

@@ -3,10 +3,10 @@
 import logging
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,41 +37,43 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "120s",
-    "distributed.nanny.environ": {},
     # No dashboard.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
-# Waits for its parent to end, even by `kill -9`; workers may write a little longer.
-_REMOVE_LATER = 'cat; sleep 1; rm -rf "$0"; sleep 5; rm -rf "$0"'
 
 
-class LocalWorkers:
-    """Single-threaded processes of this machine.
+@dataclass(frozen=True)
+class Workers:
+    """Single-threaded processes that compute cases.
 
-    Args:
-        at_once: cases to submit before the first result, one per worker, so a finished result is fetched before
-            its worker starts a case that may kill it.
+    Attributes:
+        at_once: cases to submit before the first result.
+        variables: for workers of the user's scheduler, the environment of a fresh process per case: such a worker
+            has its own threads, settings, folder and code.
     """
 
-    lost_message = "no worker process is left, most often for want of memory"
-
-    def __init__(self, client: Client, at_once: int) -> None:
-        self.client = client
-        self.at_once = at_once
+    client: Client
+    at_once: int
+    lost_message: str
+    variables: Mapping[str, str] | None = None
 
     def submit(self, function: Callable[[T], Any], task: T) -> Future:
         """Submit a case under a unique key, so dask does not reuse an earlier answer."""
-        return self.client.submit(function, task, pure=False)
+        if self.variables is None:
+            return self.client.submit(function, task, pure=False)
+        call = pickle.dumps((function, task), protocol=5)
+        return self.client.submit(call_there, call, str(Path.cwd()), self.variables, pure=False)
 
     def result(self, future: Future) -> Any:
         """Return the result of a finished case, or raise its error."""
-        return future.result()
+        result = future.result()
+        return result if self.variables is None else pickle.loads(result)  # noqa: S301 (from our own process)
 
 
 @contextmanager
-def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalWorkers]:
+def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[Workers]:
     """Start `count` worker processes, which end with this process even if it is killed.
 
     Connections are encrypted with keys held only in memory, so no other user can submit work.
@@ -79,7 +81,7 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(_SILENT)
     before = dict(os.environ)
-    with scratch_folder() as scratch, _removed_after_a_kill(scratch):
+    with scratch_folder() as scratch:
         variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
         settings = {
             **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
@@ -103,7 +105,8 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[LocalW
             ):
                 cluster.scheduler.add_plugin(_Deaths())
                 try:
-                    yield LocalWorkers(client, count)
+                    # One case per worker: a result is fetched before its worker starts a case that may kill it.
+                    yield Workers(client, count, "no worker process is left, most often for want of memory")
                 finally:
                     cluster.scheduler.remove_plugin(_Deaths.name)
         finally:
@@ -121,48 +124,7 @@ class _Deaths(SchedulerPlugin):  # type: ignore[misc]
 
 
 @contextmanager
-def _removed_after_a_kill(folder: Path) -> Iterator[None]:
-    command = ["sh", "-c", _REMOVE_LATER, str(folder)]
-    # In its own session, which Ctrl-C does not reach.
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    ) as remover:
-        try:
-            yield
-        finally:
-            remover.kill()
-
-
-class DaskWorkers(LocalWorkers):
-    """Workers of the user's scheduler; each case runs in a fresh process beneath a worker.
-
-    A long-lived worker has its own threads, settings and folder. A fresh process has the stage's folder, code and
-    environment, and frees its memory.
-    """
-
-    lost_message = "the scheduler is gone"
-
-    def __init__(self, client: Client, environment: Mapping[str, str]) -> None:
-        # Submit all cases, so an adaptive cluster sees the whole load.
-        super().__init__(client, sys.maxsize)
-        self._variables = {
-            "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
-            **{name: os.environ[name] for name in ("DVC_ROOT",) if name in os.environ},
-            **environment,
-        }
-
-    def submit(self, function: Callable[[T], Any], task: T) -> Future:
-        """Submit a case; the worker need not have the function."""
-        call = pickle.dumps((function, task), protocol=5)
-        return self.client.submit(call_there, call, str(Path.cwd()), self._variables, pure=False)
-
-    def result(self, future: Future) -> Any:
-        """Return the result of a finished case, or raise its error."""
-        return pickle.loads(future.result())  # noqa: S301 (written by our own process)
-
-
-@contextmanager
-def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskWorkers]:
+def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[Workers]:
     """Connect to a scheduler with dask's TLS settings; raise ResourceError if none answers."""
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
@@ -172,7 +134,11 @@ def dask_workers(address: str, environment: Mapping[str, str]) -> Iterator[DaskW
             "(docs/clusters.md), correct the address, or set runtime.scheduler to null"
         ) from error
     try:
-        yield DaskWorkers(client, environment)
+        # All cases at once, so an adaptive cluster sees the whole load.
+        path = os.pathsep.join(str(Path(folder or ".").resolve()) for folder in sys.path)
+        root = {"DVC_ROOT": os.environ["DVC_ROOT"]} if "DVC_ROOT" in os.environ else {}
+        variables = {"PYTHONPATH": path, **root, **environment}
+        yield Workers(client, sys.maxsize, "the scheduler is gone", variables)
     finally:
         client.close(timeout=5)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
 from pydantic import Field
 
 from crossmodalnet.config import Config
@@ -16,17 +17,13 @@ from crossmodalnet.errors import ResourceError
 from crossmodalnet.io.console import name_of
 
 if TYPE_CHECKING:
-    from distributed import Future
-
-    from pipeline.runtime.dask_workers import LocalWorkers
+    from pipeline.runtime.dask_workers import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 MB, GB = 2**20, 2**30
-# Share of the free memory to use.
-SHARE = 0.9
 
 
 class RuntimeConfig(Config):
@@ -95,37 +92,27 @@ def run_cases(
             yield from _results(workers, function, tasks, work)
 
 
-def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager["LocalWorkers"]:
-    from pipeline.runtime.dask_workers import dask_workers, local_workers
-
-    environment, need = work.environment or {}, work.case_bytes
-    if runtime.scheduler:
-        logger.info(
-            "%s: %d cases by %s, each up to %.1f GB", work.what, num_cases, runtime.scheduler, need / GB
-        )
-        return dask_workers(runtime.scheduler, environment)
-    import psutil
+def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractContextManager["Workers"]:
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
+    from pipeline.runtime.dask_workers import dask_workers, local_workers
+
+    environment, need = work.environment or {}, work.case_bytes
+    logger.info("%s: %d cases, each up to %.1f GB", work.what, num_cases, need / GB)
+    if runtime.scheduler:
+        return dask_workers(runtime.scheduler, environment)
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
     count = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
-    logger.info(
-        "%s: %d cases by %d workers on %d cores; a case takes up to %.1f GB, %.1f GB are free",
-        work.what, num_cases, count, CPU_COUNT, need / GB, free / GB,
-    )  # fmt: skip
+    logger.info("%s: %d workers on %d cores, %.1f GB free", work.what, count, CPU_COUNT, free / GB)
     if count * need > free:
         logger.warning("%s: too little memory for %d workers", work.what, count)
     return local_workers(count, environment)
 
 
 def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: int, free_bytes: int) -> int:
-    """Return `runtime.workers`, or if it is 0 as many workers as cores and memory allow.
-
-    >>> choose_workers(0, 20, 3 * GB, cores=8, free_bytes=16 * GB)
-    4
-    """
-    fitting = int(SHARE * free_bytes / case_bytes)
+    """Return `runtime.workers`, or if it is 0 as many workers as cores and memory allow."""
+    fitting = int(0.9 * free_bytes / case_bytes)  # a tenth stays free
     return max(1, min(requested or min(cores, fitting), num_cases))
 
 
@@ -141,54 +128,47 @@ def count_voxels(path: Path) -> int:
 
 
 def _results(
-    workers: "LocalWorkers", function: Callable[[T], R], tasks: Sequence[T], work: Work
+    workers: "Workers", function: Callable[[T], R], tasks: Sequence[T], work: Work
 ) -> Iterator[tuple[T, R]]:
     """Yield results as they finish; finally report the cases that killed their workers."""
     from distributed import KilledWorker, as_completed
     from distributed.scheduler import NoWorkerError
 
     remaining = iter(tasks)
-    running: dict[Future, T] = {}
+    running: dict[Any, T] = {}
 
-    def hand_out(most: int) -> list["Future"]:
+    def hand_out(most: int) -> list[Any]:
         new = {workers.submit(function, task): task for task in islice(remaining, most)}
         running.update(new)
         return list(new)
 
+    def kept() -> str:
+        return f"the {done} finished cases are kept" if work.kept else "run it again"
+
     killed: list[str] = []
     done = 0
     finished = as_completed(hand_out(workers.at_once), loop=workers.client.loop)
-    for batch in finished.batches():
-        answers: list[tuple[T, R]] = []
-        fault: Exception | None = None
-        is_lost = False
-        for future in batch:
-            task = running.pop(future)
-            try:
-                answers.append((task, workers.result(future)))
-                future.release()
-            except (KilledWorker, MemoryError) as error:
-                killed.append(name_of(task) or str(task))
-                reason = "out of memory" if isinstance(error, MemoryError) else "three workers died with it"
-                logger.warning("%s: given up: %s", killed[-1], reason)
-            except Exception as error:
-                fault = error
-                is_lost = isinstance(error, NoWorkerError) or future.status in ("cancelled", "lost")
-        if fault is None:
-            finished.update(hand_out(len(batch)))
-        done += len(answers)
-        yield from answers
-        if is_lost:
-            raise ResourceError(f"{work.what}: {workers.lost_message}; {_kept(done, work)}") from fault
-        if fault is not None:
-            raise fault
+    for future in finished:
+        task = running.pop(future)
+        try:
+            result = workers.result(future)
+        except (KilledWorker, MemoryError) as error:
+            killed.append(name_of(task) or str(task))
+            reason = "out of memory" if isinstance(error, MemoryError) else "three workers died with it"
+            logger.warning("%s: given up: %s", killed[-1], reason)
+            finished.update(hand_out(1))
+        except Exception as error:
+            if isinstance(error, NoWorkerError) or future.status in ("cancelled", "lost"):
+                raise ResourceError(f"{work.what}: {workers.lost_message}; {kept()}") from error
+            raise
+        else:
+            done += 1
+            future.release()
+            finished.update(hand_out(1))
+            yield task, result
     if killed:
         raise ResourceError(
             f"{work.what}: {len(killed)} of {len(tasks)} cases ended every process that computed them, most often for "
             f"want of memory: {', '.join(sorted(killed))}. Set runtime.workers to less, or use a machine with more "
-            f"memory; {_kept(done, work)}"
+            f"memory; {kept()}"
         )
-
-
-def _kept(done: int, work: Work) -> str:
-    return f"the {done} finished cases are kept" if work.kept else "run it again"

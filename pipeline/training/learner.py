@@ -114,7 +114,8 @@ class Learner:
         with self.autocast():
             outcome = self._objective.forward(self._parallel, Step(image, label, number, progress, target))
         losses = torch.cat([evaluate_objectives(self.balancer.names, outcome.logits, label), outcome.terms])
-        means = self._processes.mean([*losses.detach().tolist(), *outcome.measures.tolist()])
+        sums = self._processes.sum([*losses.detach().tolist(), *outcome.measures.tolist()])
+        means = [value / self._processes.world_size for value in sums]
         values, measures = means[: len(losses)], means[len(losses) :]
         if not all(math.isfinite(value) for value in values):
             self._fail(values, batch, step_name)

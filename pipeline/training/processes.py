@@ -1,86 +1,91 @@
-"""Set up distributed processes, devices and threads under torchrun, SLURM, or none."""
+"""Train in one process per device: torchrun starts the stage again, and its processes meet here."""
 
-import logging
+import json
 import os
-import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
-from torch.utils import deterministic as filling
 
-from crossmodalnet.errors import ResourceError
+from crossmodalnet import errors
+from crossmodalnet.errors import CrossModalNetError, InterruptedRunError, ResourceError
+from crossmodalnet.io.outputs import write_json
+from crossmodalnet.processes import scratch_folder
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
+# Variables for child processes: the error file, and the stage's process.
+OUTCOME = "CROSSMODALNET_OUTCOME"
+LAUNCHER = "CROSSMODALNET_LAUNCHER"
 # Smallest CPU batch per process: PyTorch is slow for single samples with small maps.
 LEAST_SHARE = 2
-# Missing processes are reported after this time.
-PATIENCE_SECONDS = 2.0
 
 
-class Launch(NamedTuple):
-    """The ranks of a process in its launcher; `local` ones count on this machine."""
+@dataclass(frozen=True)
+class Processes:
+    """The distributed processes, seen from one with a rank and device; rank 0 writes files."""
 
     rank: int
     world_size: int
-    local_rank: int
     local_world_size: int
-    address: str
-    port: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """True for the process that writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sum numbers over the processes in double precision."""
+        tensor = torch.tensor(values, dtype=torch.float64)
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def gather(self, item: T) -> list[T]:
+        """Collect an object from every process, ordered by rank."""
+        items = [item] * self.world_size
+        if self.world_size > 1:
+            dist.all_gather_object(items, item)
+        return items
+
+    def broadcast(self, item: T) -> T:
+        """Send the main process's object to all."""
+        items = [item]
+        if self.world_size > 1:
+            dist.broadcast_object_list(items, src=0, device=torch.device("cpu"))
+        return items[0]
 
 
-def detect_launch(environment: Mapping[str, str]) -> Launch | None:
-    """Read the ranks from torchrun's or SLURM's variables, None if alone; raise ResourceError if invalid."""
-    # Compose files and templates set empty variables.
-    given = {name: value for name, value in environment.items() if value.strip()}
+def run_on_devices(
+    work: Callable[[Processes], None], *, devices: int | str, batch_size: int, command: list[str]
+) -> None:
+    """Run a stage's work in one process per device, and raise the errors of any process.
+
+    Args:
+        devices: `train.devices`; ignored under an outer torchrun.
+        command: arguments of `python -m stages` that lead here again.
+    """
+    if not dist.is_torchelastic_launched() and (count := num_processes(devices, batch_size)) > 1:
+        start_processes(count, command)
+        return
     try:
-        launch = _torchrun_launch(given) or _slurm_launch(given)
-    except ValueError as error:
-        raise ResourceError(
-            f"RANK or SLURM variables in the environment are no numbers ({error}): unset them"
-        ) from error
-    if launch and not (0 <= launch.rank < launch.world_size and launch.address):
-        raise ResourceError(
-            f"RANK and WORLD_SIZE, or SLURM's variables of a step, name no process ({launch}): unset or correct them"
-        )
-    return launch
-
-
-def _torchrun_launch(given: Mapping[str, str]) -> Launch | None:
-    if "RANK" not in given or "WORLD_SIZE" not in given:
-        return None
-    return Launch(
-        rank=int(given["RANK"]),
-        world_size=int(given["WORLD_SIZE"]),
-        local_rank=int(given.get("LOCAL_RANK", 0)),
-        local_world_size=int(given.get("LOCAL_WORLD_SIZE", 1)),
-        address=given.get("MASTER_ADDR", "127.0.0.1"),
-        port=int(given.get("MASTER_PORT", 29500)),
-    )
-
-
-def _slurm_launch(given: Mapping[str, str]) -> Launch | None:
-    """Read the ranks in a SLURM step; only srun numbers steps, so batch scripts give None."""
-    world_size = int(given.get("SLURM_STEP_NUM_TASKS") or given.get("SLURM_NTASKS") or 1)
-    if "SLURM_PROCID" not in given or "SLURM_STEP_ID" not in given or world_size < 2:
-        return None
-    rank, local_rank, job = (int(given.get(f"SLURM_{name}", 0)) for name in ("PROCID", "LOCALID", "JOB_ID"))
-    tasks_here = given.get("SLURM_STEP_TASKS_PER_NODE") or given.get("SLURM_NTASKS_PER_NODE") or "1"
-    local_world_size = int(re.split(r"\D", tasks_here)[0] or 1)  # for instance 8(x2)
-    address = given.get("MASTER_ADDR") or first_host(given.get("SLURM_JOB_NODELIST", ""))
-    port = int(given.get("MASTER_PORT", 20000 + job % 20000))
-    return Launch(rank, world_size, local_rank, local_world_size, address, port)
-
-
-def first_host(nodes: str) -> str:
-    """Return the first host of a SLURM node list: `gpu007` for `gpu[007-010,12],login`."""
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
+        with process_group() as processes:
+            work(processes)
+    except CrossModalNetError as error:
+        # The parent stage reports the error once.
+        if OUTCOME not in os.environ:
+            raise
+        write_json(Path(os.environ[OUTCOME]), {"kind": type(error).__name__, "message": str(error)})
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
@@ -100,53 +105,52 @@ def num_processes(devices: int | str, batch_size: int) -> int:
     return max((n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE), default=1)
 
 
-@dataclass(frozen=True)
-class Processes:
-    """The distributed processes, seen from one with a rank and device; rank 0 writes files."""
+def start_processes(count: int, command: list[str]) -> None:
+    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors.
 
-    rank: int
-    world_size: int
-    local_world_size: int
-    device: torch.device
+    Raises:
+        InterruptedRunError: stopped by a signal before the training began.
+        ResourceError: the processes died without one of our errors; see stderr.
+    """
+    with scratch_folder() as folder:
+        outcome = folder / "outcome.json"
+        environment = {
+            **os.environ,
+            OUTCOME: str(outcome),
+            LAUNCHER: str(os.getpid()),
+            "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count)),
+        }
+        torchrun = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+            f"--nproc-per-node={count}", "--shutdown-timeout=600", f"--log-dir={folder}/logs",
+            "-m", "stages",
+        ]  # fmt: skip
+        # Its own session, so Ctrl-C reaches it once, through this process.
+        child = subprocess.Popen([*torchrun, *command], env=environment, start_new_session=True)
+        received: list[int] = []
 
-    @property
-    def is_main(self) -> bool:
-        """True for the process that writes files."""
-        return self.rank == 0
+        def forward(number: int, frame: FrameType | None) -> None:
+            if not received:
+                child.send_signal(signal.SIGTERM)
+            received.append(number)
 
-    def mean(self, values: Sequence[float]) -> list[float]:
-        """Average numbers over the processes."""
-        return [total / self.world_size for total in self.sum(values)]
-
-    def sum(self, values: Sequence[float]) -> list[float]:
-        """Sum numbers over the processes in double precision."""
-        if self.world_size == 1:
-            return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
-
-    def gather(self, item: T) -> list[T]:
-        """Collect an object from every process, ordered by rank."""
-        if self.world_size == 1:
-            return [item]
-        items: list[T | None] = [None] * self.world_size
-        dist.all_gather_object(items, item)
-        return items  # type: ignore[return-value]
-
-    def broadcast(self, item: T) -> T:
-        """Send the main process's object to all."""
-        if self.world_size == 1:
-            return item
-        items = [item]
-        dist.broadcast_object_list(items, src=0, device=torch.device("cpu"))
-        return items[0]
+        with _handling_signals(forward):
+            code = child.wait()
+        if outcome.exists():
+            content = json.loads(outcome.read_text("utf-8"))
+            raise getattr(errors, content["kind"])(content["message"])
+    if received:
+        raise InterruptedRunError("stopped before training had begun; run the stage again")
+    if code:
+        raise ResourceError(f"a training process failed (torchrun's exit code {code}); its message is above")
 
 
 @contextmanager
-def process_group(launch: Launch | None) -> Iterator[Processes]:
-    """Join a launch's processes and leave at the end; raise ResourceError if GPUs or processes are missing."""
-    local_rank, local_world_size = (launch.local_rank, launch.local_world_size) if launch else (0, 1)
+def process_group() -> Iterator[Processes]:
+    """Join torchrun's processes, if it started this one, and leave at the end; raise ResourceError without GPUs."""
+    alone = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    given = os.environ if dist.is_torchelastic_launched() else alone
+    rank, world_size, local_rank, local_world_size = (int(given[name]) for name in alone)
     device = torch.device("cpu")
     if available := torch.cuda.device_count():
         if local_world_size > available:
@@ -155,51 +159,37 @@ def process_group(launch: Launch | None) -> Iterator[Processes]:
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-    if launch is None or launch.world_size == 1:
-        yield Processes(0, 1, 1, device)
-        return
-    _meet(launch, device)
+    if world_size > 1:
+        # Gloo sends objects and numbers on the CPU, NCCL gradients on GPUs.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(launch.rank, launch.world_size, local_world_size, device)
+        yield Processes(rank, world_size, local_world_size, device)
     finally:
-        dist.destroy_process_group()
-
-
-def _meet(launch: Launch, device: torch.device) -> None:
-    """Initialise torch.distributed; report after a while which processes are missing."""
-    others = f"the other {launch.world_size - 1} of {launch.world_size} processes at {launch.address}:{launch.port}"
-    source = (
-        "RANK and WORLD_SIZE" if os.environ.get("RANK") else "SLURM's variables of a step of several tasks"
-    )
-    text = f"process {launch.rank} is waiting for {others} (by {source}): start them too, or unset these variables"
-    timer = threading.Timer(PATIENCE_SECONDS, logger.warning, [text])
-    timer.daemon = True
-    timer.start()
-    os.environ.update(MASTER_ADDR=launch.address, MASTER_PORT=str(launch.port))
-    # Gloo sends objects and numbers on the CPU, NCCL gradients on GPUs.
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    try:
-        dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size)
-    except (dist.DistError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResourceError(f"process {launch.rank} could not meet {others}: {reason}") from error
-    finally:
-        timer.cancel()
+        if world_size > 1:
+            dist.destroy_process_group()
 
 
 @contextmanager
-def reproducible(processes: Processes, num_threads: int) -> Iterator[None]:
-    """Compute with this process's share of `num_threads` (0: all cores), deterministically on the CPU."""
-    threads = (num_threads or len(os.sched_getaffinity(0))) // processes.local_world_size
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = getattr(filling, "fill_uninitialized_memory")  # noqa: B009  (a property of the module)
-    torch.set_num_threads(max(1, threads))
-    torch.use_deterministic_algorithms(processes.device.type == "cpu")
-    # Filling fresh tensors with NaN only guards against operator bugs, and costs time.
-    setattr(filling, "fill_uninitialized_memory", False)  # noqa: B010
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Catch SIGTERM and SIGINT; yield a function that returns True after one, or if the parent was killed."""
+    received: list[int] = []
+    launcher = int(os.environ.get(LAUNCHER, 0))
+    with _handling_signals(lambda number, frame: received.append(number)):
+        yield lambda: bool(received) or bool(launcher and not _is_alive(launcher))
+
+
+@contextmanager
+def _handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        setattr(filling, "fill_uninitialized_memory", fill)  # noqa: B010
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -32,9 +32,9 @@ from pipeline.training.checkpoint import (
 )
 from pipeline.training.cohort import TargetDomain, TargetStream
 from pipeline.training.curves import EpochSums, Row, TrainingProgress, peak_memory_mb, write_curves
-from pipeline.training.launch import stop_requests
+from pipeline.training.determinism import reproducible
 from pipeline.training.learner import Learner
-from pipeline.training.processes import Processes, reproducible
+from pipeline.training.processes import Processes, stop_requests
 
 logger = logging.getLogger(__name__)
 

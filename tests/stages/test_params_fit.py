@@ -1,6 +1,5 @@
-"""`crossmodalnet params fit` on a small cohort: what it writes holds the hearts, and a network of it can be built."""
-
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +27,27 @@ def project(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(render(presets.load("smoke")), "utf-8")
     subjects, shape = [], (34, 34, 34)
-    for modality in Modality:
-        for number in range(4):
-            name = f"{modality.value}_{number}"
-            image, label = scan(modality.value, centred(9.0, shape), shape=shape, scale=2.0 + 0.1 * number)
-            files = [tmp_path / "data/raw" / f"{name}_{kind}.nii.gz" for kind in ("image", "label")]
-            write_image(files[0], image)
-            write_label_map(files[1], label)
-            subjects.append(Subject(name, modality, files[0], files[1]))
+    for modality, number in product(Modality, range(4)):
+        name = f"{modality.value}_{number}"
+        volumes = scan(modality.value, centred(9.0, shape), shape=shape, scale=2.0 + 0.1 * number)
+        image, label = (tmp_path / f"data/raw/{name}_{kind}.nii.gz" for kind in ("image", "label"))
+        write_image(image, volumes[0])
+        write_label_map(label, volumes[1])
+        subjects.append(Subject(name, modality, image, label))
     write_manifest(tmp_path / "data/raw/manifest.csv", subjects)
     return tmp_path
 
 
-def run(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["fit", *arguments], env={"COLUMNS": "300"})
+def fit(*arguments: str) -> str:
+    command = ["fit", "--device", "cpu", "--memory", "4", *arguments]
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def test_what_it_writes_cuts_no_heart_and_can_be_trained(project: Path) -> None:
-    said = run("--device", "cpu", "--memory", "4")
+    assert "training hearts of up to" in fit()
     params = validate(Params, read_raw(), "")
-    assert "training hearts of up to" in said
     assert params.crop.spacing_mm >= 9.0
     for number in range(4):
         image, label = (project / f"data/raw/ct_{number}_{kind}.nii.gz" for kind in ("image", "label"))
@@ -57,18 +55,17 @@ def test_what_it_writes_cuts_no_heart_and_can_be_trained(project: Path) -> None:
         row = crop_case(task)
         assert not any(count for name, count in row.items() if name.startswith("cut_"))
         assert read_label_map(project / "cropped/label.nii.gz").data.shape == params.crop.size
-    model = read_params("crossmodalnet")
-    size = model.train.patch_size
-    network = build_network("crossmodalnet", model.options, patch_size=size, num_classes=NUM_CLASSES)
+    options, size = read_params("crossmodalnet").options, params.train.patch_size
+    network = build_network("crossmodalnet", options, patch_size=size, num_classes=NUM_CLASSES)
     logits = network.train()(torch.rand(2, 2, *size))
     sum(level.square().mean() for level in logits).backward()
 
 
 def test_a_dry_run_changes_nothing_and_other_keys_stay(project: Path) -> None:
     before = (project / "params.yaml").read_text("utf-8")
-    assert "would hold" in run("--device", "cpu", "--memory", "4", "--dry-run")
+    assert "would hold" in fit("--dry-run")
     assert (project / "params.yaml").read_text("utf-8") == before
-    run("--device", "cpu", "--memory", "4")
+    fit()
     old, new = presets.load("smoke").model_dump(), validate(Params, read_raw(), "").model_dump()
     assert {key for key in old if old[key] != new[key]} <= {"crop", "train", "network", "runtime"}
     for part, keys in (("crop", {"spacing_mm", "size"}), ("train", {"patch_size", "batch_size"})):

@@ -55,8 +55,7 @@ class CrossModalNetConfig(NetworkConfig):
         True, description="Cross Transformer blocks in every layer; false: the streams meet in the head only"
     )
     cross_window: Windows | None = Field(
-        None,
-        description="windows of the cross attention per level, null: all tokens; null for all: automatic",
+        None, description="cross-attention windows per level; null in the list: all tokens; null: automatic"
     )
     values: Values = Field(
         "b", description="values of Eq. 4; b: from the queries' stream, as printed; a: from the keys' stream"

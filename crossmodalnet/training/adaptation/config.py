@@ -53,7 +53,7 @@ class AdaptationConfig(TermStrengths):
         1.0, gt=0, description="largest norm of a term's gradient relative to the supervised gradient"
     )
     confidence: float = Field(
-        0.9, ge=0, lt=1, description="probability above which a prediction is a label of self-training"
+        0.9, ge=0, lt=1, description="probability above which a prediction serves as a label in self-training"
     )
 
     def strengths(self) -> dict[str, float]:

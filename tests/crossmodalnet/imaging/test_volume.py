@@ -7,9 +7,7 @@ GRID = Grid((10, 12, 14), np.diag([1.0, 2.0, 3.0, 1.0]))
 
 
 def moved(millimetres: float) -> Grid:
-    affine = GRID.affine.copy()
-    affine[2, 3] = millimetres
-    return Grid(GRID.shape, affine)
+    return Grid(GRID.shape, GRID.affine + np.outer([0, 0, 1, 0], [0, 0, 0, millimetres]))
 
 
 @pytest.mark.parametrize(
@@ -21,10 +19,10 @@ def test_grids_are_the_same_within_a_tenth_of_the_smallest_voxel(millimetres: fl
 
 
 def test_largest_shift_is_that_of_a_corner() -> None:
-    affine = GRID.affine.copy()
-    affine[0, 2] = 0.101 / 13  # a shear: the corners of the last slice move by 0.101 mm
-    assert GRID.largest_shift_mm(Grid(GRID.shape, affine)) == pytest.approx(0.101)
-    assert not GRID.same_as(Grid(GRID.shape, affine))
+    # A shear: the corners of the last slice move by 0.101 mm.
+    sheared = Grid(GRID.shape, GRID.affine + np.outer([1, 0, 0, 0], [0, 0, 0.101 / 13, 0]))
+    assert GRID.largest_shift_mm(sheared) == pytest.approx(0.101)
+    assert not GRID.same_as(sheared)
 
 
 def test_other_shapes_are_different_grids() -> None:

@@ -1,5 +1,3 @@
-"""DICOM segmentations, made from a series and read back by highdicom and SimpleITK."""
-
 from pathlib import Path
 from typing import Any
 
@@ -8,48 +6,28 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from crossmodalnet.imaging.dicom import series_files
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.dicom_seg import make_seg
+from tests.crossmodalnet.imaging.conftest import write_series
 
-SHAPE = (12, 10, 8)  # columns, rows, slices
+Made = tuple[Volume, list[Path], Any]
 
-
-def write_series(folder: Path) -> Path:
-    """Write an oblique CT with all that a real one has, names in no order of place."""
-    turn = np.array([[0.96, 0.28, 0.0], [-0.28, 0.96, 0.0]])
-    voxels = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE[::-1])
-    for k in range(SHAPE[2]):
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, f"1.2.3.4.{k + 1}"
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        slice_ = pydicom.Dataset()
-        slice_.file_meta = meta
-        for name, value in {
-            "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.4.{k + 1}", "SeriesInstanceUID": "1.2.3.4",
-            "StudyInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.3.5", "Modality": "CT", "PatientID": "p1",
-            "PatientName": "A^B", "PatientBirthDate": "", "PatientSex": "", "StudyDate": "", "StudyTime": "",
-            "StudyID": "", "AccessionNumber": "", "ReferringPhysicianName": "", "SeriesNumber": 4, "InstanceNumber": k,
-            "ImagePositionPatient": [-11.5, 7.25, 30 + 2.5 * k], "ImageOrientationPatient": turn.ravel().tolist(),
-            "PixelSpacing": [1.5, 1.5], "SliceThickness": 2.5, "Rows": SHAPE[1], "Columns": SHAPE[0],
-            "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
-            "HighBit": 15, "PixelRepresentation": 1, "RescaleIntercept": -1000, "RescaleSlope": 1,
-            "PixelData": voxels[k].tobytes(),
-        }.items():  # fmt: skip
-            setattr(slice_, name, value)
-        folder.mkdir(exist_ok=True)
-        slice_.save_as(folder / f"{(k * 5) % 8}.dcm", enforce_file_format=True)
-    return folder
+SHAPE = (12, 10, 7)  # columns, rows, slices
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Volume, list[Path], Any]:
-    """Labels on the grid of a series (no pulmonary artery), its files, and the SEG that was written and read."""
-    folder = write_series(tmp_path / "ct")
+def made(tmp_path: Path) -> Made:
+    """Labels on the grid of an oblique series (no pulmonary artery), its files, and the SEG as it is read."""
+    picture = sitk.GetImageFromArray(np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE[::-1]))
+    picture.SetOrigin((-11.5, 7.25, 30))
+    picture.SetSpacing((1.5, 1.5, 2.5))
+    picture.SetDirection((0.96, -0.28, 0, 0.28, 0.96, 0, 0, 0, 1))
+    tags = {"t00100020": "p1", "t00180050": "2.5", "t00200052": "1.2.3.5", "t00280030": "1.5\\1.5"}
+    folder = write_series(tmp_path / "ct", picture, **tags)
     affine = np.asarray(read_scan(folder).image.affine, np.float64)
     labels = Volume(np.random.default_rng(0).integers(0, 7, SHAPE).astype(np.uint8), affine)
     files = series_files(folder, ())
@@ -57,33 +35,28 @@ def made(tmp_path: Path) -> tuple[Volume, list[Path], Any]:
     return labels, files, highdicom.seg.segread(tmp_path / "seg.dcm")
 
 
-def test_highdicom_reads_the_segments(made: tuple[Volume, list[Path], Any]) -> None:
+def test_highdicom_reads_the_segments(made: Made) -> None:
     labels, files, seg = made
     sources = [pydicom.dcmread(file).SOPInstanceUID for file in files]
     for structure in STRUCTURES[:-1]:
         (number,) = seg.get_segment_numbers(segment_label=structure.name)
-        found = seg.get_pixels_by_source_instance(
-            sources, segment_numbers=[number], ignore_spatial_locations=False
-        )
+        found = seg.get_pixels_by_source_instance(sources, segment_numbers=[number])
         np.testing.assert_array_equal(found[..., 0].T, labels.data == structure.index)
 
 
-def test_simpleitk_reads_the_frames(made: tuple[Volume, list[Path], Any], tmp_path: Path) -> None:
+def test_simpleitk_reads_the_frames(made: Made, tmp_path: Path) -> None:
     labels, _, seg = made
     frames = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "seg.dcm")))
-    assert (
-        len(frames) == 6 * SHAPE[2]
-    )  # every slice has a voxel of every structure but the one that is missing
+    assert len(frames) == 6 * SHAPE[2]  # of the six structures, in every slice
     for frame, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
         index = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         height = group.PlanePositionSequence[0].ImagePositionPatient[2]
         np.testing.assert_array_equal(frame > 0, (labels.data[:, :, round((height - 30) / 2.5)] == index).T)
 
 
-def test_codes_and_references(made: tuple[Volume, list[Path], Any]) -> None:
+def test_codes_and_references(made: Made) -> None:
     _, _, seg = made
-    assert seg.FrameOfReferenceUID == "1.2.3.5"
-    assert seg.PatientID == "p1"
+    assert (seg.FrameOfReferenceUID, seg.PatientID) == ("1.2.3.5", "p1")
     terms = {s.SegmentLabel: s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in seg.SegmentSequence}
     assert terms["left atrium blood cavity"] == "82471001"
     assert terms["myocardium of the left ventricle"] == "74281007"
@@ -92,30 +65,26 @@ def test_codes_and_references(made: tuple[Volume, list[Path], Any]) -> None:
     assert "not for diagnosis" in seg.ContentDescription
 
 
-def test_uids_depend_on_the_identity(made: tuple[Volume, list[Path], Any]) -> None:
+def test_uids_depend_on_the_identity(made: Made) -> None:
     labels, files, seg = made
     assert make_seg(labels, files, "m", "one").SOPInstanceUID == seg.SOPInstanceUID
     assert make_seg(labels, files, "m", "two").SOPInstanceUID != seg.SOPInstanceUID
 
 
-def test_tolerance_of_the_positions_of_slices(made: tuple[Volume, list[Path], Any]) -> None:
+def test_tolerance_of_the_positions_of_slices(made: Made) -> None:
     labels, files, _ = made
     assert labels.grid.tolerance_mm == pytest.approx(0.15)
-
-    def seg(shift_mm: float) -> Any:
-        moved = labels.affine.copy()
-        moved[2, 3] += shift_mm
-        return make_seg(Volume(labels.data, moved), files, "m", "one")
-
-    seg(0.9 * 0.15)
-    for shift_mm in (0.17, 2.5):
-        with pytest.raises(ValueError, match=rf"lie {shift_mm:.2f} mm from those of the label map"):
-            seg(shift_mm)
+    moved = labels.affine.copy()
+    moved[2, 3] += 0.9 * 0.15
+    make_seg(Volume(labels.data, moved), files, "m", "one")
+    moved[2, 3] = labels.affine[2, 3] + 0.17
+    with pytest.raises(ValueError, match=r"lie 0\.17 mm from those of the label map"):
+        make_seg(Volume(labels.data, moved), files, "m", "one")
 
 
-def test_incomplete_series_are_rejected(made: tuple[Volume, list[Path], Any]) -> None:
+def test_incomplete_series_are_rejected(made: Made) -> None:
     labels, files, _ = made
-    with pytest.raises(ValueError, match="has 7 files, the label map 8 slices"):
+    with pytest.raises(ValueError, match="has 6 files, the label map 7 slices"):
         make_seg(labels, files[1:], "m", "one")
     with pytest.raises(ValueError, match="must hold a structure"):
         make_seg(Volume(np.zeros(SHAPE, np.uint8), labels.affine), files, "m", "one")

@@ -1,5 +1,3 @@
-"""`recipe.json` of a model folder, packed models, and files that pretend to be one."""
-
 import json
 import os
 import stat
@@ -9,30 +7,15 @@ from typing import Any
 
 import pytest
 
-import crossmodalnet.inference.model_folder as module
-from crossmodalnet.inference.model_folder import (
-    MAX_MODEL_BYTES,
-    RECIPE,
-    InferenceConfig,
-    model_folder,
-    pack_model,
-    read_inference_config,
-)
+from crossmodalnet.inference import model_folder as module
+from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, InferenceConfig, model_folder, pack_model
 from crossmodalnet.registration.config import RegistrationConfig
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
-
-
-REGISTER = RegistrationConfig(method="balanced", iterations=[40, 30], min_gain=0.01, seed=3)
 CONFIG = InferenceConfig(
-    registration=REGISTER, size=(40, 44, 48), spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, atlas_likeness=0.43,
-    overlap=0.5, keep_largest_component=True,
+    registration=RegistrationConfig(method="balanced", iterations=[40, 30], min_gain=0.01, seed=3), size=(40, 44, 48),
+    spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, atlas_likeness=0.43, overlap=0.5, keep_largest_component=True,
 )  # fmt: skip
-
-
-def test_inference_config_round_trip(tmp_path: Path) -> None:
-    (tmp_path / RECIPE).write_text(CONFIG.model_dump_json(), "utf-8")
-    assert read_inference_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -41,8 +24,6 @@ def test_inference_config_round_trip(tmp_path: Path) -> None:
         ({"version": 1}, "is of version 1, this crossmodalnet reads version 3: export the model again"),
         ({"version": None}, "is of version None"),
         ({"version": 2}, "is not a recipe: KeyError"),
-        ({"spacing_mm": "wide"}, "spacing_mm: Input should be a valid number"),
-        ({"size": [40, 44]}, "size.2: "),
         ({"size": [40, 44, 4000]}, "size.2: Input should be less than or equal to 1024"),
         ({"size": [1024, 1024, 1024]}, "size must have at most 134217728 voxels"),
         ({"overlap": 1.0}, "overlap: Input should be less than or equal to 0.95"),
@@ -51,30 +32,32 @@ def test_inference_config_round_trip(tmp_path: Path) -> None:
     ],
 )
 def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    (tmp_path / RECIPE).write_text(json.dumps({**CONFIG.model_dump(mode="json"), **change}), "utf-8")
+    (tmp_path / "recipe.json").write_text(json.dumps({**CONFIG.model_dump(mode="json"), **change}), "utf-8")
     with pytest.raises(ValueError, match=message) as raised:
-        read_inference_config(tmp_path)
-    assert str(raised.value).startswith(str(tmp_path / RECIPE))
+        module.read_inference_config(tmp_path)
+    assert str(raised.value).startswith(str(tmp_path / "recipe.json"))
     assert "\n" not in str(raised.value)
 
 
-def test_inference_config_of_version_2(tmp_path: Path) -> None:
+def test_inference_config_round_trip_and_version_2(tmp_path: Path) -> None:
     content = CONFIG.model_dump(mode="json")
+    (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
+    assert module.read_inference_config(tmp_path) == CONFIG
     register = content.pop("registration")
     syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
     align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
     content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
-    (tmp_path / RECIPE).write_text(json.dumps(content), "utf-8")
-    assert read_inference_config(tmp_path) == CONFIG
+    (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
+    assert module.read_inference_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
 def test_damaged_or_missing_inference_config(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileNotFoundError):
-        read_inference_config(tmp_path)
-    (tmp_path / RECIPE).write_text(text, "utf-8")
+        module.read_inference_config(tmp_path)
+    (tmp_path / "recipe.json").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"recipe\.json is"):
-        read_inference_config(tmp_path)
+        module.read_inference_config(tmp_path)
 
 
 @pytest.fixture
@@ -122,34 +105,28 @@ def test_pack_replaces_only_a_packed_model(folder: Path, tmp_path: Path) -> None
     pack_model(folder, tmp_path / "m.zip")
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "sub/card.json", "code.pkl"])
-def test_archives_with_other_names_are_rejected(tmp_path: Path, name: str) -> None:
-    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
-        for member, content in {**CONTENT, name: b"x"}.items():
-            archive.writestr(member, content)
-    with pytest.raises(ValueError, match=f"it holds '{name}'"), model_folder(tmp_path / "m.zip"):
-        pass
-    assert [path.name for path in tmp_path.rglob("*")] == ["m.zip"]
-
-
-def write(file: Path, *, without: str = "", twice: str = "", compression: int = zipfile.ZIP_STORED) -> Path:
+def write(file: Path, *more: str, without: str = "", compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, content in CONTENT.items():
-            if name != without:
-                archive.writestr(name, content)
-        if twice:
-            with pytest.warns(UserWarning, match="Duplicate"):
-                archive.writestr(twice, b"other")
+        for name in [*(name for name in CONTENT if name != without), *more]:
+            archive.writestr(name, CONTENT.get(name, b"x"))
     return file
 
 
-def test_archives_that_are_no_packed_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(file: Path, says: str) -> None:
-        with pytest.raises(ValueError, match=says), model_folder(file):
-            pass
+def refused(model: Path, says: str) -> None:
+    with pytest.raises(ValueError, match=says), model_folder(model):
+        pass
 
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "sub/card.json", "code.pkl"])
+def test_archives_with_other_names_are_rejected(tmp_path: Path, name: str) -> None:
+    refused(write(tmp_path / "m.zip", name), f"it holds '{name}'")
+    assert [path.name for path in tmp_path.rglob("*")] == ["m.zip"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_that_are_no_packed_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(write(tmp_path / "a", without="card.json"), "it lacks card.json")
-    refused(write(tmp_path / "b", twice="card.json"), "holds a file twice")
+    refused(write(tmp_path / "b", "card.json"), "holds a file twice")
     refused(write(tmp_path / "c", compression=zipfile.ZIP_DEFLATED), "card.json is compressed")
     (tmp_path / "d").write_bytes(write(tmp_path / "a").read_bytes().replace(b"content of c", b"content of d"))
     refused(tmp_path / "d", "damaged .*CRC")
@@ -157,7 +134,7 @@ def test_archives_that_are_no_packed_model(tmp_path: Path, monkeypatch: pytest.M
     refused(tmp_path / "e", "is no packed model, or is damaged")
     (tmp_path / "f").write_text("text", "utf-8")
     refused(tmp_path / "f", "is no packed model, or is damaged")
-    monkeypatch.setitem(module.MAX_MODEL_BYTES, "card.json", 5)
+    monkeypatch.setitem(MAX_MODEL_BYTES, "card.json", 5)
     refused(tmp_path / "a", "card.json has 20 bytes")
 
 
@@ -173,31 +150,23 @@ def test_a_link_in_an_archive_is_unpacked_as_a_file(tmp_path: Path) -> None:
 
 
 def test_oversized_files_are_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.MAX_MODEL_BYTES, "card.json", 5)
-    with (
-        pytest.raises(ValueError, match=r"card\.json has 20 bytes, more than the limit of 5"),
-        model_folder(folder),
-    ):
-        pass
+    monkeypatch.setitem(MAX_MODEL_BYTES, "card.json", 5)
+    refused(folder, r"card\.json has 20 bytes, more than the limit of 5")
 
 
 @pytest.mark.parametrize("name", MAX_MODEL_BYTES)
 def test_pipes_are_rejected(folder: Path, tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="pipe is neither a model folder nor a packed model"):
-        model_folder(tmp_path / "pipe").__enter__()
+    refused(tmp_path / "pipe", "pipe is neither a model folder nor a packed model")
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(ValueError, match=f"{name} is no regular file"):
-        model_folder(folder).__enter__()
+    refused(folder, f"{name} is no regular file")
     with pytest.raises(ValueError, match=f"{name} is no regular file"):
         pack_model(folder, tmp_path / "m.zip")
 
 
 def test_errors_name_the_packed_file(folder: Path, tmp_path: Path) -> None:
     pack_model(folder, tmp_path / "m.zip")
-    with (
-        pytest.raises(ValueError, match=r"^\S*m\.zip/card\.json is odd$"),
-        model_folder(tmp_path / "m.zip") as f,
-    ):
-        raise ValueError(f"{f / 'card.json'} is odd")
+    says = r"^\S*m\.zip/card\.json is odd$"
+    with pytest.raises(ValueError, match=says), model_folder(tmp_path / "m.zip") as unpacked:
+        raise ValueError(f"{unpacked / 'card.json'} is odd")

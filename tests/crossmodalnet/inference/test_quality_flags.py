@@ -1,5 +1,3 @@
-"""Quality flags for scans, heart ROI, registration and label maps."""
-
 from pathlib import Path
 
 import nibabel as nib
@@ -9,17 +7,8 @@ import pytest
 from crossmodalnet.imaging.inspect import inspect_file
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.quality_flags import (
-    Flag,
-    QualityFlag,
-    heart_flags,
-    label_flags,
-    mr_label_flags,
-    registration_flags,
-    roi_flags,
-    scan_flags,
-    window_flags,
-)
+from crossmodalnet.inference import quality_flags
+from crossmodalnet.inference.quality_flags import Flag, QualityFlag, label_flags, mr_label_flags, scan_flags
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box, RoiEstimate
 
@@ -75,18 +64,13 @@ def test_structures_at_the_edge_of_the_scan() -> None:
     assert flags_of(heart()[:-1]) == []
 
 
-def test_implausible_volume() -> None:
+def test_implausible_volume_and_low_confidence() -> None:
     raw = heart()
     raw[raw == 1], raw[4, 5, 5] = 0, 1
-    [flag] = flags_of(raw)
-    assert flag.flag is Flag.VOLUME
-    assert "left ventricle blood cavity (0.1 mL)" in flag.says
-
-
-def test_low_confidence() -> None:
-    [flag] = flags_of(heart(), Myo=0.7)
-    assert flag.flag is Flag.CONFIDENCE
-    assert "myocardium of the left ventricle (0.70)" in flag.says
+    volume, confidence = flags_of(raw, Myo=0.7)
+    assert (volume.flag, confidence.flag) == (Flag.VOLUME, Flag.CONFIDENCE)
+    assert "left ventricle blood cavity (0.1 mL)" in volume.says
+    assert "myocardium of the left ventricle (0.70)" in confidence.says
 
 
 def test_mr_label_map_is_compared_with_the_ct() -> None:
@@ -132,30 +116,34 @@ def test_label_map_given_as_a_scan(levels: int, flags: int) -> None:
 
 def test_disagreement_of_atlases() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
-    assert heart_flags(RoiEstimate(box, 0.5, 0.6)) == []
-    assert [flag.flag for flag in heart_flags(RoiEstimate(box, 0.5, 0.59))] == [Flag.HEART_SEARCH]
+    assert quality_flags.heart_flags(RoiEstimate(box, 0.5, 0.6)) == []
+    [flag] = quality_flags.heart_flags(RoiEstimate(box, 0.5, 0.59))
+    assert flag.flag is Flag.HEART_SEARCH
 
 
 def test_roi_that_is_too_small_or_too_large() -> None:
     box, grid = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), Grid((6, 6, 6), AFFINE)
-    assert roi_flags(box, 0.0, grid) == []
+    assert quality_flags.roi_flags(box, 0.0, grid) == []
     for margin_mm, smaller in ((0.0, Grid((5, 6, 6), AFFINE)), (2.5, grid)):
-        [flag] = roi_flags(box, margin_mm, smaller)
+        [flag] = quality_flags.roi_flags(box, margin_mm, smaller)
         assert flag.says.startswith("the heart ROI is 5 mm longer")
-    [flag] = roi_flags(Box((0.0, 0.0, 0.0), (30.0, 0.1, 30.0)), 5.0, grid)
+    [flag] = quality_flags.roi_flags(Box((0.0, 0.0, 0.0), (30.0, 0.1, 30.0)), 5.0, grid)
     assert flag == (Flag.BOX, "the heart ROI is 30 x 0.1 x 30 mm: no heart is that small")
 
 
 def test_implausible_registration() -> None:
-    assert registration_flags(Quality(0.1, 0.2, 0.0, 3.0)) == []
-    flags = registration_flags(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
+    assert quality_flags.registration_flags(Quality(0.1, 0.2, 0.0, 3.0)) == []
+    flags = quality_flags.registration_flags(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
     assert [flag.flag for flag in flags] == 4 * [Flag.REGISTRATION]
-    assert flags[1].says == "registration: 1.00% of the voxels are folded (at most 0.10%)"
+    folded, inverse, view = (flag.says for flag in flags[1:])
+    assert folded == "registration: 1.00% of the voxels are folded (at most 0.10%)"
+    assert inverse == "registration: the inverse misses by 1.50 mm (at most 1 mm)"
+    assert view == "registration: the fields of view share 25% (at least 50%)"
 
 
 def test_smaller_windows_are_flagged_once_for_an_ensemble() -> None:
     trained, used = (64, 64, 64), (32, 32, 32)
-    assert window_flags([trained], [trained]) == []
-    [flag] = window_flags([trained, trained], [used, used])
+    assert quality_flags.window_flags([trained], [trained]) == []
+    [flag] = quality_flags.window_flags([trained, trained], [used, used])
     assert flag.flag is Flag.WINDOWS
     assert "the network saw 32 x 32 x 32 voxels at once, not 64 x 64 x 64" in flag.says

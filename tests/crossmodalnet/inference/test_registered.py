@@ -1,12 +1,10 @@
-"""Registration of a new patient, and label maps brought back to the MR's grid."""
-
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
@@ -25,10 +23,8 @@ MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
 @pytest.fixture
 def transform(tmp_path: Path) -> Transform:
     """A turn, a shift, and a bump of 9 mm one way as well as the other."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix() * 1.1
-    matrix[:3, 3] = [14, -10, 6]
-    write_affine(matrix, tmp_path / "syn0GenericAffine.mat")
+    turn = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix()
+    write_affine(from_matvec(turn * 1.1, (14, -10, 6)), tmp_path / "syn0GenericAffine.mat")
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     points = np.moveaxis(np.indices((30, 30, 30)) * 4.0, 0, -1)
     bump = 9 * np.exp(-(((points - 55) / 20) ** 2).sum(axis=-1, keepdims=True)) * np.array([1, -0.5, 0.7])
@@ -37,25 +33,26 @@ def transform(tmp_path: Path) -> Transform:
     return Transform(tmp_path / "syn0GenericAffine.mat", tmp_path / "syn1Warp.nii.gz")
 
 
-def _labels(*boxes: tuple[slice, slice, slice]) -> Volume:
+def _labels(*boxes: Any) -> Volume:
     data = np.zeros((60, 60, 50), np.uint8)
     for value, box in enumerate(boxes, 1):
         data[box] = value
     return Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
+INSIDE = np.s_[20:35, 22:40, 18:30]
+
+
 @pytest.mark.parametrize(
     "boxes",
     [
-        ((slice(20, 35), slice(22, 40), slice(18, 30)), (slice(30, 42), slice(18, 30), slice(20, 33))),
-        ((slice(0, 60), slice(0, 12), slice(0, 50)), (slice(50, 60), slice(0, 60), slice(40, 50))),
-        ((slice(30, 31), slice(30, 31), slice(25, 26)), (slice(31, 32), slice(30, 31), slice(25, 26))),
+        (INSIDE, np.s_[30:42, 18:30, 20:33]),
+        (np.s_[:, 0:12, :], np.s_[50:60, :, 40:50]),
+        (np.s_[30, 30, 25], np.s_[31, 30, 25]),
     ],
     ids=["within", "to the borders", "two voxels"],
 )
-def test_labels_on_mr_equal_those_of_the_whole_map(
-    boxes: tuple[tuple[slice, slice, slice], ...], transform: Transform
-) -> None:
+def test_labels_on_mr_equal_those_of_the_whole_map(boxes: tuple[Any, ...], transform: Transform) -> None:
     labels = _labels(*boxes)
     whole = warp(labels, MR, transform.inverse_files, "nearest", inverted=True).data
     found = labels_on_mr(labels, MR, transform)
@@ -66,9 +63,9 @@ def test_labels_on_mr_equal_those_of_the_whole_map(
 
 
 def test_labels_outside_of_the_mr(transform: Transform) -> None:
-    far = Grid(MR.shape, np.array([[2.5, 0, 0, 400], [0, 2.5, 0, 0], [0, 0, 3.5, 0], [0, 0, 0, 1]]))
-    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
-    assert not labels_on_mr(labels, far, transform).data.any()
+    far = MR.affine.copy()
+    far[0, 3] = 400
+    assert not labels_on_mr(_labels(INSIDE), Grid(MR.shape, far), transform).data.any()
     assert not labels_on_mr(_labels(), MR, transform).data.any()
 
 
@@ -76,7 +73,7 @@ def test_labels_outside_of_the_mr(transform: Transform) -> None:
     "method", [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)]
 )
 def test_registration_is_independent_of_orientation(
-    scan: Callable[..., Any], centred: Callable[..., Any], tmp_path: Path, method: Any
+    scan: Any, centred: Any, tmp_path: Path, method: Any
 ) -> None:
     config = REGISTER.model_copy(update={"method": method})
     registration = make_registration(config)
@@ -101,9 +98,8 @@ def test_registration_is_independent_of_orientation(
 @pytest.mark.parametrize("method", ["syn", "fast"])
 def test_resampling_is_independent_of_orientation(transform: Transform, method: Any) -> None:
     """Also where the grid is so fine that the map is evaluated at every few voxels only."""
-    config = REGISTER.model_copy(update={"method": method})
-    registration = make_registration(config)
-    labels = _labels((slice(20, 35), slice(22, 40), slice(18, 30)))
+    registration = make_registration(REGISTER.model_copy(update={"method": method}))
+    labels = _labels(INSIDE)
     image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)
     fine = Volume(np.zeros((83, 79, 64), np.uint8), np.diag([0.9, 0.9, 0.9, 1.0]))
     for warped, volume in ((registration.warp_image, image), (registration.warp_labels, labels)):

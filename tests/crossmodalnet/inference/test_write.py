@@ -1,7 +1,5 @@
-"""The folder of a prediction: files, values, and what is never replaced."""
-
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,23 +8,19 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from nibabel.affines import from_matvec
 from PIL import Image
 
 from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference import write as module
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.quality_flags import Flag, QualityFlag
-from crossmodalnet.inference.write import (
-    PatientScans,
-    digest_models,
-    origin_of,
-    prediction_folder,
-    write_prediction,
-)
+from crossmodalnet.inference.write import PatientScans, digest_models, origin_of, prediction_folder
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
-NAMES = ("LV", "RV", "LA", "RA", "Myo", "AO", "PA")
 CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9)
 
 
@@ -35,27 +29,24 @@ def prediction(**changes: Any) -> Prediction:
     labels[4:8, 4:8, 4:8] = 5
     labels[10:12, 10:12, 10:12] = 1
     image = np.random.default_rng(0).uniform(-500, 500, labels.shape).astype(np.float32)
-    values: Mapping[str, Any] = {
-        "ct": Volume(image, AFFINE), "mr": None, "ct_labels": Volume(labels, AFFINE), "mr_labels": None,
-        "box": Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)),
-        "confidence": dict.fromkeys(NAMES, 0.9) | {"PA": float("nan")}, "agreement": {}, "registration": None,
-        "quality_flags": (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),),
-    }  # fmt: skip
-    return Prediction(**{**values, **changes})
+    confidence = dict.fromkeys(ABBREVIATIONS, 0.9) | {"PA": float("nan")}
+    flags = (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),)
+    box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
+    ct, ct_labels = Volume(image, AFFINE), Volume(labels, AFFINE)
+    return replace(Prediction(ct, None, ct_labels, None, box, confidence, {}, None, flags), **changes)
 
 
 def write(out: Path, codes: str = "mmwhs", ct: Path | None = None, **changes: Any) -> dict[str, Any]:
-    scans = PatientScans("p", ct or out.parent / "=x.nii", None)
+    scans = PatientScans("<b>&p", ct or out.parent / "=x.nii", None)
     origin = origin_of(scans, "digest", codes=codes)
     with prediction_folder(out) as new:
-        return write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
+        return module.write_prediction(new, prediction(**changes), [CARD], scans, origin, seconds=1.0)
 
 
 def test_files_and_record(tmp_path: Path) -> None:
     record = write(tmp_path / "out")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv",
-    }  # fmt: skip
+    names = {"labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
     assert record["confidence"]["PA"] is None
     assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
@@ -63,6 +54,24 @@ def test_files_and_record(tmp_path: Path) -> None:
     labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
     assert set(np.unique(labels.dataobj)) == {0, 205, 500}
     np.testing.assert_array_equal(labels.affine, AFFINE)
+
+
+def page(tmp_path: Path, **changes: Any) -> str:
+    write(tmp_path / "out", **changes)
+    return (tmp_path / "out/preview.html").read_text("utf-8")
+
+
+def test_viewer_is_self_contained(tmp_path: Path) -> None:
+    made = page(tmp_path)
+    assert "http://" not in made
+    assert "https://" not in made
+    assert all(structure.name in made and structure.colour in made for structure in STRUCTURES)
+    assert "<h1>&lt;b&gt;&amp;p: CT</h1>" in made
+    assert "not a medical device" in made
+
+
+def test_viewer_of_an_empty_label_map(tmp_path: Path) -> None:
+    assert "iframe" in page(tmp_path, ct_labels=Volume(np.zeros((20, 20, 16), np.uint8), AFFINE))
 
 
 def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
@@ -78,7 +87,7 @@ def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
 def test_preview_of_the_mr_of_a_pair(tmp_path: Path, shows_heart: bool) -> None:
     values = np.zeros((24, 24, 20), np.uint8)
     values[8:14, 8:14, 8:14] = 2 * shows_heart
-    far = np.diag([2.0, 2.0, 2.0, 1.0]) + np.array([[0, 0, 0, 500.0]] + [[0.0] * 4] * 3)
+    far = from_matvec(2 * np.eye(3), (500, 0, 0))
     image = Volume(np.random.default_rng(0).uniform(0, 300, values.shape).astype(np.float32), far)
     write(tmp_path / "out", "index", mr=image, mr_labels=Volume(values, far))
     assert (tmp_path / "out/preview_mr.png").exists() == shows_heart
@@ -100,9 +109,7 @@ def test_label_codes(tmp_path: Path, codes: str, myocardium: int, left_ventricle
     assert values[11, 11, 11] == record["label_values"]["LV"] == left_ventricle
 
 
-def test_incomplete_series_gets_no_dicom_segmentation(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_incomplete_series_gets_no_segmentation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "series").mkdir()
     write(tmp_path / "out", ct=tmp_path / "series")
     assert "CT: no DICOM segmentation: holds no DICOM series" in caplog.text
@@ -134,10 +141,7 @@ def test_current_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 def test_digests_depend_on_content(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{}", "utf-8")
     models = [digest_models([tmp_path]), digest_models([tmp_path, tmp_path])]
+    series = origin_of(PatientScans("p", tmp_path, None), "", codes="index")["inputs"]
     (tmp_path / "recipe.json").write_text("{}", "utf-8")
     assert len({*models, digest_models([tmp_path])}) == 3
-    series = []
-    for name in ("1", "2"):
-        (tmp_path / name).write_text(name, "utf-8")
-        series.append(origin_of(PatientScans("p", tmp_path, None), "", codes="index")["inputs"])
-    assert series[0] != series[1]
+    assert origin_of(PatientScans("p", tmp_path, None), "", codes="index")["inputs"] != series

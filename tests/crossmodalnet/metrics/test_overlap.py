@@ -8,25 +8,6 @@ from monai.metrics import DiceMetric, MeanIoU
 from crossmodalnet.metrics.overlap import dice, iou
 
 
-def box(*sides: slice) -> np.ndarray:
-    mask = np.zeros((9, 10, 11), bool)
-    mask[sides] = True
-    return mask
-
-
-def test_boxes_shifted_by_one_voxel() -> None:
-    a = box(slice(2, 6), slice(3, 5), slice(4, 7))  # 4 x 2 x 3 voxels
-    b = box(slice(3, 7), slice(3, 5), slice(4, 7))  # 3 of the 4 planes in common
-    assert dice(a, b) == pytest.approx(0.75)
-    assert iou(a, b) == pytest.approx(3 / 5)
-
-
-def test_nested_and_disjoint() -> None:
-    inner, outer = box(slice(2, 3), slice(2, 3), slice(2, 3)), box(slice(2, 4), slice(2, 4), slice(2, 3))
-    assert (dice(inner, outer), iou(inner, outer)) == (pytest.approx(2 / 5), pytest.approx(1 / 4))
-    assert dice(inner, np.roll(inner, 1, axis=0)) == iou(inner, np.roll(inner, 1, axis=0)) == 0
-
-
 @pytest.mark.parametrize("metric", [dice, iou])
 def test_empty_masks(metric) -> None:
     empty, full = np.zeros((3, 3, 3), bool), np.ones((3, 3, 3), bool)

@@ -16,15 +16,15 @@ def brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tup
     return matrix.min(axis=1), matrix.min(axis=0)
 
 
-def sphere(radius_mm: float, centre_mm: tuple[float, ...], spacing: tuple[float, ...]) -> np.ndarray:
+def sphere(radius_mm, centre_mm, spacing) -> np.ndarray:
     grid = np.indices((32, 30, 20)).transpose(1, 2, 3, 0) * spacing
     return np.linalg.norm(grid - centre_mm, axis=-1) <= radius_mm
 
 
 def assert_equals_brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> None:
     found, expected = surface_distances(a, b, spacing), brute_force(a, b, spacing)
-    np.testing.assert_allclose(np.sort(found.forward_mm), np.sort(expected[0]), atol=1e-5)
-    np.testing.assert_allclose(np.sort(found.backward_mm), np.sort(expected[1]), atol=1e-5)
+    for mine, theirs in zip((found.forward_mm, found.backward_mm), expected, strict=True):
+        np.testing.assert_allclose(np.sort(mine), np.sort(theirs), atol=1e-5)
     pooled = np.concatenate(expected)
     assert hd95_mm(found) == pytest.approx(max(np.percentile(d, 95) for d in expected), abs=1e-5)
     assert assd_mm(found) == pytest.approx(pooled.mean(), abs=1e-5)
@@ -34,9 +34,8 @@ def assert_equals_brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), SPACING], ids=["isotropic", "anisotropic"])
 def test_spheres_against_brute_force(spacing: tuple[float, float, float]) -> None:
-    centre = tuple(n * s / 2 for n, s in zip((32, 30, 20), spacing, strict=True))
-    shifted = tuple(c + 1.9 for c in centre)
-    assert_equals_brute_force(sphere(7, centre, spacing), sphere(5, shifted, spacing), spacing)
+    centre = np.array([16, 15, 10]) * spacing
+    assert_equals_brute_force(sphere(7, centre, spacing), sphere(5, centre + 1.9, spacing), spacing)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -51,14 +50,6 @@ def test_sparse_voxels_against_brute_force() -> None:
     assert_equals_brute_force(rng.random((12, 11, 9)) < 0.02, rng.random((12, 11, 9)) < 0.6, SPACING)
 
 
-def test_concentric_spheres_have_the_difference_of_radii() -> None:
-    spacing, centre = (1.0, 1.0, 1.0), (15.0, 15.0, 10.0)
-    found = surface_distances(sphere(9, centre, spacing), sphere(5, centre, spacing), spacing)
-    assert assd_mm(found) == pytest.approx(4, abs=0.5)
-    assert hd95_mm(found) == pytest.approx(4, abs=1)
-    assert (nsd(found, 2.5), nsd(found, 6.0)) == (0, 1)
-
-
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_single_voxels_are_their_distance_apart(axis: int) -> None:
     a = np.zeros((8, 8, 8), bool)
@@ -70,28 +61,6 @@ def test_single_voxels_are_their_distance_apart(axis: int) -> None:
     assert nsd(found, 0.99 * expected) == 0
 
 
-def test_directions_are_not_pooled_in_hd95() -> None:
-    truth = np.zeros((3, 3, 50), bool)
-    truth[1, 1, :] = True
-    prediction = truth.copy()
-    prediction[1, 1, :45] = False  # truth to prediction: 0 five times, then 1 to 45 mm
-    found = surface_distances(prediction, truth, (1.0, 1.0, 1.0))
-    distances = np.array([0] * 5 + list(range(1, 46)))
-    assert found.forward_mm.max() == 0
-    assert hd95_mm(found) == pytest.approx(np.percentile(distances, 95))
-    assert assd_mm(found) == pytest.approx(distances.sum() / 55)
-
-
-def test_inner_surfaces_count() -> None:
-    ball = np.ones((7, 7, 7), bool)
-    shell = ball.copy()
-    shell[3, 3, 3] = False  # the six voxels around the hole are surface too
-    found = surface_distances(shell, ball, (1.0, 1.0, 1.0))
-    assert len(found.forward_mm) == 7**3 - 5**3 + 6
-    assert len(found.backward_mm) == 7**3 - 5**3
-    assert found.forward_mm.max() == 2
-
-
 def test_diagonal() -> None:
     assert diagonal_mm((3, 4, 12), (1.0, 1.0, 1.0)) == 13
     assert diagonal_mm((10, 10, 10), (0.3, 0.4, 1.2)) == pytest.approx(13)
@@ -99,7 +68,7 @@ def test_diagonal() -> None:
 
 @pytest.mark.parametrize(("which", "name"), [(0, "prediction"), (1, "truth")])
 def test_empty_masks_have_no_surface(which: int, name: str) -> None:
-    masks = [np.ones((3, 3, 3), bool), np.ones((3, 3, 3), bool)]
-    masks[which][:] = False
+    masks = np.ones((2, 3, 3, 3), bool)
+    masks[which] = False
     with pytest.raises(ValueError, match=f"{name} must not be empty"):
         surface_distances(*masks, SPACING)

@@ -6,34 +6,43 @@ from timm.layers import DropPath
 
 from crossmodalnet.networks.common.build import BUILDERS, DEEPLY_SUPERVISED, build_network
 from crossmodalnet.training.objectives import evaluate_objectives
-from pipeline.config.network import NETWORKS
+from tests.crossmodalnet.networks.conftest import BASELINES, options_of
 
-# Of any size by themselves; ours is tied to one where offsets are static, and has tests of its own.
-BASELINES = [name for name in BUILDERS if name != "crossmodalnet"]
-SIZES = [
-    ((40, 56, 48), 1),
-    ((40, 56, 48), 2),
-    *(
-        pytest.param(*more, marks=pytest.mark.stress)
-        for more in [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
-    ),
-]
+LARGE = [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
+STRIDES = {
+    "mednext": (1, 2, 4, 8),
+    "nnformer": (1, 2, 4),
+    "resenc_unet": (1, 2, 4),
+    "crossmodalnet": (1, 2, 4, 8),
+}
 
 
 def build(name, patch_size=(40, 40, 40), **changes):
     torch.manual_seed(0)
-    options = NETWORKS[name]().options() | {"checkpointing": False}
-    if name in DEEPLY_SUPERVISED:
-        options["deep_supervision"] = True
-    return build_network(name, options | changes, patch_size=patch_size)
+    return build_network(name, options_of(name, **changes), patch_size=patch_size)
 
 
-def test_every_network_has_parameters():
-    assert set(NETWORKS) == set(BUILDERS)
+@pytest.mark.parametrize(
+    ("name", "size", "count"),
+    [("resenc_unet", "m", 102_355_464), ("swin_unet", "published", 27_167_268), ("swin_unetr", "f24", 15_704_018),
+     ("swin_unetr", "f48", 62_188_730), ("vtunet", "c48", 5_381_004), ("vtunet", "c72", 11_785_572),
+     ("vtunet", "c96", 20_745_276)],
+)  # fmt: skip
+def test_published_sizes_have_the_published_number_of_parameters(name, size, count):
+    # MONAI's cannot be built on the meta device.
+    with torch.device("cpu" if name == "swin_unetr" else "meta"):
+        network = build(name, (128, 128, 128), size=size)
+    assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "batch"), SIZES)
+@pytest.mark.parametrize(
+    ("size", "batch"),
+    [
+        ((40, 56, 48), 1),
+        ((40, 56, 48), 2),
+        *(pytest.param(*more, marks=pytest.mark.stress) for more in LARGE),
+    ],
+)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, batch):
     network = build(name, size).train()
@@ -43,9 +52,10 @@ def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, ba
     x, target = torch.rand(batch, 2, *size), torch.randint(0, 8, (batch, *size))
     out = network(x)
     assert isinstance(out, list) == (name in DEEPLY_SUPERVISED)
-    finest = out[0] if isinstance(out, list) else out
-    assert finest.shape == (batch, 8, *size)
-    assert finest.isfinite().all()
+    levels = out if isinstance(out, list) else [out]
+    strides = STRIDES.get(name, (1,))
+    assert [level.shape for level in levels] == [(batch, 8, *(n // s for n in size)) for s in strides]
+    assert all(level.isfinite().all() for level in levels)
     evaluate_objectives(("dice", "ce"), out, target).sum().backward()
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -59,16 +69,11 @@ def test_without_deep_supervision_there_is_one_output_in_training_too(name):
     assert out.shape == (1, 8, 40, 40, 40)
 
 
+@pytest.mark.parametrize(("changes", "named"), [({"colour": 1}, "colour"), ({"size": "huge"}, "'huge'")])
 @pytest.mark.parametrize("name", BUILDERS)
-def test_wrong_options_are_named(name):
-    with pytest.raises(ValueError, match="colour"):
-        build(name, colour=1)
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_unknown_size_is_named(name):
-    with pytest.raises(ValueError, match="'huge'"):
-        build(name, size="huge")
+def test_unknown_options_and_sizes_are_named(name, changes, named):
+    with pytest.raises(ValueError, match=named):
+        build(name, **changes)
 
 
 @pytest.mark.parametrize("name", BASELINES)

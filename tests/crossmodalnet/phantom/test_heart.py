@@ -1,5 +1,3 @@
-"""The anatomy: what touches what, how thick the wall is, where things lie."""
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -13,9 +11,8 @@ STEP_MM = 3.0
 
 @pytest.fixture(scope="module")
 def grid():
-    return np.stack(
-        np.meshgrid(*[np.arange(a, b, STEP_MM, dtype=np.float32) for a, b in BOX_MM], indexing="ij")
-    )
+    axes = [np.arange(low, high, STEP_MM, dtype=np.float32) for low, high in BOX_MM]
+    return np.stack(np.meshgrid(*axes, indexing="ij"))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +25,6 @@ def touching(masks, name):
     """Share of the voxels just outside a structure, by what is there."""
     outside = ndimage.binary_dilation(masks[name]) & ~masks[name]
     return {other: (outside & masks[other]).sum() / outside.sum() for other in ABBREVIATIONS}
-
-
-def centre(masks, grid, name):
-    return grid[:, masks[name]].mean(axis=1)
 
 
 def test_structures_are_disjoint_and_in_one_piece(masks):
@@ -48,8 +41,7 @@ def test_lv_lies_in_its_muscle_open_to_atrium_and_aorta(masks):
 
 
 def test_myocardium_is_a_shell_open_at_the_base(masks):
-    filled = ndimage.binary_fill_holes(masks["Myo"])
-    assert (filled == masks["Myo"]).all()
+    assert (ndimage.binary_fill_holes(masks["Myo"]) == masks["Myo"]).all()
     closed = ndimage.binary_fill_holes(masks["Myo"] | masks["LA"] | masks["AO"] | masks["walls"])
     assert (closed & masks["LV"]).sum() > 0.9 * masks["LV"].sum()
 
@@ -70,16 +62,15 @@ def test_right_and_left_heart_do_not_mix(masks):
 
 @pytest.mark.parametrize("wall", [0.8, 1.0, 1.2])
 def test_wall_at_mid_level_is_as_thick_as_asked(wall):
-    radius = np.arange(0, 60, 0.25)
-    angles = np.deg2rad([200, 240, 280])  # towards the free wall
-    for angle in angles:
-        ray = [long_axis(r * np.cos(angle), r * np.sin(angle), LV_CENTRE_W) for r in radius]
+    for angle in np.deg2rad([200, 240, 280]):  # towards the free wall
+        radii = np.arange(0, 60, 0.25)
+        ray = [long_axis(r * np.cos(angle), r * np.sin(angle), LV_CENTRE_W) for r in radii]
         inside = heart(np.array(ray, np.float32).T, Sizes(wall=wall))["Myo"] < 0
         assert inside.sum() * 0.25 == pytest.approx(WALL_MM * wall, abs=0.5)
 
 
 def test_chambers_lie_where_anatomy_has_them(masks, grid):
-    lv, rv, la, ra, _, ao, pa = (centre(masks, grid, name) for name in ABBREVIATIONS)
+    lv, rv, la, ra, _, ao, pa = (grid[:, masks[name]].mean(axis=1) for name in ABBREVIATIONS)
     assert lv[0] < rv[0] < ra[0]  # from left to right: x grows to the patient's right
     assert la[1] < lv[1] < rv[1]  # from back to front
     assert min(ao[2], pa[2]) > max(lv[2], rv[2], la[2], ra[2])  # vessels on top

@@ -1,5 +1,3 @@
-"""Subjects differ, and their deformation is one-to-one."""
-
 import numpy as np
 import pytest
 

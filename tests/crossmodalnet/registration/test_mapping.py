@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -11,19 +12,16 @@ from crossmodalnet.registration.diffeomorphic import Lattice
 from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
 
 TURN = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
+LATTICE = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
 
 
 @pytest.fixture
 def transform(tmp_path: Path) -> Transform:
     """A bump of 6 mm, then a turn and a shift."""
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = TURN * 1.05, (3, -4, 2)
-    write_affine(affine, tmp_path / "affine.mat")
-    lattice = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
-    i, j, k = lattice.indices()
-    bump = torch.exp(-((i - 10) ** 2 + (j - 10) ** 2 + (k - 10) ** 2) / 18)
+    write_affine(from_matvec(TURN * 1.05, (3, -4, 2)), tmp_path / "affine.mat")
+    bump = torch.exp(-((LATTICE.indices() - 10) ** 2).sum(dim=0) / 18)
     vectors_mm = torch.stack([6 * bump, -4 * bump, 3 * bump], dim=-1).numpy()
-    write_field(tmp_path / "warp.nii.gz", vectors_mm, lattice.grid.affine)
+    write_field(tmp_path / "warp.nii.gz", vectors_mm, LATTICE.grid.affine)
     return Transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz")
 
 
@@ -32,18 +30,12 @@ def _blocks() -> Volume:
     labels = np.zeros((30, 28, 26), np.uint8)
     labels[8:16, 9:20, 8:18] = 1
     labels[16:24, 9:20, 8:18] = 4
-    affine = np.eye(4)
-    affine[:3, :3] = TURN.T * 2.5
-    affine[:3, 3] = -affine[:3, :3] @ (14.5, 13.5, 12.5)
-    return Volume(labels, affine)
+    return Volume(labels, from_matvec(TURN.T * 2.5, -TURN.T * 2.5 @ (14.5, 13.5, 12.5)))
 
 
 GRID = Grid((50, 46, 44), np.array([[0, 0, 1.5, -33], [1.5, 0, 0, -36], [0, -1.5, 0, 34], [0, 0, 0, 1.0]]))
 # Three and two voxels to half a step of the field, along axes that are not the world's.
-_FINE = np.eye(4)
-_FINE[:3, :3] = TURN * (0.6, 0.6, 0.9)
-_FINE[:3, 3] = -_FINE[:3, :3] @ (52, 49.5, 36)
-FINE = Grid((105, 100, 73), _FINE)
+FINE = Grid((105, 100, 73), from_matvec(TURN * (0.6, 0.6, 0.9), -TURN * (0.6, 0.6, 0.9) @ (52, 49.5, 36)))
 
 
 @pytest.mark.parametrize(("grid", "largest"), [(GRID, 0.02), (FINE, 0.2)], ids=["coarse", "fine"])
@@ -62,8 +54,7 @@ def test_images_come_as_by_ants(transform: Transform, grid: Grid, largest: float
 
 def test_an_image_of_one_slice_is_seen_in_its_slice(tmp_path: Path) -> None:
     write_affine(np.eye(4), tmp_path / "affine.mat")
-    lattice = Lattice(np.array([-40.0, -40, -40]), (21, 21, 21), 4.0)
-    write_field(tmp_path / "warp.nii.gz", np.zeros((21, 21, 21, 3)), lattice.grid.affine)
+    write_field(tmp_path / "warp.nii.gz", np.zeros((21, 21, 21, 3)), LATTICE.grid.affine)
     mapping = read_mapping(Transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz"))
     slice_ = Volume(np.full((8, 8, 1), 5.0, np.float32), np.eye(4))
     found = map_image(slice_, Grid((8, 8, 3), np.eye(4)), mapping, fill=-1.0).data

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,22 @@ from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, s
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.syn import AFFINE_ITERATIONS, Start, estimate_affine, estimate_syn
 
-MR_SHIFT = (14.0, -9.0, 6.0)
 # A tilt, and then the axes swapped and two of them turned round: an oblique coronal scan.
-OBLIQUE = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix() @ np.array(
-    [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
-)
+TILT = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix()
+OBLIQUE = TILT @ [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
 Pair = tuple[Volume, Volume, Volume, Volume]
 
 
 @pytest.fixture(scope="module")
-def pair(scan: Callable[..., Any], centred: Callable[..., Any]) -> Pair:
+def pair(scan: Any, centred: Any) -> Pair:
     """CT, its label, and MR and label of a smaller patient who lies elsewhere, scanned obliquely."""
-    mr = scan("mr", centred(6.5, rotation=OBLIQUE), shift_mm=MR_SHIFT, scale=0.92)
+    mr = scan("mr", centred(6.5, rotation=OBLIQUE), shift_mm=(14.0, -9.0, 6.0), scale=0.92)
     return (*scan("ct", centred(6.5)), *mr)
 
 
 def _overlap(pair: Pair, transform: Transform) -> float:
-    _, ct_label, _, mr_label = pair
-    moved = warp(mr_label, ct_label.grid, transform.files, "nearest").data
-    return float(np.mean([dice(moved == i, ct_label.data == i) for i in (1, 2, 5, 6)]))
+    moved = warp(pair[3], pair[1].grid, transform.files, "nearest").data
+    return float(np.mean([dice(moved == i, pair[1].data == i) for i in (1, 2, 5, 6)]))
 
 
 def _affine(pair: Pair, start: Start, folder: Path) -> Transform:
@@ -54,28 +50,9 @@ def test_syn_improves_on_affine_and_leaves_a_field(pair: Pair, transform: Any, t
     config = RegistrationConfig(transform=transform, iterations=[20, 10])
     syn = estimate_syn(fixed, moving, config, "centre_of_mass", tmp_path)
     assert similarity(fixed, moving, syn.files) > similarity(fixed, moving, affine.files)
-    assert syn.warp is not None
+    assert syn.warp
     assert syn.warp.is_file()
     assert _overlap(pair, syn) > 0.75
-
-
-def test_an_origin_far_away_changes_nothing_physical(pair: Pair, tmp_path: Path) -> None:
-    far = pair[2].affine.copy()
-    far[:3, 3] += (800, -650, 1200)
-    moved = (*pair[:2], Volume(pair[2].data, far), Volume(pair[3].data, far))
-    assert _overlap(moved, _affine(moved, "search", tmp_path)) > 0.75
-
-
-def test_a_turned_ct_array_gives_the_same_place_in_the_patient(pair: Pair, tmp_path: Path) -> None:
-    turn = np.array(
-        [[0, -1, 0, 31], [0, 0, 1, 0], [-1, 0, 0, 31], [0, 0, 0, 1]]
-    )  # index of the turned array to old
-    ct, ct_label = (
-        Volume(np.ascontiguousarray(v.data.transpose(2, 0, 1)[::-1, ::-1]), v.affine @ turn) for v in pair[:2]
-    )
-    assert ct.data[0, 31, 3] == pair[0].data[tuple((turn @ (0, 31, 3, 1))[:3])]
-    turned = (ct, ct_label, *pair[2:])
-    assert _overlap(turned, _affine(turned, "centre_of_mass", tmp_path)) > 0.75
 
 
 def test_warping_fills_outside_and_keeps_labels_whole(pair: Pair, tmp_path: Path) -> None:

@@ -49,11 +49,9 @@ def test_atlases_come_back_bit_for_bit(tmp_path: Path) -> None:
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
     path = tmp_path / "a.safetensors"
-    volume, affine = np.zeros((2, 2, 2), np.float32), np.eye(4)
-    save_file(
-        {"0.image": volume, "0.image.affine": affine, "0.heart": volume, "0.heart.affine": affine, **change},
-        path,
-    )
+    sound = {name: np.zeros((2, 2, 2), np.float32) for name in ("0.image", "0.heart")}
+    affines = {f"{name}.affine": np.eye(4) for name in sound}
+    save_file(sound | affines | change, path)
     with pytest.raises(ValueError, match=r"a\.safetensors holds no atlases"):
         load_atlases(path)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.networks.common.build import build_network
+from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.theory.findings import CheckOutcome, Verdict
@@ -19,7 +20,6 @@ SMALL: dict[str, Any] = {
     "transitions": "linear",
 }  # fmt: skip
 QUICK = AuditConfig(tokens_per_case=100, components=2, approximation_steps=2, overfit_steps=10)
-EPOCHS = 6
 
 
 def chosen(**options: Any) -> dict[str, Any]:
@@ -27,31 +27,20 @@ def chosen(**options: Any) -> dict[str, Any]:
     return BuildConfig(**{**SMALL, **options}).options()
 
 
-def make_subject(
-    balancing: Any = "paper", objectives: tuple[str, ...] = ("dice", "ce"), size: int = 16, **options: Any
-) -> AuditSubject:
+def make_subject(balancing: Any = "paper", size: int = 16, **options: Any) -> AuditSubject:
     """Make an untrained two-level network of six channels as if it were trained; keywords change its options."""
     values = chosen(**options)
     patch = (size, size, size)
     networks = [make_network(values, patch, seed) for seed in (0, 1)]
     cases = [make_case(patch, seed) for seed in range(6)]
-    falling = torch.linspace(1, 0.1, EPOCHS).tolist()
-    first = [{"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]] * EPOCHS
-    curves = {
-        "loss_dice": falling,
-        "loss_ce": [0.5 * x for x in falling],
-        "weight_dice": first,
-        "weight_ce": [1 - x for x in first],
-    }
+    loss, weight = torch.linspace(1, 0.1, 6), {"paper": 0.3, "harder": 0.7, "uniform": 0.5}[balancing]
+    first = torch.full((6,), weight)
+    curves = {"loss_dice": loss, "loss_ce": loss / 2, "weight_dice": first, "weight_ce": 1 - first}
+    curves = {name: curve.tolist() for name, curve in curves.items()}
     config = BuildConfig(**values)
-    return AuditSubject(*networks, config, patch, cases[:3], cases[3:], objectives, balancing, 0.5, curves)
-
-
-def make_other_subject(size: int = 8) -> AuditSubject:
-    """Make a subject whose network is not CrossModalNet."""
-    patch, network = (size, size, size), nn.Conv3d(2, 8, 1)
-    cases = [make_case(patch, 0)]
-    return AuditSubject(network, network, None, patch, cases, cases, ("ce",), "paper", 1.0, {})
+    return AuditSubject(
+        *networks, config, patch, cases[:3], cases[3:], ("dice", "ce"), balancing, 0.5, curves
+    )
 
 
 def verdicts(outcome: CheckOutcome) -> dict[str, Verdict]:
@@ -69,20 +58,24 @@ def make_network(options: dict[str, Any], patch: tuple[int, int, int], seed: int
 def make_case(size: tuple[int, int, int], seed: int) -> LabelledCase:
     """Two smooth, dependent images in [0, 1], and labels where they are bright."""
     noise = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(seed))
-    ct, mr = (_smooth(image) for image in noise)
+    ct, mr = nn.functional.avg_pool3d(noise, 3, 1, 1, count_include_pad=False)
     image = torch.cat([ct, 0.7 * ct + 0.3 * mr])
     label = torch.bucketize(ct[0], torch.linspace(0.45, 0.55, 3)).to(torch.uint8)
     return LabelledCase(f"case_{seed}", image, label)
-
-
-def _smooth(image: Tensor) -> Tensor:
-    return nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
 
 
 def stretch(function: Callable[..., Tensor], *inputs: Tensor, argument: int = 0) -> float:
     """Largest singular value of the dense Jacobian in one argument."""
     jacobian = torch.autograd.functional.jacobian(function, inputs)[argument]
     return float(torch.linalg.matrix_norm(jacobian.reshape(-1, inputs[argument].numel()).double(), 2))
+
+
+def unit_attention(dim: int, **options: Any) -> CrossAttention:
+    """Cross attention of one head whose projections are the identity."""
+    attention = CrossAttention(dim, 1, **options)
+    for projection in (attention.query, attention.key, attention.value):
+        nn.init.eye_(projection.weight)
+    return attention
 
 
 def vary(module: nn.Module) -> nn.Module:

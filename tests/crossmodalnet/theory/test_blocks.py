@@ -4,14 +4,7 @@ import torch
 
 from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.theory.blocks import (
-    block_deviation,
-    check,
-    count_offsets,
-    judge_capacity,
-    judge_operator,
-    operator_deviation,
-)
+from crossmodalnet.theory import blocks
 from crossmodalnet.theory.findings import Verdict
 from tests.crossmodalnet.theory.subjects import QUICK, make_subject, verdicts
 
@@ -31,7 +24,7 @@ KEYS = ("definition_1", "definition_3", "theorem_2_2")
 )
 def test_each_option_changes_its_own_verdicts(options, changed):
     expected = dict.fromkeys(KEYS, Verdict.HOLDS) | changed
-    assert verdicts(check(make_subject(**options), QUICK)) == expected
+    assert verdicts(blocks.check(make_subject(**options), QUICK)) == expected
 
 
 @pytest.mark.parametrize("shifted", [False, True])
@@ -39,7 +32,7 @@ def test_each_option_changes_its_own_verdicts(options, changed):
 def test_blocks_agree_with_equation_2_on_any_map(shifted, size):
     window = tuple(min(n, 4) for n in size)
     block = SwinBlock(6, 2, window, shifted=shifted)
-    assert block_deviation(block, torch.randn(1, *size, 6), np.random.default_rng(0)) < 1e-12
+    assert blocks.block_deviation(block, torch.randn(1, *size, 6), np.random.default_rng(0)) < 1e-12
 
 
 def test_a_wrong_shift_is_detected():
@@ -48,25 +41,24 @@ def test_a_wrong_shift_is_detected():
             return super().forward(f.roll(1, 1)).roll(-1, 1)
 
     block = Wrong(6, 2, (4, 4, 4), shifted=True)
-    assert block_deviation(block, torch.randn(1, 8, 8, 8, 6), np.random.default_rng(0)) > 1e-3
+    assert blocks.block_deviation(block, torch.randn(1, 8, 8, 8, 6), np.random.default_rng(0)) > 1e-3
 
 
 @pytest.mark.parametrize("offsets", ["static", "predicted"])
 def test_operators_agree_with_scipy(offsets):
     operator = DeformableOperator(5, (4, 5, 6), num_points=3, offsets=offsets)
-    with torch.no_grad():
-        for parameter in operator.parameters():
-            parameter.normal_()
-    assert operator_deviation(operator, torch.randn(1, 4, 5, 6, 5), np.random.default_rng(0)) < 1e-5
+    for parameter in operator.parameters():
+        torch.nn.init.normal_(parameter)
+    assert blocks.operator_deviation(operator, torch.randn(1, 4, 5, 6, 5), np.random.default_rng(0)) < 1e-5
 
 
 def test_a_wrong_operator_fails():
-    assert judge_operator(1e-2, 1.0, 2.0).verdict is Verdict.FAILS
-    assert judge_operator(1e-6, 2.5, 2.0).verdict is Verdict.FAILS
-    assert judge_operator(1e-6, 1.0, 2.0).verdict is Verdict.HOLDS
+    numbers = [(1e-2, 1.0, 2.0), (1e-6, 2.5, 2.0), (1e-6, 1.0, 2.0)]
+    found = [blocks.judge_operator(*each).verdict for each in numbers]
+    assert found == [Verdict.FAILS, Verdict.FAILS, Verdict.HOLDS]
 
 
 def test_offsets_are_counted_as_theorem_2_2_asks():
-    assert count_offsets(DeformableOperator(4, (2, 3, 4), num_points=5)) == (3 * 5 * 24, 360)
-    assert judge_capacity([(360, 360), (12, 12)]).verdict is Verdict.HOLDS
-    assert judge_capacity([(360, 360), (11, 12)]).verdict is Verdict.FAILS
+    assert blocks.count_offsets(DeformableOperator(4, (2, 3, 4), num_points=5)) == (3 * 5 * 24, 360)
+    assert blocks.judge_capacity([(360, 360), (12, 12)]).verdict is Verdict.HOLDS
+    assert blocks.judge_capacity([(360, 360), (11, 12)]).verdict is Verdict.FAILS

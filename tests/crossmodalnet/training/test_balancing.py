@@ -7,9 +7,8 @@ from crossmodalnet.training.balancing import AdaptiveBalancer, balancing_weights
 
 def test_equation_23_by_hand():
     low, high = math.exp(-2 * 0.5), math.exp(-2 * 1.5)
-    assert balancing_weights([0.5, 1.5], 2.0, "paper") == pytest.approx(
-        [low / (low + high), high / (low + high)]
-    )
+    expected = [low / (low + high), high / (low + high)]
+    assert balancing_weights([0.5, 1.5], 2.0, "paper") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("mode", "heaviest"), [("paper", 0), ("harder", 2)])
@@ -28,17 +27,11 @@ def test_huge_losses_do_not_overflow():
     assert balancing_weights([1e4, 0.0], 1.0, "harder") == [1.0, 0.0]
 
 
-def test_weights_follow_the_losses_of_the_step_before():
-    balancer = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
+def test_weights_follow_the_losses_of_the_step_before_and_are_restored():
+    balancer, other = (AdaptiveBalancer(["dice", "ce"], "paper", 1.0) for _ in range(2))
     assert balancer.weights == [0.5, 0.5]
     balancer.update([0.0, math.log(3)])
     assert balancer.weights == pytest.approx([0.75, 0.25])
-
-
-def test_state_goes_back():
-    balancer = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
-    balancer.update([0.3, 0.7])
-    other = AdaptiveBalancer(["dice", "ce"], "paper", 1.0)
     other.restore(balancer.state())
     assert other.weights == balancer.weights
 

@@ -5,35 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodalnet.imaging.samples import CT, MISSING, MR, LabelledCase, is_missing
+from crossmodalnet.imaging.samples import MISSING, LabelledCase, is_missing
 from crossmodalnet.training.augmentation import Augmenter
 from crossmodalnet.training.config import AugmentationConfig
-from crossmodalnet.training.dataset import (
-    TrainingSet,
-    draw_loss,
-    draw_misregistration,
-    draw_region,
-    epoch_order,
-    sample_seed,
-)
+from crossmodalnet.training.dataset import TrainingSet, draw_misregistration, draw_region, sample_seed
 
 AUGMENTATION = AugmentationConfig(
-    affine_probability=0.5,
-    rotation_degrees=10.0,
-    shift_voxels=1.0,
-    elastic_probability=0.5,
-    elastic_spacing_voxels=4.0,
-    elastic_voxels=1.0,
-    intensity_probability=0.5,
-    misregistration_voxels=3.0,
-)
+    affine_probability=0.5, rotation_degrees=10.0, shift_voxels=1.0, elastic_probability=0.5,
+    elastic_spacing_voxels=4.0, elastic_voxels=1.0, intensity_probability=0.5, misregistration_voxels=3.0,
+)  # fmt: skip
 OPTIONS = {
-    "augmentation": AUGMENTATION,
-    "patch_size": (8, 8, 8),
-    "samples_per_case": 2,
-    "seed": 3,
-    "batch_size": 4,
-}
+    "augmentation": AUGMENTATION, "patch_size": (8, 8, 8), "samples_per_case": 2, "seed": 3, "batch_size": 4,
+}  # fmt: skip
 
 
 def _misregistered(probability):
@@ -46,14 +29,12 @@ CHANGES = {"modality_dropout": 0.6, "augmentation": _misregistered(0.6)}
 
 def _cases(count=3, size=8):
     random = torch.Generator().manual_seed(0)
-    return [
-        LabelledCase(
-            f"case{n}",
-            torch.rand(2, size, size, size, generator=random),
-            *(torch.randint(0, 8, (size,) * 3, generator=random, dtype=torch.uint8) for _ in "ab"),
-        )
-        for n in range(count)
-    ]
+
+    def case(n):
+        labels = torch.randint(0, 8, (2, size, size, size), generator=random, dtype=torch.uint8)
+        return LabelledCase(f"case{n}", torch.rand(2, size, size, size, generator=random), *labels)
+
+    return [case(n) for n in range(count)]
 
 
 def _set(cases=None, **changes):
@@ -65,10 +46,17 @@ def _missing(sample):
     return tuple(is_missing(sample.image[None])[0].tolist())
 
 
+def _losses(case, probability, count):
+    """How many of the samples of a small case lack what."""
+    samples = _set([case], augmentation=None, patch_size=(4, 4, 4), modality_dropout=probability)
+    return Counter(_missing(samples.sample(0, 0, position)) for position in range(count))
+
+
 def test_epoch_visits_every_case_equally_often():
-    order = epoch_order(5, 3, seed=0, epoch=1)
-    assert sorted(order[:5]) == sorted(order[5:10]) == sorted(order[10:]) == list(range(5))
-    assert order.tolist() != epoch_order(5, 3, seed=0, epoch=2).tolist()
+    samples = _set(_cases(5), samples_per_case=3, batch_size=5)
+    first, second = ([batch.names for batch in samples.batches(epoch)] for epoch in (1, 2))
+    assert [sorted(names) for names in first] == [[f"case{n}" for n in range(5)]] * 3
+    assert first != second
 
 
 def test_the_last_batch_is_filled_from_the_start_of_the_epoch():
@@ -109,22 +97,19 @@ def test_threads_do_not_change_samples(changes):
     assert torch.equal(one.label, four.label)
 
 
-def test_epochs_differ():
-    a, b = (_set(_cases(1)).sample(0, epoch, 0).image for epoch in (0, 1))
-    assert not torch.equal(a, b)
-
-
 def test_patches_of_larger_cases():
     sample = _set(_cases(1, size=13), augmentation=None, patch_size=(6, 8, 4)).sample(0, 0, 0)
     assert sample.image.shape == (2, 6, 8, 4)
     assert sample.label.shape == (6, 8, 4)
 
 
-def test_smaller_cases_are_padded():
-    case = _cases(1)[0]
-    sample = _set([case], augmentation=None, patch_size=(8, 10, 8)).sample(0, 0, 0)
-    assert torch.equal(sample.label[:, 1:9], case.label)
-    assert torch.equal(sample.image[:, :, 9], case.image[:, :, 7])
+def test_smaller_cases_and_both_their_labels_are_padded():
+    (case,) = _cases(1)
+    samples = _set([case], augmentation=None, patch_size=(8, 10, 8), modality_dropout=0.9)
+    drawn = {_missing(sample): sample for sample in (samples.sample(0, 0, n) for n in range(40))}
+    assert torch.equal(drawn[False, False].image[:, :, 9], case.image[:, :, 7])
+    labels = {(False, False): case.label, (False, True): case.label, (True, False): case.mr_label}
+    assert all(torch.equal(drawn[key].label[:, 1:9], label) for key, label in labels.items())
 
 
 def test_no_cases():
@@ -136,17 +121,15 @@ def test_sample_is_patch_and_augmentation_by_its_seed():
     (case,) = _cases(1, size=13)
     random = np.random.RandomState(sample_seed(3, 2, 5))
     region = draw_region(case.label, (8, 8, 8), random)
-    image, label = Augmenter(AUGMENTATION)(
-        case.image[(slice(None), *region)], case.label[region], (8, 8, 8), random
-    )
+    image = case.image[(slice(None), *region)]
+    expected = Augmenter(AUGMENTATION)(image, case.label[region], (8, 8, 8), random)
     sample = _set([case]).sample(0, 2, 5)
-    assert torch.equal(sample.image, image)
-    assert torch.equal(sample.label, label)
+    assert torch.equal(sample.image, expected[0])
+    assert torch.equal(sample.label, expected[1])
 
 
 def test_samples_lose_either_modality_or_none():
-    samples = _set(_cases(1, size=4), augmentation=None, patch_size=(4, 4, 4), modality_dropout=0.5)
-    found = Counter(_missing(samples.sample(0, 0, position)) for position in range(800))
+    found = _losses(*_cases(1, size=4), 0.5, 800)
     assert set(found) == {(False, False), (True, False), (False, True)}
     # Four standard deviations of a binomial count.
     assert found[False, False] == pytest.approx(400, abs=57)
@@ -171,23 +154,21 @@ def test_modality_dropout_changes_nothing_else():
 
 
 def test_without_a_label_of_its_mr_a_case_never_loses_its_ct():
-    case = replace(_cases(1, size=4)[0], mr_label=None)
-    samples = _set([case], augmentation=None, patch_size=(4, 4, 4), modality_dropout=0.5)
-    found = Counter(_missing(samples.sample(0, 0, position)) for position in range(400))
+    found = _losses(replace(_cases(1, size=4)[0], mr_label=None), 0.5, 400)
     assert set(found) == {(False, False), (False, True)}
     assert found[False, True] == pytest.approx(100, abs=35)
 
 
-def test_a_single_image_is_never_lost():
-    samples = _set([replace(_cases(1)[0], single=True)], modality_dropout=0.9)
-    assert not any(any(_missing(samples.sample(0, 0, position))) for position in range(20))
+def test_a_single_image_is_neither_lost_nor_misregistered():
+    case = [replace(_cases(1)[0], single=True)]
+    changed, plain = _set(case, augmentation=_misregistered(1.0), modality_dropout=0.9), _set(case)
+    for position in range(20):
+        assert torch.equal(changed.sample(0, 0, position).image, plain.sample(0, 0, position).image)
 
 
 def test_misregistration_needs_both_images():
     (case,) = _cases(1, size=13)
-    moved, still = (
-        _set([case], augmentation=s, modality_dropout=0.6) for s in (_misregistered(1.0), AUGMENTATION)
-    )
+    moved, still = (_set([case], augmentation=_misregistered(p), modality_dropout=0.6) for p in (1.0, 0.0))
     seen = set()
     for position in range(20):
         sample, expected = (samples.sample(0, 1, position) for samples in (moved, still))
@@ -196,29 +177,6 @@ def test_misregistration_needs_both_images():
         assert torch.equal(sample.image[0], expected.image[0])
         assert torch.equal(sample.image[1], expected.image[1]) == any(kind)
     assert len(seen) == 3
-
-
-def test_misregistration_probability():
-    (case,) = _cases(1, size=4)
-    some, none = (_set([case], augmentation=_misregistered(p), patch_size=(4, 4, 4)) for p in (0.3, 0.0))
-    samples = [(some.sample(0, 0, n).image[1], none.sample(0, 0, n).image[1]) for n in range(200)]
-    assert sum(not torch.equal(a, b) for a, b in samples) == pytest.approx(60, abs=26)
-
-
-def test_single_image_is_not_misregistered():
-    (case,) = _cases(1)
-    moved, still = (
-        _set([replace(case, single=True)], augmentation=s) for s in (_misregistered(1.0), AUGMENTATION)
-    )
-    assert torch.equal(moved.sample(0, 0, 0).image, still.sample(0, 0, 0).image)
-
-
-def test_both_labels_of_a_smaller_case_are_padded():
-    (case,) = _cases(1)
-    samples = _set([case], augmentation=None, patch_size=(8, 10, 8), modality_dropout=0.9)
-    labels = [s.label for p in range(20) if _missing(s := samples.sample(0, 0, p))[0]]
-    assert labels
-    assert all(torch.equal(label[:, 1:9], case.mr_label) for label in labels)
 
 
 def _draw(label, size, seed=0, share=0.0, context=1.0):
@@ -248,40 +206,26 @@ def test_structures_are_drawn_equally_often_whatever_their_size():
     assert 70 < hits < 130
 
 
-@pytest.mark.parametrize(
-    ("length", "patch", "expected"), [(48, 48, 48), (60, 32, 40), (33, 32, 32), (35, 32, 34)]
-)
-def test_context_is_even_and_fits(length, patch, expected):
-    region = _draw(torch.zeros(length, length, length), (patch,) * 3, context=1.25)
-    assert [s.stop - s.start for s in region] == [expected] * 3
+@pytest.mark.parametrize(("n", "patch", "size"), [(48, 48, 48), (60, 32, 40), (33, 32, 32), (35, 32, 34)])
+def test_context_is_even_and_fits(n, patch, size):
+    region = _draw(torch.zeros(n, n, n), (patch,) * 3, context=1.25)
+    assert [s.stop - s.start for s in region] == [size] * 3
 
 
-@pytest.mark.parametrize(("probability", "expected"), [(0.0, {None: 900}), (1.0, {CT: 450, MR: 450})])
-def test_lost_modalities_have_equal_chance(probability, expected):
-    random = np.random.RandomState(0)
-    found = Counter(draw_loss(probability, random) for _ in range(900))
-    assert dict(found) == pytest.approx(expected, abs=60)
+def _misregistrations(probability):
+    config, random = AugmentationConfig(misregistration_probability=probability), np.random.RandomState(0)
+    return [drawn for _ in range(900) if (drawn := draw_misregistration(config, random)) is not None]
 
 
-def _misregistrations(probability, count=900):
-    config = AugmentationConfig(misregistration_probability=probability)
-    random = np.random.RandomState(0)
-    return [draw_misregistration(config, random) for _ in range(count)]
-
-
-@pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.3, 270), (1.0, 900)])
-def test_misregistration_frequency(probability, expected):
-    found = sum(drawn is not None for drawn in _misregistrations(probability))
-    assert found == pytest.approx(expected, abs=55 if 0 < probability < 1 else 0)
+@pytest.mark.parametrize(("probability", "expected", "abs_"), [(0.0, 0, 0), (0.3, 270, 55), (1.0, 900, 0)])
+def test_misregistration_frequency(probability, expected, abs_):
+    assert len(_misregistrations(probability)) == pytest.approx(expected, abs=abs_)
 
 
 def test_shift_and_angle_are_uniform():
-    drawn = [d for d in _misregistrations(1.0) if d is not None]
-    for vectors, largest in (
-        ([d.shift_voxels for d in drawn], 4.0),
-        ([d.rotation_degrees for d in drawn], 10.0),
-    ):
-        lengths = np.linalg.norm(vectors, axis=1) / largest
+    drawn = _misregistrations(1.0)
+    for name, largest in (("shift_voxels", 4.0), ("rotation_degrees", 10.0)):
+        lengths = np.linalg.norm([getattr(d, name) for d in drawn], axis=1) / largest
         assert lengths.max() <= 1
         # Quartiles of 900 uniform numbers have a standard deviation below 0.017.
         np.testing.assert_allclose(np.quantile(lengths, (0.25, 0.5, 0.75)), (0.25, 0.5, 0.75), atol=0.07)

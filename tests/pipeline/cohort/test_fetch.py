@@ -21,15 +21,11 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves CONTENT at any path; the first answers break off after `drop_after` bytes."""
 
     knows_ranges = True
-    drop_after: list[int]
-    asked: list[str | None]
 
     def handle_error(self, *_: object) -> None: ...
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
     def do_GET(self) -> None:
         asked = self.headers["Range"]
         self.server.asked.append(asked)
@@ -69,13 +65,6 @@ def archive(server: Server, path: str = "data.zip?token=secret", sha256: str = S
     return Archive(url=f"http://127.0.0.1:{server.server_port}/{path}", sha256=sha256)
 
 
-def part_of(tmp_path: Path, content: bytes) -> Path:
-    part = tmp_path / ".work" / "download" / SHA256[:16] / "data.zip.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(content)
-    return part
-
-
 def test_downloads_once(server: Server) -> None:
     path = fetch(archive(server), LIMIT, "data")
     assert path.name == "data.zip"
@@ -92,34 +81,31 @@ def test_terminal_shows_a_bar(
     assert "download data.zip" in capsys.readouterr().err
 
 
-def test_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
-    part = part_of(tmp_path, CONTENT[:1234])
+@pytest.mark.parametrize(
+    ("content", "knows_ranges", "asked"),
+    [
+        pytest.param(CONTENT[:1234], True, ["bytes=1234-"], id="resumed"),
+        pytest.param(CONTENT, True, ["bytes=25600-"], id="complete"),
+        pytest.param(b"x" * 1234, True, ["bytes=1234-", None], id="of another file: discarded"),
+        pytest.param(b"x" * 1234, False, ["bytes=1234-"], id="server without ranges: restarted"),
+    ],
+)
+def test_interrupted_download_is_completed(
+    server: Server, tmp_path: Path, content: bytes, knows_ranges: bool, asked: list[str | None]
+) -> None:
+    server.knows_ranges = knows_ranges
+    part = tmp_path / ".work" / "download" / SHA256[:16] / "data.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content)
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
-    assert server.asked == ["bytes=1234-"]
+    assert server.asked == asked
     assert not part.exists()
-
-
-def test_server_without_ranges_restarts(server: Server, tmp_path: Path) -> None:
-    server.knows_ranges = False
-    part_of(tmp_path, b"x" * 1234)
-    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
 
 
 def test_broken_connection_is_resumed(server: Server) -> None:
     server.drop_after = [1000, 500]
     assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1000-", "bytes=1500-"]
-
-
-def test_complete_part_is_used(server: Server, tmp_path: Path) -> None:
-    part_of(tmp_path, CONTENT)
-    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
-
-
-def test_part_of_another_file_is_discarded(server: Server, tmp_path: Path) -> None:
-    part_of(tmp_path, b"x" * 1234)
-    assert fetch(archive(server), LIMIT, "data").read_bytes() == CONTENT
-    assert server.asked == ["bytes=1234-", None]
 
 
 def test_wrong_checksum_is_refused(server: Server, tmp_path: Path) -> None:

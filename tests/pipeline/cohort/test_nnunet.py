@@ -5,19 +5,13 @@ from typing import Any
 
 import pytest
 
+from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.structures import Modality
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 
-SECOND = {
-    "channel_names": {"0": "CT", "1": "MR"},
-    "labels": {"background": 0, "left ventricle": 1, "heart_myocardium": 2, "liver": 3},
-    "numTraining": 2,
-    "file_ending": ".nii.gz",
-}
-FIRST = {
-    "modality": {"0": "CT", "1": "MRI"},
-    "labels": {"0": "background", "1": "LV", "2": "Myo", "3": "liver"},
-}
+LABELS = {"background": 0, "left ventricle": 1, "heart_myocardium": 2, "liver": 3}
+SECOND = {"channel_names": {"0": "CT", "1": "MR"}, "labels": LABELS}
+FIRST = {"modality": {"0": "CT", "1": "MRI"}, "labels": {str(value): name for name, value in LABELS.items()}}
 Layout = Callable[..., Path]
 
 
@@ -39,35 +33,34 @@ def layout(tmp_path: Path) -> Layout:
     return make
 
 
+def errors(folder: Path) -> list[Finding]:
+    return [finding for finding in read_nnunet(folder).findings if finding.severity == "error"]
+
+
 @pytest.mark.parametrize("description", [FIRST, SECOND])
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".NII"])
 def test_cases_are_patients_and_channels_modalities(layout: Layout, description: Any, ending: str) -> None:
     folder = layout(description, ending)
     assert is_nnunet(folder)
     table = read_nnunet(folder)
+    cases = (("a", True, None), ("b_1", True, None), ("c", True, "test"), ("d", False, None))
     assert [(r.patient, r.modality, r.label.name if r.label else None, r.role) for r in table.scans] == [
-        (case, modality, label and label + ending, role)
-        for case, label, role in (
-            ("a", "a", None),
-            ("b_1", "b_1", None),
-            ("c", "c", "test"),
-            ("d", None, None),
-        )
+        (case, modality, case + ending if is_labelled else None, role)
+        for case, is_labelled, role in cases
         for modality in Modality
     ]
     assert table.codes
     assert table.codes.codes == {"LV": [1], "Myo": [2]}
     assert table.codes.missing == ("RV", "LA", "RA", "AO", "PA")
-    assert [(f.severity, f.what) for f in table.findings] == [
-        ("warning", "label 'liver' (3) is none of our structures: read as background")
-    ]
+    [warning] = table.findings
+    assert warning.severity == "warning"
+    assert warning.what == "label 'liver' (3) is none of our structures: read as background"
 
 
 def test_channels_by_name(layout: Layout) -> None:
-    table = read_nnunet(layout(SECOND | {"channel_names": {"0": "MRI T2", "1": "CT"}}))
-    assert [(r.modality.value, r.image.name) for r in table.scans][:2] == [
-        ("mr", "a_0000.nii.gz"), ("ct", "a_0001.nii.gz"),
-    ]  # fmt: skip
+    first, second = read_nnunet(layout(SECOND | {"channel_names": {"0": "MRI T2", "1": "CT"}})).scans[:2]
+    assert (first.modality, first.image.name) == (Modality.MR, "a_0000.nii.gz")
+    assert (second.modality, second.image.name) == (Modality.CT, "a_0001.nii.gz")
 
 
 def test_channels_by_number_with_a_warning(layout: Layout) -> None:
@@ -91,9 +84,8 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_invalid_description_is_refused(layout: Layout, name: str) -> None:
     description, what = BAD[name]
-    errors = [f.what for f in read_nnunet(layout(description)).findings if f.severity == "error"]
-    assert len(errors) == 1
-    assert what in errors[0]
+    [error] = errors(layout(description))
+    assert what in error.what
 
 
 def test_links_out_of_the_folder_are_refused(layout: Layout, tmp_path: Path) -> None:
@@ -101,9 +93,7 @@ def test_links_out_of_the_folder_are_refused(layout: Layout, tmp_path: Path) -> 
     for name in ("imagesTr/a_0000.nii.gz", "labelsTr/b_1.nii.gz"):
         (folder / name).rename(tmp_path / Path(name).name)
         (folder / name).symlink_to(tmp_path / Path(name).name)
-    found = read_nnunet(folder).findings
-    errors = [(f.case, f.file, f.what) for f in found if f.severity == "error"]
-    assert sorted(errors) == [
+    assert sorted((f.case, f.file, f.what) for f in errors(folder)) == [
         ("a", "imagesTr/a_0000.nii.gz", "image lies outside the data set's folder"),
         ("b_1", "labelsTr/b_1.nii.gz", "label map lies outside the data set's folder"),
     ]
@@ -113,4 +103,4 @@ def test_empty_data_set_is_an_error(layout: Layout) -> None:
     folder = layout()
     for path in folder.glob("images*/*"):
         path.unlink()
-    assert [f.what for f in read_nnunet(folder).findings if f.severity == "error"] == ["no case in imagesTr"]
+    assert [f.what for f in errors(folder)] == ["no case in imagesTr"]

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,6 +5,8 @@ import pytest
 from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.preview import params_for, preview
 from pipeline.config.sections import DataConfig, SplitConfig
+
+OWN = {"source": "table", "path": "a.csv", "labels": {"LV": 1}, "missing": ["PA"], "max_unpacked_gb": 7.0}
 
 
 @pytest.fixture(autouse=True)
@@ -41,20 +42,6 @@ def test_impossible_split_is_a_finding(cohort: Path) -> None:
     assert [f.what for f in findings] == ["split.folds = 5 needs as many subjects, found 3"]
 
 
-def test_preview_of_an_archive(cohort: Path, zipped: Callable[[str, dict[str, bytes]], Path]) -> None:
-    members = {path.name: path.read_bytes() for path in cohort.rglob("*.nii.gz")}
-    lines, _ = preview(of(zipped("all.zip", members)), SplitConfig())
-    assert "8 scans of 8 patients" in "".join(lines)
-
-
-def test_missing_path_is_refused() -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        preview(of(Path("lacks")), SplitConfig())
-
-
-OWN = {"source": "table", "path": "a.csv", "labels": {"LV": 1}, "missing": ["PA"], "max_unpacked_gb": 7.0}
-
-
 def test_arguments_override_params_yaml(tmp_path: Path) -> None:
     table = tmp_path / "b.csv"
     table.touch()
@@ -74,14 +61,14 @@ def test_labels_of_a_table_do_not_apply_to_mmwhs(cohort: Path) -> None:
 
 def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").touch()
-    with pytest.raises(UsageError, match="which is made and not found"):
-        params_for(None, None, [], section={})
-    with pytest.raises(UsageError, match="is not valid YAML"):
-        params_for(str(tmp_path / "b.csv"), "{LV: 1", [], section={})
-    with pytest.raises(UsageError, match="unknown structure 'liver'"):
-        params_for(str(tmp_path / "b.csv"), "{liver: 1}", [], section={})
-    with pytest.raises(DataError, match="does not exist"):
-        params_for("lacks.csv", None, [], section={})
+    table = str(tmp_path / "b.csv")
+    for path, labels, message in (
+        (None, None, "which is made and not found"),
+        (table, "{LV: 1", "is not valid YAML"),
+        (table, "{liver: 1}", "unknown structure 'liver'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            params_for(path, labels, [], section={})
 
 
 def test_a_path_of_the_command_line_is_no_parameter() -> None:

@@ -25,29 +25,25 @@ def test_split_round_trip(tmp_path: Path) -> None:
     assert list(content) == ["train", "validation", "test", "folds", "fold"]
     assert content["test"] == [{"pair": "ct_2+mr_2", "ct": "ct_2", "mr": "mr_2"}]
     assert (content["folds"], content["fold"]) == (3, 1)
-    assert read_split(path) == {
-        "train": ["ct_1+mr_1", "ct_4+mr_4"], "validation": ["ct_3+mr_3"], "test": ["ct_2+mr_2"],
-    }  # fmt: skip
+    train, validation, test = ["ct_1+mr_1", "ct_4+mr_4"], ["ct_3+mr_3"], ["ct_2+mr_2"]
+    assert read_split(path) == {"train": train, "validation": validation, "test": test}
     assert read_notes(path) == SplitNotes()
 
 
 def test_missing_structures_and_pairs_of_one_patient_are_noted(tmp_path: Path) -> None:
     path, pairs = tmp_path / "split.json", [_pair(1, "train"), _pair(2, "test"), _pair(3, "validation")]
-    same = [
-        Pair(replace(p.ct, patient="P", missing=("PA", "AO")), replace(p.mr, patient="P"), p.role)
-        for p in pairs
-    ]
-    write_split(path, [*same[:2], pairs[2]], SplitConfig())
+    for index, (ct, mr) in enumerate((pair.ct, pair.mr) for pair in pairs[:2]):
+        one_patient = replace(ct, patient="P", missing=("PA", "AO")), replace(mr, patient="P")
+        pairs[index] = Pair(*one_patient, pairs[index].role)
+    write_split(path, pairs, SplitConfig())
     assert json.loads(path.read_text("utf-8"))["test"][0]["patient"] == "P"
     assert read_notes(path) == SplitNotes(("AO", "PA"), 2)
 
 
 @pytest.mark.parametrize("read", [read_split, read_notes, read_atlas_pairs])
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"train": [1], "validation": [], "test": []}'])
-def test_invalid_split_names_the_stage(
-    read: Callable[[Path], object], content: str | None, tmp_path: Path
-) -> None:
-    if content is not None:
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"train": [1], "validation": [], "test": []}'])
+def test_invalid_split_names_the_stage(read: Callable[[Path], object], content: str, tmp_path: Path) -> None:
+    if content:
         (tmp_path / "split.json").write_text(content)
     with pytest.raises(DataError, match="dvc repro split"):
         read(tmp_path / "split.json")

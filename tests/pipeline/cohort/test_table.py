@@ -8,15 +8,15 @@ from crossmodalnet.io.table_text import file_name_of
 from pipeline.cohort.table import ScanTable, check_consistency, read_table_file
 
 HEADER = "patient,modality,image,label,role"
+Read = Callable[..., ScanTable]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., ScanTable]:
+def read(tmp_path: Path) -> Read:
     """Write a table beside empty files and read it; consistency is looked at too."""
+    (tmp_path / "data" / "dicom").mkdir(parents=True)
     for name in ("a.nii.gz", "b.nrrd", "a_seg.nii.gz", "b_seg.nii.gz", "c.nii.gz", "notes.txt"):
-        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "data" / name).touch()
-    (tmp_path / "data" / "dicom").mkdir()
     (tmp_path / "outside.nii.gz").touch()
     (tmp_path / "data" / "link.nii.gz").symlink_to(tmp_path / "outside.nii.gz")
 
@@ -34,7 +34,7 @@ def errors(table: ScanTable) -> list[tuple[str, str, str]]:
     return [(f.case, f.file, f.what) for f in table.findings if f.severity == "error"]
 
 
-def test_rows_become_scans(read: Callable[..., ScanTable], tmp_path: Path) -> None:
+def test_rows_become_scans(read: Read, tmp_path: Path) -> None:
     table = read('"Müller, A.",CT,a.nii.gz,a_seg.nii.gz,test', "P2 , mri,./b.nrrd,,", "P3,ct,dicom,,")
     assert table.findings == []
     first, second, third = table.scans
@@ -45,35 +45,35 @@ def test_rows_become_scans(read: Callable[..., ScanTable], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_columns_in_any_order_and_case_with_a_bom(read: Callable[..., ScanTable], encoding: str) -> None:
+def test_columns_in_any_order_and_case_with_a_bom(read: Read, encoding: str) -> None:
     table = read("a.nii.gz,P1,ct", header="Image,PATIENT,Modality ", encoding=encoding)
     assert table.findings == []
     assert [(row.patient, row.image.name) for row in table.scans] == [("P1", "a.nii.gz")]
 
 
-def test_empty_lines_keep_row_numbers(read: Callable[..., ScanTable]) -> None:
+def test_empty_lines_keep_row_numbers(read: Read) -> None:
     table = read("P1,ct,a.nii.gz,,", "", ",,,,", "P2,ct,b.nrrd,,")
     assert [row.row for row in table.scans] == [2, 5]
 
 
-WHOLE: dict[str, tuple[dict[str, str], str, str]] = {
-    "missing column": ({"header": "patient,image,label,role"}, "row 1", "no column modality; the header has patient"),
-    "semicolons": ({"header": HEADER.replace(",", ";")}, "row 1", "columns are separated by ';', not by commas"),
-    "tabs": ({"header": HEADER.replace(",", "\t")}, "row 1", "columns are separated by tabs"),
-    "twice": ({"header": "patient,modality,image,label,label"}, "row 1", "column label twice"),
-    "slip of the pen": ({"header": "patient,modality,image,lable,role"}, "row 1", "unknown column lable"),
-}  # fmt: skip
+HEADERS = {
+    "missing column": ("patient,image,label,role", "no column modality; the header has patient"),
+    "semicolons": (HEADER.replace(",", ";"), "columns are separated by ';', not by commas"),
+    "tabs": (HEADER.replace(",", "\t"), "columns are separated by tabs"),
+    "twice": ("patient,modality,image,label,label", "column label twice"),
+    "slip of the pen": ("patient,modality,image,lable,role", "unknown column lable"),
+}
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_invalid_header_is_refused(read: Callable[..., ScanTable], name: str) -> None:
-    options, case, what = WHOLE[name]
-    [(found_case, file, found)] = errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", **options))
-    assert (found_case, file) == (case, "table.csv")
+@pytest.mark.parametrize("name", HEADERS)
+def test_invalid_header_is_refused(read: Read, name: str) -> None:
+    header, what = HEADERS[name]
+    [(case, file, found)] = errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", header=header))
+    assert (case, file) == ("row 1", "table.csv")
     assert what in found
 
 
-def test_unknown_column_warns(read: Callable[..., ScanTable]) -> None:
+def test_unknown_column_warns(read: Read) -> None:
     table = read("P1,ct,a.nii.gz,71", header="patient,modality,image,age")
     assert [(f.severity, f.what) for f in table.findings] == [("warning", "column age is not used")]
     assert len(table.scans) == 1
@@ -93,12 +93,9 @@ def test_unknown_column_warns(read: Callable[..., ScanTable]) -> None:
         (HEADER.encode() + b"\n" + b"P1,ct,a.nii.gz,,\n" * 20_001, "table", "more than 20000 rows"),
     ],
 )  # fmt: skip
-def test_invalid_file_is_refused(
-    read: Callable[..., ScanTable], tmp_path: Path, content: bytes, case: str, what: str
-) -> None:
-    path = tmp_path / "data" / "table.csv"
-    path.write_bytes(content)
-    table = read_table_file(path)
+def test_invalid_file_is_refused(read: Read, tmp_path: Path, content: bytes, case: str, what: str) -> None:
+    (tmp_path / "data" / "table.csv").write_bytes(content)
+    table = read_table_file(tmp_path / "data" / "table.csv")
     [(found_case, _, found)] = errors(table)
     assert found_case == case
     assert what in found
@@ -126,17 +123,16 @@ ROWS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_invalid_row_is_reported(read: Callable[..., ScanTable], name: str) -> None:
+def test_invalid_row_is_reported(read: Read, name: str) -> None:
     line, file, what = ROWS[name]
     [(case, found_file, found)] = errors(read("P1,ct,a.nii.gz,,", line))
     assert (case, found_file) == ("row 3", file)
     assert what in found
 
 
-def test_all_faults_of_a_row_are_reported(read: Callable[..., ScanTable]) -> None:
+def test_all_faults_of_a_row_are_reported(read: Read) -> None:
     found = errors(read(",xray,lacks.nii,../outside.nii.gz,sometimes"))
-    assert len(found) == 5
-    assert {case for case, _, _ in found} == {"row 2"}
+    assert [case for case, _, _ in found] == ["row 2"] * 5
 
 
 SETS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -157,31 +153,20 @@ SETS: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_contradicting_rows_are_reported(read: Callable[..., ScanTable], name: str) -> None:
+def test_contradicting_rows_are_reported(read: Read, name: str) -> None:
     lines, case, what = SETS[name]
     [(found_case, _, found)] = errors(read(*lines))
     assert found_case == case
     assert what in found
 
 
-def test_label_map_may_serve_both_scans_of_a_patient(read: Callable[..., ScanTable]) -> None:
-    assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,", "P1,mr,b.nrrd,a_seg.nii.gz,")) == []
+def test_label_map_and_role_may_serve_both_scans_of_a_patient(read: Read) -> None:
+    assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,test", "P1,mr,b.nrrd,a_seg.nii.gz,")) == []
 
 
-def test_role_given_once_applies_to_the_patient(read: Callable[..., ScanTable]) -> None:
-    assert errors(read("P1,ct,a.nii.gz,a_seg.nii.gz,test", "P1,mr,b.nrrd,b_seg.nii.gz,")) == []
+NAMES = {"P-1_a.b": "P-1_a.b", "Ærø 7": "r-7", "../../etc": "etc", "a/b\\c": "a-b-c", "患者": "", ".": ""}
 
 
-@pytest.mark.parametrize(
-    ("patient", "name"),
-    [
-        ("P-1_a.b", "P-1_a.b"),
-        ("Ærø 7", "r-7"),
-        ("../../etc", "etc"),
-        ("a/b\\c", "a-b-c"),
-        ("患者", ""),
-        (".", ""),
-    ],
-)
-def test_file_names_of_patients(patient: str, name: str) -> None:
-    assert file_name_of(patient) == name
+@pytest.mark.parametrize("patient", NAMES)
+def test_file_names_of_patients(patient: str) -> None:
+    assert file_name_of(patient) == NAMES[patient]

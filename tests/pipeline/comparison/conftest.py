@@ -1,6 +1,7 @@
 """Scores of made-up methods on made-up pairs."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,19 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from pipeline.evaluation.score_cases import CASE_COLUMNS
 
 Cases = Callable[..., pd.DataFrame]
+
+
+def write_cases(folder: Path, table: pd.DataFrame) -> None:
+    """Write the cases of one seed as an evaluation does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.drop(columns="seed").to_csv(folder / "cases.csv", index=False)
+
+
+def misregistered(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+    """Tabulate Dice by pair and shift; the rotation in degrees is the shift in mm."""
+    table = pd.DataFrame(rows, columns=["method", "seed", "pair", "moved_mm", "dice"])
+    table.insert(4, "turned_degrees", table["moved_mm"])
+    return table
 
 
 def _cases(dice: Sequence[Sequence[float]], prefix: str = "p") -> pd.DataFrame:

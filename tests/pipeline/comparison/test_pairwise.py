@@ -16,14 +16,9 @@ def methods(cases: Cases) -> dict[str, pd.DataFrame]:
     wobble = np.where(np.arange(10) % 2, 0.011, -0.01) * (1 + 0.1 * np.arange(10))
     ours = np.stack([BASE + 0.01, BASE - 0.01], axis=1)
     worse = BASE - 0.03 - 0.001 * np.arange(10)
-    return {
-        "crossmodalnet": cases(ours),
-        "mednext": cases(worse[:, None]),
-        "vtunet": cases((BASE + wobble)[:, None]),
-        "atlas": cases((BASE - 0.2)[:, None]),
-        "crossmodalnet-ct_only": cases((worse - 0.01)[:, None]),
-        "crossmodalnet-values_a": cases((BASE + wobble)[:, None]),
-    }
+    dice = {"mednext": worse, "vtunet": BASE + wobble, "atlas": BASE - 0.2}
+    dice |= {"crossmodalnet-ct_only": worse - 0.01, "crossmodalnet-values_a": BASE + wobble}
+    return {"crossmodalnet": cases(ours), **{name: cases(values[:, None]) for name, values in dice.items()}}
 
 
 def test_differences_and_tests_are_those_of_scipy(cases: Cases) -> None:
@@ -32,10 +27,9 @@ def test_differences_and_tests_are_those_of_scipy(cases: Cases) -> None:
     assert dice.index.tolist() == ["mednext", "vtunet", "atlas"]
     gaps = 0.03 + 0.001 * np.arange(10)
     assert dice.loc["mednext", "difference"] == pytest.approx(gaps.mean())
-    assert dice.loc["mednext", ["p_value", "effect_size"]].tolist() == pytest.approx(
-        [stats.wilcoxon(gaps).pvalue, 1.0]
-    )
-    assert dice.loc["mednext", "p_value"] == pytest.approx(2**-9)
+    p = stats.wilcoxon(gaps).pvalue
+    assert p == pytest.approx(2**-9)
+    assert dice.loc["mednext", ["p_value", "effect_size"]].tolist() == pytest.approx([p, 1])
     # Two of three tests are as small as can be: the smaller is tripled, and the other may not be smaller.
     assert dice["p_holm"].tolist()[::2] == pytest.approx([3 * 2**-9] * 2)
     assert dice["verdict"].tolist() == ["supported", "not_supported", "supported"]
@@ -63,9 +57,8 @@ def test_everyone_against_everyone_is_one_family(cases: Cases) -> None:
 def test_where_mean_and_ranks_disagree_nothing_is_supported(cases: Cases) -> None:
     ours, theirs = np.full(12, 0.5), 0.5 - 0.01 * (1 + 0.1 * np.arange(12))
     theirs[0] = 0.95  # one outlier turns the mean, but not the ranks
-    table = pairwise_table(
-        {"crossmodalnet": cases(ours[:, None]), "vtunet": cases(theirs[:, None])}, "vtunet", FEW
-    )
+    both = {"crossmodalnet": cases(ours[:, None]), "vtunet": cases(theirs[:, None])}
+    table = pairwise_table(both, "vtunet", FEW)
     dice = table[table["metric"] == "dice"].iloc[0]
     assert dice["difference"] > 0 > dice["effect_size"]
     assert dice["p_holm"] < 0.05
@@ -75,11 +68,10 @@ def test_where_mean_and_ranks_disagree_nothing_is_supported(cases: Cases) -> Non
 def test_a_pair_undefined_for_one_method_is_left_out(cases: Cases) -> None:
     theirs = cases((BASE - 0.03)[:, None])
     theirs.loc[theirs["pair"] == "p00", "dice"] = np.nan
-    table = pairwise_table({"crossmodalnet": cases(BASE[:, None]), "vtunet": theirs}, "crossmodalnet", FEW)
-    assert table.set_index("metric")["num_pairs"].to_dict()["dice"] == 9
-    assert table.set_index("metric")["num_pairs"].to_dict()["iou"] == 10
-    ranks = rank_table({"crossmodalnet": cases(BASE[:, None]), "vtunet": theirs}, FEW)
-    assert ranks.set_index("metric")["num_subjects"].to_dict()["dice"] == 9
+    both = {"crossmodalnet": cases(BASE[:, None]), "vtunet": theirs}
+    table = pairwise_table(both, "crossmodalnet", FEW).set_index("metric")
+    assert table.loc[["dice", "iou"], "num_pairs"].tolist() == [9, 10]
+    assert rank_table(both, FEW).set_index("metric").loc["dice", "num_subjects"].tolist() == [9, 9]
 
 
 def test_ranks_follow_the_direction_of_the_metric(cases: Cases) -> None:
@@ -90,14 +82,3 @@ def test_ranks_follow_the_direction_of_the_metric(cases: Cases) -> None:
         assert found["rank"].tolist() == [1, 2, 3, 4]
         assert found["share_first"].sum() == pytest.approx(1)
         assert found[["low", "high"]].iloc[3].tolist() == [4, 4]
-
-
-def test_equal_methods_are_seldom_told_apart(cases: Cases) -> None:
-    random, false = np.random.default_rng(1), 0
-    for _ in range(10):
-        subjects = random.normal(0.8, 0.05, (12, 1))
-        runs = {name: cases(subjects + random.normal(0, 0.01, (12, 2))) for name in ("a", "b", "c")}
-        table = all_pairs_table(runs, CompareConfig(bootstrap_samples=100))
-        false += bool((table["verdict"] == "supported").any())
-    # A family of tests errs in at most 5 % of experiments: more than 3 of 10 has a probability below 1 %.
-    assert false <= 3

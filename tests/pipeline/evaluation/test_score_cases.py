@@ -1,4 +1,4 @@
-import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,64 +10,48 @@ from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
 from pipeline.config.sections import EvaluateConfig
-from pipeline.evaluation.score_cases import (
-    CASE_COLUMNS,
-    bar_table,
-    headline,
-    interval_table,
-    score_pair,
-    write_tables,
-)
-
-NAN = float("nan")
+from pipeline.evaluation import score_cases
+from pipeline.evaluation.score_cases import bar_table, headline, score_pair, write_tables
 
 
-def cases(ious: dict[str, list[float]]) -> pd.DataFrame:
-    """Two or more pairs in which LV and RV have the given IoUs and all other structures are undefined."""
-    rows = []
-    for pair, values in ious.items():
-        for name, iou in zip(ABBREVIATIONS, values + [NAN] * (7 - len(values)), strict=True):
-            absent = math.isnan(iou)
-            rows.append(
-                (pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(absent), 2)
-            )
-    return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
-
-
-def means(table: pd.DataFrame, metric: str) -> dict[str, float]:
-    rows = interval_table(table, num_samples=200, seed=0)
-    return rows[rows["metric"] == metric].set_index("structure")["mean"].to_dict()
+def tables_of(**ious: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores and intervals of pairs with these IoUs of LV, RV, ...; all other structures are undefined."""
+    rows = [
+        (pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(np.isnan(iou)), 2)
+        for pair, values in ious.items()
+        for name, iou in zip(ABBREVIATIONS, [*values, *[np.nan] * (7 - len(values))], strict=True)
+    ]
+    cases = pd.DataFrame(rows, columns=list(score_cases.CASE_COLUMNS))
+    return cases, score_cases.interval_table(cases, num_samples=200, seed=0)
 
 
 def test_miou_is_the_mean_over_structures_then_over_cases() -> None:
-    table = cases({"a": [0.2, 0.4], "b": [0.8]})
+    _, intervals = tables_of(a=[0.2, 0.4], b=[0.8])
+    means = intervals[intervals["metric"] == "iou"].set_index("structure")["mean"].to_dict()
     # a: 0.3, b: 0.8; over all structures at once it would be 1.4 / 3.
-    assert means(table, "iou") == pytest.approx({"mean": 0.55, "LV": 0.5, "RV": 0.4})
+    assert means == pytest.approx({"mean": 0.55, "LV": 0.5, "RV": 0.4})
 
 
 def test_intervals_hold_the_mean_and_count_subjects() -> None:
-    rows = interval_table(cases({"a": [0.2, 0.4], "b": [0.8], "c": [0.6]}), num_samples=300, seed=0)
+    _, rows = tables_of(a=[0.2, 0.4], b=[0.8], c=[0.6])
     assert ((rows["low"] <= rows["mean"]) & (rows["mean"] <= rows["high"])).all()
     counts = rows[rows["metric"] == "dice"].set_index("structure")["num_subjects"].to_dict()
     assert counts == {"mean": 3, "LV": 3, "RV": 1}
 
 
-def test_the_headline_is_a_dozen_finite_figures() -> None:
-    table = cases({"a": [0.2, 0.4], "b": [0.8]})
-    found = headline(table, interval_table(table, num_samples=100, seed=0))
-    assert (found["miou"], found["dice"]) == (0.55, 0.6706)  # Dice of an IoU of 0.2 is 1 / 3, and so on
-    assert (found["LV"], found["RV"], found["missed"]) == (0.6111, 0.5714, 0)
-    assert set(found) == {"dice", "miou", "hd95_mm", "nsd", "LV", "RV", "missed"}
+def test_the_headline_has_rounded_means() -> None:
+    found = headline(*tables_of(a=[0.2, 0.4], b=[0.8]))
+    # The Dice of an IoU of 0.2 is 1 / 3, and so on.
+    expected = {"dice": 0.6706, "miou": 0.55, "LV": 0.6111, "RV": 0.5714, "missed": 0}
+    assert found == expected | {"hd95_mm": 5.5, "nsd": 0.55}
 
 
 def test_nothing_defined_at_all() -> None:
-    table = cases({"a": [], "b": []})
-    assert headline(table, interval_table(table, num_samples=100, seed=0)) == {"missed": 0}
+    assert headline(*tables_of(a=[], b=[])) == {"missed": 0}
 
 
 def test_bars_have_a_row_per_structure_in_order() -> None:
-    table = cases({"a": [0.5] * 7, "b": [0.7] * 7})
-    bars = bar_table(interval_table(table, num_samples=100, seed=0))
+    bars = bar_table(tables_of(a=[0.5] * 7, b=[0.7] * 7)[1])
     assert list(bars.columns) == ["structure", "dice", "iou", "hd95_mm"]
     assert tuple(bars["structure"]) == ABBREVIATIONS
     assert bars["hd95_mm"].tolist() == pytest.approx([6.0] * 7)
@@ -76,53 +60,54 @@ def test_bars_have_a_row_per_structure_in_order() -> None:
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
 
 
-def write(path: Path, start: int, affine: np.ndarray = AFFINE) -> Path:
+def heart(start: int) -> np.ndarray:
     """A label map with an LV of 4 x 4 x 4 voxels that begins at `start`."""
     labels = np.zeros((12, 10, 8), np.uint8)
     labels[start : start + 4, 3:7, 2:6] = 1
-    write_label_map(path, Volume(labels, affine))
-    return path
+    return labels
 
 
-def test_files_are_scored_with_the_spacing_of_their_affine(tmp_path: Path) -> None:
-    prediction, truth = write(tmp_path / "p.nii.gz", 4), write(tmp_path / "t.nii.gz", 5)
-    table = score_pair("ct_1+mr_2", prediction, truth, 2.0).set_index("structure")
+@pytest.fixture
+def score(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """Score label maps, which are written to files; None writes no prediction."""
+
+    def write_and_score(prediction, truth, name="a", affine=AFFINE, **options):
+        if prediction is not None:
+            write_label_map(tmp_path / "p.nii.gz", Volume(prediction, affine))
+        write_label_map(tmp_path / "t.nii.gz", Volume(truth, AFFINE))
+        return score_pair(name, tmp_path / "p.nii.gz", tmp_path / "t.nii.gz", 2.0, **options)
+
+    return write_and_score
+
+
+def test_files_are_scored_with_the_spacing_of_their_affine(score) -> None:
+    table = score(heart(4), heart(5), "ct_1+mr_2").set_index("structure")
     assert table.loc["LV", ["pair", "dice", "missed", "undefined"]].tolist() == ["ct_1+mr_2", 0.75, 0, 0]
     assert table.loc["LV", ["hd95_mm", "betti_error"]].tolist() == pytest.approx([1.5, 0])
     assert table["undefined"].sum() == 6
 
 
-def test_stray_pieces_are_counted(tmp_path: Path) -> None:
-    labels = np.zeros((12, 10, 8), np.uint8)
-    labels[1:4, 1:4, 1:4] = 1
+def test_stray_pieces_are_counted(score) -> None:
+    labels = heart(1)
     labels[8, 8, 6] = labels[10, 1, 1] = 1
-    write_label_map(tmp_path / "p.nii.gz", Volume(labels, AFFINE))
-    table = score_pair("a", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 1), 2.0).set_index(
-        "structure"
-    )
-    assert table["stray"].tolist() == [2, 0, 0, 0, 0, 0, 0]
+    assert score(labels, heart(1))["stray"].tolist() == [2, 0, 0, 0, 0, 0, 0]
 
 
-def test_a_missing_prediction_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_prediction_is_an_error(tmp_path: Path, score) -> None:
     with pytest.raises(DataError, match=r"ct_1\+mr_2: .*p.nii.gz not found"):
-        score_pair("ct_1+mr_2", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 5), 2.0)
-
-
-def test_a_damaged_prediction_is_an_error(tmp_path: Path) -> None:
+        score(None, heart(5), "ct_1+mr_2")
     (tmp_path / "p.nii.gz").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"p\.nii\.gz: cannot be read"):
-        score_pair("a", tmp_path / "p.nii.gz", write(tmp_path / "t.nii.gz", 5), 2.0)
+        score(None, heart(5))
 
 
-def test_another_grid_is_an_error(tmp_path: Path) -> None:
-    prediction = write(tmp_path / "p.nii.gz", 4, np.diag([1.5, 2.0, 3.0, 1.0]))
+def test_another_grid_is_an_error(score) -> None:
     with pytest.raises(DataError, match="not on the grid"):
-        score_pair("a", prediction, write(tmp_path / "t.nii.gz", 4), 2.0)
+        score(heart(4), heart(4), affine=np.diag([1.5, 2.0, 3.0, 1.0]))
 
 
-def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
-    files = {start: write(tmp_path / f"{start}.nii.gz", start) for start in (2, 4, 5)}
-    tables = [score_pair("b", files[4], files[4], 2.0), score_pair("a", files[5], files[4], 2.0)]
+def test_tables_and_metrics_are_written(tmp_path: Path, score) -> None:
+    tables = [score(heart(4), heart(4), "b"), score(heart(5), heart(4), "a")]
     found = write_tables(tmp_path, tables, EvaluateConfig(bootstrap_samples=500))
     # Resampling two subjects, the interval is that of the two values themselves.
     assert found.summary == "mean Dice 0.875 [0.750, 1.000], MIoU 0.800, HD95 0.8 mm over 2 cases"
@@ -135,21 +120,14 @@ def test_tables_and_metrics_are_written(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "bars.csv")["structure"].tolist() == ["LV"]
 
 
-def test_what_the_truth_does_not_delineate_is_not_scored_whatever_was_predicted(tmp_path: Path) -> None:
-    labels = np.zeros((12, 10, 8), np.uint8)
-    labels[4:8, 3:7, 2:6] = 1
+def test_what_the_truth_does_not_delineate_is_not_scored_whatever_was_predicted(tmp_path, score) -> None:
+    labels = heart(4)
     labels[0:2] = 7
-    write_label_map(tmp_path / "p.nii.gz", Volume(labels, AFFINE))
-    truth = write(tmp_path / "t.nii.gz", 4)
-    found, ignored = (
-        score_pair("a", tmp_path / "p.nii.gz", truth, 2.0, missing=missing) for missing in ((), ("PA",))
-    )
+    found, ignored = (score(labels, heart(4), missing=missing) for missing in ((), ("PA",)))
     assert found.set_index("structure").loc["PA", ["dice", "missed", "undefined"]].tolist() == [0, 1, 0]
     row = ignored.set_index("structure").loc["PA"]
     assert row[["missed", "undefined"]].tolist() == [0, 1]
     assert np.isnan(row[["dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error"]].astype(float)).all()
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    metrics = write_tables(folder, [ignored], EvaluateConfig(bootstrap_samples=100)).metrics
+    metrics = write_tables(tmp_path, [ignored], EvaluateConfig(bootstrap_samples=100)).metrics
     assert (metrics["dice"], metrics["missed"]) == (1.0, 0)
     assert "PA" not in metrics

@@ -29,8 +29,6 @@ def test_a_case_comes_back_bit_for_bit(case: CroppedCase, tmp_path: Path) -> Non
     back = read_cropped(tmp_path / "case")
     for name in ("ct", "mr", "label", "mr_label"):
         a, b = getattr(case, name), getattr(back, name)
-        assert a is not None
-        assert b is not None
         np.testing.assert_array_equal(a.data, b.data)
         np.testing.assert_array_equal(a.affine, b.affine)
     assert (back.name, back.native.shape) == ("ct_1+mr_2", (7, 8, 9))
@@ -42,7 +40,6 @@ def test_a_pair_without_the_label_of_its_mr_says_so_in_its_record(case: CroppedC
     assert json.loads((tmp_path / "case/crop.json").read_text("utf-8"))["files"] == ["ct", "mr", "label"]
     back = read_cropped(tmp_path / "case")
     assert back.mr_label is None
-    assert back.label is not None
     assert labelled(back, INTENSITY).mr_label is None
 
 
@@ -54,22 +51,13 @@ def test_a_missing_file_names_the_folder_and_the_stage(case: CroppedCase, tmp_pa
         read_cropped(tmp_path / "case")
 
 
-def test_an_image_alone_comes_back_without_the_other_and_without_label(
-    case: CroppedCase, tmp_path: Path
-) -> None:
-    assert case.mr is not None
+def test_an_image_alone_comes_back_without_the_other(case: CroppedCase, tmp_path: Path) -> None:
     write_cropped(tmp_path / "mr", CroppedCase("mr_2", None, case.mr, None, case.native))
     assert sorted(path.name for path in (tmp_path / "mr").iterdir()) == ["crop.json", "mr.nii.gz"]
     back = read_cropped(tmp_path / "mr")
-    assert back.ct is None
-    assert back.label is None
-    assert back.mr is not None
+    assert (back.ct, back.label) == (None, None)
     np.testing.assert_array_equal(back.mr.data, case.mr.data)
     assert back.grid.same_as(case.grid)
-
-
-def test_a_lost_image_of_a_single_one_is_an_error(case: CroppedCase, tmp_path: Path) -> None:
-    write_cropped(tmp_path / "mr", CroppedCase("mr_2", None, case.mr, None, case.native))
     (tmp_path / "mr/mr.nii.gz").unlink()
     with pytest.raises(DataError, match="does not hold a cropped case"):
         read_cropped(tmp_path / "mr")
@@ -80,49 +68,41 @@ def test_a_case_needs_an_image(case: CroppedCase) -> None:
         CroppedCase("x", None, None, case.label, case.native)
 
 
-def test_without_a_label_a_case_is_blind_only(case: CroppedCase) -> None:
-    unlabelled = replace(case, label=None)
-    with pytest.raises(DataError, match=r"ct_1\+mr_2: the crop has no label map"):
-        labelled(unlabelled, INTENSITY)
-    seen, unseen = labelled(case, INTENSITY), blind(unlabelled, INTENSITY)
-    assert (unseen.image == seen.image).all()
-    assert unseen.label.shape == seen.label.shape
-    assert unseen.label.dtype == seen.label.dtype
-
-
-def test_blind_does_not_look_at_the_labels(case: CroppedCase) -> None:
-    assert case.label is not None
-    assert case.label.data.any()
-    unseen = blind(case, INTENSITY)
-    assert not unseen.label.any()
-    assert unseen.mr_label is None
-
-
 def test_each_image_of_a_pair_has_its_own_label(case: CroppedCase) -> None:
-    assert case.label is not None
-    assert case.mr_label is not None
     seen = labelled(case, INTENSITY)
-    assert seen.mr_label is not None
     np.testing.assert_array_equal(seen.label, case.label.data)
     np.testing.assert_array_equal(seen.mr_label, case.mr_label.data)
     assert seen.mr_label.dtype == seen.label.dtype
 
 
-def test_a_label_map_of_the_mr_that_misses_the_crop_names_the_case(case: CroppedCase) -> None:
-    empty = Volume(np.zeros((4, 5, 6), np.uint8), np.eye(4))
-    with pytest.raises(DataError, match=r"ct_1\+mr_2: no voxel .* MR's own label map"):
-        labelled(replace(case, mr_label=empty), INTENSITY)
-
-
 def test_one_image_in_both_channels_is_told_from_a_pair(case: CroppedCase) -> None:
     alone = replace(case, mr=None, mr_label=None)
-    assert [view(alone, INTENSITY).single for view in (labelled, blind)] == [True, True]
-    assert [view(case, INTENSITY).single for view in (labelled, blind)] == [False, False]
-
-
-def test_an_unfit_image_names_the_case(case: CroppedCase) -> None:
-    assert case.mr is not None
-    flat = replace(case, mr=Volume(np.zeros_like(case.mr.data), case.mr.affine))
     for view in (labelled, blind):
-        with pytest.raises(DataError, match=r"ct_1\+mr_2: MR has no contrast"):
-            view(flat, INTENSITY)
+        assert view(alone, INTENSITY).single
+        assert not view(case, INTENSITY).single
+
+
+NOTHING = Volume(np.zeros((4, 5, 6), np.uint8), np.diag([3.0, 3, 3, 1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"label": None}, "the crop has no label map"),
+        ({"mr_label": NOTHING}, "no voxel .* MR's own label map"),
+        ({"mr": NOTHING}, "MR has no contrast"),
+    ],
+)
+def test_unfit_cases_are_named(case: CroppedCase, change: dict[str, Volume | None], says: str) -> None:
+    with pytest.raises(DataError, match=rf"ct_1\+mr_2: {says}"):
+        labelled(replace(case, **change), INTENSITY)
+
+
+def test_a_blind_case_needs_and_shows_no_label(case: CroppedCase) -> None:
+    seen, unseen = labelled(case, INTENSITY), blind(replace(case, label=None), INTENSITY)
+    assert (unseen.image == seen.image).all()
+    assert (unseen.label.shape, unseen.label.dtype) == (seen.label.shape, seen.label.dtype)
+    assert not blind(case, INTENSITY).label.any()
+    assert blind(case, INTENSITY).mr_label is None
+    with pytest.raises(DataError, match=r"ct_1\+mr_2: MR has no contrast"):
+        blind(replace(case, mr=NOTHING), INTENSITY)

@@ -3,12 +3,7 @@ import itertools
 import pytest
 import torch
 
-from crossmodalnet.networks.common.sizes import (
-    dividing_window,
-    effective_shift,
-    effective_window,
-    padding_share,
-)
+from crossmodalnet.networks.common import sizes
 from crossmodalnet.networks.common.windows import attention_mask, partition, reverse
 
 CPU = torch.device("cpu")
@@ -36,12 +31,8 @@ def test_padding_is_zero():
 
 
 def test_window_and_shift_shrink_with_the_map():
-    assert effective_window((2, 9, 4), (4, 4, 4)) == (2, 4, 4)
-    assert effective_shift((2, 9, 4), (4, 4, 4), (2, 2, 2)) == (0, 2, 0)
-
-
-def test_no_mask_when_windows_divide_the_map():
-    assert attention_mask((8, 8, 4), (4, 4, 4), (0, 0, 0), CPU) is None
+    assert sizes.effective_window((2, 9, 4), (4, 4, 4)) == (2, 4, 4)
+    assert sizes.effective_shift((2, 9, 4), (4, 4, 4), (2, 2, 2)) == (0, 2, 0)
 
 
 @pytest.mark.parametrize("size", [(4, 4, 4), (5, 6, 3)])
@@ -49,9 +40,8 @@ def test_no_mask_when_windows_divide_the_map():
 def test_mask_joins_tokens_of_one_piece(size, shift):
     window = (2, 2, 2)
     mask = attention_mask(size, window, shift, CPU)
+    assert (mask is None) == (size == (4, 4, 4) and shift == (0, 0, 0))
     if mask is None:
-        assert size == (4, 4, 4)
-        assert shift == (0, 0, 0)
         return
     # Each token carries its own position, 0 marks padding.
     position = torch.stack(torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij"), dim=-1) + 1
@@ -67,9 +57,7 @@ def test_mask_made_in_inference_serves_training():
     attention_mask.cache_clear()
     with torch.inference_mode():
         attention_mask((3, 3, 3), (2, 2, 2), (0, 0, 0), CPU)
-    mask = attention_mask((3, 3, 3), (2, 2, 2), (0, 0, 0), CPU)
-    assert mask is not None
-    assert not mask.is_inference()
+    assert not attention_mask((3, 3, 3), (2, 2, 2), (0, 0, 0), CPU).is_inference()
 
 
 @pytest.mark.parametrize(
@@ -77,17 +65,15 @@ def test_mask_made_in_inference_serves_training():
     [((20, 10, 5), (5, 5, 5)), ((24, 12, 6), (6, 6, 6)), ((11, 13, 3), (6, 7, 3)), ((14, 28, 8), (7, 7, 4))],
 )
 def test_the_chosen_window_pads_least(size, window):
-    assert dividing_window(size) == window
+    assert sizes.dividing_window(size) == window
 
 
 def test_no_window_up_to_seven_pads_less_than_the_chosen_one():
-    for n in range(1, 100):
-        chosen = dividing_window((n, n, n))
-        assert padding_share((n, n, n), chosen) <= min(
-            padding_share((n, n, n), (w, w, w)) for w in range(4, 8)
-        )
+    for size in ((n, n, n) for n in range(1, 100)):
+        least = min(sizes.padding_share(size, (w, w, w)) for w in range(4, 8))
+        assert sizes.padding_share(size, sizes.dividing_window(size)) <= least
 
 
 def test_padding_is_counted_in_tokens():
-    assert padding_share((10, 10, 5), (4, 5, 4)) == pytest.approx(12 * 10 * 8 / 500 - 1)
-    assert padding_share((3, 3, 3), (7, 7, 7)) == 0
+    assert sizes.padding_share((10, 10, 5), (4, 5, 4)) == pytest.approx(12 * 10 * 8 / 500 - 1)
+    assert sizes.padding_share((3, 3, 3), (7, 7, 7)) == 0

@@ -1,22 +1,20 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator, deformable_sample
 
 
 def by_grid_sample(features, offsets, weights):
     """Eq. 7 by torch's own trilinear sampler."""
-    _, d, h, w, _ = features.shape
-    size = torch.tensor([d, h, w])
-    here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in (d, h, w)), indexing="ij"), dim=-1).to(
-        features.dtype
-    )
+    size = torch.tensor(features.shape[1:4])
+    here = torch.stack(torch.meshgrid(*map(torch.arange, size), indexing="ij"), dim=-1).to(features.dtype)
     out = torch.zeros_like(features)
     for k, weight in enumerate(weights):
         position = here + offsets[..., k, :]
         grid = (2 * position / (size - 1).clamp(min=1) - 1).flip(-1).expand(len(features), -1, -1, -1, -1)
-        sampled = torch.nn.functional.grid_sample(
-            features.movedim(-1, 1), grid, mode="bilinear", padding_mode="border", align_corners=True
+        sampled = functional.grid_sample(
+            features.movedim(-1, 1), grid, padding_mode="border", align_corners=True
         )
         out = out + weight * sampled.movedim(1, -1)
     return out
@@ -28,9 +26,8 @@ def test_agrees_with_grid_sample(size, shared):
     features = torch.randn(2, *size, 3, dtype=torch.float64)
     offsets = 3 * torch.randn(1 if shared else 2, *size, 4, 3, dtype=torch.float64)
     weights = torch.randn(4, dtype=torch.float64)
-    torch.testing.assert_close(
-        deformable_sample(features, offsets, weights), by_grid_sample(features, offsets, weights)
-    )
+    expected = by_grid_sample(features, offsets, weights)
+    torch.testing.assert_close(deformable_sample(features, offsets, weights), expected)
 
 
 def test_gradients_agree_with_finite_differences():
@@ -46,10 +43,10 @@ def test_zero_offsets_and_one_hot_weights_are_the_identity():
     assert torch.equal(deformable_sample(features, offsets, torch.tensor([1.0, 0.0, 0.0])), features)
 
 
-def test_static_offsets_count_3kdhw():
-    operator = DeformableOperator(6, (4, 5, 6), num_points=3)
-    counts = {name: p.numel() for name, p in operator.named_parameters()}
-    assert counts == {"raw_offsets": 3 * 3 * 4 * 5 * 6, "weights": 3}
+def test_constant_offsets_undo_a_shift():
+    features, offsets = torch.randn(1, 8, 4, 4, 6), torch.tensor([1.0, 0.0, 0.0]).expand(1, 8, 4, 4, 1, 3)
+    undone = deformable_sample(features.roll(1, dims=1), offsets, torch.ones(1))
+    torch.testing.assert_close(undone[:, :-1], features[:, :-1])
 
 
 @pytest.mark.parametrize("kind", ["static", "predicted"])
@@ -71,14 +68,6 @@ def test_starts_near_the_identity(kind):
     assert (operator(features) - features).abs().mean() < 0.35 * features.abs().mean()
 
 
-@pytest.mark.parametrize("kind", ["static", "predicted"])
-def test_module_samples_at_its_offsets(kind):
-    operator = DeformableOperator(3, (3, 4, 5), num_points=2, offsets=kind)
-    features = torch.randn(2, 3, 4, 5, 3)
-    expected = by_grid_sample(features, operator.offsets(features), operator.weights)
-    torch.testing.assert_close(operator(features), expected)
-
-
 def test_predicted_offsets_take_any_size_and_differ_by_case():
     operator = DeformableOperator(3, (3, 4, 5), offsets="predicted")
     features = torch.randn(2, 6, 2, 3, 3)
@@ -91,13 +80,3 @@ def test_predicted_offsets_take_any_size_and_differ_by_case():
 def test_static_offsets_are_tied_to_their_size():
     with pytest.raises(ValueError, match=r"static .* \(3, 4, 5\), got \(3, 4, 6\)"):
         DeformableOperator(2, (3, 4, 5))(torch.zeros(1, 3, 4, 6, 2))
-
-
-@pytest.mark.parametrize("kind", ["static", "predicted"])
-def test_all_of_it_learns(kind):
-    operator = DeformableOperator(3, (3, 4, 5), num_points=3, offsets=kind)
-    operator(torch.randn(1, 3, 4, 5, 3)).square().sum().backward()
-    for name, parameter in operator.named_parameters():
-        assert parameter.grad is not None, name
-        # Only at the border can an offset point out of the map and have no effect.
-        assert (parameter.grad != 0).float().mean() > 0.7, name

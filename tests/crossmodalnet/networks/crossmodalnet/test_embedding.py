@@ -2,20 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.networks.crossmodalnet.embedding import (
-    ConvEmbedding,
-    ConvMerging,
-    PatchEmbedding,
-    PatchExpanding,
-    PatchMerging,
-    sincos_position,
-)
-from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
+from crossmodalnet.networks.crossmodalnet import embedding
+from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem
 
 
 @torch.no_grad()
 def test_patch_embedding_is_a_strided_convolution():
-    embed = PatchEmbedding(2, 5, (2, 1, 4))
+    embed = embedding.PatchEmbedding(2, 5, (2, 1, 4))
     conv = nn.Conv3d(2, 5, (2, 1, 4), stride=(2, 1, 4))
     conv.weight.copy_(embed.proj.weight.view(conv.weight.shape))
     conv.bias.copy_(embed.proj.bias)
@@ -25,7 +18,7 @@ def test_patch_embedding_is_a_strided_convolution():
 
 @torch.no_grad()
 def test_merging_joins_eight_neighbours():
-    merge = PatchMerging(2)
+    merge = embedding.PatchMerging(2)
     x = torch.randn(1, 4, 2, 2, 2)
     out = merge(x)
     assert out.shape == (1, 2, 1, 1, 4)
@@ -34,7 +27,7 @@ def test_merging_joins_eight_neighbours():
 
 @torch.no_grad()
 def test_expanding_puts_each_token_into_its_block():
-    expand = PatchExpanding(3, 2, (1, 2, 2))
+    expand = embedding.PatchExpanding(3, 2, (1, 2, 2))
     x = torch.randn(1, 2, 2, 2, 3)
     out = expand(x)
     assert out.shape == (1, 2, 4, 4, 2)
@@ -43,48 +36,29 @@ def test_expanding_puts_each_token_into_its_block():
 
 
 def test_sincos_position_is_unique_and_without_parameters():
-    code = sincos_position((4, 5, 6), 12, torch.device("cpu"))
+    code = embedding.sincos_position((4, 5, 6), 12, torch.device("cpu"))
     assert code.shape == (4, 5, 6, 12)
     assert torch.cdist(code.view(120, 12), code.view(120, 12)).fill_diagonal_(1).min() > 0.05
-    assert not list(PatchEmbedding(1, 12, (2, 2, 2), sincos=True).parameters())[4:]
+    assert not list(embedding.PatchEmbedding(1, 12, (2, 2, 2), sincos=True).parameters())[4:]
 
 
+@pytest.mark.parametrize("kind", [embedding.PatchEmbedding, embedding.ConvEmbedding])
 @torch.no_grad()
-def test_sincos_position_is_added_after_embedding():
-    embed = PatchEmbedding(1, 6, (2, 2, 2), sincos=True)
-    x = torch.randn(1, 1, 4, 4, 8)
+def test_sincos_position_is_added_after_embedding(kind):
+    embed, x = kind(2, 6, (2, 1, 2), sincos=True), torch.randn(1, 2, 4, 3, 8)
     with_position = embed(x)
     embed.sincos = False
-    code = sincos_position((2, 2, 4), 6, torch.device("cpu"))
+    code = embedding.sincos_position((2, 3, 4), 6, torch.device("cpu"))
     torch.testing.assert_close(with_position - embed(x), code[None])
 
 
-@pytest.mark.parametrize("position", [True, False])
 @torch.no_grad()
-def test_conv_embedding_is_a_block_and_a_position(position):
-    embed = ConvEmbedding(2, 6, (2, 1, 2), sincos=position)
-    x = torch.randn(1, 2, 4, 3, 8)
-    code = sincos_position((2, 3, 4), 6, torch.device("cpu")) if position else 0
-    torch.testing.assert_close(embed(x), embed.block(x).movedim(1, -1) + code)
-
-
-@torch.no_grad()
-def test_conv_merging_halves_every_axis_and_doubles_the_channels():
-    merge = ConvMerging(2)
-    x = torch.randn(1, 4, 2, 6, 2)
-    out = merge(x)
-    assert out.shape == (1, 2, 1, 3, 4)
-    torch.testing.assert_close(out, merge.block(x.movedim(-1, 1)).movedim(1, -1))
-
-
-def test_linear_head_reads_both_streams():
-    head = FusedHead(8, (2, 1, 2), channels=5, num_classes=8)
-    a, b = torch.randn(2, 1, 2, 3, 4, 4).requires_grad_()
-    logits, fused = head([a, b], [])
-    assert logits.shape == (1, 8, 4, 3, 8)
-    assert fused == []
-    for grad in torch.autograd.grad(logits.square().sum(), (a, b)):
-        assert grad.abs().sum() > 0
+def test_conv_embedding_and_merging_are_blocks():
+    embed, x = embedding.ConvEmbedding(2, 6, (2, 1, 2), sincos=False), torch.randn(1, 2, 4, 3, 8)
+    torch.testing.assert_close(embed(x), embed.block(x).movedim(1, -1))
+    merge, x = embedding.ConvMerging(2), torch.randn(1, 4, 2, 6, 2)
+    assert merge(x).shape == (1, 2, 1, 3, 4)
+    torch.testing.assert_close(merge(x), merge.block(x.movedim(-1, 1)).movedim(1, -1))
 
 
 def test_stem_gives_a_map_per_resolution_each_made_of_the_one_before():

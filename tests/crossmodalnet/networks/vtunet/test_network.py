@@ -1,48 +1,27 @@
 import itertools
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from crossmodalnet.networks.vtunet.blocks import (
-    FinalExpand,
-    PatchExpand,
-    PatchMerge,
-    VTAttention,
-    VTBlock,
-    position_encoding,
-)
+from crossmodalnet.networks.vtunet import blocks
 from crossmodalnet.networks.vtunet.network import VTUNet, VTUNetConfig, build_vtunet
+from tests.crossmodalnet.networks.conftest import options_of
 
-OPTIONS = {"size": "small", "checkpointing": False, "legacy": False}
 TINY = VTUNetConfig(
-    channels=6,
-    patch_embedding=(2, 2, 2),
-    depths=(2, 1),
-    heads=(1, 2),
-    window=(3, 3, 3),
-    mlp_ratio=1.0,
-    drop_path=0.0,
-)
+    channels=6, patch_embedding=(2, 2, 2), depths=(2, 1), heads=(1, 2), window=(3, 3, 3), mlp_ratio=1.0, drop_path=0.0
+)  # fmt: skip
 
 
-def make_tiny(*, checkpointing: bool = False, legacy: bool = False, alpha: float = 0.3) -> VTUNet:
-    return VTUNet(replace(TINY, alpha=alpha), 3, checkpointing=checkpointing, legacy=legacy)
-
-
-def make_block(*, shifted: bool = False, legacy: bool = False, alpha: float = 0.3) -> VTBlock:
-    block = VTBlock(
-        4, 2, (3, 3, 3), shifted=shifted, mlp_ratio=1.0, drop_path=0.0, alpha=alpha, legacy=legacy
-    )
+def make_block(*, shifted=False, legacy=False, alpha=0.3):
+    options = {"shifted": shifted, "legacy": legacy, "alpha": alpha}
+    block = blocks.VTBlock(4, 2, (3, 3, 3), mlp_ratio=1.0, drop_path=0.0, **options)
     nn.init.normal_(block.attn.relative_position_bias_table)
     return block
 
 
-def naive_attention(
-    block: VTBlock, f: Tensor, source: Tensor, keys_of: VTBlock, shift: tuple[int, ...]
-) -> Tensor:
+def naive_attention(block, f, source, keys_of, shift):
     """Attention of map f (d, h, w, 4) to map `source` within windows of 3, one token and head at a time."""
     x, other = block.norm1(f), keys_of.norm1(source)
     positions = list(itertools.product(*(range(n) for n in f.shape[:3])))
@@ -59,30 +38,19 @@ def naive_attention(
     return block.attn.proj(out)
 
 
-@pytest.mark.parametrize(("size", "expected"), [("c48", 5_381_004), ("c72", 11_785_572), ("c96", 20_745_276)])
-def test_published_sizes_have_the_published_parameters(size, expected):
-    with torch.device("meta"):
-        network = build_vtunet({**OPTIONS, "size": size}, (128, 128, 128), 8)
-    assert sum(p.numel() for p in network.parameters()) == expected
-    assert len(network.state_dict()) == 202
-
-
 def test_names_and_shapes_are_the_published_ones():
     with torch.device("meta"):
-        state = build_vtunet({**OPTIONS, "size": "c48"}, (128, 128, 128), 8).state_dict()
+        state = build_vtunet(options_of("vtunet", size="c48"), (128, 128, 128), 8).state_dict()
     expected = {
-        "patch_embed.proj.weight": (48, 2, 4, 4, 4),
+        "patch_embed.proj.weight": (48, 2, 4, 4, 4), "output.weight": (8, 48, 1, 1, 1),
         "layers.1.blocks.0.attn.relative_position_bias_table": (13**3, 6),
-        "layers.1.blocks.1.attn.qkv.weight": (3 * 96, 96),
-        "layers.2.downsample.reduction.weight": (2 * 192, 4 * 192),
-        "layers_up.0.expand.weight": (2 * 384, 384),
-        "layers_up.3.blocks.1.mlp.fc1.weight": (4 * 48, 48),
-        "layers_up.1.upsample.norm.weight": (96,),
+        "layers.1.blocks.1.attn.qkv.weight": (3 * 96, 96), "up.expand.weight": (64 * 48, 48),
+        "layers.2.downsample.reduction.weight": (2 * 192, 4 * 192), "layers_up.0.expand.weight": (2 * 384, 384),
+        "layers_up.3.blocks.1.mlp.fc1.weight": (4 * 48, 48), "layers_up.1.upsample.norm.weight": (96,),
         "concat_back_dim.2.weight": (96, 2 * 96),
-        "up.expand.weight": (64 * 48, 48),
-        "output.weight": (8, 48, 1, 1, 1),
-    }
+    }  # fmt: skip
     assert {name: tuple(state[name].shape) for name in expected} == expected
+    assert len(state) == 202
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 3), (2, 5, 4), (4, 2, 7)])
@@ -93,13 +61,13 @@ def test_decoder_block_agrees_with_loops_over_tokens(shape, shifted):
     skip, f = torch.randn(1, *shape, 4), torch.randn(1, *shape, 4)
     shift = tuple(1 if shifted and n > 3 else 0 for n in shape)
 
-    def close(attended: Tensor) -> Tensor:
+    def close(attended):
         x = f[0] + attended
         return x + decoder.mlp(decoder.norm2(x))
 
     own = close(naive_attention(decoder, f[0], f[0], decoder, shift))
     cross = close(naive_attention(decoder, f[0], skip[0], encoder, shift))
-    positions = decoder.mlp(decoder.norm2(position_encoding(shape, 4, f.device)[0]))
+    positions = decoder.mlp(decoder.norm2(blocks.position_encoding(shape, 4, f.device)[0]))
     out, _ = decoder(f, encoder(skip)[1])
     torch.testing.assert_close(out[0], 0.7 * own + 0.3 * cross + positions)
 
@@ -118,7 +86,7 @@ def test_alpha_zero_leaves_the_encoder_out_and_one_the_own_keys():
 
 @torch.no_grad()
 def test_legacy_takes_the_bias_of_the_first_tokens_of_a_whole_window():
-    legacy, mended = (VTAttention(2, 1, (2, 2, 2), legacy=flag) for flag in (True, False))
+    legacy, mended = (blocks.VTAttention(2, 1, (2, 2, 2), legacy=flag) for flag in (True, False))
     for attention in (legacy, mended):
         attention.relative_position_bias_table.copy_(torch.arange(27.0)[:, None])
     # Row = 9 (dd + 1) + 3 (dh + 1) + dw + 1. A window of 2 x 1 x 1 lies along d, tokens 0 and 1 of a whole one
@@ -130,7 +98,7 @@ def test_legacy_takes_the_bias_of_the_first_tokens_of_a_whole_window():
 
 @torch.no_grad()
 def test_legacy_scales_the_query_of_the_cross_attention_twice():
-    attention = VTAttention(4, 1, (1, 1, 2), legacy=True)
+    attention = blocks.VTAttention(4, 1, (1, 1, 2), legacy=True)
     x, k, v = torch.randn(1, 2, 4), torch.randn(1, 1, 2, 4), torch.randn(1, 1, 2, 4)
     q = attention.qkv(x)[..., :4]
     scores = q @ k[0].mT / 2 / 2 + attention.bias((1, 1, 2))[0]
@@ -154,19 +122,18 @@ def test_padding_is_attended_to_in_legacy_only():
 
 
 def test_position_encoding_by_hand():
-    encoding = position_encoding((2, 3, 4), 12, torch.device("cpu"))[0]
+    encoding = blocks.position_encoding((2, 3, 4), 12, torch.device("cpu"))[0]
     # Four channels per axis: sines of p and p / 100, then their cosines.
     waves = [[math.sin(p), math.sin(p / 100), math.cos(p), math.cos(p / 100)] for p in (1, 2, 3)]
     torch.testing.assert_close(encoding[1, 2, 3], torch.tensor(waves).flatten())
-    assert position_encoding((2, 3, 4), 8, torch.device("cpu")).shape == (1, 2, 3, 4, 8)
+    assert blocks.position_encoding((2, 3, 4), 8, torch.device("cpu")).shape == (1, 2, 3, 4, 8)
 
 
 @torch.no_grad()
 def test_merging_joins_and_expanding_splits_h_and_w_only():
     x = torch.arange(2 * 3 * 2.0).view(1, 2, 3, 2, 1)
-    merge, expand = PatchMerge(1), PatchExpand(4)
-    merge.norm, expand.norm = nn.Identity(), nn.Identity()
-    merge.reduction, expand.expand = nn.Identity(), nn.Identity()
+    merge, expand = blocks.PatchMerge(1), blocks.PatchExpand(4)
+    merge.norm = merge.reduction = expand.norm = expand.expand = nn.Identity()
     # The published order: (h, w), (h + 1, w), (h, w + 1), (h + 1, w + 1); the fourth row of h is filled up.
     assert merge(x).tolist() == [[[[[0, 2, 1, 3]], [[4, 0, 5, 0]]], [[[6, 8, 7, 9]], [[10, 0, 11, 0]]]]]
     assert expand(torch.arange(4.0).view(1, 1, 1, 1, 4)).tolist() == [[[[[0], [1]], [[2], [3]]]]]
@@ -174,7 +141,7 @@ def test_merging_joins_and_expanding_splits_h_and_w_only():
 
 @torch.no_grad()
 def test_final_expansion_splits_all_axes():
-    expand = FinalExpand(1, (1, 2, 2))
+    expand = blocks.FinalExpand(1, (1, 2, 2))
     expand.norm = nn.Identity()
     expand.expand.weight.copy_(torch.arange(4.0)[:, None])
     assert expand(torch.ones(1, 1, 1, 1, 1)).flatten().tolist() == [0, 1, 2, 3]
@@ -184,8 +151,7 @@ def test_final_expansion_splits_all_axes():
 @pytest.mark.parametrize("size", [(16, 16, 16), (17, 19, 22), (7, 1, 30)])
 @torch.no_grad()
 def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
-    network = make_tiny(legacy=legacy).eval()
-    x = torch.randn(2, 2, *size)
+    network, x = VTUNet(TINY, 3, checkpointing=False, legacy=legacy).eval(), torch.randn(2, 2, *size)
     out = network(x)
     assert out.shape == (2, 3, *size)
     torch.testing.assert_close(out[1:], network(x[1:]))
@@ -193,6 +159,6 @@ def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
 
 @torch.no_grad()
 def test_voxels_beyond_the_input_do_not_matter():
-    network = make_tiny().eval()
+    network = VTUNet(TINY, 3, checkpointing=False, legacy=False).eval()
     x = torch.randn(1, 2, 15, 16, 16)
     torch.testing.assert_close(network(x), network(nn.functional.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, :15])

@@ -17,28 +17,18 @@ from crossmodalnet.errors import ResourceError, UsageError
 from crossmodalnet.networks.common import build
 from crossmodalnet.networks.common.parameters import count_flops, count_parameters
 from crossmodalnet.processes import run_alone
-from pipeline.config.network import ResEncUNetConfig
 from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, ProfileConfig, TrainConfig
 from pipeline.evaluation import workload as measuring
 from pipeline.evaluation.profile import spread, write_profile
-from pipeline.evaluation.workload import (
-    MemoryGauge,
-    Workload,
-    measure_memory,
-    profile_network,
-    read_workload,
-    time_in_turn,
-)
+from pipeline.evaluation.workload import Workload, measure_memory, profile_network, read_workload
 
-TOP = Path(__file__).parents[3]
+DVC_YAML = Path(__file__).parents[3] / "dvc.yaml"
 CPU = torch.device("cpu")
 ROUNDS = ProfileConfig(repetitions=3, max_seconds=60)
 
 
 class _Attention(nn.Module):
-    """Voxels as tokens of two heads with two channels each; the same tokens ask and are asked."""
-
-    def forward(self, x):
+    def forward(self, x):  # two heads with two channels each
         tokens = x.flatten(2).unflatten(1, (2, -1)).transpose(-1, -2)
         return scaled_dot_product_attention(tokens, tokens, tokens)
 
@@ -98,21 +88,19 @@ def test_actions_are_timed_in_turn(monkeypatch):
     ticks, order = itertools.count(), []
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(ticks)))
     actions = [lambda: order.append("a") or next(ticks), lambda: order.append("b")]
-    seconds = time_in_turn(actions, ProfileConfig(repetitions=4, max_seconds=1e9), CPU)
+    seconds = measuring.time_in_turn(actions, ProfileConfig(repetitions=4, max_seconds=1e9), CPU)
     assert "".join(order) == "ab" * 6
     assert seconds.tolist() == [[2.0] * 4, [1.0] * 4]
 
 
 def test_slow_actions_are_timed_three_times():
-    done = []
-    assert time_in_turn(
-        [lambda: done.append(1)], ProfileConfig(repetitions=9, max_seconds=1e-9), CPU
-    ).shape == (1, 3)
+    done, rounds = [], ProfileConfig(repetitions=9, max_seconds=1e-9)
+    assert measuring.time_in_turn([lambda: done.append(1)], rounds, CPU).shape == (1, 3)
     assert len(done) == 2 + 3
 
 
 def test_the_peak_is_found_after_the_memory_is_free_again():
-    gauge = MemoryGauge(CPU)
+    gauge = measuring.MemoryGauge(CPU)
     before = gauge.now()
     # 64 MiB that cannot come from what the process has already, for as long as a busy machine may need to look.
     with gauge.watching(), mmap.mmap(-1, 2**26) as block:
@@ -137,11 +125,10 @@ def test_what_is_loaded_once_is_no_memory_of_the_network(work, monkeypatch):
 @pytest.mark.stress
 def test_memory_is_that_of_live_tensors(work):
     """In processes of their own, as a stage has it: the heap of one that has computed before has holes."""
-    train = work.train.model_copy(update={"patch_size": (48, 48, 48)})
-    options = ResEncUNetConfig().options() | {"deep_supervision": False}
-    large = dataclasses.replace(
-        work, model="resenc_unet", options=options, train=train, case_size=(48, 48, 48)
-    )
+    size = (48, 48, 48)
+    train = work.train.model_copy(update={"patch_size": size})
+    options = {"size": "small", "deep_supervision": False, "checkpointing": False}
+    large = dataclasses.replace(work, model="resenc_unet", options=options, train=train, case_size=size)
     first, second = (run_alone(measure_memory, large) for _ in range(2))
     weights = count_parameters(large.build()) * 4 / 2**20
     assert weights + 3.3 < first[1]  # 8 classes of 48^3 voxels are 3.4 MiB
@@ -157,8 +144,7 @@ def test_a_profile_is_complete(work, tmp_path):
     assert (content["batch_size"], content["patch_size"], content["case_size"]) == (2, [6, 5, 4], [9, 5, 4])
     assert (content["threads"], content["repetitions"]) == (1, 3)
     for name in ("step_seconds", "step_ratio", "inference_seconds", "inference_ratio"):
-        values = content[name]
-        assert 0 < values["low"] <= values["median"] <= values["high"] < math.inf
+        assert 0 < content[name]["low"] <= content[name]["median"] <= content[name]["high"] < math.inf
     for name in ("reference_seconds", "reference_inference_seconds", "step_memory_mb", "inference_memory_mb"):
         assert math.isfinite(content[name])
     assert content["reference_seconds"] > 0
@@ -167,21 +153,13 @@ def test_a_profile_is_complete(work, tmp_path):
 def test_steps_leave_the_weights_as_they_are(work):
     network = work.build()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    step = work.step(network)
-    step()
+    work.step(network)()
     assert all(bool(parameter.grad.any()) for parameter in network.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_the_reference_takes_any_size(work):
-    with torch.no_grad():
-        assert work.build_reference()(work.patch()).shape == (1, 8, 6, 5, 4)
-
-
 def test_errors(work, monkeypatch):
-    with pytest.raises(
-        UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option x"
-    ):
+    with pytest.raises(UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option"):
         dataclasses.replace(work, options={"x": 1}).build()
 
     def full(*_):
@@ -193,15 +171,15 @@ def test_errors(work, monkeypatch):
 
 
 def test_the_work_of_an_ablation(cohort, set_params):
-    params = ProfileConfig()
-    counts = {}
-    for ablation in (None, "no_cross"):
-        name, work = read_workload("crossmodalnet", ablation, params)
-        counts[name] = count_parameters(work.build())
-    assert counts["crossmodalnet-no_cross"] < counts["crossmodalnet"]
-    assert work.train.patch_size == (16, 16, 16)
+    with (cohort / "params.yaml").open("a") as file:
+        file.write("crop: {size: [24, 24, 24]}\n")
+    _, whole = read_workload("crossmodalnet", None, ROUNDS)
+    name, work = read_workload("crossmodalnet", "no_cross", ROUNDS)
+    assert name == "crossmodalnet-no_cross"
+    assert count_parameters(work.build()) < count_parameters(whole.build())
+    assert (work.train.patch_size, work.case_size) == ((16, 16, 16), (24, 24, 24))
     with pytest.raises(UsageError, match="no model 'unet'"):
-        read_workload("unet", None, params)
+        read_workload("unet", None, ROUNDS)
 
 
 def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):
@@ -218,22 +196,9 @@ def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params
     _, work = read_workload("crossmodalnet", None, ProfileConfig())
     work.step(work.build())()
     work.inference(work.build())()
-    stage = YAML(typ="safe", pure=True).load((TOP / "dvc.yaml").read_text("utf-8"))["stages"]["profile"]
+    stage = YAML(typ="safe", pure=True).load(DVC_YAML.read_text("utf-8"))["stages"]["profile"]
     named = {name for name in stage["params"] if "." in name and not name.startswith("network.")}
     # A step takes as long with any rate and any decay; the others are only checked when they are read from the file.
     without_effect = {"train.lr", "train.devices", "train.ct_window_hu", "train.mr_percentiles"}
     assert read - named == without_effect
     assert named - read == {"train.mixed_precision"}  # looked at on a GPU only
-
-
-@pytest.mark.slow
-def test_the_stage_writes_a_profile(cohort, set_params, monkeypatch):
-    from stages.profile import main
-
-    monkeypatch.setattr(ProfileConfig, "num_threads", 1)  # another test process has the other core
-    with (cohort / "params.yaml").open("a") as file:
-        file.write("profile: {repetitions: 3}\ncrop: {size: [16, 16, 16]}\n")
-    main("crossmodalnet", None)
-    content = json.loads((cohort / "profile/crossmodalnet.json").read_text("utf-8"))
-    assert (content["case_size"], content["threads"]) == ([16, 16, 16], 1)
-    assert content["step_memory_mb"] > 0

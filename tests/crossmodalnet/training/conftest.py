@@ -1,0 +1,1 @@
+from tests.crossmodalnet.networks.conftest import _seeded  # noqa: F401
