@@ -268,9 +268,8 @@ def profile_network(work: Workload, rounds: ProfileConfig) -> Profile:
 
 def _profile(work: Workload, rounds: ProfileConfig) -> Profile:
     with reproducible(work.processes, work.num_threads):
-        step_mb, inference_mb = measure_memory(
-            work
-        )  # first: holes that other work leaves in the heap would blur it
+        # First: holes that other work leaves in the heap would blur it.
+        step_mb, inference_mb = measure_memory(work)
         network, reference = work.build(), work.build_reference()
         parameters, flops = count_parameters(network), count_flops(network, work.patch())
         steps = time_in_turn([work.step(n) for n in (network, reference)], rounds, work.device)
