@@ -11,5 +11,8 @@ def main() -> None:
     from pipeline.report.page import write_page
     from pipeline.runtime.paths import REPORT
 
-    page = write_page(REPORT, gather())
+    artefacts = gather()
+    page = write_page(REPORT, artefacts)
+    for problem in artefacts.unlearned:
+        logger.warning("%s", problem)
     logger.info("report: %s (%.1f MB)", page, page.stat().st_size / 1e6)

@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,21 @@ def test_deps_of_a_stage_exist(stage: str) -> None:
     deps = [dep.replace("${item.model}", "crossmodalnet") for dep in STAGES[stage]["deps"]]
     code = [dep for dep in deps if dep.split("/")[0] in FORBIDDEN]
     assert [dep for dep in code if not (TOP / dep).exists()] == []
+
+
+def test_git_ignores_what_dvc_keeps_and_nothing_else() -> None:
+    kept: dict[str, bool] = {}
+    for stage in STAGES.values():
+        for out in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
+            ((path, options),) = out.items() if isinstance(out, dict) else [(out, {})]
+            kept[re.sub(r"\$\{[^}]+\}", "0", path)] = options.get("cache", True)
+    asked = subprocess.run(
+        ["git", "check-ignore", *kept], cwd=TOP, capture_output=True, text=True, check=True
+    )
+    ignored = set(asked.stdout.split())
+    # It belongs to one working copy: the check runs in every one.
+    assert ignored == {path for path, cached in kept.items() if cached} | {"data/checked.json"}
+    assert len((TOP / "dvc.yaml").read_text("utf-8").splitlines()) <= 250
 
 
 @pytest.mark.parametrize("module", sorted({stage["cmd"].split()[1] for stage in STAGES.values()}))

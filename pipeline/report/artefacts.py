@@ -12,6 +12,7 @@ from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.metrics.scores import METRICS
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import SplitNotes, read_notes, read_split
+from pipeline.comparison.titles import title_of
 from pipeline.config.params import load_section, read_raw
 from pipeline.config.sections import AdaptSection, DataConfig, ReportConfig
 from pipeline.config.variants import ATLAS, OURS, method_of
@@ -19,6 +20,7 @@ from pipeline.evaluation.score_cases import CASE_COLUMNS, MEAN
 from pipeline.preparation.domain import SOURCE_CASES, WORKING, Domain, read_domain
 from pipeline.runtime import paths
 from pipeline.runtime.inputs import existing, read_object, read_table
+from pipeline.training.curves import unlearned
 
 ROWS = (*ABBREVIATIONS, MEAN)
 
@@ -60,6 +62,14 @@ class Artefacts:
     def num_pairs(self) -> int:
         """Number of pairs in all roles."""
         return sum(len(pairs) for pairs in self.split.values())
+
+    @property
+    def unlearned(self) -> list[str]:
+        """List the trainings whose loss hardly fell, with the reason."""
+        problems = {
+            f"{title_of(model)}, seed {seed}": unlearned(c) for (model, seed), c in self.curves.items()
+        }
+        return [f"{name}: {problem}" for name, problem in problems.items() if problem]
 
     def score(self, method: str, key: str, structure: str = MEAN) -> tuple[float, float, float]:
         """Look up mean, low and high of a metric; NaN where undefined."""

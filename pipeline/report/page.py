@@ -29,13 +29,13 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Artefacts], Mapping[str, Any] | Non
     ("adaptation", "Adaptation", adaptation.section),
     ("cases", "Test cases", results.cases_section),
     ("overlays", "Overlays", lambda _: {}),
-    ("claims", "Claims", claims.section),
     ("training", "Training", training.section),
     ("registration", "Registration", training.registration_section),
     ("data", "Data and split", training.split_section),
     ("limits", "Limits", lambda _: {}),
     ("next", "Try next", lambda _: {}),
     ("parameters", "Parameters", training.parameters_section),
+    ("claims", "Claims of the paper", claims.section),
 )
 
 

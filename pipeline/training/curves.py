@@ -19,6 +19,8 @@ from crossmodalnet.io.outputs import whole_file
 
 Row = dict[str, float]
 logger = logging.getLogger(__name__)
+# A loss has fallen if its last epoch's mean is below this share of the first one's.
+LEARNED = 0.9
 
 
 @dataclass
@@ -51,6 +53,21 @@ def write_curves(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as CSV atomically."""
     with whole_file(path) as part:
         pd.DataFrame(rows).to_csv(part, index=False, na_rep="nan", lineterminator=os.linesep)
+
+
+def unlearned(curve: pd.DataFrame) -> str:
+    """Say which loss hardly fell over the epochs, and what to change; empty where all fell or there is one epoch.
+
+    Any loss counts: cross-entropy alone falls as soon as everything is background.
+    """
+    for name in ("loss_dice", "loss_ce"):
+        if len(curve) > 1 and name in curve and curve[name].iloc[-1] > LEARNED * curve[name].iloc[0]:
+            return (
+                f"{name} went from {curve[name].iloc[0]:.3f} to {curve[name].iloc[-1]:.3f} in {len(curve)} epochs: the "
+                f"network hardly learned. Its learning rate was {curve['lr'].max():.2g} at most: try others "
+                "(`dvc exp run --queue -S train.lr=2e-3,8e-3`), or more train.epochs."
+            )
+    return ""
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -1,10 +1,12 @@
 """Train a network on cropped cases and write its model folder."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -18,12 +20,14 @@ from pipeline.runtime.paths import CURVES, MODELS, of_run
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.training.checkpoint import save_model
 from pipeline.training.cohort import Cohort, TargetDomain, read_cohort
-from pipeline.training.curves import write_curves
+from pipeline.training.curves import unlearned, write_curves
 from pipeline.training.learner import Learner
 from pipeline.training.objectives import AdaptationObjective, Objective, make_flow_objective
 from pipeline.training.params import ModelParams
 from pipeline.training.processes import Processes
 from pipeline.training.trainer import Trainer, TrainingState
+
+logger = logging.getLogger(__name__)
 
 
 def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
@@ -35,6 +39,8 @@ def train_model(params: ModelParams, seed: int, processes: Processes) -> None:
         card = make_card(params, seed, cohort, state)
         folder = of_run(MODELS, params.name, seed)
         save_model(folder, card, state.best, trainer.last_weights(), trainer.candidates())
+        if problem := unlearned(pd.DataFrame(state.rows)):
+            logger.warning("%s: %s", params.name, problem)
         write_curves(curve, state.rows)  # if no epoch was left to write it
 
 

@@ -92,8 +92,8 @@ def test_an_experiment_and_back(smoke: Clone) -> None:
     smoke.run("dvc", "plots", "diff", "-o", "dvc_plots")
     page = (smoke.folder / "dvc_plots/index.html").read_text("utf-8")
     assert all(name in page for name in ("loss_dice", "val_dice", "hd95_mm", "workspace"))
-    # Nobody's word is taken for the check: it runs for every change of parameters, and changes nothing.
-    assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == ["check"]
+    # The check runs for every change of parameters, and compare, whose tables are in git, takes seconds.
+    assert stages_run(smoke.run("dvc", "exp", "run", "-S", f"train.lr={rate[1]}")) == ["check", "compare"]
     assert json.loads((smoke.folder / "metrics/crossmodalnet/seed0.json").read_text("utf-8")) == first
     assert smoke.run("git", "status", "--porcelain") == ""
 
@@ -114,13 +114,26 @@ def test_a_comparison_trains_only_what_is_new(smoke: Clone) -> None:
     back = smoke.run("dvc", "exp", "run", "-S", "models=[crossmodalnet]", "-S", "ablations=[]")
     assert set(stages_run(back)) <= {"check", "compare", "report"}
     smoke.run("git", "checkout", "-q", ".")
+    smoke.run("git", "clean", "-fdq")
 
 
-def test_a_clone_without_data_has_nothing_to_do(smoke: Clone, tmp_path: Path) -> None:
+def test_a_clone_without_data_has_nothing_to_do_and_compares_revisions(smoke: Clone, tmp_path: Path) -> None:
     smoke.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
-    output = Clone(tmp_path / "clone").run("dvc", "repro", "--dry", "--allow-missing")
+    clone = Clone(tmp_path / "clone")
+    output = clone.run("dvc", "repro", "--dry", "--allow-missing")
     assert stages_run(output) == []
     assert "up to date" in output
+    for name, old, new in (
+        ("metrics/crossmodalnet/seed0.json", '"dice": 0', '"dice": 1'),
+        ("params.yaml", " lr: 0", " lr: 1"),
+    ):
+        file = clone.folder / name
+        file.write_text(file.read_text("utf-8").replace(old, new, 1))
+    assert re.search(r"dice +0\.\d+ +1\.\d+ +1\n", clone.run("dvc", "metrics", "diff", "HEAD"))
+    assert re.search(r"train.lr +0\.\d+ +1\.\d+", clone.run("dvc", "params", "diff", "HEAD"))
+    clone.run("dvc", "plots", "diff", "HEAD")
+    page = (clone.folder / "dvc_plots/index.html").read_text("utf-8")
+    assert all(name in page for name in ("loss_dice", "val_dice", "hd95_mm", "workspace"))
 
 
 @pytest.mark.stress

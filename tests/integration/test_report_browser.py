@@ -86,6 +86,16 @@ def test_nothing_sticks_out_or_is_cut(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_no_column_is_cut_at_1200_pixels(page: Page) -> None:
+    size = page.viewport_size
+    if not size or size["width"] < 1200:
+        pytest.skip("a phone scrolls its tables")
+    page.set_viewport_size({**size, "width": 1200})
+    page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    assert page.evaluate(CLIPPED, ".scroll, pre") == []
+    page.set_viewport_size(size)
+
+
 def test_text_does_not_overlap(page: Page) -> None:
     """Blocks below one another in the main column keep their order."""
     boxes = page.evaluate(
@@ -105,6 +115,7 @@ def test_checkerboards_open_without_a_script(page: Page) -> None:
 
 def test_number_of_a_statement_opens_its_details(page: Page) -> None:
     details = page.locator("#claim-theorem_2_4")
+    page.locator("#claims summary").first.click()
     assert not details.is_visible()
     page.locator("#claims a[href='#claim-theorem_2_4']").click()
     details.wait_for(state="visible")

@@ -104,17 +104,22 @@ def structures_section(artefacts: Artefacts) -> dict[str, Any]:
 
 def cases_section(artefacts: Artefacts) -> dict[str, Any]:
     """Show every test case."""
-    rows = {str(pair): {"Pair": str(pair)} for pair in sorted(artefacts.images)}
+    shown = {}
     for key in ("dice", "hd95_mm"):
         means, metric = artefacts.case_means(key), tables.metric_of(key)
-        for method in artefacts.methods:
-            for pair, row in rows.items():
-                value = tables.number(means[method][pair], metric.digits)
-                row[f"{tables.metric_title(metric)}: {short_title_of(method)}"] = value
+        rows = [{"Pair": str(pair)} for pair in sorted(artefacts.images)]
+        for row in rows:
+            values = {
+                short_title_of(m): tables.number(means[m][row["Pair"]], metric.digits)
+                for m in artefacts.methods
+            }
+            row.update(values)
+        shown[tables.metric_title(metric)] = tables.make_table(rows)
     return {
         "dice_boxes": box_plot(artefacts, "dice"),
         "distance_boxes": box_plot(artefacts, "hd95_mm"),
-        "table": tables.make_table(list(rows.values())),
+        "cut": _lowest(artefacts, "dice") > 0,
+        "tables": shown,
     }
 
 
@@ -166,12 +171,17 @@ def box_plot(artefacts: Artefacts, key: str) -> str:
                 _box(axes, place + offset, width, values.dropna().to_numpy(float), colour)
         _structure_axis(axes, metric)
         if metric.higher_is_better:
-            lowest = float(artefacts.cases[key].min())
-            axes.set_yticks(np.arange(0, 1.01, 0.05 if lowest > 0.6 else 0.2))
-            axes.set_ylim(max(0.0, np.floor(10 * lowest) / 10 - 0.02), 1.01)
+            lowest = _lowest(artefacts, key)
+            axes.set_yticks(np.arange(0, 1.01, 0.05 if lowest > 0.5 else 0.2))
+            axes.set_ylim(lowest, 1.01)
         patch_legend(figure, artefacts.models, artefacts.methods)
 
     return svg(draw, (10, 3.5))
+
+
+def _lowest(artefacts: Artefacts, key: str) -> float:
+    """Give the lower end of the axis of a measure of overlap."""
+    return max(0.0, float(np.floor(10 * artefacts.cases[key].min())) / 10 - 0.02)
 
 
 def _slots(artefacts: Artefacts) -> list[tuple[str, float, float]]:

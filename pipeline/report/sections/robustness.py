@@ -28,6 +28,7 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
         statements = read_statements(artefacts, misregistration.STATEMENTS)
         losses = read_compared(artefacts, misregistration.LOSSES, misregistration.LOSS_COLUMNS)
         content["shifts"] = {
+            "cut": _is_cut(shifts),
             "chart": shift_chart(artefacts.models, shifts),
             "degrees": f"{shifts['turned_degrees'].max():g}",
             "table": shift_table(shifts, losses),
@@ -91,12 +92,19 @@ def shift_chart(models: Sequence[str], shifts: pd.DataFrame) -> str:
                 lines[name]["moved_mm"], lines[name]["dice"], marker=MARKERS[look], color=MODEL_COLOURS[look],
                 label=ABLATION_TITLES.get(key, key), lw=1.1, ls="--", ms=4, alpha=0.65,
             )  # fmt: skip
+        if not _is_cut(shifts):
+            panels[0].set_ylim(bottom=0)
         for axes in panels:
             axes.set(xlabel="the MR is moved by, mm", xticks=sorted(shifts["moved_mm"].unique()))
             if len(axes.lines) > 1:  # below them, as lines may run anywhere
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
 
     return svg(draw, (10, 4.8 if len(lines) > 1 else 3.2))
+
+
+def _is_cut(shifts: pd.DataFrame) -> bool:
+    """Return True if the axis of the Dice may start above 0."""
+    return bool(shifts["low"].min() > 0.2)
 
 
 def _network(axes: Axes, models: Sequence[str], name: str, line: pd.DataFrame) -> None:

@@ -112,7 +112,7 @@ def registration_section(artefacts: Artefacts) -> dict[str, Any] | None:
     boards = {str(pair): existing(folder / f"checkerboards/{pair}.png", "register") for pair in table["pair"]}
     size = options.checkerboard_px, options.jpeg_quality
     shown = {pair: thumbnail(path, *size) for pair, path in boards.items()}
-    return {"table": frame_table(table), "checkerboards": shown}
+    return {"table": frame_table(table.dropna(axis=1, how="all")), "checkerboards": shown}
 
 
 def split_section(artefacts: Artefacts) -> dict[str, Any]:
