@@ -15,6 +15,7 @@ from stages import (
     doctor,
     download,
     evaluate,
+    experiments,
     export,
     params,
     pool,
@@ -40,6 +41,7 @@ for stage in (
 app.add_typer(params.app, name="params", rich_help_panel=TOOLS)
 app.add_typer(data.app, name="data", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.main)
+app.command("experiments", rich_help_panel=TOOLS)(experiments.main)
 app.command("pool", rich_help_panel=TOOLS)(pool.main)
 app.command("summary", rich_help_panel=TOOLS)(summary.main)
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 HEADER = """\
 # All parameters of the pipeline.
 #
-#   dvc exp run -S train.lr=1e-5           run an experiment with another value
+#   dvc exp run -S train.lr=4e-3           run an experiment with another value
 #   crossmodalnet params explain train     explain keys: meaning, allowed values, default
 #   crossmodalnet params use mmwhs         write a preset into this file: default, smoke, compare,
 #                                          misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
