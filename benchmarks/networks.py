@@ -52,7 +52,7 @@ def measure(name: str, size: str, options: argparse.Namespace) -> Profile:
     Raises:
         CrossModalNetError: it cannot be built or does not fit into memory.
     """
-    rounds = ProfileConfig(repetitions=options.repetitions, max_seconds=options.max_seconds)
+    rounds = ProfileConfig(repetitions=options.repetitions)
     work = make_work(name, size, options)
     # Not a function of this file: run as a program it is `__main__`, which the other process does not have.
     return run_alone(partial(profile_network, rounds=rounds), work)
@@ -112,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: one per core")
     parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--max-seconds", type=float, default=120.0, help="on steps and on cases of a network")
     return parser
 
 

@@ -27,10 +27,14 @@ def main(
     runtime = load_section(RuntimeConfig, "runtime")
     with whole_folder(AUDIT / model) as folder:
         outcomes = {}
-        for task, outcome in track(audit(model, seed, params, runtime), "audit", len(GROUPS)):
+        groups = track(audit(model, seed, params, runtime), "audit", len(GROUPS)) if params.enabled else ()
+        for task, outcome in groups:
             outcomes[task.name] = outcome
         findings = write_audit(folder, model, seed, outcomes)
     for key, finding in findings.items():
         logger.info("%-14s %s", STATEMENTS[key].number, finding.verdict)
+    if not findings:
+        logger.info("audit.enabled is false: no statement was checked")
+        return
     counts = Counter(str(finding.verdict) for finding in findings.values())
     logger.info("%s: %s", model, ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))

@@ -55,7 +55,7 @@ def use(
     preset: Annotated[
         str,
         typer.Argument(
-            help="default, smoke, compare, misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper"
+            help="default, quick, smoke, compare, misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper"
         ),
     ],
 ) -> None:

@@ -13,6 +13,7 @@ def main(
     ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
 ) -> None:
     """Count parameters and operations; time a training step and a case beside a reference network."""
+    from crossmodalnet.io.outputs import write_json
     from pipeline.config.params import load_section
     from pipeline.config.sections import ProfileConfig
     from pipeline.evaluation.profile import write_profile
@@ -21,6 +22,10 @@ def main(
 
     params = load_section(ProfileConfig, "profile")
     name, work = read_workload(model, ablation, params)
+    if not params.repetitions:
+        write_json(PROFILE / f"{name}.json", {})
+        logger.info("%s: profile.repetitions is 0: not measured", name)
+        return
     profile = profile_network(work, params)
     write_profile(PROFILE / f"{name}.json", profile)
     logger.info(

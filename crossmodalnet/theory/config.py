@@ -12,6 +12,7 @@ class AuditConfig(Config):
 
     seed: ClassVar[int] = 0
     device: ClassVar[str] = "auto"
+    enabled: bool = Field(True, description="the audit; false: left out, which saves minutes per network")
     tokens_per_case: int = Field(
         400, ge=50, description="maximum number of tokens per case and layer for mutual information"
     )

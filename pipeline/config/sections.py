@@ -338,11 +338,13 @@ class ProfileConfig(Config):
     """Section `profile`."""
 
     repetitions: int = Field(
-        7, ge=3, le=1000, description="timed steps and cases, each paired with one of a reference network"
+        7,
+        ge=0,
+        le=1000,
+        description="timed steps and cases, each paired with one of a reference network; 0: no profile",
     )
-    max_seconds: float = Field(
-        30.0, gt=0, description="time limit of steps and of cases, s; at least three are timed"
-    )
+    # Time limit of steps and of cases, s; at least three are timed.
+    max_seconds: ClassVar[float] = 30.0
     # Steps and cases before timing starts; seed of weights, images and labels.
     warmup: ClassVar[int] = 2
     seed: ClassVar[int] = 0

@@ -66,8 +66,8 @@ def write_profile(path: Path, profile: Profile) -> None:
     write_json(path, asdict(profile))
 
 
-def read_profile(name: str, top: Path) -> Profile:
-    """Read the costs of a model or of an ablation.
+def read_profile(name: str, top: Path) -> Profile | None:
+    """Read the costs of a model or of an ablation; None where they were not measured.
 
     Raises:
         DataError: its profile is missing or malformed.
@@ -75,6 +75,8 @@ def read_profile(name: str, top: Path) -> Profile:
     path = top / PROFILE / f"{name}.json"
     stage = "profile-ablation" if is_ablation(name) else "profile"
     content = read_object(path, stage)
+    if not content:
+        return None
     try:
         return TypeAdapter(Profile).validate_python(content)
     except ValidationError as error:

@@ -131,13 +131,15 @@ def write_audit(
 ) -> dict[str, StatementFinding]:
     """Write findings.json, a CSV per table, and figures.json; return the findings in order of the statements.
 
+    Without outcomes, where `audit.enabled` is false, the files list no finding.
+
     Raises:
         ValueError: findings and statements differ.
     """
     findings = {finding.key: finding for outcome in outcomes.values() for finding in outcome.findings}
-    if differing := sorted(set(findings) ^ set(STATEMENTS)):
+    if outcomes and (differing := sorted(set(findings) ^ set(STATEMENTS))):
         raise ValueError(f"findings and statements must be the same, they differ in {', '.join(differing)}")
-    findings = {key: findings[key] for key in STATEMENTS}
+    findings = {key: findings[key] for key in STATEMENTS if outcomes}
     for outcome in outcomes.values():
         for name, rows in outcome.tables.items():
             pd.DataFrame(list(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")

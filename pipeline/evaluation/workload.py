@@ -57,7 +57,7 @@ def time_in_turn(
         for action in actions:
             action()
     timed: list[list[float]] = []
-    while len(timed) < rounds.repetitions:
+    while len(timed) < max(rounds.repetitions, MIN_REPETITIONS):
         if len(timed) >= MIN_REPETITIONS and time.perf_counter() - start > rounds.max_seconds:
             break
         timed.append([_seconds(action, device) for action in actions])

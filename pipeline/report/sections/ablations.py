@@ -1,5 +1,6 @@
 """Ablations: what each part of CrossModalNet brings in Dice and HD95 and costs in time."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,14 +24,20 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
         return None
     profiles = {name: read_profile(method_of(name), artefacts.top) for name in names}
     full = read_profile(OURS, artefacts.top)
-    times = {name: full.step_ratio.median / own.step_ratio.median for name, own in profiles.items()}
+    times = {
+        name: full.step_ratio.median / own.step_ratio.median if full and own else math.nan
+        for name, own in profiles.items()
+    }
+    sizes = {name: own.parameters if own else math.nan for name, own in {OURS: full, **profiles}.items()}
     tests = comparison.read_compared(artefacts, "pairwise.csv", comparison.TEST_COLUMNS)
     tests = tests[tests["method_b"].map(is_ablation)]
     gains = full_minus_ablation(tests, names)
-    rows = [_row("full", artefacts.score(OURS, "dice")[0], 1.0, full.parameters, {})]
+    rows = [_row("full", artefacts.score(OURS, "dice")[0], 1.0, sizes[OURS], {})]
     for name in names:
-        dice, size = artefacts.score(method_of(name), "dice")[0], profiles[name].parameters
-        rows.append(_row(ABLATION_TITLES.get(name, name), dice, times[name], size, _gains(gains, name)))
+        dice = artefacts.score(method_of(name), "dice")[0]
+        rows.append(
+            _row(ABLATION_TITLES.get(name, name), dice, times[name], sizes[name], _gains(gains, name))
+        )
     statements = comparison.read_statements(artefacts)
     return {
         "behind": not_first(artefacts) if artefacts.models[0] == OURS else [],
@@ -63,14 +70,14 @@ def _effect(gains: dict[str, pd.DataFrame], name: str, time: float) -> dict[str,
     }
 
 
-def _row(title: str, dice: float, time: float, parameters: int, gains: Mapping[str, str]) -> dict[str, str]:
+def _row(title: str, dice: float, time: float, parameters: float, gains: Mapping[str, str]) -> dict[str, str]:
     columns = ("Full − this: Dice", "p (Holm)", "Full − this: HD95, mm")
     return {
         "CrossModalNet": title,
         "Dice": number(dice, 3),
         **{column: gains.get(column, DASH) for column in columns},
-        "Step, full / this": f"{time:.2f}",
-        "Parameters, M": f"{parameters / 1e6:.2f}",
+        "Step, full / this": number(time, 2),
+        "Parameters, M": number(parameters / 1e6, 2),
     }
 
 
@@ -105,7 +112,7 @@ def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> s
             axes.locator_params(axis="x", nbins=5)
             axes.grid(False, axis="y")
         bars = costs.barh(places, list(times.values()), 0.55, color=LINES, ec=MUTED, lw=0.6)
-        costs.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+        costs.bar_label(bars, fmt=lambda time: number(time, 2), padding=3, fontsize=8)
         costs.axvline(1, color=MUTED, lw=1)
         right = 1.2 * max(1.0, *times.values())
         costs.set(title="Costs: step time, ×", xlabel="full network / ablation", xlim=(0, right))

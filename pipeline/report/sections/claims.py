@@ -46,9 +46,11 @@ class Audit(NamedTuple):
         return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
 
-def section(artefacts: Artefacts) -> dict[str, Any]:
-    """Show the first audited network in full, then what applies to the others."""
+def section(artefacts: Artefacts) -> dict[str, Any] | None:
+    """Show the first audited network in full, then what applies to the others; None where nothing was audited."""
     audits = read_audits(artefacts)
+    if not audits:
+        return None
     applying = [audit for audit in audits if set(audit.counts) != {Verdict.NOT_APPLICABLE}]
     untouched = [audit for audit in audits if audit not in applying]
     return {
@@ -69,9 +71,10 @@ def claims_sentence(artefacts: Artefacts) -> str:
 
 
 def read_audits(artefacts: Artefacts) -> list[Audit]:
-    """Read the audits of all models, CrossModalNet's first."""
+    """Read the audits of all models, CrossModalNet's first; none where `audit.enabled` is false."""
     models = sorted(artefacts.models, key=lambda name: name != OURS)
-    return [read_audit(artefacts, name) for name in models]
+    audits = [read_audit(artefacts, name) for name in models]
+    return [audit for audit in audits if audit.findings]
 
 
 def read_audit(artefacts: Artefacts, model: str) -> Audit:
@@ -81,7 +84,7 @@ def read_audit(artefacts: Artefacts, model: str) -> Audit:
     try:
         findings = TypeAdapter(list[StatementFinding]).validate_python(content["findings"])
         by_key = {finding.key: finding for finding in findings}
-        ordered = {key: by_key[key] for key in STATEMENTS}
+        ordered = {key: by_key[key] for key in STATEMENTS if findings}
         seed = int(content["seed"])
     except (KeyError, TypeError, ValidationError) as error:
         problem = f"lacks {error}" if isinstance(error, KeyError) else error

@@ -225,10 +225,13 @@ def settings_digest(name: str, params: Mapping[str, Any]) -> str:
 
 
 def costs_section(artefacts: Artefacts) -> dict[str, Any] | None:
-    """Compare costs; None where there is one network only."""
+    """Compare costs; None where there is one network only, or one that was not measured."""
     if len(artefacts.models) < 2:
         return None
-    profiles = {name: read_profile(name, artefacts.top) for name in artefacts.models}
+    read = {name: read_profile(name, artefacts.top) for name in artefacts.models}
+    profiles = {name: own for name, own in read.items() if own}
+    if len(profiles) < len(read):
+        return None
     return {
         "table": make_table([{"Network": title_of(name), **_row(own)} for name, own in profiles.items()]),
         "settings": list(dict.fromkeys(_setting(own) for own in profiles.values())),

@@ -53,6 +53,11 @@ def test_findings_figures_and_tables_are_written(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "cost.csv").to_dict("list") == {"x": [1.0, 2.5], "y": ["a", "b"]}
 
 
+def test_an_audit_that_is_off_lists_no_finding(tmp_path: Path) -> None:
+    assert auditing.write_audit(tmp_path, "m", 3, {}) == {}
+    assert json.loads((tmp_path / "figures.json").read_text("utf-8")) == {}
+
+
 def test_a_statement_without_a_finding_is_an_error(tmp_path: Path) -> None:
     incomplete = outcomes()
     del incomplete["cost"]

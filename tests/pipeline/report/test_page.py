@@ -107,6 +107,19 @@ def test_missing_artefact_is_reported_with_its_stage(project, path, stage):
         render(gather(project), [])
 
 
+@pytest.mark.usefixtures("blank_charts")
+def test_page_without_audit_and_profile_leaves_their_sections_out(project):
+    for path in (project / "profile").glob("*.json"):
+        path.write_text("{}")
+    for path in (project / "audit").glob("*/findings.json"):
+        path.write_text('{"model": "m", "seed": 0, "findings": []}')
+    page = page_of(gather(project))
+    elements = Elements(page)
+    assert {key for key, *_ in SECTIONS} - set(elements.ids) == {"adaptation", "claims", "costs"}
+    assert set(elements.links) == {f"#{target}" for target in elements.ids}
+    assert "nan" not in re.sub(r"<[^>]+>", " ", page).split()
+
+
 def test_text_from_data_is_escaped(hostile_page):
     assert "<script" not in hostile_page
     assert "<u>" not in hostile_page
