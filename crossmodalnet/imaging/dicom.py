@@ -12,13 +12,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.untrusted import (
-    RAS_FROM_LPS,
-    UntrustedImage,
-    check_num_voxels,
-    last_line,
-    read_itk,
-)
+from crossmodalnet.imaging.untrusted import UntrustedImage, check_num_voxels, last_line, read_itk
+from crossmodalnet.imaging.volume import RAS_TO_LPS
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # DICOM Part 10: 128 arbitrary bytes, then the magic.
@@ -313,8 +308,7 @@ def _placed(frames: list[Frame], selected: Container[str]) -> tuple[list[Frame],
     spacing_mm = spacings[0, 1], spacings[0, 0], gaps.mean() if len(gaps) else 1.0
     affine[:3, :3] = np.stack([x, np.cross(normal, x), normal], axis=1) * spacing_mm
     affine[:3, 3] = places[0]
-    affine[:3] = RAS_FROM_LPS @ affine[:3]
-    return frames, affine
+    return frames, RAS_TO_LPS @ affine
 
 
 def _check_one_volume(frames: Sequence[Frame], gaps: NDArray[np.float64], selected: Container[str]) -> None:

@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import settled_affine
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 
 # Six times the largest scan of MM-WHS (512 x 512 x 363).
 MAX_VOXELS = 2**29
@@ -35,7 +35,6 @@ READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImag
 # Text headers of NRRD and MetaImage are shorter.
 HEADER_BYTES = 2**16
 _DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
-RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -283,6 +282,6 @@ def _affine(image: sitk.Image) -> NDArray[np.float64]:
     spacing, origin = np.ones(4), np.zeros(4)
     spacing[:count], origin[:count] = image.GetSpacing(), image.GetOrigin()
     affine = np.eye(4)
-    affine[:3, :3] = RAS_FROM_LPS @ (direction[:3, :3] * spacing[:3])
-    affine[:3, 3] = RAS_FROM_LPS @ origin[:3]
-    return affine
+    affine[:3, :3] = direction[:3, :3] * spacing[:3]
+    affine[:3, 3] = origin[:3]
+    return RAS_TO_LPS @ affine
