@@ -67,15 +67,12 @@ def voxels(folder: Path, *names: str) -> Any:
 
 
 @pytest.mark.parametrize("order", [range(6), (5, 4, 3, 2, 1, 0), (0, 2, 4, 1, 3, 5), (4, 5, 0, 1, 2, 3)])
-def test_frames_lie_at_their_own_positions(
-    order: Sequence[int], series: WriteSeries, image: sitk.Image
-) -> None:
+def test_frames_lie_at_their_places(order: Sequence[int], series: WriteSeries, image: sitk.Image) -> None:
     classic = read_dicom_series(series())
     found = read_dicom_series(enhance(series(), order))
     assert np.array_equal(np.asarray(found.image.dataobj), sitk.GetArrayFromImage(image).T)
     np.testing.assert_allclose(found.image.affine, classic.image.affine, atol=1e-9)
-    assert found.pixdim_mm.tolist() == [0.5, 0.75, 2.0]
-    assert found.notes == ()
+    assert (found.pixdim_mm.tolist(), found.notes) == ([0.5, 0.75, 2.0], ())
 
 
 @pytest.mark.parametrize(
@@ -84,14 +81,9 @@ def test_frames_lie_at_their_own_positions(
         ([0, 1, 3], "", 0, r"2\.00 to 4\.00 mm apart: a slice is missing"),
         ([0, 1, 2, 0, 1, 2], "", 0, r"6 slices or frames at 3 places"),
         ([0, 0, 1, 1], "", 0, r"4 slices or frames at 2 places"),
-        (
-            [0, 1, 2],
-            "PlaneOrientationSequence ImageOrientationPatient",
-            [1, 0, 0, 0, 1, 0],
-            "different orient",
-        ),
-        ([0, 1, 2], "PixelMeasuresSequence PixelSpacing", [0.75, 0.6], r"PixelSpacing 0\.5 to 0\.75"),
-        ([0, 1, 2], "PlanePositionSequence ImagePositionPatient", [1, 2], "no valid ImagePosition"),
+        ([0, 1, 2], "PlaneOrientation ImageOrientationPatient", [1, 0, 0, 0, 1, 0], "different orient"),
+        ([0, 1, 2], "PixelMeasures PixelSpacing", [0.75, 0.6], r"PixelSpacing 0\.5 to 0\.75"),
+        ([0, 1, 2], "PlanePosition ImagePositionPatient", [1, 2], "no valid ImagePosition"),
     ],
 )
 def test_frames_of_no_volume_are_refused(
@@ -99,7 +91,7 @@ def test_frames_of_no_volume_are_refused(
 ) -> None:
     def change(item: Any, number: int) -> None:
         if tag and number == 2:
-            group(item, tag.split()[0], **{tag.split()[1]: value})
+            group(item, f"{tag.split()[0]}Sequence", **{tag.split()[1]: value})
 
     with pytest.raises(ValueError, match=message):
         read_dicom_series(enhance(series(), order, change))
@@ -108,18 +100,13 @@ def test_frames_of_no_volume_are_refused(
 @pytest.mark.parametrize("is_enhanced", [False, True])
 def test_each_slice_has_its_own_rescale(is_enhanced: bool, series: WriteSeries, image: sitk.Image) -> None:
     def scale(item: Any, number: int) -> None:
-        tags = {
-            "RescaleSlope": SLOPES[number % 3],
-            "RescaleIntercept": INTERCEPTS[number % 3],
-            "RescaleType": "HU",
-        }
-        group(item, "PixelValueTransformationSequence", **tags)
+        slope, intercept = SLOPES[number % 3], INTERCEPTS[number % 3]
+        group(item, "PixelValueTransformationSequence", RescaleSlope=slope, RescaleIntercept=intercept)
 
     edited = edit(series(), RescaleSlope=SLOPES, RescaleIntercept=INTERCEPTS)
     found = voxels(enhance(series(), range(6), scale) if is_enhanced else edited)
-    assert np.array_equal(
-        found, sitk.GetArrayFromImage(image).T * np.tile(SLOPES, 2) + np.tile(INTERCEPTS, 2)
-    )
+    expected = sitk.GetArrayFromImage(image).T * np.tile(SLOPES, 2) + np.tile(INTERCEPTS, 2)
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -161,16 +148,10 @@ def test_volumes_that_alternate_can_be_named(
 
 def test_phases_of_a_multiframe_file_can_be_named(series: WriteSeries, image: sitk.Image) -> None:
     def phase(item: Any, number: int) -> None:
-        group(
-            item,
-            "FrameContentSequence",
-            TemporalPositionIndex=number % 2 + 1,
-            FrameAcquisitionNumber=number + 1,
-        )
+        tags = {"TemporalPositionIndex": number % 2 + 1, "FrameAcquisitionNumber": number + 1}
+        group(item, "FrameContentSequence", **tags)
 
-    with pytest.raises(
-        ValueError, match=r"temporal position 1 \(3 slices\); temporal position 2 \(3 slices\)"
-    ):
+    with pytest.raises(ValueError, match=r"temporal position 1 \(3 slices\); temporal position 2 \(3 "):
         read_dicom_series(enhance(series(), [0, 0, 1, 1, 2, 2], phase))
     folder = enhance(series(), [0, 3, 1, 4, 2, 5], phase)
     assert np.array_equal(voxels(folder, "temporal position 2"), sitk.GetArrayFromImage(image)[3:].T)
@@ -197,9 +178,7 @@ def test_any_of_many_series_can_be_named(image: sitk.Image, series: WriteSeries)
     for number in range(70):
         folder = series(image[:, :, :1], f"{number}", t0008103e="cine", t00200011=f"{number % 69}")
     assert len(series_files(folder, ["68"])) == 1
-    with pytest.raises(
-        ValueError, match=r"number 0, 1 files, UID 1\.2\.3\.0\).*, 1 files, UID 1\.2\.3\.69\)$"
-    ):
+    with pytest.raises(ValueError, match=r"1 files, UID 1\.2\.3\.0\).*, 1 files, UID 1\.2\.3\.69\)$"):
         series_files(folder, ["0"])
     with pytest.raises(ValueError, match=r"number 1, 1 files\).*; and 10 more$"):
         series_files(folder)
