@@ -331,7 +331,7 @@ def _check_one_volume(frames: Sequence[Frame], gaps: NDArray[np.float64], select
     if is_doubled:
         raise ValueError(
             f"several slices at one place ({len(frames)} slices or frames at {num_places} places), and no acquisition, "
-            "echo or time tells them apart: remove doubled files, or give one volume"
+            "echo or phase tells them apart (doubled files, time frames?): give one volume"
         )
 
 
