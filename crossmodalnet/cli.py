@@ -107,7 +107,7 @@ def predict(
     series: Annotated[
         list[str] | None,
         typer.Option(
-            help="DICOM series by description, number or UID, where a folder has several; repeatable"
+            help="DICOM series by description, number or UID, or its part ('echo 2'), if there are several; repeatable"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -283,3 +283,7 @@ def _check_none_empty(arguments: Sequence[str]) -> None:
         if not value and option not in MAY_BE_EMPTY:
             what = f"option {option}" if option.startswith("--") else "an argument"
             raise UsageError(f"{what} is empty: is a variable of the shell not set?")
+
+
+if __name__ == "__main__":
+    main()

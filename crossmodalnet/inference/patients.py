@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
-from crossmodalnet.imaging.read import DICOM_SUFFIXES
+from crossmodalnet.imaging.dicom import DICOM_SUFFIXES
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
 from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
