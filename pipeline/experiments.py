@@ -75,5 +75,6 @@ def _experiment(revision: Mapping[str, Any], before: Mapping[str, Any]) -> Exper
 
 def _parameters(revision: Mapping[str, Any]) -> dict[str, Any]:
     files = ((revision["data"] or {}).get("params") or {}).values()
-    content = next((file["data"] for file in files if "data" in file), {})
-    return pd.json_normalize(content).iloc[0].to_dict() if content else {}
+    content: dict[str, Any] = next((file["data"] for file in files if "data" in file), {})
+    rows = pd.json_normalize(content).to_dict("records")
+    return {str(key): value for row in rows for key, value in row.items()}
