@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
@@ -22,11 +23,6 @@ MIN_ATLAS_AGREEMENT = 0.6
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
 MIN_CONFIDENCE = 0.85
-# mL, far wider than adult hearts in any phase.
-PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
-    "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
-    "AO": (3, 500), "PA": (3, 400),
-}  # fmt: skip
 # Of one structure in two scans, in different cardiac phases.
 MAX_VOLUME_RATIO = 3.0
 # An image has hundreds of grey levels, a label map only a few.

@@ -1,6 +1,8 @@
 """Read a cohort from a CSV: one row per scan."""
 
 import difflib
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +60,20 @@ def real_path(path: Path) -> Path | None:
         return None
 
 
+def is_stored(real: Path) -> bool:
+    """Check whether a resolved path lies in the store of DVC or git-annex, to which tracked files may be links."""
+    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$|/\.git/annex/objects/", real.as_posix()))
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Check that a file lies below a folder, links followed but those into the store of DVC or git-annex."""
+    real = real_path(path)
+    if real is None or real == root:
+        return False
+    place = Path(os.path.abspath(path))  # noqa: PTH100  # `..` without following links
+    return real.is_relative_to(root) or (is_stored(real) and place.is_relative_to(root))
+
+
 def check_consistency(table: ScanTable) -> None:
     """Report contradictions between files, patients and roles; scans of one patient may share a label map."""
     scans: dict[tuple[str, Modality], Scan] = {}
@@ -78,7 +94,9 @@ def check_consistency(table: ScanTable) -> None:
         first = spelled.setdefault(file_name_of(scan.patient).lower(), scan)
         if first.patient != scan.patient:
             what = f"patients {first.patient!r} and {scan.patient!r} would have files of one name"
-            table.error(scan.title, "", what, "rename one of them")
+            table.error(
+                scan.title, "", what, "one person: write one name in both rows; else rename one of them"
+            )
         for file, use in ((scan.image, "image"), (scan.label, "label map")):
             if file is None:
                 continue
@@ -90,11 +108,52 @@ def check_consistency(table: ScanTable) -> None:
         if scan.role and scan.label is None:
             remedy = "add the label map, or leave the role empty"
             table.error(scan.title, scan.image or "", f"role {scan.role} without label map", remedy)
+    _check_spellings(table)
     given = {scan.role for scan in table.scans if scan.role}
     if given and "test" not in given:
         what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
         remedy = "give some patients the role test, or leave all roles empty for the split to decide"
         table.error("table", "", what, remedy)
+
+
+def _check_spellings(table: ScanTable) -> None:
+    """Report names that may be one person's (001 and 1, P01 and p1): he would train and test as two.
+
+    Names that say the modality (P1_ct, P1_mr) only cause a warning, as two people with one role do.
+    """
+    people = list({scan.patient: scan for scan in reversed(table.scans)}.values())[::-1]
+    first_by_key: dict[str, Scan] = {}
+    keys = [(scan, *_spelling_keys(scan.patient)) for scan in people]
+    # A bare number may be any prefix's.
+    bare = {number for _, key, number in keys if key == number and number}
+    for scan, key, number in keys:
+        first = first_by_key.setdefault(number if number in bare else key, scan)
+        is_same_file = file_name_of(first.patient).lower() == file_name_of(scan.patient).lower()
+        if first is scan or is_same_file:
+            continue
+        what = f"patients {first.patient!r} and {scan.patient!r} may be one person"
+        remedy = "one person: write one name in both rows; two people: tell them apart by letters (A1, B1)"
+        names_modality = any(_MODALITY.search(s.patient) for s in (first, scan))
+        report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
+        report(scan.title, "", what, remedy)
+
+
+_MODALITY = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
+# Words before a number that tell nobody apart.
+_GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "case", "id", "no", "nr"}
+
+
+def _spelling_keys(patient: str) -> tuple[str, str]:
+    """Return what tells a patient from others, without case, accents, order of words, zeros or signs; and its numbers.
+
+    >>> [_spelling_keys(name)[0] for name in ("sub-001", "1.0", "Smith^John", "John Smith", "A07")]
+    ['1', '1', 'john smith', 'john smith', '7 a']
+    """
+    text = _MODALITY.sub(" ", re.sub(r"^(\d+)\.0+$", r"\1", patient.strip()))
+    parts = re.findall(r"[a-z]+|\d+", file_name_of(text).lower())
+    numbers = [part.lstrip("0") or "0" for part in parts if part.isdecimal()]
+    words = [part for part in parts if not part.isdecimal() and not (numbers and part in _GENERAL_WORDS)]
+    return " ".join([*numbers, *sorted(words)]) or patient, " ".join(numbers)
 
 
 def read_table_file(path: Path) -> ScanTable:
@@ -176,20 +235,22 @@ def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
 
 
 def _inside(root: Path, text: str) -> Path | tuple[str, str]:
-    """Resolve the file of a cell; or return a fault and its remedy."""
-    path = root / text
+    """Return the file of a cell, links not followed, since their names tell the format; or a fault and its remedy."""
+    path = Path(os.path.abspath(root / text))  # noqa: PTH100  # `..` without following links
     try:
-        real = path.resolve()
-        if not real.is_relative_to(root) or real == root:
+        path.resolve()
+        if not is_inside(path, root):
             remedy = "put the table in a folder above all its files; no links out of it"
             return "lies outside the table's folder", remedy
-        if path.exists() and not (real.is_file() or real.is_dir()):
+        if path.exists() and not (path.is_file() or path.is_dir()):
             return "is no regular file", "give a file, or a folder with one DICOM series"
         if not path.exists():
             hint = "; write / between folders" if "\\" in text else ""
+            if path.is_symlink():
+                return "is a link that leads nowhere", "fetch it: `dvc pull`, `git annex get`"
             return "not found", f"the path is relative to the table's folder{hint}"
     except (OSError, ValueError, RuntimeError) as error:
         return f"cannot be looked up ({error})", "correct the path"
-    if format_of(real) is None:
+    if format_of(path) is None:
         return "has no known format", f"give {', '.join(SUFFIXES)}, or a folder with one DICOM series"
-    return real
+    return path
