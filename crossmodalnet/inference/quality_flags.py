@@ -1,7 +1,7 @@
 """Compute quality flags and confidence of a prediction."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
-from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.quality import Quality, implausible
 from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
@@ -117,7 +117,11 @@ def window_flags(
 
 
 def label_flags(
-    raw: Volume, cleaned: Volume, confidence: Mapping[str, float], depth_mm: float
+    raw: Volume,
+    cleaned: Volume,
+    confidence: Mapping[str, float],
+    depth_mm: float,
+    learnt: Collection[str] = ABBREVIATIONS,
 ) -> list[QualityFlag]:
     """Flag structures that are missing, in pieces, cut, implausible or of low confidence.
 
@@ -125,9 +129,11 @@ def label_flags(
         raw: class indices of the network.
         cleaned: class indices of the largest components.
         depth_mm: distance to the scan's edge that counts as the edge: a voxel of the working grid.
+        learnt: abbreviations of the structures that the training cohort delineates; others are not missed.
     """
     before, after = volumes_ml(raw), volumes_ml(cleaned)
     pieces, uncertain = [], []
+    missing = [s.name for s in STRUCTURES if s.abbreviation in learnt and not before[s.name]]
     for structure in STRUCTURES:
         name = structure.name
         if not before[name]:
@@ -137,7 +143,7 @@ def label_flags(
         if (mean := confidence[structure.abbreviation]) < MIN_CONFIDENCE:
             uncertain.append(f"{name} ({mean:.2f})")
     return _listed(
-        (Flag.MISSING, "not found", _missing(before)),
+        (Flag.MISSING, "not found", missing),
         (Flag.PIECES, "in pieces", pieces),
         (Flag.CUT, "reaching the edge of the scan, so perhaps cut", _at_edge(cleaned, depth_mm)),
         (Flag.VOLUME, "of a volume that no adult heart has", _implausible(after)),

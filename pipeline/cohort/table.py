@@ -1,18 +1,22 @@
 """Read a cohort from a CSV: one row per scan."""
 
-import difflib
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.io.table_text import TableError, file_name_of, name_problem, read_table_text, table_cells
+from crossmodalnet.io.table_text import (
+    TableError,
+    columns_of,
+    file_name_of,
+    name_problem,
+    read_table_text,
+    table_cells,
+)
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import ROLES
 
@@ -165,11 +169,13 @@ def read_table_file(path: Path) -> ScanTable:
     try:
         text = read_table_text(path, COLUMNS)
         # The header first: where rows do not fit it, the header is wrong.
-        columns = _columns(table_cells(text, 1), table)
+        columns, unused = columns_of(table_cells(text, 1), REQUIRED, OPTIONAL)
         cells = table_cells(text)
     except TableError as error:
         table.error(error.where, path.name, error.what, error.remedy)
         return table
+    for name in unused:
+        table.warning("row 1", "", f"column {name} is not used", f"known columns: {','.join(COLUMNS)}")
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
         row = {name: str(values[place]).strip() for name, place in columns.items()}
         if any(str(value).strip() for value in values):
@@ -177,28 +183,6 @@ def read_table_file(path: Path) -> ScanTable:
     if not table.scans and not table.findings:
         table.error("table", path.name, "the table has no rows", "write a row per scan beneath the header")
     return table
-
-
-def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
-    """Locate each column by the header, in any order and case."""
-    header = [str(name).strip().lower() for name in cells.iloc[0]]
-    listed = ",".join(COLUMNS)
-    if missing := [name for name in REQUIRED if name not in header]:
-        names = ", ".join(filter(None, header)) or "no names"
-        what = f"no column {', '.join(missing)}; the header has {names}"
-        raise TableError("row 1", what, f"begin the table with the header {listed}")
-    if twice := [name for name in sorted(COLUMNS) if header.count(name) > 1]:
-        raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
-    absent = [name for name in OPTIONAL if name not in header]
-    for name in filter(None, header):
-        if name in COLUMNS:
-            continue
-        # A typo in `label` would make the scans unlabelled.
-        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
-            remedy = f"did you mean {close[0]}? Rename it, or take it out"
-            raise TableError("row 1", f"unknown column {name}", remedy)
-        table.warning("row 1", "", f"column {name} is not used", f"known columns: {listed}")
-    return {name: header.index(name) for name in COLUMNS if name in header}
 
 
 def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
