@@ -224,9 +224,7 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
     files = extract(path, folder, _could_be_dicom, Budget(MAX_UNPACKED_BYTES))
     # As in a folder, content decides; old files without preamble go by their names.
     for name, file in files:
-        if not (
-            is_dicom_file(file) or "." not in name.rsplit("/", 1)[-1] or name.lower().endswith(DICOM_SUFFIXES)
-        ):
+        if not is_dicom_file(file) and not _is_named_like_dicom(name):
             file.unlink()
     if not any(folder.iterdir()):
         raise DataError(f"{path} holds no file that could be DICOM: give NIfTI and other formats unpacked")
@@ -239,6 +237,13 @@ def _could_be_dicom(name: str) -> bool:
     return not (
         last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX") or format_of(Path(last))
     )
+
+
+def _is_named_like_dicom(name: str) -> bool:
+    """Accept names with a DICOM suffix, none, or a part of a UID."""
+    last = name.rsplit("/", 1)[-1].lower()
+    suffix = last.rpartition(".")[2] if "." in last else ""
+    return not suffix or suffix.isdigit() or last.endswith(DICOM_SUFFIXES)
 
 
 def _explained(error: Exception, scans: PatientScans, at: PatientScans) -> CrossModalNetError:
