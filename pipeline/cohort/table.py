@@ -165,7 +165,8 @@ def read_table_file(path: Path) -> ScanTable:
 
     Paths are relative to the folder of the table; files outside it are rejected, links included.
     """
-    table = ScanTable(path.resolve().parent)
+    real = path.resolve()
+    table = ScanTable(path.parent.resolve() if is_stored(real) else real.parent)
     try:
         text = read_table_text(path, COLUMNS)
         # The header first: where rows do not fit it, the header is wrong.
