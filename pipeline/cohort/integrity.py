@@ -108,7 +108,8 @@ def _lines(group: list[Finding]) -> list[str]:
     place = ", ".join(filter(None, (first.case, first.file)))
     texts = [f"{first.severity}{times} {place}: {first.what}", f"-> {first.remedy}"]
     if others:
-        named = list(dict.fromkeys(other.file or other.case for other in others))
+        places = list(dict.fromkeys(other.file or other.case for other in others))
+        named = places if places != [first.file or first.case] else [other.what for other in others]
         more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
         texts.append(f"also {', '.join(named[:MAX_NAMED])}{more}")
     return [line for text in texts for line in wrapped(printable(text), "    " * (text is not texts[0]))]
