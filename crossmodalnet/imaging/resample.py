@@ -18,12 +18,10 @@ from crossmodalnet.imaging.geometry import (
     reoriented,
     shear_degrees,
 )
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 
 Interpolation = Literal["linear", "nearest"]
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
-# NIfTI's world is RAS+, ITK's is LPS+.
-_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Below this shift, interpolation changes nothing (the position tolerance is larger).
 _NOTHING_MOVES_MM = 1e-6
 # Up to this ratio of spacings, linear interpolation smooths as much as averaging.
@@ -81,7 +79,7 @@ def _data_of(image: sitk.Image) -> NDArray[Any]:
 
 
 def _set_geometry(image: sitk.Image, grid: Grid) -> None:
-    affine = _FLIP @ grid.affine
+    affine = RAS_TO_LPS @ grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     # ITK rejects float32 directions, which are not exactly orthonormal.
     u, _, v = np.linalg.svd(affine[:3, :3] / spacing)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 # Position tolerance: two grids agree if no corner moves further. Sform and qform of one grid
 # differ by less if one was computed from the other in float32.
 GRID_TOLERANCE_VOXELS = 0.1
+# From NIfTI's world (RAS+) to ITK's (LPS+), and back.
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def corners_of(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,4 @@
-"""Register an MR to a CT by intensities alone.
-
-A new engine implements `Registration` and is added to `RegistrationConfig.method` and `make_registration`.
-"""
+"""Register an MR to a CT by intensities alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.geometry import WORLD, reoriented
 from crossmodalnet.imaging.resample import Interpolation, coarsen, to_sitk
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 from crossmodalnet.processes import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
@@ -31,9 +31,7 @@ _AFFINE_SHRINK = (4, 2, 1)
 _AFFINE_SMOOTHING = (2, 1, 0)
 _SAMPLING_RATE = 0.25
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
-# ITK's world is LPS+, ours RAS+; the change is its own inverse.
-_TO_LPS = np.array([-1.0, -1.0, 1.0])
-_FLIP = np.diag([*_TO_LPS, 1.0])
+_TO_LPS = RAS_TO_LPS.diagonal()[:3]
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def write_translation(fixed: Volume, moving: Volume, centre: Centre, path: Path,
 
 def write_affine(matrix: NDArray[np.float64], path: Path) -> None:
     """Write a map from the fixed to the moving image's world, 4x4 in RAS mm, to a `.mat` file."""
-    flipped = _FLIP @ matrix @ _FLIP
+    flipped = RAS_TO_LPS @ matrix @ RAS_TO_LPS
     _write_linear(path, [*flipped[:3, :3].ravel(), *flipped[:3, 3]], [0.0, 0.0, 0.0])
 
 
@@ -200,7 +198,7 @@ def read_affine(path: Path) -> NDArray[np.float64]:
     matrix = np.eye(4)
     matrix[:3, :3] = numbers[:9].reshape(3, 3)
     matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
-    return np.asarray(_FLIP @ matrix @ _FLIP, np.float64)
+    return np.asarray(RAS_TO_LPS @ matrix @ RAS_TO_LPS, np.float64)
 
 
 def write_field(path: Path, vectors_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> None:

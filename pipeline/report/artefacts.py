@@ -38,9 +38,8 @@ class Artefacts:
     split: Mapping[Role, Sequence[str]]  # names of the pairs, or of single images, by role
     notes: SplitNotes
     scores: pd.DataFrame  # mean, low and high by method, metric and structure or `mean`; NaN where undefined
-    cases: (
-        pd.DataFrame
-    )  # method, pair, structure; metrics averaged over the seeds, missed and undefined summed
+    # Method, pair, structure; metrics averaged over the seeds, missed and undefined summed.
+    cases: pd.DataFrame
     predictions: Mapping[str, Mapping[str, Path]]  # label maps of the first seed by method and pair
     images: Mapping[str, Mapping[str, Path]]  # `ct`, `mr` or both, and `truth` of every test case
     curves: Mapping[tuple[str, int], pd.DataFrame]  # by model and seed

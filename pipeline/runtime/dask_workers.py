@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, SchedulerPlugin, get_worker
@@ -17,7 +17,6 @@ from distributed.security import Security
 from crossmodalnet.errors import ResourceError
 from crossmodalnet.processes import SINGLE_THREADED, run_alone, scratch_folder
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # Worker deaths after which a case is given up.
@@ -59,7 +58,7 @@ class Workers:
     lost_message: str
     variables: Mapping[str, str] | None = None
 
-    def submit(self, function: Callable[[T], Any], task: T) -> Future:
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future:
         """Submit a case under a unique key, so dask does not reuse an earlier answer."""
         if self.variables is None:
             return self.client.submit(function, task, pure=False)
@@ -83,14 +82,12 @@ def local_workers(count: int, environment: Mapping[str, str]) -> Iterator[Worker
     before = dict(os.environ)
     with scratch_folder() as scratch:
         variables = {**SINGLE_THREADED, **environment, "TMPDIR": str(scratch)}
-        settings = {
-            **_SETTINGS, "temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables,
-        }  # fmt: skip
+        local = {"temporary-directory": str(scratch), "distributed.nanny.pre-spawn-environ": variables}
         # Set here too: this process's variables override those for the workers.
         os.environ.update(variables)
         try:
             with (
-                dask.config.set(settings),
+                dask.config.set({**_SETTINGS, **local}),
                 LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,

@@ -1,6 +1,7 @@
 """Train in one process per device: torchrun starts the stage again, and its processes meet here."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -22,12 +23,11 @@ from crossmodalnet.io.outputs import write_json
 from crossmodalnet.processes import scratch_folder
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 # Variables for child processes: the error file, and the stage's process.
 OUTCOME = "CROSSMODALNET_OUTCOME"
 LAUNCHER = "CROSSMODALNET_LAUNCHER"
-# Smallest CPU batch per process: PyTorch is slow for single samples with small maps.
-LEAST_SHARE = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ def run_on_devices(
         devices: `train.devices`; ignored under an outer torchrun.
         command: arguments of `python -m stages` that lead here again.
     """
-    if not dist.is_torchelastic_launched() and (count := num_processes(devices, batch_size)) > 1:
+    launched = dist.is_torchelastic_launched()
+    if not launched and os.environ.get("SLURM_STEP_NUM_TASKS", "1") > "1":
+        logger.warning("SLURM tasks do not train together: start torchrun once per node (docs/mmwhs.md)")
+    if not launched and (count := num_processes(devices, batch_size)) > 1:
         start_processes(count, command)
         return
     try:
@@ -89,7 +92,7 @@ def run_on_devices(
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """Choose the processes on this machine; auto: one per GPU, else per core with `LEAST_SHARE` samples each.
+    """Choose the processes on this machine; auto: one per GPU, else per core with two samples each.
 
     Raises:
         ResourceError: more devices than GPUs, on a machine that has some.
@@ -101,8 +104,9 @@ def num_processes(devices: int | str, batch_size: int) -> int:
         return int(devices)
     if available:
         return available
+    # PyTorch is slow for single samples with small maps.
     counts = range(1, len(os.sched_getaffinity(0)) + 1)
-    return max((n for n in counts if batch_size % n == 0 and batch_size // n >= LEAST_SHARE), default=1)
+    return max((n for n in counts if batch_size % n == 0 and batch_size // n >= 2), default=1)
 
 
 def start_processes(count: int, command: list[str]) -> None:

@@ -105,6 +105,15 @@ def test_one_device_runs_here(monkeypatch):
     assert seen[0].world_size == 1
 
 
+def test_a_slurm_task_trains_alone_and_is_told_so(monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("RANK", "")  # compose files write empty variables
+    worlds = []
+    run_on_devices(lambda processes: worlds.append(processes.world_size), devices=1, batch_size=2, command=[])
+    assert worlds == [1]
+    assert "start torchrun once per node" in caplog.text
+
+
 def test_a_launched_process_hands_its_error_over(tmp_path, monkeypatch):
     monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome"))
 
