@@ -107,7 +107,7 @@ def predict(
     series: Annotated[
         list[str] | None,
         typer.Option(
-            help="DICOM series by description, number or UID, where a folder has several; repeatable"
+            help="DICOM series by description, number or UID, or its part ('echo 2'), if there are several; repeatable"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",

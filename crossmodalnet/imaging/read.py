@@ -12,9 +12,6 @@ Format = Literal["nifti", "nrrd", "metaimage", "dicom"]
 SUFFIXES: dict[str, Format] = {
     ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
 }  # fmt: skip
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-# DICOM Part 10: 128 arbitrary bytes, then the magic.
-_DICOM_START, _DICOM_MAGIC = 128, b"DICM"
 
 
 def format_of(path: Path) -> Format | None:
@@ -23,19 +20,6 @@ def format_of(path: Path) -> Format | None:
         return "dicom"
     name = path.name.lower()
     return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Detect a DICOM file by suffix or first bytes; False if it cannot be read."""
-    if not path.is_file():
-        return False
-    if path.name.lower().endswith(DICOM_SUFFIXES):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(_DICOM_START + 4)[_DICOM_START:] == _DICOM_MAGIC
-    except OSError:
-        return False
 
 
 @kept_locale()

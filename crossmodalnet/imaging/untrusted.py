@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import settled_affine
-from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 
 # Six times the largest scan of MM-WHS (512 x 512 x 363).
 MAX_VOXELS = 2**29
@@ -32,11 +32,9 @@ CHUNK_BYTES = 2**22
 FORMATS = {348: (nib.Nifti1Image, 344, b"n+1\0"), 540: (nib.Nifti2Image, 4, b"n+2\0")}
 # One format each: SimpleITK would guess by content, also HDF5 and others.
 READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
-MODALITY_TAG = "0008|0060"
 # Text headers of NRRD and MetaImage are shorter.
 HEADER_BYTES = 2**16
 _DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,11 @@ def check_num_voxels(shape: Sequence[int]) -> int:
             f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {MAX_VOXELS} are read"
         )
     return num_voxels
+
+
+def is_stored(real: Path) -> bool:
+    """Check whether a resolved path lies in the store of DVC or git-annex, to which tracked files may be links."""
+    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$|/\.git/annex/objects/", real.as_posix()))
 
 
 def is_gzip(path: Path) -> bool:
@@ -196,9 +199,7 @@ def read_itk(path: Path, kind: str) -> UntrustedImage:
     if (components := reader.GetNumberOfComponents()) != 1:
         raise ValueError(f"voxels have {components} components (colour, vectors?), not one")
     scan = from_itk(execute(reader))
-    if kind == "dicom":
-        return replace(scan, modality=tag_of(reader, MODALITY_TAG))
-    if _says_orientation(header, kind):
+    if kind == "dicom" or _says_orientation(header, kind):
         return scan
     note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
     return replace(scan, notes=(*scan.notes, note), says_orientation=False)
@@ -227,7 +228,8 @@ def _data_file(path: Path, header: bytes) -> Path:
     data_file = path.with_name(name)
     if not data_file.is_file():
         raise ValueError(f"header names {name!r} for its voxels, which is not beside it")
-    if data_file.resolve().parent != path.resolve().parent:
+    real = data_file.resolve()
+    if real.parent != path.resolve().parent and not is_stored(real):
         raise ValueError(f"header names {name!r} for its voxels, a link to another folder")
     return data_file
 
@@ -238,12 +240,6 @@ def _says_orientation(header: bytes, kind: str) -> bool:
         return all(key in header.lower() for key in (b"\nspace:", b"\nspace directions:"))
     lines = b"\n" + header.partition(b"ElementDataFile")[0]
     return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
-
-
-def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
-    """Return the printable text of a DICOM tag, empty if there is none."""
-    text = header.GetMetaData(tag) if header.HasMetaDataKey(tag) else ""
-    return "".join(c for c in text if c.isprintable()).strip()
 
 
 def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
@@ -292,6 +288,6 @@ def _affine(image: sitk.Image) -> NDArray[np.float64]:
     spacing, origin = np.ones(4), np.zeros(4)
     spacing[:count], origin[:count] = image.GetSpacing(), image.GetOrigin()
     affine = np.eye(4)
-    affine[:3, :3] = _RAS_FROM_LPS @ (direction[:3, :3] * spacing[:3])
-    affine[:3, 3] = _RAS_FROM_LPS @ origin[:3]
-    return affine
+    affine[:3, :3] = direction[:3, :3] * spacing[:3]
+    affine[:3, 3] = origin[:3]
+    return RAS_TO_LPS @ affine

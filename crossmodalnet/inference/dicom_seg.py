@@ -26,6 +26,7 @@ CODES: dict[str, tuple[str, str, str]] = {
     "AO": ("54247002", SCT, "Ascending aorta"),
     "PA": ("81040000", SCT, "Pulmonary artery"),
 }
+UTF_8 = "ISO_IR 192"
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 _LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 
@@ -47,7 +48,12 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
     from pydicom.errors import InvalidDicomError
 
     try:
-        sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # text against the standard
+            sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+            for source in sources:  # highdicom knows few combinations of character sets; UTF-8 holds all text
+                source.decode()
+                source.SpecificCharacterSet = UTF_8
         _check_places(labels, sources)
     except (InvalidDicomError, AttributeError, TypeError) as error:
         raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error

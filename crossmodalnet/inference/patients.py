@@ -13,7 +13,8 @@ from typing import Any
 from zipfile import is_zipfile
 
 from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
-from crossmodalnet.imaging.read import DICOM_SUFFIXES, format_of, is_dicom_file
+from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
+from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
 from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction

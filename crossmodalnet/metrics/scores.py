@@ -25,10 +25,13 @@ class MaskPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of one structure in one case; `unit` is `mm`, or empty for shares in [0, 1] and counts.
+    """A metric of one structure in one case; `unit` is `mm`, or empty for ratios and counts.
 
-    Where exactly one mask is empty (a missed structure), a metric in mm is the image diagonal, a share is 0, and a
-    count is measured. Where both are empty, every metric is NaN.
+    Where exactly one mask is empty (a missed structure), a metric in mm is the image diagonal, one without unit is 0
+    if higher is better, else measured. Where both are empty, every metric is NaN.
+
+    Attributes:
+        headline: part of the metrics file and the summary.
     """
 
     key: str
@@ -37,17 +40,19 @@ class Metric:
     digits: int
     higher_is_better: bool
     measure: Callable[[MaskPair], float]
+    headline: bool = False
 
 
 METRICS = (
-    Metric("dice", "Dice", "", 3, True, lambda pair: overlap.dice(pair.prediction, pair.truth)),
-    Metric("iou", "IoU", "", 3, True, lambda pair: overlap.iou(pair.prediction, pair.truth)),
-    Metric("hd95_mm", "HD95", "mm", 1, False, lambda pair: surface.hd95_mm(pair.distances)),
+    Metric("dice", "Dice", "", 3, True, lambda pair: overlap.dice(pair.prediction, pair.truth), True),
+    Metric("iou", "IoU", "", 3, True, lambda pair: overlap.iou(pair.prediction, pair.truth), True),
+    Metric("hd95_mm", "HD95", "mm", 1, False, lambda pair: surface.hd95_mm(pair.distances), True),
     Metric("assd_mm", "ASSD", "mm", 2, False, lambda pair: surface.assd_mm(pair.distances)),
-    Metric("nsd", "NSD", "", 3, True, lambda pair: surface.nsd(pair.distances, pair.nsd_tolerance_mm)),
+    Metric("nsd", "NSD", "", 3, True, lambda pair: surface.nsd(pair.distances, pair.nsd_tolerance_mm), True),
     Metric("betti_error", "Betti error", "", 2, False, lambda pair: betti_error(pair.prediction, pair.truth)),
 )
 METRIC = {metric.key: metric for metric in METRICS}
+HEADLINE = tuple(metric.key for metric in METRICS if metric.headline)
 
 
 def score_label_map(

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.imaging.untrusted import is_stored
 from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
-from pipeline.cohort.table import is_stored, read_table_file
+from pipeline.cohort.table import read_table_file
 from pipeline.config.sections import DataConfig, TargetConfig
 from pipeline.runtime.paths import MANIFEST, OUTPUTS, RAW
 from pipeline.runtime.work import work_folder

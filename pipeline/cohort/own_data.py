@@ -11,9 +11,10 @@ import numpy as np
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
+from crossmodalnet.imaging.dicom import is_dicom_file
 from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.nifti import write_codes, write_image
-from crossmodalnet.imaging.read import format_of, is_dicom_file, read_scan
+from crossmodalnet.imaging.read import format_of, read_scan
 from crossmodalnet.imaging.resample import straightened
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume

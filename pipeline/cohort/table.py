@@ -9,6 +9,7 @@ from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.untrusted import is_stored
 from crossmodalnet.io.table_text import (
     TableError,
     columns_of,
@@ -62,11 +63,6 @@ def real_path(path: Path) -> Path | None:
         return path.resolve()
     except (OSError, RuntimeError):
         return None
-
-
-def is_stored(real: Path) -> bool:
-    """Check whether a resolved path lies in the store of DVC or git-annex, to which tracked files may be links."""
-    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$|/\.git/annex/objects/", real.as_posix()))
 
 
 def is_inside(path: Path, root: Path) -> bool:

@@ -14,11 +14,11 @@ from rich.text import Text
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.io.console import UNLIMITED_WIDTH
-from crossmodalnet.metrics.scores import METRIC, METRICS, Metric
+from crossmodalnet.metrics.scores import HEADLINE, METRIC, METRICS, Metric
 from pipeline.comparison.titles import JADA, adapted_title_of, title_of
 from pipeline.comparison.titles import short_title_of as title
 from pipeline.config.variants import ATLAS
-from pipeline.evaluation.score_cases import HEADLINE, MEAN
+from pipeline.evaluation.score_cases import MEAN
 from pipeline.runtime.paths import COMPARISON, REPORT
 from pipeline.runtime.paths import METRICS as METRICS_FOLDER
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pipeline.config.network import NetworksConfig
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, ATLAS, OURS
 
 ABLATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ABLATIONS.items()}
@@ -21,13 +22,7 @@ PARTS: Mapping[str, str] = MappingProxyType({
 JADA = "JADA"
 ADAPTATION_TITLES: Mapping[str, str] = {name: variant.title for name, variant in ADAPTATIONS.items()}
 TITLES: Mapping[str, str] = MappingProxyType({
-    OURS: "CrossModalNet",
-    "vtunet": "VT-UNet",
-    "swin_unet": "Swin-Unet",
-    "swin_unetr": "Swin UNETR",
-    "nnformer": "nnFormer",
-    "mednext": "MedNeXt",
-    "resenc_unet": "Residual-encoder U-Net (nnU-Net)",
+    **{name: field.title or name for name, field in NetworksConfig.model_fields.items()},
     ATLAS: "Atlas baseline",
     **{
         f"{OURS}-{key}": f"CrossModalNet ({title})"

@@ -67,16 +67,26 @@ class ResEncUNetConfig(NetworkConfig):
 class NetworksConfig(Config):
     """Section `network`: one subsection per network, so a change retrains only that network."""
 
-    crossmodalnet: CrossModalNetConfig = Field(CrossModalNetConfig(), description="the paper's network")
-    vtunet: VTUNetConfig = Field(VTUNetConfig(), description="VT-UNet (Peiris et al. 2022)")
-    swin_unet: SwinUnetConfig = Field(SwinUnetConfig(), description="Swin-Unet (Cao et al. 2021), 2-D")
-    swin_unetr: SwinUNETRConfig = Field(
-        SwinUNETRConfig(), description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    crossmodalnet: CrossModalNetConfig = Field(
+        CrossModalNetConfig(), title="CrossModalNet", description="the paper's network"
     )
-    nnformer: NNFormerConfig = Field(NNFormerConfig(), description="nnFormer (Zhou et al. 2021)")
-    mednext: MedNeXtConfig = Field(MedNeXtConfig(), description="MedNeXt (Roy et al. 2023), from MONAI")
+    vtunet: VTUNetConfig = Field(VTUNetConfig(), title="VT-UNet", description="VT-UNet (Peiris et al. 2022)")
+    swin_unet: SwinUnetConfig = Field(
+        SwinUnetConfig(), title="Swin-Unet", description="Swin-Unet (Cao et al. 2021), 2-D"
+    )
+    swin_unetr: SwinUNETRConfig = Field(
+        SwinUNETRConfig(), title="Swin UNETR", description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
+    )
+    nnformer: NNFormerConfig = Field(
+        NNFormerConfig(), title="nnFormer", description="nnFormer (Zhou et al. 2021)"
+    )
+    mednext: MedNeXtConfig = Field(
+        MedNeXtConfig(), title="MedNeXt", description="MedNeXt (Roy et al. 2023), from MONAI"
+    )
     resenc_unet: ResEncUNetConfig = Field(
-        ResEncUNetConfig(), description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)"
+        ResEncUNetConfig(),
+        title="Residual-encoder U-Net (nnU-Net)",
+        description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)",
     )
 
 

@@ -13,7 +13,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.metrics.scores import METRICS, score_label_map
+from crossmodalnet.metrics.scores import HEADLINE, METRICS, score_label_map
 from crossmodalnet.metrics.statistics import bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
 from pipeline.config.sections import EvaluateConfig
@@ -23,8 +23,7 @@ CASE_COLUMNS = (
 )  # fmt: skip
 INTERVAL_COLUMNS = ("metric", "structure", "mean", "low", "high", "num_subjects")
 MEAN = "mean"
-# Metrics of the metrics file and the summary.
-HEADLINE = ("dice", "iou", "hd95_mm", "nsd")
+# Keys in the metrics file.
 HEADLINE_KEYS = {"iou": "miou"}
 HEADLINE_DECIMALS = 4
 DECIMALS = 6

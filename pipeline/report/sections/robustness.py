@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crossmodalnet.metrics.scores import HEADLINE
 from pipeline.comparison import conditions, misregistration
 from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
@@ -44,7 +45,7 @@ def view_table(rows: pd.DataFrame) -> Table:
         own = rows[rows["view"] == view.value].set_index("metric")
         own = own[["mean", "low", "high", "difference", "difference_low", "difference_high"]].astype(float)
         row = {"The network sees": title}
-        for metric in map(metric_of, ("dice", "iou", "hd95_mm", "nsd")):
+        for metric in map(metric_of, HEADLINE):
             mean, low, high, change, change_low, change_high = own.reindex([metric.key]).to_numpy()[0]
             row[metric_title(metric)] = number(mean, metric.digits)
             if metric.key == "dice":

@@ -82,6 +82,23 @@ def test_tolerance_of_the_positions_of_slices(made: Made) -> None:
         make_seg(Volume(labels.data, moved), files, "m", "one")
 
 
+JAPANESE = ["", "ISO 2022 IR 87"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [(JAPANESE, "Yamada=山田^太郎"), ("ISO_IR 144", "Жук"), ("GB18030", "Wang=王"), (None, "Müller^Jörg")],
+)
+def test_names_in_any_character_set_are_kept(charset: Any, name: str, made: Made, tmp_path: Path) -> None:
+    labels, files, _ = made
+    for file in files:
+        source = pydicom.dcmread(file)
+        source.SpecificCharacterSet, source.PatientName = charset, name
+        source.save_as(file)
+    make_seg(labels, files, "m", "one").save_as(tmp_path / "seg.dcm")
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
+
+
 def test_incomplete_series_are_rejected(made: Made) -> None:
     labels, files, _ = made
     with pytest.raises(ValueError, match="has 6 files, the label map 7 slices"):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.evaluation.score_cases import CASE_COLUMNS
 
 Cases = Callable[..., pd.DataFrame]
@@ -33,7 +34,8 @@ def _cases(dice: Sequence[Sequence[float]], prefix: str = "p") -> pd.DataFrame:
         for seed, value in enumerate(by_seed):
             for structure in ABBREVIATIONS:
                 bad = 10 * (1 - value)
-                scores = (value, value / (2 - value), bad, bad / 2, value, bad)
+                known = {"dice": value, "iou": value / (2 - value), "assd_mm": bad / 2, "nsd": value}
+                scores = [known.get(metric.key, bad) for metric in METRICS]
                 rows.append((seed, f"{prefix}{pair:02}", structure, *scores, 0, 0, 0))
     return pd.DataFrame(rows, columns=["seed", *CASE_COLUMNS])
 

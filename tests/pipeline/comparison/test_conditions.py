@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from crossmodalnet.errors import DataError
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.comparison import conditions
 from pipeline.comparison.conditions import compare_modalities, modality_table, read_conditions
 from pipeline.config.sections import CompareConfig
@@ -114,4 +115,4 @@ def test_statements_compare_each_modality_with_the_pair(cases, alone, tmp_path: 
     assert "] from MR alone, 0.010 [0.010, 0.010] more (scored against the MR's own label" in text
     found.write(tmp_path)
     assert json.loads((tmp_path / "modality_statements.json").read_text("utf-8")) == found.statements
-    assert len(pd.read_csv(tmp_path / "modalities.csv")) == 3 * 6
+    assert len(pd.read_csv(tmp_path / "modalities.csv")) == 3 * len(METRICS)

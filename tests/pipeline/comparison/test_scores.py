@@ -6,6 +6,7 @@ import pytest
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.comparison.scores import by_subject, check_methods, group_of, read_methods, runs_of, score_table
 from pipeline.config.sections import CompareConfig
 from pipeline.config.variants import is_ablation, is_adaptation
@@ -24,7 +25,7 @@ def test_the_mean_of_a_case_is_over_its_defined_structures(cases: Cases) -> None
 
 def test_scores_have_means_over_subjects_and_seeds(cases: Cases) -> None:
     scores = score_table({"vtunet": cases([[0.2, 0.4], [0.6, 0.8], [0.5, 0.5]])}, FEW)
-    assert len(scores) == (len(ABBREVIATIONS) + 1) * 6
+    assert len(scores) == (len(ABBREVIATIONS) + 1) * len(METRICS)
     assert ((scores["low"] <= scores["mean"]) & (scores["mean"] <= scores["high"])).all()
     dice = scores.set_index(["structure", "metric"]).loc[("RA", "dice")]
     assert dice[["mean", "num_subjects", "num_seeds"]].tolist() == pytest.approx([0.5, 3, 2])

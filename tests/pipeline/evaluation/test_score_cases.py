@@ -9,6 +9,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation import score_cases
 from pipeline.evaluation.score_cases import bar_table, headline, score_pair, write_tables
@@ -16,11 +17,12 @@ from pipeline.evaluation.score_cases import bar_table, headline, score_pair, wri
 
 def tables_of(**ious: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and intervals of pairs with these IoUs of LV, RV, ...; all other structures are undefined."""
-    rows = [
-        (pair, name, 2 * iou / (1 + iou), iou, 10 * iou, iou, iou, 20 * iou, 0, int(np.isnan(iou)), 2)
-        for pair, values in ious.items()
-        for name, iou in zip(ABBREVIATIONS, [*values, *[np.nan] * (7 - len(values))], strict=True)
-    ]
+    rows = []
+    for pair, values in ious.items():
+        for name, iou in zip(ABBREVIATIONS, [*values, *[np.nan] * (7 - len(values))], strict=True):
+            known = {"dice": 2 * iou / (1 + iou), "hd95_mm": 10 * iou, "betti_error": 20 * iou}
+            scores = [known.get(metric.key, iou) for metric in METRICS]
+            rows.append((pair, name, *scores, 0, int(np.isnan(iou)), 2))
     cases = pd.DataFrame(rows, columns=list(score_cases.CASE_COLUMNS))
     return cases, score_cases.interval_table(cases, num_samples=200, seed=0)
 
@@ -43,7 +45,7 @@ def test_the_headline_has_rounded_means() -> None:
     found = headline(*tables_of(a=[0.2, 0.4], b=[0.8]))
     # The Dice of an IoU of 0.2 is 1 / 3, and so on.
     expected = {"dice": 0.6706, "miou": 0.55, "LV": 0.6111, "RV": 0.5714, "missed": 0}
-    assert found == expected | {"hd95_mm": 5.5, "nsd": 0.55}
+    assert found.items() >= (expected | {"hd95_mm": 5.5, "nsd": 0.55}).items()
 
 
 def test_nothing_defined_at_all() -> None:

@@ -11,18 +11,18 @@ from PIL import Image
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.io.outputs import write_json
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.scores import runs_of
 from pipeline.config.sections import CompareConfig
 from pipeline.evaluation.profile import Profile, Spread, write_profile
-from pipeline.evaluation.score_cases import MISREGISTRATION_COLUMNS
+from pipeline.evaluation.score_cases import CASE_COLUMNS, MISREGISTRATION_COLUMNS
 from pipeline.training.tuning import TrialResult
 from tests.conftest import scan_patient
 from tests.pipeline.report.fake_audit import make_audit
 
 TEST_PAIRS = [f"ct_10{i:02d}+mr_10{i + 3:02d}" for i in range(1, 6)]
-METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "betti_error")
 STREAMS = ("crossmodalnet-ct_only", "crossmodalnet-mr_only")
 # What stage `audit` checks of networks other than ours: of the first of them something, of the others nothing.
 OTHERS_GROUPS = ("balancing", "generalisation", "robustness")
@@ -106,10 +106,14 @@ def _scores(top: Path, run: str, quality: float, seed: int) -> pd.DataFrame:
         for structure in ABBREVIATIONS:
             dice = float(np.clip(quality - 0.01 * number + rng.normal(0, 0.015), 0, 1))
             betti = int(10 * (1 - dice))
-            scores = (dice, dice / (2 - dice), 40 * (1 - dice), 9 * (1 - dice), min(1, dice + 0.03), betti)
+            known = {
+                "dice": dice, "iou": dice / (2 - dice), "hd95_mm": 40 * (1 - dice), "assd_mm": 9 * (1 - dice),
+                "nsd": min(1, dice + 0.03),
+            }  # fmt: skip
+            scores = [known.get(metric.key, betti) for metric in METRICS]
             missed = (number, structure) == (0, "PA")
             rows.append((pair, structure, *scores, missed, False, 0))
-    cases = pd.DataFrame(rows, columns=["pair", "structure", *METRICS, "missed", "undefined", "stray"])
+    cases = pd.DataFrame(rows, columns=CASE_COLUMNS)
     write_csv(top / f"evaluation/{run}/cases.csv", cases)
     write_json(top / f"metrics/{run}.json", {"missed": 1})
     return cases
