@@ -134,6 +134,10 @@ def _dvc(top: Path) -> Line:
     if _is_locked(top / ".dvc/tmp/lock"):
         text = "another dvc command is at work in this clone"
         return Line("dvc", False, text, "wait until it has ended, or work in another clone")
+    for file in (top / name for name in ("dvc.lock", "dvc.yaml", "params.yaml")):
+        if file.is_file() and "\n<<<<<<< " in f"\n{file.read_text('utf-8', 'replace')}":
+            remedy = "solve the conflict and commit; for dvc.lock: `git checkout --ours dvc.lock`, then `dvc repro`"
+            return Line("dvc", False, f"{file.name} holds the marks of a merge conflict", remedy)
     # Like every command, it reads dvc.yaml, params.yaml and dvc.lock, and needs a user.
     works, output = run([dvc, "stage", "list", "--name-only"], top)
     if works:

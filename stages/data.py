@@ -28,7 +28,7 @@ def check(
         list[str] | None, typer.Option(help="a structure that is not delineated, as in data.missing")
     ] = None,
 ) -> None:
-    """List the scans, pairs and roles of PATH, and every fault in them; data/ is not changed.
+    """List the scans, volumes, pairs and roles of PATH and every fault, and draw the labels; data/ is not changed.
 
     Omitted options and the split come from params.yaml. Exit code 3 on faults.
     """

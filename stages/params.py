@@ -1,7 +1,8 @@
 """`crossmodalnet params`: show, explain and set the parameters."""
 
+import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,14 +41,26 @@ def explain(
     from pipeline.config.params import Params
     from pipeline.config.render import keys, to_yaml
 
-    rows = [k for k in keys(Params()) if not key or k.name == key or k.name.startswith(f"{key}.")]
+    known = {k.name: k for k in keys(Params())}
+    rows = [k for name, k in known.items() if not key or name == key or name.startswith(f"{key}.")]
+    # Without its section, as in `lr` for `train.lr`.
+    rows = rows or [known[name] for name in _shortest_first(known) if f".{key}." in f".{name}."]
     if not rows:
-        raise UsageError(f"no key {key!r}; `crossmodalnet params explain` lists all")
+        last = key.rpartition(".")[2]
+        ends = {name: name.rpartition(".")[2] for name in _shortest_first(known)}
+        close = difflib.get_close_matches(last, ends.values(), n=3)
+        near = ", ".join([name for name, end in ends.items() if end in close][:3])
+        hint = f"did you mean {near}? " if near else ""
+        raise UsageError(f"no key {key!r}; {hint}`crossmodalnet params explain` lists all")
     _table(
         "",
         ["key", "meaning", "allowed", "default"],
         [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows],
     )
+
+
+def _shortest_first(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: name.count("."))
 
 
 @app.command()
@@ -59,7 +72,7 @@ def use(
         ),
     ],
 ) -> None:
-    """Write a preset into params.yaml and show the changes."""
+    """Write a preset into params.yaml and show the changes; your data (`data`, `adapt.target`) are kept."""
     from crossmodalnet.errors import UsageError
     from pipeline.config import presets
     from pipeline.config.params import Params, read_raw, validate
@@ -67,12 +80,17 @@ def use(
     from pipeline.runtime.paths import PARAMS
 
     new = presets.load(preset)
+    raw: Mapping[str, Any] = {}
     try:
         raw = read_raw() if PARAMS.exists() else {}
         # A missing key counts as changed.
         old = {k.name: k.value for k in keys(validate(Params, raw, "")) if _has(raw, k.name)}
     except UsageError:  # replace a broken or outdated file
         old = {}
+        if not raw:
+            logger.warning("%s could not be read: it is now %s.bak", PARAMS, PARAMS)
+            PARAMS.replace(f"{PARAMS}.bak")
+    new, kept = presets.with_own_data(new, raw)
     _write(render(new))
     changed = [k for k in keys(new) if k.name not in old or old[k.name] != k.value]
     _table(
@@ -80,6 +98,8 @@ def use(
         ["key", "before", "now"],
         [[k.name, to_yaml(old[k.name]) if k.name in old else "", to_yaml(k.value)] for k in changed],
     )
+    if kept:
+        logger.info("kept as they were: %s (data.source: phantom would be the phantom)", " and ".join(kept))
     _warn(new)
 
 

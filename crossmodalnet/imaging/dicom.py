@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.untrusted import UntrustedImage, check_num_voxels, last_line, read_itk
+from crossmodalnet.imaging.untrusted import UntrustedImage, check_num_voxels, is_stored, last_line, read_itk
 from crossmodalnet.imaging.volume import RAS_TO_LPS
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -176,7 +176,7 @@ def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
         if damage and not is_image and is_dicom_file(file):
             raise ValueError(f"{file.name} is damaged ({damage}): copy or export it again")
         if is_image:
-            if folder.resolve() not in file.resolve().parents:
+            if folder.resolve() not in file.resolve().parents and not is_stored(file.resolve()):
                 raise ValueError(f"{file.name} is a link that leaves the folder")
             yield file, header
 

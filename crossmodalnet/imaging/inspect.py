@@ -1,7 +1,7 @@
 """Read an image or label map file and list every fault in it."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +9,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.anatomy import (
+    NOT_ENCLOSED,
+    ValueMap,
+    contradictions,
+    exchanged_reading,
+    implausible_volumes,
+    known_reading,
+    measure_values,
+    structure_volumes,
+)
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
-from crossmodalnet.imaging.geometry import MAX_SPACING_MM, is_sheared, shear_degrees
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM, SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
@@ -54,13 +64,13 @@ class Inspection:
     Attributes:
         grid: None without a usable 3-D grid.
         digest: digest of an image's voxels; empty for a constant image.
-        structures: abbreviations of the structures in a label map.
+        volumes_ml: volumes of the structures in a label map, by abbreviation.
     """
 
     findings: list[Finding] = field(default_factory=list)
     grid: Grid | None = None
     digest: str = ""
-    structures: tuple[str, ...] = ()
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
     is_plain: bool = True
     says_orientation: bool = True
 
@@ -73,17 +83,17 @@ def inspect_file(
     modality: Modality | None = None,
 ) -> Inspection:
     """Read a file to its end and list every fault; a `modality` of None skips the checks of values."""
-    structures: tuple[str, ...] = ()
+    volumes_ml: Mapping[str, float] = {}
     digest, is_whole = "", True
     try:
         scan = read(path)
         shape = _spatial_shape(scan.image.shape)
         if kind == "label":
-            value_findings, structures, is_whole = _label_findings(scan.image, codes)
+            value_findings, volumes_ml, is_whole = _label_findings(scan.image, codes)
         else:
             value_findings, digest = _image_findings(scan.image, modality)
     except (ValueError, OSError) as error:
-        return Inspection([Finding("error", f"unreadable: {error}", "copy or download the file again")])
+        return Inspection([Finding("error", f"unreadable: {error}", _remedy_of(str(error), path))])
     notes = scan.notes if modality is None else scan.notes_as(modality.name)
     findings = [
         *_shape_findings(shape),
@@ -92,7 +102,7 @@ def inspect_file(
         *value_findings,
     ]
     if len(shape) != 3 or not np.isfinite(scan.image.affine).all():
-        return Inspection(findings, None, digest, structures)
+        return Inspection(findings, None, digest, volumes_ml)
     sheared = not any(finding.severity == "error" for finding in findings) and is_sheared(scan.grid)
     if sheared and kind == "image":
         what = f"axes are not at right angles, {shear_degrees(scan.grid):.1f} degrees off (gantry tilt?)"
@@ -100,7 +110,16 @@ def inspect_file(
             Finding("warning", what, "resampled to a right-angled grid; better have it corrected")
         )
     plain = is_whole and not scan.notes and not sheared
-    return Inspection(findings, scan.grid, digest, structures, plain, scan.says_orientation)
+    return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation)
+
+
+def _remedy_of(error: str, path: Path) -> str:
+    """Choose the remedy for a file or folder that cannot be read."""
+    if any(sign in error for sign in ("truncated", "damaged", "to its end", "is empty")):
+        return "copy or download the file again"
+    if path.is_dir():
+        return "give a folder with one complete series of equally spaced slices, or export it as NIfTI"
+    return "export it again as one 3-D volume of plain numbers"
 
 
 def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) -> list[Finding]:
@@ -206,34 +225,73 @@ def _intensity_findings(
     return [Finding("warning", f"{what}: read as {'HU' if is_ct else 'an MR'} all the same", question)]
 
 
-def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], tuple[str, ...], bool]:
-    """List the faults in a label map; return its structures, and True if all values are whole."""
-    num_bad, values = 0, np.zeros(0)
-    for slab in _slabs(image):
-        finite = slab[np.isfinite(slab)]
-        num_bad += slab.size - finite.size
-        values = np.union1d(values, finite)
+def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], Mapping[str, float], bool]:
+    """List the faults in a label map; return its volumes, and True if all values are whole."""
+    num_bad, off = 0, np.zeros(0)
+
+    def whole_slabs() -> Iterator[NDArray[Any]]:
+        nonlocal num_bad, off
+        for slab in _slabs(image):
+            whole = whole_values(slab)
+            if slab.dtype.kind == "f":
+                num_bad += int(np.count_nonzero(~np.isfinite(slab)))
+                off = slab[(whole != slab) & np.isfinite(slab)][:1] if not off.size else off
+            yield whole.reshape(_spatial_shape(whole.shape))
+
+    spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
+    values = measure_values(whole_slabs(), spacing_mm.tolist())
     findings = _nonfinite_findings(num_bad)
-    whole = whole_values(values)
-    off = values[whole != values]
     if off.size:
         what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
         findings.append(Finding("warning", what, "save label maps as whole numbers, without scaling"))
-    if unknown := codes.unknown(whole):
-        listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
-        more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
-        remedy = f"{codes.title} uses {codes.listed}; correct the label map"
-        findings.append(Finding("error", f"unknown label codes {listed}{more}", remedy))
-    present = {codes.indices.get(value, 0) for value in whole.tolist()} - {0}
-    if not present and not unknown:
+    volumes_ml = structure_volumes(values, codes)
+    if unknown := codes.unknown(np.array(list(values.volume_ml))):
+        return [*findings, _unknown_finding(unknown, values, codes)], volumes_ml, not off.size
+    if not volumes_ml:
         empty = Finding("error", "empty label map: no voxel is labelled", "export the label map again")
-        return [*findings, empty], (), True
-    absent = [s for s in STRUCTURES if s.index not in present and s.abbreviation not in codes.missing]
+        return [*findings, empty], {}, True
+    absent = [s.abbreviation for s in STRUCTURES if s.abbreviation not in {*volumes_ml, *codes.missing}]
     if absent:
-        listed = ", ".join(f"{s.abbreviation} ({codes.codes[s.abbreviation][0]})" for s in absent)
+        listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
         remedy = "look at the label map; its missing structures are scored as absent"
         findings.append(Finding("warning", f"missing structures: {listed}", remedy))
-    return findings, tuple(s.abbreviation for s in STRUCTURES if s.index in present), not off.size
+    if (spacing_mm * image.shape[:3]).min() >= SMALLEST_HEART_MM:  # a heart fits
+        findings += _meaning_findings(values, codes)
+    return findings, volumes_ml, not off.size
+
+
+def _unknown_finding(unknown: list[int | float], values: ValueMap, codes: LabelCodes) -> Finding:
+    listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
+    more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+    what = f"unknown label codes {listed}{more}"
+    if name := known_reading(values, codes):
+        return Finding(
+            "error", f"{what}; the values fit {name}", f"set data.labels: {name} (option --labels {name})"
+        )
+    remedy = f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
+    return Finding("error", what, remedy)
+
+
+def _meaning_findings(values: ValueMap, codes: LabelCodes) -> list[Finding]:
+    """List signs that values are read as other structures than they stand for."""
+    findings = []
+    if odd := implausible_volumes(values, codes):
+        remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
+        findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy))
+    if wrong := contradictions(values, codes):
+        why = f"as {codes.title}, {wrong[0]}"
+        exchanged = " and ".join(exchanged_reading(values, codes) or ())
+        if name := known_reading(values, codes):
+            remedy = f"set data.labels: {name} (option --labels {name})"
+            findings.append(Finding("error", f"label values fit {name}: {why}", remedy))
+        elif exchanged and NOT_ENCLOSED in wrong:
+            what = f"labels of {exchanged} seem to be exchanged: {why}"
+            findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
+        else:
+            guess = f": are {exchanged} exchanged?" if exchanged else ""
+            remedy = f"look at the picture of `crossmodalnet data check`{guess}"
+            findings.append(Finding("warning", f"neighbours of no usual heart: {why}", remedy))
+    return findings
 
 
 def _nonfinite_findings(num_bad: int) -> list[Finding]:

@@ -81,6 +81,11 @@ def check_num_voxels(shape: Sequence[int]) -> int:
     return num_voxels
 
 
+def is_stored(real: Path) -> bool:
+    """Check whether a resolved path lies in the store of DVC or git-annex, to which tracked files may be links."""
+    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$|/\.git/annex/objects/", real.as_posix()))
+
+
 def is_gzip(path: Path) -> bool:
     """Detect gzip compression by the first two bytes."""
     with path.open("rb") as file:
@@ -223,7 +228,8 @@ def _data_file(path: Path, header: bytes) -> Path:
     data_file = path.with_name(name)
     if not data_file.is_file():
         raise ValueError(f"header names {name!r} for its voxels, which is not beside it")
-    if data_file.resolve().parent != path.resolve().parent:
+    real = data_file.resolve()
+    if real.parent != path.resolve().parent and not is_stored(real):
         raise ValueError(f"header names {name!r} for its voxels, a link to another folder")
     return data_file
 

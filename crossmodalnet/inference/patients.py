@@ -4,21 +4,24 @@ import errno
 import logging
 import math
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
-from crossmodalnet.imaging.dicom import DICOM_SUFFIXES
+from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
+from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
 from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
-from crossmodalnet.io.table_text import TableError, name_problem, read_table_text, table_cells
+from crossmodalnet.io.table_text import TableError, columns_of, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import scratch_folder
 from crossmodalnet.roi.box import Box
@@ -128,17 +131,17 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
     """
     try:
         cells = table_cells(read_table_text(path, COLUMNS))
+        columns, unused = columns_of(cells, ("patient",), ("ct", "mr"))
+        if len(columns) < 2:
+            raise TableError("row 1", "no column ct or mr", f"begin the table with {','.join(COLUMNS)}")
     except TableError as error:
         raise DataError(f"{path}: {error}") from error
-    header = [str(name).strip() for name in cells.iloc[0]]
-    if "patient" not in header or not {"ct", "mr"} & set(header):
-        raise DataError(f"{path} needs the columns patient, and ct, mr or both; it has {', '.join(header)}")
-    if twice := [column for column in COLUMNS if header.count(column) > 1]:
-        raise DataError(f"{path} has column {', '.join(twice)} twice: keep one of the two")
+    if unused:
+        logger.warning("%s: columns that are not used: %s", path, ", ".join(unused))
     problems, patients = [], []
     names: set[str] = set()
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
-        row = {column: str(value).strip() for column, value in zip(header, values, strict=True)}
+        row = {column: str(values[place]).strip() for column, place in columns.items()}
         if not any(row.values()):
             continue
         name, scans = row["patient"], [row.get(column, "") for column in ("ct", "mr")]
@@ -146,11 +149,11 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
             problems.append(f"row {number}: {name!r} is no name for a folder")
         elif problem := name_problem(name):
             problems.append(f"row {number}: patient's {problem}")
-        elif name.lower() in names:
+        elif unicodedata.normalize("NFKC", name).lower() in names:
             problems.append(f"row {number}: patient {name} a second time")
         elif not any(scans):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
-        names.add(name.lower())
+        names.add(unicodedata.normalize("NFKC", name).lower())
         ct, mr = (path.parent / cell if cell else None for cell in scans)
         patients.append(PatientScans(name, ct, mr))
     if problems:
@@ -216,19 +219,30 @@ def unzipped(scans: PatientScans) -> Iterator[PatientScans]:
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
-    if path.suffix.lower() != ".zip" or not path.is_file():
+    if not path.is_file() or format_of(path) or not (path.suffix.lower() == ".zip" or is_zipfile(path)):
         return path
     folder = stack.enter_context(scratch_folder())
-    if not extract(path, folder, _could_be_dicom, Budget(MAX_UNPACKED_BYTES)):
+    files = extract(path, folder, _could_be_dicom, Budget(MAX_UNPACKED_BYTES))
+    # As in a folder, content decides; old files without preamble go by their names.
+    for name, file in files:
+        if not is_dicom_file(file) and not _is_named_like_dicom(name):
+            file.unlink()
+    if not any(folder.iterdir()):
         raise DataError(f"{path} holds no file that could be DICOM: give NIfTI and other formats unpacked")
     return folder
 
 
 def _could_be_dicom(name: str) -> bool:
-    """Accept names with a DICOM suffix, none, or a part of a UID; reject the archiver's files."""
+    """Reject the archiver's files, indexes of discs, and files of other formats."""
     last = name.rsplit("/", 1)[-1].lower()
-    if last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX"):
-        return False
+    return not (
+        last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX") or format_of(Path(last))
+    )
+
+
+def _is_named_like_dicom(name: str) -> bool:
+    """Accept names with a DICOM suffix, none, or a part of a UID."""
+    last = name.rsplit("/", 1)[-1].lower()
     suffix = last.rpartition(".")[2] if "." in last else ""
     return not suffix or suffix.isdigit() or last.endswith(DICOM_SUFFIXES)
 

@@ -300,7 +300,8 @@ class Predictor:
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         flags += window_flags([card.patch_size for card in self.cards], windows)
         flags += roi_flags(box, config.margin_mm, grid)
-        flags += label_flags(labels, cleaned, confidence, max(grid.spacing_mm))
+        learnt = {entry.abbreviation for card in self.cards for entry in card.labels}
+        flags += label_flags(labels, cleaned, confidence, max(grid.spacing_mm), learnt)
         return cleaned if config.keep_largest_component else labels, confidence, ensemble_agreement(members)
 
 

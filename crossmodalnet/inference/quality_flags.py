@@ -1,7 +1,7 @@
 """Compute quality flags and confidence of a prediction."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
-from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.registration.quality import Quality, implausible
 from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
@@ -22,11 +23,6 @@ MIN_ATLAS_AGREEMENT = 0.6
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
 MIN_CONFIDENCE = 0.85
-# mL, far wider than adult hearts in any phase.
-PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
-    "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
-    "AO": (3, 500), "PA": (3, 400),
-}  # fmt: skip
 # Of one structure in two scans, in different cardiac phases.
 MAX_VOLUME_RATIO = 3.0
 # An image has hundreds of grey levels, a label map only a few.
@@ -121,7 +117,11 @@ def window_flags(
 
 
 def label_flags(
-    raw: Volume, cleaned: Volume, confidence: Mapping[str, float], depth_mm: float
+    raw: Volume,
+    cleaned: Volume,
+    confidence: Mapping[str, float],
+    depth_mm: float,
+    learnt: Collection[str] = ABBREVIATIONS,
 ) -> list[QualityFlag]:
     """Flag structures that are missing, in pieces, cut, implausible or of low confidence.
 
@@ -129,9 +129,11 @@ def label_flags(
         raw: class indices of the network.
         cleaned: class indices of the largest components.
         depth_mm: distance to the scan's edge that counts as the edge: a voxel of the working grid.
+        learnt: abbreviations of the structures that the training cohort delineates; others are not missed.
     """
     before, after = volumes_ml(raw), volumes_ml(cleaned)
     pieces, uncertain = [], []
+    missing = [s.name for s in STRUCTURES if s.abbreviation in learnt and not before[s.name]]
     for structure in STRUCTURES:
         name = structure.name
         if not before[name]:
@@ -141,7 +143,7 @@ def label_flags(
         if (mean := confidence[structure.abbreviation]) < MIN_CONFIDENCE:
             uncertain.append(f"{name} ({mean:.2f})")
     return _listed(
-        (Flag.MISSING, "not found", _missing(before)),
+        (Flag.MISSING, "not found", missing),
         (Flag.PIECES, "in pieces", pieces),
         (Flag.CUT, "reaching the edge of the scan, so perhaps cut", _at_edge(cleaned, depth_mm)),
         (Flag.VOLUME, "of a volume that no adult heart has", _implausible(after)),

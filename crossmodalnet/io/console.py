@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
@@ -30,6 +31,12 @@ def is_terminal() -> bool:
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
+def terminal_width() -> int:
+    """Return the columns of the terminal, or of `COLUMNS`; without both, lines are not broken."""
+    fallback = 80 if is_terminal() else UNLIMITED_WIDTH
+    return shutil.get_terminal_size((fallback, 24)).columns
+
+
 def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Render a table as plain text, as wide as the terminal, without empty lines."""
     from rich import box
@@ -41,12 +48,20 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    width = shutil.get_terminal_size().columns if is_terminal() else UNLIMITED_WIDTH
     text = StringIO()
-    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(
-        table
-    )
+    Console(
+        file=text, width=terminal_width(), color_system=None, markup=False, highlight=False, emoji=False
+    ).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
+
+
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """Break a line at blanks to the width of the terminal; words are not cut."""
+    width = max(40, terminal_width())
+    return textwrap.wrap(
+        " ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent or "    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:

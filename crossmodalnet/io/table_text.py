@@ -1,5 +1,6 @@
 """Read the text and cells of a user's CSV within bounds; errors name the row."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -71,6 +72,32 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
     if len(cells) > MAX_ROWS + 1:
         raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
     return cells.fillna("")
+
+
+def columns_of(
+    cells: pd.DataFrame, required: Sequence[str], optional: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """Locate each column by the header, in any order and case; return the names of unused columns too.
+
+    TableError if a required column is missing, one is there twice, or an unknown name is close to a missing one.
+    """
+    header = [str(name).strip().lower() for name in cells.iloc[0]]
+    known = (*required, *optional)
+    listed = ",".join(known)
+    if missing := [name for name in required if name not in header]:
+        names = ", ".join(filter(None, header)) or "no names"
+        what = f"no column {', '.join(missing)}; the header has {names}"
+        raise TableError("row 1", what, f"begin the table with the header {listed}")
+    if twice := [name for name in sorted(known) if header.count(name) > 1]:
+        raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
+    absent = [name for name in optional if name not in header]
+    unused = [name for name in header if name and name not in known]
+    for name in unused:
+        # A typo in `label` would make the scans unlabelled.
+        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
+            remedy = f"did you mean {close[0]}? Rename it, or take it out"
+            raise TableError("row 1", f"unknown column {name}", remedy)
+    return {name: header.index(name) for name in known if name in header}, unused
 
 
 def file_name_of(patient: str) -> str:

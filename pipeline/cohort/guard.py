@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.imaging.untrusted import is_stored
 from crossmodalnet.io.outputs import write_json
 from pipeline.cohort.nnunet import is_nnunet, read_nnunet
 from pipeline.cohort.table import read_table_file
@@ -127,8 +128,9 @@ def is_output(path: Path) -> bool:
 
 
 def _relation(path: Path, output: Path) -> str | None:
-    """Relate a path to an output, both as written and with links resolved."""
-    for mine, theirs in ((_spelled(path), _spelled(output)), (_real(path), _real(output))):
+    """Relate a path to an output, both as written and, but for files under `dvc add`, with links resolved."""
+    ways = [_spelled] if path.is_symlink() and is_stored(_real(path)) else [_spelled, _real]
+    for mine, theirs in ((way(path), way(output)) for way in ways):
         if mine == theirs or _same(mine, theirs):
             return "is"
         if theirs in mine.parents or any(_same(parent, theirs) for parent in mine.parents):
@@ -159,7 +161,9 @@ def _links_into(outputs: Sequence[Path], folder: Path) -> Iterator[Path]:
     seen = 0
     for top, folders, files in os.walk(folder):
         for link in (Path(top, name) for name in (*folders, *files)):
-            if link.is_symlink() and any(out == _real(link) or out in _real(link).parents for out in outputs):
+            if not link.is_symlink() or is_stored(_real(link)):
+                continue
+            if any(out == _real(link) or out in _real(link).parents for out in outputs):
                 yield link.relative_to(folder)
         seen += len(folders) + len(files)
         if seen > MAX_LINKS_SEEN:

@@ -16,7 +16,7 @@ from crossmodalnet.imaging.geometry import reoriented_grid
 from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
-from crossmodalnet.io.console import plain_table, track
+from crossmodalnet.io.console import track, wrapped
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
@@ -28,6 +28,9 @@ SEQUENTIAL_BYTES = 2**26
 # Measured (docs/clusters.md).
 COST = CaseCost(base_mb=150, bytes_per_voxel=4)
 MIN_LABELLED = 3
+# Findings on the table explain those on its rows; those on the whole cohort often follow from them.
+GENERAL = {"table": 0, "row 1": 0, "all": 2}
+MAX_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,7 @@ def require_sound(findings: list[Finding]) -> None:
     num_errors = sum(finding.severity == "error" for finding in findings)
     summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
     if num_errors:
-        raise DataError(
-            f"{summary}\n{table(findings)}\nnothing was written: correct the files and run the stage again"
-        )
+        raise DataError(f"{summary}; nothing was written\n{table(findings)}")
     if findings:
         logger.warning("%s\n%s", summary, table(findings))
     else:
@@ -80,13 +81,38 @@ def require_sound(findings: list[Finding]) -> None:
 
 
 def table(findings: list[Finding]) -> str:
-    """Render findings as plain text, errors first, then by case."""
-    ordered = sorted(findings, key=lambda f: (f.severity, _natural(f.case), f.file, f.what))
-    texts = [
-        (f.severity, f.case, f.file, f.what.replace("\n", " "), f.remedy.replace("\n", " ")) for f in ordered
-    ]
-    rows = [[printable(text) for text in row] for row in texts]
-    return plain_table(("severity", "case", "file", "what", "remedy"), rows)
+    """Render findings as wrapped text: errors first, the likely cause first, and repeated findings once."""
+    groups: dict[tuple[str, str, str, bool], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: (_natural(f.case), f.file, f.what)):
+        is_general = finding.case in GENERAL
+        key = (
+            finding.severity,
+            _alike(finding.what),
+            _alike(finding.remedy),
+            is_general and not finding.file,
+        )
+        groups.setdefault(key, []).append(finding)
+    ordered = sorted(groups.values(), key=lambda g: (g[0].severity, GENERAL.get(g[0].case, 1), -len(g)))
+    return "\n".join(line for group in ordered for line in _lines(group))
+
+
+def _alike(text: str) -> str:
+    """Remove what differs between repetitions of a finding: numbers and quoted names."""
+    return re.sub(r"#(?:, #)+", "#", re.sub(r"\d+(?:\.\d+)?|'[^']*'|\b(?:ct|mr)_\S+", "#", text))
+
+
+def _lines(group: list[Finding]) -> list[str]:
+    """Describe findings that are alike: count, place and text of the first, the remedy, other places."""
+    first, *others = group
+    times = f" x{len(group)}" if others else ""
+    place = ", ".join(filter(None, (first.case, first.file)))
+    texts = [f"{first.severity}{times} {place}: {first.what}", f"-> {first.remedy}"]
+    if others:
+        places = list(dict.fromkeys(other.file or other.case for other in others))
+        named = places if places != [first.file or first.case] else [other.what for other in others]
+        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        texts.append(f"also {', '.join(named[:MAX_NAMED])}{more}")
+    return [line for text in texts for line in wrapped(printable(text), "    " * (text is not texts[0]))]
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.io.table_text import MAX_BYTES, name_problem
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import Role
-from pipeline.cohort.table import ScanTable, real_path, scan_name
+from pipeline.cohort.table import ScanTable, is_inside, scan_name
 
 DESCRIPTION = "dataset.json"
 _IMAGE = re.compile(
@@ -132,8 +132,7 @@ def _case_of(path: Path) -> str:
 
 
 def _check_inside(path: Path, case: str, kind: str, table: ScanTable) -> bool:
-    real = real_path(path)
-    if real is not None and real.is_relative_to(table.root):
+    if is_inside(path, table.root):
         return True
     table.error(case, path, f"{kind} lies outside the data set's folder", "no links out of it: copy the file")
     return False

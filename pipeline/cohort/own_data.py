@@ -21,7 +21,7 @@ from crossmodalnet.imaging.volume import Volume
 from pipeline.cohort.guard import existing_path, is_output
 from pipeline.cohort.integrity import Reports, Scan, check_scans, each_scan
 from pipeline.cohort.mmwhs import place_packed
-from pipeline.cohort.nnunet import is_nnunet, read_nnunet
+from pipeline.cohort.nnunet import DESCRIPTION, is_nnunet, read_nnunet
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanTable, check_consistency, read_table_file, real_path
 from pipeline.config.sections import DataConfig
@@ -49,6 +49,10 @@ def check_own(
     table = _read(params)
     check_consistency(table)
     table.codes = _codes(params, table)
+    if params.labels == "auto" and any(
+        finding.file == DESCRIPTION for finding in table.findings if finding.severity == "error"
+    ):
+        return table, {}  # without the meaning of values, every label map would be wrong
     _find_leftovers(table)
     if not table.scans:
         return table, {}
@@ -124,7 +128,9 @@ def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
 
 def _check_structures(table: ScanTable, reports: Reports) -> None:
     """Report a structure that no label map holds and `data.missing` does not list."""
-    seen = {name for _, label in reports.values() for name in label.structures}
+    seen = {name for _, label in reports.values() for name in label.volumes_ml}
+    if any("label values" in finding.what or "label codes" in finding.what for finding in table.findings):
+        return  # other values stand for them
     never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
     if seen and never:
         listed = ", ".join(never)

@@ -1,16 +1,26 @@
 """Preview a cohort before anything runs: scans, pairs, roles and every finding."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from crossmodalnet.errors import DataError, UsageError
-from crossmodalnet.imaging.codes import MMWHS
-from crossmodalnet.imaging.inspect import Finding
-from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.io.console import plain_table
+from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
+from crossmodalnet.imaging.inspect import Finding, Inspection
+from crossmodalnet.imaging.read import read_scan
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.inference.preview import preview as draw
+from crossmodalnet.io.console import plain_table, wrapped
+from crossmodalnet.roi.box import box_of
 from pipeline.cohort.guard import existing_path
-from pipeline.cohort.integrity import Reports, check_scans
+from pipeline.cohort.integrity import Reports, Scan, check_scans
 from pipeline.cohort.mmwhs import lay_out_mmwhs, scans_in
 from pipeline.cohort.mmwhs import subjects_of as subjects_of_mmwhs
 from pipeline.cohort.own_data import check_own, is_own, subjects_of
@@ -28,6 +38,7 @@ def preview(
     if params.source == "table":
         table, reports = check_own(params, runtime)
         subjects, findings, codes = subjects_of(table, Path()), table.findings, table.codes
+        picture = _draw(table.scans, reports, codes)
     else:
         codes = MMWHS
         with TemporaryDirectory(dir=work_folder("data_check", "collected")) as name:
@@ -38,18 +49,69 @@ def preview(
             )
             findings += check_findings
             subjects = subjects_of_mmwhs(scans)
+            picture = _draw(scans, reports, codes)
     pairs: list[Pair] = []
     if not any(finding.severity == "error" for finding in findings):
         try:
             pairs = make_pairs(subjects, split)
         except DataError as error:
             findings.append(Finding("error", str(error), "add scans, or change section split", "all"))
-    text = [_scan_table(subjects, reports, pairs)] if subjects else []
+    if any(finding.severity == "error" for finding in findings):
+        return picture, findings
+    text = [_scan_table(subjects, reports, pairs), _volume_table(reports, codes)]
     num_people = len({subject.person for subject in subjects})
-    text.append(f"{len(subjects)} scans of {num_people} patients; {codes.meaning}")
+    text += wrapped(f"{len(subjects)} scans of {num_people} patients; {codes.meaning}")
     if codes.missing:
-        text.append(f"not delineated, read as background and not scored: {', '.join(codes.missing)}")
-    return text + _pair_lines(subjects, pairs), findings
+        text += wrapped(f"not delineated, read as background and not scored: {', '.join(codes.missing)}")
+    return text + _pair_lines(subjects, pairs) + picture, findings
+
+
+def _volume_table(reports: Reports, codes: LabelCodes) -> str:
+    """Compare the volumes of the structures with those of hearts."""
+    rows = []
+    for structure in STRUCTURES:
+        name, (low, high) = structure.abbreviation, PLAUSIBLE_ML[structure.abbreviation]
+        volumes = [label.volumes_ml[name] for _, label in reports.values() if name in label.volumes_ml]
+        if volumes:
+            values = "/".join(map(str, codes.codes[name]))
+            spread = f"{min(volumes):.1f} to {max(volumes):.1f}"
+            median = f"{np.median(volumes):.1f}"
+            rows.append((name, values, str(len(volumes)), median, spread, f"{low} to {high}"))
+    return plain_table(("structure", "value", "scans", "median, mL", "range", "plausible"), rows)
+
+
+def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[str]:
+    """Draw the structures of the first sound CT and MR as the values are read now; return the path."""
+    pictures = []
+    for modality in Modality:
+        scan = next((s for s in scans if s.modality is modality and _can_be_drawn(reports.get(s.name))), None)
+        if scan is None or scan.image is None or scan.label is None:
+            continue
+        volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
+        whole = whole_values(values.data)
+        indices = np.zeros(whole.shape, np.uint8)
+        for value, index in codes.indices.items():
+            indices[whole == value] = index
+        labels = Volume(indices, values.affine)
+        pictures.append(draw(volume, labels, modality, box_of(labels)))
+    if not pictures:
+        return []
+    page = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+    for number, picture in enumerate(pictures):
+        page.paste(picture, (0, sum(p.height for p in pictures[:number])))
+    path = work_folder("data_check", "picture") / "labels.png"
+    page.save(path)
+    return [f"picture of the labels: {os.path.relpath(path)}"]
+
+
+def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
+    if report is None:
+        return False
+    image, label = report
+    faulty = [
+        f for f in (*image.findings, *label.findings) if f.severity == "error" and "label" not in f.what
+    ]
+    return bool(image.grid and label.grid and label.volumes_ml and not faulty)
 
 
 def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) -> str:
@@ -58,7 +120,7 @@ def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) ->
     for subject in subjects:
         image, label = reports.get(subject.name, (None, None))
         grid = image.grid if image else None
-        structures = label.structures if label else ()
+        structures = tuple(label.volumes_ml) if label else ()
         listed = "all" if structures == ABBREVIATIONS else ", ".join(structures)
         rows.append(
             (

@@ -1,16 +1,23 @@
 """Read a cohort from a CSV: one row per scan."""
 
-import difflib
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
 
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
 from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
-from crossmodalnet.io.table_text import TableError, file_name_of, name_problem, read_table_text, table_cells
+from crossmodalnet.imaging.untrusted import is_stored
+from crossmodalnet.io.table_text import (
+    TableError,
+    columns_of,
+    file_name_of,
+    name_problem,
+    read_table_text,
+    table_cells,
+)
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import ROLES
 
@@ -58,6 +65,15 @@ def real_path(path: Path) -> Path | None:
         return None
 
 
+def is_inside(path: Path, root: Path) -> bool:
+    """Check that a file lies below a folder, links followed but those into the store of DVC or git-annex."""
+    real = real_path(path)
+    if real is None or real == root:
+        return False
+    place = Path(os.path.abspath(path))  # noqa: PTH100  # `..` without following links
+    return real.is_relative_to(root) or (is_stored(real) and place.is_relative_to(root))
+
+
 def check_consistency(table: ScanTable) -> None:
     """Report contradictions between files, patients and roles; scans of one patient may share a label map."""
     scans: dict[tuple[str, Modality], Scan] = {}
@@ -78,7 +94,9 @@ def check_consistency(table: ScanTable) -> None:
         first = spelled.setdefault(file_name_of(scan.patient).lower(), scan)
         if first.patient != scan.patient:
             what = f"patients {first.patient!r} and {scan.patient!r} would have files of one name"
-            table.error(scan.title, "", what, "rename one of them")
+            table.error(
+                scan.title, "", what, "one person: write one name in both rows; else rename one of them"
+            )
         for file, use in ((scan.image, "image"), (scan.label, "label map")):
             if file is None:
                 continue
@@ -90,6 +108,7 @@ def check_consistency(table: ScanTable) -> None:
         if scan.role and scan.label is None:
             remedy = "add the label map, or leave the role empty"
             table.error(scan.title, scan.image or "", f"role {scan.role} without label map", remedy)
+    _check_spellings(table)
     given = {scan.role for scan in table.scans if scan.role}
     if given and "test" not in given:
         what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
@@ -97,20 +116,63 @@ def check_consistency(table: ScanTable) -> None:
         table.error("table", "", what, remedy)
 
 
+def _check_spellings(table: ScanTable) -> None:
+    """Report names that may be one person's (001 and 1, P01 and p1): he would train and test as two.
+
+    Names that say the modality (P1_ct, P1_mr) only cause a warning, as two people with one role do.
+    """
+    people = list({scan.patient: scan for scan in reversed(table.scans)}.values())[::-1]
+    first_by_key: dict[str, Scan] = {}
+    keys = [(scan, *_spelling_keys(scan.patient)) for scan in people]
+    # A bare number may be any prefix's.
+    bare = {number for _, key, number in keys if key == number and number}
+    for scan, key, number in keys:
+        first = first_by_key.setdefault(number if number in bare else key, scan)
+        is_same_file = file_name_of(first.patient).lower() == file_name_of(scan.patient).lower()
+        if first is scan or is_same_file:
+            continue
+        what = f"patients {first.patient!r} and {scan.patient!r} may be one person"
+        remedy = "one person: write one name in both rows; two people: tell them apart by letters (A1, B1)"
+        names_modality = any(_MODALITY.search(s.patient) for s in (first, scan))
+        report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
+        report(scan.title, "", what, remedy)
+
+
+_MODALITY = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
+# Words before a number that tell nobody apart.
+_GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "case", "id", "no", "nr"}
+
+
+def _spelling_keys(patient: str) -> tuple[str, str]:
+    """Return what tells a patient from others, without case, accents, order of words, zeros or signs; and its numbers.
+
+    >>> [_spelling_keys(name)[0] for name in ("sub-001", "1.0", "Smith^John", "John Smith", "A07")]
+    ['1', '1', 'john smith', 'john smith', '7 a']
+    """
+    text = _MODALITY.sub(" ", re.sub(r"^(\d+)\.0+$", r"\1", patient.strip()))
+    parts = re.findall(r"[a-z]+|\d+", file_name_of(text).lower())
+    numbers = [part.lstrip("0") or "0" for part in parts if part.isdecimal()]
+    words = [part for part in parts if not part.isdecimal() and not (numbers and part in _GENERAL_WORDS)]
+    return " ".join([*numbers, *sorted(words)]) or patient, " ".join(numbers)
+
+
 def read_table_file(path: Path) -> ScanTable:
     """Read a CSV with the columns patient, modality and image, and optionally label and role; no image is opened.
 
     Paths are relative to the folder of the table; files outside it are rejected, links included.
     """
-    table = ScanTable(path.resolve().parent)
+    real = path.resolve()
+    table = ScanTable(path.parent.resolve() if is_stored(real) else real.parent)
     try:
         text = read_table_text(path, COLUMNS)
         # The header first: where rows do not fit it, the header is wrong.
-        columns = _columns(table_cells(text, 1), table)
+        columns, unused = columns_of(table_cells(text, 1), REQUIRED, OPTIONAL)
         cells = table_cells(text)
     except TableError as error:
         table.error(error.where, path.name, error.what, error.remedy)
         return table
+    for name in unused:
+        table.warning("row 1", "", f"column {name} is not used", f"known columns: {','.join(COLUMNS)}")
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
         row = {name: str(values[place]).strip() for name, place in columns.items()}
         if any(str(value).strip() for value in values):
@@ -118,28 +180,6 @@ def read_table_file(path: Path) -> ScanTable:
     if not table.scans and not table.findings:
         table.error("table", path.name, "the table has no rows", "write a row per scan beneath the header")
     return table
-
-
-def _columns(cells: pd.DataFrame, table: ScanTable) -> dict[str, int]:
-    """Locate each column by the header, in any order and case."""
-    header = [str(name).strip().lower() for name in cells.iloc[0]]
-    listed = ",".join(COLUMNS)
-    if missing := [name for name in REQUIRED if name not in header]:
-        names = ", ".join(filter(None, header)) or "no names"
-        what = f"no column {', '.join(missing)}; the header has {names}"
-        raise TableError("row 1", what, f"begin the table with the header {listed}")
-    if twice := [name for name in sorted(COLUMNS) if header.count(name) > 1]:
-        raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
-    absent = [name for name in OPTIONAL if name not in header]
-    for name in filter(None, header):
-        if name in COLUMNS:
-            continue
-        # A typo in `label` would make the scans unlabelled.
-        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
-            remedy = f"did you mean {close[0]}? Rename it, or take it out"
-            raise TableError("row 1", f"unknown column {name}", remedy)
-        table.warning("row 1", "", f"column {name} is not used", f"known columns: {listed}")
-    return {name: header.index(name) for name in COLUMNS if name in header}
 
 
 def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
@@ -176,20 +216,22 @@ def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
 
 
 def _inside(root: Path, text: str) -> Path | tuple[str, str]:
-    """Resolve the file of a cell; or return a fault and its remedy."""
-    path = root / text
+    """Return the file of a cell, links not followed, since their names tell the format; or a fault and its remedy."""
+    path = Path(os.path.abspath(root / text))  # noqa: PTH100  # `..` without following links
     try:
-        real = path.resolve()
-        if not real.is_relative_to(root) or real == root:
+        path.resolve()
+        if not is_inside(path, root):
             remedy = "put the table in a folder above all its files; no links out of it"
             return "lies outside the table's folder", remedy
-        if path.exists() and not (real.is_file() or real.is_dir()):
+        if path.exists() and not (path.is_file() or path.is_dir()):
             return "is no regular file", "give a file, or a folder with one DICOM series"
         if not path.exists():
             hint = "; write / between folders" if "\\" in text else ""
+            if path.is_symlink():
+                return "is a link that leads nowhere", "fetch it: `dvc pull`, `git annex get`"
             return "not found", f"the path is relative to the table's folder{hint}"
     except (OSError, ValueError, RuntimeError) as error:
         return f"cannot be looked up ({error})", "correct the path"
-    if format_of(real) is None:
+    if format_of(path) is None:
         return "has no known format", f"give {', '.join(SUFFIXES)}, or a folder with one DICOM series"
-    return real
+    return path

@@ -28,6 +28,19 @@ def load(name: str) -> Params:
     return validate(Params, merge(Params().model_dump(), changes), "", f"preset {name}")
 
 
+def with_own_data(params: Params, raw: Mapping[str, Any]) -> tuple[Params, list[str]]:
+    """Keep the data of the user's valid params.yaml, `raw`, unless it is the phantom; return what was kept too."""
+    kept: dict[str, Any] = {}
+    if raw.get("data") and raw["data"].get("source", "phantom") != "phantom":
+        kept["data"] = raw["data"]
+    target = (raw.get("adapt") or {}).get("target") or {}
+    values = params.model_dump() | kept
+    if target.get("path") or target.get("urls"):
+        kept["adapt.target"] = target
+        values["adapt"] = values["adapt"] | {"target": target}
+    return validate(Params, values, ""), list(kept)
+
+
 def rendered() -> dict[str, dict[str, Any]]:
     """Return the parameters of every preset in the form of params.yaml."""
     return {name: load(name).model_dump(mode="json") for name in names()}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from crossmodalnet.errors import DataError, UsageError
@@ -32,6 +32,7 @@ class Cohort:
     spacing_mm: tuple[float, float, float]
     size: tuple[int, int, int]
     fingerprint: str
+    missing: tuple[str, ...] = ()  # structures that it does not delineate
 
 
 def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | None = None) -> Cohort:
@@ -45,15 +46,16 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
         DataError: a case is missing or invalid, or working grids differ in size or spacing.
         UsageError: the variant needs target labels that do not exist, or the adaptation needs undelineated structures.
     """
-    if missing := ", ".join(read_notes(SPLIT).missing):
+    if missing := read_notes(SPLIT).missing:
+        listed = ", ".join(missing)
         if adapts:
             raise UsageError(
-                f"adapt.enabled is true, but the cohort does not delineate {missing}: the adaptation aligns every "
+                f"adapt.enabled is true, but the cohort does not delineate {listed}: the adaptation aligns every "
                 "structure; set adapt.enabled to false, or take a cohort with all of them"
             )
-        logger.warning("%s: not delineated in this cohort, learnt as background and not scored", missing)
+        logger.warning("%s: not delineated in this cohort, learnt as background and not scored", listed)
     if not adapts:
-        return _read(intensity, PAIRS, read_split(SPLIT), ())
+        return replace(_read(intensity, PAIRS, read_split(SPLIT), ()), missing=missing)
     domain = read_domain()
     if domain is None:
         raise DataError(

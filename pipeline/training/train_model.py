@@ -129,7 +129,7 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingSta
         size=cohort.size,
         ct_window_hu=params.train.ct_window_hu,
         mr_percentiles=params.train.mr_percentiles,
-        labels=label_entries(),
+        labels=label_entries(cohort.missing),
         num_classes=NUM_CLASSES,
         train=params.training,
         losses=params.losses.model_dump(mode="json"),

@@ -140,6 +140,14 @@ def test_unwritable_folder_is_reported(top, monkeypatch):
     assert ".work cannot be written (Read-only)" in found.text
 
 
+def test_marks_of_a_merge_conflict_name_the_file(top):
+    committed(top)
+    (top / "dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n")
+    (found,) = [finding for finding in examine_clone(top) if not finding.is_ok]
+    assert "dvc.lock" in found.text
+    assert "dvc repro" in found.remedy
+
+
 NOBODY = "ERROR: unexpected error - 'getpwuid(): uid not found: 12345'"
 
 

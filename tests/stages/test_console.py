@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from crossmodalnet.io.outputs import whole_folder
 from pipeline import doctor
 from pipeline.config import presets
-from pipeline.config.params import Params
+from pipeline.config.params import Params, read_raw, validate
 from pipeline.config.render import render
 from stages import app as console
 from tests.stages.conftest import Place
@@ -46,6 +46,24 @@ def test_using_a_preset_writes_it_and_shows_what_changed(folder: Path) -> None:
     assert (folder / "params.yaml").read_text("utf-8") == render(presets.load("paper"))
     assert all(text in output for text in ("train.lr", "0.008", "1e-05"))
     assert "train.lr" in run("params", "show")
+
+
+def test_a_preset_keeps_the_users_data_though_other_keys_are_wrong(folder: Path) -> None:
+    data = "data: {source: table, path: h.csv, labels: {LV: 1}}"
+    (folder / "params.yaml").write_text(
+        f"{data}\ntrain: {{lr: fast}}\nadapt: {{target: {{source: mmwhs, path: t}}}}\n"
+    )
+    run("params", "use", "compare")
+    kept = validate(Params, read_raw(), "")
+    assert (kept.data.source, kept.data.path, kept.data.labels) == ("table", "h.csv", {"LV": 1})
+    assert (kept.adapt.target.path, kept.train.epochs) == ("t", 16)
+    (folder / "params.yaml").write_text("data: {")
+    run("params", "use", "default")
+    assert (folder / "params.yaml.bak").read_text() == "data: {"
+
+
+def test_a_key_is_explained_without_its_section() -> None:
+    assert "train.lr" in run("params", "explain", "lr").splitlines()[2]
 
 
 def test_a_key_that_the_file_lacked_is_shown_though_its_value_is_the_default(folder: Path) -> None:

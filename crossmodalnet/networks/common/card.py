@@ -74,7 +74,9 @@ class ModelCard(BaseModel):
     size: tuple[_Edge, _Edge, _Edge] = Field(description="size of the working grid, voxels")
     ct_window_hu: tuple[float, float] = Field(description="Hounsfield units that become 0 and 1")
     mr_percentiles: tuple[float, float] = Field(description="percentiles of each MR that become 0 and 1")
-    labels: tuple[LabelEntry, ...] = Field(description="classes but background, which is 0")
+    labels: tuple[LabelEntry, ...] = Field(
+        description="classes that the cohort delineates, without background"
+    )
     num_classes: int = Field(description="number of classes, background included")
     train: dict[str, Any] = Field(description="parameters of the training")
     losses: dict[str, Any] = Field(description="parameters of the objectives")
@@ -110,7 +112,8 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _of_known_classes(self) -> "ModelCard":
-        if self.labels != label_entries() or self.num_classes != NUM_CLASSES:
+        known = tuple(entry for entry in label_entries() if entry in self.labels)
+        if not known or self.labels != known or self.num_classes != NUM_CLASSES:
             raise ValueError(f"its classes differ from those of this version of crossmodalnet: {self.labels}")
         _ = self.intensity  # raises for impossible windows
         return self
@@ -143,11 +146,12 @@ class LoadedModel(NamedTuple):
     card: ModelCard
 
 
-def label_entries() -> tuple[LabelEntry, ...]:
-    """List the classes for the card."""
+def label_entries(missing: Sequence[str] = ()) -> tuple[LabelEntry, ...]:
+    """List the classes for the card, but those missing in the cohort."""
     return tuple(
         LabelEntry(index=structure.index, abbreviation=structure.abbreviation, code=structure.code)
         for structure in STRUCTURES
+        if structure.abbreviation not in missing
     )
 
 

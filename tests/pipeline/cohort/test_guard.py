@@ -87,6 +87,18 @@ def test_path_problems_lists_scans_of_a_table(project: Path) -> None:
     assert "a.nii" in foreign
 
 
+def test_files_under_dvc_add_may_be_links_into_its_cache(project: Path) -> None:
+    kept = project / f".dvc/cache/files/md5/ab/{'0' * 30}"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    (project / "hearts").mkdir()
+    (project / "hearts/a.nii").symlink_to(kept)
+    refuse_outputs("data.path", project / "hearts")
+    refuse_outputs("data.path", project / "hearts/a.nii")
+    with pytest.raises(UsageError, match="lies in"):
+        refuse_outputs("data.path", kept)
+
+
 def test_files_written_by_the_stage_or_kept_by_dvc_are_not_foreign(project: Path) -> None:
     raw = project / "data/raw"
     (raw / "manifest.csv").write_text("subject,modality,image,label\nct_1,ct,a.nii.gz,\n")

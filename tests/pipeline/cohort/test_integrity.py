@@ -80,13 +80,24 @@ def test_errors_raise_with_all_findings() -> None:
         require_sound(findings)
     assert caught.value.exit_code == 3
     lines = str(caught.value).splitlines()
-    assert [line.split()[1] for line in lines[3:6]] == ["ct_3", "mr_2", "ct_1"]
-    assert "x" * 300 in lines[3]
+    assert lines[1::2] == [
+        f"error ct_3, [file]: {'x' * 300}", "error mr_2, [file]: what", "warning ct_1, [file]: what",
+    ]  # fmt: skip
 
 
-def test_narrow_terminal_folds_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossmodalnet.io.console.is_terminal", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    text = table([finding("error", "ct_3", "#" * 100)])
-    assert max(len(line) for line in text.splitlines()) <= 60
-    assert text.count("#") == 100
+def test_repeated_findings_are_one_row_and_causes_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [
+        Finding("error", f"unknown codes {n}, 7", "set data.labels", f"row {n}", f"{n}.nii")
+        for n in range(2, 18)
+    ]
+    follows = Finding("error", "AO in no label map", "set data.missing", "all")
+    cause = Finding("warning", "label 'heart' is none of our structures", "name it", "table", "dataset.json")
+    lines = table([follows, *rows, cause, finding("warning", "ct_3", "word " * 40)]).splitlines()
+    assert lines[:2] == ["error x16 row 2, 2.nii: unknown codes 2, 7", "    -> set data.labels"]
+    assert "and 7 more" in lines[2]
+    assert [line.split(":")[0] for line in lines if line[0] != " "][1:] == [
+        "error all", "warning table, dataset.json", "warning ct_3, [file]",
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()).count("word") == 40

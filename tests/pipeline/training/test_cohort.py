@@ -7,6 +7,7 @@ import pytest
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.networks.common.card import label_entries
 from pipeline.preparation.cases import read_cropped, write_cropped
 from pipeline.training.cohort import read_cohort
 from pipeline.training.params import read_params
@@ -43,7 +44,9 @@ def without_aorta():
 
 
 def test_a_structure_that_is_not_delineated_is_told(intensity, without_aorta, caplog):
-    assert len(read_cohort(intensity).training) == 3
+    cohort = read_cohort(intensity)
+    assert (len(cohort.training), cohort.missing) == (3, ("AO",))
+    assert "AO" not in [entry.abbreviation for entry in label_entries(cohort.missing)]
     assert "AO: not delineated in this cohort, learnt as background and not scored" in caplog.text
 
 

@@ -171,3 +171,14 @@ def test_tables_are_bounded_too() -> None:
 def test_misfits_are_named() -> None:
     found = misfits({"a": (2,), "b": (3,)}, {"a": (1,), "c": (4,)})
     assert found == ["a is (1,), not (2,)", "b is missing", "c is unknown"]
+
+
+def test_a_card_lists_the_structures_that_its_cohort_delineates() -> None:
+    card = json.loads(OWN.model_dump_json())
+    for missing, is_valid in ((("AO", "PA"), True), (tuple(e.abbreviation for e in OWN.labels), False)):
+        labels = [entry.model_dump() for entry in label_entries(missing)]
+        if is_valid:
+            assert len(ModelCard.model_validate({**card, "labels": labels}).labels) == 5
+        else:
+            with pytest.raises(ValueError, match="its classes differ"):
+                ModelCard.model_validate({**card, "labels": labels})

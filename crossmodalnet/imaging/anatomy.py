@@ -1,0 +1,137 @@
+"""Check that label values mean the structures they are read as: volumes, and which structures touch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes
+from crossmodalnet.imaging.structures import STRUCTURES
+
+# mL, far wider than adult hearts in any phase.
+PLAUSIBLE_ML: Mapping[str, tuple[float, float]] = {
+    "LV": (20, 600), "RV": (20, 600), "LA": (10, 600), "RA": (10, 600), "Myo": (20, 600),
+    "AO": (3, 500), "PA": (3, 400),
+}  # fmt: skip
+# Share of the left ventricle's surface that lies in its myocardium: 0.6 to 0.9 in hearts.
+MIN_ENCLOSED = 0.4
+# Valve planes and walls: the first touches the second more than the third does.
+NEIGHBOURS = (
+    ("RV", ("Myo",), "LA"), ("RV", ("Myo",), "RA"), ("LA", ("LV", "Myo"), "RA"), ("RA", ("RV",), "LA"),
+    ("AO", ("LV", "Myo"), "PA"), ("PA", ("RV",), "AO"),
+)  # fmt: skip
+NOT_ENCLOSED = "Myo does not enclose LV"
+# With more values it is no label map of structures, and touching values are not counted.
+MAX_VALUES = 256
+
+
+@dataclass
+class ValueMap:
+    """Content of a label map by value: volumes, mL, and areas where two values touch, mm2."""
+
+    volume_ml: dict[float, float] = field(default_factory=dict)
+    touching_mm2: dict[tuple[float, float], float] = field(default_factory=dict)
+
+    def area(self, some: Iterable[float], others: Iterable[float]) -> float:
+        """Add up the areas where values of two groups touch."""
+        wanted = set(others)
+        return sum(self.touching_mm2.get((min(a, b), max(a, b)), 0.0) for a in some for b in wanted)
+
+
+def measure_values(slabs: Iterable[NDArray[Any]], spacing_mm: Sequence[float]) -> ValueMap:
+    """Measure volumes and touching areas over slabs `(i, j, k)`, consecutive along the last axis."""
+    found = ValueMap()
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    last: NDArray[Any] | None = None
+    for slab in slabs:
+        for value, count in zip(*np.unique(slab[np.isfinite(slab)], return_counts=True), strict=True):
+            key = value.item()
+            found.volume_ml[key] = found.volume_ml.get(key, 0.0) + int(count) * voxel_ml
+        if slab.ndim == 3 and len(found.volume_ml) <= MAX_VALUES:
+            whole = slab if last is None else np.concatenate([last, slab], axis=2)
+            _add_touching(found, slab, whole, spacing_mm)
+            last = slab[..., -1:]
+    return found
+
+
+def _add_touching(
+    found: ValueMap, slab: NDArray[Any], whole: NDArray[Any], spacing_mm: Sequence[float]
+) -> None:
+    for axis, values in enumerate((slab, slab, whole)):
+        face_mm2 = float(np.prod(spacing_mm) / spacing_mm[axis])
+        turned = np.moveaxis(values, axis, 0)
+        a, b = turned[:-1], turned[1:]
+        differs = a != b
+        pairs = np.stack([a[differs], b[differs]])
+        values, ranks = np.unique(pairs[:, np.isfinite(pairs).all(axis=0)], return_inverse=True)
+        low, high = np.sort(ranks.reshape(2, -1), axis=0)
+        counts = np.bincount(low * len(values) + high, minlength=len(values) ** 2)
+        for place in np.flatnonzero(counts):
+            key = values[place // len(values)].item(), values[place % len(values)].item()
+            area = found.touching_mm2.get(key, 0.0)
+            found.touching_mm2[key] = area + int(counts[place]) * face_mm2
+
+
+def structure_volumes(values: ValueMap, codes: LabelCodes) -> dict[str, float]:
+    """Return the volume of each structure that the label map holds, mL, by abbreviation."""
+    volumes = {
+        name: sum(values.volume_ml.get(code, 0.0) for code in listed) for name, listed in codes.codes.items()
+    }
+    return {name: volume for name, volume in volumes.items() if volume}
+
+
+def contradictions(values: ValueMap, codes: LabelCodes) -> list[str]:
+    """List the structures that touch other neighbours than in any heart."""
+    held = structure_volumes(values, codes).keys()
+    of = {name: listed for name, listed in codes.codes.items() if name in held}
+    found = []
+    if {"LV", "Myo"} <= held and not _is_enclosed(values, of["LV"], of["Myo"]):
+        found.append(NOT_ENCLOSED)
+    for name, neighbours, other in NEIGHBOURS:
+        if {name, other, *neighbours} <= held:
+            near = [code for neighbour in neighbours for code in of[neighbour]]
+            if values.area(of[name], near) < values.area(of[other], near):
+                found.append(f"{other} touches {' and '.join(neighbours)} more than {name} does")
+    return found
+
+
+def implausible_volumes(values: ValueMap, codes: LabelCodes) -> list[str]:
+    """List the structures whose volume no adult heart has."""
+    return [
+        f"{name} {volume:.3g} mL (plausible: {low} to {high})"
+        for name, volume in structure_volumes(values, codes).items()
+        for low, high in [PLAUSIBLE_ML[name]]
+        if not low <= volume <= high
+    ]
+
+
+def _is_enclosed(values: ValueMap, inner: Sequence[int], outer: Sequence[int]) -> bool:
+    """Check that one structure lies in another: that has the larger surface, and most of the inner's."""
+    everything = set(values.volume_ml)
+    inner_mm2, outer_mm2 = (values.area(own, everything - set(own)) for own in (inner, outer))
+    return not inner_mm2 or (inner_mm2 < outer_mm2 and values.area(inner, outer) >= MIN_ENCLOSED * inner_mm2)
+
+
+def known_reading(values: ValueMap, codes: LabelCodes) -> str | None:
+    """Return the known data set (a value of `data.labels`) that the values fit, if `codes` is another."""
+    present = np.array(list(values.volume_ml))
+    for name, known in CODE_SETS.items():
+        held = structure_volumes(values, known).keys()
+        if known.title == codes.title or not {"LV", "Myo"} <= held or known.unknown(present):
+            continue
+        if not contradictions(values, known) and not implausible_volumes(values, known):
+            return name
+    return None
+
+
+def exchanged_reading(values: ValueMap, codes: LabelCodes) -> tuple[str, str] | None:
+    """Return the two structures whose exchange leaves no contradiction."""
+    for a, b in combinations((s for s in STRUCTURES if s.abbreviation in codes.codes), 2):
+        swapped = {a.index: b.index, b.index: a.index}
+        indices = {code: swapped.get(index, index) for code, index in codes.indices.items()}
+        if not contradictions(values, LabelCodes(codes.title, indices)):
+            return a.abbreviation, b.abbreviation
+    return None
