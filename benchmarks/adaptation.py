@@ -33,9 +33,7 @@ TURNS = 2  # of `adapt.every` steps, before those that are timed
 def make_learner(params: ModelParams, adapt: AdaptSection | None) -> Learner:
     """Build the default network, to be trained with or without adaptation."""
     torch.manual_seed(0)
-    network = build_network(
-        params.builder, params.options, patch_size=params.train.patch_size, num_classes=NUM_CLASSES
-    )
+    network = build_network(params.builder, params.options, patch_size=params.train.patch_size, num_classes=NUM_CLASSES)
     extra: Callable[[torch.nn.Module], Objective] = (
         Objective if adapt is None else lambda network: AdaptationObjective(network, adapt)
     )

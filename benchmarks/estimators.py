@@ -30,13 +30,9 @@ def main() -> None:
     print(f"| samples | dimensions | true | {' | '.join(sizes)} |")
     print("|---|---:|---:|" + "---:|" * len(sizes))
     for what, dimensions, truth, draw in _problems():
-        cells = [
-            cell for n in options.sizes for cell in estimate(draw, n, options.repetitions, options.neighbours)
-        ]
+        cells = [cell for n in options.sizes for cell in estimate(draw, n, options.repetitions, options.neighbours)]
         print(f"| {what} | {dimensions} + {dimensions} | {truth:.2f} | {' | '.join(cells)} |", flush=True)
-    print(
-        f"\nMeans ± standard deviations of {options.repetitions} repetitions, nats; k = {options.neighbours}."
-    )
+    print(f"\nMeans ± standard deviations of {options.repetitions} repetitions, nats; k = {options.neighbours}.")
 
 
 def gaussian(information: float, dimensions: int) -> Draw:

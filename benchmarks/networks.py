@@ -102,9 +102,7 @@ def _cells(profile: Profile) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--networks", nargs="+", default=list(NETWORKS), metavar="NAME[:SIZE]", help="default: all"
-    )
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME[:SIZE]", help="default: all")
     parser.add_argument("--size", default="small", help="of networks that have named sizes")
     parser.add_argument("--patch", type=int, nargs=3, default=[40, 40, 40], help="voxels")
     parser.add_argument("--case", type=int, nargs=3, help="voxels of the segmented case; default: the patch")

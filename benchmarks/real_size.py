@@ -137,17 +137,11 @@ def _disk_gb(folder: Path) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder for cohort, clone and log.txt, some GB")
     parser.add_argument("--people", type=int, default=6, help="labelled subjects of each modality")
-    parser.add_argument(
-        "--samples", type=int, default=1, help="visits of the one epoch to each training pair"
-    )
-    parser.add_argument(
-        "--stages", nargs="+", default=list(STAGES), choices=list(STAGES), help="stages to run"
-    )
+    parser.add_argument("--samples", type=int, default=1, help="visits of the one epoch to each training pair")
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES), help="stages to run")
     return parser
 
 

@@ -32,16 +32,7 @@ PROJECT = get_args(RegistrationConfig.model_fields["method"].annotation)
 # The options of preset mmwhs for method `syn`.
 SYN = RegistrationConfig(working_spacing_mm=2.0, iterations=[40, 20, 10])
 ANTS_TYPES = ["SyN:3", "SyN:2", "antsRegistrationSyNQuick[s]:2", "SyNCC:3"]
-HEAD = (
-    "pair",
-    "method",
-    "CPU, s",
-    "wall, s",
-    "peak, GB",
-    "Dice",
-    *(s.abbreviation for s in STRUCTURES),
-    "folded",
-)
+HEAD = ("pair", "method", "CPU, s", "wall, s", "peak, GB", "Dice", *(s.abbreviation for s in STRUCTURES), "folded")
 
 
 def main() -> None:
@@ -64,9 +55,7 @@ def plan_of(number: int, options: argparse.Namespace) -> PairPlan:
     plan = coronary_plan(number) if number % 2 else PairPlan(number)
     if options.hard:
         rng = np.random.default_rng([815, number])
-        plan = replace(
-            plan, shift_mm=float(rng.uniform(0, 60)), turn_degrees=float(rng.uniform(0, 30)), codes=True
-        )
+        plan = replace(plan, shift_mm=float(rng.uniform(0, 60)), turn_degrees=float(rng.uniform(0, 30)), codes=True)
         # A whole chest in the CT, or a MR of little more than the heart.
         if number % 3 == 1:
             plan = replace(plan, ct_size=(600, 560, 500), ct_spacing_mm=(0.6, 0.6, 0.6))
@@ -101,9 +90,7 @@ def run_trial(trial: tuple[Path, str]) -> list[str]:
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
         folded = deformation(transform.warp)[0] if transform.warp else 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    scores = [
-        dice(moved.data == structure.index, ct_label.data == structure.index) for structure in STRUCTURES
-    ]
+    scores = [dice(moved.data == structure.index, ct_label.data == structure.index) for structure in STRUCTURES]
     return [
         folder.name, method, f"{cpu:.0f}", f"{wall:.0f}", f"{peak:.1f}", f"{np.mean(scores):.3f}",
         *(f"{score:.3f}" for score in scores), f"{folded:.3%}",
@@ -136,9 +123,7 @@ def _load(folder: Path, part: str) -> Volume:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=4, help="number of pairs")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument(
@@ -147,12 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         default=["fast", "balanced", "thorough", *ANTS_TYPES],
         help=f"methods of the project ({', '.join(PROJECT)}) or TYPE:SPACING of ANTs",
     )
-    parser.add_argument(
-        "--hard", action="store_true", help="hearts moved, turned, in other orientations and views"
-    )
-    parser.add_argument(
-        "--spacing", type=float, help="voxels of this size, mm, in place of real ones: quicker pairs"
-    )
+    parser.add_argument("--hard", action="store_true", help="hearts moved, turned, in other orientations and views")
+    parser.add_argument("--spacing", type=float, help="voxels of this size, mm, in place of real ones: quicker pairs")
     return parser
 
 

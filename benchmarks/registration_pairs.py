@@ -58,26 +58,20 @@ def make_pair(plan: PairPlan) -> tuple[Volume, Volume, Volume, Volume]:
     return (*ct, *mr)
 
 
-def _scan_of(
-    plan: PairPlan, modality: Modality, shift_mm: float, turn_degrees: float
-) -> tuple[Volume, Volume]:
+def _scan_of(plan: PairPlan, modality: Modality, shift_mm: float, turn_degrees: float) -> tuple[Volume, Volume]:
     stream = list(Modality).index(modality)
     person, geometry, looks = (np.random.default_rng([4711, plan.number, stream, part]) for part in range(3))
     shape = draw_shape(person)
     turned = rotation_matrix(_direction(geometry) * np.deg2rad(turn_degrees))
     shape = replace(shape, rotation=turned @ shape.rotation)
     is_ct = modality is Modality.CT
-    oblique = (
-        np.eye(3) if is_ct else rotation_matrix(_direction(geometry) * np.deg2rad(geometry.uniform(0, 8)))
-    )
+    oblique = np.eye(3) if is_ct else rotation_matrix(_direction(geometry) * np.deg2rad(geometry.uniform(0, 8)))
     size, spacing = (plan.ct_size, plan.ct_spacing_mm) if is_ct else (plan.mr_size, plan.mr_spacing_mm)
     heart = geometry.uniform((-60, -250, -400), (60, 60, 150))
     middle = heart + turned @ _HEART_MIDDLE_MM + shift_mm * _direction(geometry) + geometry.uniform(-4, 4, 3)
     axes = geometry.permutation(3) if plan.codes else np.arange(3)
     signs = geometry.choice([-1.0, 1.0], 3) if plan.codes else np.ones(3)
-    scan = _laid(
-        np.array(size)[axes], oblique[:, axes] * signs * np.array(spacing)[axes], middle, heart, axes
-    )
+    scan = _laid(np.array(size)[axes], oblique[:, axes] * signs * np.array(spacing)[axes], middle, heart, axes)
     if is_ct:
         image, labels = image_ct(looks, shape, scan, CT_PROTOCOLS[plan.scanner])
     else:

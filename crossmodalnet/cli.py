@@ -87,9 +87,7 @@ def predict(
     cohort: Annotated[Path | None, typer.Option(help="many patients: CSV with patient, ct, mr")] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(
-            help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"
-        ),
+        typer.Option(help=f"exported model, folder or packed file; several are an ensemble; default: {MODEL}"),
     ] = None,
     labels: Annotated[
         str,
@@ -120,13 +118,10 @@ def predict(
     ] = "",
     workers: Annotated[
         int,
-        typer.Option(
-            help="patients at once with --cohort on the CPU, in a clone; 0: as cores and memory allow", min=0
-        ),
+        typer.Option(help="patients at once with --cohort on the CPU, in a clone; 0: as cores and memory allow", min=0),
     ] = 0,
     scheduler: Annotated[
-        str | None,
-        typer.Option(help="scheduler of dask.distributed for --cohort, in a clone: tcp://host:8786"),
+        str | None, typer.Option(help="scheduler of dask.distributed for --cohort, in a clone: tcp://host:8786")
     ] = None,
     print_record: Annotated[bool, typer.Option("--json", help="print run.json")] = False,
 ) -> None:
@@ -152,14 +147,10 @@ def predict(
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort replaces --ct, --mr, --series and --box")
     if cohort is not None and print_record:
-        raise UsageError(
-            "--json prints the record of one patient; with --cohort each folder has its run.json"
-        )
+        raise UsageError("--json prints the record of one patient; with --cohort each folder has its run.json")
     roi = read_box(box) if box is not None else None
     out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
-    patients = (
-        [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
-    )
+    patients = [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
     logger.info(NOTE)
     models = model or [MODEL]
     predictor = load_predictor(models, device, mirror)
@@ -232,9 +223,7 @@ def show(
 @models_app.command()
 def pack(
     folder: Annotated[Path, typer.Argument(help="exported model folder", show_default=False)],
-    file: Annotated[
-        Path, typer.Argument(help="file to write, an uncompressed zip archive", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(help="file to write, an uncompressed zip archive", show_default=False)],
 ) -> None:
     """Pack a model folder into one file for `crossmodalnet predict --model FILE`.
 
@@ -255,9 +244,7 @@ def pack(
     except OSError as error:
         raise ResourceError(f"{file} cannot be written ({error})") from error
     size = file.stat().st_size
-    logger.info(
-        "%s: %.1f MB; crossmodalnet predict --model %s --ct CT --mr MR --out DIR", file, size / 1e6, file
-    )
+    logger.info("%s: %.1f MB; crossmodalnet predict --model %s --ct CT --mr MR --out DIR", file, size / 1e6, file)
 
 
 @contextmanager

@@ -117,9 +117,7 @@ def scratch_folder() -> Iterator[Path]:
     base = _temporary_base()
     remove_stale(base)
     # A child that is ending may still write there.
-    with tempfile.TemporaryDirectory(
-        prefix=f"{PREFIX}{os.getpid()}-", dir=base, ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=base, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

@@ -254,9 +254,7 @@ def examine_data(top: Path, params: Params) -> Iterator[Line]:
         yield from _sources("adapt.target", target.source, target.path, target.urls)
 
 
-def _sources(
-    section: str, source: str, path: str | list[str] | None, urls: Sequence[Archive]
-) -> Iterator[Line]:
+def _sources(section: str, source: str, path: str | list[str] | None, urls: Sequence[Archive]) -> Iterator[Line]:
     """Report missing or unusable paths and archives."""
     key = f"{section}.path"
     for text in [path] if isinstance(path, str) else path or []:

@@ -18,8 +18,7 @@ def data() -> None:
 @app.command()
 def check(
     path: Annotated[
-        str | None,
-        typer.Argument(help="a table (CSV), a folder laid out for nnU-Net or like MM-WHS, or a zip archive"),
+        str | None, typer.Argument(help="a table (CSV), a folder laid out for nnU-Net or like MM-WHS, or a zip archive")
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="meaning of label values, as data.labels: a name, or '{LV: 1, Myo: 2}'")

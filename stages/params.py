@@ -33,9 +33,7 @@ def show() -> None:
 
 
 @app.command()
-def explain(
-    key: Annotated[str, typer.Argument(help="key or section, for instance train; default: all")] = "",
-) -> None:
+def explain(key: Annotated[str, typer.Argument(help="key or section, for instance train; default: all")] = "") -> None:
     """Explain keys: meaning, allowed values and default."""
     from crossmodalnet.errors import UsageError
     from pipeline.config.params import Params
@@ -53,9 +51,7 @@ def explain(
         hint = f"did you mean {near}? " if near else ""
         raise UsageError(f"no key {key!r}; {hint}`crossmodalnet params explain` lists all")
     _table(
-        "",
-        ["key", "meaning", "allowed", "default"],
-        [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows],
+        "", ["key", "meaning", "allowed", "default"], [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows]
     )
 
 
@@ -106,8 +102,7 @@ def use(
 @app.command()
 def fit(
     memory: Annotated[
-        float | None,
-        typer.Option(help="memory to plan for, GB, for instance that of another machine's GPU", min=0.5),
+        float | None, typer.Option(help="memory to plan for, GB, for instance that of another machine's GPU", min=0.5)
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one or --memory is given")

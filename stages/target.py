@@ -26,12 +26,7 @@ def main() -> None:
         from crossmodalnet.registration.config import RegistrationConfig
         from pipeline.config.sections import CropConfig, SplitConfig
         from pipeline.preparation.domain import TARGET_CASES
-        from pipeline.preparation.target import (
-            Sections,
-            prepare_cohort,
-            prepare_modality,
-            write_target_labels,
-        )
+        from pipeline.preparation.target import Sections, prepare_cohort, prepare_modality, write_target_labels
         from pipeline.runtime.workers import RuntimeConfig
 
         sections = Sections(

@@ -68,9 +68,7 @@ def test_git_ignores_what_dvc_keeps_and_nothing_else() -> None:
         for out in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
             ((path, options),) = out.items() if isinstance(out, dict) else [(out, {})]
             kept[re.sub(r"\$\{[^}]+\}", "0", path)] = options.get("cache", True)
-    asked = subprocess.run(
-        ["git", "check-ignore", *kept], cwd=TOP, capture_output=True, text=True, check=True
-    )
+    asked = subprocess.run(["git", "check-ignore", *kept], cwd=TOP, capture_output=True, text=True, check=True)
     ignored = set(asked.stdout.split())
     # It belongs to one working copy: the check runs in every one.
     assert ignored == {path for path, cached in kept.items() if cached} | {"data/checked.json"}

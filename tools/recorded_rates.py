@@ -14,8 +14,7 @@ def main() -> None:
     """Write the digest of its preset's settings into every row of recorded_rates.csv."""
     presets, rates = rendered(), pd.read_csv(FILE, dtype=str)
     rates["settings"] = [
-        settings_digest(model, presets[preset])
-        for preset, model in zip(rates["preset"], rates["model"], strict=True)
+        settings_digest(model, presets[preset]) for preset, model in zip(rates["preset"], rates["model"], strict=True)
     ]
     rates.to_csv(FILE, index=False)
 

@@ -57,9 +57,7 @@ def measure_values(slabs: Iterable[NDArray[Any]], spacing_mm: Sequence[float]) -
     return found
 
 
-def _add_touching(
-    found: ValueMap, slab: NDArray[Any], whole: NDArray[Any], spacing_mm: Sequence[float]
-) -> None:
+def _add_touching(found: ValueMap, slab: NDArray[Any], whole: NDArray[Any], spacing_mm: Sequence[float]) -> None:
     for axis, values in enumerate((slab, slab, whole)):
         face_mm2 = float(np.prod(spacing_mm) / spacing_mm[axis])
         turned = np.moveaxis(values, axis, 0)
@@ -77,9 +75,7 @@ def _add_touching(
 
 def structure_volumes(values: ValueMap, codes: LabelCodes) -> dict[str, float]:
     """Return the volume of each structure that the label map holds, mL, by abbreviation."""
-    volumes = {
-        name: sum(values.volume_ml.get(code, 0.0) for code in listed) for name, listed in codes.codes.items()
-    }
+    volumes = {name: sum(values.volume_ml.get(code, 0.0) for code in listed) for name, listed in codes.codes.items()}
     return {name: volume for name, volume in volumes.items() if volume}
 
 

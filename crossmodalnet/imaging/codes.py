@@ -44,17 +44,14 @@ class LabelCodes:
     def codes(self) -> dict[str, list[int]]:
         """Return the values by abbreviation, for structures that have any."""
         codes = {
-            s.abbreviation: sorted(code for code, index in self.indices.items() if index == s.index)
-            for s in STRUCTURES
+            s.abbreviation: sorted(code for code, index in self.indices.items() if index == s.index) for s in STRUCTURES
         }
         return {name: values for name, values in codes.items() if values}
 
     def unknown(self, values: NDArray[np.generic]) -> list[int | float]:
         """List the values without a meaning, ascending."""
         # In memory order (NIfTI: Fortran), because numpy would copy all voxels first.
-        return [
-            value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), list(self.indices))
-        ]
+        return [value.item() for value in np.setdiff1d(np.unique(values.ravel(order="K")), list(self.indices))]
 
     def to_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Convert values to class indices 0 to 7, any shape; ValueError for an unknown value.
@@ -159,8 +156,7 @@ CODE_SETS: dict[str, LabelCodes] = {
     "mmwhs": MMWHS,
     "index": own_codes({s.abbreviation: s.index for s in STRUCTURES}, "class indices"),
     "totalsegmentator": own_codes(
-        {"Myo": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "AO": 6, "PA": 7},
-        "TotalSegmentator heartchambers_highres",
+        {"Myo": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "AO": 6, "PA": 7}, "TotalSegmentator heartchambers_highres"
     ),
     "totalsegmentator_v1": own_codes(_totalsegmentator_v1(), "TotalSegmentator 1 total"),
 }

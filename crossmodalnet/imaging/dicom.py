@@ -275,9 +275,7 @@ def _placed(frames: list[Frame], selected: Container[str]) -> tuple[list[Frame],
     if np.abs(axes - axes[0]).max() > SAME_DIRECTION:
         raise ValueError("slices have different orientations: give each orientation a folder of its own")
     if np.abs(axes[0] @ axes[0].T - np.eye(2)).max() > MAX_SKEW:
-        raise ValueError(
-            f"ImageOrientationPatient of {frames[0].file.name} is no pair of perpendicular unit vectors"
-        )
+        raise ValueError(f"ImageOrientationPatient of {frames[0].file.name} is no pair of perpendicular unit vectors")
     spacings = np.array([frame.numbers("PixelSpacing", 2) for frame in frames])
     if spacings.min() <= 0 or np.ptp(spacings, axis=0).max() > SAME_SPACING * spacings.min():
         raise ValueError(
@@ -356,9 +354,7 @@ def _check_values(frame: Frame) -> None:
         problem = "has a RescaleSlope of 0"
     else:
         return
-    raise ValueError(
-        f"{frame.file.name} {problem}: export it as MONOCHROME2 with RescaleSlope and RescaleIntercept"
-    )
+    raise ValueError(f"{frame.file.name} {problem}: export it as MONOCHROME2 with RescaleSlope and RescaleIntercept")
 
 
 def _voxels(frame: Frame) -> NDArray[Any]:

@@ -110,9 +110,7 @@ def class_extents(labels: NDArray[Any]) -> dict[int, Extent]:
     return {index: extent[::-1] for index, extent in extents.items()} if turned else extents
 
 
-def settled_affine(
-    header: Any, shape: tuple[int, ...], affine: NDArray[Any]
-) -> tuple[NDArray[np.float64], list[str]]:
+def settled_affine(header: Any, shape: tuple[int, ...], affine: NDArray[Any]) -> tuple[NDArray[np.float64], list[str]]:
     """Interpret a contradictory NIfTI header: affine in mm, and a note per assumption.
 
     Args:

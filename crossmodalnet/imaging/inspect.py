@@ -106,9 +106,7 @@ def inspect_file(
     sheared = not any(finding.severity == "error" for finding in findings) and is_sheared(scan.grid)
     if sheared and kind == "image":
         what = f"axes are not at right angles, {shear_degrees(scan.grid):.1f} degrees off (gantry tilt?)"
-        findings.append(
-            Finding("warning", what, "resampled to a right-angled grid; better have it corrected")
-        )
+        findings.append(Finding("warning", what, "resampled to a right-angled grid; better have it corrected"))
     plain = is_whole and not scan.notes and not sheared
     return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation)
 
@@ -265,9 +263,7 @@ def _unknown_finding(unknown: list[int | float], values: ValueMap, codes: LabelC
     more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
     what = f"unknown label codes {listed}{more}"
     if name := known_reading(values, codes):
-        return Finding(
-            "error", f"{what}; the values fit {name}", f"set data.labels: {name} (option --labels {name})"
-        )
+        return Finding("error", f"{what}; the values fit {name}", f"set data.labels: {name} (option --labels {name})")
     remedy = f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
     return Finding("error", what, remedy)
 

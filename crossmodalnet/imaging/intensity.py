@@ -28,9 +28,7 @@ class Intensity:
         inside = data[data != 0]
         low, high = np.percentile(inside, self.mr_percentiles) if inside.size else (0.0, 0.0)
         if not low < high:
-            raise ValueError(
-                f"MR has no contrast: its {self.mr_percentiles} percentiles are {low:g} and {high:g}"
-            )
+            raise ValueError(f"MR has no contrast: its {self.mr_percentiles} percentiles are {low:g} and {high:g}")
         return float(low), float(high)
 
 

@@ -101,9 +101,7 @@ def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Te
     half = image.new_tensor([n / 2 for n in size])
     # grid_sample counts w, h, d, from -1 to 1 over the faces of the image.
     grid = (origins(here, misregistration) / half).flip(-1)
-    moved: Tensor = functional.grid_sample(
-        image[None], grid[None], padding_mode="border", align_corners=False
-    )
+    moved: Tensor = functional.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)
     return moved[0]
 
 

@@ -75,9 +75,7 @@ class UntrustedImage:
 def check_num_voxels(shape: Sequence[int]) -> int:
     """Return the number of voxels of a shape; ValueError above `MAX_VOXELS`."""
     if (num_voxels := math.prod(map(int, shape))) > MAX_VOXELS:
-        raise ValueError(
-            f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {MAX_VOXELS} are read"
-        )
+        raise ValueError(f"implausibly large: {' x '.join(map(str, shape))} voxels, at most {MAX_VOXELS} are read")
     return num_voxels
 
 
@@ -116,9 +114,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
         raise ValueError(f"damaged header ({error})") from error
     packed = path.stat().st_size
     if end > packed * (DEFLATE_LIMIT if is_gzip(path) else 1):
-        raise ValueError(
-            f"truncated: the header promises {end} bytes, a file of {packed} bytes cannot hold them"
-        )
+        raise ValueError(f"truncated: the header promises {end} bytes, a file of {packed} bytes cannot hold them")
     buffer = _read_to_end(stream, head, end)
     try:
         image = image_class.from_stream(buffer)

@@ -64,9 +64,7 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
     for number, structure in enumerate(present, 1):
         numbers[structure.index] = number
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=f"CrossModalNet {model}"[:64],
-        family=_code(ARTIFICIAL_INTELLIGENCE),
-        version=crossmodalnet.__version__,
+        name=f"CrossModalNet {model}"[:64], family=_code(ARTIFICIAL_INTELLIGENCE), version=crossmodalnet.__version__
     )
     segments = [
         highdicom.seg.SegmentDescription(

@@ -44,9 +44,7 @@ class InferenceConfig(Config):
     registration: RegistrationConfig = Field(description="registration of the MR to the CT")
     size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the working grid along world x, y, z")
     spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
-    margin_mm: float = Field(
-        ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm"
-    )
+    margin_mm: float = Field(ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm")
     atlas_spacing_mm: float = Field(ge=0.5, le=20, description="spacing of the registration of atlases, mm")
     atlas_likeness: float | None = Field(
         description="least mutual information of two atlases, nats; null with fewer than two"

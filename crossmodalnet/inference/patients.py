@@ -235,9 +235,7 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
 def _could_be_dicom(name: str) -> bool:
     """Reject the archiver's files, indexes of discs, and files of other formats."""
     last = name.rsplit("/", 1)[-1].lower()
-    return not (
-        last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX") or format_of(Path(last))
-    )
+    return not (last.startswith(".") or last == "dicomdir" or name.startswith("__MACOSX") or format_of(Path(last)))
 
 
 def _is_named_like_dicom(name: str) -> bool:

@@ -63,9 +63,7 @@ class Prediction:
     mr_labels: Volume | None  # class indices on the MR's grid
     box: Box  # heart ROI in the world (RAS, mm) of the CT, or of the MR alone
     confidence: dict[str, float]  # mean probability of each structure's voxels; NaN if it is missing
-    agreement: dict[
-        str, float
-    ]  # mean Dice of two models of an ensemble; NaN for one model or if it is missing
+    agreement: dict[str, float]  # mean Dice of two models of an ensemble; NaN for one model or if it is missing
     registration: Quality | None  # of MR to CT; None for one scan
     quality_flags: tuple[QualityFlag, ...]  # what a reader should look at
 
@@ -104,9 +102,7 @@ class Predictor:
         self._mirror = mirror
 
     @classmethod
-    def load(
-        cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = ""
-    ) -> "Predictor":
+    def load(cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = "") -> "Predictor":
         """Load a model folder or packed model, or several as an ensemble with the first one's atlases.
 
         Raises:
@@ -127,9 +123,7 @@ class Predictor:
             if (twin := cards.index(card)) < number:
                 raise ValueError(f"{models[number]} is the same model as {models[twin]}: give each one once")
             if _preparation(card, configs[number]) != _preparation(cards[0], configs[0]):
-                raise ValueError(
-                    f"{models[number]} prepares scans otherwise than {models[0]}: they are no ensemble"
-                )
+                raise ValueError(f"{models[number]} prepares scans otherwise than {models[0]}: they are no ensemble")
         return cls(loaded, configs[0], atlases, device, mirror)
 
     def __call__(
@@ -172,8 +166,7 @@ class Predictor:
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
         ct_volume, mr_volume = (
-            None if volume is None else straightened(volume, "linear", float(volume.data.min()))
-            for volume in original
+            None if volume is None else straightened(volume, "linear", float(volume.data.min())) for volume in original
         )
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
@@ -191,9 +184,7 @@ class Predictor:
                 mr_labels = resample(on_mr, mr_scan.grid, "nearest")
                 flags += mr_label_flags(mr_labels, labels, self._config.spacing_mm)
         quality = registered.quality if registered else None
-        return Prediction(
-            ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, tuple(flags)
-        )
+        return Prediction(ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, tuple(flags))
 
     def _locate(
         self,
@@ -249,9 +240,7 @@ class Predictor:
         """Find the heart ROI in the CT, or in an MR alone; ValueError for a CT without a heart."""
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
-        search = partial(
-            find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality
-        )
+        search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
         heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
         usual = self._config.atlas_likeness
         # The atlases are CTs; their mutual information with an MR is not comparable.
@@ -265,13 +254,7 @@ class Predictor:
         return heart.box
 
     def _segment(
-        self,
-        ct: Volume | None,
-        mr: Volume | None,
-        box: Box,
-        target: Grid,
-        progress: Progress,
-        flags: list[QualityFlag],
+        self, ct: Volume | None, mr: Volume | None, box: Box, target: Grid, progress: Progress, flags: list[QualityFlag]
     ) -> tuple[Volume, dict[str, float], dict[str, float]]:
         """Segment CT and MR in one world: class indices on `target`, confidence, ensemble agreement."""
         config = self._config
@@ -333,9 +316,7 @@ def _as_stored(volume: Volume | None) -> Volume | None:
 
 def _check_room(folder: Path, num_bytes: int) -> None:
     if (free := shutil.disk_usage(folder).free) < num_bytes:
-        raise OSError(
-            errno.ENOSPC, f"No room for {num_bytes / 1e6:.0f} MB ({free / 1e6:.1f} MB are free)", str(folder)
-        )
+        raise OSError(errno.ENOSPC, f"No room for {num_bytes / 1e6:.0f} MB ({free / 1e6:.1f} MB are free)", str(folder))
 
 
 def _check_inside(box: Box, image: Volume) -> None:
@@ -344,6 +325,4 @@ def _check_inside(box: Box, image: Volume) -> None:
     index = image.grid.to_index(centre[:, None])[:, 0]
     if ((index < -0.5) | (index > np.array(image.data.shape) - 0.5)).any():
         place = " x ".join(f"{value:.0f}" for value in centre)
-        raise ValueError(
-            f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box"
-        )
+        raise ValueError(f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box")

@@ -182,9 +182,7 @@ def _rasterised(
     axes = figure.add_axes((0, 0, 1, 1), xlim=across, ylim=(0, height))
     axes.set_axis_off()
     corners: Any = triangles  # an array is drawn twice as fast as the list of the annotation
-    axes.add_collection(
-        PolyCollection(corners, facecolors=colours, linewidths=0, antialiaseds=False), autolim=False
-    )
+    axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0, antialiaseds=False), autolim=False)
     raw = BytesIO()
     figure.savefig(raw, format="rgba")
     shape = (_FINER * size[1], _FINER * size[0], 4)

@@ -101,9 +101,7 @@ def roi_flags(box: Box, margin_mm: float, grid: Grid) -> list[QualityFlag]:
     return []
 
 
-def window_flags(
-    trained: Sequence[tuple[int, int, int]], used: Sequence[tuple[int, int, int]]
-) -> list[QualityFlag]:
+def window_flags(trained: Sequence[tuple[int, int, int]], used: Sequence[tuple[int, int, int]]) -> list[QualityFlag]:
     """Flag networks with smaller windows than in training, for lack of memory."""
     changes = dict.fromkeys(pair for pair in zip(trained, used, strict=True) if pair[0] != pair[1])
     return [

@@ -127,9 +127,7 @@ def _num_windows(size: Sequence[int], window: Window, overlap: float) -> int:
 
 
 @contextmanager
-def _time_left_reported(
-    network: nn.Module, num_windows: int, report: Callable[[str], None]
-) -> Iterator[None]:
+def _time_left_reported(network: nn.Module, num_windows: int, report: Callable[[str], None]) -> Iterator[None]:
     start = last = time.monotonic()
     done = 0
 

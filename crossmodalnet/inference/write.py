@@ -96,9 +96,7 @@ def digest_models(models: Sequence[Path]) -> str:
     for model in models:
         with model_folder(model) as folder:
             digests.append(
-                _digest_files(
-                    [folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()]
-                )
+                _digest_files([folder / name for name in sorted(MAX_MODEL_BYTES) if (folder / name).is_file()])
             )
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
@@ -117,9 +115,7 @@ def prediction_folder(target: Path) -> Iterator[Path]:
         raise UsageError(f"{target} is where this runs, and would be replaced: choose another --out")
     entries = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
     if others := sorted(entries - OUTPUTS):
-        raise UsageError(
-            f"{target} holds other files and would be replaced ({others[0]}): choose another --out"
-        )
+        raise UsageError(f"{target} holds other files and would be replaced ({others[0]}): choose another --out")
     try:
         with whole_folder(target) as new:
             yield new
@@ -136,10 +132,7 @@ def write_prediction(
     seconds: float,
 ) -> dict[str, Any]:
     """Write a prediction of `scans` (archives unpacked) with run.json, and return its record."""
-    maps = {
-        Modality.CT: (prediction.ct, prediction.ct_labels),
-        Modality.MR: (prediction.mr, prediction.mr_labels),
-    }
+    maps = {Modality.CT: (prediction.ct, prediction.ct_labels), Modality.MR: (prediction.mr, prediction.mr_labels)}
     codes = {name: values[0] for name, values in CODE_SETS[origin["labels"]].codes.items()}
     table = np.zeros(len(STRUCTURES) + 1, np.int16)
     for structure in STRUCTURES:
@@ -229,8 +222,7 @@ def _record(
         "heart_box_mm": [list(map(float, prediction.box.low_mm)), list(map(float, prediction.box.high_mm))],
         "registration": {name: round(value, 6) for name, value in quality.items()} if quality else None,
         "models": [
-            {"name": card.name, "seed": card.seed, "validation_dice": round(card.validation_dice, 4)}
-            for card in cards
+            {"name": card.name, "seed": card.seed, "validation_dice": round(card.validation_dice, 4)} for card in cards
         ],
         "versions": {
             "crossmodalnet": crossmodalnet.__version__,
@@ -253,9 +245,7 @@ def _digest(path: Path) -> str | None:
     """Compute the SHA-256 of a file, or of a folder's file names and contents; None if unreadable."""
     try:
         if path.is_dir():
-            return _digest_files(
-                sorted(entry for entry in islice(path.iterdir(), MAX_FILES) if entry.is_file())
-            )
+            return _digest_files(sorted(entry for entry in islice(path.iterdir(), MAX_FILES) if entry.is_file()))
         return file_digest(path) if path.is_file() else None
     except OSError:
         return None

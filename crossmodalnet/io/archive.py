@@ -120,9 +120,7 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     for info in members:
         name = normal_name(info.filename)
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name) or "\0" in name:
-            raise DataError(
-                f"{archive} is refused: member {info.filename!r} leaves the folder it is unpacked to"
-            )
+            raise DataError(f"{archive} is refused: member {info.filename!r} leaves the folder it is unpacked to")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{archive} is refused: member {info.filename!r} is a link or device, not a file")
 
@@ -145,9 +143,7 @@ def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: 
             written += len(chunk)
             budget.take(len(chunk), archive)
             if written > RATIO_GRACE_BYTES and written > MAX_RATIO * info.compress_size:
-                raise DataError(
-                    f"{archive} is refused: {info.filename} unpacks to over {MAX_RATIO} times its size"
-                )
+                raise DataError(f"{archive} is refused: {info.filename} unpacks to over {MAX_RATIO} times its size")
             file.write(chunk)
 
 
@@ -164,6 +160,5 @@ def _chunks(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> It
 def _damaged(archive: Path, error: Exception, member: str = "") -> DataError:
     where = f"{archive}: {member}" if member else f"{archive}"
     return DataError(
-        f"{where} cannot be read as zip ({error}): "
-        "download it again, or unpack it yourself and give the folder"
+        f"{where} cannot be read as zip ({error}): download it again, or unpack it yourself and give the folder"
     )

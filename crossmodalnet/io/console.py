@@ -49,9 +49,9 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     for row in rows:
         table.add_row(*row)
     text = StringIO()
-    Console(
-        file=text, width=terminal_width(), color_system=None, markup=False, highlight=False, emoji=False
-    ).print(table)
+    Console(file=text, width=terminal_width(), color_system=None, markup=False, highlight=False, emoji=False).print(
+        table
+    )
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
 
 

@@ -69,9 +69,7 @@ def quantile_interval(samples: NDArray[np.float64], level: float = 0.95) -> tupl
     return float(low), float(high)
 
 
-def bootstrap_interval(
-    values: NDArray[np.float64], *, num_samples: int, seed: int, level: float = 0.95
-) -> Interval:
+def bootstrap_interval(values: NDArray[np.float64], *, num_samples: int, seed: int, level: float = 0.95) -> Interval:
     """Compute the mean over subjects and seeds with its percentile bootstrap interval (Efron 1979; Owen 2007).
 
     The interval is too narrow with few subjects. In simulations, nominal 95 % intervals over 5, 8, 16 and 30 subjects
@@ -93,9 +91,7 @@ def bootstrap_interval(
     return Interval(float(mean), *quantile_interval(samples, level), len(defined))
 
 
-def compare_paired(
-    a: NDArray[np.float64], b: NDArray[np.float64], *, num_samples: int, seed: int
-) -> PairedComparison:
+def compare_paired(a: NDArray[np.float64], b: NDArray[np.float64], *, num_samples: int, seed: int) -> PairedComparison:
     """Compare two methods with SciPy's Wilcoxon signed-rank test (Wilcoxon 1945).
 
     The test is exact up to 50 subjects, or up to 13 with ties; beyond, it is the normal approximation. Test and effect
@@ -151,9 +147,7 @@ def verdict(p_holm: float, num_pairs: int, num_tests: int, alpha: float = 0.05) 
     return "underpowered" if smallest_p(num_pairs) * num_tests > alpha else "not_supported"
 
 
-def rank_stability(
-    values: NDArray[np.float64], *, higher_is_better: bool, num_samples: int, seed: int
-) -> pd.DataFrame:
+def rank_stability(values: NDArray[np.float64], *, higher_is_better: bool, num_samples: int, seed: int) -> pd.DataFrame:
     """Rank the means over subjects and bootstrap the ranks (challengeR, Wiesenfarth et al. 2021).
 
     Ties share their average rank, unlike in challengeR.

@@ -24,9 +24,7 @@ class SurfaceDistances(NamedTuple):
 NO_DISTANCES = SurfaceDistances(np.empty(0), np.empty(0))
 
 
-def surface_distances(
-    prediction: Mask, truth: Mask, spacing_mm: tuple[float, float, float]
-) -> SurfaceDistances:
+def surface_distances(prediction: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> SurfaceDistances:
     """Measure the surface distances of masks `(i, j, k)` in both directions.
 
     Raises:

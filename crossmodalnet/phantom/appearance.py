@@ -102,9 +102,7 @@ def image_mr(
     image, labels = render(scan, shape, tissue, width_mm, SUB_SLICES, bias=_draw_coil(rng, protocol.coil))
     image *= texture
     level = rng.uniform(*protocol.noise)
-    real, imaginary = (
-        rng.standard_normal(grid.shape, np.float32).astype(np.float64) * level for _ in range(2)
-    )
+    real, imaginary = (rng.standard_normal(grid.shape, np.float32).astype(np.float64) * level for _ in range(2))
     magnitude = np.hypot(image + real, imaginary)
     return np.round(magnitude * 10 ** rng.uniform(2.3, 3.2)), labels
 

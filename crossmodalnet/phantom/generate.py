@@ -39,9 +39,7 @@ def make_subject(
         raise ValueError(f"spacing_mm must be between 0.3 and 10, got {spacing_mm}")
     stream = list(Modality).index(modality)
     streams = (0 if same_patient else stream, stream, stream)
-    person, geometry, looks = (
-        np.random.default_rng([seed, of, number, part]) for part, of in enumerate(streams)
-    )
+    person, geometry, looks = (np.random.default_rng([seed, of, number, part]) for part, of in enumerate(streams))
     shape = draw_shape(person)
     scan = draw_scan(geometry, modality, spacing_mm, scanner)
     if modality is Modality.CT:

@@ -47,12 +47,7 @@ def right_ventricle(points: Field, local: Field, sizes: Sizes) -> Field:
     radii = ((37 + 0.5 * excess) * sizes.rv, (38 + excess) * sizes.rv, 60 * sizes.rv_length)
     body = np.maximum(ellipsoid(local, (18 + 0.5 * excess, -1, 10), radii), 4 - local[0])
     body = np.maximum(body, -half_space(points, TRICUSPID, INTO_RV))
-    way = [
-        long_axis(40, 6, 20),
-        long_axis(38, 24, 10),
-        PULMONARY + vector(0, 4, -8),
-        PULMONARY + 4 * INTO_PULMONARY,
-    ]
+    way = [long_axis(40, 6, 20), long_axis(38, 24, 10), PULMONARY + vector(0, 4, -8), PULMONARY + 4 * INTO_PULMONARY]
     outflow = tube(points, spline(way, 8), sizes.pulmonary * np.linspace(14, 12, 8))
     outflow = np.maximum(outflow, half_space(points, PULMONARY, INTO_PULMONARY))
     return smooth_union(body, outflow, 6)

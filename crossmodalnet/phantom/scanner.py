@@ -115,9 +115,7 @@ class Scan:
         return np.stack([row[0] * i + row[1] * j + row[2] * k + offset for row, offset in rows_of])
 
 
-def draw_scan(
-    rng: np.random.Generator, modality: Modality, spacing_mm: float, scanner: Scanner = "reference"
-) -> Scan:
+def draw_scan(rng: np.random.Generator, modality: Modality, spacing_mm: float, scanner: Scanner = "reference") -> Scan:
     """Draw a scan (CT axial, MR oblique by 5 to 20 degrees); `spacing_mm` is in-plane, before its variation."""
     protocol = CT_PROTOCOLS[scanner] if modality is Modality.CT else MR_PROTOCOLS[scanner]
     in_plane = spacing_mm * rng.uniform(0.96, 1.04)

@@ -138,10 +138,7 @@ def _turn(points: Field, vector: NDArray[np.float64], inner_mm: float = 60, oute
 
 
 def _draw_waves(
-    rng: np.random.Generator,
-    num_waves: int,
-    wavelengths_mm: tuple[float, float],
-    amplitudes_mm: tuple[float, float],
+    rng: np.random.Generator, num_waves: int, wavelengths_mm: tuple[float, float], amplitudes_mm: tuple[float, float]
 ) -> Waves:
     directions, ways = (_unit(rng.normal(size=(num_waves, 3))) for _ in range(2))
     amplitudes = ways * rng.uniform(*amplitudes_mm, (num_waves, 1))

@@ -161,9 +161,7 @@ def warp(
 
     reference = to_ants(Volume(np.zeros(grid.shape, np.float32), grid.affine))
     with ExitStack() as stack:
-        folders = {
-            parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}
-        }
+        folders = {parent: stack.enter_context(plain_folder(parent)) for parent in {Path(f).parent for f in files}}
         warped = ants.apply_transforms(
             reference, to_ants(moving), [str(folders[Path(f).parent] / Path(f).name) for f in files],
             _INTERPOLATORS[interpolation], whichtoinvert=[inverted, *(False for _ in files[1:])],

@@ -30,6 +30,5 @@ class RegistrationConfig(Config):
     )
     seed: int = Field(1, ge=1, description="seed of the voxels at which the similarity is sampled")
     min_gain: float = Field(
-        0.0,
-        description="minimum gain in mutual information, nats; a pair below it is retried, then stops the stage",
+        0.0, description="minimum gain in mutual information, nats; a pair below it is retried, then stops the stage"
     )

@@ -58,9 +58,7 @@ def lattice_over(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64], spac
     """Centre a lattice on a box and cover it."""
     shape = np.maximum(np.ceil((high_mm - low_mm) / spacing_mm).astype(int), 8)
     middle = (low_mm + high_mm) / 2
-    return Lattice(
-        middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm
-    )
+    return Lattice(middle - spacing_mm * (shape - 1) / 2, (int(shape[0]), int(shape[1]), int(shape[2])), spacing_mm)
 
 
 def sample(values: Tensor, places: Tensor) -> Tensor:

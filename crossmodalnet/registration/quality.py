@@ -65,10 +65,7 @@ class Alignment:
 
 
 def first_improvement(
-    starts: Sequence[S],
-    attempt: Callable[[S, Path], tuple[Transform, Quality]],
-    min_gain: float,
-    folder: Path,
+    starts: Sequence[S], attempt: Callable[[S, Path], tuple[Transform, Quality]], min_gain: float, folder: Path
 ) -> Alignment:
     """Try starts in turn, each with a fresh folder, until one raises the mutual information by `min_gain`, nats.
 
@@ -143,8 +140,7 @@ def inverse_error_mm(path: Path, inverse: Path) -> float:
     if not inside.any():
         return 0.0
     returned = [
-        ndimage.map_coordinates(back[..., axis], places[:, inside], order=1, mode="nearest")
-        for axis in range(3)
+        ndimage.map_coordinates(back[..., axis], places[:, inside], order=1, mode="nearest") for axis in range(3)
     ]
     return float(np.linalg.norm(forward[inside] + np.stack(returned, axis=-1), axis=-1).mean())
 

@@ -105,9 +105,7 @@ def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) ->
     return affine if better else best
 
 
-def _scenes(
-    fixed: Volume, moving: Volume, affine: NDArray[np.float64], spacings_mm: list[float]
-) -> list[Scene]:
+def _scenes(fixed: Volume, moving: Volume, affine: NDArray[np.float64], spacings_mm: list[float]) -> list[Scene]:
     """Sample both affinely aligned images over their shared view, at the spacing of each level."""
     low, high = _common_view(fixed, moving, affine)
     return [_scene(fixed, moving, affine, lattice_over(low, high, spacing_mm)) for spacing_mm in spacings_mm]

@@ -61,9 +61,7 @@ class SynRegistration:
         return turned_back(warp(labels, reoriented_grid(grid, WORLD), transform.files, "nearest"), grid)
 
 
-def estimate_syn(
-    fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path
-) -> Transform:
+def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path) -> Transform:
     """Register a prepared moving image to a prepared fixed one; the transform goes to the fresh `folder`.
 
     Raises:

@@ -130,9 +130,7 @@ def likeness_among(atlases: Sequence[Atlas]) -> float | None:
 
 
 def _agreement(foregrounds: Sequence[NDArray[np.bool_]]) -> float:
-    scores = [
-        2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(foregrounds, 2)
-    ]
+    scores = [2 * int((a & b).sum()) / max(1, int(a.sum()) + int(b.sum())) for a, b in combinations(foregrounds, 2)]
     return float(np.mean(scores)) if scores else 1.0
 
 

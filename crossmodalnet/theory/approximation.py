@@ -40,9 +40,7 @@ OVERFIT_MULTIPLE = 2  # size of the overfitted patch over the network's smallest
 def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
     """Search for inputs that the network cannot tell apart; study approximation and overfitting."""
     if not subject.crosses or subject.config is None:
-        return CheckOutcome(
-            [not_applicable("theorem_2_3", "The claim is about networks of two attending streams.")]
-        )
+        return CheckOutcome([not_applicable("theorem_2_3", "The claim is about networks of two attending streams.")])
     output_change, intensity = darken(subject)
     rows: list[Row] = []
     means: dict[tuple[int, int], float] = {}
@@ -100,9 +98,7 @@ def small_config(config: BuildConfig, channels: int, depth: int) -> BuildConfig:
     )
 
 
-def errors_after_training(
-    config: BuildConfig, steps: int, seed: int, device: torch.device
-) -> dict[str, float]:
+def errors_after_training(config: BuildConfig, steps: int, seed: int, device: torch.device) -> dict[str, float]:
     """Train one network on all functions; return RMS errors on new images (1: error of a constant), by function."""
     with isolated_seed(seed):
         network: nn.Module = build_crossmodalnet(config.options(), SIZE, len(FUNCTIONS)).to(device)
@@ -136,8 +132,7 @@ def overfit(
 ) -> list[tuple[int, float]]:
     """Train a fresh network on the centre of one case until it fits; return steps and Dice on that case."""
     d, h, w = (
-        min(OVERFIT_MULTIPLE * m, n // m * m)
-        for m, n in zip(network_config.multiples(), case.label.shape, strict=True)
+        min(OVERFIT_MULTIPLE * m, n // m * m) for m, n in zip(network_config.multiples(), case.label.shape, strict=True)
     )
     size: Triple = (d, h, w)
     image, label = (centre_crop(x, size)[None].to(device) for x in (case.image, case.label))

@@ -11,14 +11,7 @@ from torch import Tensor
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention, cross_attention
 from crossmodalnet.networks.crossmodalnet.config import Similarity, Values
 from crossmodalnet.theory.config import AuditConfig
-from crossmodalnet.theory.findings import (
-    CheckOutcome,
-    Row,
-    StatementFinding,
-    Verdict,
-    judge_equation,
-    not_applicable,
-)
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs, isolated_seed, relative_deviation
 
@@ -52,9 +45,7 @@ def check(subject: AuditSubject, config: AuditConfig) -> CheckOutcome:
             f_a, f_b = torch.randn(2, 1, RANDOM_TOKENS, RANDOM_CHANNELS, dtype=torch.float64)
         module = module.double().requires_grad_(False)
         rows += property_rows("random", "random", module, f_a, f_b, config.seed)
-    deviation = max(
-        relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values()
-    )
+    deviation = max(relative_deviation(module(a, b), equation_4(module, a, b)) for module, a, b in parts.values())
     windowed = max(_over_windows(*part, config.seed) for part in parts.values())
     first, what = next(iter(parts.values()))[0], "The trained network's cross attentions"
     options = [f"values: {first.values}"] * (first.values != "b")
@@ -78,9 +69,7 @@ def equation_4(module: CrossAttention, f_a: Tensor, f_b: Tensor) -> Tensor:
     return torch.cat(heads, dim=-1)
 
 
-def property_rows(
-    network: str, layer: str, module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int
-) -> list[Row]:
+def property_rows(network: str, layer: str, module: CrossAttention, f_a: Tensor, f_b: Tensor, seed: int) -> list[Row]:
     """Measure the three properties of one attention; rows of table `attention_properties`."""
     out = module(f_a, f_b)
     order = torch.randperm(f_a.shape[1], generator=torch.Generator().manual_seed(seed)).to(f_a.device)

@@ -9,14 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodalnet.theory.config import AuditConfig
-from crossmodalnet.theory.findings import (
-    CheckOutcome,
-    Row,
-    StatementFinding,
-    Verdict,
-    judge_equation,
-    not_applicable,
-)
+from crossmodalnet.theory.findings import CheckOutcome, Row, StatementFinding, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject
 from crossmodalnet.training.balancing import AdaptiveBalancer, Balancing, balancing_weights

@@ -12,13 +12,7 @@ from torch import Tensor
 from crossmodalnet.networks.crossmodalnet.blocks import SwinBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 from crossmodalnet.theory.config import AuditConfig
-from crossmodalnet.theory.findings import (
-    CheckOutcome,
-    StatementFinding,
-    Verdict,
-    judge_equation,
-    not_applicable,
-)
+from crossmodalnet.theory.findings import CheckOutcome, StatementFinding, Verdict, judge_equation, not_applicable
 from crossmodalnet.theory.statements import STATEMENTS
 from crossmodalnet.theory.subject import AuditSubject, capture_inputs, relative_deviation
 
@@ -66,9 +60,7 @@ def block_deviation(block: SwinBlock, f: Tensor, rng: np.random.Generator) -> fl
 def equation_2(block: SwinBlock, f: Tensor, position: tuple[int, ...]) -> Tensor:
     """Compute Eq. 2 for one token of `(d, h, w, c)` from its shifted window: `MLP(LN(MSA(LN(F)) + F)) + F`, `(c,)`."""
     attention = block.attention
-    cell = [
-        _cell(p, n, w, s) for p, n, w, s in zip(position, f.shape[:3], block.window, block.shift, strict=True)
-    ]
+    cell = [_cell(p, n, w, s) for p, n, w, s in zip(position, f.shape[:3], block.window, block.shift, strict=True)]
     grid = torch.meshgrid(*(torch.arange(a, b, device=f.device) for a, b in cell), indexing="ij")
     others = torch.stack(grid, dim=-1).reshape(-1, 3)
     normed = block.norm1(f[tuple(others.T)])

@@ -69,9 +69,7 @@ def fit_rows(rows: Sequence[Row]) -> list[Row]:
 def judge(tokens: float, channels: float, windowed: float) -> StatementFinding:
     """Judge Lemma 1 by the exponents of the counted operations; that of windowed attention is only reported."""
     numbers = {"tokens_exponent": tokens, "channels_exponent": channels, "windowed_tokens_exponent": windowed}
-    growth = (
-        f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
-    )
+    growth = f"Operations grow with tokens to the power {tokens:.2f}, with channels to the power {channels:.2f}"
     if abs(tokens - 2) <= TOLERANCE and abs(channels - 1) <= TOLERANCE:
         why = f"{growth}; in windows, here of {WINDOW_TOKENS} tokens, only {windowed:.2f}."
         return StatementFinding("lemma_1", Verdict.HOLDS, why, numbers)

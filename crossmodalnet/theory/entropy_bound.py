@@ -64,9 +64,7 @@ def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFin
     key = "corollary_1"
     poorer = {name: min(item["entropy_ct"], item["entropy_mr"]) for name, item in bounds.items()}
     excess = {name: item["information"] - poorer[name] for name, item in bounds.items()}
-    rescaled = {
-        name: item["rescaled_information"] - item["rescaled_entropy"] for name, item in bounds.items()
-    }
+    rescaled = {name: item["rescaled_information"] - item["rescaled_entropy"] for name, item in bounds.items()}
     tightest, worst = max(excess, key=excess.__getitem__), max(rescaled, key=rescaled.__getitem__)
     num_broken = sum(value > 0 for value in rescaled.values())
     changes = [abs(item["rescaled_information"] - item["continuous_information"]) for item in bounds.values()]
@@ -84,9 +82,7 @@ def judge_corollary_1(bounds: Mapping[str, Mapping[str, float]]) -> StatementFin
     if excess[tightest] > TOLERANCE:
         why = f"The bound is broken even where it is a theorem: {quantised}."
         breaks = "None: for quantised features the proof is right, so the computation is wrong."
-        return StatementFinding(
-            "corollary_1", Verdict.FAILS, why, numbers, breaks, f"{tightest}: {quantised}."
-        )
+        return StatementFinding("corollary_1", Verdict.FAILS, why, numbers, breaks, f"{tightest}: {quantised}.")
     if not num_broken:
         why = f"At every layer, {quantised} at least."
         return StatementFinding(key, Verdict.HOLDS, why, numbers)

@@ -59,9 +59,7 @@ def judge_equation(
         why = f"With {' and '.join(options)}, {what[0].lower()}{what[1:]} differ from {equation} by {deviation:.0%}."
         return StatementFinding(key, Verdict.DEPARTS, why, numbers)
     why = f"{what} differ from {equation} by {deviation:.0e}, and no option says so: a defect."
-    return StatementFinding(
-        key, Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}."
-    )
+    return StatementFinding(key, Verdict.FAILS, why, numbers, "The code, not the paper.", f"Deviation {deviation:.3g}.")
 
 
 def not_applicable(key: str, why: str) -> StatementFinding:

@@ -120,13 +120,10 @@ def _rows(kind: Row, column: str, estimates: Estimates, names: Sequence[str], fi
     ]
 
 
-def judge_definition_7(
-    registered: Estimates, shuffled: Estimates | None, permuted: float
-) -> StatementFinding:
+def judge_definition_7(registered: Estimates, shuffled: Estimates | None, permuted: float) -> StatementFinding:
     """Judge whether registered images share more than shuffled or permuted ones, and whether flows add up."""
     deviation = max(
-        float(abs(item.change.pooled.sum() - (item.pooled[-1] - item.pooled[0])))
-        for item in registered.values()
+        float(abs(item.change.pooled.sum() - (item.pooled[-1] - item.pooled[0]))) for item in registered.values()
     )
     numbers = {f"information_image_{key}": float(item.pooled[0]) for key, item in registered.items()}
     numbers |= {"flow_sum_deviation": deviation, "information_permuted": permuted}
@@ -144,9 +141,7 @@ def judge_definition_7(
     return StatementFinding("definition_7", Verdict.HOLDS if holds else Verdict.UNDECIDED, why, numbers)
 
 
-def judge_theorem_2_4(
-    registered: Estimates, names: Sequence[str], network: str = "trained"
-) -> StatementFinding:
+def judge_theorem_2_4(registered: Estimates, names: Sequence[str], network: str = "trained") -> StatementFinding:
     """Judge whether shared information falls at no layer; `network` names the network in the text."""
     key, flows = "theorem_2_4", _changed(registered)
     lost = _agreed(flows)
@@ -168,9 +163,7 @@ def judge_theorem_2_4(
     return StatementFinding(key, Verdict.FAILS, why, numbers, STATEMENTS[key].breaks, example)
 
 
-def judge_theorem_2_7(
-    registered: Estimates, names: Sequence[str], network: str = "trained"
-) -> StatementFinding:
+def judge_theorem_2_7(registered: Estimates, names: Sequence[str], network: str = "trained") -> StatementFinding:
     """Judge whether every layer adds information, and each more than the one before."""
     key, flows = "theorem_2_7", _changed(registered)
     growths = _changed(flows)

@@ -65,9 +65,7 @@ def take_sample(
     return torch.stack(features), torch.stack(labels)
 
 
-def estimate(
-    features: Tensor, num_classes: int, draws: int, generator: torch.Generator
-) -> tuple[float, float, float]:
+def estimate(features: Tensor, num_classes: int, draws: int, generator: torch.Generator) -> tuple[float, float, float]:
     """Estimate `E_sigma ||sum sigma phi||` of phi (n, v, p), with a random sign for every case, voxel and class.
 
     Times B, it is the supremum of Definition 5 over layers `phi -> W phi`, `||W||_F <= B` (Cauchy and Schwarz). Returns

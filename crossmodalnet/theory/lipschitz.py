@@ -114,9 +114,7 @@ def judge_definition_6(growth: Growth, similarity: Similarity) -> StatementFindi
         reason = "keys and queries stay away from zero, where their direction is lost"
         breaks += "; the division by their norm is not."
         example = f"One key token shrinks to {last_scale:g} of its size"
-    numbers["exponent"] = (log(last) - log(y)) / math.log(
-        last_scale / x
-    )  # of the factor, between the last two
+    numbers["exponent"] = (log(last) - log(y)) / math.log(last_scale / x)  # of the factor, between the last two
     why = (
         f"The sensitivity of the trained cross attention rises from {first:.3g} to {last:.3g} {change}, so one "
         f"constant bounds it only as long as {reason}."
@@ -185,11 +183,7 @@ def judge_theorem_2_6(
     why = f"By its weights no change of the images is multiplied by more than 10^{log10_bound:.0f}, for all images"
     why += " as long as none goes missing" * missing_token
     if factor <= _MAX_GROWTH:
-        each = (
-            "Each attention has a constant by itself."
-            if factors
-            else "There is no attention in this network."
-        )
+        each = "Each attention has a constant by itself." if factors else "There is no attention in this network."
         why += f"; the most that was found is {ratio}. {each}"
         return StatementFinding(key, Verdict.HOLDS, why, numbers)
     name = max(factors, key=factors.__getitem__)

@@ -115,9 +115,7 @@ def growth_factor(growth: Growth) -> float:
     return max(value for _, value in growth) / max(growth[0][1], 1e-12)
 
 
-def _sensitivities(
-    function: Callable[[Tensor], Tensor], inputs: Sequence[tuple[float, Tensor]], seed: int
-) -> Growth:
+def _sensitivities(function: Callable[[Tensor], Tensor], inputs: Sequence[tuple[float, Tensor]], seed: int) -> Growth:
     growth = []
     for factor, x in inputs:
         generator = torch.Generator().manual_seed(seed)

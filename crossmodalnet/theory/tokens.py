@@ -34,9 +34,7 @@ def shuffled_pairs(images: Tensor) -> Tensor:
     return torch.stack([images[:, 0], images[:, 1].roll(-1, 0)], dim=1)
 
 
-def sample_tokens(
-    network: nn.Module, network_config: BuildConfig, images: Tensor, config: AuditConfig
-) -> LayerTokens:
+def sample_tokens(network: nn.Module, network_config: BuildConfig, images: Tensor, config: AuditConfig) -> LayerTokens:
     """Draw tokens of all layers for cases `(n, 2, d, h, w)` and reduce them to principal components.
 
     Layer `image` holds the patches. Positions depend on seed, case and map size only: layers and networks share them.
@@ -50,10 +48,7 @@ def sample_tokens(
     layers: LayerTokens = {}
     for name, *pairs in zip(layer_names(network_config), *cases, strict=True):
         ct, mr = (np.stack(stream) for stream in zip(*pairs, strict=True))
-        layers[name] = (
-            principal_components(ct, config.components),
-            principal_components(mr, config.components),
-        )
+        layers[name] = (principal_components(ct, config.components), principal_components(mr, config.components))
     return layers
 
 

@@ -49,9 +49,7 @@ class AdaptiveBalancer:
     def update(self, losses: Sequence[float]) -> None:
         """Store the raw losses of a step, averaged over all processes."""
         if len(losses) != len(self.names) or not all(math.isfinite(loss) for loss in losses):
-            raise ValueError(
-                f"losses must be {len(self.names)} finite numbers ({', '.join(self.names)}), got {losses}"
-            )
+            raise ValueError(f"losses must be {len(self.names)} finite numbers ({', '.join(self.names)}), got {losses}")
         self._previous = list(losses)
 
     def state(self) -> list[float] | None:

@@ -101,9 +101,7 @@ def _download(url: str, part: Path, max_bytes: int, section: str) -> str:
 
 def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
     start = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "crossmodalnet", "Accept-Encoding": "identity"}
-    )
+    request = urllib.request.Request(url, headers={"User-Agent": "crossmodalnet", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
@@ -124,9 +122,7 @@ def _continue(url: str, part: Path, max_bytes: int, section: str) -> None:
         with part.open("ab" if start else "wb") as file:
             for chunk in _shown(iter(partial(response.read, CHUNK_BYTES), b""), part.stem, start, total):
                 if file.tell() + len(chunk) > max_bytes:
-                    raise DataError(
-                        f"{_public(url)} is larger than {section}.max_unpacked_gb = {max_bytes / 1e9:g} GB"
-                    )
+                    raise DataError(f"{_public(url)} is larger than {section}.max_unpacked_gb = {max_bytes / 1e9:g} GB")
                 file.write(chunk)
     if total is not None and (size := part.stat().st_size) < total:
         raise ConnectionError(f"the connection closed after {size} of {total} bytes")

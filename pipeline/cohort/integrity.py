@@ -85,12 +85,7 @@ def table(findings: list[Finding]) -> str:
     groups: dict[tuple[str, str, str, bool], list[Finding]] = {}
     for finding in sorted(findings, key=lambda f: (_natural(f.case), f.file, f.what)):
         is_general = finding.case in GENERAL
-        key = (
-            finding.severity,
-            _alike(finding.what),
-            _alike(finding.remedy),
-            is_general and not finding.file,
-        )
+        key = (finding.severity, _alike(finding.what), _alike(finding.remedy), is_general and not finding.file)
         groups.setdefault(key, []).append(finding)
     ordered = sorted(groups.values(), key=lambda g: (g[0].severity, GENERAL.get(g[0].case, 1), -len(g)))
     return "\n".join(line for group in ordered for line in _lines(group))
@@ -210,9 +205,7 @@ def _num_bytes(path: Path) -> int:
         return 0
 
 
-def _set_findings(
-    scans: list[Scan], known_as: Callable[[Path], str], needs_labels: bool
-) -> Iterator[Finding]:
+def _set_findings(scans: list[Scan], known_as: Callable[[Path], str], needs_labels: bool) -> Iterator[Finding]:
     """List missing, orphaned and duplicate files."""
     for scan in scans:
         if needs_labels and scan.needs_label and scan.image and not scan.label:
@@ -237,9 +230,7 @@ def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
     elif ct != mr:
-        yield Finding(
-            "warning", what, "check that no case is missing; CTs are paired with MRs in turn", "all"
-        )
+        yield Finding("warning", what, "check that no case is missing; CTs are paired with MRs in turn", "all")
 
 
 def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]) -> Iterator[Finding]:
@@ -248,6 +239,4 @@ def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]
         first, *others = sorted(group, key=lambda scan: scan.name)
         for scan in others:
             what = f"duplicate subject: the same voxels as the image of {first.title}"
-            yield Finding(
-                "error", what, "keep one of the two", scan.title, known_as(scan.image) if scan.image else ""
-            )
+            yield Finding("error", what, "keep one of the two", scan.title, known_as(scan.image) if scan.image else "")

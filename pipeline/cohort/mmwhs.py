@@ -76,9 +76,7 @@ def parse(path: str) -> CaseFile | None:
     if match is None or "__MACOSX" in parts:
         return None
     part: Part = "train" if match["part"].lower() == "train" else "test"
-    return CaseFile(
-        Modality(match["modality"].lower()), part, match["number"], "image" if match["image"] else "label"
-    )
+    return CaseFile(Modality(match["modality"].lower()), part, match["number"], "image" if match["image"] else "label")
 
 
 def is_hidden(path: str) -> bool:
@@ -117,9 +115,7 @@ def subjects_of(scans: list[Scan]) -> list[Subject]:
     return [Subject(scan.name, scan.modality, scan.image, scan.label) for scan in scans if scan.image]
 
 
-def lay_out_mmwhs(
-    folder: Path, params: DataConfig, section: str = "data"
-) -> tuple[Mapping[str, str], list[Finding]]:
+def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tuple[Mapping[str, str], list[Finding]]:
     """Copy a cohort into an empty folder under its published names.
 
     Files are copied, not linked, because DVC makes its files read-only.

@@ -14,9 +14,7 @@ from pipeline.cohort.pairs import Role
 from pipeline.cohort.table import ScanTable, is_inside, scan_name
 
 DESCRIPTION = "dataset.json"
-_IMAGE = re.compile(
-    rf"(?P<case>.+)_(?P<channel>\d{{4}})(?:{'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE
-)
+_IMAGE = re.compile(rf"(?P<case>.+)_(?P<channel>\d{{4}})(?:{'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE)
 
 
 def is_nnunet(folder: Path) -> bool:

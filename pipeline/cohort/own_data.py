@@ -81,9 +81,7 @@ def subjects_of(table: ScanTable, folder: Path) -> list[Subject]:
     ]
 
 
-def lay_out_own(
-    table: ScanTable, reports: Reports, folder: Path, runtime: RuntimeConfig = ALL_CORES
-) -> list[Subject]:
+def lay_out_own(table: ScanTable, reports: Reports, folder: Path, runtime: RuntimeConfig = ALL_CORES) -> list[Subject]:
     """Write a sound cohort as NIfTI images and label maps with the codes of MM-WHS."""
     plain = frozenset(name for name, (image, _) in reports.items() if image.is_plain)
     place = partial(_place, codes=table.codes, folder=folder, plain=plain)
@@ -166,9 +164,7 @@ def _scans_below(root: Path, taken: set[Path], unlisted: list[OSError]) -> Itera
             folders.clear()
             continue
         # A table may lie beside the outputs of stages.
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not is_output(folder / name)
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_output(folder / name))
         shown = [folder / name for name in sorted(files) if not name.startswith(".")]
         yield from (path for path in shown if format_of(path) and real_path(path) not in taken)
         if any(not format_of(path) and is_dicom_file(path) for path in shown):

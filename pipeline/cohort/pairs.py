@@ -294,10 +294,7 @@ def _circles(own: list[Pair], params: SplitConfig) -> list[list[Pair]]:
     if params.pairing != "cross_patient":
         return [[pair] for pair in own]
     circles = [circle for circle in circles_of(own) if len(circle) > 1]
-    return [
-        [replace(pair, mr=circle[(i + 1) % len(circle)].mr) for i, pair in enumerate(circle)]
-        for circle in circles
-    ]
+    return [[replace(pair, mr=circle[(i + 1) % len(circle)].mr) for i, pair in enumerate(circle)] for circle in circles]
 
 
 def _partnered(own: list[Pair], params: SplitConfig) -> list[Pair]:
@@ -325,9 +322,7 @@ def _hold_out(pairs: list[Pair], fraction: float) -> list[Pair]:
         if len(held) < num_validation:
             held |= _connected(train, last)
     if len(held) >= len(train):
-        raise DataError(
-            f"{len(train)} training pairs leave none to train after validation pairs are held out"
-        )
+        raise DataError(f"{len(train)} training pairs leave none to train after validation pairs are held out")
     return [replace(p, role="validation") if p.name in held else p for p in pairs]
 
 

@@ -108,9 +108,7 @@ def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
     if report is None:
         return False
     image, label = report
-    faulty = [
-        f for f in (*image.findings, *label.findings) if f.severity == "error" and "label" not in f.what
-    ]
+    faulty = [f for f in (*image.findings, *label.findings) if f.severity == "error" and "label" not in f.what]
     return bool(image.grid and label.grid and label.volumes_ml and not faulty)
 
 
@@ -149,9 +147,7 @@ def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
     return lines
 
 
-def params_for(
-    path: str | None, labels: str | None, missing: list[str], *, section: dict[str, Any]
-) -> DataConfig:
+def params_for(path: str | None, labels: str | None, missing: list[str], *, section: dict[str, Any]) -> DataConfig:
     """Make the section `data` for a preview of a path.
 
     Args:

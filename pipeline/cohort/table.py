@@ -10,14 +10,7 @@ from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import is_stored
-from crossmodalnet.io.table_text import (
-    TableError,
-    columns_of,
-    file_name_of,
-    name_problem,
-    read_table_text,
-    table_cells,
-)
+from crossmodalnet.io.table_text import TableError, columns_of, file_name_of, name_problem, read_table_text, table_cells
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import ROLES
 
@@ -83,9 +76,7 @@ def check_consistency(table: ScanTable) -> None:
     for scan in table.scans:
         first = scans.setdefault((scan.patient, scan.modality), scan)
         if first is not scan:
-            what = (
-                f"{scan.modality.value.upper()} of patient {scan.patient} a second time, after {first.title}"
-            )
+            what = f"{scan.modality.value.upper()} of patient {scan.patient} a second time, after {first.title}"
             table.error(scan.title, scan.image or "", what, "keep one scan per patient and modality")
         first = roles.setdefault(scan.patient, scan) if scan.role else scan
         if first.role != scan.role:
@@ -94,9 +85,7 @@ def check_consistency(table: ScanTable) -> None:
         first = spelled.setdefault(file_name_of(scan.patient).lower(), scan)
         if first.patient != scan.patient:
             what = f"patients {first.patient!r} and {scan.patient!r} would have files of one name"
-            table.error(
-                scan.title, "", what, "one person: write one name in both rows; else rename one of them"
-            )
+            table.error(scan.title, "", what, "one person: write one name in both rows; else rename one of them")
         for file, use in ((scan.image, "image"), (scan.label, "label map")):
             if file is None:
                 continue

@@ -126,9 +126,7 @@ def structure_table(scores: DomainScores, params: CompareConfig) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(STRUCTURE_COLUMNS))
 
 
-def share_of_gap(
-    values: NDArray[np.float64], params: CompareConfig
-) -> tuple[float, tuple[float, float], int]:
+def share_of_gap(values: NDArray[np.float64], params: CompareConfig) -> tuple[float, tuple[float, float], int]:
     """Compute the share of the gap between two bounds that a method closes, with its interval.
 
     Bounds and method are resampled together. A resampling without a positive gap counts as minus infinity for the lower

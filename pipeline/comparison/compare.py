@@ -12,13 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from crossmodalnet.errors import DataError, UsageError
-from pipeline.comparison.conditions import (
-    NOTHING_MEASURED,
-    Conditions,
-    compare_modalities,
-    read_kept,
-    write_kept,
-)
+from pipeline.comparison.conditions import NOTHING_MEASURED, Conditions, compare_modalities, read_kept, write_kept
 from pipeline.comparison.misregistration import compare_misregistration
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
 from pipeline.comparison.scores import CASES, Methods, check_methods, group_of, read_cases, score_table
@@ -202,7 +196,5 @@ def _check_pairs(folds: Sequence[Fold]) -> None:
     for fold in folds:
         for pair in sorted(set(fold.cases["pair"])):
             if pair in owner:
-                raise DataError(
-                    f"{pair} is tested in {owner[pair]} and in {fold.revision}: folds must not overlap"
-                )
+                raise DataError(f"{pair} is tested in {owner[pair]} and in {fold.revision}: folds must not overlap")
             owner[pair] = fold.revision

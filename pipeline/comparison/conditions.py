@@ -12,14 +12,7 @@ from pipeline.comparison.scores import CASES, Methods, Runs, difference_of, read
 from pipeline.comparison.statements import Findings, Statement, write_tables
 from pipeline.comparison.titles import short_title_of as title
 from pipeline.config.sections import CompareConfig
-from pipeline.evaluation.score_cases import (
-    ALONE,
-    MEAN,
-    MISREGISTRATION_FILE,
-    VIEW_TITLES,
-    View,
-    read_misregistration,
-)
+from pipeline.evaluation.score_cases import ALONE, MEAN, MISREGISTRATION_FILE, VIEW_TITLES, View, read_misregistration
 
 # Kept for pooling the folds of a cross-validation.
 MISREGISTRATION_CASES, MODALITY_CASES = "misregistration_cases.csv", "modality_cases.csv"
@@ -49,9 +42,7 @@ def read_conditions(runs: Runs) -> Conditions:
     """Read the scores of each method; single-stream methods have none."""
     misregistration = _tables(runs, Path(MISREGISTRATION_FILE), read_misregistration)
     modalities = [
-        table.assign(view=view.value)
-        for view in ALONE
-        for table in _tables(runs, Path(view, CASES), read_cases)
+        table.assign(view=view.value) for view in ALONE for table in _tables(runs, Path(view, CASES), read_cases)
     ]
     conditions = Conditions(*(_concat(tables) for tables in (misregistration, modalities)))
     _check(conditions.misregistration, "moved_mm")
@@ -112,9 +103,7 @@ def _tables(runs: Runs, file: Path, read: Callable[[Path], pd.DataFrame]) -> lis
         paths = {seed: folder / file for seed, folder in folders.items()}
         missing = [path for path in paths.values() if not path.exists()]
         if missing and len(missing) < len(paths):
-            raise DataError(
-                f"{missing[0]} not found, but another seed of {method} has it: run `dvc repro evaluate`"
-            )
+            raise DataError(f"{missing[0]} not found, but another seed of {method} has it: run `dvc repro evaluate`")
         for seed, path in paths.items() if not missing else ():
             table = read(path)
             tables.append(table.assign(method=method, seed=seed)[["method", "seed", *table.columns]])

@@ -27,17 +27,12 @@ TABLE, LOSSES, TESTS, STATEMENTS = (
 # Larger than the error of a successful registration.
 FAR_MM = 5.0
 LOSS = replace(
-    METRIC["dice"],
-    key="misregistration_loss",
-    title=f"Dice lost from {FAR_MM:g} mm on",
-    higher_is_better=False,
+    METRIC["dice"], key="misregistration_loss", title=f"Dice lost from {FAR_MM:g} mm on", higher_is_better=False
 )
 LOSES = Wording(("less", "more"), "loses {}", "loses {}", "loses {}", "lose the same")
 
 
-def compare_misregistration(
-    cases: pd.DataFrame, reference: str, params: CompareConfig, folds: int = 1
-) -> Findings:
+def compare_misregistration(cases: pd.DataFrame, reference: str, params: CompareConfig, folds: int = 1) -> Findings:
     """Compare methods whose MR was shifted by the same amounts on the same pairs."""
     methods = {str(name): own for name, own in cases.groupby("method", sort=False)}
     losses = {name: lost for name, own in methods.items() if not (lost := far_losses(own)).empty}
@@ -102,12 +97,7 @@ def _tests(losses: Mapping[str, pd.DataFrame], reference: str, params: CompareCo
 
 
 def _statements(
-    losses: pd.DataFrame,
-    tests: pd.DataFrame,
-    shifts_mm: Sequence[float],
-    reference: str,
-    alpha: float,
-    folds: int,
+    losses: pd.DataFrame, tests: pd.DataFrame, shifts_mm: Sequence[float], reference: str, alpha: float, folds: int
 ) -> list[Statement]:
     """State the method with the smallest loss, and the supported differences to the reference."""
     if losses.empty:
@@ -129,9 +119,7 @@ def _least(losses: pd.DataFrame, over: str, reference: str) -> Statement:
     if len(rows) == 1:
         return {"metric": LOSS.key, "kind": "note", "text": f"{lead}: {_loses(first)}."}
     gain = "it " if first["loss"] < 0 else ""
-    text = (
-        f"{lead}: {title(str(first['method']))} loses least of {len(rows)} networks, {gain}{_amount(first)}"
-    )
+    text = f"{lead}: {title(str(first['method']))} loses least of {len(rows)} networks, {gain}{_amount(first)}"
     if first["method"] == reference:
         return {"metric": LOSS.key, "kind": "first", "text": f"{text}."}
     own = [f"; {_loses(row)}" for row in rows if row["method"] == reference]

@@ -62,10 +62,7 @@ def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
         if not defined.any():
             continue
         ranks = rank_stability(
-            values,
-            higher_is_better=metric.higher_is_better,
-            num_samples=params.bootstrap_samples,
-            seed=params.seed,
+            values, higher_is_better=metric.higher_is_better, num_samples=params.bootstrap_samples, seed=params.seed
         )
         ranks = ranks.assign(metric=metric.key, method=names, num_subjects=int(defined.sum()))
         tables.append(ranks.sort_values("rank", kind="stable"))
@@ -75,11 +72,7 @@ def rank_table(methods: Methods, params: CompareConfig) -> pd.DataFrame:
 
 
 def paired_tests(
-    family: str,
-    metric: str,
-    contrasts: Sequence[Contrast],
-    values: Mapping[str, pd.DataFrame],
-    params: CompareConfig,
+    family: str, metric: str, contrasts: Sequence[Contrast], values: Mapping[str, pd.DataFrame], params: CompareConfig
 ) -> list[tuple[object, ...]]:
     """Test contrasts with Wilcoxon's test over pairs, corrected by Holm as one family.
 

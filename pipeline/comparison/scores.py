@@ -27,9 +27,7 @@ CASES = "cases.csv"
 COLUMNS = ("method", "group", "structure", "metric", "mean", "low", "high", "num_subjects", "num_seeds")
 # The four structures of cross-modality adaptation (SIFA, Chen 2020, IEEE TMI 39:2494).
 MEAN4 = "mean4"
-MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {MEAN: ABBREVIATIONS, MEAN4: ("AO", "LA", "LV", "Myo")}
-)
+MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType({MEAN: ABBREVIATIONS, MEAN4: ("AO", "LA", "LV", "Myo")})
 
 
 def group_of(method: str) -> Group:
@@ -40,12 +38,7 @@ def group_of(method: str) -> Group:
 
 
 def runs_of(
-    evaluation: Path,
-    models: Sequence[str],
-    ablations: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    atlas: bool = True,
+    evaluation: Path, models: Sequence[str], ablations: Sequence[str], seeds: Sequence[int], *, atlas: bool = True
 ) -> Runs:
     """List the evaluation folders of models, the atlas baseline (seed 0) and ablations."""
     runs = {name: {seed: of_run(evaluation, name, seed) for seed in seeds} for name in models}
@@ -141,9 +134,7 @@ def score(
     return *interval, values.shape[1]
 
 
-def paired_values(
-    tables: Sequence[pd.DataFrame], structure: str, metric: str = "dice"
-) -> NDArray[np.float64]:
+def paired_values(tables: Sequence[pd.DataFrame], structure: str, metric: str = "dice") -> NDArray[np.float64]:
     """Stack one metric of several methods, `(num_methods, num_subjects, num_seeds)`.
 
     Subjects that any method has undefined with any seed are left out.

@@ -59,9 +59,7 @@ def plot_table(scores: pd.DataFrame) -> pd.DataFrame:
     Columns are `<metric>`, `<metric>_low`, `<metric>_high`.
     """
     bars = bar_table(scores)
-    order = pd.MultiIndex.from_product(
-        [[*ABBREVIATIONS, MEAN], bars["method"].unique()], names=["structure", "method"]
-    )
+    order = pd.MultiIndex.from_product([[*ABBREVIATIONS, MEAN], bars["method"].unique()], names=["structure", "method"])
     table = _side_by_side(bars, ["structure", "method"]).reindex(order).dropna(how="all").reset_index()
     return table.assign(method=[title(method) for method in table["method"]])
 
@@ -97,10 +95,7 @@ def markdown_tables(top: Path = Path()) -> str:
     folder = top / COMPARISON
     if not (folder / "table.csv").is_file():
         raise DataError(f"{folder / 'table.csv'} not found: run `dvc repro`")
-    tables = [
-        _markdown_means(pd.read_csv(folder / "table.csv")),
-        _markdown_tests(pd.read_csv(folder / "pairwise.csv")),
-    ]
+    tables = [_markdown_means(pd.read_csv(folder / "table.csv")), _markdown_tests(pd.read_csv(folder / "pairwise.csv"))]
     if (folder / "adaptation.csv").is_file():
         tables += _markdown_adaptation(folder)
     return "\n\n".join(table for table in tables if table)

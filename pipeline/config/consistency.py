@@ -29,9 +29,7 @@ def contradictions(params: Params) -> list[str]:
     lines = []
     for key, models in (("models", params.models), ("tune.models", params.tune.models)):
         lines += [
-            f"{key}: no network {name!r}; there are {', '.join(NETWORKS)}"
-            for name in models
-            if name not in NETWORKS
+            f"{key}: no network {name!r}; there are {', '.join(NETWORKS)}" for name in models if name not in NETWORKS
         ]
     for key in ("models", "seeds", "ablations", "adaptations"):
         values = getattr(params, key)
@@ -62,9 +60,7 @@ def _idle_ablations(params: Params) -> list[str]:
     for name in params.ablations:
         options = _effective(network.model_copy(update=dict(ABLATIONS[name].changes)))
         if same := next((other for other, earlier in seen.items() if earlier == options), None):
-            lines.append(
-                f"ablations: {name} is the same network as {same}, by section network.{OURS}: take it out"
-            )
+            lines.append(f"ablations: {name} is the same network as {same}, by section network.{OURS}: take it out")
         seen.setdefault(name, options)
     return lines
 
@@ -80,9 +76,7 @@ def _beyond_bounds(params: Params) -> list[str]:
     lines = [f"{key} = {seed}: must be at most {MAX_SEED}" for key, seed in seeds if seed > MAX_SEED]
     for key, size in (("crop.size", params.crop.size), ("train.patch_size", params.train.patch_size)):
         if max(size) > MAX_SIZE or prod(size) > MAX_VOXELS:
-            lines.append(
-                f"{key} = {size}: must have at most {MAX_SIZE} voxels an axis and {MAX_VOXELS} in all"
-            )
+            lines.append(f"{key} = {size}: must have at most {MAX_SIZE} voxels an axis and {MAX_VOXELS} in all")
     return lines
 
 
@@ -106,13 +100,9 @@ def _adaptation(params: Params) -> list[str]:
     if params.losses.cmif:
         lines.append("losses.cmif and adapt.enabled exclude each other: set one of them to 0 or false")
     if others := [name for name in params.models if name != OURS]:
-        lines.append(
-            f"adapt.enabled: only {OURS} has the features that are aligned, models has {', '.join(others)}"
-        )
+        lines.append(f"adapt.enabled: only {OURS} has the features that are aligned, models has {', '.join(others)}")
     if params.data.missing:
-        lines.append(
-            "adapt.enabled aligns every structure, but data.missing is not empty: set adapt.enabled to false"
-        )
+        lines.append("adapt.enabled aligns every structure, but data.missing is not empty: set adapt.enabled to false")
     return lines
 
 
@@ -123,9 +113,7 @@ def without_effect(params: Params) -> list[str]:
     trained = {*params.models, *params.tune.models}
     for name in NETWORKS:
         if name not in trained and getattr(params.network, name) != getattr(standard.network, name):
-            lines.append(
-                f"network.{name} is set, but {name} is in neither models nor tune.models: it is not trained"
-            )
+            lines.append(f"network.{name} is set, but {name} is in neither models nor tune.models: it is not trained")
     if OURS in trained:
         lines += _idle_options(params.network.crossmodalnet, standard.network.crossmodalnet)
     if params.train.modality_dropout:
@@ -144,9 +132,7 @@ def without_effect(params: Params) -> list[str]:
     if getattr(params.train, other) != getattr(standard.train, other):
         lines.append(f"train.{other} is set, but train.budget is {params.train.budget}")
     if adapt.enabled and adapt.scenario != "cohort" and adapt.target != standard.adapt.target:
-        lines.append(
-            f"adapt.target is set, but adapt.scenario is {adapt.scenario}: its target is the cohort itself"
-        )
+        lines.append(f"adapt.target is set, but adapt.scenario is {adapt.scenario}: its target is the cohort itself")
     if not adapt.enabled and (adapt.target.path or adapt.target.urls or adapt.target.source != "phantom"):
         lines.append("adapt.target is set, but adapt.enabled is false: nothing is adapted")
     if params.tune.models and not set(params.tune.models) & set(params.models):

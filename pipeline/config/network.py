@@ -77,9 +77,7 @@ class NetworksConfig(Config):
     swin_unetr: SwinUNETRConfig = Field(
         SwinUNETRConfig(), title="Swin UNETR", description="Swin UNETR (Hatamizadeh et al. 2022), from MONAI"
     )
-    nnformer: NNFormerConfig = Field(
-        NNFormerConfig(), title="nnFormer", description="nnFormer (Zhou et al. 2021)"
-    )
+    nnformer: NNFormerConfig = Field(NNFormerConfig(), title="nnFormer", description="nnFormer (Zhou et al. 2021)")
     mednext: MedNeXtConfig = Field(
         MedNeXtConfig(), title="MedNeXt", description="MedNeXt (Roy et al. 2023), from MONAI"
     )

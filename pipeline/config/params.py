@@ -60,18 +60,14 @@ with warnings.catch_warnings():
             [], description="variants of the adaptation to train; `params explain adaptations` lists them"
         )
         seeds: list[Seed] = Field(
-            [0],
-            min_length=1,
-            description="seeds of weights and samples; each network is trained once per seed",
+            [0], min_length=1, description="seeds of weights and samples; each network is trained once per seed"
         )
         runtime: RuntimeConfig = Field(RuntimeConfig(), description="workers; no stage depends on them")
         data: DataConfig = Field(DataConfig(), description="origin of the cohort (stage download)")
         register: RegistrationConfig = Field(
             RegistrationConfig(), description="registration of MR to CT (stage register)"
         )
-        split: SplitConfig = Field(
-            SplitConfig(), description="training, validation and test pairs (stage split)"
-        )
+        split: SplitConfig = Field(SplitConfig(), description="training, validation and test pairs (stage split)")
         crop: CropConfig = Field(CropConfig(), description="the heart ROI on the working grid (stage crop)")
         network: NetworksConfig = Field(NetworksConfig(), description="the networks (stage train)")
         losses: LossesConfig = Field(LossesConfig(), description="objectives and their balance (stage train)")
@@ -83,18 +79,12 @@ with warnings.catch_warnings():
         )
         train: TrainConfig = Field(TrainConfig(), description="the training (stage train)")
         tune: TuneConfig = Field(TuneConfig(), description="search for learning rates (stage tune)")
-        evaluate: EvaluateConfig = Field(
-            EvaluateConfig(), description="inference and metrics (stage evaluate)"
-        )
+        evaluate: EvaluateConfig = Field(EvaluateConfig(), description="inference and metrics (stage evaluate)")
         profile: ProfileConfig = Field(ProfileConfig(), description="cost of a network (stage profile)")
         audit: AuditConfig = Field(AuditConfig(), description="checks of the paper's claims (stage audit)")
-        compare: CompareConfig = Field(
-            CompareConfig(), description="statistics of the comparison (stage compare)"
-        )
+        compare: CompareConfig = Field(CompareConfig(), description="statistics of the comparison (stage compare)")
         report: ReportConfig = Field(ReportConfig(), description="the HTML page (stage report)")
-        export: ExportConfig = Field(
-            ExportConfig(), description="the model folder for new patients (stage export)"
-        )
+        export: ExportConfig = Field(ExportConfig(), description="the model folder for new patients (stage export)")
 
 
 def read_raw(path: Path = PARAMS) -> dict[str, Any]:
@@ -114,9 +104,7 @@ def read_raw(path: Path = PARAMS) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise UsageError(f"{path} must hold sections, got {type(raw).__name__}")
     if unknown := sorted(set(raw) - set(Params.model_fields)):
-        raise UsageError(
-            f"{path}: unknown section {', '.join(unknown)}; known: {', '.join(Params.model_fields)}"
-        )
+        raise UsageError(f"{path}: unknown section {', '.join(unknown)}; known: {', '.join(Params.model_fields)}")
     return raw
 
 

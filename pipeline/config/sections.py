@@ -45,8 +45,7 @@ class PhantomConfig(Config):
         description="scanner and protocol; other: later CT phase, T1-weighted MR, more noise, thicker slices",
     )
     same_patients: bool = Field(
-        False,
-        description="CT and MR with the same number are of one patient; false: all patients differ, as in MM-WHS",
+        False, description="CT and MR with the same number are of one patient; false: all patients differ, as in MM-WHS"
     )
 
 
@@ -54,15 +53,13 @@ class DataConfig(Config):
     """Section `data`."""
 
     source: Literal["phantom", "mmwhs", "table"] = Field(
-        "phantom",
-        description="source of the cohort; mmwhs: MM-WHS or a folder in its layout; table: your own data",
+        "phantom", description="source of the cohort; mmwhs: MM-WHS or a folder in its layout; table: your own data"
     )
     path: str | list[str] | None = Field(
         None, description="folder or zip archives of source mmwhs; CSV or nnU-Net folder of source table"
     )
     labels: (
-        Literal["auto", "mmwhs", "index", "totalsegmentator", "totalsegmentator_v1"]
-        | dict[str, int | list[int]]
+        Literal["auto", "mmwhs", "index", "totalsegmentator", "totalsegmentator_v1"] | dict[str, int | list[int]]
     ) = Field("auto", description="coding of the label maps of source table, see docs/own_data.md")
     missing: list[Abbreviation] = Field(
         [], description="structures without labels in source table; they are not scored"
@@ -164,18 +161,13 @@ class SplitConfig(Config):
         "cross_patient: of two patients only",
     )
     mrs_per_ct: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="training MRs registered to each training CT; multiplies the training pairs",
+        1, ge=1, le=100, description="training MRs registered to each training CT; multiplies the training pairs"
     )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":
         if self.fold >= self.folds:
-            raise ValueError(
-                f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}"
-            )
+            raise ValueError(f"fold {self.fold} does not exist with folds: {self.folds}; the last is {self.folds - 1}")
         return self
 
 
@@ -191,9 +183,7 @@ class CropConfig(Config):
     spacing_mm: float = Field(3.5, gt=0, le=10, description="isotropic spacing of the working grid, mm")
     size: IntTriple = Field((40, 40, 40), description="size of the working grid, voxels along world x, y, z")
     num_atlases: int = Field(3, ge=1, description="training subjects whose labels vote for the ROI")
-    atlas_spacing_mm: float = Field(
-        5.0, gt=0, le=10, description="spacing of the affine atlas registration, mm"
-    )
+    atlas_spacing_mm: float = Field(5.0, gt=0, le=10, description="spacing of the affine atlas registration, mm")
 
 
 class LossesConfig(Config):
@@ -227,9 +217,7 @@ class TrainConfig(Config):
     )
     epochs: int = Field(20, ge=1, description="passes over the training pairs, for budget epochs")
     seconds: float = Field(240.0, gt=0, description="training time without validation, s, for budget seconds")
-    samples_per_case: int = Field(
-        2, ge=1, description="samples per training pair and epoch, each augmented anew"
-    )
+    samples_per_case: int = Field(2, ge=1, description="samples per training pair and epoch, each augmented anew")
     batch_size: int = Field(2, ge=1, description="samples per step over all processes")
     lr: float = Field(
         8e-3, gt=0, description="learning rate of Adam, for networks without their own; the paper's is 1e-5"
@@ -237,9 +225,7 @@ class TrainConfig(Config):
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="schedule of the learning rate: constant, or cosine down to 1 % of lr"
     )
-    warmup_fraction: float = Field(
-        0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0"
-    )
+    warmup_fraction: float = Field(0.05, ge=0, lt=1, description="share of the steps over which lr rises from 0")
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the weights; 0 turns EMA off")
     patch_size: IntTriple = Field(
@@ -256,12 +242,9 @@ class TrainConfig(Config):
     mixed_precision: Literal["auto", "off"] = Field(
         "auto", description="precision; auto: bf16 or fp16 on a GPU only; off: float32"
     )
-    checkpointing: bool = Field(
-        False, description="recompute activations in the backward pass: less memory, slower"
-    )
+    checkpointing: bool = Field(False, description="recompute activations in the backward pass: less memory, slower")
     devices: Literal["auto"] | int = Field(
-        "auto",
-        description="processes; auto: one per GPU, or without GPUs one per core if each gets two samples",
+        "auto", description="processes; auto: one per GPU, or without GPUs one per core if each gets two samples"
     )
     num_threads: int = Field(0, ge=0, description="CPU threads of all processes together; 0: one per core")
 
@@ -304,10 +287,7 @@ class EvaluateConfig(Config):
         True, description="keep only the largest connected component of each predicted structure"
     )
     nsd_tolerance_mm: float = Field(
-        3.0,
-        gt=0,
-        le=50,
-        description="tolerance of the normalised surface Dice, mm; should exceed the voxel size",
+        3.0, gt=0, le=50, description="tolerance of the normalised surface Dice, mm; should exceed the voxel size"
     )
     misregistration_mm: list[Shift] = Field(
         [0.0, 5.0, 10.0, 15.0],
@@ -378,6 +358,5 @@ class ExportConfig(Config):
     """Section `export`."""
 
     atlases: bool = Field(
-        True,
-        description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box",
+        True, description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box"
     )

@@ -58,9 +58,7 @@ class Evaluator:
         yield from run_cases(partial(_with_model, function, trained), tasks, work, runtime)
 
 
-def predict_labels(
-    model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR
-) -> Volume:
+def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR) -> Volume:
     """Segment one case, seen from `view`: class indices (uint8) on the original grid, before clean-up."""
     image = network_input(case, model.card.intensity)
     if view.missing_channel is not None:

@@ -120,9 +120,7 @@ def _curves(path: Path) -> dict[str, list[float]]:
     try:
         table = pd.read_csv(path)
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(
-            f"{path} is not a table of training curves ({error}): run `dvc repro train`"
-        ) from error
+        raise DataError(f"{path} is not a table of training curves ({error}): run `dvc repro train`") from error
     return {str(name): table[name].tolist() for name in table if str(name).startswith(("loss_", "weight_"))}
 
 

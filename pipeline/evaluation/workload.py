@@ -44,9 +44,7 @@ M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 REFERENCE_CHANNELS = (16, 32, 64, 128)
 
 
-def time_in_turn(
-    actions: Sequence[Action], rounds: ProfileConfig, device: torch.device
-) -> NDArray[np.float64]:
+def time_in_turn(actions: Sequence[Action], rounds: ProfileConfig, device: torch.device) -> NDArray[np.float64]:
     """Time each action once per repetition, in turn, with the GPU synchronised.
 
     Returns:
@@ -132,9 +130,7 @@ class Workload:
     def inference(self, network: nn.Module) -> Action:
         """Make the inference of one case as an action: all windows and their blending."""
         image = _random_image(1, self.case_size, self.seed)[0]
-        return lambda: predict_probabilities(
-            network, image, patch_size=self.train.patch_size, overlap=self.overlap
-        )
+        return lambda: predict_probabilities(network, image, patch_size=self.train.patch_size, overlap=self.overlap)
 
     def patch(self) -> Tensor:
         """Return one random patch, `(1, 2, d, h, w)`, on the device."""

@@ -89,9 +89,7 @@ def _step_of(name: str, params: Params, config: CrossModalNetConfig) -> StepByte
     return step
 
 
-def _reasons(
-    old: Params, new: Params, hearts: HeartExtents, machine: Machine, plan: SizePlan
-) -> dict[str, str]:
+def _reasons(old: Params, new: Params, hearts: HeartExtents, machine: Machine, plan: SizePlan) -> dict[str, str]:
     where = "the GPU" if machine.kind == "cuda" else "the CPU's memory"
     covered = prod(plan.patch) / prod(plan.grid)
     sees = "all of the grid" if covered >= 1 else f"{covered:.0%} of the grid's voxels"
@@ -122,9 +120,7 @@ def _reasons(
             f"network.{OURS}.cross_window": "the same, and all tokens at the deepest level",
         }
     case_gb = COST.bytes(hearts.largest_voxels) / GB
-    reasons["runtime.workers"] = (
-        f"as cores and free memory allow; a case takes up to {case_gb:.1f} GB to register"
-    )
+    reasons["runtime.workers"] = f"as cores and free memory allow; a case takes up to {case_gb:.1f} GB to register"
     return reasons
 
 

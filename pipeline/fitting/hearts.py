@@ -36,9 +36,7 @@ class HeartExtents:
     @property
     def why(self) -> str:
         """Describe the extents in one sentence."""
-        largest, need = (
-            " x ".join(f"{edge:.0f}" for edge in edges) for edges in (self.largest_mm, self.need_mm)
-        )
+        largest, need = (" x ".join(f"{edge:.0f}" for edge in edges) for edges in (self.largest_mm, self.need_mm))
         how = f"{ASIDE:.0%} more, as the ROIs that atlases find are not centred on the hearts"
         if self.num_found:
             how = f"by the ROIs that stage crop found for {self.num_found} of them"
@@ -63,9 +61,7 @@ def measure_hearts(
     largest = np.array([box.size_mm for box in hearts.values()]).max(axis=0)
     # Voxels across the edge of a grid count as cut: add 1 mm per side.
     need = np.maximum(largest * (1 + ASIDE), largest + 2 * margin_mm)
-    found = [
-        (hearts[pair.ct.label], boxes[pair.name]) for pair in used if pair.name in boxes and pair.ct.label
-    ]
+    found = [(hearts[pair.ct.label], boxes[pair.name]) for pair in used if pair.name in boxes and pair.ct.label]
     if len(found) == len(used):
         need = np.array([_around(heart, box) for heart, box in found]).max(axis=0) + 2.0
     images = [subject.image for pair in used for subject in (pair.ct, pair.mr)]
@@ -88,9 +84,7 @@ def read_boxes(table: Path) -> dict[str, Box]:
         rows = pd.read_csv(table)
         return {str(row.pair): _read_box(str(row.box_mm)) for row in rows.itertuples()}
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{table} is not what stage crop writes ({error}): run `dvc repro -f crop`"
-        ) from error
+        raise DataError(f"{table} is not what stage crop writes ({error}): run `dvc repro -f crop`") from error
 
 
 def heart_of(label: Path) -> Box:

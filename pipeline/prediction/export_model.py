@@ -54,9 +54,6 @@ def export_model(
 def _read_atlases(crop: CropConfig) -> list[Atlas]:
     pairs = read_atlas_pairs(SPLIT)[: crop.num_atlases]
     try:
-        return [
-            read_atlas(registered_atlas(REGISTERED / pair), Modality.CT, crop.atlas_spacing_mm)
-            for pair in pairs
-        ]
+        return [read_atlas(registered_atlas(REGISTERED / pair), Modality.CT, crop.atlas_spacing_mm) for pair in pairs]
     except ValueError as error:
         raise DataError(f"{error}: run `dvc repro register`") from error

@@ -160,9 +160,7 @@ def crop_case(task: CropTask) -> Row:
     cut = cut_voxels(label, grid) if label else {}
     return {
         "pair": task.name,
-        "box_mm": " : ".join(
-            " ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)
-        ),
+        "box_mm": " : ".join(" ".join(f"{edge:.1f}" for edge in corner) for corner in (box.low_mm, box.high_mm)),
         "overflow_mm": round(overflow_mm(box.grown(task.config.margin_mm), grid), 3),
         **{f"cut_{name}": count for name, count in cut.items()},
     }

@@ -47,9 +47,7 @@ def read_domain(folder: Path = TARGET) -> Domain | None:
         source = None if content["source"] is None else _roles(content["source"])
         return Domain(content["scenario"], source, _roles(content["target"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder} does not hold a target domain ({error}): run `dvc repro target`"
-        ) from error
+        raise DataError(f"{folder} does not hold a target domain ({error}): run `dvc repro target`") from error
 
 
 def _roles(content: dict[str, Any]) -> Roles:

@@ -24,13 +24,7 @@ from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.registration import Registration, make_registration
 from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, warp
 from crossmodalnet.registration.config import RegistrationConfig
-from crossmodalnet.registration.quality import (
-    Alignment,
-    RegistrationError,
-    implausible,
-    label_dice,
-    write_checkerboard,
-)
+from crossmodalnet.registration.quality import Alignment, RegistrationError, implausible, label_dice, write_checkerboard
 from pipeline.cohort.pairs import Pair
 from pipeline.runtime.work import code_fingerprint, fingerprint, work_folder
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
@@ -81,8 +75,7 @@ def register_pairs(
         ResourceError: some pairs killed their workers; raised after all others finish.
     """
     tasks = [
-        RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config)
-        for pair in pairs
+        RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config) for pair in pairs
     ]
     work = Work(
         "register", COST, [path for task in tasks for path in (task.ct, task.mr)],

@@ -66,9 +66,7 @@ class Sections:
     runtime: RuntimeConfig = ALL_CORES
 
 
-def prepare_cohort(
-    target: TargetConfig, sections: Sections, folder: Path, scratch: Path
-) -> tuple[Domain, Labels]:
+def prepare_cohort(target: TargetConfig, sections: Sections, folder: Path, scratch: Path) -> tuple[Domain, Labels]:
     """Gather, pair, register and crop the target cohort into the folder `target` of `folder`.
 
     Args:
@@ -105,9 +103,7 @@ def _pair_all(subjects: list[Subject], split: SplitConfig) -> list[Pair]:
     try:
         return make_unlabelled_pairs(subjects, split)
     except DataError as error:
-        raise DataError(
-            f"adapt.target: {error}; the target needs other images, see adapt.target.source"
-        ) from error
+        raise DataError(f"adapt.target: {error}; the target needs other images, see adapt.target.source") from error
 
 
 def _register_and_crop(pairs: list[Pair], source: list[Pair], sections: Sections, folder: Path) -> None:
@@ -146,9 +142,7 @@ def prepare_modality(scenario: Scenario, sections: Sections, folder: Path) -> tu
     return Domain(scenario, _names(source), _names(target)), labels
 
 
-def crop_task(
-    subject: Subject, train: list[Subject], config: CropConfig, folder: Path, *, labelled: bool
-) -> CropTask:
+def crop_task(subject: Subject, train: list[Subject], config: CropConfig, folder: Path, *, labelled: bool) -> CropTask:
     """Describe how to crop a subject; the first `train` subjects are atlases, never itself unless it is alone."""
     atlases = [other for other in train if other.name != subject.name]
     if not atlases:
@@ -177,9 +171,7 @@ def write_target_labels(folder: Path, cases: Path, labels: Mapping[str, Path]) -
         except ValueError as error:
             raise DataError(f"{name}: {error}") from error
         if not native.grid.same_as(case.native):
-            raise DataError(
-                f"{name}: {path} is on another grid than the image; repair its header or remove it"
-            )
+            raise DataError(f"{name}: {path} is on another grid than the image; repair its header or remove it")
         if not native.data.any():
             raise DataError(f"{name}: {path} labels no voxel; repair it, or remove it to have no label")
         working = sample_labels(native, case.grid)

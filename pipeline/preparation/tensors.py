@@ -16,22 +16,16 @@ def labelled(case: CroppedCase, intensity: Intensity) -> LabelledCase:
     """
     image = _input(case, intensity)
     if case.label is None:
-        raise DataError(
-            f"{case.name}: the crop has no label map, and without one no case trains or validates"
-        )
+        raise DataError(f"{case.name}: the crop has no label map, and without one no case trains or validates")
     if not case.label.data.any():
-        raise DataError(
-            f"{case.name}: no labelled voxel in the crop; look at the label map and the heart ROI"
-        )
+        raise DataError(f"{case.name}: no labelled voxel in the crop; look at the label map and the heart ROI")
     if case.mr_label is not None and not case.mr_label.data.any():
         raise DataError(
             f"{case.name}: no voxel of the crop is labelled by the MR's own label map; look at it and at the "
             "registration"
         )
     mr_label = None if case.mr_label is None else torch.from_numpy(case.mr_label.data)
-    return LabelledCase(
-        case.name, image, torch.from_numpy(case.label.data), mr_label, single=_is_single(case)
-    )
+    return LabelledCase(case.name, image, torch.from_numpy(case.label.data), mr_label, single=_is_single(case))
 
 
 def blind(case: CroppedCase, intensity: Intensity) -> LabelledCase:

@@ -65,9 +65,7 @@ class Artefacts:
     @property
     def unlearned(self) -> list[str]:
         """List the trainings whose loss hardly fell, with the reason."""
-        problems = {
-            f"{title_of(model)}, seed {seed}": unlearned(c) for (model, seed), c in self.curves.items()
-        }
+        problems = {f"{title_of(model)}, seed {seed}": unlearned(c) for (model, seed), c in self.curves.items()}
         return [f"{name}: {problem}" for name, problem in problems.items() if problem]
 
     def score(self, method: str, key: str, structure: str = MEAN) -> tuple[float, float, float]:

@@ -41,9 +41,7 @@ def read_object(path: Path, stage: str) -> dict[str, Any]:
 def read_objects(path: Path, stage: str, keys: Sequence[str]) -> list[dict[str, Any]]:
     """Read a JSON list of objects with `keys`; raise DataError if it is missing or malformed."""
     content = _read_json(path, stage)
-    if not isinstance(content, list) or any(
-        not isinstance(item, dict) or set(keys) - set(item) for item in content
-    ):
+    if not isinstance(content, list) or any(not isinstance(item, dict) or set(keys) - set(item) for item in content):
         raise DataError(f"{path} must hold a list of objects with {', '.join(keys)}: {_again(stage)}")
     return content
 

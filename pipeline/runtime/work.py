@@ -39,9 +39,7 @@ def code_fingerprint(stage: str, model: str = "") -> str:
 def _plain(part: Any) -> Any:
     if isinstance(part, Path):
         if part.is_dir():
-            return [
-                [str(p.relative_to(part)), file_digest(p)] for p in sorted(part.rglob("*")) if p.is_file()
-            ]
+            return [[str(p.relative_to(part)), file_digest(p)] for p in sorted(part.rglob("*")) if p.is_file()]
         return file_digest(part)
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")

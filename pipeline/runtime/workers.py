@@ -30,9 +30,7 @@ class RuntimeConfig(Config):
     """Section `runtime`; no stage of dvc.yaml depends on it, so changing it reruns nothing."""
 
     workers: int = Field(
-        0,
-        ge=0,
-        description="cases computed at once on this machine; 0: one per core, as far as memory allows",
+        0, ge=0, description="cases computed at once on this machine; 0: one per core, as far as memory allows"
     )
     scheduler: str | None = Field(
         None,
@@ -127,9 +125,7 @@ def count_voxels(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _results(
-    workers: "Workers", function: Callable[[T], R], tasks: Sequence[T], work: Work
-) -> Iterator[tuple[T, R]]:
+def _results(workers: "Workers", function: Callable[[T], R], tasks: Sequence[T], work: Work) -> Iterator[tuple[T, R]]:
     """Yield results as they finish; finally report the cases that killed their workers."""
     from distributed import KilledWorker, as_completed
     from distributed.scheduler import NoWorkerError

@@ -53,9 +53,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     """Write safetensors under a temporary name, flush, and rename."""
     part = path.with_name(f".{path.name}.part")
     # Cloned, since safetensors rejects tensors that share memory.
-    save_file(
-        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, part, metadata
-    )
+    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, part, metadata)
     part.chmod(0o644)  # safetensors sets 0600
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -77,9 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's state by parameter number and name, such as `3.exp_avg`."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{name}": torch.as_tensor(v) for number, entry in state.items() for name, v in entry.items()
-    }
+    return {f"{number}.{name}": torch.as_tensor(v) for number, entry in state.items() for name, v in entry.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -126,11 +122,7 @@ def find_candidates(folder: Path) -> dict[int, Path]:
 
 
 def save_model(
-    folder: Path,
-    card: ModelCard,
-    best: Mapping[str, Tensor],
-    last: Mapping[str, Tensor],
-    others: Iterable[Path] = (),
+    folder: Path, card: ModelCard, best: Mapping[str, Tensor], last: Mapping[str, Tensor], others: Iterable[Path] = ()
 ) -> None:
     """Write a model folder atomically: card, best and last weights, and copies of other weight files."""
     with whole_folder(folder) as new:

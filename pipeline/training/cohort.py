@@ -58,9 +58,7 @@ def read_cohort(intensity: Intensity, *, adapts: bool = False, variant: str | No
         return replace(_read(intensity, PAIRS, read_split(SPLIT), ()), missing=missing)
     domain = read_domain()
     if domain is None:
-        raise DataError(
-            "adapt.enabled is true, but the target domain was made without it: run `dvc repro target`"
-        )
+        raise DataError("adapt.enabled is true, but the target domain was made without it: run `dvc repro target`")
     if variant == SUPERVISED:
         return _read(intensity, TARGET_CASES, _all_labelled(domain), ())
     targets = () if variant == SOURCE_ONLY else domain.target["train"]
@@ -103,9 +101,7 @@ def _read(intensity: Intensity, cases: CaseSet, names: Names, targets: Sequence[
 
 def _check_grid(case: CroppedCase, first: CroppedCase) -> None:
     shape, spacing = case.grid.shape, case.grid.spacing_mm
-    if shape != first.grid.shape or any(
-        abs(a - b) > 1e-3 for a, b in zip(spacing, first.grid.spacing_mm, strict=True)
-    ):
+    if shape != first.grid.shape or any(abs(a - b) > 1e-3 for a, b in zip(spacing, first.grid.spacing_mm, strict=True)):
         raise DataError(f"{case.name}: {shape} voxels of {spacing} mm differ from those of {first.name}")
 
 

@@ -44,8 +44,7 @@ class EpochSums:
     def means(self) -> Row:
         """Return the mean of each column over its finite steps, NaN if there are none."""
         return {
-            name: total / self.counts[name] if self.counts[name] else math.nan
-            for name, total in self.totals.items()
+            name: total / self.counts[name] if self.counts[name] else math.nan for name, total in self.totals.items()
         }
 
 

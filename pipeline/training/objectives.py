@@ -153,9 +153,7 @@ class AdaptationObjective(Objective):
 
     def __init__(self, network: nn.Module, params: AdaptationConfig) -> None:
         if not isinstance(network, LayeredNetwork):
-            raise UsageError(
-                "adapt.enabled: only crossmodalnet has the features that are aligned; set models to it"
-            )
+            raise UsageError("adapt.enabled: only crossmodalnet has the features that are aligned; set models to it")
         try:
             adapter = AdaptationNetwork(network, params, NUM_CLASSES)
         except ValueError as error:
@@ -167,9 +165,7 @@ class AdaptationObjective(Objective):
         self._adapter = adapter
         self._optimizers: list[torch.optim.Optimizer] = []
         if parameters := adapter.discriminator_parameters():
-            self._optimizers.append(
-                torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True)
-            )
+            self._optimizers.append(torch.optim.Adam(parameters, lr=DISCRIMINATOR_LR, betas=BETAS, fused=True))
 
     def target_batch_number(self, number: int, progress: float) -> int | None:
         """Count the multiples of `every` from `start` on."""

@@ -111,9 +111,7 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
             raise UsageError(f"adaptation {variant}: adapt.enabled is false; set it or empty `adaptations`")
         return params
     if params.losses.cmif:
-        raise UsageError(
-            "losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false"
-        )
+        raise UsageError("losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false")
     if variant is None:
         return replace(params, adapt=adapt)
     if variant not in ADAPTATIONS or params.name != OURS:

@@ -59,18 +59,13 @@ def run_training(
     train = params.train
     if train.batch_size % processes.world_size:
         raise UsageError(
-            f"train.batch_size = {train.batch_size} cannot be shared equally "
-            f"by {processes.world_size} processes"
+            f"train.batch_size = {train.batch_size} cannot be shared equally by {processes.world_size} processes"
         )
     torch.manual_seed(seed)
     try:
-        network = build_network(
-            params.builder, params.options, patch_size=train.patch_size, num_classes=NUM_CLASSES
-        )
+        network = build_network(params.builder, params.options, patch_size=train.patch_size, num_classes=NUM_CLASSES)
     except ValueError as error:
-        raise UsageError(
-            f"network.{params.builder} with train.patch_size {train.patch_size}: {error}"
-        ) from error
+        raise UsageError(f"network.{params.builder} with train.patch_size {train.patch_size}: {error}") from error
     samples = _samples(params, cohort.training, seed)
     learner = Learner(
         network, params.losses, train, processes, _objective_of(params, cohort), params.network.offset_rate
@@ -85,9 +80,7 @@ def find_work(params: ModelParams, cohort: Cohort, seed: int) -> Path:
     """Return the checkpoint folder, keyed by parameters, data, code and packages."""
     code = code_fingerprint("train", params.builder)
     parts = [params.options, params.losses, params.augment, params.training, params.adapt, seed]
-    return work_folder(
-        "train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}"
-    )
+    return work_folder("train", f"{params.name}-{fingerprint(parts, cohort.fingerprint, code, package_versions())}")
 
 
 def _samples(params: ModelParams, cases: Sequence[LabelledCase], seed: int) -> TrainingSet:

@@ -238,9 +238,7 @@ class Trainer:
 
     def _resume(self) -> None:
         # Processes on other machines may not see the main one's files.
-        checkpoint = self._processes.broadcast(
-            read_checkpoint(self._checkpoint) if self._processes.is_main else None
-        )
+        checkpoint = self._processes.broadcast(read_checkpoint(self._checkpoint) if self._processes.is_main else None)
         if checkpoint is None:
             return
         self._learner.restore(checkpoint)

@@ -58,9 +58,7 @@ def test_a_script_without_a_guard_and_a_program_from_a_pipe_may_ask(tmp_path: Pa
 
 def test_it_ends_when_the_process_that_asked_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
-    script.write_text(
-        "import time\nfrom crossmodalnet.processes import run_alone\nrun_alone(time.sleep, 60)\n"
-    )
+    script.write_text("import time\nfrom crossmodalnet.processes import run_alone\nrun_alone(time.sleep, 60)\n")
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     with subprocess.Popen([sys.executable, str(script)], env=environment) as parent:
         watched = psutil.Process(parent.pid)

@@ -35,9 +35,7 @@ def test_repro_writes_all_that_is_promised(smoke: Clone) -> None:
 
 
 @pytest.mark.parametrize("along", [("", ""), ("LPS", "IAR")], ids=["stored", "turned"])
-def test_predict_gives_the_label_map_of_evaluate(
-    smoke: Clone, tmp_path: Path, along: tuple[str, str]
-) -> None:
+def test_predict_gives_the_label_map_of_evaluate(smoke: Clone, tmp_path: Path, along: tuple[str, str]) -> None:
     """Also where the patient's scans are stored along other axes than in the cohort."""
     model = shutil.copytree(smoke.folder / "exported/crossmodalnet/seed0", tmp_path / "model")
     pair = json.loads((smoke.folder / "data/split.json").read_text("utf-8"))["test"][0]

@@ -36,11 +36,7 @@ def faults(top, sections):
         ("own/x.nii", {"source": "mmwhs", "path": "own"}, "no file called like ct_train_1001_image.nii.gz"),
         ("own.txt", {"source": "mmwhs", "path": "own.txt"}, "neither a folder nor a zip archive"),
         ("own/x.nii", {"source": "table", "path": "own"}, "without dataset.json"),
-        (
-            "own.csv",
-            {"source": "table", "path": "own.csv"},
-            "2 error(s), the first: row 2: unknown modality 'pet'",
-        ),
+        ("own.csv", {"source": "table", "path": "own.csv"}, "2 error(s), the first: row 2: unknown modality 'pet'"),
         ("a.zip", ARCHIVE, "a.zip does not exist"),
     ],
 )

@@ -14,16 +14,8 @@ def revision(name: str, lr: float, dice: dict[str, float] | None, runs: Any = No
 
 
 def test_experiments_are_listed_with_what_they_changed_and_means_over_seeds() -> None:
-    tried = revision(
-        "calm-ibis", 4e-3, {"crossmodalnet/seed0": 0.7, "crossmodalnet/seed1": 0.8, "mednext/seed0": 0.5}
-    )
-    broken = {
-        "name": "sad-newt",
-        "rev": "1" * 40,
-        "data": None,
-        "error": {"msg": "failed"},
-        "experiments": None,
-    }
+    tried = revision("calm-ibis", 4e-3, {"crossmodalnet/seed0": 0.7, "crossmodalnet/seed1": 0.8, "mednext/seed0": 0.5})
+    broken = {"name": "sad-newt", "rev": "1" * 40, "data": None, "error": {"msg": "failed"}, "experiments": None}
     runs = [{"revs": [tried]}, {"revs": [broken]}]
     shown = [revision("main", 8e-3, {"crossmodalnet/seed0": 0.6}, runs), revision("older", 8e-3, None)]
     experiments = list(list_experiments(shown))

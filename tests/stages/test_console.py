@@ -50,9 +50,7 @@ def test_using_a_preset_writes_it_and_shows_what_changed(folder: Path) -> None:
 
 def test_a_preset_keeps_the_users_data_though_other_keys_are_wrong(folder: Path) -> None:
     data = "data: {source: table, path: h.csv, labels: {LV: 1}}"
-    (folder / "params.yaml").write_text(
-        f"{data}\ntrain: {{lr: fast}}\nadapt: {{target: {{source: mmwhs, path: t}}}}\n"
-    )
+    (folder / "params.yaml").write_text(f"{data}\ntrain: {{lr: fast}}\nadapt: {{target: {{source: mmwhs, path: t}}}}\n")
     run("params", "use", "compare")
     kept = validate(Params, read_raw(), "")
     assert (kept.data.source, kept.data.path, kept.data.labels) == ("table", "h.csv", {"LV": 1})
@@ -87,9 +85,7 @@ def test_explaining_a_key_gives_its_meaning_and_range() -> None:
         ("data check", 2), ("data check lacks.csv", 3),
     ],
 )  # fmt: skip
-def test_mistakes_exit_with_2_and_missing_input_with_3(
-    exit_code: ExitCode, arguments: str, code: int
-) -> None:
+def test_mistakes_exit_with_2_and_missing_input_with_3(exit_code: ExitCode, arguments: str, code: int) -> None:
     assert exit_code(*arguments.split()) == code
 
 

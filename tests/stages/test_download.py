@@ -63,9 +63,7 @@ def test_all_findings_are_listed_and_nothing_is_written(place: Place) -> None:
     assert list(Path("data").iterdir()) == []
 
 
-def test_structure_may_be_missing_and_stray_code_is_kept(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_structure_may_be_missing_and_stray_code_is_kept(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     drawn = np.where(CODES == 420, 421, np.where(CODES == 850, 0, CODES))
     place.image(LABEL, drawn)
     main()

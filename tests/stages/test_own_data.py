@@ -95,9 +95,7 @@ def test_table_of_any_format(run: Run, scans: Scans, tmp_path: Path, image: str)
     lines = ["patient,modality,image,label,role"]
     for (patient, modality), (volume, labels) in scans.items():
         name = f"{patient[:3]}-{modality.value}"
-        write(
-            tmp_path / f"own/img/{name}{image}", Volume(np.round(volume.data).astype(np.int16), volume.affine)
-        )
+        write(tmp_path / f"own/img/{name}{image}", Volume(np.round(volume.data).astype(np.int16), volume.affine))
         write(tmp_path / f"own/seg/{name}.seg.nrrd", Volume(VALUES[labels.data], labels.affine))
         lines.append(f'"{patient}",{modality.value.upper()},img/{name}{image},seg/{name}.seg.nrrd,')
     (tmp_path / "own/hearts.csv").write_text("\n".join(lines) + "\n")

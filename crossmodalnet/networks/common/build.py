@@ -18,8 +18,7 @@ Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
 _FOLDERS = sorted(file.parent.name for file in Path(__file__).parents[1].glob("*/network.py"))
 _OTHER_MODULES = {"crossmodalnet": "assembly"}
 PLACES: dict[str, tuple[str, str]] = {
-    name: (f"crossmodalnet.networks.{name}.{_OTHER_MODULES.get(name, 'network')}", f"build_{name}")
-    for name in _FOLDERS
+    name: (f"crossmodalnet.networks.{name}.{_OTHER_MODULES.get(name, 'network')}", f"build_{name}") for name in _FOLDERS
 }
 
 

@@ -68,15 +68,11 @@ class ModelCard(BaseModel):
     seed: int = Field(description="seed of the first weights, the order of samples and their augmentation")
     network: dict[str, Any] = Field(description="options of the network")
     patch_size: tuple[_Edge, _Edge, _Edge] = Field(description="voxels of the network's input")
-    spacing_mm: tuple[_SpacingMm, _SpacingMm, _SpacingMm] = Field(
-        description="spacing of the working grid, mm"
-    )
+    spacing_mm: tuple[_SpacingMm, _SpacingMm, _SpacingMm] = Field(description="spacing of the working grid, mm")
     size: tuple[_Edge, _Edge, _Edge] = Field(description="size of the working grid, voxels")
     ct_window_hu: tuple[float, float] = Field(description="Hounsfield units that become 0 and 1")
     mr_percentiles: tuple[float, float] = Field(description="percentiles of each MR that become 0 and 1")
-    labels: tuple[LabelEntry, ...] = Field(
-        description="classes that the cohort delineates, without background"
-    )
+    labels: tuple[LabelEntry, ...] = Field(description="classes that the cohort delineates, without background")
     num_classes: int = Field(description="number of classes, background included")
     train: dict[str, Any] = Field(description="parameters of the training")
     losses: dict[str, Any] = Field(description="parameters of the objectives")
@@ -134,9 +130,7 @@ class ModelCard(BaseModel):
             ValueError: an option is unknown, invalid or missing.
         """
         check_complete(self.builder, self.network)
-        return build_network(
-            self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes
-        )
+        return build_network(self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes)
 
 
 class LoadedModel(NamedTuple):
@@ -157,10 +151,7 @@ def label_entries(missing: Sequence[str] = ()) -> tuple[LabelEntry, ...]:
 
 def package_versions() -> dict[str, str]:
     """List the versions of packages that determine the weights."""
-    return {
-        "crossmodalnet": crossmodalnet.__version__,
-        **{name: version(name) for name in ("monai", "torch")},
-    }
+    return {"crossmodalnet": crossmodalnet.__version__, **{name: version(name) for name in ("monai", "torch")}}
 
 
 def load_model(folder: Path, weights: str = BEST) -> LoadedModel:

@@ -14,12 +14,7 @@ from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, S
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig, CrossModalNetConfig
 from crossmodalnet.networks.crossmodalnet.convolution import SLOPE, ResidualConvBlock
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
-from crossmodalnet.networks.crossmodalnet.embedding import (
-    ConvEmbedding,
-    ConvMerging,
-    PatchEmbedding,
-    PatchMerging,
-)
+from crossmodalnet.networks.crossmodalnet.embedding import ConvEmbedding, ConvMerging, PatchEmbedding, PatchMerging
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem, FusedHead
 from crossmodalnet.networks.crossmodalnet.network import ConvSkip, CrossModalNet, DualLayer, SkipConnection
 
@@ -90,11 +85,7 @@ def _head(config: CrossModalNetConfig, num_classes: int) -> FusedHead | ConvHead
         return FusedHead(dim, config.patch_embedding, channels=config.head_channels, num_classes=num_classes)
     skips = [len(config.inputs) * channels for channels in config.finer_channels]
     return ConvHead(
-        dim,
-        channels=config.fused_channels,
-        skip_channels=skips,
-        strides=config.strides,
-        num_classes=num_classes,
+        dim, channels=config.fused_channels, skip_channels=skips, strides=config.strides, num_classes=num_classes
     )
 
 
@@ -109,9 +100,7 @@ def _check_size(config: CrossModalNetConfig, patch_size: Triple, size: tuple[int
     config.check_size(size)
     tied = config.crosses and config.deformable and config.offsets == "static"
     if tied and size != tuple(patch_size):
-        raise ValueError(
-            f"offsets: static ties the network to inputs of {tuple(patch_size)} voxels, got {size}"
-        )
+        raise ValueError(f"offsets: static ties the network to inputs of {tuple(patch_size)} voxels, got {size}")
 
 
 def _layers(config: BuildConfig, patch_size: Triple, level: int) -> nn.ModuleList:
@@ -148,11 +137,7 @@ def _cross(config: CrossModalNetConfig, size: Triple, level: int) -> CrossTransf
     dim = config.dim(level)
     sampler = (
         DeformableOperator(
-            dim,
-            size,
-            num_points=config.num_points[level],
-            max_offset=config.max_offset,
-            offsets=config.offsets,
+            dim, size, num_points=config.num_points[level], max_offset=config.max_offset, offsets=config.offsets
         )
         if config.deformable
         else None

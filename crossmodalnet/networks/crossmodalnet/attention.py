@@ -49,9 +49,7 @@ class CrossAttention(nn.Module):
     Example: F_a, F_b (216, 64, 24), 2 heads -> q, k, v (216, 2, 64, 12) -> (216, 64, 24).
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, *, values: Values = "b", similarity: Similarity = "dot"
-    ) -> None:
+    def __init__(self, dim: int, num_heads: int, *, values: Values = "b", similarity: Similarity = "dot") -> None:
         super().__init__()
         self.num_heads = num_heads
         self.values = values
@@ -59,9 +57,7 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
-        self.log_scale = (
-            nn.Parameter(torch.full((num_heads, 1, 1), math.log(10))) if similarity == "cosine" else None
-        )
+        self.log_scale = nn.Parameter(torch.full((num_heads, 1, 1), math.log(10))) if similarity == "cosine" else None
 
     def forward(self, f_a: Tensor, f_b: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend from `f_b` `(b, n, c)` to `f_a` `(b, m, c)`, giving `(b, n, c)`; `mask` is added to the scores.

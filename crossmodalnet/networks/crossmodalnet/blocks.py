@@ -9,21 +9,13 @@ from timm.layers import Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift
-from crossmodalnet.networks.common.windows import (
-    attention_mask,
-    over_batch,
-    partition,
-    relative_index,
-    reverse,
-)
+from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, relative_index, reverse
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.config import Refines, Residual
 from crossmodalnet.networks.crossmodalnet.deformable import DeformableOperator
 
 
-def residual_block(
-    f: Tensor, attended: Tensor, mlp: Callable[[Tensor], Tensor], residual: Residual
-) -> Tensor:
+def residual_block(f: Tensor, attended: Tensor, mlp: Callable[[Tensor], Tensor], residual: Residual) -> Tensor:
     """Add the residual connections and the MLP, `mlp` = `MLP(LN(.))`, to the attention A of a block with input F.
 
     Residual paper is Eq. 2 as printed, `MLP(LN(A + F)) + F`; standard is pre-norm, `x = A + F; MLP(LN(x)) + x`.

@@ -40,15 +40,10 @@ class CrossModalNetConfig(NetworkConfig):
     depths: Levels = Field(
         (1, 1), description="layers per level: a plain and a shifted Swin block, a Cross Transformer block"
     )
-    heads: Levels = Field(
-        (4, 8), description="attention heads per level; each must divide the channels of its level"
-    )
-    patch_embedding: CountTriple = Field(
-        (4, 4, 4), description="voxels per token and axis at the finest level"
-    )
+    heads: Levels = Field((4, 8), description="attention heads per level; each must divide the channels of its level")
+    patch_embedding: CountTriple = Field((4, 4, 4), description="voxels per token and axis at the finest level")
     window: CountTriple | None = Field(
-        None,
-        description="window of the Swin blocks, tokens; null: per level the size of 4 to 7 that pads least",
+        None, description="window of the Swin blocks, tokens; null: per level the size of 4 to 7 that pads least"
     )
     swin: bool = Field(True, description="Swin blocks in every layer; false: an ablation")
     cross: bool = Field(
@@ -64,8 +59,7 @@ class CrossModalNetConfig(NetworkConfig):
         "dot", description="similarity of queries and keys; dot: the paper; cosine: makes Theorem 2.1.2 hold"
     )
     refines: Refines = Field(
-        "keys",
-        description="stream that a cross block refines; keys: as printed in Eq. 3; queries: the usual form",
+        "keys", description="stream that a cross block refines; keys: as printed in Eq. 3; queries: the usual form"
     )
     residual: Residual = Field(
         "paper", description="residual form; paper: MLP(LN(A + F)) + F of Eq. 2; standard: pre-norm blocks"
@@ -75,17 +69,12 @@ class CrossModalNetConfig(NetworkConfig):
         "static",
         description="source of the offsets; static: parameters for one patch size; predicted: from features, any size",
     )
-    num_points: Levels = Field(
-        (2, 4), description="sampling points of the deformable operator per level (K of Eq. 7)"
-    )
+    num_points: Levels = Field((2, 4), description="sampling points of the deformable operator per level (K of Eq. 7)")
     max_offset: float = Field(2.0, gt=0, description="bound on the offsets, tokens of the level")
-    offset_lr_factor: float = Field(
-        0.1, gt=0, description="learning rate of the offsets relative to the network's"
-    )
+    offset_lr_factor: float = Field(0.1, gt=0, description="learning rate of the offsets relative to the network's")
     mlp_ratio: float = Field(2.0, gt=0, description="hidden width of the MLPs relative to their channels")
     position: Literal["none", "sincos"] = Field(
-        "sincos",
-        description="position added to the tokens; none: no position; sincos: fixed 3-D sines and cosines",
+        "sincos", description="position added to the tokens; none: no position; sincos: fixed 3-D sines and cosines"
     )
     stem: Transition = Field(
         "conv",
@@ -111,9 +100,7 @@ class CrossModalNetConfig(NetworkConfig):
         for name in ("heads", "cross_window", "num_points"):
             value = getattr(self, name)
             if value is not None and (length := len(value)) != levels:
-                raise ValueError(
-                    f"{name} must have one entry per level as depths has ({levels}), got {length}"
-                )
+                raise ValueError(f"{name} must have one entry per level as depths has ({levels}), got {length}")
         for level, num_heads in enumerate(self.heads):
             if self.dim(level) % num_heads:
                 raise ValueError(
@@ -235,6 +222,4 @@ class BuildConfig(CrossModalNetConfig):
 
     checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     deep_supervision: bool = Field(False, description="logits of coarser maps in training mode, too")
-    missing_token: bool = Field(
-        False, description="learned token in place of a stream whose image is missing"
-    )
+    missing_token: bool = Field(False, description="learned token in place of a stream whose image is missing")

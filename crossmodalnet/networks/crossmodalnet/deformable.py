@@ -29,9 +29,7 @@ def deformable_sample(features: Tensor, offsets: Tensor, weights: Tensor) -> Ten
         (indices + first).view(b * num_locations, -1),
         features.reshape(b * num_locations, c),
         mode="sum",
-        per_sample_weights=coefficients.expand(b, -1, -1, -1)
-        .reshape(b * num_locations, -1)
-        .to(features.dtype),
+        per_sample_weights=coefficients.expand(b, -1, -1, -1).reshape(b * num_locations, -1).to(features.dtype),
     )
     return out.view(features.shape)
 
@@ -69,13 +67,7 @@ class DeformableOperator(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        size: Triple,
-        *,
-        num_points: int = 4,
-        max_offset: float = 2.0,
-        offsets: Offsets = "static",
+        self, dim: int, size: Triple, *, num_points: int = 4, max_offset: float = 2.0, offsets: Offsets = "static"
     ) -> None:
         super().__init__()
         self.size = size
@@ -115,7 +107,5 @@ class DeformableOperator(nn.Module):
             ValueError: offsets are static, and the map has another size.
         """
         if self.predict is None and features.shape[1:4] != self.size:
-            raise ValueError(
-                f"offsets: static are tied to maps of {self.size}, got {tuple(features.shape[1:4])}"
-            )
+            raise ValueError(f"offsets: static are tied to maps of {self.size}, got {tuple(features.shape[1:4])}")
         return deformable_sample(features, self.offsets(features), self.weights)

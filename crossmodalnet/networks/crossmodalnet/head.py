@@ -46,9 +46,7 @@ class FusedHead(nn.Module):
         self.act = nn.GELU()
         self.classify = nn.Conv3d(channels, num_classes, 1)
 
-    def forward(
-        self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[Tensor]]:
         """Map streams `(b, d, h, w, c)` to logits `(b, classes, D, H, W)`; there are no finer maps."""
         assert not finer
         x: Tensor = self.act(self.expand(self.norm(torch.cat(tuple(streams), dim=-1))))
@@ -75,15 +73,11 @@ class ConvHead(nn.Module):
         super().__init__()
         self.ups = nn.ModuleList(
             UpConvolution(before, after, skip, stride)
-            for before, after, skip, stride in zip(
-                [*channels[1:], dim], channels, skip_channels, strides, strict=True
-            )
+            for before, after, skip, stride in zip([*channels[1:], dim], channels, skip_channels, strides, strict=True)
         )
         self.classify = Conv1x1(channels[0], num_classes)
 
-    def forward(
-        self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, streams: Sequence[Tensor], finer: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[Tensor]]:
         """Map streams `(b, d, h, w, c)` and finer maps `(b, s, D, H, W)`, per resolution, finest first, to logits.
 
         Returns:

@@ -97,9 +97,7 @@ class NNFormerAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.rule = rule
-        self.relative_position_bias_table = nn.Parameter(
-            torch.zeros(prod(2 * n - 1 for n in rule.window), num_heads)
-        )
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(prod(2 * n - 1 for n in rule.window), num_heads))
         trunc_normal_(self.relative_position_bias_table, std=0.02)
         if from_skip:
             self.kv = nn.Linear(dim, 2 * dim)

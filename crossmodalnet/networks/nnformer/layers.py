@@ -116,9 +116,7 @@ class NNFormerHead(nn.Module):
 class EncoderStage(nn.Module):
     """Apply the blocks of one level; `downsample` (None at the deepest) leads to the next."""
 
-    def __init__(
-        self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None, *, checkpointing: bool
-    ) -> None:
+    def __init__(self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None, *, checkpointing: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample

@@ -118,13 +118,10 @@ class Encoder(nn.Module):
         self.patch_embed = Embedding(IN_CHANNELS, config.channels, config.stem_strides)
         rates = iter(_drop_paths(sum(config.depths)))
         self.layers = nn.ModuleList()
-        for level, (depth, num_heads, rule) in enumerate(
-            zip(config.depths, config.heads, rules, strict=True)
-        ):
+        for level, (depth, num_heads, rule) in enumerate(zip(config.depths, config.heads, rules, strict=True)):
             dim = config.channels << level
             blocks = [
-                NNFormerBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates))
-                for i in range(depth)
+                NNFormerBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
             ]
             last = level == config.num_levels - 1
             down = None if last else Downsample(dim, config.strides[level], config.paddings[level])
@@ -151,9 +148,7 @@ class Decoder(nn.Module):
         depths = config.depths[:-1]
         rates = _drop_paths(sum(depths))
         self.layers = nn.ModuleList()
-        for level, (depth, num_heads, rule) in enumerate(
-            zip(depths, config.decoder_heads, rules[:-1], strict=True)
-        ):
+        for level, (depth, num_heads, rule) in enumerate(zip(depths, config.decoder_heads, rules[:-1], strict=True)):
             dim = config.channels << level
             # Rates rise from the deepest level to the finest.
             of_level = rates[sum(depths[level + 1 :]) :][:depth]
@@ -200,9 +195,7 @@ class NNFormer(nn.Module):
         rules = [WindowRule(window, legacy, config.shift_mask) for window in config.windows]
         if legacy:
             # The published position tables span the windows of the crop.
-            cuts = [
-                rule.cut(size, shifted=False)[0] for rule, size in zip(rules, config.maps(crop), strict=True)
-            ]
+            cuts = [rule.cut(size, shifted=False)[0] for rule, size in zip(rules, config.maps(crop), strict=True)]
             rules = [WindowRule(window, legacy, config.shift_mask) for window in cuts]
         self.model_down = Encoder(config, rules, checkpointing=checkpointing)
         self.decoder = Decoder(config, rules, checkpointing=checkpointing)

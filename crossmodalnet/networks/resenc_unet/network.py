@@ -12,10 +12,7 @@ from typing import Any
 
 from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
 from dynamic_network_architectures.building_blocks.residual import BasicBlockD
-from dynamic_network_architectures.building_blocks.simple_conv_blocks import (
-    ConvDropoutNormReLU,
-    StackedConvBlocks,
-)
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU, StackedConvBlocks
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size

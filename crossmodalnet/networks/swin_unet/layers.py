@@ -10,13 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window
-from crossmodalnet.networks.common.windows import (
-    attention_mask,
-    over_batch,
-    partition,
-    relative_index,
-    reverse,
-)
+from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, relative_index, reverse
 
 
 class WindowAttention2d(nn.Module):

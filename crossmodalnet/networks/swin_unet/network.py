@@ -15,12 +15,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.swin_unet.layers import (
-    PatchExpand2d,
-    PatchMerging2d,
-    SwinBlock2d,
-    SwinUnetPatchEmbed,
-)
+from crossmodalnet.networks.swin_unet.layers import PatchExpand2d, PatchMerging2d, SwinBlock2d, SwinUnetPatchEmbed
 
 IN_CHANNELS = 2
 
@@ -44,13 +39,7 @@ class SwinUnetConfig:
 
 SIZES: dict[str, SwinUnetConfig] = {
     "published": SwinUnetConfig(
-        channels=96,
-        depths=(2, 2, 2, 2),
-        heads=(3, 6, 12, 24),
-        patch=4,
-        window=7,
-        mlp_ratio=4.0,
-        drop_path=0.2,
+        channels=96, depths=(2, 2, 2, 2), heads=(3, 6, 12, 24), patch=4, window=7, mlp_ratio=4.0, drop_path=0.2
     ),
     # Slices of 40x40 pixels give 20, 10 and 5 tokens: windows of 5 need no padding.
     "small": SwinUnetConfig(

@@ -64,13 +64,7 @@ class ShallowSwinUNETR(nn.Module):
         )
         self.decoders.append(
             UnetrUpBlock(
-                3,
-                features,
-                features,
-                kernel_size=3,
-                upsample_kernel_size=2,
-                norm_name="instance",
-                res_block=True,
+                3, features, features, kernel_size=3, upsample_kernel_size=2, norm_name="instance", res_block=True
             )
         )
         self.out = UnetOutBlock(3, features, num_classes)
@@ -91,9 +85,7 @@ class ShallowSwinUNETR(nn.Module):
 
 
 def _residual(in_channels: int, out_channels: int) -> nn.Module:
-    return UnetrBasicBlock(
-        3, in_channels, out_channels, kernel_size=3, stride=1, norm_name="instance", res_block=True
-    )
+    return UnetrBasicBlock(3, in_channels, out_channels, kernel_size=3, stride=1, norm_name="instance", res_block=True)
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window, padded_size
-from crossmodalnet.networks.common.windows import (
-    attention_mask,
-    over_batch,
-    partition,
-    relative_index,
-    reverse,
-)
+from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, relative_index, reverse
 
 Memory = tuple[Tensor, Tensor]
 
@@ -55,9 +49,7 @@ class VTAttention(nn.Module):
         self.scale = (dim // num_heads) ** -0.5
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.relative_position_bias_table = nn.Parameter(
-            torch.zeros(prod(2 * n - 1 for n in window), num_heads)
-        )
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(prod(2 * n - 1 for n in window), num_heads))
         trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.register_buffer("index", relative_index(window), persistent=False)
 

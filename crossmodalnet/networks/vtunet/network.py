@@ -15,14 +15,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.vtunet.blocks import (
-    FinalExpand,
-    PatchExpand,
-    PatchMerge,
-    VTBlock,
-    VTPatchEmbed,
-    VTStage,
-)
+from crossmodalnet.networks.vtunet.blocks import FinalExpand, PatchExpand, PatchMerge, VTBlock, VTPatchEmbed, VTStage
 
 IN_CHANNELS = 2
 
@@ -119,9 +112,7 @@ class VTUNet(nn.Module):
             x, made = layer(x)
             memories.append(made)
         x = self.layers_up[0](self.norm(x))
-        joins = zip(
-            self.layers_up[1:], self.concat_back_dim[1:], skips[-2::-1], memories[-2::-1], strict=True
-        )
+        joins = zip(self.layers_up[1:], self.concat_back_dim[1:], skips[-2::-1], memories[-2::-1], strict=True)
         for layer_up, join, skip, memory in joins:
             x = x[:, :, : skip.shape[2], : skip.shape[3]]  # the encoder may have padded an odd axis
             x, _ = layer_up(join(torch.cat((x, skip), dim=-1)), memory)

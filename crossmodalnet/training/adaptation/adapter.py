@@ -55,11 +55,7 @@ def ganin_ramp(progress: float) -> float:
 
 
 def prototype_distance(
-    source_features: Tensor,
-    source_classes: Tensor,
-    target_features: Tensor,
-    target_classes: Tensor,
-    num_classes: int,
+    source_features: Tensor, source_classes: Tensor, target_features: Tensor, target_classes: Tensor, num_classes: int
 ) -> Tensor:
     """Compute the mean distance of class means across domains, relative to that between classes of the source.
 
@@ -89,9 +85,7 @@ def _means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor,
 
 class _Branch(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, num_source: int, strengths: tuple[float, ...], cap: float
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, num_source: int, strengths: tuple[float, ...], cap: float) -> tuple[Tensor, ...]:
         ctx.num_source, ctx.strengths, ctx.cap = num_source, strengths, cap
         # An unused side has gradient None.
         ctx.set_materialize_grads(False)
@@ -99,9 +93,7 @@ class _Branch(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, main: Tensor | None, *sides: Tensor | None
-    ) -> tuple[Tensor | None, None, None, None]:
+    def backward(ctx: Any, main: Tensor | None, *sides: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         if main is None:
             return None, None, None, None
         limit = ctx.cap * main[: ctx.num_source].float().norm()
@@ -133,18 +125,11 @@ class Forks:
     """
 
     def __init__(
-        self,
-        terms: Mapping[str, Term],
-        strengths: Mapping[str, float],
-        *,
-        ramp: float,
-        num_source: int,
-        cap: float,
+        self, terms: Mapping[str, Term], strengths: Mapping[str, float], *, ramp: float, num_source: int, cap: float
     ) -> None:
         self._terms = terms
         self._signed = {
-            name: ramp * (-strengths[name] if term.is_reversed else strengths[name])
-            for name, term in terms.items()
+            name: ramp * (-strengths[name] if term.is_reversed else strengths[name]) for name, term in terms.items()
         }
         self._num_source = num_source
         self._cap = cap
@@ -183,9 +168,7 @@ class AdaptationNetwork(nn.Module):
         self.network = network
         self.config = config
         self.strengths = {name: strength for name, strength in config.strengths().items() if strength > 0}
-        self.parts = nn.ModuleDict(
-            {name: TERMS[name](network, config, num_classes) for name in self.strengths}
-        )
+        self.parts = nn.ModuleDict({name: TERMS[name](network, config, num_classes) for name in self.strengths})
 
     @property
     def terms(self) -> dict[str, Term]:

@@ -17,9 +17,7 @@ def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
         ValueError: the numbers of channels differ.
     """
     if len(image) != len(reference):
-        raise ValueError(
-            f"image and reference must have the same channels, got {len(image)} and {len(reference)}"
-        )
+        raise ValueError(f"image and reference must have the same channels, got {len(image)} and {len(reference)}")
     channels = zip(image, reference, strict=True)
     return torch.stack([_matched(own.float(), other.float()).to(image.dtype) for own, other in channels])
 

@@ -14,9 +14,7 @@ class TermStrengths(Config):
     conditional: float = Field(
         0.1, ge=0, description="strength of the discriminator of features given their class (CDAN); 0: off"
     )
-    output: float = Field(
-        1.0, ge=0, description="strength of the discriminator on entropy maps of the output; 0: off"
-    )
+    output: float = Field(1.0, ge=0, description="strength of the discriminator on entropy maps of the output; 0: off")
     self_training: float = Field(
         1.0, ge=0, description="strength of training on confident predictions of the target; 0: off"
     )
@@ -43,15 +41,10 @@ class AdaptationConfig(TermStrengths):
         description="share of the source samples that take on a target image's intensities (histogram matching)",
     )
     start: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="share of the training before adaptation; afterwards strengths rise from 0",
+        0.5, ge=0, lt=1, description="share of the training before adaptation; afterwards strengths rise from 0"
     )
     every: int = Field(2, ge=1, description="steps from one batch of target samples to the next")
-    cap: float = Field(
-        1.0, gt=0, description="largest norm of a term's gradient relative to the supervised gradient"
-    )
+    cap: float = Field(1.0, gt=0, description="largest norm of a term's gradient relative to the supervised gradient")
     confidence: float = Field(
         0.9, ge=0, lt=1, description="probability above which a prediction serves as a label in self-training"
     )

@@ -7,14 +7,7 @@ from torch import Tensor
 from crossmodalnet.networks.common.interfaces import LayeredNetwork
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.discriminators import PatchDiscriminator, domain_loss
-from crossmodalnet.training.adaptation.term import (
-    BothDomains,
-    Maps,
-    Place,
-    Term,
-    coarse_posteriors,
-    self_information,
-)
+from crossmodalnet.training.adaptation.term import BothDomains, Maps, Place, Term, coarse_posteriors, self_information
 
 
 class OutputTerm(Term):

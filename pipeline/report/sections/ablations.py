@@ -35,9 +35,7 @@ def section(artefacts: Artefacts) -> dict[str, Any] | None:
     rows = [_row("full", artefacts.score(OURS, "dice")[0], 1.0, sizes[OURS], {})]
     for name in names:
         dice = artefacts.score(method_of(name), "dice")[0]
-        rows.append(
-            _row(ABLATION_TITLES.get(name, name), dice, times[name], sizes[name], _gains(gains, name))
-        )
+        rows.append(_row(ABLATION_TITLES.get(name, name), dice, times[name], sizes[name], _gains(gains, name)))
     statements = comparison.read_statements(artefacts)
     return {
         "behind": not_first(artefacts) if artefacts.models[0] == OURS else [],

@@ -109,9 +109,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, looks: Looks
             axes.plot(own[x], own[y], marker=marker, color=colour, ls=line, lw=1.8, ms=5, label=label)
     axes.set(**settings)
     if settings.get("xscale") == "log":
-        axes.xaxis.set(
-            major_formatter="{x:g}", minor_locator=LogLocator(subs=(2, 5)), minor_formatter="{x:g}"
-        )
+        axes.xaxis.set(major_formatter="{x:g}", minor_locator=LogLocator(subs=(2, 5)), minor_formatter="{x:g}")
 
 
 def _deviations(axes: Axes, rows: pd.DataFrame, *, key: str, allowed: tuple[float, float]) -> None:

@@ -71,9 +71,7 @@ def literature_section(artefacts: Artefacts) -> dict[str, Any] | None:
     return {"table": tables.frame_table(pd.read_csv(Path(__file__).with_name("literature.csv")))}
 
 
-def read_compared(
-    artefacts: Artefacts, name: str, columns: Sequence[str], *, optional: bool = False
-) -> pd.DataFrame:
+def read_compared(artefacts: Artefacts, name: str, columns: Sequence[str], *, optional: bool = False) -> pd.DataFrame:
     """Read a table of stage `compare`; without rows where it is optional and missing."""
     path = artefacts.top / paths.COMPARISON / name
     if optional and not path.exists():

@@ -73,9 +73,7 @@ def _flow(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0, color=INK, lw=0.9)
 
 
-def _points(
-    axes: Axes, rows: pd.DataFrame, y: str, offset: float, colour: str, marker: str, **look: Any
-) -> None:
+def _points(axes: Axes, rows: pd.DataFrame, y: str, offset: float, colour: str, marker: str, **look: Any) -> None:
     own = rows.sort_values("layer")
     around = whisker(own[y], own["low"], own["high"])
     look |= {"color": colour, "marker": marker, "elinewidth": 1, "capsize": 2.5}

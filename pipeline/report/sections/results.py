@@ -109,10 +109,7 @@ def cases_section(artefacts: Artefacts) -> dict[str, Any]:
         means, metric = artefacts.case_means(key), tables.metric_of(key)
         rows = [{"Pair": str(pair)} for pair in sorted(artefacts.images)]
         for row in rows:
-            values = {
-                short_title_of(m): tables.number(means[m][row["Pair"]], metric.digits)
-                for m in artefacts.methods
-            }
+            values = {short_title_of(m): tables.number(means[m][row["Pair"]], metric.digits) for m in artefacts.methods}
             row.update(values)
         shown[tables.metric_title(metric)] = tables.make_table(rows)
     return {

@@ -130,10 +130,7 @@ def split_section(artefacts: Artefacts) -> dict[str, Any]:
 def parameters_section(artefacts: Artefacts) -> dict[str, Any]:
     """Show params.yaml, the model cards, and versions and machine of the first."""
     first = artefacts.card(artefacts.models[0])
-    facts = {
-        **first.get("versions", {}),
-        **{key: first[key] for key in ("machine", "device") if key in first},
-    }
+    facts = {**first.get("versions", {}), **{key: first[key] for key in ("machine", "device") if key in first}}
     return {
         "versions": _key_table(facts),
         "params": (artefacts.top / paths.PARAMS).read_text("utf-8"),

@@ -31,11 +31,7 @@ def test_volumes_and_touching_areas_over_slabs() -> None:
     found = measure_values([data[..., :2], data[..., 2:3], data[..., 3:]], (1.0, 2.0, 3.0))
     assert found.volume_ml == pytest.approx({0: 52 * 0.006, 1: 8 * 0.006, 5: 4 * 0.006})
     # Four walls of 2 x 2 faces and the floor; the top touches 5.
-    assert found.touching_mm2 == {
-        (0, 1): 8 * 6.0 + 8 * 3.0 + 4 * 2.0,
-        (0, 5): 4 * 6.0 + 4 * 3.0,
-        (1, 5): 4 * 2.0,
-    }
+    assert found.touching_mm2 == {(0, 1): 8 * 6.0 + 8 * 3.0 + 4 * 2.0, (0, 5): 4 * 6.0 + 4 * 3.0, (1, 5): 4 * 2.0}
 
 
 def test_hearts_are_sound_as_they_are_meant(hearts: list[ValueMap]) -> None:
@@ -47,8 +43,7 @@ def test_hearts_are_sound_as_they_are_meant(hearts: list[ValueMap]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b"),
-    [("LV", "Myo"), ("LA", "RV"), ("LV", "RV"), ("LA", "RA"), ("AO", "PA"), ("LV", "LA"), ("RV", "PA")],
+    ("a", "b"), [("LV", "Myo"), ("LA", "RV"), ("LV", "RV"), ("LA", "RA"), ("AO", "PA"), ("LV", "LA"), ("RV", "PA")]
 )
 def test_exchanged_structures_are_noticed(hearts: list[ValueMap], a: str, b: str) -> None:
     codes = dict(INDEX.codes)

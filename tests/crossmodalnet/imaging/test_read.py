@@ -142,9 +142,7 @@ def test_implausible_sizes_are_refused(written: Written) -> None:
         read_scan(path)
 
 
-@pytest.mark.parametrize(
-    "voxels", ["../secret.raw", "/etc/passwd", "LIST", "a%03d.raw 1 9 1", "..", "lacks.raw"]
-)
+@pytest.mark.parametrize("voxels", ["../secret.raw", "/etc/passwd", "LIST", "a%03d.raw 1 9 1", "..", "lacks.raw"])
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 def test_voxels_in_another_folder_are_refused(voxels: str, suffix: str, written: Written) -> None:
     path = written(f"inside/a{suffix}")

@@ -3,14 +3,7 @@ import pytest
 from scipy import ndimage
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented
-from crossmodalnet.imaging.resample import (
-    coarse_grid,
-    coarsen,
-    resample,
-    sample_image,
-    sample_labels,
-    to_sitk,
-)
+from crossmodalnet.imaging.resample import coarse_grid, coarsen, resample, sample_image, sample_labels, to_sitk
 from crossmodalnet.imaging.volume import Grid, Volume
 
 OBLIQUE = np.array([[0.0, -1.9, 0.3, 40.0], [1.4, 0.1, 0.4, -20.0], [-0.1, 0.3, 2.9, 7.0], [0, 0, 0, 1]])

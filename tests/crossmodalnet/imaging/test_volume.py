@@ -10,9 +10,7 @@ def moved(millimetres: float) -> Grid:
     return Grid(GRID.shape, GRID.affine + np.outer([0, 0, 1, 0], [0, 0, 0, millimetres]))
 
 
-@pytest.mark.parametrize(
-    ("millimetres", "same"), [(0.0, True), (0.099, True), (-0.099, True), (0.101, False)]
-)
+@pytest.mark.parametrize(("millimetres", "same"), [(0.0, True), (0.099, True), (-0.099, True), (0.101, False)])
 def test_grids_are_the_same_within_a_tenth_of_the_smallest_voxel(millimetres: float, same: bool) -> None:
     assert GRID.same_as(moved(millimetres)) is same
     assert moved(millimetres).same_as(GRID) is same

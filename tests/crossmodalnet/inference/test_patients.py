@@ -95,9 +95,7 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_failed_patients_stop_no_other_and_are_repeated(
-    cohort: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_patients_stop_no_other_and_are_repeated(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
     assert re.search(r"patient 1/3 a \(\d+ s, about \d+ s left\)", caplog.text)
@@ -188,11 +186,7 @@ def test_errors_name_the_archive_of_the_user(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("member", "message"),
-    [
-        ("ct.nii.gz", "holds no file that could be DICOM"),
-        ("../1.dcm", "leaves the folder"),
-        (None, r"s\.zip"),
-    ],
+    [("ct.nii.gz", "holds no file that could be DICOM"), ("../1.dcm", "leaves the folder"), (None, r"s\.zip")],
 )
 def test_bad_archives(tmp_path: Path, member: str | None, message: str) -> None:
     (tmp_path / "s.zip").write_text("text", "utf-8")

@@ -106,8 +106,7 @@ def test_oblique_scan() -> None:
     found = predictor()(ct=volume, box=BOX).ct_labels
     assert agreement(found, volume) > 0.8
     centres = [
-        volume.grid.to_world(np.array(np.nonzero(labels == 7))).mean(axis=1)
-        for labels in (found.data, truth(volume))
+        volume.grid.to_world(np.array(np.nonzero(labels == 7))).mean(axis=1) for labels in (found.data, truth(volume))
     ]
     np.testing.assert_allclose(*centres, atol=1.5)  # half a voxel of the network
 
@@ -214,9 +213,7 @@ def test_ct_unlike_the_atlases_is_rejected(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_search_and_registration_run_at_once_on_several_cores(
-    cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_search_and_registration_run_at_once_on_several_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     quality = Quality(0.1, 0.2, 0.0, 3.0)
     registered = Registered(MR, Transform(Path("affine.mat"), None), quality)
     meeting = Barrier(cores, timeout=20)  # of those that must be under way at the same time

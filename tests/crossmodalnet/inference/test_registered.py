@@ -72,9 +72,7 @@ def test_labels_outside_of_the_mr(transform: Transform) -> None:
 @pytest.mark.parametrize(
     "method", [pytest.param("syn", marks=pytest.mark.slow), pytest.param("fast", marks=pytest.mark.stress)]
 )
-def test_registration_is_independent_of_orientation(
-    scan: Any, centred: Any, tmp_path: Path, method: Any
-) -> None:
+def test_registration_is_independent_of_orientation(scan: Any, centred: Any, tmp_path: Path, method: Any) -> None:
     config = REGISTER.model_copy(update={"method": method})
     registration = make_registration(config)
     ct, _ = scan("ct", centred(6.5))

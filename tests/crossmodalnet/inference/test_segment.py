@@ -103,10 +103,7 @@ def test_time_left_is_reported_after_windows(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
     reports: list[str] = []
     segment_within_memory(model(Brightness(10**9), (32, 32, 32)), IMAGE, 0, mirror="x", report=reports.append)
-    assert reports[:2] == [
-        "window 2 of 16, about 84 s left",
-        "window 4 of 16, about 72 s left",
-    ]  # 2 x 2 x 2, twice
+    assert reports[:2] == ["window 2 of 16, about 84 s left", "window 4 of 16, about 72 s left"]  # 2 x 2 x 2, twice
     assert len(reports) == 7
 
 

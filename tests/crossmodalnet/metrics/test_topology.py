@@ -42,9 +42,7 @@ def homology(mask: np.ndarray) -> tuple[int, ...]:
     ranks = [0]
     for lower, upper in pairwise(by_dimension):
         bit = {cell: 1 << i for i, cell in enumerate(lower)}
-        sides = [
-            [(*c[:a], c[a] + s, *c[a + 1 :]) for a in range(3) if c[a] % 2 for s in (-1, 1)] for c in upper
-        ]
+        sides = [[(*c[:a], c[a] + s, *c[a + 1 :]) for a in range(3) if c[a] % 2 for s in (-1, 1)] for c in upper]
         ranks.append(rank_mod_2([sum(bit[side] for side in each) for each in sides]))
     ranks.append(0)
     return tuple(len(by_dimension[d]) - ranks[d] - ranks[d + 1] for d in range(3))

@@ -9,12 +9,7 @@ from crossmodalnet.training.objectives import evaluate_objectives
 from tests.crossmodalnet.networks.conftest import BASELINES, options_of
 
 LARGE = [((64, 64, 64), 1), ((64, 64, 64), 2), ((96, 80, 112), 1), ((96, 80, 112), 2)]
-STRIDES = {
-    "mednext": (1, 2, 4, 8),
-    "nnformer": (1, 2, 4),
-    "resenc_unet": (1, 2, 4),
-    "crossmodalnet": (1, 2, 4, 8),
-}
+STRIDES = {"mednext": (1, 2, 4, 8), "nnformer": (1, 2, 4), "resenc_unet": (1, 2, 4), "crossmodalnet": (1, 2, 4, 8)}
 
 
 def build(name, patch_size=(40, 40, 40), **changes):
@@ -37,11 +32,7 @@ def test_published_sizes_have_the_published_number_of_parameters(name, size, cou
 
 @pytest.mark.parametrize(
     ("size", "batch"),
-    [
-        ((40, 56, 48), 1),
-        ((40, 56, 48), 2),
-        *(pytest.param(*more, marks=pytest.mark.stress) for more in LARGE),
-    ],
+    [((40, 56, 48), 1), ((40, 56, 48), 2), *(pytest.param(*more, marks=pytest.mark.stress) for more in LARGE)],
 )
 @pytest.mark.parametrize("name", BUILDERS)
 def test_any_size_and_batch_gives_logits_and_gradients_everywhere(name, size, batch):

@@ -96,9 +96,7 @@ def test_the_other_field_of_view_is_smaller(subjects, others, modality):
         assert two.data.size * np.prod(two.spacing_mm) < 0.85 * one.data.size * np.prod(one.spacing_mm)
 
 
-@pytest.mark.parametrize(
-    ("modality", "protocols"), [(Modality.CT, CT_PROTOCOLS), (Modality.MR, MR_PROTOCOLS)]
-)
+@pytest.mark.parametrize(("modality", "protocols"), [(Modality.CT, CT_PROTOCOLS), (Modality.MR, MR_PROTOCOLS)])
 def test_the_other_slices_are_thicker(others, protocols, modality):
     spacing = sorted(others[modality][0][0].spacing_mm)
     assert spacing[2] / spacing[0] == pytest.approx(protocols["other"].slice_factor)

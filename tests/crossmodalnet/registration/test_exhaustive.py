@@ -22,8 +22,7 @@ def test_the_patient_is_found_wherever_he_lies(
     best = best_candidates(ct, prepare_mr(Volume(mr.data, world @ mr.affine), 8.0), 3)
     heart = [[-14.0, 8, -8], [20, 14, -8], [4, 0, 34]]
     errors = [
-        np.linalg.norm(apply_affine(matrix, heart) - apply_affine(world, heart), axis=1).mean()
-        for matrix in best
+        np.linalg.norm(apply_affine(matrix, heart) - apply_affine(world, heart), axis=1).mean() for matrix in best
     ]
     assert min(errors) < 12
 

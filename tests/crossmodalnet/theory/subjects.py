@@ -38,9 +38,7 @@ def make_subject(balancing: Any = "paper", size: int = 16, **options: Any) -> Au
     curves = {"loss_dice": loss, "loss_ce": loss / 2, "weight_dice": first, "weight_ce": 1 - first}
     curves = {name: curve.tolist() for name, curve in curves.items()}
     config = BuildConfig(**values)
-    return AuditSubject(
-        *networks, config, patch, cases[:3], cases[3:], ("dice", "ce"), balancing, 0.5, curves
-    )
+    return AuditSubject(*networks, config, patch, cases[:3], cases[3:], ("dice", "ce"), balancing, 0.5, curves)
 
 
 def verdicts(outcome: CheckOutcome) -> dict[str, Verdict]:

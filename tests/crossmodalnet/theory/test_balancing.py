@@ -93,8 +93,7 @@ def test_shortest_vector_agrees_with_a_general_solver(seed):
 
 
 @pytest.mark.parametrize(
-    ("problem", "point"),
-    [(convex_problem, balancing.CONVEX_START), (balancing.two_valleys, balancing.VALLEYS_START)],
+    ("problem", "point"), [(convex_problem, balancing.CONVEX_START), (balancing.two_valleys, balancing.VALLEYS_START)]
 )
 def test_gradients_are_those_of_the_losses(problem, point):
     for axis, step in enumerate(1e-6 * np.eye(len(point))):

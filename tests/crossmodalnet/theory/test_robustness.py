@@ -42,9 +42,7 @@ def test_a_change_beyond_the_bound_refutes_it():
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"cross": False}, {"streams": "ct"}, {"transitions": "conv", "missing_token": True}],
-    ids=str,
+    "options", [{}, {"cross": False}, {"streams": "ct"}, {"transitions": "conv", "missing_token": True}], ids=str
 )
 def test_untrained_networks_keep_the_bound(options):
     outcome = check(**options)

@@ -83,10 +83,7 @@ def test_misregistration_moves_the_mr_only():
 def test_misregistration_and_geometry_are_one_interpolation(change):
     i, j, k = np.meshgrid(*[np.arange(20)] * 3, indexing="ij")
     image = torch.from_numpy(0.5 + 0.5 * np.sin(i / 4) * np.cos(j / 5 + k / 6)).float().expand(2, 20, 20, 20)
-    label, displacement = (
-        (image[0] > 0.5).to(torch.uint8),
-        Misregistration((1.5, -0.5, 0.25), (4.0, 0.0, -8.0)),
-    )
+    label, displacement = ((image[0] > 0.5).to(torch.uint8), Misregistration((1.5, -0.5, 0.25), (4.0, 0.0, -8.0)))
     augmenter = Augmenter(NOTHING.model_copy(update={change: 1.0}))
 
     def augment(image, displacement=None):

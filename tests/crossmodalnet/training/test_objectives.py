@@ -3,13 +3,7 @@ import math
 import pytest
 import torch
 
-from crossmodalnet.training.objectives import (
-    at_size,
-    cross_entropy,
-    dice_loss,
-    evaluate_objectives,
-    level_weights,
-)
+from crossmodalnet.training.objectives import at_size, cross_entropy, dice_loss, evaluate_objectives, level_weights
 
 TARGET = torch.tensor([1, 0])[None, None, None]
 

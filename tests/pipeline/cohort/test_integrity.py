@@ -87,10 +87,7 @@ def test_errors_raise_with_all_findings() -> None:
 
 def test_repeated_findings_are_one_row_and_causes_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    rows = [
-        Finding("error", f"unknown codes {n}, 7", "set data.labels", f"row {n}", f"{n}.nii")
-        for n in range(2, 18)
-    ]
+    rows = [Finding("error", f"unknown codes {n}, 7", "set data.labels", f"row {n}", f"{n}.nii") for n in range(2, 18)]
     follows = Finding("error", "AO in no label map", "set data.missing", "all")
     cause = Finding("warning", "label 'heart' is none of our structures", "name it", "table", "dataset.json")
     lines = table([follows, *rows, cause, finding("warning", "ct_3", "word " * 40)]).splitlines()

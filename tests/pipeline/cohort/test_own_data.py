@@ -82,9 +82,7 @@ def laid_out(path: Path, folder: Path, **changes: Any) -> list[Subject]:
 
 
 @pytest.mark.parametrize("suffixes", [(".nii.gz", ".nii"), (".nrrd", ".mha"), (".mhd", ".nhdr")])
-def test_table_is_laid_out_with_codes_of_mmwhs(
-    cohort: Cohort, suffixes: tuple[str, str], tmp_path: Path
-) -> None:
+def test_table_is_laid_out_with_codes_of_mmwhs(cohort: Cohort, suffixes: tuple[str, str], tmp_path: Path) -> None:
     path = cohort(*suffixes)
     assert check(path) == []
     subjects = laid_out(path, tmp_path / "raw")

@@ -168,9 +168,7 @@ def test_contradicting_rows_are_reported(read: Read, name: str) -> None:
         ("2024-1", "2024-10", ""),
     ],
 )  # fmt: skip
-def test_two_spellings_of_one_patient_are_asked_about(
-    read: Read, one: str, other: str, severity: str
-) -> None:
+def test_two_spellings_of_one_patient_are_asked_about(read: Read, one: str, other: str, severity: str) -> None:
     table = read(f"{one},ct,a.nii.gz,,", f"{other},mr,b.nrrd,,", "X5,ct,c.nii.gz,,")
     found = [(f.severity, f.what) for f in table.findings]
     assert found == ([(severity, f"patients {one!r} and {other!r} may be one person")] if severity else [])
@@ -178,15 +176,9 @@ def test_two_spellings_of_one_patient_are_asked_about(
 
 @pytest.mark.parametrize(
     ("key", "is_taken"),
-    [
-        (f"cache/files/md5/ab/{'0' * 30}", True),
-        (".git/annex/objects/a/b/SHA256-s1--0", True),
-        ("private/key", False),
-    ],
+    [(f"cache/files/md5/ab/{'0' * 30}", True), (".git/annex/objects/a/b/SHA256-s1--0", True), ("private/key", False)],
 )
-def test_links_into_stores_are_files_of_their_own_names(
-    read: Read, tmp_path: Path, key: str, is_taken: bool
-) -> None:
+def test_links_into_stores_are_files_of_their_own_names(read: Read, tmp_path: Path, key: str, is_taken: bool) -> None:
     (tmp_path / key).parent.mkdir(parents=True)
     (tmp_path / key).touch()
     (tmp_path / "data" / "stored.nii.gz").symlink_to(tmp_path / key)

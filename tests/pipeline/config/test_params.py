@@ -43,10 +43,7 @@ def test_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
         ("adapt: {targets: {}}", r"adapt\.targets: unknown key"),
         ("adapt: {scenario: pet_to_ct}", r"adapt\.scenario = 'pet_to_ct'"),
         ("adapt: {target: {source: mmwhs}}", r"adapt\.target: source mmwhs needs a path or urls"),
-        (
-            "adapt: {target: {source: unlabelled, path: x}}",
-            "path and urls have no effect with source unlabelled",
-        ),
+        ("adapt: {target: {source: unlabelled, path: x}}", "path and urls have no effect with source unlabelled"),
         ("data: {path: /data}", "path and urls have no effect with source phantom"),
         (f"data: {{urls: {URLS}}}", "path and urls have no effect with source phantom"),
         (f"data: {{source: table, path: x, urls: {URLS}}}", "urls have no effect with source table"),

@@ -26,8 +26,7 @@ def test_what_is_written_is_read(top: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("flops", None), ("step_ratio", {"median": 1.0}), ("flops", "many"), ("patch_size", [1, 2])],
+    ("key", "value"), [("flops", None), ("step_ratio", {"median": 1.0}), ("flops", "many"), ("patch_size", [1, 2])]
 )
 def test_profile_of_another_form_is_refused(top: Path, key: str, value: object) -> None:
     path = top / "profile/mednext.json"

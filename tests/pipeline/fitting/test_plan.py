@@ -27,9 +27,7 @@ def step(patch, checkpointing):
 @pytest.mark.parametrize("edge_mm", [90.0, 130.0, 170.0])
 @pytest.mark.parametrize("spacing_mm", [0.5, 1.2, 2.2])
 @pytest.mark.parametrize(("kind", "memory"), [("cuda", 8), ("cuda", 24), ("cpu", 8)])
-def test_the_grid_holds_the_hearts_the_patch_sees_enough_and_memory_suffices(
-    edge_mm, spacing_mm, kind, memory
-):
+def test_the_grid_holds_the_hearts_the_patch_sees_enough_and_memory_suffices(edge_mm, spacing_mm, kind, memory):
     machine = Machine(kind, memory * GB)
     need = hearts(edge_mm, spacing_mm)
     plan = plan_sizes(need, machine, (4, 4, 4), step)

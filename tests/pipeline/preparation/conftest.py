@@ -48,9 +48,7 @@ def write_cohort(scan: Any, centred: Any) -> WriteCohort:
         subjects = []
         for modality in Modality:
             for i in range(4):
-                files = [
-                    folder / f"{modality.value}_train_{1001 + i}_{part}.nii.gz" for part in ("image", "label")
-                ]
+                files = [folder / f"{modality.value}_train_{1001 + i}_{part}.nii.gz" for part in ("image", "label")]
                 image, label = scan(
                     modality.value, centred(9.5, (22, 22, 22)), shape=(22, 22, 22),
                     shift_mm=(4 * i + extra_mm, -3 * i, 2 * i), scale=1 - 0.03 * i,

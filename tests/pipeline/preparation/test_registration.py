@@ -57,9 +57,7 @@ def _changes(first: Path, second: Path) -> set[str]:
 
 
 def _same_quality(*tops: Path) -> None:
-    pd.testing.assert_frame_equal(
-        *(pd.read_csv(top / "qc/pairs.csv").drop(columns="seconds") for top in tops)
-    )
+    pd.testing.assert_frame_equal(*(pd.read_csv(top / "qc/pairs.csv").drop(columns="seconds") for top in tops))
 
 
 def test_the_registered_folder_and_the_tables(pairs: list[Pair], first: Path) -> None:
@@ -120,9 +118,7 @@ def test_other_test_subjects_change_nothing_of_the_others(
     assert all(Path(file.removeprefix("qc/")).parts[1].startswith(name) for file in changed)
 
 
-def test_a_test_label_changes_label_files_only(
-    write_cohort: WriteCohort, first: Path, tmp_path: Path
-) -> None:
+def test_a_test_label_changes_label_files_only(write_cohort: WriteCohort, first: Path, tmp_path: Path) -> None:
     name, replaced = _replace_test_pair(write_cohort, tmp_path, images=False)
     labels = {"registered": ("ct_label", "mr_label"), "cropped": ("label", "mr_label")}
     expected = {f"{part}/{name}/{label}.nii.gz" for part, both in labels.items() for label in both}
@@ -143,10 +139,7 @@ def test_without_labels_the_same_mr_and_no_label_files(
 
 @pytest.mark.stress
 def test_pairs_that_cannot_be_registered_are_named_after_the_others_are_done(
-    write_cohort: WriteCohort,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     pairs = make_pairs(write_cohort(tmp_path / "raw"), SECTIONS.split)

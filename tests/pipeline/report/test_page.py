@@ -101,9 +101,7 @@ def test_page_of_one_network_has_no_comparison(alone):
 )
 def test_missing_artefact_is_reported_with_its_stage(project, path, stage):
     (project / path).unlink()
-    with pytest.raises(
-        DataError, match=rf"{re.escape(str(project / path))} not found: run `dvc repro {stage}`"
-    ):
+    with pytest.raises(DataError, match=rf"{re.escape(str(project / path))} not found: run `dvc repro {stage}`"):
         render(gather(project), [])
 
 

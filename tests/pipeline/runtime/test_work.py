@@ -39,8 +39,6 @@ def test_code_differs_by_stage_and_network() -> None:
     assert len(prints) == 4
 
 
-def test_the_work_folder_is_that_of_the_parent_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_work_folder_is_that_of_the_parent_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert work_folder("train", "key") == tmp_path / ".work" / "train" / "key"

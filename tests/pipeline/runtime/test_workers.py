@@ -16,15 +16,7 @@ import pytest
 from crossmodalnet.errors import ResourceError
 from crossmodalnet.processes import remove_stale
 from pipeline.runtime import dask_workers
-from pipeline.runtime.workers import (
-    GB,
-    CaseCost,
-    RuntimeConfig,
-    Work,
-    choose_workers,
-    count_voxels,
-    run_cases,
-)
+from pipeline.runtime.workers import GB, CaseCost, RuntimeConfig, Work, choose_workers, count_voxels, run_cases
 
 from .conftest import Helpers, is_gone, wait_until
 
@@ -91,21 +83,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(dask_workers._SETTINGS, "distributed.scheduler.no-workers-timeout", "3s")
 
 
-@pytest.mark.parametrize(
-    "function", ["bar_the_way", pytest.param("close_the_worker", marks=pytest.mark.slow)]
-)
-def test_it_ends_where_no_worker_can_be_started_any_more(
-    helpers: Helpers, impatient: None, function: str
-) -> None:
+@pytest.mark.parametrize("function", ["bar_the_way", pytest.param("close_the_worker", marks=pytest.mark.slow)])
+def test_it_ends_where_no_worker_can_be_started_any_more(helpers: Helpers, impatient: None, function: str) -> None:
     """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
     work, one = Work("try", CaseCost(200), kept=True), RuntimeConfig(workers=1)
     with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
         list(run_cases(getattr(module(), function), [1, 2], work, one))
 
 
-def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(
-    helpers: Helpers, tmp_path: Path
-) -> None:
+def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(helpers: Helpers, tmp_path: Path) -> None:
     """Else a result waits as long as the next case takes, and is lost with the worker that this one kills."""
     cases = [str(tmp_path / f"{number}.begun") for number in range(6)]
     found = run_cases(module().begin, cases, WORK, RuntimeConfig(workers=1))
@@ -124,14 +110,7 @@ def test_a_case_without_memory_is_named_and_the_others_are_done(helpers: Helpers
 
 @pytest.mark.parametrize(
     ("requested", "num_cases", "free_gb", "workers"),
-    [
-        (0, 20, 100.0, 8),
-        (0, 3, 100.0, 3),
-        (0, 20, 10.0, 4),
-        (0, 20, 1.0, 1),
-        (5, 20, 4.0, 5),
-        (5, 2, 100.0, 2),
-    ],
+    [(0, 20, 100.0, 8), (0, 3, 100.0, 3), (0, 20, 10.0, 4), (0, 20, 1.0, 1), (5, 20, 4.0, 5), (5, 2, 100.0, 2)],
 )
 def test_workers_are_as_many_as_cores_memory_and_cases(
     requested: int, num_cases: int, free_gb: float, workers: int
@@ -140,9 +119,7 @@ def test_workers_are_as_many_as_cores_memory_and_cases(
     assert found == workers
 
 
-def test_too_many_workers_for_the_memory_are_a_warning(
-    helpers: Helpers, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_too_many_workers_for_the_memory_are_a_warning(helpers: Helpers, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         list(run_cases(module().square, [1, 2], Work("try", CaseCost(10**9)), TWO))
     assert "try: 2 workers on" in caplog.text

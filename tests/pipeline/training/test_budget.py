@@ -26,9 +26,7 @@ def test_epochs_are_spent_however_long_they_took(epochs, seconds, spent):
     assert EpochBudget(_params(), 3).is_spent(epochs, seconds) is spent
 
 
-@pytest.mark.parametrize(
-    ("epochs", "seconds", "spent"), [(100, 49.9, False), (0, 50.0, True), (1, 60.0, True)]
-)
+@pytest.mark.parametrize(("epochs", "seconds", "spent"), [(100, 49.9, False), (0, 50.0, True), (1, 60.0, True)])
 def test_seconds_are_spent_however_many_epochs_there_were(epochs, seconds, spent):
     assert TimeBudget(_params(), 3, ALONE).is_spent(epochs, seconds) is spent
 

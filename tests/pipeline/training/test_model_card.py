@@ -63,10 +63,7 @@ def test_the_same_model_is_the_same_bytes(model, card):
         (lambda c: c.update(labels=[]), "its classes differ"),
         (lambda c: c.update(colour=1), "is not a model card"),
         (lambda c: c.update(patch_size=[16, 16, 24]), r"does not fit the network.* is \("),
-        (
-            lambda c: c["network"].pop("values"),
-            r"no network of this version: options of crossmodalnet: values m",
-        ),
+        (lambda c: c["network"].pop("values"), r"no network of this version: options of crossmodalnet: values m"),
     ],
 )
 def test_cards_that_do_not_fit(model, change, message):

@@ -36,18 +36,14 @@ def test_samples_of_a_training_lose_modalities(set_params, missing):
 
 
 @pytest.mark.parametrize("variant", [None, "source_only"])
-def test_an_adaptation_sees_whole_pairs_of_both_domains_and_its_card_says_so(
-    target, set_params, missing, variant
-):
+def test_an_adaptation_sees_whole_pairs_of_both_domains_and_its_card_says_so(target, set_params, missing, variant):
     set_params(modality_dropout=0.9, epochs=1, adapt=ON)
     params = with_adaptation(read_params("crossmodalnet"), variant)
     assert params.training["modality_dropout"] == 0.0
     assert missing(params) == {(False, False)}
 
 
-@pytest.mark.parametrize(
-    ("ablation", "expected"), [(None, 0.5), ("no_cross", 0.5), ("ct_only", 0.0), ("mr_only", 0.0)]
-)
+@pytest.mark.parametrize(("ablation", "expected"), [(None, 0.5), ("no_cross", 0.5), ("ct_only", 0.0), ("mr_only", 0.0)])
 def test_one_stream_loses_no_modality_and_has_image_and_label_left_together(set_params, ablation, expected):
     augment = {"misregistration_probability": 0.5, "misregistration_voxels": 1.5}
     set_params(modality_dropout=0.5, augment=augment)

@@ -10,12 +10,7 @@ def test_unknown_network_lists_the_choices():
         build_network("unet", {}, patch_size=(16, 16, 16))
 
 
-THREE_LEVELS = {
-    "patch_embedding": (1, 2, 4),
-    "depths": (1, 1, 1),
-    "heads": (2, 4, 8),
-    "num_points": (1, 1, 1),
-}
+THREE_LEVELS = {"patch_embedding": (1, 2, 4), "depths": (1, 1, 1), "heads": (2, 4, 8), "num_points": (1, 1, 1)}
 
 
 @pytest.mark.parametrize(

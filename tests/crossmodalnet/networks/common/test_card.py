@@ -138,8 +138,7 @@ def test_every_network_has_on_the_meta_device_the_shapes_that_it_has(name: str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
-    [(n, size) for n in BASELINES for size in get_args(NETWORKS[n].model_fields["size"].annotation)],
+    ("name", "size"), [(n, size) for n in BASELINES for size in get_args(NETWORKS[n].model_fields["size"].annotation)]
 )
 def test_networks_of_every_size_stay_within_the_bounds_of_their_own_weights(name: str, size: str) -> None:
     def build() -> nn.Module:

@@ -12,9 +12,7 @@ def test_every_weight_is_in_one_group(make, offsets):
     assert sorted(found) == sorted(id(p) for p in network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("offsets", "names"), [("static", {"raw_offsets"}), ("predicted", {"bias", "weight"})]
-)
+@pytest.mark.parametrize(("offsets", "names"), [("static", {"raw_offsets"}), ("predicted", {"bias", "weight"})])
 def test_offsets_learn_at_their_own_rate_and_do_not_decay(make, offsets, names):
     network = make(offsets=offsets)
     (slow,) = [group for group in parameter_groups(network, 0.1) if group.rate == 0.1]

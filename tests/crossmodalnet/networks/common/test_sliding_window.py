@@ -46,9 +46,7 @@ def test_result_can_be_changed_in_place() -> None:
     predict_probabilities(Pointwise(), torch.zeros(2, 8, 8, 8), patch_size=(8, 8, 8)).add_(1)
 
 
-@pytest.mark.parametrize(
-    ("shape", "overlap", "rule"), [((8,) * 3, 0.5, "shape"), ((2, 8, 8, 8), 1.0, "overlap")]
-)
+@pytest.mark.parametrize(("shape", "overlap", "rule"), [((8,) * 3, 0.5, "shape"), ((2, 8, 8, 8), 1.0, "overlap")])
 def test_bad_arguments(shape, overlap, rule):
     with pytest.raises(ValueError, match=rule):
         predict_probabilities(Pointwise(), torch.zeros(shape), patch_size=(8, 8, 8), overlap=overlap)

@@ -47,8 +47,7 @@ def make_block(window=None, values="b", deformable=False, size=(4, 4, 4), **opti
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("residual", "refines", "values"),
-    [("paper", "keys", "b"), ("standard", "keys", "b"), ("paper", "queries", "a")],
+    ("residual", "refines", "values"), [("paper", "keys", "b"), ("standard", "keys", "b"), ("paper", "queries", "a")]
 )
 def test_residuals_of_eq_2_with_cross_attention(residual, refines, values):
     block = make_block(residual=residual, refines=refines, values=values)

@@ -13,9 +13,7 @@ def by_grid_sample(features, offsets, weights):
     for k, weight in enumerate(weights):
         position = here + offsets[..., k, :]
         grid = (2 * position / (size - 1).clamp(min=1) - 1).flip(-1).expand(len(features), -1, -1, -1, -1)
-        sampled = functional.grid_sample(
-            features.movedim(-1, 1), grid, padding_mode="border", align_corners=True
-        )
+        sampled = functional.grid_sample(features.movedim(-1, 1), grid, padding_mode="border", align_corners=True)
         out = out + weight * sampled.movedim(1, -1)
     return out
 

@@ -10,9 +10,7 @@ def make(**options):
     return build_mednext(OPTIONS | options, (40, 40, 40), 8)
 
 
-@pytest.mark.parametrize(
-    ("size", "count"), [("s", 5_558_856), ("b", 10_534_248), ("m", 17_556_904), ("l", 61_787_208)]
-)
+@pytest.mark.parametrize(("size", "count"), [("s", 5_558_856), ("b", 10_534_248), ("m", 17_556_904), ("l", 61_787_208)])
 def test_parameters_are_the_published_ones(size, count):
     with torch.device("meta"):
         deep, plain = make(size=size), make(size=size, deep_supervision=False)

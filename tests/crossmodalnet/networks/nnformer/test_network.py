@@ -15,9 +15,7 @@ TINY = replace(SIZES["small"], channels=4, heads=(1, 1, 2, 2), decoder_heads=(1,
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize(
-    ("size", "expected"), [("synapse", 149_798_736), ("tumor", 37_628_714), ("acdc", 37_167_644)]
-)
+@pytest.mark.parametrize(("size", "expected"), [("synapse", 149_798_736), ("tumor", 37_628_714), ("acdc", 37_167_644)])
 def test_published_sizes_have_the_published_parameters_and_outputs(size, expected, legacy):
     with torch.device("meta"):
         network = build_nnformer(OPTIONS | {"size": size, "legacy": legacy}, NATIVE[size], 8)
@@ -40,9 +38,7 @@ def test_a_shrunken_window_keeps_the_rows_of_its_displacements():
     assert relative_index(window, table).tolist() == expected
 
 
-@pytest.mark.parametrize(
-    ("window", "rows"), [((4, 4, 4), 115), ((8, 8, 8), 547), ((3, 5, 5), 137), ((7, 10, 10), 709)]
-)
+@pytest.mark.parametrize(("window", "rows"), [((4, 4, 4), 115), ((8, 8, 8), 547), ((3, 5, 5), 137), ((7, 10, 10), 709)])
 def test_legacy_displacements_collide_as_published(window, rows):
     assert legacy_index(window).unique().numel() == rows
     assert relative_index(window, window).unique().numel() == prod(2 * n - 1 for n in window)

@@ -6,13 +6,7 @@ import pytest
 import torch
 
 from crossmodalnet.networks.common.build import build_network
-from crossmodalnet.training.adaptation.adapter import (
-    MEASURES,
-    TERMS,
-    AdaptationNetwork,
-    ganin_ramp,
-    prototype_distance,
-)
+from crossmodalnet.training.adaptation.adapter import MEASURES, TERMS, AdaptationNetwork, ganin_ramp, prototype_distance
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.adaptation.term import decoder_features
 
@@ -159,9 +153,7 @@ def test_checkpointing_gives_the_same():
     torch.testing.assert_close(plain[1], saving[1])
 
 
-LINEAR = [
-    dict.fromkeys(names, "linear") for names in ((), ("stem",), ("transitions",), ("stem", "transitions"))
-]
+LINEAR = [dict.fromkeys(names, "linear") for names in ((), ("stem",), ("transitions",), ("stem", "transitions"))]
 KINDS = pytest.mark.parametrize("options", LINEAR, ids=str)
 
 

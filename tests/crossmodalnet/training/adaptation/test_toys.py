@@ -111,10 +111,7 @@ def accuracy(toy, variant, shifted=True):
     shares = TOYS[toy]
     equal, found = [1 / len(shares)] * len(shares), []
     for seed in range(3):
-        source, target = (
-            draw(toy, equal, False, seed),
-            draw(toy, shares if shifted else equal, True, 100 + seed),
-        )
+        source, target = (draw(toy, equal, False, seed), draw(toy, shares if shifted else equal, True, 100 + seed))
         points, classes = draw(toy, equal, True, 200 + seed)
         learner = train(source, target, variant, len(shares), seed)
         with torch.no_grad():

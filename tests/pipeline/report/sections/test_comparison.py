@@ -139,8 +139,7 @@ def test_other_rate_or_budget_keeps_the_record():
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [("train", "batch_size", 1), ("crop", "spacing_mm", None), ("network", "mednext", {})],
+    ("section", "key", "value"), [("train", "batch_size", 1), ("crop", "spacing_mm", None), ("network", "mednext", {})]
 )
 def test_other_settings_void_the_record(section, key, value):
     params = copy.deepcopy(PRESETS["compare"])

@@ -59,11 +59,7 @@ def test_what_stage_compare_says_is_shown_ablations_apart(project):
     assert [s["text"] for s in shifts["statements"]] == ["least"]
     assert [s["text"] for s in shifts["ablations"]] == ["part"]
     assert shifts["degrees"] == "10"
-    methods = [
-        "CrossModalNet",
-        "MedNeXt",
-        "CrossModalNet (without cross attention)",
-    ]  # not those of one stream
+    methods = ["CrossModalNet", "MedNeXt", "CrossModalNet (without cross attention)"]  # not those of one stream
     assert [row[0] for row in shifts["table"].rows] == methods
     assert content["views"]["CrossModalNet"].rows[1][6] == "−0.030"
 
