@@ -144,24 +144,28 @@ def _results(workers: "Workers", function: Callable[[T], R], tasks: Sequence[T],
     killed: list[str] = []
     done = 0
     finished = as_completed(hand_out(workers.at_once), loop=workers.client.loop)
-    for future in finished:
-        task = running.pop(future)
-        try:
-            result = workers.result(future)
-        except (KilledWorker, MemoryError) as error:
-            killed.append(name_of(task) or str(task))
-            reason = "out of memory" if isinstance(error, MemoryError) else "three workers died with it"
-            logger.warning("%s: given up: %s", killed[-1], reason)
-            finished.update(hand_out(1))
-        except Exception as error:
-            if isinstance(error, NoWorkerError) or future.status in ("cancelled", "lost"):
-                raise ResourceError(f"{work.what}: {workers.lost_message}; {kept()}") from error
-            raise
-        else:
-            done += 1
-            future.release()
-            finished.update(hand_out(1))
-            yield task, result
+    for batch in finished.batches():
+        answers: list[tuple[T, R]] = []
+        fault, is_lost = None, False
+        for future in batch:
+            task = running.pop(future)
+            try:
+                answers.append((task, workers.result(future)))
+                future.release()
+            except (KilledWorker, MemoryError) as error:
+                killed.append(name_of(task) or str(task))
+                reason = "out of memory" if isinstance(error, MemoryError) else "three workers died with it"
+                logger.warning("%s: given up: %s", killed[-1], reason)
+            except Exception as error:
+                fault, is_lost = error, isinstance(error, NoWorkerError) or future.status in ("cancelled", "lost")
+        # Not earlier: a case could kill a worker whose result is not here yet.
+        finished.update(hand_out(0 if fault else len(batch)))
+        done += len(answers)
+        yield from answers
+        if fault and is_lost:
+            raise ResourceError(f"{work.what}: {workers.lost_message}; {kept()}") from fault
+        if fault:
+            raise fault
     if killed:
         raise ResourceError(
             f"{work.what}: {len(killed)} of {len(tasks)} cases ended every process that computed them, most often for "
