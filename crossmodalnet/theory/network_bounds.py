@@ -13,6 +13,7 @@ from math import prod
 from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_window
+from crossmodalnet.networks.common.wrappers import PatchExpanding
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.config import Residual
@@ -44,7 +45,7 @@ def one_input(module: nn.Module) -> float:
             return layer(module.proj) + layer(module.norm)
         case embedding.PatchMerging():
             return layer(module.norm) + layer(module.reduce)
-        case embedding.PatchExpanding():
+        case PatchExpanding():
             return layer(module.expand) + layer(module.norm)
     assert isinstance(module, ResidualConvBlock)
     act = layer(module.act)

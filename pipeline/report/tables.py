@@ -74,11 +74,6 @@ def _print(value: Any, form: str) -> str:
     return DASH if value is None else str(value)
 
 
-def metric_of(key: str) -> Metric:
-    """Find a metric by its key."""
-    return next(metric for metric in METRICS if metric.key == key)
-
-
 def metric_title(metric: Metric, titles: Mapping[str, str] = MEAN_TITLES) -> str:
     """Name a metric with its unit, by default as the mean over the structures is called."""
     title = titles.get(metric.key, metric.title)

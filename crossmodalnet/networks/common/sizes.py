@@ -4,6 +4,8 @@ from math import ceil, prod
 
 Triple = tuple[int, int, int]
 
+IN_CHANNELS = 2  # CT and MR
+
 MAX_SIZE, MAX_VOXELS = 1024, 512**3  # of a model card's grid: voxels per axis, and in all
 
 LARGEST_WINDOW = 7  # tokens per axis, as in Swin transformers

@@ -102,22 +102,3 @@ class ConvMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, c)` to `(b, d / 2, h / 2, w / 2, 2 c)`; the axes are even."""
         return to_tokens(self.block(to_map(x)))
-
-
-class PatchExpanding(nn.Module):
-    """Expand each token into a block of `stride` tokens of `out_dim` channels.
-
-    Example: (1, 12, 12, 12, 48), stride 2, out_dim 24 -> (1, 12, 12, 12, 192) -> (1, 24, 24, 24, 24).
-    """
-
-    def __init__(self, dim: int, out_dim: int, stride: Triple = (2, 2, 2)) -> None:
-        super().__init__()
-        self.stride = stride
-        self.expand = nn.Linear(dim, stride[0] * stride[1] * stride[2] * out_dim, bias=False)
-        self.norm = nn.LayerNorm(out_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(b, d, h, w, dim)` to `(b, d sd, h sh, w sw, out_dim)`."""
-        i, j, k = self.stride
-        blocks = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
-        return self.norm(blocks)

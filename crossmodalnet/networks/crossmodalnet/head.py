@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.wrappers import PatchExpanding
 from crossmodalnet.networks.crossmodalnet.convolution import Conv1x1, ResidualConvBlock, UpConvolution, to_map
-from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
 
 
 class ConvStem(nn.Module):

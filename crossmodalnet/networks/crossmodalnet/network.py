@@ -8,8 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams, channels_first
+from crossmodalnet.networks.common.wrappers import PatchExpanding
 from crossmodalnet.networks.crossmodalnet.convolution import UpConvolution, to_map, to_tokens
-from crossmodalnet.networks.crossmodalnet.embedding import PatchExpanding
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, FusedHead
 
 Size = tuple[int, ...]

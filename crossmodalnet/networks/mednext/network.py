@@ -13,10 +13,9 @@ from monai.networks.nets.mednext import MedNeXt
 from torch import nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
-IN_CHANNELS = 2
 KERNEL = 3
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
 from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule
 from crossmodalnet.networks.nnformer.layers import (
     DecoderStage,
@@ -29,11 +29,11 @@ class NNFormerConfig:
     """Define a named size of nnFormer; lists have one entry per level, finest first."""
 
     channels: int  # at the finest level, doubled at each next one
-    depths: tuple[int, ...]  # blocks of encoder and decoder, which share the deepest level
     heads: tuple[int, ...]
     decoder_heads: tuple[int, ...]  # one entry fewer
     stem_strides: tuple[Triple, Triple]  # their product is the voxels per token and axis
     windows: tuple[Triple, ...]  # tokens per axis
+    depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks of encoder and decoder, which share the deepest level
     strides: tuple[Triple, ...] = (CUBE,) * 3  # from each level to the next
     paddings: tuple[Triple, ...] = (ONES,) * 3  # of the convolutions with these strides
     deep_supervision: bool = True  # allow auxiliary heads, as in the published network
@@ -66,7 +66,6 @@ class NNFormerConfig:
 SIZES = {
     "synapse": NNFormerConfig(
         channels=192,
-        depths=(2, 2, 2, 2),
         heads=(6, 12, 24, 48),
         decoder_heads=(6, 12, 24),
         stem_strides=((2, 2, 2), (1, 2, 2)),
@@ -74,7 +73,6 @@ SIZES = {
     ),
     "tumor": NNFormerConfig(
         channels=96,
-        depths=(2, 2, 2, 2),
         heads=(3, 6, 12, 24),
         decoder_heads=(6, 12, 24),
         stem_strides=((2, 2, 2), (2, 2, 2)),
@@ -83,7 +81,6 @@ SIZES = {
     ),
     "acdc": NNFormerConfig(
         channels=96,
-        depths=(2, 2, 2, 2),
         heads=(3, 6, 12, 24),
         decoder_heads=(3, 6, 12),
         stem_strides=((1, 2, 2), (1, 2, 2)),
@@ -95,7 +92,6 @@ SIZES = {
     ),
     "small": NNFormerConfig(
         channels=32,
-        depths=(2, 2, 2, 2),
         heads=(1, 2, 4, 8),
         decoder_heads=(1, 2, 4),
         stem_strides=((2, 2, 2), (1, 1, 1)),
@@ -104,9 +100,6 @@ SIZES = {
 }
 
 
-__all__ = ["SIZES", "NNFormer", "NNFormerConfig", "build_nnformer"]
-
-IN_CHANNELS = 2
 DROP_PATH = 0.2
 
 

@@ -16,10 +16,9 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import Con
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
-IN_CHANNELS = 2
 MIN_EDGE = 4  # voxels per axis of the coarsest map, as nnU-Net's UNet_featuremap_min_edge_length
 
 

@@ -14,10 +14,8 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
 from crossmodalnet.networks.swin_unet.layers import PatchExpand2d, PatchMerging2d, SwinBlock2d, SwinUnetPatchEmbed
-
-IN_CHANNELS = 2
 
 
 @dataclass(frozen=True)

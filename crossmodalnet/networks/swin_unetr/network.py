@@ -15,7 +15,7 @@ from monai.networks.nets.swin_unetr import BasicLayer, PatchMerging, SwinUNETR
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
 from crossmodalnet.networks.common.wrappers import PaddedNetwork
 
 
@@ -93,7 +93,6 @@ def _normalised(x: Tensor) -> Tensor:
     return nn.functional.layer_norm(x.movedim(1, -1), [x.shape[1]]).movedim(-1, 1)
 
 
-IN_CHANNELS = 2
 PUBLISHED_STAGES = 4
 
 
@@ -124,7 +123,7 @@ def build_swin_unetr(config: Mapping[str, Any], patch_size: Triple, num_classes:
 
 def _network(size: SwinUNETRConfig, num_classes: int, *, checkpointing: bool) -> nn.Module:
     if len(size.depths) == PUBLISHED_STAGES:
-        network: nn.Module = SwinUNETR(
+        return SwinUNETR(
             IN_CHANNELS,
             num_classes,
             depths=size.depths,
@@ -133,14 +132,12 @@ def _network(size: SwinUNETRConfig, num_classes: int, *, checkpointing: bool) ->
             feature_size=size.features,
             use_checkpoint=checkpointing,
         )
-    else:
-        network = ShallowSwinUNETR(
-            IN_CHANNELS,
-            num_classes,
-            features=size.features,
-            depths=size.depths,
-            heads=size.heads,
-            window=size.window,
-            checkpointing=checkpointing,
-        )
-    return network
+    return ShallowSwinUNETR(
+        IN_CHANNELS,
+        num_classes,
+        features=size.features,
+        depths=size.depths,
+        heads=size.heads,
+        window=size.window,
+        checkpointing=checkpointing,
+    )

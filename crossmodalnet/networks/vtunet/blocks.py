@@ -217,33 +217,3 @@ class PatchMerge(nn.Module):
         x = nn.functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         x = rearrange(x, "b d (h i) (w j) c -> b d h w (j i c)", i=2, j=2)
         return self.reduction(self.norm(x))
-
-
-class PatchExpand(nn.Module):
-    """Split each token into 2 x 2 along H and W: `(b, d, h, w, c)` to `(b, d, 2 h, 2 w, c / 2)`."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.expand = nn.Linear(dim, 2 * dim, bias=False)
-        self.norm = nn.LayerNorm(dim // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Double H and W."""
-        x = rearrange(self.expand(x), "b d h w (i j c) -> b d (h i) (w j) c", i=2, j=2)
-        return self.norm(x)
-
-
-class FinalExpand(nn.Module):
-    """Expand tokens `(b, d, h, w, c)` to voxels `(b, D, H, W, c)` of whole patches."""
-
-    def __init__(self, dim: int, patch: Triple) -> None:
-        super().__init__()
-        self.patch = patch
-        self.expand = nn.Linear(dim, patch[0] * patch[1] * patch[2] * dim, bias=False)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Split each token into the voxels of its patch."""
-        i, j, k = self.patch
-        x = rearrange(self.expand(x), "b d h w (i j k c) -> b (d i) (h j) (w k) c", i=i, j=j, k=k)
-        return self.norm(x)

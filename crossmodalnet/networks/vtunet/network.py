@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.vtunet.blocks import FinalExpand, PatchExpand, PatchMerge, VTBlock, VTPatchEmbed, VTStage
-
-IN_CHANNELS = 2
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
+from crossmodalnet.networks.common.wrappers import PatchExpanding
+from crossmodalnet.networks.vtunet.blocks import PatchMerge, VTBlock, VTPatchEmbed, VTStage
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,20 @@ class VTUNet(nn.Module):
             for level in range(last + 1)
         )
         # As published, the first entry is the bottleneck's: indices are part of parameter names.
-        self.layers_up = nn.ModuleList([PatchExpand(config.dim(last))])
+        self.layers_up = nn.ModuleList([_expand(config.dim(last))])
         self.concat_back_dim = nn.ModuleList([nn.Identity()])
         for level in reversed(range(last)):
             self.layers_up.append(
                 VTStage(
                     _blocks(config, level, legacy=legacy),
-                    upsample=PatchExpand(config.dim(level)) if level else None,
+                    upsample=_expand(config.dim(level)) if level else None,
                     checkpointing=checkpointing,
                 )
             )
             self.concat_back_dim.append(nn.Linear(2 * config.dim(level), config.dim(level), bias=False))
         self.norm = nn.LayerNorm(config.dim(last))
         self.norm_up = nn.LayerNorm(config.channels)
-        self.up = FinalExpand(config.channels, config.patch_embedding)
+        self.up = PatchExpanding(config.channels, config.channels, config.patch_embedding)
         self.output = nn.Conv3d(config.channels, num_classes, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,3 +135,7 @@ def _blocks(config: VTUNetConfig, level: int, *, legacy: bool) -> list[VTBlock]:
         )
         for i in range(config.depths[level])
     ]
+
+
+def _expand(dim: int) -> PatchExpanding:
+    return PatchExpanding(dim, dim // 2, (1, 2, 2))  # along H and W only

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from crossmodalnet.metrics.scores import METRIC
 from pipeline.comparison.titles import ABLATION_TITLES, PARTS
 from pipeline.config.variants import OURS, is_ablation, method_of
 from pipeline.evaluation.profile import read_profile
@@ -14,7 +15,7 @@ from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import BLUE, LINES, MUTED, ORANGE, svg
 from pipeline.report.sections import comparison
 from pipeline.report.sections.results import not_first
-from pipeline.report.tables import DASH, interval, make_table, metric_of, metric_title, number, signed
+from pipeline.report.tables import DASH, interval, make_table, metric_title, number, signed
 
 
 def section(artefacts: Artefacts) -> dict[str, Any] | None:
@@ -83,7 +84,7 @@ def _gains(gains: dict[str, pd.DataFrame], name: str) -> dict[str, str]:
     """Print the differences in both metrics with their intervals, and p of the first; empty where not tested."""
     printed = {}
     for key, table in gains.items():
-        own, metric = table.loc[[name]].to_dict("records")[0], metric_of(key)
+        own, metric = table.loc[[name]].to_dict("records")[0], METRIC[key]
         if own["difference"] == own["difference"]:
             mean = signed(own["difference"], metric.digits)
             ends = interval(own["low"], own["high"], metric.digits, sign=True)
@@ -99,7 +100,7 @@ def ablation_chart(gains: dict[str, pd.DataFrame], times: dict[str, float]) -> s
     def draw(figure: Figure) -> None:
         *panels, costs = figure.subplots(1, len(gains) + 1, sharey=True)
         for axes, (key, rows) in zip(panels, gains.items(), strict=True):
-            metric = metric_of(key)
+            metric = METRIC[key]
             for y, (mean, low, high) in enumerate(rows[["difference", "low", "high"]].to_numpy(float)):
                 colour = BLUE if (mean > 0) == metric.higher_is_better else ORANGE
                 axes.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="round")

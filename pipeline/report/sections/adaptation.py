@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRIC
 from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.comparison import adaptation as compared
 from pipeline.comparison.adaptation import GAP_COLUMNS, LOWER, UPPER
@@ -159,7 +160,7 @@ def adaptation_chart(curves: Sequence[pd.DataFrame]) -> str:
 def _score(scores: pd.DataFrame, *key: str) -> tuple[str, str]:
     """Print the mean and its interval of a domain, method, metric and structure."""
     mean, low, high = scores.reindex([key]).to_numpy(float)[0]
-    digits = tables.metric_of(key[2]).digits
+    digits = METRIC[key[2]].digits
     return number(mean, digits), interval(low, high, digits)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
-from crossmodalnet.metrics.scores import METRICS, Metric
+from crossmodalnet.metrics.scores import METRIC, METRICS, Metric
 from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.config.variants import ATLAS
 from pipeline.evaluation.score_cases import MEAN
@@ -50,7 +50,7 @@ def standing(artefacts: Artefacts) -> str:
 def not_first(artefacts: Artefacts) -> list[str]:
     """List the measures in which the first model of params.yaml is not first."""
     models, titles = artefacts.models, tables.MEAN_TITLES.items()
-    orders = {title: ranked(artefacts, models, tables.metric_of(key)) for key, title in titles}
+    orders = {title: ranked(artefacts, models, METRIC[key]) for key, title in titles}
     return [title for title, order in orders.items() if order and order[0] != models[0]]
 
 
@@ -106,7 +106,7 @@ def cases_section(artefacts: Artefacts) -> dict[str, Any]:
     """Show every test case."""
     shown = {}
     for key in ("dice", "hd95_mm"):
-        means, metric = artefacts.case_means(key), tables.metric_of(key)
+        means, metric = artefacts.case_means(key), METRIC[key]
         rows = [{"Pair": str(pair)} for pair in sorted(artefacts.images)]
         for row in rows:
             values = {short_title_of(m): tables.number(means[m][row["Pair"]], metric.digits) for m in artefacts.methods}
@@ -135,7 +135,7 @@ def bar_chart(artefacts: Artefacts, keys: Sequence[str]) -> str:
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(keys), 1, squeeze=False)[:, 0]
-        for axes, metric in zip(panels, map(tables.metric_of, keys), strict=True):
+        for axes, metric in zip(panels, (METRIC[key] for key in keys), strict=True):
             for method, offset, width in _slots(artefacts):
                 colour = colour_of(artefacts.models, method)
                 scores = [(x + offset, *artefacts.score(method, metric.key, s)) for s, x in PLACES.items()]
@@ -155,7 +155,7 @@ def bar_chart(artefacts: Artefacts, keys: Sequence[str]) -> str:
 
 def box_plot(artefacts: Artefacts, key: str) -> str:
     """Draw the test cases of every structure as points on a box (quartiles; whiskers to the extremes)."""
-    metric, means = tables.metric_of(key), artefacts.case_means(key)
+    metric, means = METRIC[key], artefacts.case_means(key)
     # Sorted by name, so that a case keeps its place within every box.
     cases = artefacts.cases.sort_values("pair").groupby(["method", "structure"])[key]
 

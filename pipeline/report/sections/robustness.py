@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crossmodalnet.metrics.scores import HEADLINE
+from crossmodalnet.metrics.scores import HEADLINE, METRIC
 from pipeline.comparison import conditions, misregistration
 from pipeline.comparison.misregistration import FAR_MM
 from pipeline.comparison.titles import ABLATION_TITLES, short_title_of, title_of
@@ -16,7 +16,7 @@ from pipeline.evaluation.score_cases import VIEW_TITLES
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.charts import MARKERS, MODEL_COLOURS, colour_of, marker_of, svg
 from pipeline.report.sections.comparison import read_compared, read_statements
-from pipeline.report.tables import Table, interval, make_table, metric_of, metric_title, number, signed
+from pipeline.report.tables import Table, interval, make_table, metric_title, number, signed
 
 
 def section(artefacts: Artefacts) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ def view_table(rows: pd.DataFrame) -> Table:
         own = rows[rows["view"] == view.value].set_index("metric")
         own = own[["mean", "low", "high", "difference", "difference_low", "difference_high"]].astype(float)
         row = {"The network sees": title}
-        for metric in map(metric_of, HEADLINE):
+        for metric in (METRIC[key] for key in HEADLINE):
             mean, low, high, change, change_low, change_high = own.reindex([metric.key]).to_numpy()[0]
             row[metric_title(metric)] = number(mean, metric.digits)
             if metric.key == "dice":

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossmodalnet.networks.common.wrappers import PatchExpanding
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
@@ -70,7 +71,7 @@ def test_a_block_without_branch_is_the_identity():
         (embedding.ConvMerging(2), (1, 4, 2, 2, 2)),
         (embedding.PatchEmbedding(2, 6, (2, 1, 2), sincos=True), (1, 2, 2, 2, 2)),
         (embedding.PatchMerging(2), (1, 2, 2, 4, 2)),
-        (embedding.PatchExpanding(4, 2), (1, 2, 1, 2, 4)),
+        (PatchExpanding(4, 2), (1, 2, 1, 2, 4)),
     ],
 )
 def test_parts_of_one_input(module, shape):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossmodalnet.networks.common.wrappers import PatchExpanding
 from crossmodalnet.networks.crossmodalnet import embedding
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, ConvStem
 
@@ -27,7 +28,7 @@ def test_merging_joins_eight_neighbours():
 
 @torch.no_grad()
 def test_expanding_puts_each_token_into_its_block():
-    expand = embedding.PatchExpanding(3, 2, (1, 2, 2))
+    expand = PatchExpanding(3, 2, (1, 2, 2))
     x = torch.randn(1, 2, 2, 2, 3)
     out = expand(x)
     assert out.shape == (1, 2, 4, 4, 2)

@@ -130,21 +130,12 @@ def test_position_encoding_by_hand():
 
 
 @torch.no_grad()
-def test_merging_joins_and_expanding_splits_h_and_w_only():
+def test_merging_joins_h_and_w_only():
     x = torch.arange(2 * 3 * 2.0).view(1, 2, 3, 2, 1)
-    merge, expand = blocks.PatchMerge(1), blocks.PatchExpand(4)
-    merge.norm = merge.reduction = expand.norm = expand.expand = nn.Identity()
+    merge = blocks.PatchMerge(1)
+    merge.norm = merge.reduction = nn.Identity()
     # The published order: (h, w), (h + 1, w), (h, w + 1), (h + 1, w + 1); the fourth row of h is filled up.
     assert merge(x).tolist() == [[[[[0, 2, 1, 3]], [[4, 0, 5, 0]]], [[[6, 8, 7, 9]], [[10, 0, 11, 0]]]]]
-    assert expand(torch.arange(4.0).view(1, 1, 1, 1, 4)).tolist() == [[[[[0], [1]], [[2], [3]]]]]
-
-
-@torch.no_grad()
-def test_final_expansion_splits_all_axes():
-    expand = blocks.FinalExpand(1, (1, 2, 2))
-    expand.norm = nn.Identity()
-    expand.expand.weight.copy_(torch.arange(4.0)[:, None])
-    assert expand(torch.ones(1, 1, 1, 1, 1)).flatten().tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("legacy", [False, True])
