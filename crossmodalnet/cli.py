@@ -270,7 +270,3 @@ def _check_none_empty(arguments: Sequence[str]) -> None:
         if not value and option not in MAY_BE_EMPTY:
             what = f"option {option}" if option.startswith("--") else "an argument"
             raise UsageError(f"{what} is empty: is a variable of the shell not set?")
-
-
-if __name__ == "__main__":
-    main()

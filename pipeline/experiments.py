@@ -50,12 +50,11 @@ def print_experiments(experiments: list[Experiment], console: Console) -> None:
     table = Table(show_edge=False)
     table.add_column("", overflow="fold")
     table.add_column("changed", overflow="fold")
-    several = any(len(experiment.metrics) > 1 for experiment in experiments)
-    for title in [*(["network"] if several else []), *(title for title, _ in SHOWN.values())]:
+    for title in ["network", *(title for title, _ in SHOWN.values())]:
         table.add_column(title, justify="left" if title == "network" else "right", no_wrap=True)
     for name, changes, metrics in experiments:
         changed = escape("\n".join(f"{key}={to_yaml(value)}" for key, value in changes.items()))
-        columns = [[short_title_of(method) for method in metrics.index]] if several else []
+        columns = [[short_title_of(method) for method in metrics.index]]
         for key, (_, digits) in SHOWN.items():
             columns.append(["–" if pd.isna(value) else f"{value:.{digits}f}" for value in metrics[key]])
         table.add_row(name, changed, *("\n".join(column) for column in columns))
@@ -64,13 +63,11 @@ def print_experiments(experiments: list[Experiment], console: Console) -> None:
 
 def _experiment(revision: Mapping[str, Any], before: Mapping[str, Any]) -> Experiment:
     old, new = _parameters(before), _parameters(revision)
-    keys = [key for key in new if old.get(key) != new[key]]
-    rows = []
-    for path, file in ((revision["data"] or {}).get("metrics") or {}).items():
-        rows.append({"method": path.split("/")[1], **(file.get("data") or {})})
+    files = ((revision["data"] or {}).get("metrics") or {}).items()
+    rows = [{"method": path.split("/")[1], **(file.get("data") or {})} for path, file in files]
     metrics = pd.DataFrame(rows, columns=["method", *SHOWN]).groupby("method", sort=False).mean()
     name = (revision["name"] or revision["rev"][:9]) + ("" if revision["data"] else " (failed)")
-    return Experiment(name, {key: new[key] for key in keys}, metrics)
+    return Experiment(name, {key: value for key, value in new.items() if old.get(key) != value}, metrics)
 
 
 def _parameters(revision: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,22 +131,3 @@ class PatchMerging2d(nn.Module):
         # Swin's order: down the first axis before the second.
         x = rearrange(x, "n (h p) (w q) c -> n h w (q p c)", p=2, q=2)
         return self.reduction(self.norm(x))
-
-
-class PatchExpand2d(nn.Module):
-    """Expand each token to `scale` x `scale` tokens: a linear layer, a pixel shuffle and a norm.
-
-    Example: scale 2, channels 768 -> 384; (24, 7, 7, 768) -> (24, 7, 7, 1536) -> (24, 14, 14, 384).
-    """
-
-    def __init__(self, dim: int, out_dim: int, scale: int) -> None:
-        super().__init__()
-        self.scale = scale
-        self.expand = nn.Linear(dim, scale * scale * out_dim, bias=False)
-        self.norm = nn.LayerNorm(out_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(n, h, w, dim)` to `(n, scale h, scale w, out_dim)`."""
-        s = self.scale
-        x = rearrange(self.expand(x), "n h w (p q c) -> n (h p) (w q) c", p=s, q=s)
-        return self.norm(x)

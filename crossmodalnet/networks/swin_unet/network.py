@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
-from crossmodalnet.networks.swin_unet.layers import PatchExpand2d, PatchMerging2d, SwinBlock2d, SwinUnetPatchEmbed
+from crossmodalnet.networks.common.wrappers import PatchExpanding
+from crossmodalnet.networks.swin_unet.layers import PatchMerging2d, SwinBlock2d, SwinUnetPatchEmbed
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SwinUnet(nn.Module):
             for level in reversed(levels[:-1])
         )
         self.decoder_norm = nn.LayerNorm(config.channels)
-        self.expand = PatchExpand2d(config.channels, config.channels, config.patch)
+        self.expand = PatchExpanding(config.channels, config.channels, (1, config.patch, config.patch))
         self.output = nn.Conv2d(config.channels, num_classes, kernel_size=1, bias=False)
         self.apply(_initialise)
 
@@ -93,7 +94,7 @@ class SwinUnet(nn.Module):
         x, skips = self.encode(x)
         for level, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
             x = level(x, skip)
-        x = self.expand(self.decoder_norm(x))
+        x = self.expand(self.decoder_norm(x)[:, None])[:, 0]  # as volumes of one slice
         logits: Tensor = self.output(x.permute(0, 3, 1, 2))
         return logits[:, :, :height, :width]
 
@@ -130,14 +131,14 @@ class DecoderLevel(nn.Module):
 
     def __init__(self, dim: int, blocks: nn.Sequential) -> None:
         super().__init__()
-        self.expand = PatchExpand2d(2 * dim, dim, 2)
+        self.expand = PatchExpanding(2 * dim, dim, (1, 2, 2))
         self.fuse = nn.Linear(2 * dim, dim)
         self.blocks = blocks
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map `(n, ceil(h / 2), ceil(w / 2), 2 dim)` and the skip `(n, h, w, dim)` to `(n, h, w, dim)`."""
         _, h, w, _ = skip.shape
-        x = self.expand(x)[:, :h, :w]
+        x = self.expand(x[:, None])[:, 0, :h, :w]
         return self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
 
 

@@ -77,8 +77,8 @@ def test_encoder_is_swin_and_takes_its_weights():
 
 def expand_by_pixel_shuffle(part, x):
     """Patch expanding of (n, h, w, c) with PyTorch's shuffle, which wants channels ordered (c p q)."""
-    wide = part.expand(x).unflatten(-1, (part.scale**2, -1)).transpose(-1, -2).flatten(-2)
-    return part.norm(nn.functional.pixel_shuffle(wide.permute(0, 3, 1, 2), part.scale).permute(0, 2, 3, 1))
+    wide = part.expand(x).unflatten(-1, (part.stride[1] ** 2, -1)).transpose(-1, -2).flatten(-2)
+    return part.norm(nn.functional.pixel_shuffle(wide.permute(0, 3, 1, 2), part.stride[1]).permute(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize("skip", ["output", "input"])
