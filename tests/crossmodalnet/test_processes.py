@@ -74,7 +74,6 @@ def test_it_ends_when_the_process_that_asked_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sent", [b"", pickle.dumps((len, list(range(1000))))[:-100]])
 def test_it_ends_without_a_word_where_the_call_never_came_whole(sent: bytes) -> None:
-    """The process that asked was killed while it wrote: nobody reads what this one would say."""
     command = [sys.executable, "-P", "-m", "crossmodalnet.processes"]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)

@@ -97,7 +97,6 @@ def test_no_column_is_cut_at_1200_pixels(page: Page) -> None:
 
 
 def test_text_does_not_overlap(page: Page) -> None:
-    """Blocks below one another in the main column keep their order."""
     boxes = page.evaluate(
         "[...document.querySelectorAll('main > section > *')]"
         ".map(element => element.getBoundingClientRect()).map(box => [box.top, box.bottom])"
@@ -122,7 +121,6 @@ def test_number_of_a_statement_opens_its_details(page: Page) -> None:
 
 
 def test_it_can_be_photographed(page: Page, tmp_path: Path) -> None:
-    """A screenshot that is not blank: it shows the colours of structures and of charts."""
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     with Image.open(tmp_path / "page.png") as image:
         seen = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=1 << 24)}

@@ -168,7 +168,6 @@ def heard() -> Iterator[None]:
 def test_signal_ends_it_in_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch, exit_code: ExitCode, sent: int, code: int
 ) -> None:
-    """Schedulers and `timeout` send SIGTERM, and then what is being written shall be removed as after Ctrl-C."""
 
     def killed(*_: object) -> None:
         with whole_folder(folder / "out") as new:

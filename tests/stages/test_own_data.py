@@ -111,7 +111,6 @@ def test_table_of_any_format(run: Run, scans: Scans, tmp_path: Path, image: str)
 
 @pytest.mark.slow
 def test_nnunet_folder_without_a_structure(run: Run, scans: Scans, tmp_path: Path) -> None:
-    """Channels of one case lie on one grid there, which the phantom's do not: the CTs serve as both."""
     names = ["background", "left ventricle", "RV", "heart_atrium_left", "right atrium", "myocardium", "aorta"]
     description = {"channel_names": {"0": "CT", "1": "MR"}, "labels": {n: i for i, n in enumerate(names)}}
     top, expected = tmp_path / "Dataset042_Heart", {}

@@ -148,7 +148,6 @@ def test_random_headers_keep_voxels_in_place(tmp_path: Path, seed: int, ramp: Ra
 
 @pytest.mark.parametrize(("axes", "flips"), TURNS)
 def test_reoriented_inverts_any_turn(axes: tuple[int, ...], flips: tuple[int, ...]) -> None:
-    """An oblique volume is turned by hand: voxel (i, j, k) is at the same place in both."""
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", [10, -15, 20], degrees=True).as_matrix() * [0.5, 0.8, 2.0]
     affine[:3, 3] = (5, -7, 11)

@@ -77,7 +77,6 @@ def test_labels_keep_their_volume(spacing_mm: float) -> None:
 @pytest.mark.parametrize("spacing_mm", [0.7, 2.0, 5.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_labels_take_the_class_of_the_largest_share(spacing_mm: float, seed: int) -> None:
-    """Whatever part of the scan the structures take, each class is averaged as an image of the whole scan is."""
     rng = np.random.default_rng(seed)
     data = np.zeros((21, 26, 30), np.uint8)
     low = [rng.integers(0, n - 1) for n in data.shape]
@@ -111,7 +110,6 @@ def test_part_of_a_grid_gives_the_same_samples(native_mm: float) -> None:
 
 
 def test_bins_approximate_a_gaussian() -> None:
-    """Of a heart-like ball with noise, voxels as fine as those of a CT, along turned axes of two spacings."""
     affine = np.array([[0, 0.5, 0, -20], [-0.5, 0, 0, 22], [0, 0, 0.8, -21], [0, 0, 0, 1.0]])
     fine = Grid((83, 79, 53), affine)
     points = fine.to_world(np.indices(fine.shape).reshape(3, -1))

@@ -95,7 +95,6 @@ def test_registration_is_independent_of_orientation(scan: Any, centred: Any, tmp
 
 @pytest.mark.parametrize("method", ["syn", "fast"])
 def test_resampling_is_independent_of_orientation(transform: Transform, method: Any) -> None:
-    """Also where the grid is so fine that the map is evaluated at every few voxels only."""
     registration = make_registration(REGISTER.model_copy(update={"method": method}))
     labels = _labels(INSIDE)
     image = Volume(np.random.default_rng(0).normal(size=labels.data.shape).astype(np.float32), labels.affine)

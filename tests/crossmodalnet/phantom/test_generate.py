@@ -77,7 +77,6 @@ def test_communicating_pools_differ_by_less_than_the_noise(subjects):
 
 @pytest.mark.parametrize("modality", list(Modality))
 def test_thresholding_does_not_find_the_structures(subjects, modality):
-    """Even the best intensity window for each structure, chosen with the label at hand, gives a poor Dice."""
     image, label = subjects[modality][1]
     edges = np.percentile(image.data[label.data > 0], np.arange(0, 101, 4))
     best = []

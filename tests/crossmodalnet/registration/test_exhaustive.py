@@ -15,7 +15,6 @@ from crossmodalnet.registration.exhaustive import best_candidates
 def test_the_patient_is_found_wherever_he_lies(
     scan: Any, centred: Any, shift_mm: tuple[float, ...], angle: int
 ) -> None:
-    """The MR's grid is moved and turned against the world, so its patient lies elsewhere in its field of view."""
     ct = prepare_ct(scan("ct", centred(8.0))[0], 8.0)
     mr = scan("mr", centred(8.0))[0]
     world = from_matvec(Rotation.from_euler("z", angle, degrees=True).as_matrix(), shift_mm)

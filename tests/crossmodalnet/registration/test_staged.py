@@ -26,7 +26,6 @@ PIR = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 def test_hearts_meet_wherever_they_lie_without_folds(
     scan: Any, centred: Any, tmp_path: Path, shift_mm: float, degrees: float, axes: Any
 ) -> None:
-    """The MR is of a smaller patient who lies elsewhere in its field of view, turned."""
     ct, ct_label = scan("ct", centred(6.5))
     affine = centred(6.5, rotation=axes)
     shifts_mm = (shift_mm, -shift_mm / 2, shift_mm / 2)

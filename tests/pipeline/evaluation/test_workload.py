@@ -184,7 +184,6 @@ def test_the_work_of_an_ablation(cohort, set_params):
 
 
 def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):
-    """Sections are named whole elsewhere; of these, a profile takes some values only."""
     read = set()
     for section, params in (("train", TrainConfig), ("crop", CropConfig), ("evaluate", EvaluateConfig)):
 

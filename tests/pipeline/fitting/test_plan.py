@@ -64,7 +64,6 @@ GRIDS = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66)
 @pytest.mark.parametrize("embedding", [(4, 4, 4), (2, 2, 2), (2, 4, 4)])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid, embedding):
-    """The network's own rules say so: the size is taken, and no window is wasteful."""
     patches = patches_for(grid, embedding)
     assert patches
     for patch in patches:

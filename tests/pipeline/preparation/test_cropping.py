@@ -47,7 +47,6 @@ def test_a_pair_without_the_label_of_its_mr_is_an_error(task: CropTask) -> None:
 
 
 def test_an_atlas_is_read_once_but_again_when_other_data_lie_under_its_name(task: CropTask) -> None:
-    """A worker of a cluster outlives a run, and the next one's data may lie at the same place."""
     files = task.images[Modality.CT], task.labels[Modality.CT]
     first = read_atlas(files, Modality.CT, 2.0)
     assert read_atlas(files, Modality.CT, 2.0) is first

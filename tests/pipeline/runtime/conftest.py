@@ -1,5 +1,6 @@
 """Functions that workers can import, and a scheduler with workers in processes of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -22,12 +23,6 @@ def square(number):
 
 def environment(name):
     return os.environ.get(name), os.getcwd(), os.environ["OMP_NUM_THREADS"]
-
-def busy(seconds):
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
-    return os.getpid()
 
 def die_once(flag):
     """Kill this process the first time."""
@@ -160,8 +155,6 @@ def cluster(helpers: Helpers, tmp_path: Path) -> Iterator[Cluster]:
              "--nworkers", "1", "--local-directory", str(elsewhere), "--death-timeout", "60", *here],
             **common,
         ) as worker:  # fmt: skip
-            import json
-
             address = json.loads(file.read_text("utf-8"))["address"]
             yield Cluster(address, psutil.Process(scheduler.pid), psutil.Process(worker.pid))
             worker.terminate()

@@ -85,14 +85,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("function", ["bar_the_way", pytest.param("close_the_worker", marks=pytest.mark.slow)])
 def test_it_ends_where_no_worker_can_be_started_any_more(helpers: Helpers, impatient: None, function: str) -> None:
-    """As where memory suffices for the first worker and not for the next; else it would wait for ever."""
     work, one = Work("try", CaseCost(200), kept=True), RuntimeConfig(workers=1)
     with pytest.raises(ResourceError, match=r"^try: no worker process is left, .*the 0 finished cases are"):
         list(run_cases(getattr(module(), function), [1, 2], work, one))
 
 
 def test_a_worker_begins_no_case_before_the_result_of_its_last_one_is_here(helpers: Helpers, tmp_path: Path) -> None:
-    """Else a result waits as long as the next case takes, and is lost with the worker that this one kills."""
     cases = [str(tmp_path / f"{number}.begun") for number in range(6)]
     found = run_cases(module().begin, cases, WORK, RuntimeConfig(workers=1))
     first, _ = next(found)
@@ -140,9 +138,7 @@ def test_memory_of_a_case_goes_by_its_largest_image(tmp_path: Path) -> None:
 
 PROGRAM = """
 import helpers
-from pipeline.runtime.workers import CaseCost
-from pipeline.runtime.workers import RuntimeConfig
-from pipeline.runtime.workers import Work, run_cases
+from pipeline.runtime.workers import CaseCost, RuntimeConfig, Work, run_cases
 
 if __name__ == "__main__":
     list(run_cases(helpers.{function}, {tasks!r}, Work("try", CaseCost(100)), RuntimeConfig({runtime})))
@@ -168,7 +164,6 @@ def test_no_process_and_no_file_outlive_a_killed_stage(helpers: Helpers, tmp_pat
 
 
 def test_a_rerun_after_a_kill_finishes(helpers: Helpers, tmp_path: Path) -> None:
-    """The third case runs when the stage is killed; the first two are noted, and a rerun is of the third alone."""
     names = [str(tmp_path / name) for name in ("a", "b", "slow")]
     with helpers.start(PROGRAM.format(function="finish", tasks=names, runtime="workers=1")) as program:
         wait_until((tmp_path / "slow.begun").exists)

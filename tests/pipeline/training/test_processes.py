@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -53,7 +54,6 @@ def test_two_processes_have_the_losses_of_one(cohort, set_params, stages, cmif):
 
 @pytest.mark.stress
 def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
-    """Terms are of each process's own samples, so they differ a little; what is supervised hardly does."""
     from stages.train import main
 
     curves = []
@@ -150,21 +150,16 @@ def test_a_launcher_that_died_is_a_reason_to_stop(monkeypatch):
 
 
 def test_a_stop_before_training_is_an_interruption(monkeypatch):
-    class Child:
-        def __init__(self, *_, **__):
-            pass
+    def wait():
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.01)
+        return 1
 
-        def wait(self):
-            signal.raise_signal(signal.SIGTERM)
-            time.sleep(0.01)
-            return 1
-
-        def send_signal(self, number):
-            assert number == signal.SIGTERM
-
-    monkeypatch.setattr(subprocess, "Popen", Child)
+    child = Mock(wait=wait)
+    monkeypatch.setattr(subprocess, "Popen", Mock(return_value=child))
     with pytest.raises(InterruptedRunError, match="before training had begun"):
         start_processes(2, [])
+    child.send_signal.assert_called_once_with(signal.SIGTERM)
 
 
 @pytest.mark.parametrize(("gpus", "devices", "count"), [(0, "auto", 3), (4, "auto", 4), (4, 2, 2), (0, 3, 3)])

@@ -118,7 +118,6 @@ def test_a_step_of_the_network_raises_adversarial_terms_and_lowers_the_others(te
 
 
 def test_the_cap_bounds_what_the_terms_add():
-    """With a tiny cap the gradient of the network is that of the supervised objective."""
     module = adapter(ALL_ON.model_copy(update={"cap": 1e-6}))
     capped, supervised = (_gradients(module, 1.0, with_terms=flag) for flag in (True, False))
     largest = {name: float(grad.abs().max()) for name, grad in supervised.items()}
@@ -183,7 +182,6 @@ def test_deep_supervision_changes_no_term():
 
 
 def test_coarser_logits_are_for_the_labels_alone():
-    """The target has no say in them, and the terms none in the heads that make them."""
     module = adapter(deep_supervision=True)
     target = samples(2, 1)[0].requires_grad_()
     found, terms, _ = run(module, target=target)

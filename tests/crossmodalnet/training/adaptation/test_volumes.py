@@ -82,7 +82,6 @@ def test_old_images_are_forgotten():
 
 
 def test_the_gradient_does_not_fade_with_the_mean():
-    """After many equal batches it is that of the batch alone."""
     norms = []
     for batches in (1, 60):
         prior = exact()
