@@ -1,5 +1,6 @@
 """A patient made of ellipsoids, scanned on any grid: what registration and cropping are tested on."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Grid, Volume
+
+# Test workers set it; without, output is not wrapped.
+os.environ.pop("COLUMNS", None)
 
 Scan = Callable[..., tuple[Volume, Volume]]
 # Centre and half axes in mm, label index, CT value, MR value; later ones lie on top.

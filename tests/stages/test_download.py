@@ -49,16 +49,14 @@ def test_all_findings_are_listed_and_nothing_is_written(place: Place) -> None:
     with pytest.raises(DataError) as caught:
         main()
     lines = str(caught.value).splitlines()
-    rows = [line.split()[:3] for line in lines if line.startswith(("error", "warning"))]
-    assert rows == [
-        ["error", "all", "modality"],
-        ["error", "ct_1001", "ct_train_1001_image.nii.gz"],
-        ["error", "ct_1001", "ct_train_1001_label.nii.gz"],
-        ["error", "ct_1002", "ct_train_1002_label.nii.gz"],
-        ["error", "mr_1001", "mr_train_1001_label.nii.gz"],
-        ["error", "mr_1002", "mr_train_1002_image.nii.gz"],
-        ["error", "mr_1003", "mr_train_1003_label.nii.gz"],
-        ["warning", "ct_1001", "ct_train_1001_label.nii.gz"],
+    assert [line.split(": ")[0] for line in lines if line.startswith(("error", "warning"))] == [
+        "error ct_1001, ct_train_1001_image.nii.gz",
+        "error ct_1001, ct_train_1001_label.nii.gz",
+        "error ct_1002, ct_train_1002_label.nii.gz",
+        "error mr_1001, mr_train_1001_label.nii.gz",
+        "error mr_1002, mr_train_1002_image.nii.gz",
+        "error mr_1003, mr_train_1003_label.nii.gz",
+        "error all",
     ]
     assert list(Path("data").iterdir()) == []
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.samples import is_missing
+from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import predictor as module
 from crossmodalnet.inference.predictor import Prediction, Predictor
@@ -48,7 +49,7 @@ def predictor(
 ) -> Predictor:
     card: Any = SimpleNamespace(
         patch_size=(window,) * 3, intensity=Intensity((0.0, 1000.0), (0.0, 100.0)),
-        train={"modality_dropout": dropout}, **{"network": {}, "adaptation": None} | changes,
+        train={"modality_dropout": dropout}, labels=STRUCTURES, **{"network": {}, "adaptation": None} | changes,
     )  # fmt: skip
     models = [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]]
     return Predictor(models, CONFIG, mirror=mirror)
