@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Grid, Volume
 
-# Test workers set it; without, output is not wrapped.
-os.environ.pop("COLUMNS", None)
-
+os.environ.pop("COLUMNS", None)  # test workers set it; without it, output is not wrapped
 Scan = Callable[..., tuple[Volume, Volume]]
 # Centre and half axes in mm, label index, CT value, MR value; later ones lie on top.
 _PARTS = (
