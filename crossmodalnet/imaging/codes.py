@@ -62,6 +62,10 @@ class LabelCodes:
         values = whole_values(values)
         if unknown := self.unknown(values):
             raise ValueError(f"unknown label codes {unknown}; {self.title} uses {self.listed}")
+        return self.known_indices(values)
+
+    def known_indices(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Convert whole values to class indices 0 to 7, any shape; unknown ones become background."""
         # `copyto` keeps the memory order: `indices[values == value]` takes seconds on Fortran order.
         # `subok=False`: the values may be a memory map.
         indices = np.zeros_like(values, np.uint8, subok=False)

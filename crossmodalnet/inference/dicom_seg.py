@@ -10,7 +10,7 @@ import numpy as np
 
 import crossmodalnet
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.imaging.volume import RAS_TO_LPS, Volume
 
 # SNOMED CT codes of DICOM's context groups 7150 (category) and 3010, 4042 and others (structures). The myocardium
 # has SNOMED's own code, with the left ventricle as anatomic region.
@@ -28,7 +28,6 @@ CODES: dict[str, tuple[str, str, str]] = {
 }
 UTF_8 = "ISO_IR 192"
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
-_LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -> Any:
@@ -108,7 +107,7 @@ def _check_places(labels: Volume, sources: Sequence[Any]) -> None:
     if len(sources) != labels.data.shape[2]:
         raise ValueError(f"the series has {len(sources)} files, the label map {labels.data.shape[2]} slices")
     corners = np.array([[0, 0, k] for k in range(len(sources))], np.float64).T
-    places = labels.grid.to_world(corners).T * _LPS_FROM_RAS
+    places = labels.grid.to_world(corners).T * RAS_TO_LPS.diagonal()[:3]
     theirs = np.array([[float(v) for v in source.ImagePositionPatient] for source in sources])
     if (apart := float(np.linalg.norm(places - theirs, axis=1).max())) > labels.grid.tolerance_mm:
         raise ValueError(f"the slices of the series lie {apart:.2f} mm from those of the label map")

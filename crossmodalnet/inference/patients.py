@@ -145,15 +145,16 @@ def read_cohort_table(path: Path) -> list[PatientScans]:
         if not any(row.values()):
             continue
         name, scans = row["patient"], [row.get(column, "") for column in ("ct", "mr")]
+        folder = unicodedata.normalize("NFKC", name).lower()
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
             problems.append(f"row {number}: {name!r} is no name for a folder")
         elif problem := name_problem(name):
             problems.append(f"row {number}: patient's {problem}")
-        elif unicodedata.normalize("NFKC", name).lower() in names:
+        elif folder in names:
             problems.append(f"row {number}: patient {name} a second time")
         elif not any(scans):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
-        names.add(unicodedata.normalize("NFKC", name).lower())
+        names.add(folder)
         ct, mr = (path.parent / cell if cell else None for cell in scans)
         patients.append(PatientScans(name, ct, mr))
     if problems:

@@ -83,11 +83,10 @@ def columns_of(
     """
     header = [str(name).strip().lower() for name in cells.iloc[0]]
     known = (*required, *optional)
-    listed = ",".join(known)
     if missing := [name for name in required if name not in header]:
         names = ", ".join(filter(None, header)) or "no names"
         what = f"no column {', '.join(missing)}; the header has {names}"
-        raise TableError("row 1", what, f"begin the table with the header {listed}")
+        raise TableError("row 1", what, f"begin the table with the header {','.join(known)}")
     if twice := [name for name in sorted(known) if header.count(name) > 1]:
         raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
     absent = [name for name in optional if name not in header]

@@ -88,11 +88,7 @@ def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[st
         if scan is None or scan.image is None or scan.label is None:
             continue
         volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
-        whole = whole_values(values.data)
-        indices = np.zeros(whole.shape, np.uint8)
-        for value, index in codes.indices.items():
-            indices[whole == value] = index
-        labels = Volume(indices, values.affine)
+        labels = Volume(codes.known_indices(whole_values(values.data)), values.affine)
         pictures.append(draw(volume, labels, modality, box_of(labels)))
     if not pictures:
         return []
