@@ -45,8 +45,8 @@ from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # As in stage `crop`.
 ATLAS_SEED = "1"
-# Below this likeness of a CT and the atlases, relative to that among phantoms as atlases, there is no heart: noise and a
-# real head have 0.02, a phantom's pelvis 0.1; a real abdomen has 0.17, two real chests 0.21 and 0.47, phantoms 1.
+# Below this likeness of a CT and the atlases, relative to that among atlases, there is no heart. With phantoms as atlases,
+# noise and a real head have 0.02, a phantom's pelvis 0.1, a real abdomen 0.17, two real chests 0.21 and 0.47, phantoms 1.
 MIN_LIKENESS_SHARE = 0.15
 # Displacement fields in a registration's temporary folder: both directions, and copies.
 NUM_WARPS = 4
