@@ -7,7 +7,6 @@ import torch
 from einops import rearrange
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window
 from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, relative_index, reverse
@@ -62,12 +61,10 @@ class SwinBlock2d(nn.Module):
         shifted: bool,
         mlp_ratio: float,
         drop_path: float,
-        checkpointing: bool,
     ) -> None:
         super().__init__()
         self.window = window
         self.shift = window // 2 if shifted else 0
-        self.checkpointing = checkpointing
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention2d(dim, num_heads, window)
         self.norm2 = nn.LayerNorm(dim)
@@ -76,11 +73,6 @@ class SwinBlock2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, h, w, c)` to the same shape."""
-        if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._block, x, use_reentrant=False)
-        return self._block(x)
-
-    def _block(self, x: Tensor) -> Tensor:
         x = x + self.drop_path(self._attend(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 

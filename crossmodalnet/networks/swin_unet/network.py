@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
-from crossmodalnet.networks.common.wrappers import PatchExpanding
+from crossmodalnet.networks.common.wrappers import PatchExpanding, checkpoint_blocks
 from crossmodalnet.networks.swin_unet.layers import PatchMerging2d, SwinBlock2d, SwinUnetPatchEmbed
 
 
@@ -49,8 +49,10 @@ SIZES: dict[str, SwinUnetConfig] = {
 
 def build_swin_unet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
     """Build Swin-Unet."""
-    size = named_size("swin_unet", config, SIZES, "checkpointing")
-    return SwinUnet(size, num_classes, checkpointing=config["checkpointing"])
+    network = SwinUnet(named_size("swin_unet", config, SIZES, "checkpointing"), num_classes)
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (SwinBlock2d,))
+    return network
 
 
 class SwinUnet(nn.Module):
@@ -61,21 +63,21 @@ class SwinUnet(nn.Module):
     (24, 224, 224, 96) -> (24, 8, 224, 224) -> (1, 8, 224, 224, 24).
     """
 
-    def __init__(self, config: SwinUnetConfig, num_classes: int, *, checkpointing: bool = False) -> None:
+    def __init__(self, config: SwinUnetConfig, num_classes: int) -> None:
         super().__init__()
         self.skip = config.skip
         levels = range(len(config.depths))
         self.patch_embed = SwinUnetPatchEmbed(IN_CHANNELS, config.channels, config.patch)
         self.layers = nn.ModuleList(
             EncoderLevel(
-                _blocks(config, level, checkpointing),
+                _blocks(config, level),
                 PatchMerging2d(config.channels << level) if level < levels[-1] else nn.Identity(),
             )
             for level in levels
         )
         self.norm = nn.LayerNorm(config.channels << levels[-1])
         self.decoder = nn.ModuleList(
-            DecoderLevel(config.channels << level, _blocks(config, level, checkpointing))
+            DecoderLevel(config.channels << level, _blocks(config, level))
             for level in reversed(levels[:-1])
         )
         self.decoder_norm = nn.LayerNorm(config.channels)
@@ -142,7 +144,7 @@ class DecoderLevel(nn.Module):
         return self.blocks(self.fuse(torch.cat([x, skip], dim=-1)))
 
 
-def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Sequential:
+def _blocks(config: SwinUnetConfig, level: int) -> nn.Sequential:
     """Build the blocks of one level, of the encoder or the decoder; every second one is shifted."""
     ends = list(accumulate(config.depths))
     rates = torch.linspace(0, config.drop_path, ends[-1], device="cpu").tolist()
@@ -155,7 +157,6 @@ def _blocks(config: SwinUnetConfig, level: int, checkpointing: bool) -> nn.Seque
                 shifted=number % 2 == 1,
                 mlp_ratio=config.mlp_ratio,
                 drop_path=rates[ends[level] - config.depths[level] + number],
-                checkpointing=checkpointing,
             )
             for number in range(config.depths[level])
         )

@@ -51,7 +51,7 @@ def block_by_loops(block, f, shift):
 @pytest.mark.parametrize("shifted", [False, True])
 @torch.no_grad()
 def test_block_agrees_with_loops_over_tokens(size, shifted):
-    block = SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0, checkpointing=False)
+    block = SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0)
     block, f = randomised(block), torch.randn(2, *size, 4)
     # An axis that one window covers is not shifted.
     shift = tuple(1 if shifted and n > 3 else 0 for n in size)
