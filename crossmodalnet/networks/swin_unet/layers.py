@@ -53,14 +53,7 @@ class SwinBlock2d(nn.Module):
     """Apply the Swin block `x = x + MSA(LN(x)); x + MLP(LN(x))`; windows clipped to the map are not shifted."""
 
     def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        window: int,
-        *,
-        shifted: bool,
-        mlp_ratio: float,
-        drop_path: float,
+        self, dim: int, num_heads: int, window: int, *, shifted: bool, mlp_ratio: float, drop_path: float
     ) -> None:
         super().__init__()
         self.window = window

@@ -77,8 +77,7 @@ class SwinUnet(nn.Module):
         )
         self.norm = nn.LayerNorm(config.channels << levels[-1])
         self.decoder = nn.ModuleList(
-            DecoderLevel(config.channels << level, _blocks(config, level))
-            for level in reversed(levels[:-1])
+            DecoderLevel(config.channels << level, _blocks(config, level)) for level in reversed(levels[:-1])
         )
         self.decoder_norm = nn.LayerNorm(config.channels)
         self.expand = PatchExpanding(config.channels, config.channels, (1, config.patch, config.patch))

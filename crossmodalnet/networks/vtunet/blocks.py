@@ -151,11 +151,7 @@ class VTStage(nn.Module):
     """Apply the blocks of a level, every second one shifted, then resample."""
 
     def __init__(
-        self,
-        blocks: list[VTBlock],
-        *,
-        downsample: nn.Module | None = None,
-        upsample: nn.Module | None = None,
+        self, blocks: list[VTBlock], *, downsample: nn.Module | None = None, upsample: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)

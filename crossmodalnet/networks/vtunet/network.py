@@ -80,10 +80,7 @@ class VTUNet(nn.Module):
         self.concat_back_dim = nn.ModuleList([nn.Identity()])
         for level in reversed(range(last)):
             self.layers_up.append(
-                VTStage(
-                    _blocks(config, level, legacy=legacy),
-                    upsample=_expand(config.dim(level)) if level else None,
-                )
+                VTStage(_blocks(config, level, legacy=legacy), upsample=_expand(config.dim(level)) if level else None)
             )
             self.concat_back_dim.append(nn.Linear(2 * config.dim(level), config.dim(level), bias=False))
         self.norm = nn.LayerNorm(config.dim(last))
