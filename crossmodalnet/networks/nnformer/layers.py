@@ -6,7 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.nnformer.attention import NNFormerBlock
+from crossmodalnet.networks.common.swin import PreNormBlock
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class NNFormerHead(nn.Module):
 class EncoderStage(nn.Module):
     """Apply the blocks of one level; `downsample` (None at the deepest) leads to the next."""
 
-    def __init__(self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None) -> None:
+    def __init__(self, blocks: Iterable[PreNormBlock], downsample: Downsample | None) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
         self.downsample = downsample
@@ -127,7 +127,7 @@ class EncoderStage(nn.Module):
 class DecoderStage(nn.Module):
     """Upsample to one level, attend to its skip connection, and apply blocks of self-attention."""
 
-    def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock]) -> None:
+    def __init__(self, upsample: Upsample, blocks: Iterable[PreNormBlock]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.Upsample = upsample

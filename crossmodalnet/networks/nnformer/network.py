@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
+from crossmodalnet.networks.common.swin import PreNormBlock, WindowRule
 from crossmodalnet.networks.common.wrappers import checkpoint_blocks
-from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule
 from crossmodalnet.networks.nnformer.layers import (
     DecoderStage,
     Downsample,
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
         for level, (depth, num_heads, rule) in enumerate(zip(config.depths, config.heads, rules, strict=True)):
             dim = config.channels << level
             blocks = [
-                NNFormerBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
+                PreNormBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
             ]
             last = level == config.num_levels - 1
             down = None if last else Downsample(dim, config.strides[level], config.paddings[level])
@@ -147,7 +147,7 @@ class Decoder(nn.Module):
             # Rates rise from the deepest level to the finest.
             of_level = rates[sum(depths[level + 1 :]) :][:depth]
             blocks = [
-                NNFormerBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
+                PreNormBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
                 for i, rate in enumerate(of_level)
             ]
             up = Upsample(2 * dim, config.strides[level])
@@ -234,5 +234,5 @@ def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: i
     deep, legacy = config["deep_supervision"], config["legacy"]
     network = NNFormer(size, num_classes, patch_size, legacy=legacy, deep_supervision=deep)
     if config["checkpointing"]:
-        checkpoint_blocks(network, (NNFormerBlock,))
+        checkpoint_blocks(network, (PreNormBlock,))
     return network
