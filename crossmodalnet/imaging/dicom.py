@@ -1,5 +1,6 @@
 """Read a DICOM series as one volume; geometry and rescale follow the tags of every slice or frame."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -30,6 +31,14 @@ MAX_SKEW = 0.02
 MAX_ALTERNATION = 1.1
 # Classes of objects with pixels: CT and MR, classic and enhanced.
 IMAGES = ("1.2.840.10008.5.1.4.1.1.2.", "1.2.840.10008.5.1.4.1.1.4.")
+# Tags that may name a part of the body, the most reliable first.
+REGIONS = ("BodyPartExamined", "ProtocolName", "SeriesDescription")
+CHEST = re.compile("chest|heart|card|thora|coron|aort|lung|pulm|trunk|body", re.IGNORECASE)
+NO_CHEST = re.compile(
+    r"(?<![a-z])(?:brain|skull|neuro|cerebr|crani|orbit|abdom|pelvi|liver|kidney|prostat|uter|shoulder|extremit|femur|"
+    r"[ctls]?[- ]?spine|(?:(?:head|neck|face|jaw|eye|ear|hip|knee|leg|foot|ankle|arm|elbow|wrist|hand)s?)+(?![a-z]))",
+    re.IGNORECASE,
+)
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # Tags that tell apart the volumes of one series, in classic and in enhanced files.
 PARTS = {
@@ -52,7 +61,7 @@ TAGS = (
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "BitsStored", "HighBit", "ModalityLUTSequence",
-    *(name for names in PARTS.values() for name in names),
+    "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
 )  # fmt: skip
 # These may differ from slab to slab of one volume.
 SLABS = ("acquisition", "trigger time", "stack")
@@ -226,6 +235,8 @@ def _group(item: Any) -> dict[str, str]:
     for element in item:
         if element.VR == "SQ" and not element.tag.is_private and element.value:
             found.update(_tags(element.value[0]))
+            for region in element.value[0].get("AnatomicRegionSequence") or ():
+                found["BodyPartExamined"] = str(region.get("CodeMeaning", ""))
     return found
 
 
@@ -381,6 +392,9 @@ def _notes(frames: Sequence[Frame]) -> Iterator[str]:
             yield "no RescaleSlope or RescaleIntercept: stored values assumed to be HU"
         if kinds := {frame.tags.get("RescaleType", "HU") for frame in frames} - {"HU", "US"}:
             yield f"RescaleType is {', '.join(sorted(kinds))}, not HU: values taken as HU"
+    name, text = next(((name, own) for name in REGIONS if (own := frames[0].tags.get(name))), ("", ""))
+    if NO_CHEST.search(text) and not CHEST.search(text):
+        yield f"{name} is {text[:40]}, no part of the chest: does the scan show the heart?"
     for label in PARTS:
         values = list(dict.fromkeys(frame.part(label) for frame in frames))
         if label not in SLABS and 1 < len(values) <= len(frames) / 2:

@@ -167,6 +167,30 @@ def test_unusual_values_are_noted(series: WriteSeries) -> None:
     assert [note.split()[0] for note in read_dicom_series(folder).notes] == ["no", "RescaleType", "echo"]
 
 
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        *(("BodyPartExamined", text) for text in ("BRAIN", "HEADNECK", "KNEE", "ABDOMEN", "PELVIS", "LSPINE")),
+        ("ProtocolName", "t1_upper_arms"), ("SeriesDescription", "Sag T1 brain"), ("AnatomicRegionSequence", "Head"),
+    ],
+)  # fmt: skip
+def test_another_body_part_is_noted(tag: str, text: str, series: WriteSeries) -> None:
+    def describe(item: Any, number: int) -> None:
+        region = Dataset()
+        group(region, tag, CodeMeaning=text)
+        group(item, "FrameAnatomySequence", **{tag: region[tag].value})
+
+    is_enhanced = tag == "AnatomicRegionSequence"
+    folder = enhance(series(), range(6), describe) if is_enhanced else edit(series(), **{tag: text})
+    [note] = read_dicom_series(folder).notes
+    assert f"is {text}, no part of the chest" in note
+
+
+@pytest.mark.parametrize("text", ["CHEST", "CARDIAC 3D", "CHESTABDPELVIS", "", "LEGACY PHARMA"])
+def test_chest_and_unknown_body_parts_are_not_noted(text: str, series: WriteSeries) -> None:
+    assert read_dicom_series(edit(series(), BodyPartExamined=text, ProtocolName=text)).notes == ()
+
+
 def test_alternation_without_a_tag_is_noted(image: sitk.Image, series: WriteSeries) -> None:
     data = np.random.default_rng(0).normal(0, 100, (2, 7, 8)).astype(np.int16)
     other = sitk.GetImageFromArray(np.stack([data[k % 2] + k for k in range(6)]))
