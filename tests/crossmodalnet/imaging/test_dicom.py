@@ -79,8 +79,8 @@ def test_frames_lie_at_their_places(order: Sequence[int], series: WriteSeries, i
     ("order", "tag", "value", "message"),
     [
         ([0, 1, 3], "", 0, r"2\.00 to 4\.00 mm apart: a slice is missing"),
-        ([0, 1, 2, 0, 1, 2], "", 0, r"6 slices or frames at 3 places"),
-        ([0, 0, 1, 1], "", 0, r"4 slices or frames at 2 places"),
+        ([0, 1, 2, 0, 1, 2], "", 0, r"slices or frames: 6, places: 3"),
+        ([0, 0, 1, 1], "", 0, r"slices or frames: 4, places: 2"),
         ([0, 1, 2], "PlaneOrientation ImageOrientationPatient", [1, 0, 0, 0, 1, 0], "different orient"),
         ([0, 1, 2], "PixelMeasures PixelSpacing", [0.75, 0.6], r"PixelSpacing 0\.5 to 0\.75"),
         ([0, 1, 2], "PlanePosition ImagePositionPatient", [1, 2], "no valid ImagePosition"),
@@ -113,7 +113,9 @@ def test_each_slice_has_its_own_rescale(is_enhanced: bool, series: WriteSeries, 
     ("tags", "message"),
     [
         ({"PhotometricInterpretation": ["MONOCHROME1", "MONOCHROME2"]}, "has inverted grey values"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "or colours"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour picture"),
+        ({"Modality": "RTDOSE"}, r"is a radiation dose \(Modality RTDOSE\): give the series of the CT or MR"),
+        ({"Modality": "OPT"}, r"is no scan \(Modality OPT\)"),
         ({"ModalityLUTSequence": [[Dataset()]]}, "has a look-up table"),
         ({"BitsStored": 12}, "stores its values in unusual bits"),
         ({"RescaleSlope": [1, 0], "RescaleIntercept": 0}, "has a RescaleSlope of 0"),
@@ -165,6 +167,30 @@ def test_slabs_and_slices_of_one_volume_are_read(values: list[int], series: Writ
 def test_unusual_values_are_noted(series: WriteSeries) -> None:
     folder = edit(series(), RescaleSlope=None, RescaleType="Z_EFF", EchoTime=[1, 1, 1, 2, 2, 2])
     assert [note.split()[0] for note in read_dicom_series(folder).notes] == ["no", "RescaleType", "echo"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        *(("BodyPartExamined", text) for text in ("BRAIN", "HEADNECK", "KNEE", "ABDOMEN", "PELVIS", "LSPINE")),
+        ("ProtocolName", "t1_upper_arms"), ("SeriesDescription", "Sag T1 brain"), ("AnatomicRegionSequence", "Head"),
+    ],
+)  # fmt: skip
+def test_another_body_part_is_noted(tag: str, text: str, series: WriteSeries) -> None:
+    def describe(item: Any, number: int) -> None:
+        region = Dataset()
+        group(region, tag, CodeMeaning=text)
+        group(item, "FrameAnatomySequence", **{tag: region[tag].value})
+
+    is_enhanced = tag == "AnatomicRegionSequence"
+    folder = enhance(series(), range(6), describe) if is_enhanced else edit(series(), **{tag: text})
+    [note] = read_dicom_series(folder).notes
+    assert f"is {text}, no part of the chest" in note
+
+
+@pytest.mark.parametrize("text", ["CHEST", "CARDIAC 3D", "CHESTABDPELVIS", "", "LEGACY PHARMA"])
+def test_chest_and_unknown_body_parts_are_not_noted(text: str, series: WriteSeries) -> None:
+    assert read_dicom_series(edit(series(), BodyPartExamined=text, ProtocolName=text)).notes == ()
 
 
 def test_alternation_without_a_tag_is_noted(image: sitk.Image, series: WriteSeries) -> None:
