@@ -1,19 +1,23 @@
 """Compute quality flags and confidence of a prediction."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
+from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.networks.common.card import PHANTOM
+from crossmodalnet.registration.ants import mutual_information
 from crossmodalnet.registration.quality import Quality, implausible
 from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
@@ -25,6 +29,16 @@ MAX_PIECES_SHARE = 0.1
 MIN_CONFIDENCE = 0.85
 # Of one structure in two scans, in different cardiac phases.
 MAX_VOLUME_RATIO = 3.0
+# Edge of the neighbourhoods of a local correlation, voxels, and the variance that counts as none.
+NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
+# On a scale from 0, a training pair's likeness by chance, to 1, its likeness: below the first, an MR is flagged, below
+# the second rejected. Measured on phantoms, see docs/results/prediction.md.
+FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.1
+# Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
+# 0.68 to 1.05, heads 0.25 to 0.32), and the agreement below which it is rejected (0.25 to 0.71, heads 0.13 to 0.30).
+MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.35
+# Share of the working grid that a pair covers; measures of fewer voxels say little.
+MIN_COVERED = 0.25
 # An image has hundreds of grey levels, a label map only a few.
 FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 
@@ -44,6 +58,8 @@ class Flag(StrEnum):
     VOLUME = "volume_implausible"
     CONFIDENCE = "low_confidence"
     WINDOWS = "smaller_windows"
+    MR_UNLIKE = "mr_unlike"
+    COHORT = "training_cohort"
 
 
 class QualityFlag(NamedTuple):
@@ -51,6 +67,78 @@ class QualityFlag(NamedTuple):
 
     flag: Flag
     says: str
+
+
+class Likeness(NamedTuple):
+    """Similarity of CT and registered MR on the working grid; neither part depends on the MR's contrast."""
+
+    mutual_information: float  # nats
+    correlation: float  # mean squared local correlation
+
+
+class TrainingLikeness(NamedTuple):
+    """Likeness of the training pairs, and of the same pairs by chance: their MRs turned over."""
+
+    pairs: Likeness
+    chance: Likeness
+
+
+def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> tuple[Likeness, float]:
+    """Measure the likeness of a pair on one grid where both scans have values, and the share of such voxels."""
+    both = (mr.data != 0) & (ct.data > ct.data.min())
+    a, b = (np.where(both, channel, 0).astype(np.float64) for channel in stack_input(ct, mr, intensity))
+    share = np.maximum(_smoothed(both), 1e-9)
+    mean_a, mean_b = _smoothed(a) / share, _smoothed(b) / share
+    covariance = _smoothed(a * b) / share - mean_a * mean_b
+    spread = [np.maximum(_smoothed(x * x) / share - m * m, 0) for x, m in ((a, mean_a), (b, mean_b))]
+    correlation = covariance**2 / (spread[0] * spread[1] + LEAST_VARIANCE**2)
+    information = mutual_information(a[both], b[both])
+    return Likeness(information, float(correlation[both].mean()) if both.any() else 0.0), float(both.mean())
+
+
+def _smoothed(data: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(ndimage.uniform_filter(data.astype(np.float64), NEIGHBOURHOOD, mode="constant"))
+
+
+def training_likeness(pairs: Iterable[tuple[Volume, Volume]], intensity: Intensity) -> TrainingLikeness | None:
+    """Summarise training pairs (CT, MR) by medians; None if their MRs are no more like their CTs than by chance.
+
+    By chance an MR is as like its CT as the MR turned over along the axis for which that is highest.
+    """
+    rows = []
+    for ct, mr in pairs:
+        turned = (Volume(np.flip(mr.data, axis), mr.affine) for axis in range(3))
+        rows.append(
+            [
+                measure_likeness(ct, mr, intensity)[0],
+                np.max([measure_likeness(ct, other, intensity)[0] for other in turned], axis=0),
+            ]
+        )
+    if not rows:
+        return None
+    own, chance = (Likeness(*values) for values in np.median(rows, axis=0).tolist())
+    return TrainingLikeness(own, chance) if all(a > b for a, b in zip(own, chance, strict=True)) else None
+
+
+def likeness_flags(found: Likeness, covered: float, usual: TrainingLikeness) -> list[QualityFlag]:
+    """Flag an MR that is less like the CT than in training; ValueError if it is hardly more like it than by chance."""
+    rows = (("of this pair", found), ("of the model's training pairs", usual.pairs), ("by chance", usual.chance))
+    numbers = "mutual information (nats) and squared local correlation round the heart: " + ", ".join(
+        f"{values.mutual_information:.2f} and {values.correlation:.2f} {name}" for name, values in rows
+    )
+    places = [(x - low) / (high - low) for x, high, low in zip(found, *usual, strict=True)]
+    if max(places) < REJECTED_LIKENESS:
+        raise ValueError(
+            "the MR does not show the heart of this CT: it is of another part of the body, or its registration failed "
+            f"({numbers}): look at both scans, and give the MR of this patient's heart, or the CT alone"
+        )
+    if min(places) < FLAGGED_LIKENESS:
+        text = f"the MR does not look like what the model was trained on, or its registration failed: {numbers}"
+        return [QualityFlag(Flag.MR_UNLIKE, text)]
+    if covered < MIN_COVERED:
+        text = f"CT and MR together cover only {covered:.0%} of the network's field of view round the heart"
+        return [QualityFlag(Flag.MR_UNLIKE, text)]
+    return []
 
 
 def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
@@ -71,15 +159,40 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
-def heart_flags(heart: RoiEstimate) -> list[QualityFlag]:
-    """Flag atlases that disagree about the place of the heart."""
-    if heart.agreement >= MIN_ATLAS_AGREEMENT:
+def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) -> list[QualityFlag]:
+    """Flag a scan of a real scanner, whose manufacturer is known, for models that only phantoms trained."""
+    if not maker or set(cohorts) != {PHANTOM}:
         return []
-    text = (
-        f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
-        "if the preview shows no heart, give its ROI with --box"
-    )
-    return [QualityFlag(Flag.HEART_SEARCH, text)]
+    text = f"{modality.name} is from a scanner ({maker[:40]}), but the model was trained on a {PHANTOM} alone"
+    return [QualityFlag(Flag.COHORT, f"{text}: do not rely on the result, and train on real scans (docs/own_data.md)")]
+
+
+def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
+    """Flag atlases that disagree about the place of the heart, and an MR alone that is unlike them.
+
+    Args:
+        usual: likeness of the atlases with one another, to judge an MR; ValueError if it is far less like them and they
+            disagree.
+    """
+    flags = []
+    if usual is not None and heart.likeness < MR_ALONE_SHARES[0] * usual:
+        numbers = (
+            f"its mutual information with the model's CT atlases is {heart.likeness:.3f} nats, that of the atlases "
+            f"with one another {usual:.3f}, and they overlap by a Dice of {heart.agreement:.2f}"
+        )
+        if heart.likeness < MR_ALONE_SHARES[1] * usual and heart.agreement < MR_ALONE_AGREEMENT:
+            raise ValueError(
+                f"the MR shows no heart, or another part of the body ({numbers}): look at the scan; if it shows the "
+                "heart, give its ROI (--box)"
+            )
+        flags.append(QualityFlag(Flag.MR_UNLIKE, f"the MR does not look like what the model was trained on: {numbers}"))
+    if heart.agreement < MIN_ATLAS_AGREEMENT:
+        text = (
+            f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
+            "if the preview shows no heart, give its ROI with --box"
+        )
+        flags.append(QualityFlag(Flag.HEART_SEARCH, text))
+    return flags
 
 
 def registration_flags(quality: Quality) -> list[QualityFlag]:

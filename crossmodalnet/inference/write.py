@@ -153,11 +153,17 @@ def write_prediction(
     if modality is Modality.CT and mr and mr_labels and mr_labels.data.any():
         preview(mr, mr_labels, Modality.MR, box_of(mr_labels)).save(folder / PREVIEW_MR)
     title = f"{scans.name}: {modality.name}"
-    page = viewer_page(image, labels, modality, prediction.box, title=title, note=NOTE)
+    note = f"{NOTE} {trained_on(cards)}."
+    page = viewer_page(image, labels, modality, prediction.box, title=title, note=note)
     (folder / VIEWER).write_text(page, "utf-8")
     record = _record(prediction, cards, origin, codes, volumes, seconds)
     write_json(folder / RUN, record)
     return record
+
+
+def trained_on(cards: Sequence[ModelCard]) -> str:
+    """Say whose scans trained the models."""
+    return f"Trained on {' and '.join(dict.fromkeys(card.origin for card in cards))}"
 
 
 def volume_table(prediction: Prediction) -> pd.DataFrame:
@@ -222,7 +228,9 @@ def _record(
         "heart_box_mm": [list(map(float, prediction.box.low_mm)), list(map(float, prediction.box.high_mm))],
         "registration": {name: round(value, 6) for name, value in quality.items()} if quality else None,
         "models": [
-            {"name": card.name, "seed": card.seed, "validation_dice": round(card.validation_dice, 4)} for card in cards
+            {"name": card.name, "seed": card.seed, "trained_on": card.origin}
+            | {"validation_dice": round(card.validation_dice, 4)}
+            for card in cards
         ],
         "versions": {
             "crossmodalnet": crossmodalnet.__version__,

@@ -21,7 +21,9 @@ from crossmodalnet.inference.write import PatientScans, digest_models, origin_of
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
-CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9)
+CARD: Any = SimpleNamespace(
+    name="crossmodalnet", seed=0, validation_dice=0.9, origin="table: hearts.csv, 13 training cases"
+)
 
 
 def prediction(**changes: Any) -> Prediction:
@@ -51,6 +53,7 @@ def test_files_and_record(tmp_path: Path) -> None:
     assert record["confidence"]["PA"] is None
     assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
     assert record["made_from"]["labels"] == "mmwhs"
+    assert record["models"][0]["trained_on"] == CARD.origin
     labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
     assert set(np.unique(labels.dataobj)) == {0, 205, 500}
     np.testing.assert_array_equal(labels.affine, AFFINE)
@@ -68,6 +71,7 @@ def test_viewer_is_self_contained(tmp_path: Path) -> None:
     assert all(structure.name in made and structure.colour in made for structure in STRUCTURES)
     assert "<h1>&lt;b&gt;&amp;p: CT</h1>" in made
     assert "not a medical device" in made
+    assert "Trained on table: hearts.csv, 13 training cases." in made
 
 
 def test_viewer_of_an_empty_label_map(tmp_path: Path) -> None:
