@@ -39,6 +39,7 @@ FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.1
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.35
 # Share of the working grid that a pair covers; measures of fewer voxels say little.
 MIN_COVERED = 0.25
+UNLIKE = "the MR does not look like what the model was trained on"
 # An image has hundreds of grey levels, a label map only a few.
 FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 
@@ -107,34 +108,27 @@ def training_likeness(pairs: Iterable[tuple[Volume, Volume]], intensity: Intensi
     """
     rows = []
     for ct, mr in pairs:
-        turned = (Volume(np.flip(mr.data, axis), mr.affine) for axis in range(3))
-        rows.append(
-            [
-                measure_likeness(ct, mr, intensity)[0],
-                np.max([measure_likeness(ct, other, intensity)[0] for other in turned], axis=0),
-            ]
-        )
-    if not rows:
-        return None
-    own, chance = (Likeness(*values) for values in np.median(rows, axis=0).tolist())
-    return TrainingLikeness(own, chance) if all(a > b for a, b in zip(own, chance, strict=True)) else None
+        turned = [Volume(np.flip(mr.data, axis), mr.affine) for axis in range(3)]
+        own, *others = (measure_likeness(ct, other, intensity)[0] for other in (mr, *turned))
+        rows.append((own, np.max(others, axis=0)))
+    usual = TrainingLikeness(*(Likeness(*row) for row in np.median(rows or np.zeros((1, 2, 2)), axis=0).tolist()))
+    return usual if all(high > low for high, low in zip(*usual, strict=True)) else None
 
 
 def likeness_flags(found: Likeness, covered: float, usual: TrainingLikeness) -> list[QualityFlag]:
     """Flag an MR that is less like the CT than in training; ValueError if it is hardly more like it than by chance."""
-    rows = (("of this pair", found), ("of the model's training pairs", usual.pairs), ("by chance", usual.chance))
-    numbers = "mutual information (nats) and squared local correlation round the heart: " + ", ".join(
-        f"{values.mutual_information:.2f} and {values.correlation:.2f} {name}" for name, values in rows
+    rows = (("", found), ("; the model's training pairs have ", usual.pairs), (", by chance ", usual.chance))
+    numbers = "mutual information (nats) and squared local correlation round the heart are " + "".join(
+        f"{words}{values.mutual_information:.2f} and {values.correlation:.2f}" for words, values in rows
     )
     places = [(x - low) / (high - low) for x, high, low in zip(found, *usual, strict=True)]
     if max(places) < REJECTED_LIKENESS:
         raise ValueError(
-            "the MR does not show the heart of this CT: it is of another part of the body, or its registration failed "
-            f"({numbers}): look at both scans, and give the MR of this patient's heart, or the CT alone"
+            "the MR does not show the heart of this CT: another part of the body, or a registration that failed "
+            f"({numbers}): look at both scans, and give an MR of this patient's heart"
         )
     if min(places) < FLAGGED_LIKENESS:
-        text = f"the MR does not look like what the model was trained on, or its registration failed: {numbers}"
-        return [QualityFlag(Flag.MR_UNLIKE, text)]
+        return [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}, or its registration failed: {numbers}")]
     if covered < MIN_COVERED:
         text = f"CT and MR together cover only {covered:.0%} of the network's field of view round the heart"
         return [QualityFlag(Flag.MR_UNLIKE, text)]
@@ -170,22 +164,16 @@ def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) 
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
     """Flag atlases that disagree about the place of the heart, and an MR alone that is unlike them.
 
-    Args:
-        usual: likeness of the atlases with one another, to judge an MR; ValueError if it is far less like them and they
-            disagree.
+    `usual` is the likeness of the atlases with one another, to judge an MR; ValueError if the MR shows no heart.
     """
-    flags = []
-    if usual is not None and heart.likeness < MR_ALONE_SHARES[0] * usual:
-        numbers = (
-            f"its mutual information with the model's CT atlases is {heart.likeness:.3f} nats, that of the atlases "
-            f"with one another {usual:.3f}, and they overlap by a Dice of {heart.agreement:.2f}"
-        )
-        if heart.likeness < MR_ALONE_SHARES[1] * usual and heart.agreement < MR_ALONE_AGREEMENT:
-            raise ValueError(
-                f"the MR shows no heart, or another part of the body ({numbers}): look at the scan; if it shows the "
-                "heart, give its ROI (--box)"
-            )
-        flags.append(QualityFlag(Flag.MR_UNLIKE, f"the MR does not look like what the model was trained on: {numbers}"))
+    numbers = (
+        f"its mutual information with the model's CT atlases is {heart.likeness:.3f} nats, that of the atlases with "
+        f"one another {usual or 0:.3f}; they put the heart to places that overlap by a Dice of {heart.agreement:.2f}"
+    )
+    flagged, rejected = (usual is not None and heart.likeness < share * usual for share in MR_ALONE_SHARES)
+    if rejected and heart.agreement < MR_ALONE_AGREEMENT:
+        raise ValueError(f"the MR shows no heart ({numbers}): look at it; if it does, give the heart's ROI (--box)")
+    flags = [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}: {numbers}")] if flagged else []
     if heart.agreement < MIN_ATLAS_AGREEMENT:
         text = (
             f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
@@ -270,7 +258,7 @@ def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]
         for name, volume in mr_ml.items()
         if volume and ct_ml[name] and not 1 / MAX_VOLUME_RATIO <= volume / ct_ml[name] <= MAX_VOLUME_RATIO
     ]
-    missing = [name for name in _missing(mr_ml) if ct_ml[name]]
+    missing = [name for name, volume in mr_ml.items() if not volume and ct_ml[name]]
     return _listed(
         (Flag.MISSING, "not in the MR, though in the CT", missing),
         (Flag.CUT, "reaching the edge of the MR, so perhaps cut", _at_edge(mr, depth_mm)),
@@ -311,10 +299,6 @@ def ensemble_agreement(members: Sequence[NDArray[np.float32]]) -> dict[str, floa
 
 def _listed(*rows: tuple[Flag, str, Sequence[str]]) -> list[QualityFlag]:
     return [QualityFlag(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
-
-
-def _missing(volumes: Mapping[str, float]) -> list[str]:
-    return [name for name, volume in volumes.items() if not volume]
 
 
 def _implausible(volumes: Mapping[str, float]) -> list[str]:

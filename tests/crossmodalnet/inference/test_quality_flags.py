@@ -144,7 +144,7 @@ def test_atlases_that_disagree_or_are_unlike_an_mr(
 
 def test_mr_alone_of_another_body_part_is_rejected() -> None:
     head = RoiEstimate(Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), 0.13, 0.3)
-    with pytest.raises(ValueError, match=r"shows no heart.* is 0\.130 nats, .* 0\.400, .* Dice of 0\.30"):
+    with pytest.raises(ValueError, match=r"shows no heart .* is 0\.130 nats, .* 0\.400; .* Dice of 0\.30"):
         quality_flags.heart_flags(head, 0.4)
 
 
