@@ -13,10 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
+from zipfile import ZipFile
 
 import typer
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
+from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
 from crossmodalnet.io.console import plain_table, setup_logging
 from crossmodalnet.processes import remove_stale
 
@@ -26,6 +27,7 @@ HELP = "Whole-heart segmentation from a patient's CT and MRI together."
 PANEL = "New patients"
 EXPORTED = Path("exported")
 MODEL = EXPORTED / "crossmodalnet/seed0"
+CARD, MAX_CARD_BYTES = "card.json", 2**22
 SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM series"
 # Exit codes after a signal, as in shells.
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -131,6 +133,16 @@ def predict(
     device.
     """
     from crossmodalnet.imaging.codes import CODE_SETS
+
+    if labels not in CODE_SETS:
+        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
+    if cohort is not None and (ct or mr or box or series):
+        raise UsageError("--cohort replaces --ct, --mr, --series and --box")
+    if cohort is not None and print_record:
+        raise UsageError("--json prints the record of one patient; with --cohort each folder has its run.json")
+    models = model or [MODEL]
+    if cohort is None:
+        _check_early(models[0], ct, mr)
     from crossmodalnet.inference.patients import (
         PatientTask,
         load_predictor,
@@ -142,16 +154,9 @@ def predict(
     )
     from crossmodalnet.inference.write import NOTE, PatientScans, digest_models, origin_of, trained_on
 
-    if labels not in CODE_SETS:
-        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
-    if cohort is not None and (ct or mr or box or series):
-        raise UsageError("--cohort replaces --ct, --mr, --series and --box")
-    if cohort is not None and print_record:
-        raise UsageError("--json prints the record of one patient; with --cohort each folder has its run.json")
     roi = read_box(box) if box is not None else None
     out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
     patients = [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
-    models = model or [MODEL]
     predictor = load_predictor(models, device, mirror)
     logger.info("%s. %s", trained_on(predictor.cards), NOTE)
     digest = digest_models(models)
@@ -180,6 +185,42 @@ def predict(
             raise
         except OSError as error:
             raise ResourceError(f"run.json cannot be printed ({error}); it lies in {out}") from error
+
+
+def _check_early(model: Path, ct: Path | None, mr: Path | None) -> None:
+    """Reject what needs neither PyTorch nor weights: missing files, and scans that the model's card excludes."""
+    from crossmodalnet.imaging.structures import require_accepted
+
+    if ct is None and mr is None:
+        raise UsageError("give --ct, --mr or both")
+    for name, scan in (("CT", ct), ("MR", mr)):
+        if scan is not None and not os.access(scan, os.R_OK):
+            raise DataError(f"{name} {scan}: cannot be read (not there, or no permission)")
+    if not any(os.access(path, os.F_OK) for path in (model, model / CARD) if not path.is_dir()):
+        raise DataError(f"{model / CARD} {NO_MODEL}")
+    if accepted := _inputs_on_card(model):
+        try:
+            require_accepted(accepted, ct, mr)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+
+def _inputs_on_card(model: Path) -> tuple[str, ...]:
+    """Read the inputs that a model segments; empty for a damaged model, which `load_predictor` explains."""
+    from crossmodalnet.imaging.structures import accepted_inputs
+
+    content = b""
+    try:
+        if model.is_file():
+            with ZipFile(model) as archive, archive.open(CARD) as packed:
+                content = packed.read(MAX_CARD_BYTES)
+        elif (model / CARD).is_file():
+            with (model / CARD).open("rb") as file:
+                content = file.read(MAX_CARD_BYTES)
+        card = json.loads(content)
+        return accepted_inputs(card["network"], card["train"], card.get("adaptation"))
+    except Exception:
+        return ()
 
 
 @models_app.callback(invoke_without_command=True)

@@ -37,6 +37,11 @@ class InterruptedRunError(CrossModalNetError):
     exit_code = 75
 
 
+NO_MODEL = (
+    "not found: --model takes a folder that `crossmodalnet export` has written, or a file that `crossmodalnet models "
+    "pack` has written"
+)
+
 # errno values, words in messages (C++ and Rust libraries lose errno), problem, remedy.
 _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (
     (

@@ -1,5 +1,6 @@
-"""Check that label values mean the structures they are read as: volumes, and which structures touch."""
+"""Check that label values mean the structures they are read as: volumes, heights, and which structures touch."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -23,38 +24,74 @@ NEIGHBOURS = (
     ("RV", ("Myo",), "LA"), ("RV", ("Myo",), "RA"), ("LA", ("LV", "Myo"), "RA"), ("RA", ("RV",), "LA"),
     ("AO", ("LV", "Myo"), "PA"), ("PA", ("RV",), "AO"),
 )  # fmt: skip
+# Vessels rise above the chambers. Quantiles of the heights that are compared: an aorta may be labelled down to the
+# diaphragm, so its upper end counts, while a right atrium may hold some of the vein above it.
+VESSELS, CHAMBERS = {"AO": 0.95, "PA": 0.5}, ("LV", "RV", "LA", "RA")
 NOT_ENCLOSED = "Myo does not enclose LV"
+UPSIDE_DOWN = "AO and PA lie below all chambers"
+# Interval of the voxels that heights are measured at.
+HEIGHT_MM = 3.0
 # With more values it is no label map of structures, and touching values are not counted.
 MAX_VALUES = 256
 
 
 @dataclass
 class ValueMap:
-    """Content of a label map by value: volumes, mL, and areas where two values touch, mm2."""
+    """Content of a label map by value: volumes, mL, areas where two values touch, mm2, and heights.
+
+    `heights_mm` has samples of each value's world z; it is empty where z is unknown.
+    """
 
     volume_ml: dict[float, float] = field(default_factory=dict)
     touching_mm2: dict[tuple[float, float], float] = field(default_factory=dict)
+    heights_mm: dict[float, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def area(self, some: Iterable[float], others: Iterable[float]) -> float:
         """Add up the areas where values of two groups touch."""
         wanted = set(others)
         return sum(self.touching_mm2.get((min(a, b), max(a, b)), 0.0) for a in some for b in wanted)
 
+    def height_mm(self, some: Iterable[float], quantile: float) -> float:
+        """Return a quantile of the world z of values, mm; NaN if it is unknown."""
+        samples = [part for value in some for part in self.heights_mm.get(value, [])]
+        return float(np.quantile(np.concatenate(samples), quantile)) if samples else math.nan
 
-def measure_values(slabs: Iterable[NDArray[Any]], spacing_mm: Sequence[float]) -> ValueMap:
-    """Measure volumes and touching areas over slabs `(i, j, k)`, consecutive along the last axis."""
+
+def measure_values(slabs: Iterable[NDArray[Any]], affine: NDArray[Any], *, has_axes: bool = True) -> ValueMap:
+    """Measure values over slabs `(i, j, k)`, consecutive along the last axis.
+
+    Args:
+        affine: voxel index to RAS, mm.
+        has_axes: false if the affine's directions are only assumed, so that heights mean nothing.
+    """
     found = ValueMap()
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     last: NDArray[Any] | None = None
+    depth = 0
     for slab in slabs:
         for value, count in zip(*np.unique(slab[np.isfinite(slab)], return_counts=True), strict=True):
             key = value.item()
             found.volume_ml[key] = found.volume_ml.get(key, 0.0) + int(count) * voxel_ml
         if slab.ndim == 3 and len(found.volume_ml) <= MAX_VALUES:
             whole = slab if last is None else np.concatenate([last, slab], axis=2)
-            _add_touching(found, slab, whole, spacing_mm)
+            _add_touching(found, slab, whole, spacing_mm.tolist())
             last = slab[..., -1:]
+            if has_axes:
+                _add_heights(found, slab, affine, depth)
+            depth += slab.shape[2]
     return found
+
+
+def _add_heights(found: ValueMap, slab: NDArray[Any], affine: NDArray[Any], depth: int) -> None:
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    i, j, k = (slice(None, None, max(1, int(HEIGHT_MM // spacing))) for spacing in spacing_mm)
+    x, y, z = np.ogrid[: slab.shape[0], : slab.shape[1], depth : depth + slab.shape[2]]
+    row = affine[2]
+    heights = (row[0] * x + row[1] * y + row[2] * z + row[3])[i, j, k]
+    sampled = slab[i, j, k]
+    for value in np.unique(sampled[np.isfinite(sampled) & (sampled != 0)]):
+        found.heights_mm.setdefault(value.item(), []).append(heights[sampled == value])
 
 
 def _add_touching(found: ValueMap, slab: NDArray[Any], whole: NDArray[Any], spacing_mm: Sequence[float]) -> None:
@@ -80,7 +117,7 @@ def structure_volumes(values: ValueMap, codes: LabelCodes) -> dict[str, float]:
 
 
 def contradictions(values: ValueMap, codes: LabelCodes) -> list[str]:
-    """List the structures that touch other neighbours than in any heart."""
+    """List the structures that touch other neighbours, or lie higher or lower, than in any heart."""
     held = structure_volumes(values, codes).keys()
     of = {name: listed for name, listed in codes.codes.items() if name in held}
     found = []
@@ -91,7 +128,13 @@ def contradictions(values: ValueMap, codes: LabelCodes) -> list[str]:
             near = [code for neighbour in neighbours for code in of[neighbour]]
             if values.area(of[name], near) < values.area(of[other], near):
                 found.append(f"{other} touches {' and '.join(neighbours)} more than {name} does")
-    return found
+    pairs = [(above, below) for above in VESSELS for below in CHAMBERS if {above, below} <= held]
+    low = [
+        f"{above} lies below {below}"
+        for above, below in pairs
+        if values.height_mm(of[above], VESSELS[above]) < values.height_mm(of[below], VESSELS[above])
+    ]
+    return [*found, *([UPSIDE_DOWN] if len(low) == len(VESSELS) * len(CHAMBERS) else low)]
 
 
 def implausible_volumes(values: ValueMap, codes: LabelCodes) -> list[str]:

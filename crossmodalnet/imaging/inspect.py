@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.anatomy import (
     NOT_ENCLOSED,
+    UPSIDE_DOWN,
     ValueMap,
     contradictions,
     exchanged_reading,
@@ -89,7 +90,7 @@ def inspect_file(
         scan = read(path)
         shape = _spatial_shape(scan.image.shape)
         if kind == "label":
-            value_findings, volumes_ml, is_whole = _label_findings(scan.image, codes)
+            value_findings, volumes_ml, is_whole = _label_findings(scan.image, codes, scan.says_orientation)
         else:
             value_findings, digest = _image_findings(scan.image, modality)
     except (ValueError, OSError) as error:
@@ -223,7 +224,9 @@ def _intensity_findings(
     return [Finding("warning", f"{what}: read as {'HU' if is_ct else 'an MR'} all the same", question)]
 
 
-def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], Mapping[str, float], bool]:
+def _label_findings(
+    image: Any, codes: LabelCodes, says_orientation: bool
+) -> tuple[list[Finding], Mapping[str, float], bool]:
     """List the faults in a label map; return its volumes, and True if all values are whole."""
     num_bad, off = 0, np.zeros(0)
 
@@ -237,7 +240,7 @@ def _label_findings(image: Any, codes: LabelCodes) -> tuple[list[Finding], Mappi
             yield whole.reshape(_spatial_shape(whole.shape))
 
     spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
-    values = measure_values(whole_slabs(), spacing_mm.tolist())
+    values = measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
     findings = _nonfinite_findings(num_bad)
     if off.size:
         what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
@@ -284,8 +287,9 @@ def _meaning_findings(values: ValueMap, codes: LabelCodes) -> list[Finding]:
             what = f"labels of {exchanged} seem to be exchanged: {why}"
             findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
         else:
-            guess = f": are {exchanged} exchanged?" if exchanged else ""
-            remedy = f"look at the picture of `crossmodalnet data check`{guess}"
+            likely = f"exchange the values of {exchanged} in data.labels" if exchanged else ""
+            likely = "mend the axes in the header" if UPSIDE_DOWN in wrong else likely
+            remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
             findings.append(Finding("warning", f"neighbours of no usual heart: {why}", remedy))
     return findings
 

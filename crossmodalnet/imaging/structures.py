@@ -1,7 +1,9 @@
 """Define the seven structures of MM-WHS with their codes, and the two modalities."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,28 @@ class Modality(StrEnum):
 
     CT = "ct"
     MR = "mr"
+
+
+def accepted_inputs(
+    network: Mapping[str, Any], train: Mapping[str, Any], adaptation: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    """Return the inputs that a model segments, by sections of its card: `CT + MR`, and `CT` or `MR` alone."""
+    streams = network.get("streams", "both")
+    if adaptation and adaptation.get("scenario") in ("ct_to_mr", "mr_to_ct"):
+        return ("CT", "MR")
+    if streams != "both":
+        return ("CT + MR", streams.upper())
+    return ("CT + MR", "CT", "MR") if train.get("modality_dropout", 0) > 0 else ("CT + MR",)
+
+
+def require_accepted(accepted: Sequence[str], ct: object, mr: object) -> None:
+    """Raise ValueError if a model does not segment these scans, None for one that is not given."""
+    given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
+    if given not in accepted:
+        raise ValueError(
+            f"this model segments {' or '.join(accepted)}, got {given or 'no scan'}: give what it takes, or a model "
+            "trained with train.modality_dropout"
+        )
 
 
 @dataclass(frozen=True)

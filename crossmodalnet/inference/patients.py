@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
+from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
 from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
@@ -70,10 +70,7 @@ def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Pre
     try:
         return Predictor.load(*models, device=find_device(device, "--device"), mirror=mirror)
     except FileNotFoundError as error:
-        raise DataError(
-            f"{error.filename} not found: --model takes a folder that `crossmodalnet export` has written, or a file "
-            "that `crossmodalnet models pack` has written"
-        ) from error
+        raise DataError(f"{error.filename} {NO_MODEL}") from error
     except ValueError as error:
         raise DataError(str(error)) from error
     except OSError as error:

@@ -17,7 +17,7 @@ import torch
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.resample import resample, sample_image, straightened
 from crossmodalnet.imaging.samples import CT, MR, without
-from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.structures import Modality, accepted_inputs, require_accepted
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
 from crossmodalnet.inference.quality_flags import (
@@ -149,12 +149,7 @@ class Predictor:
             MemoryError: memory does not suffice.
             OSError: the disk of the temporary folder is full.
         """
-        given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
-        if given not in self.modalities:
-            raise ValueError(
-                f"this model segments {' or '.join(self.modalities)}, got {given or 'no scan'} "
-                "(see train.modality_dropout)"
-            )
+        require_accepted(self.modalities, ct, mr)
         if box is None and not self.atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart ROI (--box)")
         progress("reading")
@@ -296,12 +291,7 @@ class Predictor:
 
 
 def _modalities(card: ModelCard) -> tuple[str, ...]:
-    streams = card.network.get("streams", "both")
-    if card.adaptation and card.adaptation.get("scenario") in ("ct_to_mr", "mr_to_ct"):
-        return ("CT", "MR")
-    if streams != "both":
-        return ("CT + MR", streams.upper())
-    return ("CT + MR", "CT", "MR") if card.train.get("modality_dropout", 0) > 0 else ("CT + MR",)
+    return accepted_inputs(card.network, card.train, card.adaptation)
 
 
 def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:

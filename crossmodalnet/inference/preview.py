@@ -1,6 +1,6 @@
 """Draw a prediction: three planes with and without structures, and the heart's surface."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from skimage.measure import marching_cubes
 from skimage.segmentation import find_boundaries
 
 from crossmodalnet.imaging.resample import resample
-from crossmodalnet.imaging.structures import STRUCTURES, Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.roi.box import Box
 
@@ -47,8 +47,14 @@ _AMBIENT, _FOG, _EDGE_SHADE = 0.35, 0.25, 0.45
 _FINER = 2
 
 
-def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Image.Image:
-    """Draw an RGB picture of an image, its label map and surfaces, around the heart ROI."""
+def preview(
+    image: Volume, labels: Volume, modality: Modality, box: Box, learnt: Collection[str] = ABBREVIATIONS
+) -> Image.Image:
+    """Draw an RGB picture of an image, its label map and surfaces, around the heart ROI.
+
+    Structures of `learnt` (abbreviations) that the label map lacks are marked as not found.
+    """
+    present = set(np.unique(labels.data).tolist())
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
     low, high = grey_window(image, modality)
@@ -72,7 +78,9 @@ def preview(image: Volume, labels: Volume, modality: Modality, box: Box) -> Imag
         panel = _panel(picture, *SIDES[side])
         _write_names(panel, classes)
         surface_panels.append(panel)
-    return _arranged([*columns, surface_panels])
+    missing = [s.name for s in STRUCTURES if s.index not in present and s.abbreviation in learnt]
+    legend = [(s.colour, f"{s.abbreviation}: {s.name}") for s in STRUCTURES if s.index in present]
+    return _arranged([*columns, surface_panels], [*legend, *((None, f"not found: {name}") for name in missing)])
 
 
 def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
@@ -247,8 +255,8 @@ def _panel(picture: Rgb, title: str, letters: str) -> Image.Image:
     return panel
 
 
-def _arranged(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Arrange panels in columns of two, above a legend."""
+def _arranged(columns: Sequence[Sequence[Image.Image]], legend: Sequence[tuple[str | None, str]]) -> Image.Image:
+    """Arrange panels in columns of two, above a legend of colours and texts."""
     gap, line = 6, 20
     widths = [max(panel.width for panel in column) for column in columns]
     heights = [max(column[row].height for column in columns) for row in range(2)]
@@ -263,12 +271,11 @@ def _arranged(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
         x += width + gap
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     x, y = gap, size[1] - 2 * line - gap
-    for structure in STRUCTURES:
-        text = f"{structure.abbreviation}: {structure.name}"
+    for colour, text in legend:
         width = 16 + int(draw.textlength(text, font)) + 18
         if x + width > size[0]:
             x, y = gap, y + line
-        draw.rectangle((x, y + 3, x + 11, y + 14), structure.colour)
+        draw.rectangle((x, y + 3, x + 11, y + 14), colour, None if colour else INK)
         draw.text((x + 16, y + 1), text, INK, font)
         x += width
     return picture

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, model_folder
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.preview import preview
 from crossmodalnet.inference.quality_flags import volumes_ml
-from crossmodalnet.inference.viewer import viewer_page
+from crossmodalnet.inference.viewer import View, viewer_page
 from crossmodalnet.io.outputs import file_digest, whole_folder, write_json
 from crossmodalnet.networks.common.card import ModelCard
 from crossmodalnet.roi.box import Box, box_of
@@ -141,20 +141,23 @@ def write_prediction(
         if labels is not None:
             write_codes(folder / f"labels_{modality.value}.nii.gz", table[labels.data], labels.affine)
             _write_seg(folder / f"labels_{modality.value}.dcm", labels, modality, cards, scans, origin)
-    volumes = volume_table(prediction)
+    learnt = {entry.abbreviation for card in cards for entry in card.labels}
+    volumes = volume_table(prediction, learnt)
     volumes.to_csv(folder / VOLUMES, index=False, float_format="%.3f")
     # The ROI is in the CT's world, so pictures show the CT if there is one.
     modality = Modality.CT if prediction.ct else Modality.MR
     image, labels = maps[modality]
     assert image is not None
     assert labels is not None
-    preview(image, labels, modality, prediction.box).save(folder / PREVIEW)
+    views = [View(modality, image, labels, prediction.box)]
     mr, mr_labels = maps[Modality.MR]
     if modality is Modality.CT and mr and mr_labels and mr_labels.data.any():
-        preview(mr, mr_labels, Modality.MR, box_of(mr_labels)).save(folder / PREVIEW_MR)
-    title = f"{scans.name}: {modality.name}"
+        views.append(View(Modality.MR, mr, mr_labels, box_of(mr_labels)))
+    for view, name in zip(views, (PREVIEW, PREVIEW_MR), strict=False):
+        preview(view.image, view.labels, view.modality, view.box, learnt).save(folder / name)
+    flags = [flag.says for flag in prediction.quality_flags]
     note = f"{NOTE} {trained_on(cards)}."
-    page = viewer_page(image, labels, modality, prediction.box, title=title, note=note)
+    page = viewer_page(views, volumes, flags, learnt=learnt, title=scans.name, note=note)
     (folder / VIEWER).write_text(page, "utf-8")
     record = _record(prediction, cards, origin, codes, volumes, seconds)
     write_json(folder / RUN, record)
@@ -166,19 +169,26 @@ def trained_on(cards: Sequence[ModelCard]) -> str:
     return f"Trained on {' and '.join(dict.fromkeys(card.origin for card in cards))}"
 
 
-def volume_table(prediction: Prediction) -> pd.DataFrame:
-    """Tabulate structures by scan: volume in mL, mass of the myocardium in g, and confidence."""
+def volume_table(prediction: Prediction, learnt: Collection[str]) -> pd.DataFrame:
+    """Tabulate structures by scan: volume in mL, mass of the myocardium in g, and confidence.
+
+    Structures that the model has not learnt have no row; the warped label map of a pair's MR has no confidence.
+    """
     rows = []
+    segmented = Modality.CT if prediction.ct_labels else Modality.MR
     for modality, labels in ((Modality.CT, prediction.ct_labels), (Modality.MR, prediction.mr_labels)):
         if labels is None:
             continue
         volumes = volumes_ml(labels)
         for structure in STRUCTURES:
             volume = volumes[structure.name]
+            if structure.abbreviation not in learnt and not volume:
+                continue
+            confidence = prediction.confidence[structure.abbreviation] if modality is segmented else None
             mass = volume * MYOCARDIUM_G_PER_ML if structure.abbreviation == "Myo" else None
             rows.append({
                 "modality": modality.name, "structure": structure.abbreviation, "name": structure.name,
-                "volume_ml": volume, "mass_g": mass, "confidence": prediction.confidence[structure.abbreviation],
+                "volume_ml": volume, "mass_g": mass, "confidence": confidence,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -223,10 +233,10 @@ def _record(
             name: {row["structure"]: round(row["volume_ml"], 3) for _, row in own.iterrows()}
             for name, own in volumes.groupby("modality", sort=False)
         },
-        "confidence": _rounded(prediction.confidence),
+        "confidence": _rounded({name: prediction.confidence[name] for name in volumes["structure"].unique()}),
         "agreement": _rounded(prediction.agreement) if len(cards) > 1 else None,
-        "heart_box_mm": [list(map(float, prediction.box.low_mm)), list(map(float, prediction.box.high_mm))],
-        "registration": {name: round(value, 6) for name, value in quality.items()} if quality else None,
+        "heart_box_mm": [[round(float(mm), 2) for mm in corner] for corner in prediction.box.ends_mm],
+        "registration": None if quality is None else _rounded(quality),
         "models": [
             {"name": card.name, "seed": card.seed, "trained_on": card.origin}
             | {"validation_dice": round(card.validation_dice, 4)}
@@ -242,7 +252,11 @@ def _record(
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else round(value, 4) for name, value in values.items()}
+    """Round to 0.01 mm, and to four decimals; NaN becomes None."""
+    return {
+        name: None if np.isnan(value) else round(value, 2 if name.endswith("_mm") else 4)
+        for name, value in values.items()
+    }
 
 
 def _without_paths(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,22 @@ UNLIMITED_WIDTH = 1000
 def setup_logging(level: int = logging.INFO) -> None:
     """Send the project's log to stderr as bare messages; other libraries from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Wrapped("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("crossmodalnet", "pipeline", "stages"):
         logging.getLogger(package).setLevel(level)
+
+
+class _Wrapped(logging.Formatter):
+    """Break long lines at blanks, and leave tables as they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        width = max(40, terminal_width())
+        return "\n".join(
+            part
+            for line in super().format(record).split("\n")
+            for part in (wrapped(line, line[: -len(line.lstrip())]) if len(line) > width else [line])
+        )
 
 
 def is_terminal() -> bool:

@@ -89,7 +89,7 @@ def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[st
             continue
         volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
         labels = Volume(codes.known_indices(whole_values(values.data)), values.affine)
-        pictures.append(draw(volume, labels, modality, box_of(labels)))
+        pictures.append(draw(volume, labels, modality, box_of(labels), codes.codes))
     if not pictures:
         return []
     page = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -112,6 +113,23 @@ def test_mistakes(model: Path, ct: Path, run: Run, arguments: tuple[str, ...], c
     assert not (ct.parent / "out").exists()
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_scans_that_the_card_excludes_are_rejected_before_the_model_is_loaded(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "crossmodalnet.inference.patients", None)  # its import would fail
+    card = tmp_path / CARD
+    card.write_text('{"network": {"streams": "both"}, "train": {"modality_dropout": 0}}', "utf-8")
+    model = tmp_path / "model.zip" if is_packed else tmp_path
+    if is_packed:
+        with ZipFile(model, "w") as archive:
+            archive.write(card, CARD)
+    arguments = ("predict", "--model", model, "--out", tmp_path / "out")
+    run(*arguments, "--mr", card, code=3, says="this model segments CT + MR, got MR")
+    run(*arguments, "--mr", card, "--ct", card, code=4, says="crossmodalnet.inference.patients")
+    run(*arguments[:2], tmp_path.parent, *arguments[3:], "--ct", card, code=3, says="card.json not found: --model")
+
+
 def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("models", "show", model)
     for text in ("resenc_unet", "CT + MR or CT or MR", "not recorded", "1 + 1", "0.500", "needs --box"):
@@ -141,7 +159,7 @@ def test_models_pack_rejects_damaged_models_and_other_files(model: Path, tmp_pat
     run("models", "pack", model, tmp_path / "mine.txt", code=2)
     run("models", "pack", tmp_path / "mine.txt", tmp_path / "x.zip", code=2)
     run("models", "pack", model, "/proc/x.zip", code=4)
-    arguments = ("--model", tmp_path / "mine.txt", "--ct", "a", "--out", "b")
+    arguments = ("--model", tmp_path / "mine.txt", "--ct", tmp_path / CARD, "--out", "b")
     run("predict", *arguments, code=3, says="mine.txt is no packed model")
 
 

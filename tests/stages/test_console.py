@@ -176,6 +176,6 @@ def test_signal_ends_it_in_order(
 
     monkeypatch.setattr("crossmodalnet.inference.patients.load_predictor", killed)
     before = signal.getsignal(signal.SIGTERM)
-    assert exit_code("predict", "--ct", "a", "--out", "o") == code
+    assert exit_code("predict", "--ct", "params.yaml", "--model", "params.yaml", "--out", "o") == code
     assert [path.name for path in folder.iterdir()] == ["params.yaml"]
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,7 +1,7 @@
 """Parameter groups for the optimiser, EMA of the weights, and counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,41 +12,27 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from crossmodalnet.networks.common.interfaces import HasOffsets
 
 
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Group weights that an optimiser treats alike."""
+class ParameterGroup(NamedTuple):
+    """Weights with one learning rate; `rate` is relative to the network's."""
 
     parameters: list[nn.Parameter]
-    rate: float  # learning rate relative to the network's
-    decays: bool  # weight decay applies
+    rate: float
 
 
 def parameter_groups(network: nn.Module, offset_rate: float = 1.0) -> list[ParameterGroup]:
     """Sort the trained weights of a network into non-empty groups; each weight is in one group.
 
-    Offsets of deformable operators learn at `offset_rate` times the network's rate (Deformable DETR, Zhu et al. 2021)
-    and do not decay, which would pull them to zero. Vectors and tables of position biases do not decay either (Swin,
-    Liu et al. 2021).
+    Offsets of deformable operators learn at `offset_rate` times the network's rate (Deformable DETR, Zhu et al. 2021).
 
-    >>> groups = parameter_groups(nn.Linear(3, 2))
-    >>> [(len(group.parameters), group.rate, group.decays) for group in groups]
-    [(1, 1.0, True), (1, 1.0, False)]
+    >>> [(len(group.parameters), group.rate) for group in parameter_groups(nn.Linear(3, 2))]
+    [(2, 1.0)]
     """
     operators = [module for module in network.modules() if isinstance(module, HasOffsets)]
     offsets = [parameter for operator in operators for parameter in operator.offset_parameters()]
     slow = {id(parameter) for parameter in offsets}
-    others = [(n, p) for n, p in network.named_parameters() if p.requires_grad and id(p) not in slow]
-    groups = [
-        ParameterGroup([p for n, p in others if not _is_exempt(n, p)], 1.0, decays=True),
-        ParameterGroup([p for n, p in others if _is_exempt(n, p)], 1.0, decays=False),
-        ParameterGroup(offsets, offset_rate, decays=False),
-    ]
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in slow]
+    groups = [ParameterGroup(others, 1.0), ParameterGroup(offsets, offset_rate)]
     return [group for group in groups if group.parameters]
-
-
-def _is_exempt(name: str, parameter: nn.Parameter) -> bool:
-    """Return true for weights without decay: vectors and tables of biases."""
-    return sum(n > 1 for n in parameter.shape) <= 1 or "bias" in name.rsplit(".", 1)[-1]
 
 
 class EMA(AveragedModel):

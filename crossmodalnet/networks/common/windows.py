@@ -76,8 +76,17 @@ def over_batch(mask: Tensor | None, num_windows: int) -> Tensor | None:
     return repeat(mask, "w n m -> (b w) 1 n m", b=num_windows // mask.shape[0])
 
 
-def relative_index(window: Triple) -> Tensor:
-    """Number the 3-D displacements between the tokens of a window: `(n, n)`, 0 to prod(2 w - 1) - 1."""
+def displacements(window: Triple) -> Tensor:
+    """Return the 3-D displacements between the tokens of a window: `(3, n, n)`."""
     grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
-    d, h, w = grid[:, :, None] - grid[:, None, :] + torch.tensor(window)[:, None, None] - 1
-    return (d * (2 * window[1] - 1) + h) * (2 * window[2] - 1) + w
+    return grid[:, :, None] - grid[:, None, :]
+
+
+def relative_index(window: Triple, table: Triple | None = None) -> Tensor:
+    """Number the displacements within a window by their rows in a table for windows of `table`: `(n, n)`.
+
+    The rows of the table, by default that of the window itself, are 0 to prod(2 n - 1) - 1.
+    """
+    table = table or window
+    d, h, w = displacements(window) + torch.tensor(table)[:, None, None] - 1
+    return (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w

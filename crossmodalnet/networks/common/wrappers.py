@@ -48,12 +48,11 @@ def _crop(out: Tensor, size: tuple[int, ...], padded: tuple[int, ...]) -> Tensor
 def checkpoint_blocks(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     """Recompute activations of the blocks of these classes in the backward pass, also in copies of the network.
 
-    The blocks draw no random numbers (generator state is not kept) and do not nest. Parameter names stay.
+    The blocks do not nest. Parameter names and random numbers stay.
     """
     for module in network.modules():
         if isinstance(module, kinds):
-            recomputed = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
-            module.forward = recomputed
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 class PatchExpanding(nn.Module):

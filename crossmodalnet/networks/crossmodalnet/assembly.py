@@ -9,6 +9,7 @@ from timm.layers import trunc_normal_
 from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple
+from crossmodalnet.networks.common.wrappers import checkpoint_blocks
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig, CrossModalNetConfig
@@ -48,6 +49,8 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
     )
     network.apply(_initialise)
     _scale_branches(network, config)
+    if config.checkpointing:
+        checkpoint_blocks(network, (DualLayer,))
     # Convolutions of few channels are twice as fast in channels-last memory format.
     return network.to(memory_format=torch.channels_last_3d)
 
@@ -110,7 +113,6 @@ def _layers(config: BuildConfig, patch_size: Triple, level: int) -> nn.ModuleLis
         DualLayer(
             [_swin(config, size, level) for _ in config.inputs],
             [_cross(config, size, level) for _ in config.inputs] if config.crosses else None,
-            checkpointing=config.checkpointing,
         )
         for _ in range(config.depths[level])
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams, channels_first
@@ -21,21 +20,13 @@ class DualLayer(nn.Module):
     Each stream has Swin blocks, then a Cross Transformer block. Both cross blocks read the Swin blocks' output.
     """
 
-    def __init__(
-        self, swin: Sequence[nn.Module], cross: Sequence[nn.Module] | None, *, checkpointing: bool = False
-    ) -> None:
+    def __init__(self, swin: Sequence[nn.Module], cross: Sequence[nn.Module] | None) -> None:
         super().__init__()
         self.swin = nn.ModuleList(swin)
         self.cross = None if cross is None else nn.ModuleList(cross)
-        self.checkpointing = checkpointing
 
     def forward(self, *streams: Tensor) -> Streams:
         """Map the streams `(b, d, h, w, c)` to the same shapes."""
-        if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._layer, *streams, use_reentrant=False)
-        return self._layer(*streams)
-
-    def _layer(self, *streams: Tensor) -> Streams:
         refined = tuple(swin(stream) for swin, stream in zip(self.swin, streams, strict=True))
         if self.cross is None:
             return refined

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple
-from crossmodalnet.networks.nnformer.attention import NNFormerBlock
+from crossmodalnet.networks.common.swin import PreNormBlock
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -116,42 +114,29 @@ class NNFormerHead(nn.Module):
 class EncoderStage(nn.Module):
     """Apply the blocks of one level; `downsample` (None at the deepest) leads to the next."""
 
-    def __init__(self, blocks: Iterable[NNFormerBlock], downsample: Downsample | None, *, checkpointing: bool) -> None:
+    def __init__(self, blocks: Iterable[PreNormBlock], downsample: Downsample | None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.Sequential(*blocks)
         self.downsample = downsample
-        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, d, h, w, c)` to the same shape; the caller downsamples."""
-        for block in self.blocks:
-            x = run(block, x, checkpointing=self.checkpointing)
-        return x
+        return self.blocks(x)
 
 
 class DecoderStage(nn.Module):
     """Upsample to one level, attend to its skip connection, and apply blocks of self-attention."""
 
-    def __init__(self, upsample: Upsample, blocks: Iterable[NNFormerBlock], *, checkpointing: bool) -> None:
+    def __init__(self, upsample: Upsample, blocks: Iterable[PreNormBlock]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.Upsample = upsample
-        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map a coarser map and the skip connection `(b, d, h, w, c)` to the shape of the latter."""
         x = self.Upsample(x, (skip.shape[1], skip.shape[2], skip.shape[3]))
         first, *others = self.blocks
-        x = run(first, x, skip, checkpointing=self.checkpointing)
+        x = first(x, skip)
         for block in others:
-            x = run(block, x, checkpointing=self.checkpointing)
+            x = block(x)
         return x
-
-
-def run(module: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
-    """Call `module`, with gradient checkpointing if `checkpointing`."""
-    if checkpointing and torch.is_grad_enabled():
-        out: Tensor = checkpoint(module, *inputs, use_reentrant=False)
-    else:
-        out = module(*inputs)
-    return out

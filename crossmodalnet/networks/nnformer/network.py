@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
-from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule
+from crossmodalnet.networks.common.swin import PreNormBlock, WindowRule
+from crossmodalnet.networks.common.wrappers import checkpoint_blocks
 from crossmodalnet.networks.nnformer.layers import (
     DecoderStage,
     Downsample,
@@ -106,7 +107,7 @@ DROP_PATH = 0.2
 class Encoder(nn.Module):
     """Embed the input and apply self-attention at each level; every level's output is normalised."""
 
-    def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
+    def __init__(self, config: NNFormerConfig, rules: list[WindowRule]) -> None:
         super().__init__()
         self.patch_embed = Embedding(IN_CHANNELS, config.channels, config.stem_strides)
         rates = iter(_drop_paths(sum(config.depths)))
@@ -114,11 +115,11 @@ class Encoder(nn.Module):
         for level, (depth, num_heads, rule) in enumerate(zip(config.depths, config.heads, rules, strict=True)):
             dim = config.channels << level
             blocks = [
-                NNFormerBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
+                PreNormBlock(dim, num_heads, rule, shifted=bool(i % 2), drop_path=next(rates)) for i in range(depth)
             ]
             last = level == config.num_levels - 1
             down = None if last else Downsample(dim, config.strides[level], config.paddings[level])
-            self.layers.append(EncoderStage(blocks, down, checkpointing=checkpointing))
+            self.layers.append(EncoderStage(blocks, down))
             self.add_module(f"norm{level}", nn.LayerNorm(dim))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -136,7 +137,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Upsample with skip attention at each level."""
 
-    def __init__(self, config: NNFormerConfig, rules: list[WindowRule], *, checkpointing: bool) -> None:
+    def __init__(self, config: NNFormerConfig, rules: list[WindowRule]) -> None:
         super().__init__()
         depths = config.depths[:-1]
         rates = _drop_paths(sum(depths))
@@ -146,11 +147,11 @@ class Decoder(nn.Module):
             # Rates rise from the deepest level to the finest.
             of_level = rates[sum(depths[level + 1 :]) :][:depth]
             blocks = [
-                NNFormerBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
+                PreNormBlock(dim, num_heads, rule, shifted=i > 0, from_skip=i == 0, drop_path=rate)
                 for i, rate in enumerate(of_level)
             ]
             up = Upsample(2 * dim, config.strides[level])
-            self.layers.append(DecoderStage(up, blocks, checkpointing=checkpointing))
+            self.layers.append(DecoderStage(up, blocks))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Map the encoder's levels to the decoder's, one fewer, both finest first."""
@@ -181,7 +182,6 @@ class NNFormer(nn.Module):
         *,
         legacy: bool = False,  # reproduce the published networks, see `WindowRule`
         deep_supervision: bool = True,  # add heads at all decoder levels, if the config allows it
-        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
@@ -190,8 +190,8 @@ class NNFormer(nn.Module):
             # The published position tables span the windows of the crop.
             cuts = [rule.cut(size, shifted=False)[0] for rule, size in zip(rules, config.maps(crop), strict=True)]
             rules = [WindowRule(window, legacy, config.shift_mask) for window in cuts]
-        self.model_down = Encoder(config, rules, checkpointing=checkpointing)
-        self.decoder = Decoder(config, rules, checkpointing=checkpointing)
+        self.model_down = Encoder(config, rules)
+        self.decoder = Decoder(config, rules)
         self.deep_supervision = deep_supervision and config.deep_supervision
         num_heads = config.num_levels - 1 if self.deep_supervision else 1
         self.final = nn.ModuleList(
@@ -231,11 +231,8 @@ def _drop_paths(num_blocks: int) -> list[float]:
 def build_nnformer(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> NNFormer:
     """Build nnFormer; `legacy` reproduces the published code, whose position tables depend on `patch_size`."""
     size = named_size("nnformer", config, SIZES, "legacy", "deep_supervision", "checkpointing")
-    return NNFormer(
-        size,
-        num_classes,
-        patch_size,
-        legacy=config["legacy"],
-        deep_supervision=config["deep_supervision"],
-        checkpointing=config["checkpointing"],
-    )
+    deep, legacy = config["deep_supervision"], config["legacy"]
+    network = NNFormer(size, num_classes, patch_size, legacy=legacy, deep_supervision=deep)
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (PreNormBlock,))
+    return network

@@ -6,7 +6,6 @@ import torch
 from einops import rearrange
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window, padded_size
 from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, relative_index, reverse
@@ -152,18 +151,12 @@ class VTStage(nn.Module):
     """Apply the blocks of a level, every second one shifted, then resample."""
 
     def __init__(
-        self,
-        blocks: list[VTBlock],
-        *,
-        downsample: nn.Module | None = None,
-        upsample: nn.Module | None = None,
-        checkpointing: bool = False,
+        self, blocks: list[VTBlock], *, downsample: nn.Module | None = None, upsample: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
         self.upsample = upsample
-        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, memories: Memories | None = None) -> tuple[Tensor, Memories]:
         """Map `(b, d, h, w, c)` to the same shape, or that of the next level.
@@ -174,11 +167,7 @@ class VTStage(nn.Module):
         made: Memories = {}
         for i, block in enumerate(self.blocks):
             shifted = i % 2 == 1
-            memory = memories[shifted] if memories else None
-            if self.checkpointing and torch.is_grad_enabled():
-                x, made[shifted] = checkpoint(block, x, memory, use_reentrant=False)
-            else:
-                x, made[shifted] = block(x, memory)
+            x, made[shifted] = block(x, memories[shifted] if memories else None)
         for resample in (self.downsample, self.upsample):
             x = x if resample is None else resample(x)
         return x, made

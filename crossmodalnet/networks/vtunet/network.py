@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
-from crossmodalnet.networks.common.wrappers import PatchExpanding
+from crossmodalnet.networks.common.wrappers import PatchExpanding, checkpoint_blocks
 from crossmodalnet.networks.vtunet.blocks import PatchMerge, VTBlock, VTPatchEmbed, VTStage
 
 
@@ -50,7 +50,10 @@ SIZES: dict[str, VTUNetConfig] = {
 def build_vtunet(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> "VTUNet":
     """Build VT-UNet; `legacy` reproduces the published code."""
     size = named_size("vtunet", config, SIZES, "checkpointing", "legacy")
-    return VTUNet(size, num_classes, checkpointing=config["checkpointing"], legacy=config["legacy"])
+    network = VTUNet(size, num_classes, legacy=config["legacy"])
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (VTBlock,))
+    return network
 
 
 class VTUNet(nn.Module):
@@ -61,7 +64,7 @@ class VTUNet(nn.Module):
     the encoder's stage -> (1, 32, 32, 32, 48) -> (1, 128, 128, 128, 48) -> (1, 8, 128, 128, 128).
     """
 
-    def __init__(self, config: VTUNetConfig, num_classes: int, *, checkpointing: bool, legacy: bool) -> None:
+    def __init__(self, config: VTUNetConfig, num_classes: int, *, legacy: bool) -> None:
         super().__init__()
         last = len(config.depths) - 1
         self.patch_embed = VTPatchEmbed(IN_CHANNELS, config.channels, config.patch_embedding)
@@ -69,7 +72,6 @@ class VTUNet(nn.Module):
             VTStage(
                 _blocks(config, level, legacy=legacy),
                 downsample=PatchMerge(config.dim(level)) if level < last else None,
-                checkpointing=checkpointing,
             )
             for level in range(last + 1)
         )
@@ -78,11 +80,7 @@ class VTUNet(nn.Module):
         self.concat_back_dim = nn.ModuleList([nn.Identity()])
         for level in reversed(range(last)):
             self.layers_up.append(
-                VTStage(
-                    _blocks(config, level, legacy=legacy),
-                    upsample=_expand(config.dim(level)) if level else None,
-                    checkpointing=checkpointing,
-                )
+                VTStage(_blocks(config, level, legacy=legacy), upsample=_expand(config.dim(level)) if level else None)
             )
             self.concat_back_dim.append(nn.Linear(2 * config.dim(level), config.dim(level), bias=False))
         self.norm = nn.LayerNorm(config.dim(last))

@@ -1,8 +1,11 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from crossmodalnet.imaging.anatomy import (
     NOT_ENCLOSED,
+    UPSIDE_DOWN,
     ValueMap,
     contradictions,
     exchanged_reading,
@@ -12,26 +15,36 @@ from crossmodalnet.imaging.anatomy import (
     structure_volumes,
 )
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
-from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
+from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.generate import make_subject
 
 INDEX = CODE_SETS["index"]
 
 
 @pytest.fixture(scope="module")
-def hearts() -> list[ValueMap]:
-    labels = [make_subject(modality, 5.0, 4, number)[1] for number in range(3) for modality in Modality]
-    return [measure_values([label.data], label.spacing_mm) for label in labels]
+def label_maps() -> list[Volume]:
+    return [make_subject(modality, 5.0, 4, number)[1] for number in range(3) for modality in Modality]
+
+
+@pytest.fixture(scope="module")
+def hearts(label_maps: list[Volume]) -> list[ValueMap]:
+    return [measure_values([label.data], label.affine) for label in label_maps]
 
 
 def test_volumes_and_touching_areas_over_slabs() -> None:
     data = np.zeros((4, 4, 4), np.uint8)
     data[1:3, 1:3, 1:3] = 1
     data[1:3, 1:3, 3] = 5
-    found = measure_values([data[..., :2], data[..., 2:3], data[..., 3:]], (1.0, 2.0, 3.0))
+    slabs = [data[..., :2], data[..., 2:3], data[..., 3:]]
+    found = measure_values(slabs, np.diag([1.0, 2.0, 3.0, 1.0]))
     assert found.volume_ml == pytest.approx({0: 52 * 0.006, 1: 8 * 0.006, 5: 4 * 0.006})
     # Four walls of 2 x 2 faces and the floor; the top touches 5.
     assert found.touching_mm2 == {(0, 1): 8 * 6.0 + 8 * 3.0 + 4 * 2.0, (0, 5): 4 * 6.0 + 4 * 3.0, (1, 5): 4 * 2.0}
+    affine = np.diag([4.0, 4.0, -4.0, 1.0])
+    high = measure_values(slabs, affine)
+    assert (high.height_mm([1], 0.5), high.height_mm([5, 9], 0.95)) == (-6, -12)
+    assert np.isnan(measure_values(slabs, affine, has_axes=False).height_mm([1], 0.5))
 
 
 def test_hearts_are_sound_as_they_are_meant(hearts: list[ValueMap]) -> None:
@@ -42,17 +55,23 @@ def test_hearts_are_sound_as_they_are_meant(hearts: list[ValueMap]) -> None:
         assert set(structure_volumes(values, INDEX)) == set(INDEX.codes)
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [("LV", "Myo"), ("LA", "RV"), ("LV", "RV"), ("LA", "RA"), ("AO", "PA"), ("LV", "LA"), ("RV", "PA")]
-)
-def test_exchanged_structures_are_noticed(hearts: list[ValueMap], a: str, b: str) -> None:
-    codes = dict(INDEX.codes)
-    codes[a], codes[b] = codes[b], codes[a]
+@pytest.mark.parametrize(("a", "b"), list(combinations(ABBREVIATIONS, 2)))
+def test_any_two_exchanged_structures_are_noticed_and_named(hearts: list[ValueMap], a: str, b: str) -> None:
+    codes = own_codes({**INDEX.codes, a: INDEX.codes[b], b: INDEX.codes[a]})
     for values in hearts:
-        found = contradictions(values, own_codes(codes))
-        assert found
-        assert (NOT_ENCLOSED in found) or not {"LV", "Myo"} & {a, b}
-        assert exchanged_reading(values, own_codes(codes)) is not None
+        assert (NOT_ENCLOSED in contradictions(values, codes)) == bool({"LV", "Myo"} & {a, b})
+        assert exchanged_reading(values, codes) == (a, b)
+
+
+def test_heights_of_a_turned_head_and_of_a_whole_aorta(label_maps: list[Volume]) -> None:
+    for label in label_maps:
+        upside_down = np.diag([1.0, 1.0, -1.0, 1.0]) @ label.affine
+        assert contradictions(measure_values([label.data], upside_down), INDEX) == [UPSIDE_DOWN]
+        x, y, z = label.grid.to_world(np.indices(label.data.shape).reshape(3, -1)).reshape(3, *label.data.shape)
+        aorta = label.data == 6
+        descends = np.hypot(x - x[aorta].mean() + 35, y - y[aorta].mean() + 55) < 12
+        whole = np.where(descends & (z < z[aorta].max()) & (label.data == 0), np.uint8(6), label.data)
+        assert contradictions(measure_values([whole], label.affine), INDEX) == []
 
 
 def test_few_structures_are_judged_by_what_there_is(hearts: list[ValueMap]) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from crossmodalnet.imaging import inspect as module
 from crossmodalnet.imaging.inspect import Inspection, Kind, grid_findings, inspect_file, unlike_modality
-from crossmodalnet.imaging.structures import Modality
+from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality, to_codes
 from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.phantom.generate import make_subject
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (5, 6, 7))
 NOISE = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
@@ -60,6 +61,15 @@ def test_many_unknown_codes_are_counted(tmp_path: Path) -> None:
     many = np.arange(1, 101, dtype=np.int16).reshape(5, 5, 4)
     [unknown] = whats(inspected(tmp_path, many, "label"))
     assert unknown == "error: unknown label codes 1, 2, 3, 4, 5, 6, 7, 8 and 92 more"
+
+
+def test_exchanged_structures_are_named_with_the_remedy(tmp_path: Path) -> None:
+    label = make_subject(Modality.CT, 6.0, 4, 0)[1]
+    for exchange, severity in (({3: 6, 6: 3}, "warning"), ({1: 5, 5: 1}, "error")):
+        indices = np.array([exchange.get(index, index) for index in range(8)], np.uint8)
+        [found] = inspected(tmp_path, to_codes(indices[label.data]), "label", label.affine).findings
+        names = " and ".join(ABBREVIATIONS[index - 1] for index in sorted(exchange))
+        assert (found.severity, f"exchange the values of {names} in data.labels" in found.remedy) == (severity, True)
 
 
 def test_constant_image_has_no_digest(tmp_path: Path) -> None:

@@ -93,6 +93,28 @@ def test_size_of_pictures_and_empty_label_map(size: tuple[int, int]) -> None:
         assert not classes.any()
 
 
+def test_planes_are_radiological() -> None:
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[10:30, 20:28, 5:28], labels[10:30, 2:10, 5:28], labels[10:30, 2:28, 30:45] = 1, 2, 3
+    labels[32:38, 2:28, 5:28] = 4
+    image = Volume(np.full(GRID.shape, -150, np.float32), GRID.affine)
+    box = Box((0.0, 0.0, 0.0), (40.0, 30.0, 50.0))
+    shown = np.asarray(preview(image, Volume(labels, GRID.affine), Modality.CT, box), float)
+    # Panels of 90 x 80 x 100 mm, 3.6 pixels each, and gaps of 6 pixels.
+    panels = {"axial": 6, "coronal": 336, "sagittal": 666}
+    front, back, top, right = (np.array([int(s.colour[i : i + 2], 16) for i in (1, 3, 5)]) for s in STRUCTURES[:4])
+
+    def place(name: str, colour: np.ndarray) -> np.ndarray:
+        panel = shown[372:732, panels[name] : panels[name] + 288]
+        return np.argwhere(abs(panel - colour).sum(axis=-1) < 9).mean(axis=0)  # of the outline
+
+    assert place("sagittal", front)[1] < place("sagittal", back)[1] - 20
+    assert place("sagittal", top)[0] < place("sagittal", back)[0] - 20
+    assert place("axial", front)[0] < place("axial", back)[0] - 20
+    assert place("axial", right)[1] < place("axial", front)[1] - 20
+    assert place("coronal", right)[1] < place("coronal", top)[1] - 20
+
+
 def test_titles_and_names() -> None:
     image = Volume(np.full(GRID.shape, 40, np.float32), GRID.affine)
     with patch.object(ImageDraw, "text", autospec=True, side_effect=ImageDraw.text) as text:
@@ -102,4 +124,6 @@ def test_titles_and_names() -> None:
     titles = {"axial, CT", "axial, structures", "surface, from the front", "surface, from behind", "5 cm"}
     assert titles | {"LV", "RV", "LA"} <= set(written)
     assert written.count("LA") >= 2  # from both sides; the others hide one another
+    assert {"LV: left ventricle blood cavity", "not found: pulmonary artery"} <= set(written)
+    assert not {"PA: pulmonary artery", "not found: left ventricle blood cavity"} & set(written)
     assert "Myo" not in written

@@ -1,4 +1,7 @@
+import base64
+import gzip
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,18 +15,21 @@ from nibabel.affines import from_matvec
 from PIL import Image
 
 from crossmodalnet.errors import UsageError
-from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
+from crossmodalnet.imaging.structures import ABBREVIATIONS
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import write as module
 from crossmodalnet.inference.predictor import Prediction
 from crossmodalnet.inference.quality_flags import Flag, QualityFlag
 from crossmodalnet.inference.write import PatientScans, digest_models, origin_of, prediction_folder
+from crossmodalnet.networks.common.card import label_entries
+from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 CARD: Any = SimpleNamespace(
-    name="crossmodalnet", seed=0, validation_dice=0.9, origin="table: hearts.csv, 13 training cases"
-)
+    name="crossmodalnet", seed=0, validation_dice=0.9, labels=label_entries(["RA"]),
+    origin="table: hearts.csv, 13 training cases",
+)  # fmt: skip
 
 
 def prediction(**changes: Any) -> Prediction:
@@ -33,7 +39,7 @@ def prediction(**changes: Any) -> Prediction:
     image = np.random.default_rng(0).uniform(-500, 500, labels.shape).astype(np.float32)
     confidence = dict.fromkeys(ABBREVIATIONS, 0.9) | {"PA": float("nan")}
     flags = (QualityFlag(Flag.MISSING, "not found: pulmonary artery"),)
-    box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
+    box = Box((0.0, 0.0, -29.88999999999999), (30.0, 30.0, 30.0))
     ct, ct_labels = Volume(image, AFFINE), Volume(labels, AFFINE)
     return replace(Prediction(ct, None, ct_labels, None, box, confidence, {}, None, flags), **changes)
 
@@ -50,7 +56,8 @@ def test_files_and_record(tmp_path: Path) -> None:
     names = {"labels_ct.nii.gz", "preview.html", "preview.png", "run.json", "volumes.csv"}
     assert {file.name for file in (tmp_path / "out").iterdir()} == names
     assert json.loads((tmp_path / "out/run.json").read_text("utf-8")) == record
-    assert record["confidence"]["PA"] is None
+    assert (record["confidence"]["PA"], "RA" in record["confidence"]) == (None, False)
+    assert record["heart_box_mm"] == [[0, 0, -29.89], [30, 30, 30]]
     assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
     assert record["made_from"]["labels"] == "mmwhs"
     assert record["models"][0]["trained_on"] == CARD.origin
@@ -59,23 +66,50 @@ def test_files_and_record(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.affine, AFFINE)
 
 
+def test_registration_is_recorded_in_hundredths_of_a_millimetre(tmp_path: Path) -> None:
+    quality = Quality(0.1, 0.25, 0.0, 22.284992, 0.053927, 0.91264)
+    recorded = write(tmp_path / "out", registration=quality)["registration"]
+    assert (recorded["largest_displacement_mm"], recorded["inverse_error_mm"]) == (22.28, 0.05)
+
+
 def page(tmp_path: Path, **changes: Any) -> str:
     write(tmp_path / "out", **changes)
     return (tmp_path / "out/preview.html").read_text("utf-8")
 
 
-def test_viewer_is_self_contained(tmp_path: Path) -> None:
-    made = page(tmp_path)
+def test_page_is_self_contained_and_lists_volumes_and_flags(tmp_path: Path) -> None:
+    made = page(tmp_path, quality_flags=(QualityFlag(Flag.HEADER, "MR <i>"),))
     assert "http://" not in made
     assert "https://" not in made
-    assert all(structure.name in made and structure.colour in made for structure in STRUCTURES)
-    assert "<h1>&lt;b&gt;&amp;p: CT</h1>" in made
-    assert "not a medical device" in made
-    assert "Trained on table: hearts.csv, 13 training cases." in made
+    for part in (
+        "<h1>&lt;b&gt;&amp;p</h1>", "not a medical device", "<li>MR &lt;i&gt;</li>",
+        "Trained on table: hearts.csv, 13 training cases.",
+        'class="found"><td><i style="background: #2ca02c"></i>Myo: myocardium of the left ventricle</td><td>0.6</td>',
+        '<tr class="missing"><td><i style="background: none"></i>PA: pulmonary artery</td><td>not found</td><td></td>',
+        "Not segmented by this model: right atrium blood cavity.",
+    ):  # fmt: skip
+        assert part in made
+    assert "RA: right" not in made
 
 
-def test_viewer_of_an_empty_label_map(tmp_path: Path) -> None:
-    assert "iframe" in page(tmp_path, ct_labels=Volume(np.zeros((20, 20, 16), np.uint8), AFFINE))
+def test_page_holds_ct_and_mr_voxels_along_the_world_axes(tmp_path: Path) -> None:
+    turned = np.diag([-2.0, 2.0, 2.5, 1.0]) @ from_matvec(np.eye(3), (-19, 0, 0))  # x runs to the left
+    labels = prediction().ct_labels
+    assert labels is not None
+    image = Volume(np.random.default_rng(0).uniform(0, 300, labels.data.shape).astype(np.float32), turned)
+    made = page(tmp_path, mr=image, mr_labels=Volume(labels.data[::-1], turned))
+    content = json.loads(re.findall(r'"application/json">(.*?)</script>', made)[0])
+    for view in content["views"]:
+        voxels = np.frombuffer(gzip.decompress(base64.b64decode(view["packed"])), np.uint8)
+        classes = voxels[voxels.size // 2 :].reshape(view["shape"], order="F")
+        for index, first in ((5, 4), (1, 10)):
+            low = view["origin_mm"] + view["spacing_mm"] * np.argwhere(classes == index).min(axis=0)
+            np.testing.assert_allclose(low, (2 * first - 1, 2 * first - 1, 2.5 * first - 1.25), atol=1)
+    assert 'name="view" checked>CT' in made
+
+
+def test_page_and_picture_of_an_empty_label_map(tmp_path: Path) -> None:
+    assert page(tmp_path, ct_labels=Volume(np.zeros((20, 20, 16), np.uint8), AFFINE)).count('class="missing"') == 6
 
 
 def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
@@ -85,6 +119,7 @@ def test_volumes_in_ml_and_mass_of_the_myocardium_in_g(tmp_path: Path) -> None:
     assert table.loc["Myo", "mass_g"] == pytest.approx(0.64 * 1.05, abs=1e-3)
     assert table.loc["LV", "volume_ml"] == pytest.approx(8 * 10 / 1000)
     assert table["mass_g"].notna().sum() == 1
+    assert set(table.index) == {*ABBREVIATIONS} - {"RA"}  # which the cohort does not delineate
 
 
 @pytest.mark.parametrize("shows_heart", [True, False])
@@ -97,6 +132,8 @@ def test_preview_of_the_mr_of_a_pair(tmp_path: Path, shows_heart: bool) -> None:
     assert (tmp_path / "out/preview_mr.png").exists() == shows_heart
     if shows_heart:
         assert set(np.unique(nib.load(tmp_path / "out/labels_mr.nii.gz").dataobj)) == {0, 2}
+        table = pd.read_csv(tmp_path / "out/volumes.csv").set_index(["modality", "structure"])
+        assert (table.loc[("CT", "RV"), "confidence"], np.isnan(table.loc[("MR", "RV"), "confidence"])) == (0.9, True)
         with Image.open(tmp_path / "out/preview_mr.png") as picture:
             blue = (np.asarray(picture, int) * (-1, -1, 2)).sum(axis=-1) > 60  # of the right ventricle
         assert blue.sum() > 1000

@@ -5,7 +5,8 @@ from math import prod
 import pytest
 import torch
 
-from crossmodalnet.networks.nnformer.attention import NNFormerBlock, WindowRule, legacy_index, relative_index
+from crossmodalnet.networks.common.swin import PreNormBlock, WindowRule, legacy_index
+from crossmodalnet.networks.common.windows import relative_index
 from crossmodalnet.networks.nnformer.layers import Downsample, Upsample
 from crossmodalnet.networks.nnformer.network import SIZES, NNFormer, build_nnformer
 
@@ -41,7 +42,7 @@ def test_a_shrunken_window_keeps_the_rows_of_its_displacements():
 @pytest.mark.parametrize(("window", "rows"), [((4, 4, 4), 115), ((8, 8, 8), 547), ((3, 5, 5), 137), ((7, 10, 10), 709)])
 def test_legacy_displacements_collide_as_published(window, rows):
     assert legacy_index(window).unique().numel() == rows
-    assert relative_index(window, window).unique().numel() == prod(2 * n - 1 for n in window)
+    assert relative_index(window).unique().numel() == prod(2 * n - 1 for n in window)
 
 
 def test_legacy_differs_with_equal_weights():
@@ -57,7 +58,7 @@ def test_a_shift_joins_no_opposite_ends_except_in_acdc_legacy():
     changed = x.clone()
     changed[0, 0, 0, 0] += torch.randn(8)
     for legacy, shift_mask, expected in ((False, False, near), (True, True, near), (True, False, ends)):
-        block = NNFormerBlock(8, 2, WindowRule((4, 4, 4), legacy, shift_mask), shifted=True).eval()
+        block = PreNormBlock(8, 2, WindowRule((4, 4, 4), legacy, shift_mask), shifted=True).eval()
         reached = (block(changed) - block(x)).abs().amax(-1)[0] > 1e-7
         assert set(map(tuple, reached.nonzero().tolist())) == expected
 
@@ -65,7 +66,7 @@ def test_a_shift_joins_no_opposite_ends_except_in_acdc_legacy():
 @pytest.mark.parametrize("legacy", [False, True])
 def test_padding_is_attended_to_in_legacy_alone(legacy):
     # Attention among equal tokens gives what each of them holds, unless padding takes part.
-    block = NNFormerBlock(8, 2, WindowRule((4, 4, 4), legacy, True), shifted=False)
+    block = PreNormBlock(8, 2, WindowRule((4, 4, 4), legacy, True), shifted=False)
     out = block(torch.randn(8).expand(1, 5, 5, 5, 8))
     inside, beside_padding, one = out[0, :4, :4, :4], out[0, 4], out[0, 0, 0, 0]
     torch.testing.assert_close(inside, one.expand_as(inside), atol=1e-5, rtol=1e-5)

@@ -9,12 +9,12 @@ from timm.layers import DropPath
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
-from crossmodalnet.networks.swin_unet.layers import SwinBlock2d
+from crossmodalnet.networks.common.swin import PreNormBlock, WindowRule
 from crossmodalnet.networks.swin_unet.network import SIZES, SwinUnet, build_swin_unet
 
 # The published network with a quarter of its channels, without stochastic depth.
 NARROW = replace(SIZES["published"], channels=24, drop_path=0.0)
-TINY = replace(NARROW, channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3, mlp_ratio=1.0)
+TINY = replace(NARROW, channels=8, depths=(2, 2), heads=(1, 2), patch=2, window=3)
 
 
 def randomised(network):
@@ -28,9 +28,9 @@ def make(size="small", *, checkpointing=False):
     return build_swin_unet({"size": size, "checkpointing": checkpointing}, (40, 40, 40), 8)
 
 
-def block_by_loops(block, f, shift):
+def block_by_loops(block, f, shift, window=3):
     """A block on a map (h, w, c), one pair of tokens and one head at a time, with Swin's full bias table."""
-    attn, window = block.attn, block.window
+    attn = block.attn
     heads, c = attn.num_heads, f.shape[-1]
     tokens = list(itertools.product(*map(range, f.shape[:2])))
     clipped = [min(n, window) for n in f.shape[:2]]
@@ -51,16 +51,15 @@ def block_by_loops(block, f, shift):
 @pytest.mark.parametrize("shifted", [False, True])
 @torch.no_grad()
 def test_block_agrees_with_loops_over_tokens(size, shifted):
-    block = SwinBlock2d(4, 2, 3, shifted=shifted, mlp_ratio=2.0, drop_path=0.0, checkpointing=False)
-    block, f = randomised(block), torch.randn(2, *size, 4)
+    block, f = randomised(PreNormBlock(4, 2, WindowRule((1, 3, 3)), shifted=shifted)), torch.randn(2, 1, *size, 4)
     # An axis that one window covers is not shifted.
     shift = tuple(1 if shifted and n > 3 else 0 for n in size)
-    torch.testing.assert_close(block(f)[1], block_by_loops(block, f[1], shift))
+    torch.testing.assert_close(block(f)[1, 0], block_by_loops(block, f[1, 0], shift))
 
 
 @torch.no_grad()
 def test_encoder_is_swin_and_takes_its_weights():
-    network = randomised(SwinUnet(replace(NARROW, skip="output"), 8))
+    network = randomised(SwinUnet(NARROW, 8))
     swin = SwinTransformer(in_chans=2, embed_dim=24, depths=(2, 2, 2, 2), num_classes=0).eval()
     weights = network.state_dict()
     encoder = [name for name in weights if name.startswith(("patch_embed", "layers", "norm"))]
@@ -70,32 +69,27 @@ def test_encoder_is_swin_and_takes_its_weights():
     x = torch.randn(1, 2, 224, 224)
     deepest, skips = network.encode(x)
     expected, levels = swin.forward_intermediates(x)
-    torch.testing.assert_close(deepest, expected, atol=1e-4, rtol=1e-4)
-    for skip, level in zip(skips, levels, strict=True):
-        torch.testing.assert_close(skip.permute(0, 3, 1, 2), level, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(deepest[:, 0], expected, atol=1e-4, rtol=1e-4)
+    for layer, skip, level in zip(network.layers, skips, levels, strict=True):
+        torch.testing.assert_close(layer.blocks(skip)[:, 0].permute(0, 3, 1, 2), level, atol=1e-4, rtol=1e-4)
 
 
 def expand_by_pixel_shuffle(part, x):
-    """Patch expanding of (n, h, w, c) with PyTorch's shuffle, which wants channels ordered (c p q)."""
-    wide = part.expand(x).unflatten(-1, (part.stride[1] ** 2, -1)).transpose(-1, -2).flatten(-2)
-    return part.norm(nn.functional.pixel_shuffle(wide.permute(0, 3, 1, 2), part.stride[1]).permute(0, 2, 3, 1))
+    """Patch expanding of (n, 1, h, w, c) with PyTorch's shuffle, which wants channels ordered (c p q)."""
+    wide = part.expand(x[:, 0]).unflatten(-1, (part.stride[1] ** 2, -1)).transpose(-1, -2).flatten(-2)
+    shuffled = nn.functional.pixel_shuffle(wide.permute(0, 3, 1, 2), part.stride[1])
+    return part.norm(shuffled.permute(0, 2, 3, 1))[:, None]
 
 
-@pytest.mark.parametrize("skip", ["output", "input"])
 @torch.no_grad()
-def test_decoder_is_wired_as_published(skip):
-    network = randomised(SwinUnet(replace(NARROW, depths=(1, 1, 1), heads=(1, 2, 4), skip=skip), 8))
+def test_decoder_fuses_the_inputs_of_the_encoder():
+    network = randomised(SwinUnet(replace(NARROW, depths=(1, 1, 1), heads=(1, 2, 4)), 8))
     images = torch.randn(1, 2, 64, 112)
-    before, after = [network.patch_embed(images)], []
-    for level in network.layers:
-        after.append(level.blocks(before[-1]))
-        before.append(level.downsample(after[-1]))
-    zero, one = (after if skip == "output" else before)[:2]
-    x = network.norm(after[2])
+    x, (zero, one, _) = network.encode(images)
     for level, other in zip(network.decoder, (one, zero), strict=True):
         x = level.blocks(level.fuse(torch.cat([expand_by_pixel_shuffle(level.expand, x), other], dim=-1)))
     x = expand_by_pixel_shuffle(network.expand, network.decoder_norm(x))
-    expected = torch.einsum("nhwc,kc->nkhw", x, network.output.weight[:, :, 0, 0])
+    expected = torch.einsum("nhwc,kc->nkhw", x[:, 0], network.output.weight[:, :, 0, 0])
     torch.testing.assert_close(network.forward_slices(images), expected, atol=1e-4, rtol=1e-4)
 
 

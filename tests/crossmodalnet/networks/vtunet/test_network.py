@@ -142,7 +142,7 @@ def test_merging_joins_h_and_w_only():
 @pytest.mark.parametrize("size", [(16, 16, 16), (17, 19, 22), (7, 1, 30)])
 @torch.no_grad()
 def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
-    network, x = VTUNet(TINY, 3, checkpointing=False, legacy=legacy).eval(), torch.randn(2, 2, *size)
+    network, x = VTUNet(TINY, 3, legacy=legacy).eval(), torch.randn(2, 2, *size)
     out = network(x)
     assert out.shape == (2, 3, *size)
     torch.testing.assert_close(out[1:], network(x[1:]))
@@ -150,6 +150,6 @@ def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
 
 @torch.no_grad()
 def test_voxels_beyond_the_input_do_not_matter():
-    network = VTUNet(TINY, 3, checkpointing=False, legacy=False).eval()
+    network = VTUNet(TINY, 3, legacy=False).eval()
     x = torch.randn(1, 2, 15, 16, 16)
     torch.testing.assert_close(network(x), network(nn.functional.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, :15])

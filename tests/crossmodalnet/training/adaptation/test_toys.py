@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from crossmodalnet.training.adaptation.adapter import ganin_ramp
-from crossmodalnet.training.adaptation.conditional import ConditionalMap, entropy_weights
+from crossmodalnet.training.adaptation.conditional import conditional_map, entropy_weights
 from crossmodalnet.training.adaptation.discriminators import VectorDiscriminator, domain_loss
 from crossmodalnet.training.adaptation.term import draw_balanced
 from crossmodalnet.training.adaptation.topology import topology_loss
@@ -49,9 +49,8 @@ class Learner(nn.Module):
         self.num_classes = num_classes
         self.extractor = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
         self.classifier = nn.Linear(32, num_classes)
-        self.map = ConditionalMap(32, num_classes)
         self.marginal = VectorDiscriminator(32)
-        self.conditional = VectorDiscriminator(self.map.out_dim)
+        self.conditional = VectorDiscriminator(32 * num_classes)
 
     def loss(self, teacher, points, labels, parts, ramp, generator):
         """Sum the supervised loss and the parts' terms; source points come first."""
@@ -69,7 +68,7 @@ class Learner(nn.Module):
         loss = loss + domain_loss(judged[:middle], judged[middle:])
         if "conditional" in parts:
             certain = posteriors[drawn]
-            judged = self.conditional(self.map(reversed_gradient(features[drawn], ramp), certain))
+            judged = self.conditional(conditional_map(reversed_gradient(features[drawn], ramp), certain))
             weights = entropy_weights(certain[:cut]), entropy_weights(certain[cut:])
             loss = loss + domain_loss(judged[:cut], judged[cut:], *weights)
         if "topology" in parts:

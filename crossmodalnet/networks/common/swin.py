@@ -1,4 +1,4 @@
-"""nnFormer's blocks (Zhou et al., arXiv:2109.03201), with the attribute names of the published weights."""
+"""Swin's blocks (Liu et al., arXiv 2103.14030) as nnFormer and Swin-Unet use them, named as in published weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,27 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.sizes import Triple, effective_shift, effective_window, padded_size
-from crossmodalnet.networks.common.windows import attention_mask, over_batch, partition, reverse
+from crossmodalnet.networks.common.windows import (
+    attention_mask,
+    displacements,
+    over_batch,
+    partition,
+    relative_index,
+    reverse,
+)
 
 
 @dataclass(frozen=True)
 class WindowRule:
     """Cut the maps of a level into windows.
 
-    Legacy is as published: cubic windows shrink to the shortest axis of a smaller map and lose the shift on all axes,
-    others never shrink; padding is attended to; offsets share rows of the table (`legacy_index`).
+    Legacy is nnFormer as published: cubic windows shrink to the shortest axis of a smaller map and lose the shift on
+    all axes, others never shrink; padding is attended to; offsets share rows of the table (`legacy_index`).
     """
 
     window: Triple  # tokens per window and axis, the extent of the table of relative positions
-    legacy: bool
-    shift_mask: bool  # legacy only: mask tokens that a shift brings together
+    legacy: bool = False
+    shift_mask: bool = True  # legacy only: mask tokens that a shift brings together
 
     def cut(self, size: Triple, *, shifted: bool) -> tuple[Triple, Triple]:
         """Return the window and the shift for a map of `size` tokens per axis."""
@@ -49,25 +56,14 @@ class WindowRule:
         return _index(window, self.window, self.legacy, device)
 
 
-def relative_index(window: Triple, table: Triple) -> Tensor:
-    """Number the displacements within `window` by their rows in a table for windows of `table`: `(n, n)`."""
-    d, h, w = _displacements(window) + torch.tensor(table)[:, None, None] - 1
-    return (d * (2 * table[1] - 1) + h) * (2 * table[2] - 1) + w
-
-
 def legacy_index(window: Triple) -> Tensor:
     """Number the displacements as published: `(n, n)`.
 
     The strides are (3 h - 1, 2 h - 1, 1) for a window (d, h, w); distinct rows would need (2 h - 1)(2 w - 1) and
     2 w - 1. With 4^3 tokens, 343 displacements share 115 rows.
     """
-    d, h, w = _displacements(window) + torch.tensor(window)[:, None, None] - 1
+    d, h, w = displacements(window) + torch.tensor(window)[:, None, None] - 1
     return d * (3 * window[1] - 1) + h * (2 * window[1] - 1) + w
-
-
-def _displacements(window: Triple) -> Tensor:
-    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
-    return grid[:, :, None] - grid[:, None, :]
 
 
 @lru_cache(maxsize=64)
@@ -84,10 +80,10 @@ def _drop_published_index(
     state_dict.pop(f"{prefix}relative_position_index", None)
 
 
-class NNFormerAttention(nn.Module):
+class SwinAttention(nn.Module):
     """Apply multi-head attention within windows, with relative position biases per head.
 
-    With `from_skip` (the paper's skip attention) keys and values come from a skip connection, and queries are the
+    With `from_skip` (nnFormer's skip attention) keys and values come from a skip connection, and queries are the
     unprojected input.
 
     Example: (512, 64, 192), 6 heads -> q, k, v (512, 6, 64, 32) -> (512, 64, 192).
@@ -122,8 +118,8 @@ class NNFormerAttention(nn.Module):
         return self.proj(rearrange(out, "b h n d -> b n (h d)"))
 
 
-class NNFormerBlock(nn.Module):
-    """Apply a pre-norm transformer block with window attention to a map, or from a map to a skip connection.
+class PreNormBlock(nn.Module):
+    """Apply the Swin block `x = x + MSA(LN(x)); x + MLP(LN(x))` to a map, or from a map to a skip connection.
 
     Example: x (1, 32, 32, 32, 192), window 4 -> windows (512, 64, 192) -> (1, 32, 32, 32, 192).
     """
@@ -142,7 +138,7 @@ class NNFormerBlock(nn.Module):
         self.rule = rule
         self.shifted = shifted
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = NNFormerAttention(dim, num_heads, rule, from_skip=from_skip)
+        self.attn = SwinAttention(dim, num_heads, rule, from_skip=from_skip)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
