@@ -33,7 +33,7 @@ MAX_VOLUME_RATIO = 3.0
 NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
 # On a scale from 0, a training pair's likeness by chance, to 1, its likeness: below the first, an MR is flagged, below
 # the second rejected. Measured on phantoms, see docs/results/prediction.md.
-FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.1
+FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
 # Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
 # 0.68 to 1.05, heads 0.25 to 0.32), and the agreement below which it is rejected (0.25 to 0.71, heads 0.13 to 0.30).
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.35
