@@ -36,13 +36,15 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
         TypeError: not a scan.
     """
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
+    notes: tuple[str, ...] = ()
     try:
         if isinstance(scan, str | os.PathLike):
             file = read_scan(Path(scan), series=series, modality=modality.name)
-            return _checked(*_of_untrusted(file)), file.notes_as(modality.name), file.maker
+            notes = file.notes_as(modality.name)
+            return _checked(*_of_untrusted(file)), notes, file.maker
         return _checked(*_parts(scan)), (), ""
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {'; '.join([str(error), *notes])}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:
