@@ -47,8 +47,8 @@ class InferenceConfig(Config):
     spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
     margin_mm: float = Field(ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm")
     atlas_spacing_mm: float = Field(ge=0.5, le=20, description="spacing of the registration of atlases, mm")
-    atlas_likeness: float | None = Field(
-        description="least mutual information of two atlases, nats; null with fewer than two"
+    heart_likeness: float | None = Field(
+        None, description="least mutual information of two atlases around the heart, nats; null: hearts are not judged"
     )
     mr_likeness: TrainingLikeness | None = Field(
         None, description="likeness of MR and CT in training pairs and by chance; null: MRs are not judged"
@@ -85,6 +85,7 @@ def read_inference_config(folder: Path) -> InferenceConfig:
         )
     try:
         content = _from_version_2(content) if version == 2 else content
+        content.pop("atlas_likeness", None)  # of earlier files: measured over the whole view
         return InferenceConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error

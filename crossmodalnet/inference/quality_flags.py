@@ -23,6 +23,8 @@ from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 MIN_ATLAS_AGREEMENT = 0.6
+# Likeness of a CT and the atlases, relative to that among atlases.
+USUAL_LIKENESS_SHARE = 0.75
 # Outside a structure's largest component.
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
@@ -162,25 +164,35 @@ def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) 
 
 
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
-    """Flag atlases that disagree about the place of the heart, and an MR alone that is unlike them.
+    """Flag atlases that disagree about the heart, and a place less like them than they are like one another (nats)."""
+    texts = []
+    if heart.agreement < MIN_ATLAS_AGREEMENT:
+        texts.append(f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only")
+    if usual is not None and heart.likeness < USUAL_LIKENESS_SHARE * usual:
+        texts.append(
+            "the place of the heart is unlike the atlases, training CTs of this model: mutual information "
+            f"{heart.likeness:.2f} nats, among the atlases {usual:.2f}"
+        )
+    return [
+        QualityFlag(Flag.HEART_SEARCH, f"{text}: if the preview shows no heart, give its ROI with --box")
+        for text in texts
+    ]
 
-    `usual` is the likeness of the atlases with one another, to judge an MR; ValueError if the MR shows no heart.
+
+def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]:
+    """Flag the place of the heart in an MR alone, as `heart_flags`, and an MR far from its likeness among CT atlases.
+
+    ValueError if the MR shows no heart.
     """
     numbers = (
-        f"its mutual information with the model's CT atlases is {heart.likeness:.3f} nats, that of the atlases with "
-        f"one another {usual or 0:.3f}; they put the heart to places that overlap by a Dice of {heart.agreement:.2f}"
+        f"around its heart, the mutual information with the model's CT atlases is {heart.likeness:.3f} nats, among the "
+        f"atlases {among or 0:.3f}; they put the heart to places that overlap by a Dice of {heart.agreement:.2f}"
     )
-    flagged, rejected = (usual is not None and heart.likeness < share * usual for share in MR_ALONE_SHARES)
+    flagged, rejected = (among is not None and heart.likeness < share * among for share in MR_ALONE_SHARES)
     if rejected and heart.agreement < MR_ALONE_AGREEMENT:
         raise ValueError(f"the MR shows no heart ({numbers}): look at it; if it does, give the heart's ROI (--box)")
-    flags = [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}: {numbers}")] if flagged else []
-    if heart.agreement < MIN_ATLAS_AGREEMENT:
-        text = (
-            f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
-            "if the preview shows no heart, give its ROI with --box"
-        )
-        flags.append(QualityFlag(Flag.HEART_SEARCH, text))
-    return flags
+    unlike = [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}: {numbers}")] if flagged else []
+    return [*unlike, *heart_flags(heart)]
 
 
 def registration_flags(quality: Quality) -> list[QualityFlag]:

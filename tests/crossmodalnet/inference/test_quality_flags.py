@@ -125,27 +125,32 @@ def test_label_map_given_as_a_scan(levels: int, flags: int) -> None:
     assert [flag.says.partition(":")[0] for flag in found] == flags * [f"MR has {levels} grey levels"]
 
 
+def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
+    box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
+    assert quality_flags.heart_flags(RoiEstimate(box, 0.375, 0.6), 0.5) == []
+    for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6)):
+        [flag] = quality_flags.heart_flags(heart, 0.5)
+        assert flag.flag is Flag.HEART_SEARCH
+
+
 @pytest.mark.parametrize(
-    ("likeness", "agreement", "usual", "flags"),
+    ("likeness", "agreement", "among", "flags"),
     [
-        (0.01, 0.6, None, []),
-        (0.01, 0.59, None, [Flag.HEART_SEARCH]),
+        (0.01, 0.1, None, [Flag.HEART_SEARCH]),
         (0.21, 0.1, 0.4, [Flag.HEART_SEARCH]),
         (0.19, 0.6, 0.4, [Flag.MR_UNLIKE]),
-        (0.13, 0.36, 0.4, [Flag.MR_UNLIKE, Flag.HEART_SEARCH]),
+        (0.01, 0.36, 0.4, [Flag.MR_UNLIKE, Flag.HEART_SEARCH]),
     ],
 )
-def test_atlases_that_disagree_or_are_unlike_an_mr(
-    likeness: float, agreement: float, usual: float | None, flags: list[Flag]
-) -> None:
+def test_mr_alone_unlike_the_atlases(likeness: float, agreement: float, among: float | None, flags: list[Flag]) -> None:
     heart = RoiEstimate(Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), likeness, agreement)
-    assert [flag.flag for flag in quality_flags.heart_flags(heart, usual)] == flags
+    assert [flag.flag for flag in quality_flags.mr_alone_flags(heart, among)] == flags
 
 
 def test_mr_alone_of_another_body_part_is_rejected() -> None:
     head = RoiEstimate(Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), 0.13, 0.3)
     with pytest.raises(ValueError, match=r"shows no heart .* is 0\.130 nats, .* 0\.400; .* Dice of 0\.30"):
-        quality_flags.heart_flags(head, 0.4)
+        quality_flags.mr_alone_flags(head, 0.4)
 
 
 INTENSITY = Intensity((0.0, 100.0), (0.0, 100.0))
