@@ -60,9 +60,9 @@ class InferenceConfig(Config):
         return self
 
 
-def read_inference_config(folder: Path) -> InferenceConfig:
+def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
     """Read `recipe.json`: FileNotFoundError if missing, ValueError names a damaged or outdated file."""
-    path = folder / RECIPE
+    path = Path(folder) / RECIPE
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     if path.stat().st_size > MAX_MODEL_BYTES[RECIPE]:
@@ -115,14 +115,15 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise ValueError(str(error).replace(scratch, str(model))) from error
 
 
-def pack_model(folder: Path, file: Path) -> None:
-    """Pack a model folder into a file, atomically; an earlier packed model is replaced.
+def pack_model(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Pack the model folder `source` into the file `target`, atomically; an earlier packed model is replaced.
 
     Raises:
         FileNotFoundError: a file of the model is missing; its `filename` says which.
-        FileExistsError: `file` exists and is no packed model.
+        FileExistsError: `target` exists and is no packed model.
         ValueError: a file of the model is too large.
     """
+    folder, file = Path(source), Path(target)
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:
         if name not in OPTIONAL and not (folder / name).is_file():
