@@ -81,8 +81,8 @@ def _load(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.float6
     return data, np.asarray(image.affine, np.float64)
 
 
-def _save(file: str | os.PathLike[str], data: NDArray[Any], affine: NDArray[np.float64]) -> None:
-    path = Path(file)
+def _save(path: str | os.PathLike[str], data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(data, affine)
     image.set_sform(affine, code=1)

@@ -115,15 +115,15 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise ValueError(str(error).replace(scratch, str(model))) from error
 
 
-def pack_model(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Pack the model folder `source` into the file `target`, atomically; an earlier packed model is replaced.
+def pack_model(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
+    """Pack a model folder into a file, atomically; an earlier packed model is replaced.
 
     Raises:
         FileNotFoundError: a file of the model is missing; its `filename` says which.
-        FileExistsError: `target` exists and is no packed model.
+        FileExistsError: `file` exists and is no packed model.
         ValueError: a file of the model is too large.
     """
-    folder, file = Path(source), Path(target)
+    folder, file = Path(folder), Path(file)
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:
         if name not in OPTIONAL and not (folder / name).is_file():
