@@ -40,6 +40,13 @@ NO_CHEST = re.compile(
     r"[ctls]?[- ]?spine|(?:(?:head|neck|face|jaw|eye|ear|hip|knee|leg|foot|ankle|arm|elbow|wrist|hand)s?)+(?![a-z]))",
     re.IGNORECASE,
 )
+# Values of Modality that are read, and what common others are.
+SCANS = {"CT", "MR", "OT"}
+SCANLESS = {
+    "CR": "a radiograph", "DX": "a radiograph", "MG": "a mammogram", "XA": "an angiogram", "US": "an ultrasound",
+    "PT": "a PET", "NM": "a scintigram", "RTDOSE": "a radiation dose", "RTSTRUCT": "a set of contours",
+    "SEG": "a segmentation", "SC": "a screenshot",
+}  # fmt: skip
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # Tags that tell apart the volumes of one series, in classic and in enhanced files.
 PARTS = {
@@ -144,7 +151,7 @@ def _series(folder: Path, series: Sequence[str], modality: str) -> tuple[list[Fr
         for file, header in _headers(folder):
             found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
         if not found:
-            raise ValueError("holds no DICOM series (folders in it are not searched)")
+            raise ValueError("holds no DICOM series with images (folders in it are not searched)")
         tags = {uid: _tags(files[0][1]) for uid, files in found.items()}
         of_modality = {uid: own for uid, own in tags.items() if modality and own.get("Modality") == modality}
         chosen = _chosen(of_modality or tags, series) if len(tags) > 1 else list(tags)
@@ -153,6 +160,8 @@ def _series(folder: Path, series: Sequence[str], modality: str) -> tuple[list[Fr
             named = f"{which} named by description, number or UID"
             listed = _described({uid: (tags[uid], len(found[uid])) for uid in chosen or tags})
             raise ValueError(f"holds {len(tags)} DICOM series, {named}: {listed}")
+        if (kind := tags[chosen[0]].get("Modality", "CT")) not in SCANS:
+            raise ValueError(f"is {SCANLESS.get(kind, 'no scan')} (Modality {kind}): give the series of the CT or MR")
         frames = [frame for file, header in found[chosen[0]] for frame in _frames(file, header)]
     wanted = {name.strip().casefold() for name in series}
     labels = set()
@@ -340,7 +349,7 @@ def _check_one_volume(frames: Sequence[Frame], gaps: NDArray[np.float64], select
         )
     if is_doubled:
         raise ValueError(
-            f"several slices at one place ({len(frames)} slices or frames at {num_places} places), and no acquisition, "
+            f"several slices at one place (slices or frames: {len(frames)}, places: {num_places}), and no acquisition, "
             "echo or phase tells them apart (doubled files, time frames?): give one volume"
         )
 
@@ -356,8 +365,13 @@ def _alternates(values: Sequence[str]) -> bool:
 def _check_values(frame: Frame) -> None:
     """Reject a frame whose stored values GDCM would change otherwise than by a slope and an intercept."""
     tags = frame.tags
-    if (shown := tags.get("PhotometricInterpretation", "MONOCHROME2")) != "MONOCHROME2":
-        problem = f"has inverted grey values or colours (PhotometricInterpretation {shown})"
+    shown = tags.get("PhotometricInterpretation", "MONOCHROME2")
+    if not shown.startswith("MONOCHROME"):
+        raise ValueError(
+            f"{frame.file.name} is a colour picture (PhotometricInterpretation {shown}), no slice of a scan"
+        )
+    if shown != "MONOCHROME2":
+        problem = f"has inverted grey values (PhotometricInterpretation {shown})"
     elif "ModalityLUTSequence" in tags:
         problem = "has a look-up table instead of RescaleSlope and RescaleIntercept"
     elif int(tags.get("HighBit", 15)) != int(tags.get("BitsStored", 16)) - 1:

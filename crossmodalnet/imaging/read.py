@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from crossmodalnet.imaging.dicom import read_dicom_series
+from crossmodalnet.imaging.dicom import is_dicom_file, read_dicom_series
 from crossmodalnet.imaging.untrusted import UntrustedImage, kept_locale, read_itk, read_untrusted
 
 Format = Literal["nifti", "nrrd", "metaimage", "dicom"]
@@ -44,4 +44,6 @@ def read_scan(path: str | os.PathLike[str], series: Sequence[str] = (), modality
             return read_itk(path, kind)
     except OSError as error:
         raise ValueError(f"cannot be read ({error})") from error
+    if is_dicom_file(path):
+        raise ValueError("is one DICOM file: give the folder of its series")
     raise ValueError(f"is none of {', '.join(SUFFIXES)} or a folder of DICOM")

@@ -145,8 +145,8 @@ def _promised_bytes(header: Any) -> int:
     if not shape or min(shape) < 1:
         raise ValueError(f"damaged header (dimensions {shape})")
     num_voxels = check_num_voxels(shape)
-    if header.get_data_dtype().kind not in "iuf":
-        raise ValueError(f"voxels are {header.get_data_dtype()}, not plain numbers")
+    if (kind := header.get_data_dtype()).kind not in "iuf":
+        raise ValueError(f"voxels are {'colours (RGB)' if kind.names else kind}, not plain numbers")
     offset = float(header["vox_offset"])
     if not 0 <= offset < MAX_TRAILING_BYTES:
         raise ValueError(f"damaged header (data offset {offset})")

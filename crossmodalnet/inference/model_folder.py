@@ -46,8 +46,8 @@ class InferenceConfig(Config):
     spacing_mm: float = Field(gt=0, le=10, description="isotropic spacing of the working grid, mm")
     margin_mm: float = Field(ge=0, le=200, description="margin of the heart ROI that should fit into the grid, mm")
     atlas_spacing_mm: float = Field(ge=0.5, le=20, description="spacing of the registration of atlases, mm")
-    atlas_likeness: float | None = Field(
-        description="least mutual information of two atlases, nats; null with fewer than two"
+    heart_likeness: float | None = Field(
+        None, description="least mutual information of two atlases around the heart, nats; null: hearts are not judged"
     )
     overlap: float = Field(ge=0, le=0.95, description="share of a window that neighbours have in common")
     keep_largest_component: bool = Field(description="remove smaller components of each structure")
@@ -78,6 +78,7 @@ def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
         )
     try:
         content = _from_version_2(content) if version == 2 else content
+        content.pop("atlas_likeness", None)  # of earlier files: measured over the whole view
         return InferenceConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error

@@ -40,14 +40,15 @@ from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_mode
 from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.box import Box, find_roi, working_grid
+from crossmodalnet.roi.box import Box, find_roi, likeness_among, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # As in stage `crop`.
 ATLAS_SEED = "1"
-# Minimum mutual information of a CT with the atlases, relative to that among atlases. Phantom test subjects have at
-# least 0.48 nats, a pelvis 0.20, a head 0.08, noise 0.003.
-MIN_LIKENESS_SHARE = 0.5
+# Below this likeness of a CT and the atlases, relative to that among atlases, there is no heart. With phantoms as
+# atlases, noise and a real head have 0.02, a phantom's pelvis 0.1, a real abdomen 0.17, two real chests 0.21 and 0.47,
+# phantoms 1.
+MIN_LIKENESS_SHARE = 0.15
 # Displacement fields in a registration's temporary folder: both directions, and copies.
 NUM_WARPS = 4
 Progress = Callable[[str], None]
@@ -217,6 +218,8 @@ class Predictor:
             progress("registration")
             registered = self._register(ct, mr, scratch)
         if registered:
+            for problem in registered.problems:
+                progress(f"registration {problem}")
             flags += registration_flags(registered.quality)
         return box, registered
 
@@ -241,16 +244,20 @@ class Predictor:
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
-        heart = run_alone(search, image, environment={"ANTS_RANDOM_SEED": ATLAS_SEED})
-        usual = self._config.atlas_likeness
+        environment = {"ANTS_RANDOM_SEED": ATLAS_SEED}
+        heart = run_alone(search, image, environment=environment)
+        if ct and self._config.heart_likeness is None and len(self.atlases) > 1:  # exported before it was recorded
+            among = run_alone(likeness_among, self.atlases, environment=environment)
+            self._config = self._config.model_copy(update={"heart_likeness": among})
         # The atlases are CTs; their mutual information with an MR is not comparable.
-        if modality is Modality.CT and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
+        usual = self._config.heart_likeness if modality is Modality.CT else None
+        if usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
-                f"CT: no heart found: its mutual information with the atlases is {heart.likeness:.3f} nats, that of "
-                f"the atlases with one another {usual:.3f}: is it a CT of the chest? If it is, give the heart ROI "
-                "(--box)"
+                f"CT: no heart found: around it, the mutual information with the atlases is {heart.likeness:.3f} nats, "
+                f"that among the atlases (training CTs of this model) {usual:.3f}: is it a CT of the chest? If it is, "
+                "give the heart ROI (--box)"
             )
-        flags += heart_flags(heart)
+        flags += heart_flags(heart, usual)
         return heart.box
 
     def _segment(
@@ -294,7 +301,7 @@ def _modalities(card: ModelCard) -> tuple[str, ...]:
 
 def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:
     """Collect the settings that an ensemble shares; folds differ in atlases, and so in likeness."""
-    return config.model_copy(update={"atlas_likeness": None}), card.intensity, _modalities(card)
+    return config.model_copy(update={"heart_likeness": None}), card.intensity, _modalities(card)
 
 
 def _report(progress: Progress, name: str, text: str) -> None:

@@ -19,6 +19,8 @@ from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
 # Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
 MIN_ATLAS_AGREEMENT = 0.6
+# Likeness of a CT and the atlases, relative to that among atlases.
+USUAL_LIKENESS_SHARE = 0.75
 # Outside a structure's largest component.
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
@@ -71,15 +73,20 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
-def heart_flags(heart: RoiEstimate) -> list[QualityFlag]:
-    """Flag atlases that disagree about the place of the heart."""
-    if heart.agreement >= MIN_ATLAS_AGREEMENT:
-        return []
-    text = (
-        f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only: "
-        "if the preview shows no heart, give its ROI with --box"
-    )
-    return [QualityFlag(Flag.HEART_SEARCH, text)]
+def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
+    """Flag atlases that disagree about the heart, and a place less like them than they are like one another (nats)."""
+    texts = []
+    if heart.agreement < MIN_ATLAS_AGREEMENT:
+        texts.append(f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only")
+    if usual is not None and heart.likeness < USUAL_LIKENESS_SHARE * usual:
+        texts.append(
+            "the place of the heart is unlike the atlases, training CTs of this model: mutual information "
+            f"{heart.likeness:.2f} nats, among the atlases {usual:.2f}"
+        )
+    return [
+        QualityFlag(Flag.HEART_SEARCH, f"{text}: if the preview shows no heart, give its ROI with --box")
+        for text in texts
+    ]
 
 
 def registration_flags(quality: Quality) -> list[QualityFlag]:

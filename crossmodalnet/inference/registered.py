@@ -1,5 +1,6 @@
 """Register the MR of a new patient to the CT, and resample label maps to the MR's grid."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +19,12 @@ _COARSE_MM = 4.0
 
 
 class Registered(NamedTuple):
-    """An MR on the CT's grid (float32), its transform, and the quality of the transform."""
+    """An MR on the CT's grid (float32), its transform, the quality of the transform, and a line per poor start."""
 
     mr: Volume
     transform: Transform
     quality: Quality
+    problems: Sequence[str] = ()
 
 
 def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path) -> Registered:
@@ -33,7 +35,7 @@ def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: P
     except RegistrationError as error:
         raise RuntimeError(f"the MR cannot be registered to the CT: {error}") from error
     moved = registration.warp_image(mr, ct.grid, alignment.transform)
-    return Registered(moved, alignment.transform, alignment.quality)
+    return Registered(moved, alignment.transform, alignment.quality, alignment.problems)
 
 
 def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:

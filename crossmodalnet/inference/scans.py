@@ -40,13 +40,15 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
     (dtype('float32'), (3.0, 3.0, 3.0), ())
     """
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
+    notes: tuple[str, ...] = ()
     try:
         if isinstance(scan, str | os.PathLike):
             file = read_scan(Path(scan), series=series, modality=modality.name)
-            return _checked(*_of_untrusted(file)), file.notes_as(modality.name)
+            notes = file.notes_as(modality.name)
+            return _checked(*_of_untrusted(file)), notes
         return _checked(*_parts(scan)), ()
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {'; '.join([str(error), *notes])}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:

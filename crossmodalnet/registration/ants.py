@@ -40,6 +40,7 @@ class Transform:
 
     affine: Path
     warp: Path | None
+    start: str = ""  # where the engine chose it itself
 
     @property
     def files(self) -> list[str]:
@@ -111,6 +112,18 @@ def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> fl
     """Compute the mutual information of prepared images on the whole fixed grid: small overlaps must not score well."""
     moved = warp(moving, fixed.grid, files, "linear").data
     return mutual_information(fixed.data.ravel(), np.clip(moved, 0, 1).ravel())
+
+
+def shared_information(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
+    """Compute the mutual information of prepared images in their overlap, times the overlap's share of the smaller one.
+
+    Unlike `similarity`, it is fair where one field of view is much larger than the other.
+    """
+    moved = warp(moving, fixed.grid, files, "linear", fill=-1.0).data
+    seen = moved >= 0
+    volumes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
+    share = float(min(1.0, seen.mean() * volumes_mm3[0] / min(volumes_mm3)))
+    return share * mutual_information(fixed.data[seen], np.clip(moved[seen], 0, 1))
 
 
 def to_ants(volume: Volume) -> Any:

@@ -6,6 +6,7 @@ So neither the distance of two hearts nor a truncated field of view matters.
 
 from itertools import product
 from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.registration.ants import linear, similarity, write_affine
 
 _SPACING_MM = 10.0
 # Grey levels. With six for the CT, fat, muscle and blood shared levels, and 2 of 17 distant pairs failed.
@@ -24,6 +26,22 @@ _TURN_DEGREES = 22.0
 _LEAST_OVERLAP = 0.4
 # Nats; less is rounding error.
 _LEAST_INFORMATION = 1e-3
+_RIGID_SPACING_MM = 5.0
+_RIGID_ITERATIONS = (0, 60, 30)
+
+
+def best_rigid(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) -> Path | None:
+    """Refine the best few candidates rigidly; return the file of the map with the most mutual information, if any."""
+    coarse = [coarsen(image, max(_RIGID_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
+    scores: dict[Path, float] = {}
+    for number, matrix in enumerate(best_candidates(fixed, moving, num_candidates)):
+        start = folder / f"candidate{number}.mat"
+        write_affine(matrix, start)
+        # The prefix ends in a letter: ANTsPy would confuse the files of rigid1 and rigid10.
+        rigid = linear("Rigid", coarse[0], coarse[1], _RIGID_ITERATIONS, start, folder / f"rigid{number}x")
+        for path in (start, rigid):
+            scores[path] = similarity(coarse[0], coarse[1], [path])
+    return max(scores, key=scores.__getitem__) if scores else None
 
 
 def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[NDArray[np.float64]]:

@@ -61,7 +61,7 @@ class Alignment:
     transform: Transform  # from the CT's to the MR's world
     quality: Quality
     start: str
-    problems: Sequence[str]  # a line per failed start
+    problems: Sequence[str]  # a line per start that failed or did much worse
 
 
 def first_improvement(
@@ -86,7 +86,9 @@ def first_improvement(
         else:
             gain = quality.mi_after - quality.mi_before
             if gain >= min_gain:
-                return Alignment(transform, quality, start, problems)
+                if (used := transform.start or start) != start:
+                    problems.append(f"from {start}: ended far from the far better map of the {used} search")
+                return Alignment(transform, quality, used, problems)
             problems.append(f"from {start}: mutual information changed by {gain:+.4f}")
         shutil.rmtree(scratch)
     raise RegistrationError(problems)

@@ -19,12 +19,11 @@ from crossmodalnet.registration.ants import (
     read_affine,
     similarity,
     turned_back,
-    write_affine,
     write_field,
 )
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.diffeomorphic import Lattice, Scene, deform, lattice_over, sample
-from crossmodalnet.registration.exhaustive import best_candidates
+from crossmodalnet.registration.exhaustive import best_rigid
 from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
 from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
 
@@ -34,9 +33,7 @@ METHODS: dict[str, tuple[int, tuple[tuple[float, int], ...]]] = {
     "balanced": (3, ((8.0, 50), (4.0, 40), (2.0, 10))),
     "thorough": (3, ((8.0, 60), (4.0, 60), (2.0, 30), (1.5, 12))),
 }
-_RIGID_SPACING_MM = 5.0
 _AFFINE_SPACING_MM = 4.0
-_RIGID_ITERATIONS = (0, 60, 30)
 _AFFINE_ITERATIONS = (100, 50, 20)
 
 
@@ -88,18 +85,9 @@ class StagedRegistration:
 
 def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) -> Path:
     """Search, refine the best few rigidly and the best of those affinely; return the file of the best map."""
-    coarse = [coarsen(image, max(_RIGID_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
-    scores: dict[Path, float] = {}
-    for number, matrix in enumerate(best_candidates(fixed, moving, num_candidates)):
-        start = folder / f"candidate{number}.mat"
-        write_affine(matrix, start)
-        # The prefix ends in a letter: ANTsPy would confuse the files of rigid1 and rigid10.
-        rigid = linear("Rigid", coarse[0], coarse[1], _RIGID_ITERATIONS, start, folder / f"rigid{number}x")
-        for path in (start, rigid):
-            scores[path] = similarity(coarse[0], coarse[1], [path])
-    if not scores:
+    best = best_rigid(fixed, moving, num_candidates, folder)
+    if best is None:
         raise ValueError("the images have nothing in common: no translation makes them alike")
-    best = max(scores, key=scores.__getitem__)
     fine = [coarsen(image, max(_AFFINE_SPACING_MM, *image.spacing_mm)) for image in (fixed, moving)]
     affine = linear("Affine", fine[0], fine[1], _AFFINE_ITERATIONS, best, folder / "affine")
     better = similarity(fine[0], fine[1], [affine]) >= similarity(fine[0], fine[1], [best])

@@ -19,6 +19,8 @@ from crossmodalnet.roi.atlas import Atlas
 
 # Affine registration of an atlas stops at half resolution.
 _ITERATIONS = (100, 50, 0)
+# Around an atlas' heart, where the likeness is measured: the lungs, spine and chest wall next to it.
+_MARGIN_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class RoiEstimate(NamedTuple):
 
     Attributes:
         box: box of the voxels that at least half of the atlases label.
-        likeness: mean mutual information of the image and each registered atlas, nats.
+        likeness: mean mutual information of the image and each registered atlas around the atlas' heart, nats.
         agreement: mean Dice between the warped hearts of all pairs of atlases, 0 to 1; 1 for a single atlas.
     """
 
@@ -106,7 +108,7 @@ def find_roi(
             share = warp(atlas.heart, fixed.grid, files, "linear").data
             votes += share
             foregrounds.append(share >= 0.5)
-            likeness.append(similarity(fixed, atlas.image, files))
+            likeness.append(_likeness(fixed, atlas, files, foregrounds[-1]))
     try:
         box = box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
     except ValueError as error:
@@ -115,18 +117,28 @@ def find_roi(
 
 
 def likeness_among(atlases: Sequence[Atlas]) -> float | None:
-    """Compute the lowest mutual information of an atlas and the next one, nats; None for fewer than two.
-
-    Another image of the same region reaches about this value.
-    """
+    """Compute the lowest likeness of an atlas and the next one, nats, as in `RoiEstimate`; None for fewer than two."""
     if len(atlases) < 2:
         return None
     scores = []
     for fixed, moving in zip(atlases, [*atlases[1:], atlases[0]], strict=True):
         with scratch_folder() as folder:
             files = estimate_affine(fixed.image, moving.image, _ITERATIONS, "centre_of_mass", folder).files
-            scores.append(similarity(fixed.image, moving.image, files))
+            heart = warp(moving.heart, fixed.image.grid, files, "linear").data >= 0.5
+            scores.append(_likeness(fixed.image, moving, files, heart))
     return min(scores)
+
+
+def _likeness(fixed: Volume, atlas: Atlas, files: Sequence[str], heart: NDArray[np.bool_]) -> float:
+    """Compute the mutual information around the warped heart of an atlas, nats; 0 if none of it is in view.
+
+    The whole view would judge how much air and belly a scan shows.
+    """
+    where = np.argwhere(heart)
+    if not where.size:
+        return 0.0
+    margin = _MARGIN_MM / np.array(fixed.spacing_mm)
+    return similarity(fixed.part(where.min(axis=0) - margin, where.max(axis=0) + 1 + margin), atlas.image, files)
 
 
 def _agreement(foregrounds: Sequence[NDArray[np.bool_]]) -> float:

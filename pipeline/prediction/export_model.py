@@ -38,7 +38,7 @@ def export_model(
         spacing_mm=crop.spacing_mm,
         margin_mm=crop.margin_mm,
         atlas_spacing_mm=crop.atlas_spacing_mm,
-        atlas_likeness=likeness,
+        heart_likeness=likeness,
         overlap=evaluate.overlap,
         keep_largest_component=evaluate.keep_largest_component,
     )

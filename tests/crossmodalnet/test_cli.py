@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
-    changes = {"size": (16, 16, 16), "spacing_mm": 4.0, "atlas_likeness": None, "overlap": 0.0}
+    changes = {"size": (16, 16, 16), "spacing_mm": 4.0, "heart_likeness": None, "overlap": 0.0}
     (folder / RECIPE).write_text(CONFIG.model_copy(update=changes).model_dump_json(), "utf-8")
     return folder
 

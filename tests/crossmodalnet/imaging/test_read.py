@@ -172,6 +172,9 @@ def test_unknown_format_is_refused(tmp_path: Path) -> None:
         read_scan(tmp_path / "a.txt")
     with pytest.raises(ValueError, match="cannot be read"):
         read_scan(tmp_path / "lacks.nrrd")
+    (tmp_path / "a.dcm").write_text("x")
+    with pytest.raises(ValueError, match="one DICOM file: give the folder of its series"):
+        read_scan(tmp_path / "a.dcm")
 
 
 def test_pipes_are_refused(series: WriteSeries, tmp_path: Path) -> None:

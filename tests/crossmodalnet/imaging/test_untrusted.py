@@ -73,7 +73,7 @@ def test_endless_file_is_refused(tmp_path: Path) -> None:
         (42, b"\xff\xff", "damaged header"),  # a dimension of -1
         (40, b"\x09\0", "implausibly large"),  # nine axes: taken for the other byte order
         (70, b"\x0f\x27", "damaged header"),  # no such data type
-        (70, b"\x80\0", "not plain numbers"),  # RGB
+        (70, b"\x80\0", r"colours \(RGB\), not plain numbers"),
         (108, b"\0\0\xc0\x7f", "damaged header"),  # data offset NaN
     ],
 )

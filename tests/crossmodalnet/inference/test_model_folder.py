@@ -14,7 +14,7 @@ from crossmodalnet.registration.config import RegistrationConfig
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
 CONFIG = InferenceConfig(
     registration=RegistrationConfig(method="balanced", iterations=[40, 30], min_gain=0.01, seed=3), size=(40, 44, 48),
-    spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, atlas_likeness=0.43, overlap=0.5, keep_largest_component=True,
+    spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, heart_likeness=0.43, overlap=0.5, keep_largest_component=True,
 )  # fmt: skip
 
 
@@ -43,12 +43,13 @@ def test_inference_config_round_trip_and_version_2(tmp_path: Path) -> None:
     content = CONFIG.model_dump(mode="json")
     (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
     assert module.read_inference_config(tmp_path) == CONFIG
+    del content["heart_likeness"]
     register = content.pop("registration")
     syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
     align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
     content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
-    (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
-    assert module.read_inference_config(tmp_path) == CONFIG
+    (tmp_path / "recipe.json").write_text(json.dumps({**content, "atlas_likeness": 0.43}), "utf-8")
+    assert module.read_inference_config(tmp_path) == CONFIG.model_copy(update={"heart_likeness": None})
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])

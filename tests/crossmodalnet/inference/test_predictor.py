@@ -29,7 +29,7 @@ from crossmodalnet.roi.box import Box, RoiEstimate, find_roi
 from tests.crossmodalnet.inference.test_model_folder import CONFIG as MODEL_CONFIG
 
 CONFIG = MODEL_CONFIG.model_copy(
-    update={"size": (24, 24, 24), "spacing_mm": 3.0, "margin_mm": 3.0, "atlas_likeness": None}
+    update={"size": (24, 24, 24), "spacing_mm": 3.0, "margin_mm": 3.0, "heart_likeness": None}
 )
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
 # Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
@@ -197,7 +197,7 @@ def test_test_time_augmentation() -> None:
 
 def with_atlases(likeness: float | None = None) -> Any:
     found: Any = predictor()
-    found._config, found.atlases = CONFIG.model_copy(update={"atlas_likeness": likeness}), (None,)
+    found._config, found.atlases = CONFIG.model_copy(update={"heart_likeness": likeness}), (None,)
     return found
 
 
@@ -207,9 +207,9 @@ def test_ct_unlike_the_atlases_is_rejected(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(module, "run_alone", lambda *_, **__: heart)
         return with_atlases(usual)(ct=scan())
 
-    with pytest.raises(ValueError, match=r"no heart found: .* is 0\.190 nats, .* 0\.400"):
-        found(0.19, 0.4)
-    assert "heart_search" in flags(found(0.21, 0.4))
+    with pytest.raises(ValueError, match=r"no heart found: .* is 0\.059 nats, .* 0\.400"):
+        found(0.059, 0.4)
+    assert "heart_search" in flags(found(0.061, 0.4))
     assert "heart_search" in flags(found(0.01, None))
 
 
@@ -237,7 +237,7 @@ def test_search_and_registration_run_at_once_on_several_cores(cores: int, monkey
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
         if function.func is find_roi:
-            return RoiEstimate(BOX, 0.1, agreement=0.4)
+            return RoiEstimate(BOX, 0.01, agreement=0.4)
         raise RuntimeError("the MR cannot be registered to the CT")
 
     monkeypatch.setattr(module, "run_alone", answer)

@@ -114,11 +114,12 @@ def test_label_map_given_as_a_scan(levels: int, flags: int) -> None:
     assert [flag.says.partition(":")[0] for flag in found] == flags * [f"MR has {levels} grey levels"]
 
 
-def test_disagreement_of_atlases() -> None:
+def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
-    assert quality_flags.heart_flags(RoiEstimate(box, 0.5, 0.6)) == []
-    [flag] = quality_flags.heart_flags(RoiEstimate(box, 0.5, 0.59))
-    assert flag.flag is Flag.HEART_SEARCH
+    assert quality_flags.heart_flags(RoiEstimate(box, 0.375, 0.6), 0.5) == []
+    for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6)):
+        [flag] = quality_flags.heart_flags(heart, 0.5)
+        assert flag.flag is Flag.HEART_SEARCH
 
 
 def test_roi_that_is_too_small_or_too_large() -> None:

@@ -44,6 +44,14 @@ def test_mutual_information_is_that_of_the_joint_counts(a: list[int], b: list[in
     assert mutual_information(np.float32(a), np.float32(b)) == pytest.approx(nats, abs=1e-12)
 
 
+def test_shared_information_is_that_of_the_overlap_by_its_share(tmp_path: Path) -> None:
+    coins = (np.indices((8, 8, 8)).sum(axis=0) % 2).astype(np.float32)
+    wide, small = (Volume(np.pad(coins, width), np.eye(4)) for width in (8, 0))
+    for fixed, shift, expected in ((wide, (-8, -8, -8), np.log(2)), (small, (0, 0, -4), np.log(2) / 2)):
+        ours.write_affine(from_matvec(np.eye(3), shift), tmp_path / "a.mat")
+        assert ours.shared_information(fixed, small, [tmp_path / "a.mat"]) == pytest.approx(expected, abs=1e-6)
+
+
 def test_an_affine_map_round_trips(tmp_path: Path) -> None:
     turn = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
     matrix = from_matvec(turn * 0.9, (30, -20, 11))

@@ -3,14 +3,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.overlap import dice
-from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, similarity, warp
+from crossmodalnet.registration import syn
+from crossmodalnet.registration.ants import Transform, linear, prepare_ct, prepare_mr, similarity, warp, write_affine
 from crossmodalnet.registration.config import RegistrationConfig
-from crossmodalnet.registration.syn import AFFINE_ITERATIONS, Start, estimate_affine, estimate_syn
+from crossmodalnet.registration.syn import AFFINE_ITERATIONS, Start, SynRegistration, estimate_affine, estimate_syn
 
 # A tilt, and then the axes swapped and two of them turned round: an oblique coronal scan.
 TILT = Rotation.from_euler("xyz", [12, -8, 10], degrees=True).as_matrix()
@@ -42,17 +44,37 @@ def test_affine_aligns_an_oblique_scan_of_another_patient(pair: Pair, start: Sta
     assert _overlap(pair, _affine(pair, start, tmp_path)) > 0.75
 
 
+def test_the_exhaustive_search_finds_a_heart_that_all_starts_miss(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drifting(kind: Any, *arguments: Any) -> Path:
+        if kind != "Similarity":
+            return linear(kind, *arguments)
+        path = Path(f"{arguments[-1]}0GenericAffine.mat")
+        write_affine(from_matvec(np.eye(3), (70, 0, 0)), path)
+        return path
+
+    registration = SynRegistration(RegistrationConfig(working_spacing_mm=6.5, iterations=[10]))
+    (tmp_path / "usual").mkdir()
+    usual = registration.register(pair[0], pair[2], tmp_path / "usual")
+    assert (usual.start, usual.problems) == ("search", [])
+    monkeypatch.setattr(syn, "linear", drifting)
+    found = registration.register(pair[0], pair[2], tmp_path)
+    assert (found.start, len(found.problems)) == ("exhaustive", 1)
+    assert _overlap(pair, found.transform) > 0.75
+
+
 @pytest.mark.parametrize("transform", ["SyN", pytest.param("SyNCC", marks=pytest.mark.stress)])
 def test_syn_improves_on_affine_and_leaves_a_field(pair: Pair, transform: Any, tmp_path: Path) -> None:
     (tmp_path / "affine").mkdir()
     affine = _affine(pair, "centre_of_mass", tmp_path / "affine")
     fixed, moving = prepare_ct(pair[0], 6.5), prepare_mr(pair[2], 6.5)
     config = RegistrationConfig(transform=transform, iterations=[20, 10])
-    syn = estimate_syn(fixed, moving, config, "centre_of_mass", tmp_path)
-    assert similarity(fixed, moving, syn.files) > similarity(fixed, moving, affine.files)
-    assert syn.warp
-    assert syn.warp.is_file()
-    assert _overlap(pair, syn) > 0.75
+    moved = estimate_syn(fixed, moving, config, "centre_of_mass", tmp_path)
+    assert similarity(fixed, moving, moved.files) > similarity(fixed, moving, affine.files)
+    assert moved.warp
+    assert moved.warp.is_file()
+    assert _overlap(pair, moved) > 0.75
 
 
 def test_warping_fills_outside_and_keeps_labels_whole(pair: Pair, tmp_path: Path) -> None:

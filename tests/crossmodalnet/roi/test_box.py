@@ -6,7 +6,7 @@ import pytest
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.roi.atlas import make_atlas
-from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_roi, overflow_mm, working_grid
+from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_roi, likeness_among, overflow_mm, working_grid
 
 
 def test_the_box_holds_voxels_whole_on_any_axes() -> None:
@@ -56,6 +56,21 @@ def test_atlases_of_ct_find_the_heart_of_another(
     found, truth = find_roi(image, atlases, 8.0, modality=modality).box, box_of(label)
     # A face lies between two voxels of the vote, so rounding on another processor can move it by 8 mm.
     np.testing.assert_allclose(found.ends_mm, truth.ends_mm, atol=16)
+
+
+def test_likeness_is_measured_where_the_heart_lies(scan: Any, centred: Any) -> None:
+    atlases = [make_atlas(*scan("ct", centred(6.5), scale=scale), Modality.CT, 8.0) for scale in (0.96, 1.04)]
+    image, _ = scan("ct", centred(6.5))
+    wide, _ = scan("ct", centred(6.5, (64, 64, 48)), shape=(64, 64, 48))
+    noise = Volume(np.random.default_rng(0).normal(0, 300, image.data.shape).astype(np.float32), image.affine)
+    usual, (plain, air, none) = (
+        likeness_among(atlases),
+        (find_roi(one, atlases, 8.0).likeness for one in (image, wide, noise)),
+    )
+    assert air == pytest.approx(plain, rel=0.15)
+    assert plain > 0.8 * usual
+    assert none < 0.3 * usual
+    assert likeness_among(atlases[:1]) is None
 
 
 def test_without_atlases_there_is_no_box() -> None:

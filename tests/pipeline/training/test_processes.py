@@ -59,7 +59,7 @@ def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
     curves = []
     for devices in (1, 2):
         adapt = {"enabled": True, "start": 0.4, "volumes": 0.1, "confidence": 0.1}
-        set_params(epochs=4, validate_every=1, batch_size=4, devices=devices, adapt=adapt)
+        set_params(epochs=8, validate_every=1, batch_size=4, devices=devices, adapt=adapt)
         main("crossmodalnet")
         curves.append(pd.read_csv("curves/crossmodalnet/seed0.csv"))
         for path in cohort.rglob(".work/train/*/*"):
@@ -67,7 +67,7 @@ def test_two_processes_adapt_as_one_does(target, cohort, set_params, stages):
     one, two = curves
     assert list(one) == list(two)
     losses = two[[name for name in two if name.startswith("loss_")]]
-    assert (losses.iloc[-1] > 0).all()
+    assert (losses.max() > 0).all()  # the topology is not that of every step
     assert losses.iloc[0, 2:].isna().all()  # of the source alone as yet
     assert losses.iloc[0, :2].notna().all()
     for name in ("loss_dice", "loss_ce"):
