@@ -67,9 +67,9 @@ class InferenceConfig(Config):
         return self
 
 
-def read_inference_config(folder: Path) -> InferenceConfig:
+def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
     """Read `recipe.json`: FileNotFoundError if missing, ValueError names a damaged or outdated file."""
-    path = folder / RECIPE
+    path = Path(folder) / RECIPE
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     if path.stat().st_size > MAX_MODEL_BYTES[RECIPE]:
@@ -123,7 +123,7 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise ValueError(str(error).replace(scratch, str(model))) from error
 
 
-def pack_model(folder: Path, file: Path) -> None:
+def pack_model(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
     """Pack a model folder into a file, atomically; an earlier packed model is replaced.
 
     Raises:
@@ -131,6 +131,7 @@ def pack_model(folder: Path, file: Path) -> None:
         FileExistsError: `file` exists and is no packed model.
         ValueError: a file of the model is too large.
     """
+    folder, file = Path(folder), Path(file)
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:
         if name not in OPTIONAL and not (folder / name).is_file():

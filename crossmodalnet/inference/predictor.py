@@ -84,9 +84,14 @@ class Predictor:
         mirror: axes for test-time augmentation by flips, see `segment`. No network has seen mirrored hearts in
             training.
 
-    >>> Predictor.load("no such folder")
-    Traceback (most recent call last):
-    FileNotFoundError: [Errno 2] not found: 'no such folder/card.json'
+    >>> predictor = Predictor.load("exported/crossmodalnet/seed0")
+    >>> predictor.modalities
+    ('CT + MR', 'CT', 'MR')
+    >>> patient = predictor(ct="ct.nii.gz", box=Box((-20, -20, -20), (20, 20, 20)))  # atlases find the box otherwise
+    >>> patient.ct_labels.data.shape == patient.ct.data.shape
+    True
+    >>> list(patient.confidence)
+    ['LV', 'RV', 'LA', 'RA', 'Myo', 'AO', 'PA']
     """
 
     def __init__(

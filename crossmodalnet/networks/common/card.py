@@ -3,6 +3,7 @@
 Folders may be untrusted: the card is compared with the weight file before either takes memory.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -163,7 +164,7 @@ def package_versions() -> dict[str, str]:
     return {"crossmodalnet": crossmodalnet.__version__, **{name: version(name) for name in ("monai", "torch")}}
 
 
-def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
+def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder; `weights` is `BEST` or `LAST`.
 
     Raises:
@@ -171,7 +172,7 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
         ValueError: a file is damaged, or the weights do not fit the card's network; names the file.
     """
     card = read_card(folder)
-    path = folder / weights
+    path = Path(folder) / weights
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     try:
@@ -184,21 +185,21 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     except TooLargeError as error:
         problems = [str(error)]
     except _NO_NETWORK as error:
-        raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
+        raise ValueError(f"{path.with_name(CARD)} describes no network of this version: {error}") from error
     if problems:
         raise ValueError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
     network.load_state_dict(tensors)
     return LoadedModel(network.eval(), card)
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: str | os.PathLike[str]) -> ModelCard:
     """Read a model's card.
 
     Raises:
         FileNotFoundError: the card is missing.
         ValueError: the file is not a card, or its classes differ from this version's; names the file.
     """
-    path = folder / CARD
+    path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     if path.stat().st_size > MAX_CARD_BYTES:
