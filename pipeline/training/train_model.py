@@ -124,6 +124,7 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingSta
         augment=params.augment.model_dump(mode="json"),
         versions=package_versions(),
         adaptation=_adaptation_entry(params),
+        cohort=params.cohort,
         data_fingerprint=cohort.fingerprint,
         training_pairs=_names(cohort.training),
         validation_pairs=_names(cohort.validation),

@@ -153,7 +153,7 @@ def test_models_then_ablations_then_the_atlas_then_the_report(tmp_path: Path) ->
         add(tmp_path, name, value)
     (tmp_path / "report").mkdir()
     (tmp_path / "report/index.html").touch()
-    *_, model, mine, ablation, atlas, report = printed(tmp_path).splitlines()
+    *_, model, mine, ablation, atlas, report = printed(tmp_path, 200).splitlines()
     cells = "CrossModalNet 0.900 [0.800, 0.950] 0.810 4.2 0.900 4"
     assert model.replace("│", "").split() == cells.split()
     assert mine.split()[0] == "mine"

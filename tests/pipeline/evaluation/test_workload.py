@@ -179,8 +179,8 @@ def test_the_work_of_an_ablation(cohort, set_params):
     assert name == "crossmodalnet-no_cross"
     assert count_parameters(work.build()) < count_parameters(whole.build())
     assert (work.train.patch_size, work.case_size) == ((16, 16, 16), (24, 24, 24))
-    with pytest.raises(UsageError, match="no model 'unet'"):
-        read_workload("unet", None, ROUNDS)
+    with pytest.raises(UsageError, match="no model 'no_such_network'"):
+        read_workload("no_such_network", None, ROUNDS)
 
 
 def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):

@@ -134,8 +134,8 @@ def test_a_batch_size_that_processes_cannot_share_is_refused(set_params):
 
 
 def test_unknown_models_and_patch_sizes_are_refused(set_params):
-    with pytest.raises(UsageError, match="no model 'unet'; there are crossmodalnet"):
-        read_params("unet")
+    with pytest.raises(UsageError, match="no model 'no_such_network'; there are crossmodalnet"):
+        read_params("no_such_network")
     set_params(patch_size=[16, 16, 15])
     with pytest.raises(UsageError, match=r"train\.patch_size \(16, 16, 15\)"):
         _train()
