@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from crossmodalnet.imaging.intensity import Intensity, stack_input
     from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
     from crossmodalnet.imaging.resample import resample
+    from crossmodalnet.imaging.samples import LabelledCase
     from crossmodalnet.imaging.structures import STRUCTURES, Modality
     from crossmodalnet.imaging.volume import Grid, Volume
     from crossmodalnet.inference.predictor import Predictor
+    from crossmodalnet.inference.scans import read_volume
     from crossmodalnet.metrics.overlap import dice
     from crossmodalnet.metrics.scores import score_label_map
     from crossmodalnet.networks.common.build import build_network
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
     from crossmodalnet.networks.common.sliding_window import predict_probabilities
     from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
     from crossmodalnet.phantom.generate import make_subject
-    from crossmodalnet.roi.box import box_of, working_grid
+    from crossmodalnet.registration import make_registration
+    from crossmodalnet.registration.config import RegistrationConfig
+    from crossmodalnet.roi.box import Box, box_of, working_grid
     from crossmodalnet.roi.restore import restore_labels
     from crossmodalnet.training.adaptation.config import AdaptationConfig
     from crossmodalnet.training.balancing import AdaptiveBalancer
     from crossmodalnet.training.config import AugmentationConfig
+    from crossmodalnet.training.dataset import TrainingSet
     from crossmodalnet.training.objectives import evaluate_objectives
 
 __version__ = "0.1.0"
@@ -41,21 +46,27 @@ __all__ = [
     "AdaptationConfig",
     "AdaptiveBalancer",
     "AugmentationConfig",
+    "Box",
     "CrossModalNetConfig",
     "Grid",
     "Intensity",
+    "LabelledCase",
     "Modality",
     "Predictor",
+    "RegistrationConfig",
+    "TrainingSet",
     "Volume",
     "box_of",
     "build_network",
     "dice",
     "evaluate_objectives",
+    "make_registration",
     "make_subject",
     "parameter_groups",
     "predict_probabilities",
     "read_image",
     "read_label_map",
+    "read_volume",
     "resample",
     "restore_labels",
     "score_label_map",

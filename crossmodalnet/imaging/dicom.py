@@ -1,5 +1,6 @@
 """Read a DICOM series as one volume; geometry and rescale follow the tags of every slice or frame."""
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -68,7 +69,7 @@ TAGS = (
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "BitsStored", "HighBit", "ModalityLUTSequence",
-    "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
+    "Manufacturer", "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
 )  # fmt: skip
 # These may differ from slab to slab of one volume.
 SLABS = ("acquisition", "trigger time", "stack")
@@ -108,13 +109,13 @@ class Frame:
         return next((text for name in PARTS[label] if (text := self.tags.get(name))), "?")
 
 
-def read_dicom_series(folder: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
+def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
     """Read the series that `series_files` selects, sorted by position, values rescaled (CT: HU).
 
     Raises:
         ValueError: as `series_files`; damage; too many voxels. Does not name the folder.
     """
-    frames, affine = _series(folder, series, modality)
+    frames, affine = _series(Path(folder), series, modality)
     stacks = {file: _voxels(frame) for file, frame in {frame.file: frame for frame in frames}.items()}
     planes = [_rescaled(frame, stacks[frame.file].T[frame.index]) for frame in frames]
     data = np.stack(planes).T
@@ -122,11 +123,11 @@ def read_dicom_series(folder: Path, series: Sequence[str] = (), modality: str = 
         data = data.astype(np.float64)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     notes = (*_notes(frames), *_alternation(data))
-    found = frames[0].tags.get("Modality", "")
-    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, modality=found)
+    found, maker = (frames[0].tags.get(name, "") for name in ("Modality", "Manufacturer"))
+    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, modality=found, maker=maker)
 
 
-def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -> list[Path]:
+def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> list[Path]:
     """List the files of a folder's series, sorted by position; subfolders are not searched.
 
     Args:
@@ -139,7 +140,7 @@ def series_files(folder: Path, series: Sequence[str] = (), modality: str = "") -
             without geometry, of unequal size, orientation or distance, or at one position; gantry tilt; values that
             are stored inverted or by a look-up table.
     """
-    return list(dict.fromkeys(frame.file for frame in _series(folder, series, modality)[0]))
+    return list(dict.fromkeys(frame.file for frame in _series(Path(folder), series, modality)[0]))
 
 
 def _series(folder: Path, series: Sequence[str], modality: str) -> tuple[list[Frame], NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from crossmodalnet.imaging.volume import Volume
 logger = logging.getLogger(__name__)
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: str | os.PathLike[str]) -> Volume:
     """Read a 3-D image as float32; ValueError names an unreadable file.
 
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -31,7 +31,7 @@ def read_image(path: Path) -> Volume:
     return Volume(np.asarray(data, np.float32), affine)
 
 
-def read_label_map(path: Path) -> Volume:
+def read_label_map(path: str | os.PathLike[str]) -> Volume:
     """Read an MM-WHS label map as class indices (uint8); the stray code 421 becomes LA and is logged.
 
     ValueError names an unreadable file, or one with unknown codes.
@@ -53,22 +53,22 @@ def read_label_map(path: Path) -> Volume:
         raise ValueError(f"{path}: {error}") from error
 
 
-def write_image(path: Path, volume: Volume) -> None:
+def write_image(path: str | os.PathLike[str], volume: Volume) -> None:
     """Write an image as float32 NIfTI."""
     _save(path, volume.data.astype(np.float32), volume.affine)
 
 
-def write_label_map(path: Path, volume: Volume) -> None:
+def write_label_map(path: str | os.PathLike[str], volume: Volume) -> None:
     """Write class indices as an int16 NIfTI label map with MM-WHS codes."""
     write_codes(path, to_codes(volume.data), volume.affine)
 
 
-def write_codes(path: Path, codes: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
+def write_codes(path: str | os.PathLike[str], codes: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
     """Write codes `(i, j, k)` unchanged, as int16."""
     _save(path, codes.astype(np.int16), affine)
 
 
-def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def _load(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     try:
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)
@@ -81,7 +81,8 @@ def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     return data, np.asarray(image.affine, np.float64)
 
 
-def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+def _save(path: str | os.PathLike[str], data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(data, affine)
     image.set_sform(affine, code=1)

@@ -1,5 +1,6 @@
 """Detect the format of a scan and read it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,9 @@ SUFFIXES: dict[str, Format] = {
 }  # fmt: skip
 
 
-def format_of(path: Path) -> Format | None:
+def format_of(path: str | os.PathLike[str]) -> Format | None:
     """Return a file's format by suffix (any case), `dicom` for a folder, None for other formats."""
+    path = Path(path)
     if path.is_dir():
         return "dicom"
     name = path.name.lower()
@@ -23,12 +25,13 @@ def format_of(path: Path) -> Format | None:
 
 
 @kept_locale()
-def read_scan(path: Path, series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
+def read_scan(path: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
     """Read NIfTI, NRRD, MetaImage, or the DICOM series of a folder that `series_files` selects.
 
     Raises:
         ValueError: another format, damaged, truncated, or too large; does not name the file.
     """
+    path = Path(path)
     kind = format_of(path)
     try:
         if not (path.is_file() or path.is_dir()):

@@ -23,6 +23,8 @@ class LabelledCase:
         image: CT and MR in [0, 1], `(2, d, h, w)`.
         label: class indices of the CT, or of the image alone, uint8, `(d, h, w)`.
         mr_label: class indices of an MR that shows another heart, like `label`; else None.
+
+    >>> case = LabelledCase("one", torch.rand(2, 16, 16, 16), torch.zeros(16, 16, 16, dtype=torch.uint8))
     """
 
     name: str

@@ -45,7 +45,7 @@ class UntrustedImage:
         image: nibabel's image; voxels are in memory as stored and converted on access.
         pixdim_mm: the three spacings in the header, not repaired, mm.
         notes: a sentence per gap or contradiction in the header, with the assumption made.
-        modality: DICOM's modality (`CT`, `MR` ...); empty if unknown.
+        modality, maker: DICOM's modality (`CT`, `MR` ...) and the scanner's manufacturer; empty if unknown.
     """
 
     image: Any
@@ -53,6 +53,7 @@ class UntrustedImage:
     notes: tuple[str, ...] = ()
     says_orientation: bool = True
     modality: str = ""
+    maker: str = ""
 
     @property
     def grid(self) -> Grid:
@@ -90,12 +91,13 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def read_untrusted(path: Path) -> UntrustedImage:
+def read_untrusted(path: str | os.PathLike[str]) -> UntrustedImage:
     """Read a single-file NIfTI to its end; check sizes before reading voxels, and gzip checksums.
 
     Raises:
         ValueError: damaged, truncated, not NIfTI, or too large; does not name the file.
     """
+    path = Path(path)
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
             return _read(cast(BinaryIO, stream), path)
@@ -178,12 +180,13 @@ def kept_locale() -> Iterator[None]:
         locale.setlocale(locale.LC_ALL, before)
 
 
-def read_itk(path: Path, kind: str) -> UntrustedImage:
+def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
     """Read a file of a format in `READERS` to its end; check the header before voxels.
 
     Raises:
         ValueError: damaged, truncated, of another format, or too large; does not name the file.
     """
+    path = Path(path)
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)
     reader = header_reader(path, kind)

@@ -3,6 +3,7 @@
 import errno
 import logging
 import math
+import os
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -120,12 +121,13 @@ def read_box(text: str) -> Box:
     return Box((a, b, c), (x, y, z))
 
 
-def read_cohort_table(path: Path) -> list[PatientScans]:
+def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
     """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty.
 
     Raises:
         DataError: unreadable, a missing column, a duplicate or invalid name, or a row without a scan; names the row.
     """
+    path = Path(path)
     try:
         cells = table_cells(read_table_text(path, COLUMNS))
         columns, unused = columns_of(cells, ("patient",), ("ct", "mr"))

@@ -1,6 +1,6 @@
 """Register an MR to a CT by intensities alone."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from crossmodalnet.registration.config import RegistrationConfig
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Registration(Protocol):
     """Protocol of an engine; deterministic if the environment is as `registration.ants` requires."""
 
-    def register(self, ct: "Volume", mr: "Volume", folder: Path) -> "Alignment":
+    def register(self, ct: "Volume", mr: "Volume", folder: str | os.PathLike[str]) -> "Alignment":
         """Register an MR of any unit to a CT in HU; the files of the transform go to the existing `folder`.
 
         Raises:
@@ -29,7 +29,11 @@ class Registration(Protocol):
 
 
 def make_registration(config: RegistrationConfig) -> Registration:
-    """Create the engine of `config.method`; only the staged one needs PyTorch."""
+    """Create the engine of `config.method`; only the staged one needs PyTorch.
+
+    >>> type(make_registration(RegistrationConfig(method="fast"))).__name__
+    'StagedRegistration'
+    """
     if config.method == "syn":
         from crossmodalnet.registration.syn import SynRegistration
 

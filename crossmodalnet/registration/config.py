@@ -8,7 +8,11 @@ from crossmodalnet.config import Config
 
 
 class RegistrationConfig(Config):
-    """Section `register`."""
+    """Section `register`.
+
+    >>> RegistrationConfig(method="fast").seed
+    1
+    """
 
     method: Literal["syn", "fast", "balanced", "thorough"] = Field(
         "syn",

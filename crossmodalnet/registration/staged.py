@@ -1,5 +1,6 @@
 """Register in stages: exhaustive search, rigid, affine, then diffeomorphic over the shared view; no label is used."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class StagedRegistration:
         self._num_candidates, self._levels = METHODS[config.method]
         self._min_gain = config.min_gain
 
-    def register(self, ct: Volume, mr: Volume, folder: Path) -> Alignment:
+    def register(self, ct: Volume, mr: Volume, folder: str | os.PathLike[str]) -> Alignment:
         """Register an MR to a CT; see `Registration`."""
         spacing_mm, _ = self._levels[-1]
         fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
@@ -53,7 +54,7 @@ class StagedRegistration:
             coarse = [coarsen(image, max(_AFFINE_SPACING_MM, spacing_mm)) for image in (fixed, moving)]
             return transform, measure(coarse[0], coarse[1], transform, scratch)
 
-        return first_improvement(["search"], attempt, self._min_gain, folder)
+        return first_improvement(["search"], attempt, self._min_gain, Path(folder))
 
     def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
         """Warp the MR; see `Registration`."""

@@ -1,5 +1,6 @@
 """Register with ANTs on coarse grids: affine, then SyN (Avants 2008) with mutual information or cross-correlation."""
 
+import os
 from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
@@ -46,7 +47,7 @@ class SynRegistration:
     def __init__(self, config: RegistrationConfig) -> None:
         self._config = config
 
-    def register(self, ct: Volume, mr: Volume, folder: Path) -> Alignment:
+    def register(self, ct: Volume, mr: Volume, folder: str | os.PathLike[str]) -> Alignment:
         """Register an MR to a CT; see `Registration`."""
         spacing_mm = self._config.working_spacing_mm
         fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
@@ -55,7 +56,7 @@ class SynRegistration:
             transform = estimate_syn(fixed, moving, self._config, start, scratch)
             return transform, measure(fixed, moving, transform, scratch)
 
-        return first_improvement(STARTS, attempt, self._config.min_gain, folder)
+        return first_improvement(STARTS, attempt, self._config.min_gain, Path(folder))
 
     def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
         """Warp the MR; see `Registration`."""

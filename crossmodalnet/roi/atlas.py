@@ -1,5 +1,6 @@
 """Make, save and load atlases: coarse labelled subjects that locate the heart ROI of other subjects."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ def make_atlas(image: Volume, label: Volume, modality: Modality, spacing_mm: flo
     return Atlas(prepare(image, modality, spacing_mm), coarsen(heart, spacing_mm))
 
 
-def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
+def save_atlases(path: str | os.PathLike[str], atlases: Sequence[Atlas]) -> None:
     """Write atlases to one file without loss: voxels as float32, affines as float64."""
     tensors = {}
     for number, atlas in enumerate(atlases):
@@ -43,17 +44,17 @@ def save_atlases(path: Path, atlases: Sequence[Atlas]) -> None:
             tensors[f"{number}.{part}"] = np.ascontiguousarray(volume.data, np.float32)
             tensors[f"{number}.{part}.affine"] = np.ascontiguousarray(volume.affine, np.float64)
     save_file(tensors, path)
-    path.chmod(0o644)  # safetensors makes files readable by the owner only
+    Path(path).chmod(0o644)  # safetensors makes files readable by the owner only
 
 
-def load_atlases(path: Path) -> list[Atlas]:
+def load_atlases(path: str | os.PathLike[str]) -> list[Atlas]:
     """Read the atlases that `save_atlases` wrote.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file is damaged or holds no atlases; the message names it.
     """
-    if (size := path.stat().st_size) > MAX_BYTES:
+    if (size := Path(path).stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path} holds no atlases: {size} bytes, at most {MAX_BYTES} are read")
     try:
         tensors = load_file(path)

@@ -3,6 +3,7 @@
 Folders may be untrusted: the card is compared with the weight file before either takes memory.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -32,6 +33,7 @@ BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_CARD_BYTES = 2**22
+PHANTOM, MAX_COHORT = "phantom (synthetic)", 200
 MAX_OPTION, MAX_NUMBERS = 4096, 256  # of the network's options: largest number, count of numbers
 # Networks drop weights while they are built: ResEnc U-Net m makes 4.9 times what it keeps. Files lack the tables.
 MAX_WEIGHTS_RATIO, MAX_TABLE_NUMBERS = 8, 2**27
@@ -81,6 +83,9 @@ class ModelCard(BaseModel):
     adaptation: dict[str, Any] | None = Field(
         None, description="parameters of the adaptation and its variant, if there was one"
     )
+    cohort: str | None = Field(
+        None, max_length=MAX_COHORT, description="cohort of the training: its source and name; null in earlier cards"
+    )
     data_fingerprint: str = Field(description="fingerprint of the training and validation pairs' files")
     training_pairs: tuple[str, ...]
     validation_pairs: tuple[str, ...]
@@ -113,6 +118,11 @@ class ModelCard(BaseModel):
             raise ValueError(f"its classes differ from those of this version of crossmodalnet: {self.labels}")
         _ = self.intensity  # raises for impossible windows
         return self
+
+    @property
+    def origin(self) -> str:
+        """Say whose scans trained the model."""
+        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training cases"
 
     @property
     def intensity(self) -> Intensity:
@@ -154,7 +164,7 @@ def package_versions() -> dict[str, str]:
     return {"crossmodalnet": crossmodalnet.__version__, **{name: version(name) for name in ("monai", "torch")}}
 
 
-def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
+def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder; `weights` is `BEST` or `LAST`.
 
     Raises:
@@ -162,7 +172,7 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
         ValueError: a file is damaged, or the weights do not fit the card's network; names the file.
     """
     card = read_card(folder)
-    path = folder / weights
+    path = Path(folder) / weights
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     try:
@@ -175,21 +185,21 @@ def load_model(folder: Path, weights: str = BEST) -> LoadedModel:
     except TooLargeError as error:
         problems = [str(error)]
     except _NO_NETWORK as error:
-        raise ValueError(f"{folder / CARD} describes no network of this version: {error}") from error
+        raise ValueError(f"{path.with_name(CARD)} describes no network of this version: {error}") from error
     if problems:
         raise ValueError(f"{path} does not fit the network on its card: {'; '.join(problems)}")
     network.load_state_dict(tensors)
     return LoadedModel(network.eval(), card)
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: str | os.PathLike[str]) -> ModelCard:
     """Read a model's card.
 
     Raises:
         FileNotFoundError: the card is missing.
         ValueError: the file is not a card, or its classes differ from this version's; names the file.
     """
-    path = folder / CARD
+    path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
     if path.stat().st_size > MAX_CARD_BYTES:
