@@ -152,13 +152,13 @@ def predict(
         read_box,
         read_cohort_table,
     )
-    from crossmodalnet.inference.write import NOTE, PatientScans, digest_models, origin_of
+    from crossmodalnet.inference.write import NOTE, PatientScans, digest_models, origin_of, trained_on
 
     roi = read_box(box) if box is not None else None
     out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
     patients = [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
-    logger.info(NOTE)
     predictor = load_predictor(models, device, mirror)
+    logger.info("%s. %s", trained_on(predictor.cards), NOTE)
     digest = digest_models(models)
     tasks = [
         PatientTask(
@@ -238,11 +238,13 @@ def show(
         rows.append([
             str(path), card.name, " or ".join(predictor.modalities),
             " ".join(entry.abbreviation for entry in card.labels),
-            f"{len(card.training_pairs)} + {len(card.validation_pairs)}", f"{card.validation_dice:.3f}",
+            card.cohort or "not recorded", f"{len(card.training_pairs)} + {len(card.validation_pairs)}",
+            f"{card.validation_dice:.3f}",
             "yes" if predictor.atlases else "no, needs --box",
         ])  # fmt: skip
     header = (
-        "model", "network", "segments", "structures", "pairs trained + validated", "validation Dice", "finds the heart",
+        "model", "network", "segments", "structures", "trained on", "pairs trained + validated", "validation Dice",
+        "finds the heart",
     )  # fmt: skip
     typer.echo(plain_table(header, rows))
 

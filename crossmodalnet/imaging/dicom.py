@@ -69,7 +69,7 @@ TAGS = (
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "BitsStored", "HighBit", "ModalityLUTSequence",
-    "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
+    "Manufacturer", "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
 )  # fmt: skip
 # These may differ from slab to slab of one volume.
 SLABS = ("acquisition", "trigger time", "stack")
@@ -123,8 +123,8 @@ def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = ()
         data = data.astype(np.float64)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     notes = (*_notes(frames), *_alternation(data))
-    found = frames[0].tags.get("Modality", "")
-    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, modality=found)
+    found, maker = (frames[0].tags.get(name, "") for name in ("Modality", "Manufacturer"))
+    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, modality=found, maker=maker)
 
 
 def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> list[Path]:

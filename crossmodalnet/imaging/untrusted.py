@@ -45,7 +45,7 @@ class UntrustedImage:
         image: nibabel's image; voxels are in memory as stored and converted on access.
         pixdim_mm: the three spacings in the header, not repaired, mm.
         notes: a sentence per gap or contradiction in the header, with the assumption made.
-        modality: DICOM's modality (`CT`, `MR` ...); empty if unknown.
+        modality, maker: DICOM's modality (`CT`, `MR` ...) and the scanner's manufacturer; empty if unknown.
     """
 
     image: Any
@@ -53,6 +53,7 @@ class UntrustedImage:
     notes: tuple[str, ...] = ()
     says_orientation: bool = True
     modality: str = ""
+    maker: str = ""
 
     @property
     def grid(self) -> Grid:

@@ -10,7 +10,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from crossmodalnet.config import Config
+from crossmodalnet.inference.quality_flags import TrainingLikeness
 from crossmodalnet.io.outputs import whole_file
 from crossmodalnet.networks.common.card import BEST, CARD, first_problem
 from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
@@ -49,6 +50,9 @@ class InferenceConfig(Config):
     heart_likeness: float | None = Field(
         None, description="least mutual information of two atlases around the heart, nats; null: hearts are not judged"
     )
+    mr_likeness: TrainingLikeness | None = Field(
+        None, description="likeness of MR and CT in training pairs and by chance; null: MRs are not judged"
+    )
     overlap: float = Field(ge=0, le=0.95, description="share of a window that neighbours have in common")
     keep_largest_component: bool = Field(description="remove smaller components of each structure")
     version: int = Field(VERSION, description="version of this file's format")
@@ -57,6 +61,9 @@ class InferenceConfig(Config):
     def _bounded(self) -> "InferenceConfig":
         if prod(self.size) > MAX_VOXELS:
             raise ValueError(f"size must have at most {MAX_VOXELS} voxels, got {self.size}")
+        usual = self.mr_likeness
+        if usual and not all(0 <= low < high < inf for high, low in zip(*usual, strict=True)):
+            raise ValueError(f"mr_likeness must be higher in pairs than by chance, got {usual}")
         return self
 
 

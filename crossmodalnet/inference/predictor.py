@@ -23,10 +23,14 @@ from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model
 from crossmodalnet.inference.quality_flags import (
     Flag,
     QualityFlag,
+    cohort_flags,
     ensemble_agreement,
     heart_flags,
     label_flags,
+    likeness_flags,
     mean_confidence,
+    measure_likeness,
+    mr_alone_flags,
     mr_label_flags,
     registration_flags,
     roi_flags,
@@ -160,10 +164,11 @@ class Predictor:
         flags: list[QualityFlag] = []
         original: list[Volume | None] = []
         for scan, modality in ((ct, Modality.CT), (mr, Modality.MR)):
-            volume, notes = (None, ()) if scan is None else read_volume(scan, modality, series)
+            volume, notes, maker = (None, (), "") if scan is None else read_volume(scan, modality, series)
             original.append(volume)
             if volume is not None:
                 flags += scan_flags(volume, modality)
+                flags += cohort_flags(modality, maker, [card.cohort for card in self.cards])
                 flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in notes]
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
@@ -241,7 +246,7 @@ class Predictor:
             raise
 
     def _find_heart(self, ct: Volume | None, mr: Volume | None, flags: list[QualityFlag]) -> Box:
-        """Find the heart ROI in the CT, or in an MR alone; ValueError for a CT without a heart."""
+        """Find the heart ROI in the CT, or in an MR alone; ValueError for a scan without a heart."""
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
@@ -258,7 +263,7 @@ class Predictor:
                 f"that among the atlases (training CTs of this model) {usual:.3f}: is it a CT of the chest? If it is, "
                 "give the heart ROI (--box)"
             )
-        flags += heart_flags(heart, usual)
+        flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, self._config.heart_likeness)
         return heart.box
 
     def _segment(
@@ -271,7 +276,10 @@ class Predictor:
             None if volume is None else _as_stored(sample_image(volume, grid, float(volume.data.min())))
             for volume in (ct, _as_stored(mr) if ct and mr else mr)
         ]
-        image = torch.from_numpy(stack_input(sampled[0], sampled[1], self.cards[0].intensity))
+        intensity = self.cards[0].intensity
+        if sampled[0] and sampled[1] and config.mr_likeness:
+            flags += likeness_flags(*measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness)
+        image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
         progress("network")
@@ -301,8 +309,8 @@ def _modalities(card: ModelCard) -> tuple[str, ...]:
 
 
 def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:
-    """Collect the settings that an ensemble shares; folds differ in atlases, and so in likeness."""
-    return config.model_copy(update={"heart_likeness": None}), card.intensity, _modalities(card)
+    """Collect the settings that an ensemble shares; folds differ in training pairs, and so in likeness."""
+    return config.model_copy(update={"heart_likeness": None, "mr_likeness": None}), card.intensity, _modalities(card)
 
 
 def _report(progress: Progress, name: str, text: str) -> None:

@@ -1,19 +1,23 @@
 """Compute quality flags and confidence of a prediction."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import unlike_modality
+from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.networks.common.card import PHANTOM
+from crossmodalnet.registration.ants import mutual_information
 from crossmodalnet.registration.quality import Quality, implausible
 from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
 
@@ -27,6 +31,17 @@ MAX_PIECES_SHARE = 0.1
 MIN_CONFIDENCE = 0.85
 # Of one structure in two scans, in different cardiac phases.
 MAX_VOLUME_RATIO = 3.0
+# Edge of the neighbourhoods of a local correlation, voxels, and the variance that counts as none.
+NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
+# On a scale from 0, a training pair's likeness by chance, to 1, its likeness: below the first, an MR is flagged, below
+# the second rejected. Measured on phantoms, see docs/results/prediction.md.
+FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
+# Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
+# 0.68 to 1.05, heads 0.25 to 0.32), and the agreement below which it is rejected (0.25 to 0.71, heads 0.13 to 0.30).
+MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.35
+# Share of the working grid that a pair covers; measures of fewer voxels say little.
+MIN_COVERED = 0.25
+UNLIKE = "the MR does not look like what the model was trained on"
 # An image has hundreds of grey levels, a label map only a few.
 FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 
@@ -46,6 +61,8 @@ class Flag(StrEnum):
     VOLUME = "volume_implausible"
     CONFIDENCE = "low_confidence"
     WINDOWS = "smaller_windows"
+    MR_UNLIKE = "mr_unlike"
+    COHORT = "training_cohort"
 
 
 class QualityFlag(NamedTuple):
@@ -53,6 +70,71 @@ class QualityFlag(NamedTuple):
 
     flag: Flag
     says: str
+
+
+class Likeness(NamedTuple):
+    """Similarity of CT and registered MR on the working grid; neither part depends on the MR's contrast."""
+
+    mutual_information: float  # nats
+    correlation: float  # mean squared local correlation
+
+
+class TrainingLikeness(NamedTuple):
+    """Likeness of the training pairs, and of the same pairs by chance: their MRs turned over."""
+
+    pairs: Likeness
+    chance: Likeness
+
+
+def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> tuple[Likeness, float]:
+    """Measure the likeness of a pair on one grid where both scans have values, and the share of such voxels."""
+    both = (mr.data != 0) & (ct.data > ct.data.min())
+    a, b = (np.where(both, channel, 0).astype(np.float64) for channel in stack_input(ct, mr, intensity))
+    share = np.maximum(_smoothed(both), 1e-9)
+    mean_a, mean_b = _smoothed(a) / share, _smoothed(b) / share
+    covariance = _smoothed(a * b) / share - mean_a * mean_b
+    spread = [np.maximum(_smoothed(x * x) / share - m * m, 0) for x, m in ((a, mean_a), (b, mean_b))]
+    correlation = covariance**2 / (spread[0] * spread[1] + LEAST_VARIANCE**2)
+    information = mutual_information(a[both], b[both])
+    return Likeness(information, float(correlation[both].mean()) if both.any() else 0.0), float(both.mean())
+
+
+def _smoothed(data: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(ndimage.uniform_filter(data.astype(np.float64), NEIGHBOURHOOD, mode="constant"))
+
+
+def training_likeness(pairs: Iterable[tuple[Volume, Volume]], intensity: Intensity) -> TrainingLikeness | None:
+    """Summarise training pairs (CT, MR) by medians; None if their MRs are no more like their CTs than by chance.
+
+    By chance an MR is as like its CT as the MR turned over along the axis for which that is highest.
+    """
+    rows = []
+    for ct, mr in pairs:
+        turned = [Volume(np.flip(mr.data, axis), mr.affine) for axis in range(3)]
+        own, *others = (measure_likeness(ct, other, intensity)[0] for other in (mr, *turned))
+        rows.append((own, np.max(others, axis=0)))
+    usual = TrainingLikeness(*(Likeness(*row) for row in np.median(rows or np.zeros((1, 2, 2)), axis=0).tolist()))
+    return usual if all(high > low for high, low in zip(*usual, strict=True)) else None
+
+
+def likeness_flags(found: Likeness, covered: float, usual: TrainingLikeness) -> list[QualityFlag]:
+    """Flag an MR that is less like the CT than in training; ValueError if it is hardly more like it than by chance."""
+    rows = (("", found), ("; the model's training pairs have ", usual.pairs), (", by chance ", usual.chance))
+    numbers = "mutual information (nats) and squared local correlation round the heart are " + "".join(
+        f"{words}{values.mutual_information:.2f} and {values.correlation:.2f}" for words, values in rows
+    )
+    places = [(x - low) / (high - low) for x, high, low in zip(found, *usual, strict=True)]
+    if max(places) < REJECTED_LIKENESS:
+        raise ValueError(
+            "the MR does not show the heart of this CT: another part of the body, or a registration that failed "
+            f"({numbers}): look at both scans, and give an MR of this patient's heart"
+        )
+    if min(places) < FLAGGED_LIKENESS:
+        return [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}, or its registration failed: {numbers}")]
+    if covered < MIN_COVERED:
+        text = f"CT and MR together cover only {covered:.0%} of the network's field of view round the heart"
+        return [QualityFlag(Flag.MR_UNLIKE, text)]
+    return []
 
 
 def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
@@ -73,6 +155,14 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
+def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) -> list[QualityFlag]:
+    """Flag a scan of a real scanner, whose manufacturer is known, for models that only phantoms trained."""
+    if not maker or set(cohorts) != {PHANTOM}:
+        return []
+    text = f"{modality.name} is from a scanner ({maker[:40]}), but the model was trained on a {PHANTOM} alone"
+    return [QualityFlag(Flag.COHORT, f"{text}: do not rely on the result, and train on real scans (docs/own_data.md)")]
+
+
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
     """Flag atlases that disagree about the heart, and a place less like them than they are like one another (nats)."""
     texts = []
@@ -87,6 +177,22 @@ def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityF
         QualityFlag(Flag.HEART_SEARCH, f"{text}: if the preview shows no heart, give its ROI with --box")
         for text in texts
     ]
+
+
+def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]:
+    """Flag the place of the heart in an MR alone, as `heart_flags`, and an MR far from its likeness among CT atlases.
+
+    ValueError if the MR shows no heart.
+    """
+    numbers = (
+        f"around its heart, the mutual information with the model's CT atlases is {heart.likeness:.3f} nats, among the "
+        f"atlases {among or 0:.3f}; they put the heart to places that overlap by a Dice of {heart.agreement:.2f}"
+    )
+    flagged, rejected = (among is not None and heart.likeness < share * among for share in MR_ALONE_SHARES)
+    if rejected and heart.agreement < MR_ALONE_AGREEMENT:
+        raise ValueError(f"the MR shows no heart ({numbers}): look at it; if it does, give the heart's ROI (--box)")
+    unlike = [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}: {numbers}")] if flagged else []
+    return [*unlike, *heart_flags(heart)]
 
 
 def registration_flags(quality: Quality) -> list[QualityFlag]:
@@ -164,7 +270,7 @@ def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]
         for name, volume in mr_ml.items()
         if volume and ct_ml[name] and not 1 / MAX_VOLUME_RATIO <= volume / ct_ml[name] <= MAX_VOLUME_RATIO
     ]
-    missing = [name for name in _missing(mr_ml) if ct_ml[name]]
+    missing = [name for name, volume in mr_ml.items() if not volume and ct_ml[name]]
     return _listed(
         (Flag.MISSING, "not in the MR, though in the CT", missing),
         (Flag.CUT, "reaching the edge of the MR, so perhaps cut", _at_edge(mr, depth_mm)),
@@ -205,10 +311,6 @@ def ensemble_agreement(members: Sequence[NDArray[np.float32]]) -> dict[str, floa
 
 def _listed(*rows: tuple[Flag, str, Sequence[str]]) -> list[QualityFlag]:
     return [QualityFlag(flag, f"{words}: {', '.join(names)}") for flag, words, names in rows if names]
-
-
-def _missing(volumes: Mapping[str, float]) -> list[str]:
-    return [name for name, volume in volumes.items() if not volume]
 
 
 def _implausible(volumes: Mapping[str, float]) -> list[str]:

@@ -23,8 +23,8 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
-    """Read and check a scan: float32 voxels (CT: HU), and notes on gaps in the header.
+def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...], str]:
+    """Read and check a scan: float32 voxels (CT: HU), notes on its header, and its scanner's manufacturer.
 
     Args:
         scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
@@ -45,8 +45,8 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
         if isinstance(scan, str | os.PathLike):
             file = read_scan(Path(scan), series=series, modality=modality.name)
             notes = file.notes_as(modality.name)
-            return _checked(*_of_untrusted(file)), notes
-        return _checked(*_parts(scan)), ()
+            return _checked(*_of_untrusted(file)), notes, file.maker
+        return _checked(*_parts(scan)), (), ""
     except ValueError as error:
         raise ValueError(f"{name}: {'; '.join([str(error), *notes])}") from error
 

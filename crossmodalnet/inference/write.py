@@ -156,11 +156,17 @@ def write_prediction(
     for view, name in zip(views, (PREVIEW, PREVIEW_MR), strict=False):
         preview(view.image, view.labels, view.modality, view.box, learnt).save(folder / name)
     flags = [flag.says for flag in prediction.quality_flags]
-    page = viewer_page(views, volumes, flags, learnt=learnt, title=scans.name, note=NOTE)
+    note = f"{NOTE} {trained_on(cards)}."
+    page = viewer_page(views, volumes, flags, learnt=learnt, title=scans.name, note=note)
     (folder / VIEWER).write_text(page, "utf-8")
     record = _record(prediction, cards, origin, codes, volumes, seconds)
     write_json(folder / RUN, record)
     return record
+
+
+def trained_on(cards: Sequence[ModelCard]) -> str:
+    """Say whose scans trained the models."""
+    return f"Trained on {' and '.join(dict.fromkeys(card.origin for card in cards))}"
 
 
 def volume_table(prediction: Prediction, learnt: Collection[str]) -> pd.DataFrame:
@@ -232,7 +238,9 @@ def _record(
         "heart_box_mm": [[round(float(mm), 2) for mm in corner] for corner in prediction.box.ends_mm],
         "registration": None if quality is None else _rounded(quality),
         "models": [
-            {"name": card.name, "seed": card.seed, "validation_dice": round(card.validation_dice, 4)} for card in cards
+            {"name": card.name, "seed": card.seed, "trained_on": card.origin}
+            | {"validation_dice": round(card.validation_dice, 4)}
+            for card in cards
         ],
         "versions": {
             "crossmodalnet": crossmodalnet.__version__,

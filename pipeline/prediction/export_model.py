@@ -7,14 +7,16 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.inference.model_folder import ATLASES, RECIPE, InferenceConfig
 from crossmodalnet.inference.predictor import Predictor
+from crossmodalnet.inference.quality_flags import training_likeness
 from crossmodalnet.io.outputs import whole_folder, write_json
 from crossmodalnet.networks.common.card import BEST, CARD
 from crossmodalnet.processes import run_alone
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.roi.atlas import Atlas, save_atlases
 from crossmodalnet.roi.box import likeness_among
-from pipeline.cohort.split_file import read_atlas_pairs
+from pipeline.cohort.split_file import read_atlas_pairs, read_split
 from pipeline.config.sections import CropConfig, EvaluateConfig, ExportConfig
+from pipeline.preparation.cases import PAIRS
 from pipeline.preparation.cropping import ENVIRONMENT, read_atlas, registered_atlas
 from pipeline.runtime.paths import REGISTERED, SPLIT
 from pipeline.training.checkpoint import load_model
@@ -29,9 +31,11 @@ def export_model(
     export: ExportConfig,
 ) -> None:
     """Write the model folder atomically, replacing `target`; atlases are the first training pairs."""
-    load_model(trained)  # raises for a damaged model
+    card = load_model(trained).card  # raises for a damaged model
     atlases = _read_atlases(crop) if export.atlases else []
     likeness = run_alone(likeness_among, atlases, environment=ENVIRONMENT) if len(atlases) > 1 else None
+    cases = (PAIRS.read_unlabelled(pair) for pair in read_split(SPLIT)["train"])
+    pairs = ((case.ct, case.mr) for case in cases if case.ct and case.mr)
     config = InferenceConfig(
         registration=register,
         size=crop.size,
@@ -39,6 +43,7 @@ def export_model(
         margin_mm=crop.margin_mm,
         atlas_spacing_mm=crop.atlas_spacing_mm,
         heart_likeness=likeness,
+        mr_likeness=training_likeness(pairs, card.intensity),
         overlap=evaluate.overlap,
         keep_largest_component=evaluate.keep_largest_component,
     )

@@ -72,8 +72,9 @@ def colour_of(models: Sequence[str], name: str) -> str:
 
 
 def marker_of(models: Sequence[str], name: str) -> str:
-    """Give the marker of a method in charts of points."""
-    return "*" if name == ATLAS else MARKERS[models.index(name) % len(MARKERS)]
+    """Give the marker of a method in charts of points; models that share a colour have different ones."""
+    number = 0 if name == ATLAS else models.index(name)
+    return "*" if name == ATLAS else MARKERS[(number + number // len(MODEL_COLOURS)) % len(MARKERS)]
 
 
 def whisker(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> Any:

@@ -1,16 +1,18 @@
 """Read the sections that define a network and its training."""
 
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from crossmodalnet.config import NetworkConfig
 from crossmodalnet.errors import UsageError
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.networks.common.build import DEEPLY_SUPERVISED
+from crossmodalnet.networks.common.card import MAX_COHORT, PHANTOM
 from crossmodalnet.training.config import AugmentationConfig
 from pipeline.config.network import NETWORKS
 from pipeline.config.params import load_section
-from pipeline.config.sections import AdaptSection, LossesConfig, TrainConfig
+from pipeline.config.sections import AdaptSection, DataConfig, LossesConfig, TrainConfig
 from pipeline.config.variants import ABLATIONS, ADAPTATIONS, OURS, method_of
 
 
@@ -26,6 +28,7 @@ class ModelParams:
     train: TrainConfig
     adapt: AdaptSection | None = None
     variant: str | None = None
+    cohort: str | None = None  # whose scans these are, for the card
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,7 +99,17 @@ def read_params(model: str, ablation: str | None = None) -> ModelParams:
         load_section(LossesConfig, "losses"),
         load_section(AugmentationConfig, "augment"),
         train if network.lr is None else train.model_copy(update={"lr": network.lr}),
+        cohort=_cohort_name(load_section(DataConfig, "data")),
     )
+
+
+def _cohort_name(data: DataConfig) -> str:
+    """Name a cohort by its source and the file or folder names that the user gave.
+
+    `dvc.yaml` does not list the section: data that only moved train nothing anew.
+    """
+    paths = [data.path] if isinstance(data.path, str) else data.path or [archive.url for archive in data.urls]
+    return f"{data.source}: {', '.join(PurePath(path).name for path in paths)}"[:MAX_COHORT] if paths else PHANTOM
 
 
 def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
@@ -112,6 +125,9 @@ def with_adaptation(params: ModelParams, variant: str | None) -> ModelParams:
         return params
     if params.losses.cmif:
         raise UsageError("losses.cmif and adapt.enabled cannot be had together: set one of them to 0 or false")
+    if adapt.scenario == "cohort" and adapt.target.source == "mmwhs":
+        cohort = f"{params.cohort}, adapted to {_cohort_name(adapt.target.as_data())}"
+        params = replace(params, cohort=cohort[:MAX_COHORT])
     if variant is None:
         return replace(params, adapt=adapt)
     if variant not in ADAPTATIONS or params.name != OURS:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def run_training(
     except ValueError as error:
         raise UsageError(f"network.{params.builder} with train.patch_size {train.patch_size}: {error}") from error
     samples = _samples(params, cohort.training, seed)
-    learner = Learner(
-        network, params.losses, train, processes, _objective_of(params, cohort), params.network.offset_rate
-    )
+    objective: Callable[[nn.Module], Objective] = partial(make_flow_objective, weight=params.losses.cmif)
+    if params.adapt is not None and cohort.target:
+        objective = partial(AdaptationObjective, params=params.adapt)
+    learner = Learner(network, params.losses, train, processes, objective, params.network.offset_rate)
     work = find_work(params, cohort, seed)
     target = _target(params, cohort, seed)
     trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target, curve)
@@ -103,13 +105,6 @@ def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | No
     return TargetDomain(samples, cohort.target)
 
 
-def _objective_of(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], Objective]:
-    adapt, weight = params.adapt, params.losses.cmif
-    if adapt is not None and cohort.target:
-        return lambda network: AdaptationObjective(network, adapt)
-    return lambda network: make_flow_objective(network, weight) if weight else Objective(network)
-
-
 def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingState) -> ModelCard:
     """Describe the model."""
     return ModelCard(
@@ -129,6 +124,7 @@ def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingSta
         augment=params.augment.model_dump(mode="json"),
         versions=package_versions(),
         adaptation=_adaptation_entry(params),
+        cohort=params.cohort,
         data_fingerprint=cohort.fingerprint,
         training_pairs=_names(cohort.training),
         validation_pairs=_names(cohort.validation),

@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (folder / CARD).write_text(card.model_dump_json(), "utf-8")
     save_tensors(folder / BEST, card.build().state_dict(), {"format": "pt"})
-    changes = {"size": (16, 16, 16), "spacing_mm": 4.0, "heart_likeness": None, "overlap": 0.0}
+    changes = {"size": (16, 16, 16), "spacing_mm": 4.0, "heart_likeness": None, "mr_likeness": None, "overlap": 0.0}
     (folder / RECIPE).write_text(CONFIG.model_copy(update=changes).model_dump_json(), "utf-8")
     return folder
 
@@ -69,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_predict_ct_alone(model: Path, ct: Path, run: Run) -> None:
     arguments = ("--model", model, "--ct", ct, "--box", BOX, "--out", ct.parent / "out", "--json")
-    printed = run("predict", *arguments, says="not a medical device")
+    printed = run("predict", *arguments, says="Trained on a cohort that is not recorded, 1 training cases. ")
     assert json.loads(printed) == json.loads((ct.parent / "out/run.json").read_text("utf-8"))
     assert (ct.parent / "out/labels_ct.nii.gz").exists()
 
@@ -132,7 +132,7 @@ def test_scans_that_the_card_excludes_are_rejected_before_the_model_is_loaded(
 
 def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("models", "show", model)
-    for text in ("resenc_unet", "CT + MR or CT or MR", "1 + 1", "0.500", "needs --box"):
+    for text in ("resenc_unet", "CT + MR or CT or MR", "not recorded", "1 + 1", "0.500", "needs --box"):
         assert text in shown
     monkeypatch.chdir(tmp_path)
     run("models", code=3)

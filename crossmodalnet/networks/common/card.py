@@ -33,6 +33,7 @@ BEST = "weights.safetensors"
 LAST = "last.safetensors"
 CARD = "card.json"
 MAX_CARD_BYTES = 2**22
+PHANTOM, MAX_COHORT = "phantom (synthetic)", 200
 MAX_OPTION, MAX_NUMBERS = 4096, 256  # of the network's options: largest number, count of numbers
 # Networks drop weights while they are built: ResEnc U-Net m makes 4.9 times what it keeps. Files lack the tables.
 MAX_WEIGHTS_RATIO, MAX_TABLE_NUMBERS = 8, 2**27
@@ -82,6 +83,9 @@ class ModelCard(BaseModel):
     adaptation: dict[str, Any] | None = Field(
         None, description="parameters of the adaptation and its variant, if there was one"
     )
+    cohort: str | None = Field(
+        None, max_length=MAX_COHORT, description="cohort of the training: its source and name; null in earlier cards"
+    )
     data_fingerprint: str = Field(description="fingerprint of the training and validation pairs' files")
     training_pairs: tuple[str, ...]
     validation_pairs: tuple[str, ...]
@@ -114,6 +118,11 @@ class ModelCard(BaseModel):
             raise ValueError(f"its classes differ from those of this version of crossmodalnet: {self.labels}")
         _ = self.intensity  # raises for impossible windows
         return self
+
+    @property
+    def origin(self) -> str:
+        """Say whose scans trained the model."""
+        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training cases"
 
     @property
     def intensity(self) -> Intensity:

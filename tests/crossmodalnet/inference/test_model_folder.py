@@ -9,12 +9,14 @@ import pytest
 
 from crossmodalnet.inference import model_folder as module
 from crossmodalnet.inference.model_folder import MAX_MODEL_BYTES, InferenceConfig, model_folder, pack_model
+from crossmodalnet.inference.quality_flags import Likeness, TrainingLikeness
 from crossmodalnet.registration.config import RegistrationConfig
 
 CONTENT = {name: f"content of {name}".encode() for name in MAX_MODEL_BYTES}
 CONFIG = InferenceConfig(
     registration=RegistrationConfig(method="balanced", iterations=[40, 30], min_gain=0.01, seed=3), size=(40, 44, 48),
     spacing_mm=3.5, margin_mm=5.0, atlas_spacing_mm=5.0, heart_likeness=0.43, overlap=0.5, keep_largest_component=True,
+    mr_likeness=TrainingLikeness(Likeness(0.8, 0.4), Likeness(0.2, 0.1)),
 )  # fmt: skip
 
 
@@ -29,6 +31,8 @@ CONFIG = InferenceConfig(
         ({"overlap": 1.0}, "overlap: Input should be less than or equal to 0.95"),
         ({"atlas_spacing_mm": 1e-9}, "atlas_spacing_mm: Input should be greater than or equal to 0.5"),
         ({"registration": {"method": "x"}}, "registration.method: "),
+        ({"mr_likeness": [[0.8, 0.1], [0.2, 0.1]]}, "mr_likeness must be higher in pairs than by chance"),
+        ({"mr_likeness": [[float("nan"), 0.4], [0.2, 0.1]]}, "Input should be a finite number"),
     ],
 )
 def test_impossible_inference_config(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -43,13 +47,14 @@ def test_inference_config_round_trip_and_version_2(tmp_path: Path) -> None:
     content = CONFIG.model_dump(mode="json")
     (tmp_path / "recipe.json").write_text(json.dumps(content), "utf-8")
     assert module.read_inference_config(tmp_path) == CONFIG
-    del content["heart_likeness"]
+    del content["heart_likeness"], content["mr_likeness"]
     register = content.pop("registration")
     syn = {"transform": register["transform"], "affine_iterations": [100, 50, 10], "iterations": [40, 30]}
     align = {"syn": syn, "initialisations": ["search"], "recipe": register["method"]}
     content |= {"align": {**align, "working_spacing_mm": 5.0, "min_gain": 0.01, "seed": 3}, "version": 2}
     (tmp_path / "recipe.json").write_text(json.dumps({**content, "atlas_likeness": 0.43}), "utf-8")
-    assert module.read_inference_config(tmp_path) == CONFIG.model_copy(update={"heart_likeness": None})
+    earlier = CONFIG.model_copy(update={"heart_likeness": None, "mr_likeness": None})
+    assert module.read_inference_config(tmp_path) == earlier
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])

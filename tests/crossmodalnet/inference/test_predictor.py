@@ -21,6 +21,7 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import predictor as module
 from crossmodalnet.inference.predictor import Prediction, Predictor
+from crossmodalnet.inference.quality_flags import Likeness, TrainingLikeness
 from crossmodalnet.inference.registered import Registered, register_scans
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.ants import Transform
@@ -29,7 +30,7 @@ from crossmodalnet.roi.box import Box, RoiEstimate, find_roi
 from tests.crossmodalnet.inference.test_model_folder import CONFIG as MODEL_CONFIG
 
 CONFIG = MODEL_CONFIG.model_copy(
-    update={"size": (24, 24, 24), "spacing_mm": 3.0, "margin_mm": 3.0, "heart_likeness": None}
+    update={"size": (24, 24, 24), "spacing_mm": 3.0, "margin_mm": 3.0, "heart_likeness": None, "mr_likeness": None}
 )
 BOX = Box((-33.0, -30.0, -24.0), (27.0, 30.0, 36.0))
 # Left to right, up and down are all different: a slab per structure, with a tail at the patient's left front.
@@ -49,7 +50,8 @@ def predictor(
 ) -> Predictor:
     card: Any = SimpleNamespace(
         patch_size=(window,) * 3, intensity=Intensity((0.0, 1000.0), (0.0, 100.0)),
-        train={"modality_dropout": dropout}, labels=STRUCTURES, **{"network": {}, "adaptation": None} | changes,
+        train={"modality_dropout": dropout}, labels=STRUCTURES, cohort=None,
+        **{"network": {}, "adaptation": None} | changes,
     )  # fmt: skip
     models = [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]]
     return Predictor(models, CONFIG, mirror=mirror)
@@ -232,6 +234,24 @@ def test_search_and_registration_run_at_once_on_several_cores(cores: int, monkey
     assert steps == ["reading", *before, "network", "label map on the MR's grid"]
     np.testing.assert_array_equal(found.ct_labels.data, predictor()(ct=scan(), box=BOX).ct_labels.data)
     assert (found.box, found.registration) == (BOX, quality)
+
+
+def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).random(MR.data.shape, np.float32)
+    ct = Volume(scan().data + noise, TURNED)  # so that air is no value of its own, as outside of the scan
+    one = predictor()
+    usual = TrainingLikeness(Likeness(0.4, 0.2), Likeness(0.1, 0.05))
+    one._config = CONFIG.model_copy(update={"mr_likeness": usual})
+    monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
+
+    def found(mr: Volume) -> Prediction:
+        registered = Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0))
+        monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
+        return one(ct=ct, mr=mr, box=BOX)
+
+    assert "mr_unlike" not in flags(found(Volume(1000 - MR.data, TURNED)))
+    with pytest.raises(ValueError, match="the MR does not show the heart of this CT"):
+        found(Volume(noise + 1, TURNED))
 
 
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,23 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from crossmodalnet.imaging.inspect import inspect_file
+from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference import quality_flags
-from crossmodalnet.inference.quality_flags import Flag, QualityFlag, label_flags, mr_label_flags, scan_flags
+from crossmodalnet.inference.quality_flags import (
+    Flag,
+    Likeness,
+    QualityFlag,
+    TrainingLikeness,
+    label_flags,
+    mr_label_flags,
+    scan_flags,
+)
+from crossmodalnet.networks.common.card import PHANTOM
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box, RoiEstimate
 
@@ -120,6 +131,79 @@ def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
     for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6)):
         [flag] = quality_flags.heart_flags(heart, 0.5)
         assert flag.flag is Flag.HEART_SEARCH
+
+
+@pytest.mark.parametrize(
+    ("likeness", "agreement", "among", "flags"),
+    [
+        (0.01, 0.1, None, [Flag.HEART_SEARCH]),
+        (0.21, 0.1, 0.4, [Flag.HEART_SEARCH]),
+        (0.19, 0.6, 0.4, [Flag.MR_UNLIKE]),
+        (0.01, 0.36, 0.4, [Flag.MR_UNLIKE, Flag.HEART_SEARCH]),
+    ],
+)
+def test_mr_alone_unlike_the_atlases(likeness: float, agreement: float, among: float | None, flags: list[Flag]) -> None:
+    heart = RoiEstimate(Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), likeness, agreement)
+    assert [flag.flag for flag in quality_flags.mr_alone_flags(heart, among)] == flags
+
+
+def test_mr_alone_of_another_body_part_is_rejected() -> None:
+    head = RoiEstimate(Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0)), 0.13, 0.3)
+    with pytest.raises(ValueError, match=r"shows no heart .* is 0\.130 nats, .* 0\.400; .* Dice of 0\.30"):
+        quality_flags.mr_alone_flags(head, 0.4)
+
+
+INTENSITY = Intensity((0.0, 100.0), (0.0, 100.0))
+
+
+def pair(seed: int, *, is_alike: bool) -> tuple[Volume, Volume]:
+    """A CT, and an MR that is another function of the same places or of none."""
+    random = np.random.default_rng(seed)
+    ct, other = (ndimage.gaussian_filter(random.normal(size=(24, 24, 24)), 2) for _ in range(2))
+    ct *= 40 / ct.std()
+    return Volume(ct + 50, AFFINE), Volume(1 + abs(ct - 30) if is_alike else 1 + other - other.min(), AFFINE)
+
+
+def test_likeness_of_two_tissues() -> None:
+    ct, mr = np.full((10, 10, 10), 0.0), np.full((10, 10, 10), 5.0)
+    ct[5:], mr[5:], ct[0, 0, 0], mr[9] = 100, 1, -1000, 0
+    found, covered = quality_flags.measure_likeness(Volume(ct, AFFINE), Volume(mr, AFFINE), INTENSITY)
+    shares = np.array([499, 400]) / 899
+    assert covered == 0.899
+    assert found.mutual_information == pytest.approx(-(shares * np.log(shares)).sum())
+    assert found.correlation == pytest.approx(400 / 899, rel=0.01)  # four of nine slices see both tissues
+
+
+def test_likeness_of_training_pairs_is_far_from_chance() -> None:
+    usual = quality_flags.training_likeness([pair(seed, is_alike=True) for seed in range(3)], INTENSITY)
+    assert usual is not None
+    assert all(high > 3 * low > 0 for high, low in zip(*usual, strict=True))
+    assert quality_flags.training_likeness([pair(1, is_alike=False)], INTENSITY) is None
+    assert quality_flags.training_likeness([], INTENSITY) is None
+    ct, mr = pair(4, is_alike=True)
+    assert quality_flags.likeness_flags(*quality_flags.measure_likeness(ct, mr, INTENSITY), usual) == []
+    for strange in (pair(5, is_alike=True)[1], pair(6, is_alike=False)[1]):
+        with pytest.raises(ValueError, match="the MR does not show the heart of this CT"):
+            quality_flags.likeness_flags(*quality_flags.measure_likeness(ct, strange, INTENSITY), usual)
+
+
+@pytest.mark.parametrize(
+    ("found", "covered", "flags"),
+    [((0.37, 0.21), 1.0, 0), ((0.33, 0.31), 1.0, 1), ((0.71, 0.17), 1.0, 1), ((0.71, 0.31), 0.2, 1)],
+)
+def test_mr_unlike_the_training_pairs(found: tuple[float, float], covered: float, flags: int) -> None:
+    usual = TrainingLikeness(Likeness(0.8, 0.4), Likeness(0.25, 0.15))
+    says = quality_flags.likeness_flags(Likeness(*found), covered, usual)
+    assert [flag.flag for flag in says] == flags * [Flag.MR_UNLIKE]
+
+
+@pytest.mark.parametrize(
+    ("maker", "cohorts", "flags"),
+    [("ACME", [PHANTOM, PHANTOM], 1), ("", [PHANTOM], 0), ("ACME", [PHANTOM, "table: a"], 0), ("ACME", [None], 0)],
+)
+def test_real_scanner_and_a_model_of_phantoms(maker: str, cohorts: list[str | None], flags: int) -> None:
+    found = quality_flags.cohort_flags(Modality.MR, maker, cohorts)
+    assert [flag.says.partition(",")[0] for flag in found] == flags * ["MR is from a scanner (ACME)"]
 
 
 def test_roi_that_is_too_small_or_too_large() -> None:

@@ -26,7 +26,10 @@ from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.box import Box
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
-CARD: Any = SimpleNamespace(name="crossmodalnet", seed=0, validation_dice=0.9, labels=label_entries(["RA"]))
+CARD: Any = SimpleNamespace(
+    name="crossmodalnet", seed=0, validation_dice=0.9, labels=label_entries(["RA"]),
+    origin="table: hearts.csv, 13 training cases",
+)  # fmt: skip
 
 
 def prediction(**changes: Any) -> Prediction:
@@ -58,6 +61,7 @@ def test_files_and_record(tmp_path: Path) -> None:
     assert record["heart_box_mm"] == [[0, 0, -29.89], [30, 30, 30]]
     assert record["quality_flags"] == [{"flag": "structure_missing", "says": "not found: pulmonary artery"}]
     assert record["made_from"]["labels"] == "mmwhs"
+    assert record["models"][0]["trained_on"] == CARD.origin
     labels = nib.load(tmp_path / "out/labels_ct.nii.gz")
     assert set(np.unique(labels.dataobj)) == {0, 205, 500}
     np.testing.assert_array_equal(labels.affine, AFFINE)
@@ -74,6 +78,7 @@ def test_page_is_self_contained_and_lists_volumes_and_flags(tmp_path: Path) -> N
     assert "https://" not in made
     for part in (
         "<h1>&lt;b&gt;&amp;p</h1>", "not a medical device", "<li>MR &lt;i&gt;</li>",
+        "Trained on table: hearts.csv, 13 training cases.",
         'class="found"><td><i style="background: #2ca02c"></i>Myo: myocardium of the left ventricle</td><td>0.6</td>',
         '<tr class="missing"><td><i style="background: none"></i>PA: pulmonary artery</td><td>not found</td><td></td>',
         "Not segmented by this model: right atrium blood cavity.",

@@ -56,7 +56,7 @@ def test_a_value_without_effect_is_named(text: str, start: str) -> None:
         ("data: {phantom: {seed: 2147483648}}", "data.phantom.seed = 2147483648"),
         ("crop: {size: [1025, 4, 4]}", "crop.size = (1025, 4, 4): must have at most 1024 voxels an axis"),
         ("train: {patch_size: [1024, 1024, 1024]}", "train.patch_size = (1024, 1024, 1024): must have"),
-        ("models: [unet]", "models: no network 'unet'"),
+        ("models: [no_such_network]", "models: no network 'no_such_network'"),
         ("models: [mednext, mednext]", "models: mednext twice"),
         ("seeds: [0, 0]", "seeds: 0 twice"),
         ("{adapt: {enabled: true}, losses: {cmif: 0.1}}", "losses.cmif and adapt.enabled"),

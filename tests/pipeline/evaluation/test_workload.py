@@ -33,16 +33,16 @@ class _Attention(nn.Module):
         return scaled_dot_product_attention(tokens, tokens, tokens)
 
 
+def build_two(config, patch_size, num_classes):
+    if config:
+        raise ValueError(f"unknown option {next(iter(config))}")
+    return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
+
+
 @pytest.fixture
 def work(monkeypatch):
     """A network of two convolutions, known to this process alone."""
-
-    def two(config, patch_size, num_classes):
-        if config:
-            raise ValueError(f"unknown option {next(iter(config))}")
-        return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
-
-    monkeypatch.setitem(build.BUILDERS, "two", two)
+    monkeypatch.setitem(build.BUILDERS, "two", (__name__, "build_two"))
     train = TrainConfig(patch_size=(6, 5, 4), batch_size=2)
     return Workload("two", {}, train, LossesConfig(), (9, 5, 4), 0.5, CPU, num_threads=1, seed=0)
 
@@ -179,8 +179,8 @@ def test_the_work_of_an_ablation(cohort, set_params):
     assert name == "crossmodalnet-no_cross"
     assert count_parameters(work.build()) < count_parameters(whole.build())
     assert (work.train.patch_size, work.case_size) == ((16, 16, 16), (24, 24, 24))
-    with pytest.raises(UsageError, match="no model 'unet'"):
-        read_workload("unet", None, ROUNDS)
+    with pytest.raises(UsageError, match="no model 'no_such_network'"):
+        read_workload("no_such_network", None, ROUNDS)
 
 
 def test_dvc_yaml_names_every_value_that_a_profile_depends_on(cohort, set_params, monkeypatch):

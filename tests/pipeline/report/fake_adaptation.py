@@ -8,6 +8,7 @@ import pandas as pd
 
 from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.metrics.scores import METRICS
 from pipeline.comparison.adaptation import compare_adaptation, read_domain_scores
 from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.scores import read_methods, runs_of
@@ -68,11 +69,11 @@ def make_adaptation(top: Path, scenario: Scenario, seeds: tuple[int, ...]) -> No
 
 def _cases(folder: Path, names: tuple[str, ...] | list[str], dice: float) -> None:
     """Write scores that rise by 0.01 from case to case."""
-    rows = [
-        (name, structure, dice + 0.01 * number, 0.5, 20 * (1 - dice), 2.0, 0.5, 1, 0, 0, 0)
-        for number, name in enumerate(names)
-        for structure in ABBREVIATIONS
-    ]
+    rows = []
+    for number, name in enumerate(names):
+        known = {"dice": dice + 0.01 * number, "hd95_mm": 20 * (1 - dice)}
+        scores = [known.get(metric.key, 0.5) for metric in METRICS]
+        rows += [(name, structure, *scores, 0, 0, 0) for structure in ABBREVIATIONS]
     write_csv(folder / "cases.csv", pd.DataFrame(rows, columns=list(CASE_COLUMNS)))
 
 

@@ -7,6 +7,8 @@ def test_every_model_has_its_own_colour_and_marker():
     models = ["a", "b", "c", "d", "e", "f", "g"]
     assert len({colour_of(models, name) for name in (*models, "atlas")}) == 8
     assert len({marker_of(models, name) for name in (*models, "atlas")}) == 8
+    more = tuple("abcdefghijklmn")
+    assert len({(colour_of(more, name), marker_of(more, name)) for name in more}) == 14
 
 
 def test_error_bars_are_never_negative():

@@ -59,7 +59,7 @@ def test_the_same_model_is_the_same_bytes(model, card):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(builder="unet"), r"describes no network of this version.*'unet'"),
+        (lambda c: c.update(builder="no_such_network"), r"describes no network of this version.*'no_such_network'"),
         (lambda c: c.update(labels=[]), "its classes differ"),
         (lambda c: c.update(colour=1), "is not a model card"),
         (lambda c: c.update(patch_size=[16, 16, 24]), r"does not fit the network.* is \("),

@@ -6,8 +6,8 @@ from crossmodalnet.networks.crossmodalnet.config import CrossModalNetConfig
 
 
 def test_unknown_network_lists_the_choices():
-    with pytest.raises(ValueError, match=r"one of .*crossmodalnet.*, got 'unet'"):
-        build_network("unet", {}, patch_size=(16, 16, 16))
+    with pytest.raises(ValueError, match=r"one of .*crossmodalnet.*, got 'no_such_network'"):
+        build_network("no_such_network", {}, patch_size=(16, 16, 16))
 
 
 THREE_LEVELS = {"patch_embedding": (1, 2, 4), "depths": (1, 1, 1), "heads": (2, 4, 8), "num_points": (1, 1, 1)}

@@ -61,7 +61,8 @@ def test_what_stage_compare_says_is_shown_ablations_apart(project):
     assert shifts["degrees"] == "10"
     methods = ["CrossModalNet", "MedNeXt", "CrossModalNet (without cross attention)"]  # not those of one stream
     assert [row[0] for row in shifts["table"].rows] == methods
-    assert content["views"]["CrossModalNet"].rows[1][6] == "−0.030"
+    views = content["views"]["CrossModalNet"]
+    assert views.rows[1][views.headings.index("Dice against CT + MR")] == "−0.030"
 
 
 def test_nothing_is_shown_where_nothing_was_measured(project):
@@ -80,8 +81,9 @@ def test_views_have_a_row_each_with_their_difference_to_the_pair():
     columns = ["view", "metric", "mean", "low", "high", "difference", "difference_low", "difference_high"]
     table = view_table(pd.DataFrame(rows, columns=columns))
     assert table.headings[3:6] == ["MIoU", "HD95, mm", "NSD"]
-    assert table.rows == [
-        ["CT + MR", "0.900", "0.800 to 0.950", "–", "4.0", "–", "–", "–"],
-        ["CT alone", "0.850", "0.700 to 0.900", "–", "–", "–", "−0.050", "−0.100 to +0.010"],
-        ["MR alone", "0.910", "0.700 to 0.950", "–", "–", "–", "+0.010", "−0.020 to +0.040"],
+    assert [(*row[:3], *row[-2:]) for row in table.rows] == [
+        ("CT + MR", "0.900", "0.800 to 0.950", "–", "–"),
+        ("CT alone", "0.850", "0.700 to 0.900", "−0.050", "−0.100 to +0.010"),
+        ("MR alone", "0.910", "0.700 to 0.950", "+0.010", "−0.020 to +0.040"),
     ]
+    assert [row[table.headings.index("HD95, mm")] for row in table.rows] == ["4.0", "–", "–"]
