@@ -17,7 +17,7 @@ import torch
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.resample import resample, sample_image, straightened
 from crossmodalnet.imaging.samples import CT, MR, without
-from crossmodalnet.imaging.structures import Modality, accepted_inputs, require_accepted
+from crossmodalnet.imaging.structures import Modality, accepted_inputs, excluded
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
 from crossmodalnet.inference.quality_flags import (
@@ -156,7 +156,8 @@ class Predictor:
             MemoryError: memory does not suffice.
             OSError: the disk of the temporary folder is full.
         """
-        require_accepted(self.modalities, ct, mr)
+        if problem := excluded(self.modalities, ct, mr):
+            raise ValueError(problem)
         if box is None and not self.atlases:
             raise ValueError("this model has no atlases to find the heart with: give the heart ROI (--box)")
         progress("reading")
