@@ -30,6 +30,8 @@ _PLACE_DECIMALS, _AXIS_DECIMALS = 2, 4
 _AFFINE_SHRINK = (4, 2, 1)
 _AFFINE_SMOOTHING = (2, 1, 0)
 _SAMPLING_RATE = 0.25
+# Of the moving image's volume in the fixed one's; margin of the cut.
+_LEAST_SHARE, _REACH_MM = 0.2, 40.0
 _INTERPOLATORS = {"linear": "linear", "nearest": "genericLabel"}
 _TO_LPS = RAS_TO_LPS.diagonal()[:3]
 
@@ -146,12 +148,23 @@ def linear(
     """Register linearly with Mattes mutual information from the transform in `start`; return the result's file."""
     import ants
 
+    fixed = _within_reach(fixed, moving, start)
     ants.registration(
         to_ants(fixed), to_ants(moving), kind, initial_transform=str(start), outprefix=str(prefix),
         aff_metric="mattes", aff_sampling=NUM_BINS, aff_random_sampling_rate=_SAMPLING_RATE,
         aff_iterations=iterations, aff_shrink_factors=_AFFINE_SHRINK, aff_smoothing_sigmas=_AFFINE_SMOOTHING,
     )  # fmt: skip
     return Path(f"{prefix}0GenericAffine.mat")
+
+
+def _within_reach(fixed: Volume, moving: Volume, start: Path) -> Volume:
+    """Cut a far larger fixed image to what the moving one can reach: ANTs stops at once if few samples lie in both."""
+    sizes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
+    if sizes_mm3[1] >= _LEAST_SHARE * sizes_mm3[0]:
+        return fixed
+    back = np.linalg.inv(read_affine(start))
+    corners = back[:3, :3] @ moving.grid.to_world(moving.grid.corners(0.5)) + back[:3, 3:]
+    return fixed.around(corners.min(axis=1) - _REACH_MM, corners.max(axis=1) + _REACH_MM)
 
 
 def warp(

@@ -36,8 +36,8 @@ _SEARCH_SPACING_MM = 8.0
 _SEARCH_UP_MM = (0.0, -40.0, 40.0)
 _SEARCH_ITERATIONS = (100, 50, 10)
 _CANDIDATES = 2
-# Information from the exhaustive search relative to that from the other starts: in phantom pairs at most 1.3 where
-# these succeed, 1.6 and more where they fail.
+# Shared information of another start or the exhaustive search, relative to that of the best start: in phantom pairs at
+# most 1.3 where that succeeds, 1.6 and more where it fails.
 _MUCH_BETTER = 1.4
 
 
@@ -110,10 +110,11 @@ def estimate_affine(
 
 
 def _search(fixed: Volume, moving: Volume, folder: Path) -> tuple[Path, str]:
-    """Register coarsely from several starts; return the file of the transform with the most mutual information.
+    """Register coarsely from several starts; return the best transform's file, and its search.
 
     Uses similarity transforms: of 20 phantom pairs, affine ones squeezed 3 into a wrong optimum, similarity ones none.
-    In very tight or wide views all of them can drift away; then the exhaustive search is far better.
+    The best has the most mutual information. In very tight or wide views it can be wrong, and all starts can drift
+    away; then another one, or the exhaustive search, has far more information where both images have values.
     """
     spacing_mm = max(_SEARCH_SPACING_MM, *fixed.spacing_mm)
     coarse = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
@@ -126,6 +127,7 @@ def _search(fixed: Volume, moving: Volume, folder: Path) -> tuple[Path, str]:
         scores[aligned] = similarity(*coarse, [aligned])
     best = max(scores, key=scores.__getitem__)
     found = best_rigid(fixed, moving, _CANDIDATES, folder)
-    if found and shared_information(*coarse, [found]) > _MUCH_BETTER * shared_information(*coarse, [best]):
-        return found, "exhaustive"
-    return best, "search"
+    shared = {path: shared_information(*coarse, [path]) for path in (*scores, found) if path}
+    other = max(shared, key=shared.__getitem__)
+    best = other if shared[other] > _MUCH_BETTER * shared[best] else best
+    return best, "exhaustive" if best == found else "search"

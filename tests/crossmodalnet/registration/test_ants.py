@@ -52,6 +52,15 @@ def test_shared_information_is_that_of_the_overlap_by_its_share(tmp_path: Path) 
         assert ours.shared_information(fixed, small, [tmp_path / "a.mat"]) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_far_larger_fixed_image_is_cut_to_the_reach_of_the_moving_one(tmp_path: Path) -> None:
+    fixed, moving = (Volume(np.zeros((n, n, n), np.float32), np.diag([4.0, 4, 4, 1])) for n in (60, 10))
+    ours.write_affine(from_matvec(np.eye(3), (-100, -100, -100)), tmp_path / "a.mat")
+    cut = ours._within_reach(fixed, moving, tmp_path / "a.mat")
+    assert np.abs(cut.affine[:3, 3] - (100 - 40)).max() <= 8
+    assert np.abs(np.array(cut.data.shape) * 4 - (40 + 2 * 40)).max() <= 16
+    assert ours._within_reach(moving, fixed, tmp_path / "a.mat") is moving
+
+
 def test_an_affine_map_round_trips(tmp_path: Path) -> None:
     turn = Rotation.from_euler("xyz", [10, -7, 15], degrees=True).as_matrix()
     matrix = from_matvec(turn * 0.9, (30, -20, 11))
