@@ -67,7 +67,3 @@ def test_an_evaluation_forgets_its_own_cases_and_no_others(kept: KeptCases, tmp_
     assert not is_computed(second.case("case", 0.25), tmp_path / "copy.nii.gz")
     second.forget()
     assert not second.folder.exists()
-
-
-def test_without_a_folder_a_case_is_computed() -> None:
-    assert find_or_compute(None, lambda: TABLE) is TABLE
