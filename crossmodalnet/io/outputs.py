@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,18 @@ def _put_back(partial: Path, target: Path) -> None:
         (partial / "old").rename(target)
 
 
+def _held(partial: Path, target: Path) -> AbstractContextManager[None]:
+    return locked(partial / "lock", f"{target} is being written by another run: wait until it has ended")
+
+
 @contextmanager
-def _held(partial: Path, target: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the system releases it if the process is killed."""
-    lock = FileLock(partial / "lock")
+def locked(file: Path, problem: str, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock, which a dead process releases; ResourceError with `problem` if it stays busy for `patience_s`."""
+    lock = FileLock(file)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s, poll_interval=0.2)
     except Timeout as error:
-        raise ResourceError(f"{target} is being written by another run: wait until it has ended") from error
+        raise ResourceError(problem) from error
     try:
         yield
     finally:

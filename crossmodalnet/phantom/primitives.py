@@ -96,14 +96,9 @@ def without(body: Field, *others: Field, gap_mm: float = 0.0) -> Field:
     return body
 
 
-def occupancy(distance_mm: Field, width_mm: float) -> Field:
-    """Compute the share (0 to 1) of a voxel of `width_mm` inside a body from its signed distance."""
-    return np.clip(0.5 - distance_mm * (1 / width_mm), 0, 1)
-
-
 def paint(image: Field, distance_mm: Field, value: Field | float, width_mm: float) -> None:
-    """Paint a body of intensity `value` over `image`, in place."""
-    image += (value - image) * occupancy(distance_mm, width_mm)
+    """Paint a body of intensity `value` over `image`, in place, by its share of a voxel of `width_mm`."""
+    image += (value - image) * np.clip(0.5 - distance_mm * (1 / width_mm), 0, 1)
 
 
 def smooth_noise(

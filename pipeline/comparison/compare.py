@@ -17,7 +17,7 @@ from pipeline.comparison.misregistration import compare_misregistration
 from pipeline.comparison.pairwise import all_pairs_table, pairwise_table, rank_table
 from pipeline.comparison.scores import CASES, Methods, check_methods, group_of, read_cases, score_table
 from pipeline.comparison.statements import Findings, statements
-from pipeline.comparison.tables import bar_table, latex_table, plot_table, wide_table
+from pipeline.comparison.tables import latex_table, plot_table, wide_table
 from pipeline.config.params import read_raw, validate
 from pipeline.config.sections import CompareConfig
 from pipeline.config.variants import OURS
@@ -87,7 +87,6 @@ def compare(
         "all_pairs.csv": all_pairs_table(methods, params),
         "ranks.csv": ranks,
         "table.csv": wide_table(scores),
-        "bars.csv": bar_table(scores),
         "plots.csv": plot_table(scores),
     }
     texts = statements(pairwise, ranks, reference, params.alpha, folds)

@@ -44,7 +44,8 @@ def read_conditions(runs: Runs) -> Conditions:
     modalities = [
         table.assign(view=view.value) for view in ALONE for table in _tables(runs, Path(view, CASES), read_cases)
     ]
-    conditions = Conditions(*(_concat(tables) for tables in (misregistration, modalities)))
+    tables = (pd.concat(own, ignore_index=True) if own else pd.DataFrame() for own in (misregistration, modalities))
+    conditions = Conditions(*tables)
     _check(conditions.misregistration, "moved_mm")
     _check(conditions.modalities, "view")
     return conditions
@@ -108,10 +109,6 @@ def _tables(runs: Runs, file: Path, read: Callable[[Path], pd.DataFrame]) -> lis
             table = read(path)
             tables.append(table.assign(method=method, seed=seed)[["method", "seed", *table.columns]])
     return tables
-
-
-def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _check(table: pd.DataFrame, condition: str) -> None:

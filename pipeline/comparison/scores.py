@@ -16,6 +16,7 @@ from crossmodalnet.metrics.statistics import bootstrap_interval, bootstrap_means
 from pipeline.config.sections import CompareConfig
 from pipeline.config.variants import ATLAS, is_ablation, method_of
 from pipeline.evaluation.score_cases import MEAN
+from pipeline.runtime.inputs import read_table
 from pipeline.runtime.paths import of_run
 
 Group = Literal["model", "atlas", "ablation"]
@@ -60,19 +61,8 @@ def read_methods(runs: Runs, stages: str = "evaluate atlas") -> dict[str, pd.Dat
 
 
 def read_cases(path: Path, stages: str = "evaluate atlas") -> pd.DataFrame:
-    """Read a table of scores per pair and structure.
-
-    Raises:
-        DataError: it is missing, not a table, or lacks a column.
-    """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `dvc repro {stages}`") from error
-    needed = ("pair", "structure", *(metric.key for metric in METRICS))
-    if missing := [column for column in needed if column not in table.columns]:
-        raise DataError(f"{path} lacks {', '.join(missing)}: it is of an older version, evaluate again")
-    return table
+    """Read a table of scores per pair and structure; DataError if it is missing, not a table, or lacks a column."""
+    return read_table(path, stages, ("pair", "structure", *(metric.key for metric in METRICS)))
 
 
 def check_methods(methods: Methods) -> None:

@@ -47,18 +47,12 @@ def wide_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("method").reset_index()
 
 
-def bar_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """List the bars of models and atlas: structure (or `mean`), method, metric, mean, low, high."""
-    shown = scores[scores["group"] != "ablation"]
-    return shown[["structure", "method", "metric", "mean", "low", "high"]].reset_index(drop=True)
-
-
 def plot_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Pivot the bars for DVC, which cannot filter rows: a row per structure and method title.
+    """Pivot models and atlas for DVC, which cannot filter rows: a row per structure (or `mean`) and method title.
 
     Columns are `<metric>`, `<metric>_low`, `<metric>_high`.
     """
-    bars = bar_table(scores)
+    bars = scores[scores["group"] != "ablation"]
     order = pd.MultiIndex.from_product([[*ABBREVIATIONS, MEAN], bars["method"].unique()], names=["structure", "method"])
     table = _side_by_side(bars, ["structure", "method"]).reindex(order).dropna(how="all").reset_index()
     return table.assign(method=[title(method) for method in table["method"]])

@@ -9,9 +9,8 @@ import pandas as pd
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import write_label_map
-from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
-from crossmodalnet.networks.common.card import LoadedModel, ModelCard
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.config.sections import EvaluateConfig
@@ -87,9 +86,7 @@ def evaluate_cases(
         for name in names
     ]  # fmt: skip
     work = Work("evaluate", COST, [task.truth for task in tasks], kept=bool(kept))
-    results = track(evaluator.compute(evaluate_case, tasks, work, FEW_VOXELS), "evaluate", total=len(tasks))
-    tables = {task.name: table for task, table in results}
-    return write_tables(folder, [tables[name] for name in names], params)
+    return write_tables(folder, evaluator.compute(evaluate_case, tasks, work, FEW_VOXELS), params)
 
 
 def evaluate_case(task: EvaluateTask, model: LoadedModel) -> pd.DataFrame:
@@ -111,9 +108,9 @@ def evaluate_pairs(folder: Path, evaluator: Evaluator, names: Sequence[str]) -> 
     """
     metrics: dict[str, float] = {}
     card = evaluator.model.card
-    if not takes_both(card):
+    if card.network.get("streams", "both") != "both":
         return metrics
-    if trained_with_missing(card):
+    if card.train.get("modality_dropout"):
         for view in ALONE:
             evaluation = evaluate_cases(folder / view, evaluator, PAIRS, names, view)
             logger.info("%s: %s", VIEW_TITLES[view], evaluation.summary)
@@ -124,16 +121,6 @@ def evaluate_pairs(folder: Path, evaluator: Evaluator, names: Sequence[str]) -> 
         shown = ", ".join(f"{dice:.3f} at {key}" for key, dice in misregistration_means(table).items())
         logger.info("mean Dice with the MR misregistered: %s", shown)
     return metrics
-
-
-def takes_both(card: ModelCard) -> bool:
-    """Check whether a network uses both images of a pair: all but single-stream ones do."""
-    return bool(card.network.get("streams", "both") == "both")
-
-
-def trained_with_missing(card: ModelCard) -> bool:
-    """Check whether a network was trained with modality dropout."""
-    return bool(card.train.get("modality_dropout", 0) > 0)
 
 
 def evaluate_target(folder: Path, evaluator: Evaluator, trained: Path, names: Sequence[str]) -> Evaluation:

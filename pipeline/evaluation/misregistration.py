@@ -13,7 +13,6 @@ from torch import Tensor
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.samples import apply_misregistration, random_misregistration
 from crossmodalnet.imaging.structures import STRUCTURES
-from crossmodalnet.io.console import track
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from pipeline.config.sections import EvaluateConfig
@@ -57,9 +56,7 @@ def measure_misregistration(evaluator: Evaluator, cases: CaseSet, names: Sequenc
         for name in names
     ]  # fmt: skip
     work = Work("misregister", COST, [cases.folder / name / "ct.nii.gz" for name in names], kept=bool(kept))
-    results = evaluator.compute(misregister_case, tasks, work, FEW_VOXELS)
-    tables = {task.name: rows for task, rows in track(results, "misregister", len(tasks))}
-    return pd.concat([tables[name] for name in names], ignore_index=True)
+    return pd.concat(evaluator.compute(misregister_case, tasks, work, FEW_VOXELS), ignore_index=True)
 
 
 def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:

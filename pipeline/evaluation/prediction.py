@@ -14,6 +14,7 @@ from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.samples import without
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.segment import segment
+from crossmodalnet.io.console import name_of, track
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 from pipeline.config.sections import EvaluateConfig
@@ -45,17 +46,17 @@ class Evaluator:
 
     def compute(
         self, function: Callable[[T, LoadedModel], R], tasks: Sequence[T], work: Work, few_voxels: int
-    ) -> Iterator[tuple[T, R]]:
-        """Apply a module-level function to picklable tasks and the model; yield results as they finish.
+    ) -> list[R]:
+        """Apply a module-level function to the model and picklable tasks, whose first part is their name.
 
         Work of less than `few_voxels` stays in this process: starting workers would take longer.
         """
-        num_voxels = sum(map(count_voxels, work.images))
-        if self.workers is None or len(tasks) < 2 or num_voxels < few_voxels:
-            yield from ((task, function(task, self.model)) for task in tasks)
-            return
-        trained, runtime = self.workers
-        yield from run_cases(partial(_with_model, function, trained), tasks, work, runtime)
+        results: Iterator[tuple[T, R]] = ((task, function(task, self.model)) for task in tasks)
+        if self.workers and len(tasks) > 1 and sum(map(count_voxels, work.images)) >= few_voxels:
+            trained, runtime = self.workers
+            results = run_cases(partial(_with_model, function, trained), tasks, work, runtime)
+        by_name = {name_of(task): result for task, result in track(results, work.what, len(tasks))}
+        return [by_name[name_of(task)] for task in tasks]
 
 
 def predict_labels(model: LoadedModel, case: CroppedCase, params: EvaluateConfig, view: View = View.PAIR) -> Volume:

@@ -23,6 +23,7 @@ from crossmodalnet.theory.subject import AuditSubject
 from pipeline.preparation.cases import source_of
 from pipeline.preparation.domain import read_domain
 from pipeline.preparation.tensors import labelled
+from pipeline.runtime.inputs import read_table
 from pipeline.runtime.paths import CURVES, MODELS, SPLIT, of_run
 from pipeline.runtime.workers import ALL_CORES, MB, CaseCost, RuntimeConfig, Work, run_cases
 from pipeline.training.checkpoint import load_model
@@ -96,6 +97,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
         [_middle(labelled(cases.read(name), card.intensity), card.patch_size) for name in chosen]
         for chosen in (card.training_pairs, names)
     )
+    curves = read_table(of_run(CURVES, model, seed).with_suffix(".csv"), "train", ())
     return AuditSubject(
         network=loaded.network.to(device),
         initial=initial.to(device).eval(),
@@ -106,7 +108,7 @@ def read_subject(model: str, seed: int, device: torch.device) -> AuditSubject:
         objectives=tuple(card.losses["objectives"]),
         balancing=card.losses["balancing"],
         alpha=card.losses["alpha"],
-        curves=_curves(of_run(CURVES, model, seed).with_suffix(".csv")),
+        curves={str(name): curves[name].tolist() for name in curves if str(name).startswith(("loss_", "weight_"))},
     )
 
 
@@ -114,14 +116,6 @@ def _middle(case: LabelledCase, size: Triple) -> LabelledCase:
     """Crop or pad a case to the size of one patch."""
     label = pad_to(case.label[None].float(), size)[0].to(case.label.dtype)
     return LabelledCase(case.name, centre_crop(pad_to(case.image, size), size), centre_crop(label, size))
-
-
-def _curves(path: Path) -> dict[str, list[float]]:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path} is not a table of training curves ({error}): run `dvc repro train`") from error
-    return {str(name): table[name].tolist() for name in table if str(name).startswith(("loss_", "weight_"))}
 
 
 def write_audit(

@@ -17,6 +17,7 @@ from crossmodalnet.metrics.scores import HEADLINE, METRICS, score_label_map
 from crossmodalnet.metrics.statistics import bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
 from pipeline.config.sections import EvaluateConfig
+from pipeline.runtime.inputs import read_table
 
 CASE_COLUMNS = (
     "pair", "structure", *(metric.key for metric in METRICS), "missed", "undefined", "stray",
@@ -103,10 +104,10 @@ def score_pair(
 
 
 def write_tables(folder: Path, cases: Iterable[pd.DataFrame], params: EvaluateConfig) -> Evaluation:
-    """Write cases.csv, intervals.csv and bars.csv from the tables of `score_pair`."""
+    """Write cases.csv and intervals.csv from the tables of `score_pair`."""
     table = pd.concat(list(cases)).sort_values("pair", kind="stable")
     intervals = interval_table(table, num_samples=params.bootstrap_samples, seed=params.seed)
-    for name, content in (("cases", table), ("intervals", intervals), ("bars", bar_table(intervals))):
+    for name, content in (("cases", table), ("intervals", intervals)):
         content.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DECIMALS}f")
     return Evaluation(headline(table, intervals), _summary(table, intervals))
 
@@ -129,13 +130,6 @@ def interval_table(cases: pd.DataFrame, *, num_samples: int, seed: int) -> pd.Da
     return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
 
 
-def bar_table(intervals: pd.DataFrame) -> pd.DataFrame:
-    """Pivot the means per structure for DVC's bar plots: structure, dice, iou, hd95_mm."""
-    wide = intervals.pivot(index="structure", columns="metric", values="mean")
-    present = [structure for structure in ABBREVIATIONS if structure in wide.index]
-    return wide.reindex(index=present, columns=["dice", "iou", "hd95_mm"]).reset_index()
-
-
 def headline(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, float]:
     """Select the figures that fit a row of `dvc metrics show`; undefined means are left out.
 
@@ -149,17 +143,8 @@ def headline(cases: pd.DataFrame, intervals: pd.DataFrame) -> dict[str, float]:
 
 
 def read_misregistration(path: Path) -> pd.DataFrame:
-    """Read the misregistration.csv of an evaluation.
-
-    Raises:
-        DataError: it is not a table, or lacks a column.
-    """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `dvc repro evaluate`") from error
-    if missing := [column for column in MISREGISTRATION_COLUMNS if column not in table.columns]:
-        raise DataError(f"{path} lacks {', '.join(missing)}: run `dvc repro --force evaluate`")
+    """Read the misregistration.csv of an evaluation; DataError if it is missing, not a table, or lacks a column."""
+    table = read_table(path, "evaluate", MISREGISTRATION_COLUMNS)
     return table.astype({"moved_mm": float, "turned_degrees": float})
 
 

@@ -2,25 +2,21 @@
 
 import json
 import logging
-import os
 import shutil
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map, write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.console import track
-from crossmodalnet.io.outputs import whole_folder, write_json
+from crossmodalnet.io.outputs import whole_file, whole_folder, write_json
+from crossmodalnet.processes import scratch_folder
 from crossmodalnet.registration import Registration, make_registration
 from crossmodalnet.registration.ants import Transform, prepare_ct, prepare_mr, warp
 from crossmodalnet.registration.config import RegistrationConfig
@@ -113,7 +109,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
     start = time.monotonic()
     ct, mr = read_image(task.ct), read_image(task.mr)
     registration = make_registration(task.config)
-    with _scratch(folder) as scratch:
+    with scratch_folder() as scratch:
         try:
             alignment = registration.register(ct, mr, scratch)
         except RegistrationError as error:
@@ -122,8 +118,9 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
         fixed, moving = prepare_ct(ct, _PICTURE_MM), prepare_mr(mr, _PICTURE_MM)
         moved = warp(moving, fixed.grid, alignment.transform.files, "linear")
         write_checkerboard(scratch / PICTURE, fixed, moved)
-        # Atomic: another run may be copying the picture of the same pair.
-        (scratch / PICTURE).replace(folder / PICTURE)
+        # Another run may be copying the picture of the same pair.
+        with whole_file(folder / PICTURE) as temporary:
+            shutil.copyfile(scratch / PICTURE, temporary)
     record = _record(alignment, agreement)
     write_json(folder / DONE, {**record, "seconds": round(time.monotonic() - start, 1)})
     return RegisterOutcome(folder, problems=tuple(alignment.problems))
@@ -187,20 +184,3 @@ def _record(alignment: Alignment, agreement: float | None) -> dict[str, Any]:
         "warning": "; ".join(implausible(alignment.quality)),
     }
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Give ANTs an empty folder; remove folders left by killed runs."""
-    # Only of this machine: processes of others that share `.work` are not visible.
-    here = socket.gethostname()
-    for stale in folder.glob("run-*"):
-        _, owner, host = stale.name.split("-", 2)
-        if host == here and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
-            shutil.rmtree(stale, ignore_errors=True)
-    scratch = folder / f"run-{os.getpid()}-{here}"
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

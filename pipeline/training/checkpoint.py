@@ -2,22 +2,20 @@
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from crossmodalnet.errors import DataError, ResourceError
-from crossmodalnet.io.outputs import whole_folder
+from crossmodalnet.errors import DataError
+from crossmodalnet.io.outputs import locked, whole_folder
 from crossmodalnet.networks.common import card as cards
 from crossmodalnet.networks.common.card import BEST, CARD, LAST, LoadedModel, ModelCard
 from pipeline.config.variants import is_adaptation
@@ -91,23 +89,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-@contextmanager
-def exclusive(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
+def exclusive(folder: Path, patience_s: float = 60.0) -> AbstractContextManager[None]:
     """Lock a work folder (a dead process frees it); raise ResourceError if it stays busy for `patience_s`."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=patience_s, poll_interval=0.2)
-    except Timeout as error:
-        raise ResourceError(
-            f"another training with the same parameters is running (it holds {folder / 'lock'})"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-_NAME = re.compile(r"epoch(\d{4,})\.safetensors")
+    problem = f"another training with the same parameters is running (it holds {folder / 'lock'})"
+    return locked(folder / "lock", problem, patience_s)
 
 
 def candidate_file(folder: Path, epoch: int) -> Path:
@@ -117,7 +102,7 @@ def candidate_file(folder: Path, epoch: int) -> Path:
 
 def find_candidates(folder: Path) -> dict[int, Path]:
     """Map epochs to files of validated weights, in order."""
-    files = {int(match[1]): file for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))}
+    files = {int(file.stem.removeprefix("epoch")): file for file in folder.glob("epoch*.safetensors")}
     return dict(sorted(files.items()))
 
 

@@ -1,13 +1,12 @@
 """Read the cases of a training: labelled source cases and unlabelled target cases."""
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.intensity import Intensity
-from crossmodalnet.imaging.samples import Batch, LabelledCase
+from crossmodalnet.imaging.samples import LabelledCase
 from crossmodalnet.training.dataset import TrainingSet
 from pipeline.cohort.pairs import Role
 from pipeline.cohort.split_file import read_notes, read_split
@@ -17,7 +16,6 @@ from pipeline.preparation.domain import Domain, read_domain, read_labelled_names
 from pipeline.preparation.tensors import blind, labelled
 from pipeline.runtime.paths import SPLIT
 from pipeline.runtime.work import fingerprint
-from pipeline.training.objectives import TargetBatch
 
 logger = logging.getLogger(__name__)
 
@@ -111,22 +109,3 @@ class TargetDomain:
 
     samples: TrainingSet
     cases: Sequence[LabelledCase]
-
-
-class TargetStream:
-    """A process's share of the target batches, prepared ahead; close it after use."""
-
-    def __init__(self, samples: TrainingSet, *, rank: int, world_size: int, threads: int) -> None:
-        self._start = partial(samples.stream, rank=rank, world_size=world_size, threads=threads)
-        self._batches: Generator[Batch, None, None] | None = None
-
-    def batch(self, number: int) -> TargetBatch:
-        """Return a batch; numbers must increase by one from call to call."""
-        if self._batches is None:
-            self._batches = self._start(number)
-        return TargetBatch(next(self._batches).image, number)
-
-    def close(self) -> None:
-        """Stop preparing batches."""
-        if self._batches is not None:
-            self._batches.close()

@@ -134,8 +134,8 @@ class FlowObjective(Objective):
 
 
 def make_flow_objective(network: nn.Module, weight: float) -> Objective:
-    """Make the penalty for a network with two connected streams, else the supervised objective."""
-    if isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
+    """Make the penalty for a network with two connected streams, else (or for weight 0) the supervised objective."""
+    if weight and isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
         return FlowObjective(network, weight)
     return Objective(network)
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def run_training(
     except ValueError as error:
         raise UsageError(f"network.{params.builder} with train.patch_size {train.patch_size}: {error}") from error
     samples = _samples(params, cohort.training, seed)
-    learner = Learner(
-        network, params.losses, train, processes, _objective_of(params, cohort), params.network.offset_rate
-    )
+    objective: Callable[[nn.Module], Objective] = partial(make_flow_objective, weight=params.losses.cmif)
+    if params.adapt is not None and cohort.target:
+        objective = partial(AdaptationObjective, params=params.adapt)
+    learner = Learner(network, params.losses, train, processes, objective, params.network.offset_rate)
     work = find_work(params, cohort, seed)
     target = _target(params, cohort, seed)
     trainer = Trainer(learner, samples, cohort.validation, train, seed, processes, work, target, curve)
@@ -101,13 +103,6 @@ def _target(params: ModelParams, cohort: Cohort, seed: int) -> TargetDomain | No
         return None
     samples = _samples(params, cohort.target, sample_seed(seed, 2))
     return TargetDomain(samples, cohort.target)
-
-
-def _objective_of(params: ModelParams, cohort: Cohort) -> Callable[[nn.Module], Objective]:
-    adapt, weight = params.adapt, params.losses.cmif
-    if adapt is not None and cohort.target:
-        return lambda network: AdaptationObjective(network, adapt)
-    return lambda network: make_flow_objective(network, weight) if weight else Objective(network)
 
 
 def make_card(params: ModelParams, seed: int, cohort: Cohort, state: TrainingState) -> ModelCard:

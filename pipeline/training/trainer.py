@@ -3,8 +3,8 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from pipeline.training.checkpoint import (
     save_tensors,
     write_checkpoint,
 )
-from pipeline.training.cohort import TargetDomain, TargetStream
+from pipeline.training.cohort import TargetDomain
 from pipeline.training.curves import EpochSums, Row, TrainingProgress, peak_memory_mb, write_curves
 from pipeline.training.determinism import reproducible
 from pipeline.training.learner import Learner
+from pipeline.training.objectives import TargetBatch
 from pipeline.training.processes import Processes, stop_requests
 
 logger = logging.getLogger(__name__)
@@ -145,13 +146,8 @@ class Trainer:
             "world_size": self._processes.world_size,
             "threads": _augmenting_threads(self._processes),
         }
-        with ExitStack() as open_streams:
-            batches = self._training.batches(state.epoch, first_step=state.sums.steps, **share)
-            open_streams.enter_context(closing(batches))
-            targets = None
-            if self._target is not None:
-                targets = TargetStream(self._target.samples, **share)
-                open_streams.enter_context(closing(targets))
+        batches = self._training.batches(state.epoch, first_step=state.sums.steps, **share)
+        with closing(batches), closing(self._target_batches(share)) as targets:
             for batch in batches:
                 values = self._step(batch, targets)
                 now = self._budget.clock()
@@ -163,11 +159,19 @@ class Trainer:
                 if self._is_finished:
                     break
 
-    def _step(self, batch: Batch, targets: TargetStream | None) -> Row:
+    def _target_batches(self, share: Mapping[str, int]) -> Generator[Batch, None, None]:
+        """Yield this process's share of the target batches, from the first one that a step of the epoch needs."""
+        number = self._step_number
+        first = self._learner.target_batch_number(number, self._budget.share(number, self._state.seconds))
+        assert self._target is not None
+        assert first is not None
+        yield from self._target.samples.stream(first, **share)
+
+    def _step(self, batch: Batch, targets: Iterator[Batch]) -> Row:
         state, learner, number = self._state, self._learner, self._step_number
         share = self._budget.share(number, state.seconds)
         batch_number = learner.target_batch_number(number, share)
-        target = targets.batch(batch_number) if targets and batch_number is not None else None
+        target = None if batch_number is None else TargetBatch(next(targets).image, batch_number)
         # Seeded by the step, so resuming needs no generator state for stochastic depth.
         torch.manual_seed(sample_seed(self._seed, 1, number, self._processes.rank))
         lr = self._budget.learning_rate(number, state.seconds)
@@ -204,12 +208,12 @@ class Trainer:
     def _validate(self) -> Row:
         """Validate the weights, keep the best, and return the columns of the curve."""
         state, learner = self._state, self._learner
-        how = (self._params.patch_size, self._processes)
+        how = (learner.evaluated, self._params.patch_size, self._processes)
         with learner.autocast():
-            row = {"val_dice": validate(learner.evaluated, self._validation, *how)}
+            row = {"val_dice": mean_over_cases(case_dice, self._validation, *how)}
             score = row["val_dice"]
             if self._target is not None:
-                row["target_entropy"] = target_entropy(learner.evaluated, self._target.cases, *how)
+                row["target_entropy"] = mean_over_cases(case_entropy, self._target.cases, *how)
                 score -= row["target_entropy"]
                 row["score"] = score
         if self._target is not None and self._processes.is_main:
@@ -261,33 +265,24 @@ def _augmenting_threads(processes: Processes) -> int:
     return max(1, min(8, len(os.sched_getaffinity(0)) // processes.local_world_size))
 
 
-def validate(
-    network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
-) -> float:
-    """Return the mean Dice over cases on the working grid; the processes share the cases."""
-
-    def dice(case: LabelledCase, probabilities: Tensor) -> float:
-        return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
-
-    return _mean_over_cases(dice, network, cases, patch_size, processes)
+def case_dice(case: LabelledCase, probabilities: Tensor) -> float:
+    """Compute the mean Dice of a case on the working grid from its class probabilities `(num_classes, d, h, w)`."""
+    return mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0])
 
 
-def target_entropy(
-    network: nn.Module, cases: Sequence[LabelledCase], patch_size: tuple[int, int, int], processes: Processes
-) -> float:
-    """Return the mean balanced entropy (0 to 1) of the outputs; uses no label."""
-    return _mean_over_cases(
-        lambda _, probabilities: balanced_entropy(probabilities), network, cases, patch_size, processes
-    )
+def case_entropy(case: LabelledCase, probabilities: Tensor) -> float:
+    """Compute the balanced entropy (0 to 1) of a case's class probabilities; uses no label."""
+    return balanced_entropy(probabilities)
 
 
-def _mean_over_cases(
+def mean_over_cases(
     score: Callable[[LabelledCase, Tensor], float],
-    network: nn.Module,
     cases: Sequence[LabelledCase],
+    network: nn.Module,
     patch_size: tuple[int, int, int],
     processes: Processes,
 ) -> float:
+    """Average the score of the network's output over cases; the processes share the cases."""
     scores = [0.0] * len(cases)
     for number in range(processes.rank, len(cases), processes.world_size):
         image = cases[number].image.to(processes.device)

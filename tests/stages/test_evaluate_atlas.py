@@ -160,7 +160,7 @@ def test_modality_dropout_is_scored_from_either_alone(project: list[str], load: 
     assert metrics()["mr_alone"] > 0.8  # against the CT's label it would be about 0.5
     folder = Path("evaluation/mine/seed0/mr_alone")
     names = {path.name for path in folder.iterdir()}
-    assert names == {"cases.csv", "intervals.csv", "bars.csv", "predictions"}
+    assert names == {"cases.csv", "intervals.csv", "predictions"}
     found = read_label_map(folder / "predictions" / f"{project[0]}.nii.gz")
     nearest = resample(shifted, NATIVE, "nearest")
     assert (found.data == nearest.data).mean() > 0.95

@@ -1,6 +1,6 @@
 """Build networks by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,25 +11,14 @@ from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.sizes import Triple
 
 T = TypeVar("T")
-Builder = Callable[[Mapping[str, Any], Triple, int], nn.Module]
-
 
 # Each folder with a `network.py` is a network of that name; building it imports its module.
 _FOLDERS = sorted(file.parent.name for file in Path(__file__).parents[1].glob("*/network.py"))
 _OTHER_MODULES = {"crossmodalnet": "assembly"}
-PLACES: dict[str, tuple[str, str]] = {
+# Modules and functions that build networks, by name.
+BUILDERS: dict[str, tuple[str, str]] = {
     name: (f"crossmodalnet.networks.{name}.{_OTHER_MODULES.get(name, 'network')}", f"build_{name}") for name in _FOLDERS
 }
-
-
-def _at(module: str, function: str) -> Builder:
-    def build(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
-        return getattr(import_module(module), function)(config, patch_size, num_classes)
-
-    return build
-
-
-BUILDERS: dict[str, Builder] = {name: _at(*place) for name, place in PLACES.items()}
 
 
 def check_complete(name: str, config: Mapping[str, Any]) -> None:
@@ -39,8 +28,8 @@ def check_complete(name: str, config: Mapping[str, Any]) -> None:
         ValueError: lists the missing options.
     """
     needed: frozenset[str] = frozenset()
-    if name in PLACES:
-        needed = getattr(import_module(PLACES[name][0]), "NEEDED", needed)
+    if name in BUILDERS:
+        needed = getattr(import_module(BUILDERS[name][0]), "NEEDED", needed)
     if missing := sorted(needed - set(config)):
         raise ValueError(f"options of {name}: {', '.join(missing)} missing")
 
@@ -80,4 +69,5 @@ def build_network(
     """
     if name not in BUILDERS:
         raise ValueError(f"network must be one of {', '.join(sorted(BUILDERS))}, got {name!r}")
-    return BUILDERS[name](config, patch_size, num_classes)
+    module, function = BUILDERS[name]
+    return getattr(import_module(module), function)(config, patch_size, num_classes)

@@ -51,8 +51,10 @@ def test_without_keeps_the_gap():
 
 
 @pytest.mark.parametrize(("distance", "share"), [(-9, 1), (9, 0), (0, 0.5), (0.5, 0.25)])
-def test_occupancy_is_the_share_of_a_voxel(distance, share):
-    assert primitives.occupancy(np.float32([distance]), 2.0)[0] == pytest.approx(share)
+def test_a_body_is_painted_by_its_share_of_a_voxel(distance, share):
+    image = np.zeros(1)
+    primitives.paint(image, np.float32([distance]), 1.0, 2.0)
+    assert image[0] == pytest.approx(share)
 
 
 def test_smooth_noise_is_standardised_and_as_coarse_as_asked():

@@ -74,8 +74,3 @@ def test_one_case_is_overfitted(options):
     curve = approximation.overfit(subject.config, subject.training[0], quick, CPU)
     assert curve[0][1] < 0.5
     assert curve[-1][1] > 0.99
-
-
-def test_networks_of_the_study_have_no_aids_of_training():
-    config = approximation.small_config(make_subject(deep_supervision=True, missing_token=True).config, 6, 1)
-    assert (config.deep_supervision, config.missing_token) == (False, False)

@@ -36,12 +36,3 @@ def test_dice_averages_the_structures_of_the_truth():
     truth = torch.tensor([0, 1, 1, 2])
     assert subject.mean_dice(torch.tensor([3, 1, 1, 0]), truth) == pytest.approx((1 + 0) / 2)
     assert subject.mean_dice(torch.tensor([0, 1]), torch.tensor([0, 0])) == 1
-
-
-@pytest.mark.parametrize("transitions", ["linear", "conv"])
-@pytest.mark.parametrize("stem", ["linear", "conv"])
-@pytest.mark.parametrize("stride", [(4, 1, 2), (1, 1, 1), (2, 2, 2)])
-def test_token_size_is_that_of_the_finest_features(stem, transitions, stride):
-    made = make_subject(size=8, stem=stem, transitions=transitions, patch_embedding=stride)
-    first = made.network.features(torch.rand(1, 2, 8, 8, 8))[0][0]
-    assert made.token_size == first.shape[2:]

@@ -97,12 +97,6 @@ def test_threads_do_not_change_samples(changes):
     assert torch.equal(one.label, four.label)
 
 
-def test_patches_of_larger_cases():
-    sample = _set(_cases(1, size=13), augmentation=None, patch_size=(6, 8, 4)).sample(0, 0, 0)
-    assert sample.image.shape == (2, 6, 8, 4)
-    assert sample.label.shape == (6, 8, 4)
-
-
 def test_smaller_cases_and_both_their_labels_are_padded():
     (case,) = _cases(1)
     samples = _set([case], augmentation=None, patch_size=(8, 10, 8), modality_dropout=0.9)

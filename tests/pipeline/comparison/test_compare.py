@@ -26,7 +26,7 @@ def test_all_files_are_written_the_same_each_time(tmp_path: Path, cases: Cases) 
         contents.append({file.name: file.read_bytes() for file in (tmp_path / run).iterdir()})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
-        "cases.csv", "scores.csv", "pairwise.csv", "all_pairs.csv", "ranks.csv", "table.csv", "table.tex", "bars.csv",
+        "cases.csv", "scores.csv", "pairwise.csv", "all_pairs.csv", "ranks.csv", "table.csv", "table.tex",
         "plots.csv", "statements.json",
     }  # fmt: skip
     found = json.loads(contents[0]["statements.json"])

@@ -62,7 +62,7 @@ def test_groups_follow_from_names() -> None:
 
 def test_a_missing_evaluation_or_metric_is_an_error(tmp_path: Path, cases: Cases) -> None:
     runs = runs_of(tmp_path, ["mednext"], [], [1])
-    with pytest.raises(DataError, match=r"mednext/seed1/cases.csv cannot be read"):
+    with pytest.raises(DataError, match=r"mednext/seed1/cases.csv not found"):
         read_methods(runs)
     write_cases(tmp_path / "mednext/seed1", cases([[0.5]]).drop(columns="betti_error"))
     with pytest.raises(DataError, match="lacks betti_error"):

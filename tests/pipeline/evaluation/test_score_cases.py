@@ -12,7 +12,7 @@ from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.metrics.scores import METRICS
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation import score_cases
-from pipeline.evaluation.score_cases import bar_table, headline, score_pair, write_tables
+from pipeline.evaluation.score_cases import headline, score_pair, write_tables
 
 
 def tables_of(**ious: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -50,13 +50,6 @@ def test_the_headline_has_rounded_means() -> None:
 
 def test_nothing_defined_at_all() -> None:
     assert headline(*tables_of(a=[], b=[])) == {"missed": 0}
-
-
-def test_bars_have_a_row_per_structure_in_order() -> None:
-    bars = bar_table(tables_of(a=[0.5] * 7, b=[0.7] * 7)[1])
-    assert list(bars.columns) == ["structure", "dice", "iou", "hd95_mm"]
-    assert tuple(bars["structure"]) == ABBREVIATIONS
-    assert bars["hd95_mm"].tolist() == pytest.approx([6.0] * 7)
 
 
 AFFINE = np.diag([-1.5, 2.0, 3.0, 1.0])
@@ -119,7 +112,6 @@ def test_tables_and_metrics_are_written(tmp_path: Path, score) -> None:
     assert (found.metrics["dice"], found.metrics["LV"]) == (0.875, 0.875)
     intervals = pd.read_csv(tmp_path / "intervals.csv").set_index(["metric", "structure"])
     assert intervals.loc[("iou", "mean"), ["mean", "low", "high"]].tolist() == [0.8, 0.6, 1.0]
-    assert pd.read_csv(tmp_path / "bars.csv")["structure"].tolist() == ["LV"]
 
 
 def test_what_the_truth_does_not_delineate_is_not_scored_whatever_was_predicted(tmp_path, score) -> None:

@@ -33,16 +33,16 @@ class _Attention(nn.Module):
         return scaled_dot_product_attention(tokens, tokens, tokens)
 
 
+def build_two(config, patch_size, num_classes):
+    if config:
+        raise ValueError(f"unknown option {next(iter(config))}")
+    return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
+
+
 @pytest.fixture
 def work(monkeypatch):
     """A network of two convolutions, known to this process alone."""
-
-    def two(config, patch_size, num_classes):
-        if config:
-            raise ValueError(f"unknown option {next(iter(config))}")
-        return nn.Sequential(nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, num_classes, 1))
-
-    monkeypatch.setitem(build.BUILDERS, "two", two)
+    monkeypatch.setitem(build.BUILDERS, "two", (__name__, "build_two"))
     train = TrainConfig(patch_size=(6, 5, 4), batch_size=2)
     return Workload("two", {}, train, LossesConfig(), (9, 5, 4), 0.5, CPU, num_threads=1, seed=0)
 

@@ -68,12 +68,6 @@ def test_the_chosen_window_pads_least(size, window):
     assert sizes.dividing_window(size) == window
 
 
-def test_no_window_up_to_seven_pads_less_than_the_chosen_one():
-    for size in ((n, n, n) for n in range(1, 100)):
-        least = min(sizes.padding_share(size, (w, w, w)) for w in range(4, 8))
-        assert sizes.padding_share(size, sizes.dividing_window(size)) <= least
-
-
 def test_padding_is_counted_in_tokens():
     assert sizes.padding_share((10, 10, 5), (4, 5, 4)) == pytest.approx(12 * 10 * 8 / 500 - 1)
     assert sizes.padding_share((3, 3, 3), (7, 7, 7)) == 0

@@ -37,12 +37,6 @@ def test_the_short_cut_of_a_strided_block_pools_projects_and_normalises():
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_maps_and_tokens_are_the_same_values():
-    x = torch.randn(2, 3, 4, 5, 6)
-    assert convolution.to_tokens(x)[1, 3, 4, 5].tolist() == x[1, :, 3, 4, 5].tolist()
-    assert torch.equal(convolution.to_map(convolution.to_tokens(x)), x)
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
 def test_instance_norm_is_that_of_torch_with_its_gradients(batch, memory_format):
@@ -77,18 +71,6 @@ def test_a_convolution_is_that_of_torch_with_and_without_gradients(batch, stride
         alone = layer(x)
     torch.testing.assert_close(alone, expected.detach())
     assert alone.is_contiguous(memory_format=memory_format)
-
-
-def test_a_convolution_of_one_sample_takes_the_fast_way_only_where_there_is_one():
-    layer = convolution.Conv3x3(2, 2)
-    x = torch.randn(1, 2, 4, 4, 4)
-    with torch.no_grad():
-        assert layer._takes_onednn(x)
-        assert not layer._takes_onednn(torch.cat([x, x]))
-        assert not layer._takes_onednn(x.double())
-        with torch.autocast("cpu", torch.bfloat16):
-            assert not layer._takes_onednn(x)
-    assert not layer._takes_onednn(x)
 
 
 def test_the_operations_of_a_convolution_are_counted_however_it_is_made():

@@ -35,18 +35,6 @@ def test_gradients_agree_with_finite_differences():
     assert torch.autograd.gradcheck(deformable_sample, (features, offsets, weights))
 
 
-def test_zero_offsets_and_one_hot_weights_are_the_identity():
-    features = torch.randn(2, 3, 4, 5, 6)
-    offsets = torch.zeros(1, 3, 4, 5, 3, 3)
-    assert torch.equal(deformable_sample(features, offsets, torch.tensor([1.0, 0.0, 0.0])), features)
-
-
-def test_constant_offsets_undo_a_shift():
-    features, offsets = torch.randn(1, 8, 4, 4, 6), torch.tensor([1.0, 0.0, 0.0]).expand(1, 8, 4, 4, 1, 3)
-    undone = deformable_sample(features.roll(1, dims=1), offsets, torch.ones(1))
-    torch.testing.assert_close(undone[:, :-1], features[:, :-1])
-
-
 @pytest.mark.parametrize("kind", ["static", "predicted"])
 def test_offsets_are_bounded(kind):
     operator = DeformableOperator(2, (3, 4, 5), num_points=2, max_offset=1.5, offsets=kind)

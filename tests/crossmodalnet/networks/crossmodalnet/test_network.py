@@ -96,19 +96,6 @@ def test_streams_meet_in_cross_blocks_alone(make, cross):
     assert torch.allclose(*pairs[1], atol=1e-3) is not cross
 
 
-def test_checkpointing_gives_the_same_gradients(make):
-    plain, checkpointed = make(), make(checkpointing=True)
-    checkpointed.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 2, 16, 16, 16)
-    torch.testing.assert_close(gradients(checkpointed, x), gradients(plain, x))
-
-
-def test_two_runs_agree_bit_for_bit(make):
-    network, x = make(), torch.randn(2, 2, 16, 16, 16)
-    first, second = gradients(network, x), gradients(network, x)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def test_static_offsets_refuse_other_sizes(make):
     with pytest.raises(ValueError, match=r"static .* \(16, 16, 16\) voxels, got \(24, 16, 16\)"):
         make()(torch.randn(1, 2, 24, 16, 16))

@@ -138,16 +138,6 @@ def test_merging_joins_h_and_w_only():
     assert merge(x).tolist() == [[[[[0, 2, 1, 3]], [[4, 0, 5, 0]]], [[[6, 8, 7, 9]], [[10, 0, 11, 0]]]]]
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("size", [(16, 16, 16), (17, 19, 22), (7, 1, 30)])
-@torch.no_grad()
-def test_any_size_and_cases_of_a_batch_do_not_mix(size, legacy):
-    network, x = VTUNet(TINY, 3, legacy=legacy).eval(), torch.randn(2, 2, *size)
-    out = network(x)
-    assert out.shape == (2, 3, *size)
-    torch.testing.assert_close(out[1:], network(x[1:]))
-
-
 @torch.no_grad()
 def test_voxels_beyond_the_input_do_not_matter():
     network = VTUNet(TINY, 3, legacy=False).eval()

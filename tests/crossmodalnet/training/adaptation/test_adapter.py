@@ -153,15 +153,9 @@ def test_checkpointing_gives_the_same():
 
 
 LINEAR = [dict.fromkeys(names, "linear") for names in ((), ("stem",), ("transitions",), ("stem", "transitions"))]
-KINDS = pytest.mark.parametrize("options", LINEAR, ids=str)
 
 
-@KINDS
-def test_discriminators_fit_every_transition(options):
-    assert torch.isfinite(run(adapter(**options))[1]).all()
-
-
-@KINDS
+@pytest.mark.parametrize("options", LINEAR, ids=str)
 def test_coarser_logits_of_the_source_come_with_the_finest(options):
     module = adapter(deep_supervision=True, **options)
     found, terms, _ = run(module)
@@ -202,11 +196,6 @@ def test_classes_that_a_domain_lacks_leave_terms_and_gradients_finite():
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
 
 
-def test_places_of_the_terms():
-    inside = {"marginal": ("bottleneck", "decoder"), "conditional": ("decoder",), "topology": ("decoder",)}
-    assert {name: term.places for name, term in TERMS.items()} == dict.fromkeys(TERMS, ("output",)) | inside
-
-
 def test_teacher_follows_slowly_and_has_no_gradient():
     net = network()
     term = TERMS["topology"](net, ALL_ON, 8)
@@ -234,11 +223,6 @@ def test_prototype_distance_by_hand():
     classes = torch.tensor([0, 1, 1, 3])
     for source, other in ((SOURCE, target), (10 * SOURCE - 3, 10 * target - 3)):
         assert prototype_distance(source, CLASSES, other, classes, 5).item() == pytest.approx(4 / 8)
-
-
-def test_prototype_distance_of_equal_means_is_zero_whatever_the_sizes_of_the_classes():
-    target, classes = SOURCE.repeat_interleave(3, 0), CLASSES.repeat_interleave(3)
-    assert prototype_distance(SOURCE, CLASSES, target, classes, 3).item() == 0
 
 
 def test_prototype_distance_without_classes_to_compare_is_nan():

@@ -54,17 +54,6 @@ def test_vector_logits_also_of_no_rows():
     assert all(p.grad.isfinite().all() for p in discriminator.parameters())
 
 
-def test_discriminator_learns_to_tell_domains_apart():
-    discriminator = VectorDiscriminator(3)
-    optimizer = torch.optim.Adam(discriminator.parameters(), lr=0.01)
-    source, target = torch.randn(200, 3) + 2, torch.randn(200, 3) - 2
-    for _ in range(60):
-        optimizer.zero_grad()
-        domain_loss(discriminator(source), discriminator(target)).backward()
-        optimizer.step()
-    assert domain_accuracy(discriminator(source), discriminator(target)) > 0.97
-
-
 def test_loss_by_hand():
     source, target = torch.tensor([0.0, math.log(3)]), torch.tensor([math.log(3)])
     # -log of 1/2 and 3/4 for the source, of 1/4 for the target.
@@ -75,11 +64,6 @@ def test_loss_by_hand():
     assert domain_loss(source, target, *weights).item() == pytest.approx(weighted)
     of_maps = domain_loss(torch.zeros(2, 1, 3, 3, 3), torch.zeros(5, 1, 2, 2, 2))
     assert of_maps.item() == pytest.approx(math.log(2))
-
-
-def test_each_domain_counts_half_however_many_rows_it_has():
-    source, target = torch.tensor([1.0, -1.0]), torch.tensor([0.5])
-    torch.testing.assert_close(domain_loss(source, target), domain_loss(source.repeat(50), target))
 
 
 def test_an_empty_side_adds_nothing():

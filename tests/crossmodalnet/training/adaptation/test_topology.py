@@ -64,31 +64,11 @@ def test_scale_place_and_rotation_of_either_space_do_not_matter():
     torch.testing.assert_close(topology_loss(1e3 * x - 5, 1e-3 * y + 1), topology_loss(x, y))
 
 
-def test_the_gradient_neither_scales_nor_moves_the_features():
-    x, y = _points(30, 4, 0).requires_grad_(), _points(30, 4, 1)
-    topology_loss(x, y).backward()
-    assert x.grad.abs().max() > 1e-4
-    torch.testing.assert_close(x.grad.sum(0), torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0)
-    assert (x.grad * x).sum().item() == pytest.approx(0, abs=1e-12)
-
-
 def test_gradient_agrees_with_differences_and_none_goes_to_the_reference():
     x, y = _points(8, 3, 0).requires_grad_(), _points(8, 3, 1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: topology_loss(x, y.detach()), [x])
     topology_loss(x, y).backward()
     assert y.grad is None
-
-
-def test_descent_joins_what_is_one_in_the_reference():
-    reference = torch.arange(20.0).unsqueeze(1)
-    features = torch.nn.Parameter(torch.cat([reference[:10], reference[10:] + 30]).repeat(1, 2))
-    optimizer = torch.optim.Adam([features], lr=0.2)
-    for _ in range(200):
-        optimizer.zero_grad()
-        topology_loss(features, reference).backward()
-        optimizer.step()
-    lengths = (features[1:] - features[:-1]).norm(dim=1)
-    assert (lengths.max() / lengths.median()).item() < 1.5  # 31 at first
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-from tests.crossmodalnet.networks.conftest import _seeded  # noqa: F401
