@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -189,7 +189,7 @@ def predict(
 
 def _check_early(model: Path, ct: Path | None, mr: Path | None) -> None:
     """Reject what needs neither PyTorch nor weights: missing files, and scans that the model's card excludes."""
-    from crossmodalnet.imaging.structures import require_accepted
+    from crossmodalnet.imaging.structures import accepted_inputs, excluded
 
     if ct is None and mr is None:
         raise UsageError("give --ct, --mr or both")
@@ -198,29 +198,15 @@ def _check_early(model: Path, ct: Path | None, mr: Path | None) -> None:
             raise DataError(f"{name} {scan}: cannot be read (not there, or no permission)")
     if not any(os.access(path, os.F_OK) for path in (model, model / CARD) if not path.is_dir()):
         raise DataError(f"{model / CARD} {NO_MODEL}")
-    if accepted := _inputs_on_card(model):
-        try:
-            require_accepted(accepted, ct, mr)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-
-
-def _inputs_on_card(model: Path) -> tuple[str, ...]:
-    """Read the inputs that a model segments; empty for a damaged model, which `load_predictor` explains."""
-    from crossmodalnet.imaging.structures import accepted_inputs
-
-    content = b""
-    try:
-        if model.is_file():
-            with ZipFile(model) as archive, archive.open(CARD) as packed:
-                content = packed.read(MAX_CARD_BYTES)
-        elif (model / CARD).is_file():
-            with (model / CARD).open("rb") as file:
-                content = file.read(MAX_CARD_BYTES)
-        card = json.loads(content)
-        return accepted_inputs(card["network"], card["train"], card.get("adaptation"))
-    except Exception:
-        return ()
+    problem = ""
+    with suppress(Exception), ExitStack() as stack:  # loading a damaged model says what is wrong with it
+        packed = stack.enter_context(ZipFile(model)) if model.is_file() else None
+        if packed or (model / CARD).is_file():
+            file = stack.enter_context(packed.open(CARD) if packed else (model / CARD).open("rb"))
+            card = json.loads(file.read(MAX_CARD_BYTES))
+            problem = excluded(accepted_inputs(card["network"], card["train"], card.get("adaptation")), ct, mr)
+    if problem:
+        raise DataError(problem)
 
 
 @models_app.callback(invoke_without_command=True)

@@ -28,14 +28,11 @@ def accepted_inputs(
     return ("CT + MR", "CT", "MR") if train.get("modality_dropout", 0) > 0 else ("CT + MR",)
 
 
-def require_accepted(accepted: Sequence[str], ct: object, mr: object) -> None:
-    """Raise ValueError if a model does not segment these scans, None for one that is not given."""
-    given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None)
-    if given not in accepted:
-        raise ValueError(
-            f"this model segments {' or '.join(accepted)}, got {given or 'no scan'}: give what it takes, or a model "
-            "trained with train.modality_dropout"
-        )
+def excluded(accepted: Sequence[str], ct: object, mr: object) -> str:
+    """Say why a model does not segment these scans, None for one that is not given; empty if it does."""
+    given = " + ".join(name for name, scan in (("CT", ct), ("MR", mr)) if scan is not None) or "no scan"
+    remedy = "give what it takes, or a model trained with train.modality_dropout"
+    return "" if given in accepted else f"this model segments {' or '.join(accepted)}, got {given}: {remedy}"
 
 
 @dataclass(frozen=True)

@@ -38,20 +38,9 @@ class View(NamedTuple):
 
 
 def viewer_page(
-    views: Sequence[View],
-    volumes: pd.DataFrame,
-    flags: Sequence[str],
-    *,
-    learnt: Collection[str],
-    title: str,
-    note: str,
+    views: Sequence[View], volumes: pd.DataFrame, flags: Sequence[str], learnt: Collection[str], title: str, note: str
 ) -> str:
-    """Make self-contained HTML of a patient's scans.
-
-    Args:
-        volumes: as `volume_table` makes them.
-        learnt: abbreviations of the structures that the model segments.
-    """
+    """Make self-contained HTML of a patient's scans, `volume_table`, flags, and structures (`learnt`) of the model."""
     content = {
         "views": [_packed(view) for view in views],
         "names": ["", *(structure.name for structure in STRUCTURES)],
