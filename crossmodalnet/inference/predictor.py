@@ -252,18 +252,17 @@ class Predictor:
         search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
         environment = {"ANTS_RANDOM_SEED": ATLAS_SEED}
         heart = run_alone(search, image, environment=environment)
-        if ct and self._config.heart_likeness is None and len(self.atlases) > 1:  # exported before it was recorded
+        if self._config.heart_likeness is None and len(self.atlases) > 1:  # exported before it was recorded
             among = run_alone(likeness_among, self.atlases, environment=environment)
             self._config = self._config.model_copy(update={"heart_likeness": among})
-        # The atlases are CTs; their mutual information with an MR is not comparable.
-        usual = self._config.heart_likeness if modality is Modality.CT else None
-        if usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
+        usual = self._config.heart_likeness
+        if ct and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
                 f"CT: no heart found: around it, the mutual information with the atlases is {heart.likeness:.3f} nats, "
-                f"that among the atlases (training CTs of this model) {usual:.3f}: is it a CT of the chest? If it is, "
-                "give the heart ROI (--box)"
+                f"that among the atlases {usual:.3f} (training CTs of this model: {self.cards[0].origin}): is it a CT "
+                "of the chest? If it is, give the heart ROI (--box)"
             )
-        flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, self._config.heart_likeness)
+        flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, usual)
         return heart.box
 
     def _segment(

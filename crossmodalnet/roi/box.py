@@ -130,10 +130,7 @@ def likeness_among(atlases: Sequence[Atlas]) -> float | None:
 
 
 def _likeness(fixed: Volume, atlas: Atlas, files: Sequence[str], heart: NDArray[np.bool_]) -> float:
-    """Compute the mutual information around the warped heart of an atlas, nats; 0 if none of it is in view.
-
-    The whole view would judge how much air and belly a scan shows.
-    """
+    """Compute the mutual information around an atlas' warped heart, not of air and belly, nats; 0 if out of view."""
     where = np.argwhere(heart)
     if not where.size:
         return 0.0

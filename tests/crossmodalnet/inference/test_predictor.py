@@ -50,7 +50,7 @@ def predictor(
 ) -> Predictor:
     card: Any = SimpleNamespace(
         patch_size=(window,) * 3, intensity=Intensity((0.0, 1000.0), (0.0, 100.0)),
-        train={"modality_dropout": dropout}, labels=STRUCTURES, cohort=None,
+        train={"modality_dropout": dropout}, labels=STRUCTURES, cohort=None, origin="3 CTs",
         **{"network": {}, "adaptation": None} | changes,
     )  # fmt: skip
     models = [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]]

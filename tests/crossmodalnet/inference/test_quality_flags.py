@@ -139,7 +139,7 @@ def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
         (0.01, 0.1, None, [Flag.HEART_SEARCH]),
         (0.21, 0.1, 0.4, [Flag.HEART_SEARCH]),
         (0.19, 0.6, 0.4, [Flag.MR_UNLIKE]),
-        (0.01, 0.36, 0.4, [Flag.MR_UNLIKE, Flag.HEART_SEARCH]),
+        (0.01, 0.46, 0.4, [Flag.MR_UNLIKE, Flag.HEART_SEARCH]),
     ],
 )
 def test_mr_alone_unlike_the_atlases(likeness: float, agreement: float, among: float | None, flags: list[Flag]) -> None:
