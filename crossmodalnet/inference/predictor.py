@@ -277,7 +277,7 @@ class Predictor:
         ]
         intensity = self.cards[0].intensity
         if sampled[0] and sampled[1] and config.mr_likeness:
-            flags += likeness_flags(*measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness)
+            flags += likeness_flags(measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness)
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
