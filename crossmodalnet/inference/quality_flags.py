@@ -114,17 +114,17 @@ def training_likeness(pairs: Iterable[tuple[Volume, Volume]], intensity: Intensi
     return usual if all(high > low for high, low in zip(*usual, strict=True)) else None
 
 
-def likeness_flags(found: Likeness, usual: TrainingLikeness) -> list[QualityFlag]:
+def likeness_flags(found: Likeness, usual: TrainingLikeness, *, can_refuse: bool = True) -> list[QualityFlag]:
     """Flag an MR that is less like the CT than in training; ValueError if it is hardly more like it than by chance."""
     rows = (("", found), ("; the model's training pairs have ", usual.pairs), (", by chance ", usual.chance))
     numbers = "mutual information (nats) and squared local correlation round the heart are " + "".join(
         f"{words}{values.mutual_information:.2f} and {values.correlation:.2f}" for words, values in rows
     )
     places = [(x - low) / (high - low) for x, high, low in zip(found, *usual, strict=True)]
-    if sum(places) / 2 < REJECTED_LIKENESS:
+    if can_refuse and sum(places) / 2 < REJECTED_LIKENESS:
         raise ValueError(
             "the MR does not show the heart of this CT: another part of the body, or a registration that failed "
-            f"({numbers}): look at both scans, and give an MR of this patient's heart"
+            f"({numbers}): look at both scans; if both show this patient's heart, give its ROI (--box)"
         )
     if min(places) < FLAGGED_LIKENESS:
         return [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}, or its registration failed: {numbers}")]

@@ -184,6 +184,9 @@ def test_likeness_of_training_pairs_is_far_from_chance() -> None:
     for strange in (pair(5, is_alike=True)[1], pair(6, is_alike=False)[1]):
         with pytest.raises(ValueError, match="the MR does not show the heart of this CT"):
             quality_flags.likeness_flags(quality_flags.measure_likeness(ct, strange, INTENSITY), usual)
+        found = quality_flags.measure_likeness(ct, strange, INTENSITY)
+        [flag] = quality_flags.likeness_flags(found, usual, can_refuse=False)
+        assert flag.flag is Flag.MR_UNLIKE
 
 
 @pytest.mark.parametrize(("found", "flags"), [((0.37, 0.21), 0), ((0.33, 0.31), 1), ((0.71, 0.17), 1)])
