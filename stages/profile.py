@@ -13,10 +13,11 @@ def main(
     ablation: Annotated[str | None, typer.Option(help="a variant of the model")] = None,
 ) -> None:
     """Count parameters and operations; time a training step and a case beside a reference network."""
+    from dataclasses import asdict
+
     from crossmodalnet.io.outputs import write_json
     from pipeline.config.params import load_section
     from pipeline.config.sections import ProfileConfig
-    from pipeline.evaluation.profile import write_profile
     from pipeline.evaluation.workload import profile_network, read_workload
     from pipeline.runtime.paths import PROFILE
 
@@ -27,7 +28,7 @@ def main(
         logger.info("%s: profile.repetitions is 0: not measured", name)
         return
     profile = profile_network(work, params)
-    write_profile(PROFILE / f"{name}.json", profile)
+    write_json(PROFILE / f"{name}.json", asdict(profile))
     logger.info(
         "%s: %.2f M parameters, %.2f GFLOPs, step %.3f s (%.1f x the reference), %.0f MB",
         name,

@@ -82,13 +82,11 @@ def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
     """Segment a patient and write the prediction folder, atomically; return the record of run.json.
 
     Raises:
-        UsageError: there is no scan, or the folder holds other files.
-        DataError: a scan cannot be used.
+        UsageError: the folder holds other files.
+        DataError: there is no scan, or it cannot be used.
         ResourceError: memory or disk do not suffice, or the folder cannot be written.
     """
     scans, out = task.scans, task.out
-    if not scans.paths:
-        raise UsageError("give --ct, --mr or both")
     if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
         raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
     start = time.monotonic()

@@ -177,12 +177,13 @@ class Predictor:
         )
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
+        is_given = box is not None
         with scratch_folder() as scratch:
             box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
             assert target is not None
-            labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags)
+            labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags, is_given)
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered and mr_scan:
                 progress("label map on the MR's grid")
@@ -266,9 +267,19 @@ class Predictor:
         return heart.box
 
     def _segment(
-        self, ct: Volume | None, mr: Volume | None, box: Box, target: Grid, progress: Progress, flags: list[QualityFlag]
+        self,
+        ct: Volume | None,
+        mr: Volume | None,
+        box: Box,
+        target: Grid,
+        progress: Progress,
+        flags: list[QualityFlag],
+        is_given: bool,
     ) -> tuple[Volume, dict[str, float], dict[str, float]]:
-        """Segment CT and MR in one world: class indices on `target`, confidence, ensemble agreement."""
+        """Segment CT and MR in one world: class indices on `target`, confidence, ensemble agreement.
+
+        ValueError for an MR without the CT's heart, unless the user gave the ROI (`is_given`).
+        """
         config = self._config
         grid = working_grid(box, config.size, config.spacing_mm)
         sampled = [
@@ -277,7 +288,9 @@ class Predictor:
         ]
         intensity = self.cards[0].intensity
         if sampled[0] and sampled[1] and config.mr_likeness:
-            flags += likeness_flags(*measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness)
+            flags += likeness_flags(
+                measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness, can_refuse=not is_given
+            )
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)

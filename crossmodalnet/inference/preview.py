@@ -62,10 +62,10 @@ def preview(
     middle = centre(labels.data, labels.grid, np.mean([box.low_mm, box.high_mm], axis=0))
     columns = []
     for name, (axis, letters) in PLANES.items():
-        plane = _plane(shown, axis, middle[axis], step)
+        plane = plane_grid(shown, axis, middle[axis], step)
         grey = np.clip((resample(image, plane, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
-        picture = np.repeat((_upright(grey, axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        classes = _upright(resample(labels, plane, "nearest", 0.0).data, axis)
+        picture = np.repeat((upright(grey, axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        classes = upright(resample(labels, plane, "nearest", 0.0).data, axis)
         alone = _panel(picture, f"{name}, {modality.name}", letters)
         painted = _panel(_painted(picture, classes), f"{name}, structures", letters)
         _write_names(painted, classes)
@@ -87,7 +87,8 @@ def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
     """Return the values shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
     if modality is Modality.CT:
         return CT_WINDOW_HU
-    low, high = np.percentile(image.data[image.data != 0], MR_PERCENTILES)
+    inside = image.data[image.data != 0]
+    low, high = np.percentile(inside, MR_PERCENTILES) if inside.size else (0.0, 1.0)
     return float(low), float(high)
 
 
@@ -197,7 +198,8 @@ def _rasterised(
     return np.frombuffer(raw.getvalue(), np.uint8).reshape(shape)[..., :3].copy()
 
 
-def _plane(box: Box, axis: int, at_mm: float, step: float) -> Grid:
+def plane_grid(box: Box, axis: int, at_mm: float, step: float) -> Grid:
+    """Make a grid of square pixels, `step` mm, over a box in the plane across a world axis; one voxel thick."""
     grid = grid_over(box, step)
     affine = grid.affine.copy()
     affine[axis, 3] = at_mm
@@ -205,7 +207,7 @@ def _plane(box: Box, axis: int, at_mm: float, step: float) -> Grid:
     return Grid((i, j, k), affine)
 
 
-def _upright(data: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
+def upright(data: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
     """Turn a plane to rows and columns of the view: anterior is up in axial planes, superior in the others."""
     return np.squeeze(data, axis)[::-1, ::-1].T
 

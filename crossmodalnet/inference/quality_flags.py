@@ -33,14 +33,12 @@ MIN_CONFIDENCE = 0.85
 MAX_VOLUME_RATIO = 3.0
 # Edge of the neighbourhoods of a local correlation, voxels, and the variance that counts as none.
 NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
-# On a scale from 0, a training pair's likeness by chance, to 1, its likeness: below the first, an MR is flagged, below
-# the second rejected. Measured on phantoms, see docs/results/prediction.md.
+# On a scale from 0, the likeness by chance, to 1, that of a training pair: an MR below the first in one measure is
+# flagged, below the second in their mean rejected. Measured on phantoms, see docs/results/prediction.md.
 FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
 # Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
-# 0.68 to 1.05, heads 0.25 to 0.32), and the agreement below which it is rejected (0.25 to 0.71, heads 0.13 to 0.30).
-MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.35
-# Share of the working grid that a pair covers; measures of fewer voxels say little.
-MIN_COVERED = 0.25
+# 0.65 to 1.04, heads 0.25 to 0.32), and the agreement below which it is rejected (0.49 to 0.71, heads 0.15 to 0.39).
+MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45
 UNLIKE = "the MR does not look like what the model was trained on"
 # An image has hundreds of grey levels, a label map only a few.
 FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
@@ -86,8 +84,8 @@ class TrainingLikeness(NamedTuple):
     chance: Likeness
 
 
-def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> tuple[Likeness, float]:
-    """Measure the likeness of a pair on one grid where both scans have values, and the share of such voxels."""
+def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> Likeness:
+    """Measure the likeness of a pair on one grid where both scans have values."""
     both = (mr.data != 0) & (ct.data > ct.data.min())
     a, b = (np.where(both, channel, 0).astype(np.float64) for channel in stack_input(ct, mr, intensity))
     share = np.maximum(_smoothed(both), 1e-9)
@@ -95,8 +93,7 @@ def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> tuple[Like
     covariance = _smoothed(a * b) / share - mean_a * mean_b
     spread = [np.maximum(_smoothed(x * x) / share - m * m, 0) for x, m in ((a, mean_a), (b, mean_b))]
     correlation = covariance**2 / (spread[0] * spread[1] + LEAST_VARIANCE**2)
-    information = mutual_information(a[both], b[both])
-    return Likeness(information, float(correlation[both].mean()) if both.any() else 0.0), float(both.mean())
+    return Likeness(mutual_information(a[both], b[both]), float(correlation[both].mean()) if both.any() else 0.0)
 
 
 def _smoothed(data: NDArray[Any]) -> NDArray[np.float64]:
@@ -111,29 +108,26 @@ def training_likeness(pairs: Iterable[tuple[Volume, Volume]], intensity: Intensi
     rows = []
     for ct, mr in pairs:
         turned = [Volume(np.flip(mr.data, axis), mr.affine) for axis in range(3)]
-        own, *others = (measure_likeness(ct, other, intensity)[0] for other in (mr, *turned))
+        own, *others = (measure_likeness(ct, other, intensity) for other in (mr, *turned))
         rows.append((own, np.max(others, axis=0)))
     usual = TrainingLikeness(*(Likeness(*row) for row in np.median(rows or np.zeros((1, 2, 2)), axis=0).tolist()))
     return usual if all(high > low for high, low in zip(*usual, strict=True)) else None
 
 
-def likeness_flags(found: Likeness, covered: float, usual: TrainingLikeness) -> list[QualityFlag]:
+def likeness_flags(found: Likeness, usual: TrainingLikeness, *, can_refuse: bool = True) -> list[QualityFlag]:
     """Flag an MR that is less like the CT than in training; ValueError if it is hardly more like it than by chance."""
     rows = (("", found), ("; the model's training pairs have ", usual.pairs), (", by chance ", usual.chance))
     numbers = "mutual information (nats) and squared local correlation round the heart are " + "".join(
         f"{words}{values.mutual_information:.2f} and {values.correlation:.2f}" for words, values in rows
     )
     places = [(x - low) / (high - low) for x, high, low in zip(found, *usual, strict=True)]
-    if max(places) < REJECTED_LIKENESS:
+    if can_refuse and sum(places) / 2 < REJECTED_LIKENESS:
         raise ValueError(
             "the MR does not show the heart of this CT: another part of the body, or a registration that failed "
-            f"({numbers}): look at both scans, and give an MR of this patient's heart"
+            f"({numbers}): look at both scans; if both show this patient's heart, give its ROI (--box)"
         )
     if min(places) < FLAGGED_LIKENESS:
         return [QualityFlag(Flag.MR_UNLIKE, f"{UNLIKE}, or its registration failed: {numbers}")]
-    if covered < MIN_COVERED:
-        text = f"CT and MR together cover only {covered:.0%} of the network's field of view round the heart"
-        return [QualityFlag(Flag.MR_UNLIKE, text)]
     return []
 
 

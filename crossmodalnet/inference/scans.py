@@ -35,9 +35,9 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
         ValueError: unreadable, not three-dimensional, without geometry, not finite, or without contrast.
         TypeError: not a scan.
 
-    >>> ct, notes = read_volume("ct.nii.gz", Modality.CT)
-    >>> ct.data.dtype, ct.spacing_mm, notes
-    (dtype('float32'), (3.0, 3.0, 3.0), ())
+    >>> ct, notes, maker = read_volume("ct.nii.gz", Modality.CT)
+    >>> ct.data.dtype, ct.spacing_mm, notes, maker
+    (dtype('float32'), (3.0, 3.0, 3.0), (), '')
     """
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
     notes: tuple[str, ...] = ()

@@ -106,9 +106,7 @@ class TrainingSet:
         ValueError: no case.
 
     >>> case = LabelledCase("one", torch.rand(2, 16, 16, 16), torch.zeros(16, 16, 16, dtype=torch.uint8))
-    >>> cases = TrainingSet(
-    ...     [case], augmentation=None, patch_size=(8, 8, 8), samples_per_case=4, seed=0, batch_size=2
-    ... )
+    >>> cases = TrainingSet([case], augmentation=None, patch_size=(8, 8, 8), samples_per_case=4, seed=0, batch_size=2)
     >>> [batch.image.shape for batch in cases.batches(epoch=0)]
     [torch.Size([2, 2, 8, 8, 8]), torch.Size([2, 2, 8, 8, 8])]
     """

@@ -12,11 +12,10 @@ from crossmodalnet.imaging.nifti import write_label_map
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.device import find_device
-from crossmodalnet.networks.common.sliding_window import predict_probabilities
 from pipeline.config.sections import EvaluateConfig
 from pipeline.evaluation.kept_cases import find_or_compute
 from pipeline.evaluation.misregistration import measure_misregistration, misregistration_means
-from pipeline.evaluation.prediction import Evaluator, cleaned, predict_labels
+from pipeline.evaluation.prediction import Evaluator, cleaned, predict_input, predict_labels
 from pipeline.evaluation.score_cases import (
     ALONE,
     CHOICE_COLUMNS,
@@ -141,13 +140,10 @@ def evaluate_target(folder: Path, evaluator: Evaluator, trained: Path, names: Se
 
 def _target_dice(model: LoadedModel, names: Sequence[str], params: EvaluateConfig) -> float:
     """Average Dice over structures, then over cases, on the working grid."""
-    device = find_device(params.device, "evaluate.device")
-    model.network.to(device)
+    model.network.to(find_device(params.device, "evaluate.device"))
     scores = []
     for name in names:
         case = labelled(TARGET_CASES.read(name), model.card.intensity)
-        probabilities = predict_probabilities(
-            model.network, case.image.to(device), patch_size=model.card.patch_size, overlap=params.overlap
-        )
-        scores.append(mean_dice(probabilities.argmax(0).cpu(), case.label, probabilities.shape[0]))
+        probabilities = predict_input(model, case.image, name, params)
+        scores.append(mean_dice(probabilities.argmax(0), case.label, len(probabilities)))
     return sum(scores) / len(scores)

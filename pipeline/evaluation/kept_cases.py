@@ -48,35 +48,24 @@ class KeptCases:
 def find_or_compute(
     folder: Path | None, compute: Callable[[], pd.DataFrame], labels: Path | None = None
 ) -> pd.DataFrame:
-    """Reuse the table of a finished case, or compute and keep it; `folder` None disables the cache."""
+    """Reuse the exact table of a finished case, or compute and keep it; `folder` None disables the cache.
+
+    A finished case's label map is copied to `labels`; what is computed must have written it there.
+    """
     if folder is None:
         return compute()
-    table = find_case(folder, labels)
-    if table is None:
-        table = compute()
-        keep_case(folder, table, labels)
-    return table
-
-
-def find_case(folder: Path, labels: Path | None = None) -> pd.DataFrame | None:
-    """Return the exact table of a finished case, or None; copy its label map to `labels`."""
-    try:
-        table = pd.DataFrame(json.loads((folder / SCORES).read_text("utf-8")))
+    with suppress(FileNotFoundError):
+        found = pd.DataFrame(json.loads((folder / SCORES).read_text("utf-8")))
         if labels:
             labels.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / LABELS, labels)
-    except FileNotFoundError:
-        return None
-    return table
-
-
-def keep_case(folder: Path, table: pd.DataFrame, labels: Path | None = None) -> None:
-    """Keep a finished case; its table comes last and marks it as complete."""
-    # Another run may have removed the folder.
-    with suppress(FileNotFoundError):
+        return found
+    table = compute()
+    with suppress(FileNotFoundError):  # another run may have removed the folder
         if labels:
             with whole_file(folder / LABELS) as temporary:
                 shutil.copyfile(labels, temporary)
-        with whole_file(folder / SCORES) as temporary:
+        with whole_file(folder / SCORES) as temporary:  # last: it marks the case as complete
             # Not `write_json`, which rejects NaN: the score of an undefined structure.
             temporary.write_text(json.dumps(table.to_dict("list")), "utf-8")
+    return table

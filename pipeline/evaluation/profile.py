@@ -1,6 +1,6 @@
 """Read and write the profile of a network: profile/<model>.json."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.io.outputs import write_json
 from pipeline.config.variants import is_ablation
 from pipeline.runtime.inputs import read_object
 from pipeline.runtime.paths import PROFILE
@@ -59,11 +58,6 @@ class Profile:
     batch_size: int
     patch_size: tuple[int, int, int]
     case_size: tuple[int, int, int]
-
-
-def write_profile(path: Path, profile: Profile) -> None:
-    """Write a profile as JSON."""
-    write_json(path, asdict(profile))
 
 
 def read_profile(name: str, top: Path) -> Profile | None:

@@ -146,47 +146,34 @@ def _random_image(b: int, size: tuple[int, int, int], seed: int) -> Tensor:
     return torch.rand(b, 2, *size, generator=torch.Generator().manual_seed(seed))
 
 
-class MemoryGauge:
-    """Memory in use and its peak, on a GPU or of this process."""
+def memory_in_use(device: torch.device) -> int:
+    """Return the bytes in use on a GPU, or by this process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._process = psutil.Process()
-        self._peak = 0
 
-    def now(self) -> int:
-        """Return the bytes in use."""
-        if self._device.type == "cuda":
-            return torch.cuda.memory_allocated(self._device)
-        return int(self._process.memory_info().rss)
+def peak_memory(device: torch.device, action: Action) -> int:
+    """Run an action and return the peak of the bytes in use meanwhile."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        action()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device)
+    seen, done = [memory_in_use(device)], threading.Event()
 
-    def peak(self) -> int:
-        """Return the peak bytes of the last `watching` block."""
-        return self._peak
+    def sample() -> None:
+        while not done.wait(INTERVAL_SECONDS):
+            seen[0] = max(seen[0], memory_in_use(device))
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Measure the peak inside the block."""
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-            yield
-            torch.cuda.synchronize(self._device)
-            self._peak = torch.cuda.max_memory_allocated(self._device)
-            return
-        self._peak = self.now()
-        stop = threading.Event()
-        thread = threading.Thread(target=self._sample, args=(stop,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            self._peak = max(self._peak, self.now())
-
-    def _sample(self, stop: threading.Event) -> None:
-        while not stop.wait(INTERVAL_SECONDS):
-            self._peak = max(self._peak, self.now())
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        action()
+    finally:
+        done.set()
+        thread.join()
+    return max(seen[0], memory_in_use(device))
 
 
 def measure_memory(work: Workload) -> tuple[float, float]:
@@ -195,22 +182,17 @@ def measure_memory(work: Workload) -> tuple[float, float]:
     On a GPU it is the peak of PyTorch's allocator; on the CPU the growth of resident memory, sampled every millisecond.
     A fresh process measures best: its heap has no holes that new tensors would fill.
     """
-    gauge = MemoryGauge(work.device)
     with _returning_freed():
         work.step(work.build_reference())()  # loads the libraries, starts the threads
         work.build()  # imports its own modules: timm alone takes 15 MiB
         gc.collect()
-        before = gauge.now()
+        before = memory_in_use(work.device)
         network = work.build()
-        infer = work.inference(network)
-        with gauge.watching():
-            infer()
-        inference = gauge.peak()
+        inference = peak_memory(work.device, work.inference(network))
         step = work.step(network)
-        with gauge.watching():
-            step()
-            step()  # the first one makes Adam's moments, the second has them from its start
-    return round((gauge.peak() - before) / MB, 1), round((inference - before) / MB, 1)
+        # The first step makes Adam's moments, the second has them from its start.
+        training = peak_memory(work.device, lambda: (step(), step()))
+    return round((training - before) / MB, 1), round((inference - before) / MB, 1)
 
 
 @contextmanager

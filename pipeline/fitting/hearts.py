@@ -102,13 +102,10 @@ def _boxes(labels: Sequence[Path], runtime: RuntimeConfig) -> list[tuple[Path, B
     return list(track(run_cases(heart_of, labels, work, runtime), "measure", len(labels)))
 
 
-def _around(heart: Box, box: Box) -> list[float]:
-    """Return the edge lengths of a grid centred on a ROI that holds the heart."""
-    middles = [(low + high) / 2 for low, high in zip(box.low_mm, box.high_mm, strict=True)]
-    return [
-        2 * max(middle - low, high - middle)
-        for middle, low, high in zip(middles, heart.low_mm, heart.high_mm, strict=True)
-    ]
+def _around(heart: Box, box: Box) -> np.typing.NDArray[np.float64]:
+    """Return the edge lengths `(3,)` of a grid centred on a ROI that holds the heart."""
+    middle = (np.array(box.low_mm) + box.high_mm) / 2
+    return 2 * np.maximum(middle - heart.low_mm, heart.high_mm - middle)
 
 
 def _read_box(text: str) -> Box:

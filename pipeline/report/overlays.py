@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,10 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import resample
-from crossmodalnet.imaging.structures import STRUCTURES
+from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.inference.preview import grey_window, grid_over, plane_grid, upright
+from crossmodalnet.roi.box import Box, box_of
 from pipeline.comparison.titles import short_title_of, title_of
 from pipeline.config.sections import ReportConfig
 from pipeline.report.artefacts import Artefacts
@@ -35,7 +36,6 @@ GAP_PX, LINE_PX = 6, 16
 
 Rgb = NDArray[np.uint8]
 Classes = NDArray[np.intp]
-Point = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,18 +75,19 @@ def draw_planes(
 ) -> dict[str, dict[str, Rgb]]:
     """Draw a case from its files `ct`, `mr` or both, and `truth`, and from label maps by title."""
     truth = read_label_map(files["truth"])
-    low_mm, high_mm = box_of_labels(truth, options.margin_mm)
+    labelled = truth if truth.data.any() else Volume(np.ones_like(truth.data), truth.affine)
+    box = box_of(labelled).grown(options.margin_mm)
     titles = {"ct": "CT", "mr": "MR, registered" if "ct" in files else "MR"}
-    images = {titles[k]: read_image(files[k]).around(low_mm, high_mm) for k in titles if k in files}
-    windows = [options.ct_window_hu if t == "CT" else _percentiles(v.data) for t, v in images.items()]
-    maps = [v.around(low_mm, high_mm) for v in (truth, *map(read_label_map, predictions.values()))]
-    centre_mm = best_slices(maps[0], low_mm, high_mm)
-    pixel_mm = float((high_mm - low_mm).max()) / options.panel_px
+    images = {titles[k]: read_image(files[k]).around(*box.ends_mm) for k in titles if k in files}
+    windows = [options.ct_window_hu if t == "CT" else grey_window(v, Modality.MR) for t, v in images.items()]
+    maps = [v.around(*box.ends_mm) for v in (truth, *map(read_label_map, predictions.values()))]
+    centre_mm = best_slices(maps[0], box)
+    pixel_mm = max(box.size_mm) / options.panel_px
     planes = {}
     for plane, axis in PLANES.items():
-        grid = slice_grid(low_mm, high_mm, axis, centre_mm[axis], pixel_mm)
-        greys = [_grey(volume, grid, window) for volume, window in zip(images.values(), windows, strict=True)]
-        reference, *predicted = (_class_map(volume, grid, pixel_mm) for volume in maps)
+        grid = plane_grid(box, axis, centre_mm[axis], pixel_mm)
+        greys = [_grey(volume, grid, axis, window) for volume, window in zip(images.values(), windows, strict=True)]
+        reference, *predicted = (_class_map(volume, grid, axis, pixel_mm) for volume in maps)
         panels = {title: np.stack([grey] * 3, -1) for title, grey in zip(images, greys, strict=True)}
         _scale_bar(next(iter(panels.values())), pixel_mm)
         panels["Truth"] = paint(greys[0], reference)
@@ -130,41 +131,16 @@ def thumbnail(path: Path, longest_px: int, quality: int) -> tuple[str, int, int]
     return jpeg(np.asarray(small, np.uint8), quality), small.width, small.height
 
 
-def box_of_labels(label: Volume, margin_mm: float) -> tuple[Point, Point]:
-    """Find the lowest and highest corner, `(3,)` RAS mm, around all labelled voxels (around everything if none is)."""
-    spans = []
-    for axis, length in enumerate(label.data.shape):
-        filled = np.flatnonzero(label.data.any(axis=OTHER_AXES[axis]))
-        spans.append((filled[0], filled[-1]) if len(filled) else (0, length - 1))
-    corners = label.grid.to_world(np.array(np.meshgrid(*spans)).reshape(3, -1))
-    return corners.min(axis=1) - margin_mm, corners.max(axis=1) + margin_mm
-
-
-def best_slices(label: Volume, low_mm: Point, high_mm: Point) -> list[float]:
+def best_slices(label: Volume, box: Box) -> list[float]:
     """Choose the slice per world axis, in mm, that shows most structures, then most labelled tissue."""
-    i, j, k = (int(n) + 1 for n in (high_mm - low_mm) // SEARCH_SPACING_MM)
-    classes = resample(label, Grid((i, j, k), _affine(low_mm, SEARCH_SPACING_MM)), "nearest").data
+    grid = grid_over(box, SEARCH_SPACING_MM)
+    classes = resample(label, grid, "nearest").data
     chosen = []
     for axis in range(3):
         counts = np.stack([(classes == s.index).sum(axis=OTHER_AXES[axis]) for s in STRUCTURES])
         score = (counts > 0).sum(axis=0) * classes.size + counts.sum(axis=0)
-        chosen.append(float(low_mm[axis] + SEARCH_SPACING_MM * int(score.argmax())))
+        chosen.append(float(grid.affine[axis, 3] + SEARCH_SPACING_MM * int(score.argmax())))
     return chosen
-
-
-def slice_grid(low_mm: Point, high_mm: Point, axis: int, place_mm: float, pixel_mm: float) -> Grid:
-    """Lay square pixels over the box in the plane across a world axis; one voxel along that axis."""
-    affine = _affine(low_mm, pixel_mm)
-    affine[axis, 3] = place_mm
-    shape = [max(1, round(float(n))) for n in (high_mm - low_mm) / pixel_mm]
-    shape[axis] = 1
-    return Grid((shape[0], shape[1], shape[2]), affine)
-
-
-def _affine(low_mm: Point, spacing_mm: float) -> NDArray[np.float64]:
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = low_mm
-    return affine
 
 
 def paint(grey: NDArray[np.uint8], classes: Classes, reference: Classes | None = None) -> Rgb:
@@ -176,27 +152,15 @@ def paint(grey: NDArray[np.uint8], classes: Classes, reference: Classes | None =
     return np.round(picture).astype(np.uint8)
 
 
-def _sample(volume: Volume, grid: Grid, kind: Literal["linear", "nearest"], fill: float = 0) -> NDArray[Any]:
-    """Sample a RAS slice, one voxel thick, as rows and columns of the radiological view."""
-    return np.squeeze(resample(volume, grid, kind, fill=fill).data)[::-1, ::-1].T
-
-
-def _percentiles(data: NDArray[np.generic]) -> tuple[float, float]:
-    """Take the 1st and 99.5th percentile of the non-zero voxels: black and white of an MR."""
-    inside = data[data != 0]
-    low, high = np.percentile(inside, (1, 99.5)) if inside.size else (0.0, 1.0)
-    return float(low), float(max(high, low + 1e-6))
-
-
-def _grey(volume: Volume, grid: Grid, window: Sequence[float]) -> NDArray[np.uint8]:
+def _grey(volume: Volume, grid: Grid, axis: int, window: Sequence[float]) -> NDArray[np.uint8]:
     low, high = window
-    values = _sample(volume, grid, "linear", low).astype(np.float64)
-    return np.round(255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
+    values = upright(resample(volume, grid, "linear", low).data, axis).astype(np.float64)
+    return np.round(255 * np.clip((values - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
 
 
-def _class_map(volume: Volume, grid: Grid, pixel_mm: float) -> Classes:
+def _class_map(volume: Volume, grid: Grid, axis: int, pixel_mm: float) -> Classes:
     """Sample class indices on a slice, staircases of the voxels smoothed away by about half a voxel."""
-    classes = _sample(volume, grid, "nearest")
+    classes = upright(resample(volume, grid, "nearest").data, axis)
     sigma_px = 0.5 * max(volume.spacing_mm) / pixel_mm
     present = np.unique(classes)
     shares = [ndimage.gaussian_filter((classes == c).astype(np.float32), sigma_px) for c in present]

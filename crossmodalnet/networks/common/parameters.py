@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from monai.networks import eval_mode
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -61,16 +62,11 @@ def count_flops(network: nn.Module, *inputs: Tensor) -> int:
     A multiply-add is 2 operations. Matrix products, convolutions and attention count; biases, element-wise
     operations, normalisation, softmax, `grid_sample` and outputs of deep supervision do not.
     """
-    before = network.training
-    network.eval()
     # Fused attention pads heads on some devices; oneDNN's convolution (batches of one) has no formula.
     onednn = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
     counter = FlopCounterMode(display=False, custom_mapping=onednn)
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            network(*inputs)
-    finally:
-        network.train(before)
+    with eval_mode(network), sdpa_kernel(SDPBackend.MATH), counter:
+        network(*inputs)
     return int(counter.get_total_flops())
 
 

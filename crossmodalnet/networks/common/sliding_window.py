@@ -1,10 +1,8 @@
 """Sliding-window inference."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from monai.inferers import sliding_window_inference
+from monai.networks import eval_mode
 from torch import Tensor, nn
 
 
@@ -37,7 +35,7 @@ def predict_probabilities(
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
     device = next((parameter.device for parameter in network.parameters()), image.device)
-    with _evaluating(network), torch.inference_mode():
+    with eval_mode(network), torch.inference_mode():
         blended: Tensor = sliding_window_inference(
             image[None].to(device, torch.float32),
             roi_size=patch_size,
@@ -48,13 +46,3 @@ def predict_probabilities(
             padding_mode="replicate",
         )
     return blended[0].clone()  # outside of inference mode: an ordinary tensor that callers may change
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    before = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(before)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from math import ceil
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
@@ -211,12 +211,8 @@ class NNFormer(nn.Module):
         maps = self.decoder(self.model_down(x))
         if not (self.training and self.deep_supervision):
             return _crop(self.final[0](maps[0]), size, (1, 1, 1))
-        totals = accumulate(self.config.strides[:-1], _product, initial=(1, 1, 1))
+        totals = np.cumprod([(1, 1, 1), *self.config.strides[:-1]], axis=0).tolist()
         return [_crop(h(m), size, s) for h, m, s in zip(self.final, maps, totals, strict=True)]
-
-
-def _product(a: Triple, b: Triple) -> Triple:
-    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
 
 
 def _crop(logits: Tensor, size: tuple[int, ...], stride: Triple) -> Tensor:

@@ -20,7 +20,7 @@ from crossmodalnet.networks.common.wrappers import PaddedNetwork
 
 
 class ShallowSwinUNETR(nn.Module):
-    """Segment with Swin UNETR of as many stages as `depths` has; with four it is MONAI's.
+    """Segment with Swin UNETR of as many stages as `depths` has; with four it is MONAI's, whose arguments it takes.
 
     Example: features 16, two stages; x (1, 2, 40, 40, 40) -> embedded (1, 16, 20, 20, 20)
     -> stages (1, 32, 10, 10, 10), (1, 64, 5, 5, 5) -> decoders to (1, 16, 40, 40, 40) -> (1, 8, 40, 40, 40).
@@ -31,43 +31,38 @@ class ShallowSwinUNETR(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        features: int,  # channels of the tokens (2 voxels per axis), doubled by each stage
         depths: Sequence[int],
-        heads: Sequence[int],
-        window: int,
-        checkpointing: bool,
+        num_heads: Sequence[int],
+        window_size: int,
+        feature_size: int,  # channels of the tokens (2 voxels per axis), doubled by each stage
+        use_checkpoint: bool,
     ) -> None:
         super().__init__()
-        dims = [features << level for level in range(len(depths) + 1)]
-        self.patch_embed = PatchEmbed(patch_size=2, in_chans=in_channels, embed_dim=features, norm_layer=None)
+        dims = [feature_size << level for level in range(len(depths) + 1)]
+        self.patch_embed = PatchEmbed(patch_size=2, in_chans=in_channels, embed_dim=feature_size, norm_layer=None)
         self.stages = nn.ModuleList(
             BasicLayer(
                 dim=dim,
                 depth=depth,
-                num_heads=num_heads,
-                window_size=(window, window, window),
+                num_heads=heads,
+                window_size=(window_size, window_size, window_size),
                 drop_path=[0.0] * depth,
                 qkv_bias=True,
                 downsample=PatchMerging,
-                use_checkpoint=checkpointing,
+                use_checkpoint=use_checkpoint,
             )
-            for dim, depth, num_heads in zip(dims[:-1], depths, heads, strict=True)
+            for dim, depth, heads in zip(dims[:-1], depths, num_heads, strict=True)
         )
         # As published, the skip next to the bottleneck has no convolutions.
         self.encoders = nn.ModuleList(
-            _residual(a, b) for a, b in zip([in_channels, *dims], [features, *dims[:-2]], strict=False)
+            _residual(a, b) for a, b in zip([in_channels, *dims], [feature_size, *dims[:-2]], strict=False)
         )
         self.bottleneck = _residual(dims[-1], dims[-1])
         self.decoders = nn.ModuleList(
             UnetrUpBlock(3, a, b, kernel_size=3, upsample_kernel_size=2, norm_name="instance", res_block=True)
-            for a, b in zip(dims[:0:-1], dims[-2::-1], strict=True)
+            for a, b in zip([*dims[:0:-1], feature_size], [*dims[-2::-1], feature_size], strict=True)
         )
-        self.decoders.append(
-            UnetrUpBlock(
-                3, features, features, kernel_size=3, upsample_kernel_size=2, norm_name="instance", res_block=True
-            )
-        )
-        self.out = UnetOutBlock(3, features, num_classes)
+        self.out = UnetOutBlock(3, feature_size, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, in_channels, d, h, w)`, multiples of `2 ** (stages + 1)`, to logits of that size."""
@@ -117,27 +112,14 @@ def build_swin_unetr(config: Mapping[str, Any], patch_size: Triple, num_classes:
     """Build Swin UNETR."""
     size = named_size("swin_unetr", config, SIZES, "checkpointing")
     multiple = 2 ** (len(size.depths) + 1)
-    network = _network(size, num_classes, checkpointing=config["checkpointing"])
-    return PaddedNetwork(network, (multiple, multiple, multiple), minimum=(1, 1, 2 * multiple))
-
-
-def _network(size: SwinUNETRConfig, num_classes: int, *, checkpointing: bool) -> nn.Module:
-    if len(size.depths) == PUBLISHED_STAGES:
-        return SwinUNETR(
-            IN_CHANNELS,
-            num_classes,
-            depths=size.depths,
-            num_heads=size.heads,
-            window_size=size.window,
-            feature_size=size.features,
-            use_checkpoint=checkpointing,
-        )
-    return ShallowSwinUNETR(
+    kind = SwinUNETR if len(size.depths) == PUBLISHED_STAGES else ShallowSwinUNETR
+    network = kind(
         IN_CHANNELS,
         num_classes,
-        features=size.features,
         depths=size.depths,
-        heads=size.heads,
-        window=size.window,
-        checkpointing=checkpointing,
+        num_heads=size.heads,
+        window_size=size.window,
+        feature_size=size.features,
+        use_checkpoint=config["checkpointing"],
     )
+    return PaddedNetwork(network, (multiple, multiple, multiple), minimum=(1, 1, 2 * multiple))

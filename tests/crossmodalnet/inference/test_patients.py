@@ -64,8 +64,6 @@ def test_errors_blame_the_machine_or_the_scans(
 
 def test_output_is_checked_before_any_work(tmp_path: Path, ct: Path) -> None:
     fake = fake_predictor()
-    with pytest.raises(UsageError, match="--ct, --mr or both"):
-        predict_patient(fake, task(tmp_path / "p", None))
     with pytest.raises(ResourceError, match="cannot be written"):
         predict_patient(fake, task(ct / "p", ct))
     with pytest.raises(UsageError, match=r"a\.nii lies in"):

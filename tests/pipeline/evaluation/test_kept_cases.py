@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.evaluation import kept_cases
-from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_case, find_or_compute, keep_case
+from pipeline.evaluation.kept_cases import LABELS, SCORES, KeptCases, find_or_compute
 from pipeline.runtime import paths
 
 CPU = torch.device("cpu")
@@ -23,11 +23,17 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptCases:
     return KeptCases(tmp_path / "model", CPU, "crossmodalnet")
 
 
+def is_computed(folder: Path, labels: Path) -> bool:
+    """Whether a case had to be computed; it is kept then."""
+    calls: list[None] = []
+    find_or_compute(folder, lambda: calls.append(None) or TABLE, labels)  # type: ignore[func-returns-value]
+    return bool(calls)
+
+
 def test_a_finished_case_comes_back_to_the_last_digit(kept: KeptCases, tmp_path: Path) -> None:
     folder, copy = kept.case("case", 0.5), tmp_path / "new/copy.nii.gz"
-    assert find_case(folder, copy) is None
-    keep_case(folder, TABLE, tmp_path / "labels.nii.gz")
-    pd.testing.assert_frame_equal(find_case(folder, copy), TABLE, check_exact=True)
+    assert is_computed(folder, tmp_path / "labels.nii.gz")
+    pd.testing.assert_frame_equal(find_or_compute(folder, pytest.fail, copy), TABLE, check_exact=True)
     assert copy.read_bytes() == b"label map"
     assert sorted(file.name for file in folder.iterdir()) == [LABELS, SCORES]
 
@@ -46,22 +52,18 @@ def test_another_model_case_parameter_code_or_device_is_another_case(kept, tmp_p
 
 
 def test_a_case_without_its_label_map_is_not_finished(kept: KeptCases, tmp_path: Path) -> None:
-    keep_case(kept.case("case"), TABLE, tmp_path / "labels.nii.gz")
+    assert is_computed(kept.case("case"), tmp_path / "labels.nii.gz")
     (kept.case("case") / LABELS).unlink()
-    assert find_case(kept.case("case"), tmp_path / "copy.nii.gz") is None
+    assert is_computed(kept.case("case"), tmp_path / "labels.nii.gz")
 
 
 def test_an_evaluation_forgets_its_own_cases_and_no_others(kept: KeptCases, tmp_path: Path) -> None:
     # Two experiments that differ in a parameter of `evaluate` share the model, and run at the same time.
     second = KeptCases(tmp_path / "model", CPU, "crossmodalnet")
-    keep_case(kept.case("case", 0.5), TABLE, tmp_path / "labels.nii.gz")
-    keep_case(second.case("case", 0.25), TABLE, tmp_path / "labels.nii.gz")
+    assert is_computed(kept.case("case", 0.5), tmp_path / "labels.nii.gz")
+    assert is_computed(second.case("case", 0.25), tmp_path / "labels.nii.gz")
     kept.forget()
-    assert find_case(kept.case("case", 0.5)) is None
-    assert find_case(second.case("case", 0.25)) is not None
+    assert not kept.case("case", 0.5).exists()
+    assert not is_computed(second.case("case", 0.25), tmp_path / "copy.nii.gz")
     second.forget()
     assert not second.folder.exists()
-
-
-def test_without_a_folder_a_case_is_computed() -> None:
-    assert find_or_compute(None, lambda: TABLE) is TABLE

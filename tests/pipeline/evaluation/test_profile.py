@@ -1,10 +1,12 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from crossmodalnet.errors import DataError
-from pipeline.evaluation.profile import Profile, Spread, read_profile, write_profile
+from crossmodalnet.io.outputs import write_json
+from pipeline.evaluation.profile import Profile, Spread, read_profile
 
 PROFILE = Profile(
     parameters=3, flops=4, step_seconds=Spread(0.8, 0.7, 0.9), step_ratio=Spread(4.0, 3.9, 4.2), step_memory_mb=9.5,
@@ -17,7 +19,7 @@ PROFILE = Profile(
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
     (tmp_path / "profile").mkdir()
-    write_profile(tmp_path / "profile/mednext.json", PROFILE)
+    write_json(tmp_path / "profile/mednext.json", asdict(PROFILE))
     return tmp_path
 
 

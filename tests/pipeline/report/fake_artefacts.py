@@ -16,7 +16,7 @@ from pipeline.comparison.compare import compare, write_comparison
 from pipeline.comparison.conditions import read_conditions
 from pipeline.comparison.scores import runs_of
 from pipeline.config.sections import CompareConfig
-from pipeline.evaluation.profile import Profile, Spread, write_profile
+from pipeline.evaluation.profile import Profile, Spread
 from pipeline.evaluation.score_cases import CASE_COLUMNS, MISREGISTRATION_COLUMNS
 from pipeline.training.tuning import TrialResult
 from tests.conftest import scan_patient
@@ -129,7 +129,7 @@ def _profile(path: Path, place: float) -> None:
         reference_inference_seconds=0.13, repetitions=5, device="a processor", threads=2, batch_size=2,
         patch_size=(48, 48, 48), case_size=(48, 48, 48),
     )  # fmt: skip
-    write_profile(path, profile)
+    write_json(path, asdict(profile))
 
 
 def _training(top: Path, name: str, place: int, seed: int) -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from crossmodalnet.imaging.nifti import write_image, write_label_map
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.roi.box import Box
 from pipeline.config.sections import ReportConfig
 from pipeline.report import overlays
-from pipeline.report.overlays import CaseOverlay, best_slices, box_of_labels, rank_cases
+from pipeline.report.overlays import CaseOverlay, best_slices, rank_cases
 
 
 class Options(ReportConfig):
@@ -50,11 +51,11 @@ def test_pictures_do_not_depend_on_the_order_of_voxels(tmp_path):
 
 
 def test_panels_have_the_proportions_of_the_box_and_a_row_per_plane_below_the_text(tmp_path):
-    # label box: 30 x 22 x 21 mm, and 2 mm on each side: 34 x 26 x 25
+    # label box: 32 x 24 x 24 mm, and 2 mm on each side: 36 x 28 x 28
     overlay = draw(tmp_path)
     sizes = {plane: panels["CT"].shape[:2] for plane, panels in overlay.planes.items()}
-    assert sizes == {"axial": (61, 80), "coronal": (59, 80), "sagittal": (59, 61)}
-    assert overlays.mosaic(overlay).size == (6 + 4 * (80 + 6), 16 * 3 + 6 + 61 + 59 + 59 + 4 * 6)
+    assert sizes == {"axial": (62, 80), "coronal": (62, 80), "sagittal": (62, 62)}
+    assert overlays.mosaic(overlay).size == (6 + 4 * (80 + 6), 16 * 3 + 6 + 3 * 62 + 4 * 6)
 
 
 @pytest.mark.parametrize(
@@ -88,18 +89,9 @@ def test_overlays_have_a_picture_per_image_and_method(artefacts):
     assert list(best.planes["axial"]) == titles
 
 
-def test_box_is_in_world_millimetres_and_of_an_empty_label_everything():
-    label = np.zeros((10, 10, 10), np.uint8)
-    label[2:5, 3, 4] = 1
-    box = box_of_labels(Volume(label, np.diag([-2.0, 1.0, 3.0, 1.0])), 1.5)
-    np.testing.assert_allclose(box, [[-9.5, 1.5, 10.5], [-2.5, 4.5, 13.5]])
-    box = box_of_labels(Volume(np.zeros((3, 4, 5), np.uint8), np.eye(4)), 0.0)
-    np.testing.assert_array_equal(box, [[0, 0, 0], [2, 3, 4]])
-
-
 def test_best_slice_shows_most_structures_rather_than_most_voxels():
     label = np.zeros((20, 20, 20), np.uint8)
     label[2:18, 2:18, 4] = 1
     label[4, 4, 10], label[14, 14, 10] = 2, 3
-    chosen = best_slices(Volume(label, np.diag([2.0, 2.0, 2.0, 1.0])), np.zeros(3), np.full(3, 38.0))
+    chosen = best_slices(Volume(label, np.diag([2.0, 2.0, 2.0, 1.0])), Box((-1.0, -1.0, -1.0), (39.0, 39.0, 39.0)))
     assert chosen[2] == 20.0

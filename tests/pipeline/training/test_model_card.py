@@ -40,12 +40,27 @@ def test_a_model_comes_back_from_its_folder(model, card):
 def test_card_records_the_training(card):
     assert card.training_pairs == ("a", "b", "c")
     assert card.validation_pairs == ("d",)
+    assert card.origin == "phantom (synthetic), 3 training cases"
     assert card.spacing_mm == (3.0, 3.0, 3.0)
     assert card.size == card.patch_size == (16, 16, 16)
     assert card.labels[0].model_dump() == {"index": 1, "abbreviation": "LV", "code": 500}
     assert set(card.versions) == {"crossmodalnet", "monai", "torch"}
     assert set(card.network) == {*CrossModalNetConfig().options(), "deep_supervision", "checkpointing"}
     assert not {"devices", "num_threads"} & set(card.train)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"source": "table", "path": "/home/me/ward 5/hearts.csv"}, "table: hearts.csv"),
+        ({"source": "mmwhs", "path": ["a/ct.zip", "b/mr.zip"]}, "mmwhs: ct.zip, mr.zip"),
+        ({"source": "mmwhs", "urls": [{"url": "https://x.org/whs.zip", "sha256": 64 * "0"}]}, "mmwhs: whs.zip"),
+    ],
+)
+def test_card_names_the_cohort_without_its_folder(data, name, cohort, set_params):
+    with (cohort / "params.yaml").open("a") as params:
+        params.write(json.dumps({"data": data})[1:-1].replace('"data": ', "data: ") + "\n")
+    assert read_params("crossmodalnet").cohort == name
 
 
 def test_the_same_model_is_the_same_bytes(model, card):

@@ -7,9 +7,8 @@ from crossmodalnet.networks.swin_unetr.network import ShallowSwinUNETR, build_sw
 
 @torch.inference_mode()
 def test_with_four_stages_the_shallow_network_is_monais():
-    theirs = SwinUNETR(2, 3, feature_size=12, window_size=2).eval()
-    shape = {"features": 12, "depths": (2,) * 4, "heads": (3, 6, 12, 24), "window": 2}
-    ours = ShallowSwinUNETR(2, 3, **shape, checkpointing=False).eval()
+    shape = {"feature_size": 12, "depths": (2,) * 4, "num_heads": (3, 6, 12, 24), "window_size": 2}
+    theirs, ours = (kind(2, 3, **shape, use_checkpoint=False).eval() for kind in (SwinUNETR, ShallowSwinUNETR))
     vit = theirs.swinViT
     pairs = [(ours.patch_embed, vit.patch_embed), (ours.bottleneck, theirs.encoder10), (ours.out, theirs.out)]
     for n in range(4):
