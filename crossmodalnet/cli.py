@@ -231,22 +231,19 @@ def show(
         raise DataError(
             f"no model in {EXPORTED}/: run `dvc repro export`, or name a folder: `crossmodalnet models show FOLDER`"
         )
-    rows = []
     for path in paths:
         predictor = load_predictor([path], "cpu")
         card = predictor.cards[0]
-        rows.append([
-            str(path), card.name, " or ".join(predictor.modalities),
-            " ".join(entry.abbreviation for entry in card.labels),
-            card.cohort or "not recorded", f"{len(card.training_pairs)} + {len(card.validation_pairs)}",
-            f"{card.validation_dice:.3f}",
-            "yes" if predictor.atlases else "no, needs --box",
-        ])  # fmt: skip
-    header = (
-        "model", "network", "segments", "structures", "trained on", "pairs trained + validated", "validation Dice",
-        "finds the heart",
-    )  # fmt: skip
-    typer.echo(plain_table(header, rows))
+        rows = [
+            ("network", card.name),
+            ("segments", " or ".join(predictor.modalities)),
+            ("structures", " ".join(entry.abbreviation for entry in card.labels)),
+            ("trained on", card.cohort or "not recorded"),
+            ("pairs", f"{len(card.training_pairs)} for training, {len(card.validation_pairs)} for validation"),
+            ("validation Dice", f"{card.validation_dice:.3f}"),
+            ("finds the heart", "yes" if predictor.atlases else "no, needs --box"),
+        ]
+        typer.echo(plain_table(("model", str(path)), rows))
 
 
 @models_app.command()

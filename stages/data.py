@@ -7,7 +7,7 @@ import typer
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(help="Check data before anything runs.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
@@ -42,4 +42,5 @@ def check(
     lines, findings = preview(params, split, runtime)
     typer.echo("\n".join(lines))
     require_sound(findings)
-    logger.info("sound: set data.source and data.path, then run `dvc repro`; see docs/own_data.md")
+    verdict = f"no error, but {len(findings)} to look at" if findings else "sound"
+    logger.info("%s: set data.source, data.path and data.labels, then run `dvc repro`; see docs/own_data.md", verdict)

@@ -21,7 +21,7 @@ from crossmodalnet.imaging.anatomy import (
     structure_volumes,
 )
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
-from crossmodalnet.imaging.geometry import MAX_SPACING_MM, SMALLEST_HEART_MM, is_sheared, shear_degrees
+from crossmodalnet.imaging.geometry import MAX_SPACING_MM, SMALLEST_HEART_MM, is_sheared, odd_extent, shear_degrees
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Grid
@@ -29,6 +29,8 @@ from crossmodalnet.imaging.volume import Grid
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]
 
+# A scan of fewer voxels per axis may be a part of a heart; an image has hundreds of grey levels, a label map few.
+LEAST_VOXELS, FEWEST_LEVELS = 32, 16
 # Volume of the parallelepiped of the unit axes; 1 for a right-angled grid.
 MIN_AXES_VOLUME = 1e-3
 # Air and lung of a CT are below; an MR has no negative voxels except small offsets.
@@ -96,7 +98,10 @@ def inspect_file(
     except (ValueError, OSError) as error:
         return Inspection([Finding("error", f"unreadable: {error}", _remedy_of(str(error), path))])
     notes = scan.notes if modality is None else scan.notes_as(modality.name)
+    spacing_mm = np.linalg.norm(scan.image.affine[:3, :3], axis=0).tolist()
+    is_odd = len(shape) == 3 and min(shape) >= LEAST_VOXELS and odd_extent(shape, spacing_mm)
     findings = [
+        *([Finding("error", is_odd, "correct the spacing or the unit in the header (mm)")] if is_odd else ()),
         *_shape_findings(shape),
         *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
@@ -218,6 +223,8 @@ def _intensity_findings(
         where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [Finding("error", what, remedy)]
+    if values.size > LEAST_VOXELS**3 / 2 and (num := len(np.unique(values))) <= FEWEST_LEVELS:
+        return [Finding("error", f"image has {num} grey levels, as a label map or a mask", "give the scan as image")]
     if (odd := unlike_modality(*limits, modality)) is None:
         return []
     what, question = odd
@@ -287,7 +294,7 @@ def _meaning_findings(values: ValueMap, codes: LabelCodes) -> list[Finding]:
             what = f"labels of {exchanged} seem to be exchanged: {why}"
             findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
         else:
-            likely = f"exchange the values of {exchanged} in data.labels" if exchanged else ""
+            likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
             likely = "mend the axes in the header" if UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
             findings.append(Finding("warning", f"neighbours of no usual heart: {why}", remedy))

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
-from crossmodalnet.imaging.inspect import unlike_modality
+from crossmodalnet.imaging.inspect import FEWEST_LEVELS, unlike_modality
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -33,6 +33,8 @@ MIN_CONFIDENCE = 0.85
 MAX_VOLUME_RATIO = 3.0
 # Edge of the neighbourhoods of a local correlation, voxels, and the variance that counts as none.
 NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
+# Share of the working grid that both scans cover; in less, a brain reached the likeness of hearts by chance (9 %).
+MIN_COVERED = 0.25
 # On a scale from 0, the likeness by chance, to 1, that of a training pair: an MR below the first in one measure is
 # flagged, below the second in their mean rejected. Measured on phantoms, see docs/results/prediction.md.
 FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
@@ -41,7 +43,7 @@ FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45
 UNLIKE = "the MR does not look like what the model was trained on"
 # An image has hundreds of grey levels, a label map only a few.
-FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
+LEVEL_SAMPLES = 2**18
 
 
 class Flag(StrEnum):
@@ -85,7 +87,7 @@ class TrainingLikeness(NamedTuple):
 
 
 def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> Likeness:
-    """Measure the likeness of a pair on one grid where both scans have values."""
+    """Measure the likeness of a pair on one grid where both scans have values; less if they share little of it."""
     both = (mr.data != 0) & (ct.data > ct.data.min())
     a, b = (np.where(both, channel, 0).astype(np.float64) for channel in stack_input(ct, mr, intensity))
     share = np.maximum(_smoothed(both), 1e-9)
@@ -93,7 +95,11 @@ def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> Likeness:
     covariance = _smoothed(a * b) / share - mean_a * mean_b
     spread = [np.maximum(_smoothed(x * x) / share - m * m, 0) for x, m in ((a, mean_a), (b, mean_b))]
     correlation = covariance**2 / (spread[0] * spread[1] + LEAST_VARIANCE**2)
-    return Likeness(mutual_information(a[both], b[both]), float(correlation[both].mean()) if both.any() else 0.0)
+    if not both.any():
+        return Likeness(0.0, 0.0)
+    # A thin rim can be alike by chance.
+    enough = min(1.0, float(both.mean()) / MIN_COVERED)
+    return Likeness(enough * mutual_information(a[both], b[both]), enough * float(correlation[both].mean()))
 
 
 def _smoothed(data: NDArray[Any]) -> NDArray[np.float64]:

@@ -146,7 +146,7 @@ def _find_leftovers(table: ScanTable) -> None:
     paths = list(_scans_below(table.root, taken, unlisted))
     if len(paths) <= MOST_NAMED:
         for path in paths:
-            table.warning("table", path, "looks like a scan and is not taken", "add it, or not")
+            table.warning("table", path, "looks like a scan and is not taken", "add a row if it belongs to the cohort")
     else:
         folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in paths)
         for folder, count in sorted(folders.items()):

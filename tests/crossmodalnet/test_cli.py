@@ -132,7 +132,7 @@ def test_scans_that_the_card_excludes_are_rejected_before_the_model_is_loaded(
 
 def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("models", "show", model)
-    for text in ("resenc_unet", "CT + MR or CT or MR", "not recorded", "1 + 1", "0.500", "needs --box"):
+    for text in ("resenc_unet", "CT + MR or CT or MR", "not recorded", "1 for training, 1 for", "0.500", "needs --box"):
         assert text in shown
     monkeypatch.chdir(tmp_path)
     run("models", code=3)

@@ -69,7 +69,18 @@ def test_exchanged_structures_are_named_with_the_remedy(tmp_path: Path) -> None:
         indices = np.array([exchange.get(index, index) for index in range(8)], np.uint8)
         [found] = inspected(tmp_path, to_codes(indices[label.data]), "label", label.affine).findings
         names = " and ".join(ABBREVIATIONS[index - 1] for index in sorted(exchange))
-        assert (found.severity, f"exchange the values of {names} in data.labels" in found.remedy) == (severity, True)
+        assert (found.severity, names in found.remedy and "data.labels" in found.remedy) == (severity, True)
+
+
+def test_sizes_in_metres_and_label_maps_as_images_are_errors(tmp_path: Path) -> None:
+    found = inspected(tmp_path, np.resize(NOISE, (33, 33, 33)), "image", np.diag([2e-3, 2e-3, 2e-3, 1.0]))
+    assert whats(found) == ["error: is 0.066 x 0.066 x 0.066 mm, smaller than any heart"]
+    label = make_subject(Modality.MR, 5.0, 4, 0)[1]
+    path = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(to_codes(label.data), label.affine), path)
+    assert "error: image has 8 grey levels, as a label map or a mask" in whats(
+        inspect_file(path, "image", modality=Modality.MR)
+    )
 
 
 def test_constant_image_has_no_digest(tmp_path: Path) -> None:
