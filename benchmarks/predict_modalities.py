@@ -1,10 +1,10 @@
-"""Dice of a model's test pairs through `Predictor`, from CT and MR together and from either alone, plain and mirrored.
+"""Dice of a model's test pairs through `Predictor`, from CT and MR together and from either alone.
 
-    python -m benchmarks.predict_modalities MODEL [MIRROR ...]
+    python -m benchmarks.predict_modalities MODEL
 
 in a folder in which the stages `download` and `split` were run; MODEL was exported after a training with
 train.modality_dropout. A label map on the CT's grid is scored against the CT's label, one on the MR's grid against the
-MR's. With axes to mirror along (x, xyz, ...) the pairs are segmented with these too.
+MR's.
 """
 
 import argparse
@@ -34,7 +34,6 @@ def main() -> None:
     """Print a row per test pair, and the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", type=Path, help="folder of an exported model")
-    parser.add_argument("mirrors", nargs="*", default=[], metavar="mirror", help="axes, such as x or xyz")
     options = parser.parse_args()
     files = pd.read_csv(RAW / "manifest.csv").set_index("subject")
     rows = []
@@ -42,12 +41,10 @@ def main() -> None:
         images = {name: RAW / files.loc[pair[name], "image"] for name in ("ct", "mr")}
         labels = {name: RAW / files.loc[pair[name], "label"] for name in ("ct", "mr")}
         row: dict[str, float] = {}
-        for mirror in ("", *options.mirrors):
-            both = Predictor.load(options.model, mirror=mirror)(**images)
-            suffix = f" mirrored {mirror}" if mirror else ""
-            row["pair, CT" + suffix] = score(both.ct_labels, labels["ct"])
-            row["pair, MR" + suffix] = score(both.mr_labels, labels["mr"])
         plain = Predictor.load(options.model)
+        both = plain(**images)
+        row["pair, CT"] = score(both.ct_labels, labels["ct"])
+        row["pair, MR"] = score(both.mr_labels, labels["mr"])
         row["CT alone"] = score(plain(ct=images["ct"]).ct_labels, labels["ct"])
         row["MR alone"] = score(plain(mr=images["mr"]).mr_labels, labels["mr"])
         rows.append(row)

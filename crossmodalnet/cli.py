@@ -31,7 +31,6 @@ CARD, MAX_CARD_BYTES = "card.json", 2**22
 SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM series"
 # Exit codes after a signal, as in shells.
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-MAY_BE_EMPTY = ("--mirror",)
 
 models_app = typer.Typer(help="Show exported models, and pack a model to one file.")
 
@@ -111,13 +110,6 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    mirror: Annotated[
-        str,
-        typer.Option(
-            help="axes of 'xyz' (right-left, back-front, foot-head) for test-time augmentation by flips; default: "
-            "none, since a mirrored heart is another anatomy"
-        ),
-    ] = "",
     workers: Annotated[
         int,
         typer.Option(help="patients at once with --cohort on the CPU, in a clone; 0: as cores and memory allow", min=0),
@@ -157,22 +149,19 @@ def predict(
     roi = read_box(box) if box is not None else None
     out = Path(os.path.abspath(out))  # noqa: PTH100 (`resolve` would follow a link, which is rejected)
     patients = [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
-    predictor = load_predictor(models, device, mirror)
+    predictor = load_predictor(models, device)
     logger.info("%s. %s", trained_on(predictor.cards), NOTE)
     digest = digest_models(models)
     tasks = [
         PatientTask(
-            scans,
-            out if cohort is None else out / scans.name,
-            origin_of(scans, digest, codes=labels, box=roi, mirror=mirror),
-            roi,
+            scans, out if cohort is None else out / scans.name, origin_of(scans, digest, codes=labels, box=roi), roi
         )
         for scans in patients
     ]
     if cohort is not None:
         run_patients = partial(one_after_another, predictor)
         if predictor.device.type == "cpu" and context.obj:
-            run_patients = partial(context.obj, models, mirror, workers, scheduler)
+            run_patients = partial(context.obj, models, workers, scheduler)
         elif workers > 1 or scheduler:
             raise UsageError("--workers and --scheduler need a clone of the repository, and --device cpu")
         predict_patients(tasks, run_patients)
@@ -293,6 +282,6 @@ def _check_none_empty(arguments: Sequence[str]) -> None:
         option, sign, value = argument.partition("=")
         if not (sign and option.startswith("--")):
             option, value = before, argument
-        if not value and option not in MAY_BE_EMPTY:
+        if not value:
             what = f"option {option}" if option.startswith("--") else "an argument"
             raise UsageError(f"{what} is empty: is a variable of the shell not set?")

@@ -51,7 +51,7 @@ def main() -> None:
     run(app, _side_by_side)
 
 
-def _side_by_side(models: Sequence[Path], mirror: str, workers: int, scheduler: str | None, tasks: Any) -> Any:
+def _side_by_side(models: Sequence[Path], workers: int, scheduler: str | None, tasks: Any) -> Any:
     from pipeline.prediction.side_by_side import predict_side_by_side
 
-    return predict_side_by_side(models, mirror, workers, scheduler, tasks)
+    return predict_side_by_side(models, workers, scheduler, tasks)

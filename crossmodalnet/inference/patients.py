@@ -17,7 +17,7 @@ from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, Resour
 from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
-from crossmodalnet.inference.segment import is_out_of_memory, mirrorings
+from crossmodalnet.inference.segment import is_out_of_memory
 from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
@@ -54,22 +54,18 @@ class PatientTask:
 RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, CrossModalNetError | None]]]
 
 
-def load_predictor(models: Sequence[Path], device: str, mirror: str = "") -> Predictor:
+def load_predictor(models: Sequence[Path], device: str) -> Predictor:
     """Load a model, a folder or a packed file, or several as an ensemble.
 
     Raises:
-        UsageError: unknown device or axes.
+        UsageError: unknown device.
         DataError: a file of a model is missing, damaged or of another version.
         ResourceError: the machine has no such device, or a model cannot be read.
     """
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
-        mirrorings(mirror)
-    except ValueError as error:
-        raise UsageError(f"--{error}") from error
-    try:
-        return Predictor.load(*models, device=find_device(device, "--device"), mirror=mirror)
+        return Predictor.load(*models, device=find_device(device, "--device"))
     except FileNotFoundError as error:
         raise DataError(f"{error.filename} {NO_MODEL}") from error
     except ValueError as error:

@@ -39,7 +39,7 @@ from crossmodalnet.inference.quality_flags import (
 )
 from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
 from crossmodalnet.inference.scans import Scan, read_volume
-from crossmodalnet.inference.segment import mirrorings, segment_within_memory
+from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.quality import Quality
@@ -81,8 +81,6 @@ class Predictor:
     Args:
         models: networks in evaluation mode with their cards; at least one.
         atlases: without atlases, every call needs a heart ROI.
-        mirror: axes for test-time augmentation by flips, see `segment`. No network has seen mirrored hearts in
-            training.
 
     >>> predictor = Predictor.load("exported/crossmodalnet/seed0")
     >>> predictor.modalities
@@ -100,19 +98,16 @@ class Predictor:
         config: InferenceConfig,
         atlases: Sequence[Atlas] = (),
         device: torch.device | str = "cpu",
-        mirror: str = "",
     ) -> None:
-        mirrorings(mirror)  # raises for other letters
         self.device = torch.device(device)
         self.cards = tuple(model.card for model in models)
         self.modalities = _modalities(self.cards[0])  # accepted inputs: `CT + MR`, and `CT` or `MR` alone
         self.atlases = tuple(atlases)
         self._models = [LoadedModel(model.network.to(self.device), model.card) for model in models]
         self._config = config
-        self._mirror = mirror
 
     @classmethod
-    def load(cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu", mirror: str = "") -> "Predictor":
+    def load(cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
         """Load a model folder or packed model, or several as an ensemble with the first one's atlases.
 
         Raises:
@@ -134,7 +129,7 @@ class Predictor:
                 raise ValueError(f"{models[number]} is the same model as {models[twin]}: give each one once")
             if _preparation(card, configs[number]) != _preparation(cards[0], configs[0]):
                 raise ValueError(f"{models[number]} prepares scans otherwise than {models[0]}: they are no ensemble")
-        return cls(loaded, configs[0], atlases, device, mirror)
+        return cls(loaded, configs[0], atlases, device)
 
     def __call__(
         self,
@@ -299,7 +294,7 @@ class Predictor:
         for number, model in enumerate(self._models, 1):
             name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
             probabilities, window = segment_within_memory(
-                model, image, config.overlap, mirror=self._mirror, report=partial(_report, progress, name)
+                model, image, config.overlap, report=partial(_report, progress, name)
             )
             members.append(probabilities.numpy())
             windows.append(window)

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -15,60 +14,30 @@ from crossmodalnet.networks.common.sliding_window import predict_probabilities
 
 Window = tuple[int, int, int]
 
-# World axes of the working grid, in array order.
-AXES = "xyz"
 # Window edges, voxels: networks downsample up to four times; below 32, the context is too small.
 STEP, SMALLEST = 16, 32
 REPORT_EVERY_S = 10.0
 
 
-def segment(
-    model: LoadedModel, image: Tensor, overlap: float, *, window: Window | None = None, mirror: str = ""
-) -> Tensor:
+def segment(model: LoadedModel, image: Tensor, overlap: float, *, window: Window | None = None) -> Tensor:
     """Predict class probabilities `(num_classes, d, h, w)` on the CPU from `(2, d, h, w)` in [0, 1].
 
     Args:
         overlap: share of a window that neighbours have in common, 0 to below 1.
         window: voxels of a window; that of the training by default.
-        mirror: axes of `xyz` for test-time augmentation: probabilities are averaged over all combinations of flips.
 
     Raises:
-        ValueError: the network's output is not finite, or `mirror` has other letters.
+        ValueError: the network's output is not finite.
     """
-    flips = mirrorings(mirror)
-    total: Tensor | None = None
-    for axes in flips:
-        flipped = image.flip(axes) if axes else image
-        probabilities = predict_probabilities(
-            model.network, flipped, patch_size=window or model.card.patch_size, overlap=overlap
-        ).cpu()
-        if not probabilities.isfinite().all():
-            raise ValueError("the network's output is not finite; train again with a smaller train.lr")
-        restored = probabilities.flip(axes) if axes else probabilities
-        total = restored if total is None else total + restored
-    assert total is not None
-    return total / len(flips) if len(flips) > 1 else total
-
-
-def mirrorings(mirror: str) -> Sequence[tuple[int, ...]]:
-    """List the flip axes of `(channels, d, h, w)`; ValueError for duplicates or other letters than xyz.
-
-    >>> mirrorings(""), mirrorings("xz")
-    ([()], [(), (1,), (3,), (1, 3)])
-    """
-    if set(mirror) - set(AXES) or len(set(mirror)) < len(mirror):
-        raise ValueError(f"mirror must be letters of {AXES}, each once at most, got {mirror!r}")
-    axes = sorted(AXES.index(letter) + 1 for letter in mirror)
-    return [chosen for size in range(len(axes) + 1) for chosen in combinations(axes, size)]
+    patch_size = window or model.card.patch_size
+    probabilities = predict_probabilities(model.network, image, patch_size=patch_size, overlap=overlap).cpu()
+    if not probabilities.isfinite().all():
+        raise ValueError("the network's output is not finite; train again with a smaller train.lr")
+    return probabilities
 
 
 def segment_within_memory(
-    model: LoadedModel,
-    image: Tensor,
-    overlap: float,
-    *,
-    mirror: str = "",
-    report: Callable[[str], None] = lambda _: None,
+    model: LoadedModel, image: Tensor, overlap: float, *, report: Callable[[str], None] = lambda _: None
 ) -> tuple[Tensor, Window]:
     """Call `segment`, and halve the windows until one fits into memory; return that window too.
 
@@ -81,10 +50,10 @@ def segment_within_memory(
     """
     window = model.card.patch_size
     while True:
-        num_windows = _num_windows(image.shape[1:], window, overlap) * len(mirrorings(mirror))
+        num_windows = _num_windows(image.shape[1:], window, overlap)
         try:
             with _time_left_reported(model.network, num_windows, report):
-                return segment(model, image, overlap, window=window, mirror=mirror), window
+                return segment(model, image, overlap, window=window), window
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

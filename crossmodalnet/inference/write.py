@@ -64,9 +64,7 @@ class PatientScans:
         return {name: path for name, path in (("ct", self.ct), ("mr", self.mr)) if path is not None}
 
 
-def origin_of(
-    scans: PatientScans, model_digest: str, *, codes: str, box: Box | None = None, mirror: str = ""
-) -> dict[str, Any]:
+def origin_of(scans: PatientScans, model_digest: str, *, codes: str, box: Box | None = None) -> dict[str, Any]:
     """Record the inputs of a prediction, `made_from` of run.json; `codes` is a key of `CODE_SETS`."""
     return {
         "inputs": {name: {"path": str(path), "sha256": _digest(path)} for name, path in scans.paths.items()},
@@ -74,7 +72,6 @@ def origin_of(
         "model_sha256": model_digest,
         "labels": codes,
         "box_given_mm": None if box is None else [list(box.low_mm), list(box.high_mm)],
-        "mirror": mirror,
         "crossmodalnet": crossmodalnet.__version__,
     }
 

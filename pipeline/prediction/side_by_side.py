@@ -14,12 +14,11 @@ COST = CaseCost(base_mb=1200, bytes_per_voxel=28)
 
 
 def predict_side_by_side(
-    models: Sequence[Path], mirror: str, workers: int, scheduler: str | None, tasks: Sequence[PatientTask]
+    models: Sequence[Path], workers: int, scheduler: str | None, tasks: Sequence[PatientTask]
 ) -> Iterator[tuple[PatientTask, CrossModalNetError | None]]:
     """Segment patients on single-threaded CPU workers, so results do not depend on their number.
 
     Args:
-        mirror: axes of test-time augmentation.
         workers: patients at once; 0: as many as cores and memory allow.
         scheduler: address of a dask.distributed scheduler; None: workers on this machine.
 
@@ -31,14 +30,14 @@ def predict_side_by_side(
     """
     images = [path for task in tasks for path in task.scans.paths.values()]
     work = Work("predict", COST, images, kept=True)
-    predict_one = partial(_predict_one, tuple(models), mirror)
+    predict_one = partial(_predict_one, tuple(models))
     return run_cases(predict_one, tasks, work, RuntimeConfig(workers=workers, scheduler=scheduler))
 
 
-def _predict_one(models: tuple[Path, ...], mirror: str, task: PatientTask) -> CrossModalNetError | None:
-    return attempt(_predictor(models, mirror), task)
+def _predict_one(models: tuple[Path, ...], task: PatientTask) -> CrossModalNetError | None:
+    return attempt(_predictor(models), task)
 
 
 @cache
-def _predictor(models: tuple[Path, ...], mirror: str) -> Predictor:
-    return load_predictor(models, "cpu", mirror)
+def _predictor(models: tuple[Path, ...]) -> Predictor:
+    return load_predictor(models, "cpu")

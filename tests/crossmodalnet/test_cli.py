@@ -80,9 +80,9 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
     run(*arguments, code=3, says="1 of 1 patients were not segmented")
     run(*arguments, "--workers", 2, code=2, says="need a clone of the repository")
     workers_of_a_clone = Mock(return_value=[])
-    run(*arguments, "--workers", 2, "--mirror", "x", obj=workers_of_a_clone)
-    [models, mirror, workers, scheduler, tasks] = workers_of_a_clone.call_args.args
-    assert ([*models], mirror, workers, scheduler) == ([model], "x", 2, None)
+    run(*arguments, "--workers", 2, obj=workers_of_a_clone)
+    [models, workers, scheduler, tasks] = workers_of_a_clone.call_args.args
+    assert ([*models], workers, scheduler) == ([model], 2, None)
     assert [task.out for task in tasks] == [tmp_path / "out/a"]
 
 
@@ -96,7 +96,6 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
         (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
         (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
         (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
-        (("--ct", "CT", "--mirror", "left"), 2, "--mirror must be letters of xyz"),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),

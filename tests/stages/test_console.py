@@ -149,12 +149,6 @@ def test_an_empty_argument_is_not_the_current_folder(
     assert says in capsys.readouterr().err
 
 
-def test_empty_mirror_is_a_value(exit_code: ExitCode, capsys: pytest.CaptureFixture[str]) -> None:
-    for mirror in (["--mirror", ""], ["--mirror="]):
-        exit_code("predict", "--ct", "a", "--out", "o", "--labels", "none", *mirror)
-    assert capsys.readouterr().err.count("--labels must be") == 2
-
-
 @pytest.fixture
 def heard() -> Iterator[None]:
     """Ctrl-C is heard; a shell lets what it starts in the background ignore it, these tests too."""

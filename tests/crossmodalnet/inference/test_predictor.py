@@ -45,16 +45,14 @@ class FromBrightness(nn.Module):
         return torch.stack([-20 * (seen - index) ** 2 for index in range(8)], dim=1)
 
 
-def predictor(
-    *networks: nn.Module, dropout: float = 0.3, window: int = 16, mirror: str = "", **changes: Any
-) -> Predictor:
+def predictor(*networks: nn.Module, dropout: float = 0.3, window: int = 16, **changes: Any) -> Predictor:
     card: Any = SimpleNamespace(
         patch_size=(window,) * 3, intensity=Intensity((0.0, 1000.0), (0.0, 100.0)),
         train={"modality_dropout": dropout}, labels=STRUCTURES, cohort=None, origin="3 CTs",
         **{"network": {}, "adaptation": None} | changes,
     )  # fmt: skip
     models = [LoadedModel(network.eval(), card) for network in networks or [FromBrightness()]]
-    return Predictor(models, CONFIG, mirror=mirror)
+    return Predictor(models, CONFIG)
 
 
 def scan(affine: np.ndarray = TURNED, shape: tuple[int, int, int] = (40, 40, 28)) -> Volume:
@@ -190,13 +188,6 @@ def test_smaller_windows_where_memory_is_short() -> None:
     assert "smaller_windows" not in flags(predictor()(ct=scan(), box=BOX))
 
 
-def test_test_time_augmentation() -> None:
-    mirrored, expected = (predictor(mirror=axes)(ct=scan(), box=BOX).ct_labels.data for axes in ("xz", ""))
-    assert (mirrored != expected).mean() < 1e-3  # a voxel's answer is its own
-    with pytest.raises(ValueError, match="mirror must be letters of xyz"):
-        predictor(mirror="left")
-
-
 def with_atlases(likeness: float | None = None) -> Any:
     found: Any = predictor()
     found._config, found.atlases = CONFIG.model_copy(update={"heart_likeness": likeness}), (None,)
@@ -242,16 +233,20 @@ def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
     one = predictor()
     usual = TrainingLikeness(Likeness(0.4, 0.2), Likeness(0.1, 0.05))
     one._config = CONFIG.model_copy(update={"mr_likeness": usual})
+    one.atlases = (Mock(),)
+    monkeypatch.setattr(one, "_find_heart", lambda *_: BOX)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
 
-    def found(mr: Volume) -> Prediction:
+    def found(mr: Volume, box: Box | None = None) -> Prediction:
         registered = Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0))
         monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
-        return one(ct=ct, mr=mr, box=BOX)
+        return one(ct=ct, mr=mr, box=box)
 
     assert "mr_unlike" not in flags(found(Volume(1000 - MR.data, TURNED)))
     with pytest.raises(ValueError, match="the MR does not show the heart of this CT"):
         found(Volume(noise + 1, TURNED))
+    assert "mr_unlike" in flags(found(Volume(noise + 1, TURNED), BOX))  # the user has looked
 
 
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:

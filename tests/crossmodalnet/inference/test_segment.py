@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.inference import segment as module
-from crossmodalnet.inference.segment import mirrorings, segment, segment_within_memory
+from crossmodalnet.inference.segment import segment, segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
@@ -102,21 +102,6 @@ def test_time_left_is_reported_after_windows(monkeypatch: pytest.MonkeyPatch) ->
     seconds = iter(range(0, 1000, 6))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
     reports: list[str] = []
-    segment_within_memory(model(Brightness(10**9), (32, 32, 32)), IMAGE, 0, mirror="x", report=reports.append)
-    assert reports[:2] == ["window 2 of 16, about 84 s left", "window 4 of 16, about 72 s left"]  # 2 x 2 x 2, twice
-    assert len(reports) == 7
-
-
-def test_flipped_images_are_flipped_back_and_averaged() -> None:
-    halves, brightness = model(FirstHalf(0), (40, 36, 50)), model(Brightness(10**9))
-    torch.testing.assert_close(segment(halves, IMAGE, 0, mirror="z"), segment(halves, IMAGE, 0))
-    along_x = segment(halves, IMAGE, 0, mirror="x")
-    torch.testing.assert_close(along_x[1], torch.full_like(along_x[1], 0.5))
-    flipped = segment(brightness, IMAGE, 0.5, mirror="xyz")
-    torch.testing.assert_close(flipped, segment(brightness, IMAGE, 0.5), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("axes", ["w", "xx", "X"])
-def test_mirrorings_of_other_axes(axes: str) -> None:
-    with pytest.raises(ValueError, match="mirror must be letters of xyz"):
-        mirrorings(axes)
+    segment_within_memory(model(Brightness(10**9), (32, 32, 32)), IMAGE, 0, report=reports.append)
+    assert reports[:2] == ["window 2 of 8, about 36 s left", "window 4 of 8, about 24 s left"]  # 2 x 2 x 2
+    assert len(reports) == 3
