@@ -78,16 +78,16 @@ def measure_values(slabs: Iterable[NDArray[Any]], affine: NDArray[Any], *, has_a
             _add_touching(found, slab, whole, spacing_mm.tolist())
             last = slab[..., -1:]
             if has_axes:
-                _add_heights(found, slab, affine, depth)
+                _add_heights(found, slab, affine[2], spacing_mm.tolist(), depth)
             depth += slab.shape[2]
     return found
 
 
-def _add_heights(found: ValueMap, slab: NDArray[Any], affine: NDArray[Any], depth: int) -> None:
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+def _add_heights(
+    found: ValueMap, slab: NDArray[Any], row: NDArray[Any], spacing_mm: Sequence[float], depth: int
+) -> None:
     i, j, k = (slice(None, None, max(1, int(HEIGHT_MM // spacing))) for spacing in spacing_mm)
     x, y, z = np.ogrid[: slab.shape[0], : slab.shape[1], depth : depth + slab.shape[2]]
-    row = affine[2]
     heights = (row[0] * x + row[1] * y + row[2] * z + row[3])[i, j, k]
     sampled = slab[i, j, k]
     for value in np.unique(sampled[np.isfinite(sampled) & (sampled != 0)]):

@@ -29,8 +29,10 @@ from crossmodalnet.imaging.volume import Grid
 Severity = Literal["error", "warning"]
 Kind = Literal["image", "label"]
 
-# A scan of fewer voxels per axis may be a part of a heart; an image has hundreds of grey levels, a label map few.
-LEAST_VOXELS, FEWEST_LEVELS = 32, 16
+# A scan of fewer voxels per axis may be a part of a heart.
+LEAST_VOXELS = 32
+# An image has hundreds of grey levels, a label map few. More samples need not be sorted to see that.
+FEWEST_LEVELS, LEVEL_SAMPLES = 16, 2**18
 # Volume of the parallelepiped of the unit axes; 1 for a right-angled grid.
 MIN_AXES_VOLUME = 1e-3
 # Air and lung of a CT are below; an MR has no negative voxels except small offsets.
@@ -98,10 +100,10 @@ def inspect_file(
     except (ValueError, OSError) as error:
         return Inspection([Finding("error", f"unreadable: {error}", _remedy_of(str(error), path))])
     notes = scan.notes if modality is None else scan.notes_as(modality.name)
-    spacing_mm = np.linalg.norm(scan.image.affine[:3, :3], axis=0).tolist()
-    is_odd = len(shape) == 3 and min(shape) >= LEAST_VOXELS and odd_extent(shape, spacing_mm)
+    is_whole_scan = len(shape) == 3 and min(shape) >= LEAST_VOXELS
+    odd = odd_extent(shape, scan.grid.spacing_mm) if is_whole_scan else None
     findings = [
-        *([Finding("error", is_odd, "correct the spacing or the unit in the header (mm)")] if is_odd else ()),
+        *([Finding("error", odd, "correct the spacing or the unit in the header (mm)")] if odd else ()),
         *_shape_findings(shape),
         *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
@@ -212,6 +214,14 @@ def _image_findings(image: Any, modality: Modality | None) -> tuple[list[Finding
     return findings, digest.hexdigest()
 
 
+def few_levels(values: NDArray[Any]) -> int:
+    """Count the grey levels of values `(n,)` with at most `FEWEST_LEVELS`, as label maps have; 0 for other values."""
+    if len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS:
+        return 0
+    num = len(np.unique(values))
+    return num if num <= FEWEST_LEVELS else 0
+
+
 def _intensity_findings(
     values: NDArray[np.float32], limits: tuple[float, float], modality: Modality, remedy: str
 ) -> list[Finding]:
@@ -223,7 +233,7 @@ def _intensity_findings(
         where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [Finding("error", what, remedy)]
-    if values.size > LEAST_VOXELS**3 / 2 and (num := len(np.unique(values))) <= FEWEST_LEVELS:
+    if values.size > LEAST_VOXELS**3 / 2 and (num := few_levels(values)):
         return [Finding("error", f"image has {num} grey levels, as a label map or a mask", "give the scan as image")]
     if (odd := unlike_modality(*limits, modality)) is None:
         return []

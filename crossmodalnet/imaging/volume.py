@@ -1,5 +1,6 @@
 """Define voxels on a grid in the patient's space."""
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -47,6 +48,11 @@ class Grid:
     def tolerance_mm(self) -> float:
         """Return the position tolerance: a tenth of the smallest spacing, mm."""
         return GRID_TOLERANCE_VOXELS * min(self.spacing_mm)
+
+    @property
+    def volume_mm3(self) -> float:
+        """Return the volume of all voxels, mm3."""
+        return math.prod(self.shape) * float(abs(np.linalg.det(self.affine[:3, :3])))
 
     def same_as(self, other: "Grid") -> bool:
         """Compare shapes, and corners within the position tolerance."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
@@ -48,7 +48,7 @@ from crossmodalnet.roi.box import Box, find_roi, likeness_among, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # As in stage `crop`.
-ATLAS_SEED = "1"
+SEARCH_ENVIRONMENT = {"ANTS_RANDOM_SEED": "1"}
 # Below this likeness of a CT and the atlases, relative to that among atlases, there is no heart. With phantoms as
 # atlases, noise and a real head have 0.02, a phantom's pelvis 0.1, a real abdomen 0.17, two real chests 0.21 and 0.47,
 # phantoms 1.
@@ -246,12 +246,8 @@ class Predictor:
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
         search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
-        environment = {"ANTS_RANDOM_SEED": ATLAS_SEED}
-        heart = run_alone(search, image, environment=environment)
-        if self._config.heart_likeness is None and len(self.atlases) > 1:  # exported before it was recorded
-            among = run_alone(likeness_among, self.atlases, environment=environment)
-            self._config = self._config.model_copy(update={"heart_likeness": among})
-        usual = self._config.heart_likeness
+        heart = run_alone(search, image, environment=SEARCH_ENVIRONMENT)
+        usual = self._likeness_among
         if ct and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
                 f"CT: no heart found: around it, the mutual information with the atlases is {heart.likeness:.3f} nats, "
@@ -260,6 +256,13 @@ class Predictor:
             )
         flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, usual)
         return heart.box
+
+    @cached_property
+    def _likeness_among(self) -> float | None:
+        """Likeness of the atlases, nats; measured for models that were exported before it was recorded."""
+        if self._config.heart_likeness is not None or len(self.atlases) < 2:
+            return self._config.heart_likeness
+        return run_alone(likeness_among, self.atlases, environment=SEARCH_ENVIRONMENT)
 
     def _segment(
         self,

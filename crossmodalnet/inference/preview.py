@@ -57,14 +57,13 @@ def preview(
     present = set(np.unique(labels.data).tolist())
     shown = box.grown(MARGIN_MM)
     step = max(shown.size_mm) / PIXELS
-    low, high = grey_window(image, modality)
+    window = grey_window(image, modality)
     image, labels = (volume.around(*shown.ends_mm) for volume in (image, labels))
     middle = centre(labels.data, labels.grid, np.mean([box.low_mm, box.high_mm], axis=0))
     columns = []
     for name, (axis, letters) in PLANES.items():
         plane = plane_grid(shown, axis, middle[axis], step)
-        grey = np.clip((resample(image, plane, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
-        picture = np.repeat((upright(grey, axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        picture = np.repeat((upright(greys(image, plane, window), axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
         classes = upright(resample(labels, plane, "nearest", 0.0).data, axis)
         alone = _panel(picture, f"{name}, {modality.name}", letters)
         painted = _panel(_painted(picture, classes), f"{name}, structures", letters)
@@ -90,6 +89,12 @@ def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
     inside = image.data[image.data != 0]
     low, high = np.percentile(inside, MR_PERCENTILES) if inside.size else (0.0, 1.0)
     return float(low), float(high)
+
+
+def greys(image: Volume, grid: Grid, window: tuple[float, float]) -> NDArray[np.float32]:
+    """Sample an image on a grid, 0 for the lower end of the window and outside of the image, 1 for the upper end."""
+    low, high = window
+    return np.clip((resample(image, grid, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
 
 
 def grid_over(box: Box, spacing_mm: float, least: int = 1) -> Grid:

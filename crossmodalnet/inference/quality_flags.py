@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
-from crossmodalnet.imaging.inspect import FEWEST_LEVELS, unlike_modality
+from crossmodalnet.imaging.inspect import LEVEL_SAMPLES, few_levels, unlike_modality
 from crossmodalnet.imaging.intensity import Intensity, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -42,8 +42,6 @@ FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
 # 0.65 to 1.04, heads 0.25 to 0.32), and the agreement below which it is rejected (0.49 to 0.71, heads 0.15 to 0.39).
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45
 UNLIKE = "the MR does not look like what the model was trained on"
-# An image has hundreds of grey levels, a label map only a few.
-LEVEL_SAMPLES = 2**18
 
 
 class Flag(StrEnum):
@@ -89,14 +87,14 @@ class TrainingLikeness(NamedTuple):
 def measure_likeness(ct: Volume, mr: Volume, intensity: Intensity) -> Likeness:
     """Measure the likeness of a pair on one grid where both scans have values; less if they share little of it."""
     both = (mr.data != 0) & (ct.data > ct.data.min())
+    if not both.any():
+        return Likeness(0.0, 0.0)
     a, b = (np.where(both, channel, 0).astype(np.float64) for channel in stack_input(ct, mr, intensity))
     share = np.maximum(_smoothed(both), 1e-9)
     mean_a, mean_b = _smoothed(a) / share, _smoothed(b) / share
     covariance = _smoothed(a * b) / share - mean_a * mean_b
     spread = [np.maximum(_smoothed(x * x) / share - m * m, 0) for x, m in ((a, mean_a), (b, mean_b))]
     correlation = covariance**2 / (spread[0] * spread[1] + LEAST_VARIANCE**2)
-    if not both.any():
-        return Likeness(0.0, 0.0)
     # A thin rim can be alike by chance.
     enough = min(1.0, float(both.mean()) / MIN_COVERED)
     return Likeness(enough * mutual_information(a[both], b[both]), enough * float(correlation[both].mean()))
@@ -141,7 +139,7 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     """Flag intensities that are unusual for the modality, and axes that are not at right angles."""
     flags = []
     step = max(1, round((volume.data.size / LEVEL_SAMPLES) ** (1 / 3)))
-    if (num := len(np.unique(volume.data[::step, ::step, ::step]))) <= FEWEST_LEVELS:
+    if num := few_levels(volume.data[::step, ::step, ::step].ravel()):
         text = f"{modality.name} has {num} grey levels: is it a scan, or a label map or a mask?"
         flags.append(QualityFlag(Flag.INTENSITIES, text))
     if problem := unlike_modality(float(volume.data.min()), float(volume.data.max()), modality):

@@ -16,7 +16,7 @@ from PIL import ImageColor
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
-from crossmodalnet.inference.preview import MARGIN_MM, centre, grey_window, grid_over
+from crossmodalnet.inference.preview import MARGIN_MM, centre, grey_window, greys, grid_over
 from crossmodalnet.roi.box import Box
 
 SPACING_MM = 1.0
@@ -65,13 +65,12 @@ def _packed(view: View) -> dict[str, Any]:
     """Resample a scan and its label map to one grid along the world axes."""
     shown = view.box.grown(MARGIN_MM)
     grid = grid_over(shown, max(SPACING_MM, max(shown.size_mm) / MAX_VOXELS_PER_AXIS), least=2)
-    low, high = grey_window(view.image, view.modality)
+    window = grey_window(view.image, view.modality)
     image, labels = (volume.around(*shown.ends_mm) for volume in (view.image, view.labels))
-    grey = np.clip((resample(image, grid, "linear", low).data - low) / max(high - low, 1e-6), 0, 1)
     classes = resample(labels, grid, "nearest", 0.0).data.astype(np.uint8)
     middle = grid.to_index(centre(classes, grid, np.mean(shown.ends_mm, axis=0))[:, None])[:, 0]
-    greys = (grey * (LEVELS - 1)).round() * (255 // (LEVELS - 1))
-    voxels = greys.astype(np.uint8).tobytes("F") + classes.tobytes("F")
+    levels = (greys(image, grid, window) * (LEVELS - 1)).round() * (255 // (LEVELS - 1))
+    voxels = levels.astype(np.uint8).tobytes("F") + classes.tobytes("F")
     return {
         "shape": grid.shape,
         "spacing_mm": grid.spacing_mm[0],

@@ -123,9 +123,14 @@ def shared_information(fixed: Volume, moving: Volume, files: Sequence[str | Path
     """
     moved = warp(moving, fixed.grid, files, "linear", fill=-1.0).data
     seen = moved >= 0
-    volumes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
-    share = float(min(1.0, seen.mean() * volumes_mm3[0] / min(volumes_mm3)))
+    share = share_of_smaller(float(seen.mean()), fixed, moving)
     return share * mutual_information(fixed.data[seen], np.clip(moved[seen], 0, 1))
+
+
+def share_of_smaller(seen: float, fixed: Volume, moving: Volume) -> float:
+    """Turn the share of the fixed image's view that the other one covers into that of the smaller view, 0 to 1."""
+    volumes_mm3 = fixed.grid.volume_mm3, moving.grid.volume_mm3
+    return min(1.0, seen * volumes_mm3[0] / min(volumes_mm3))
 
 
 def to_ants(volume: Volume) -> Any:
@@ -159,8 +164,7 @@ def linear(
 
 def _within_reach(fixed: Volume, moving: Volume, start: Path) -> Volume:
     """Cut a far larger fixed image to what the moving one can reach: ANTs stops at once if few samples lie in both."""
-    sizes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
-    if sizes_mm3[1] >= _LEAST_SHARE * sizes_mm3[0]:
+    if moving.grid.volume_mm3 >= _LEAST_SHARE * fixed.grid.volume_mm3:
         return fixed
     back = np.linalg.inv(read_affine(start))
     corners = back[:3, :3] @ moving.grid.to_world(moving.grid.corners(0.5)) + back[:3, 3:]

@@ -13,7 +13,7 @@ from scipy import ndimage
 from crossmodalnet.errors import resource_problem
 from crossmodalnet.imaging.resample import sample_image
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.registration.ants import Transform, read_field, similarity, warp, write_translation
+from crossmodalnet.registration.ants import Transform, read_field, share_of_smaller, similarity, warp, write_translation
 
 # Bounds of a plausible registration; the phantom's twenty pairs are within all three.
 # A diffeomorphism folds no voxel; a thousandth exceeds rounding and tears structures visibly.
@@ -124,8 +124,7 @@ def shared_view(fixed: Volume, moving: Volume, transform: Transform) -> float:
     """Measure the share of the smaller field of view that the other one covers after registration, 0 to 1."""
     ones = Volume(np.ones_like(moving.data), moving.affine)
     seen = float((warp(ones, fixed.grid, transform.files, "linear").data > 0.5).mean())
-    volumes_mm3 = [image.data.size * abs(np.linalg.det(image.affine[:3, :3])) for image in (fixed, moving)]
-    return float(min(1.0, seen * volumes_mm3[0] / min(volumes_mm3)))
+    return share_of_smaller(seen, fixed, moving)
 
 
 def inverse_error_mm(path: Path, inverse: Path) -> float:
