@@ -1,12 +1,11 @@
-"""A clock that jumps back and forth again, under all Python processes of a run: the same bytes."""
+"""A clock that jumps back an hour and forth again, under all Python processes of a run: the same bytes."""
 
 import pytest
 
 from tests.stress.conftest import results, start
 
 pytestmark = pytest.mark.stress
-# Python imports a module of this name from its path before anything else. Messages of dask wait as long as the clock
-# has been put back: it is no more than seconds here.
+# Python imports a module of this name from its path before anything else.
 JUMPING = """
 import os, sys, time
 _time, _steady, _begin = time.time, time.monotonic, time.monotonic()
@@ -14,7 +13,7 @@ def jumping():
     back = int((_steady() - _begin) // 2) % 2
     if back:
         open(os.path.join(os.environ["CLOCK_JUMPED"], str(os.getpid())), "a").close()
-    return _time() - 3 * back
+    return _time() - 3600 * back
 time.time = jumping
 time.time_ns = lambda: int(jumping() * 1e9)
 """
