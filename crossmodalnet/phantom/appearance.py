@@ -1,4 +1,4 @@
-"""Simulate contrast-enhanced CT (HU) and 3-D gradient-echo MR (arbitrary units) of a person."""
+"""Simulate CT (HU) and 3-D gradient-echo MR (arbitrary units) of a person."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def image_ct(
 
 
 def _tissue(rng: np.random.Generator, grid: Grid, protocol: CtProtocol) -> dict[str, Field | float]:
-    left = rng.uniform(*protocol.left_hu)
+    left, pools = rng.uniform(*protocol.left_hu), protocol.pools_hu
     if rng.random() < protocol.bright_right_share:
         right = left * rng.uniform(*protocol.right_of_left)
     else:
@@ -42,11 +42,11 @@ def _tissue(rng: np.random.Generator, grid: Grid, protocol: CtProtocol) -> dict[
     mixing = np.tanh(grain[2]) * (protocol.mixing * right)
     fixed = {
         "air": -1000.0, "fat": rng.uniform(-105, -85), "muscle": rng.uniform(45, 62),
-        "liver": rng.uniform(75, 120), "stomach": rng.uniform(10, 45), "spleen": rng.uniform(95, 140),
-        "cortex": rng.uniform(420, 620), "cartilage": rng.uniform(80, 120),
+        "liver": rng.uniform(*protocol.liver_hu), "stomach": rng.uniform(10, 45),
+        "spleen": rng.uniform(*protocol.spleen_hu), "cortex": rng.uniform(420, 620), "cartilage": rng.uniform(80, 120),
         "fluid": 20.0, "myocardium": rng.uniform(*protocol.myocardium_hu), "wall": rng.uniform(45, 75),
-        "left": left, "right": right, "lv": left + rng.uniform(-8, 8), "aorta": left + rng.uniform(-10, 10),
-        "pulmonary": right + rng.uniform(-10, 10),
+        "left": left, "right": right, "lv": left + rng.uniform(-0.8 * pools, 0.8 * pools),
+        "aorta": left + rng.uniform(-pools, pools), "pulmonary": right + rng.uniform(-pools, pools),
         "svc": right * rng.uniform(*protocol.svc_of_right), "ivc": rng.uniform(*protocol.ivc_hu),
     }  # fmt: skip
     lung = rng.uniform(-870, -790) + 12 * grain[2] + vessels * rng.uniform(650, 850)

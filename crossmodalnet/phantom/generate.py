@@ -6,7 +6,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.appearance import image_ct, image_mr
 from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scanner, draw_scan
-from crossmodalnet.phantom.shape import draw_shape
+from crossmodalnet.phantom.shape import draw_shape, moved
 
 
 def make_subject(
@@ -23,7 +23,7 @@ def make_subject(
     Args:
         spacing_mm: in-plane, between 0.3 and 10.
         scanner: scanner and protocol; it does not change the person.
-        same_patient: use the same person for CT and MR (the one of the CT).
+        same_patient: use the same person for CT and MR (the one of the CT), in the MR moved as its protocol says.
 
     Returns:
         Image (float32; CT in HU, MR in arbitrary units) and label map (class indices), on the same grid.
@@ -41,6 +41,8 @@ def make_subject(
     streams = (0 if same_patient else stream, stream, stream)
     person, geometry, looks = (np.random.default_rng([seed, of, number, part]) for part, of in enumerate(streams))
     shape = draw_shape(person)
+    if same_patient and modality is Modality.MR and (motion := MR_PROTOCOLS[scanner].motion):
+        shape = moved(shape, motion, np.random.default_rng([seed, stream, number, len(streams)]))
     scan = draw_scan(geometry, modality, spacing_mm, scanner)
     if modality is Modality.CT:
         image, labels = image_ct(looks, shape, scan, CT_PROTOCOLS[scanner])

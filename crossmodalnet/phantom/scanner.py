@@ -4,7 +4,7 @@ All scanners draw the same fields in the same order, so a scanner changes neithe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom.primitives import Field
-from crossmodalnet.phantom.shape import rotation_matrix
+from crossmodalnet.phantom.shape import Motion, Range, rotation_matrix
 
-Scanner = Literal["reference", "other"]
-Range = tuple[float, float]
+Scanner = Literal["reference", "other", "native", "enhanced"]
 
 
 @dataclass(frozen=True)
 class CtProtocol:
-    """A contrast-enhanced CT; a `Range` is that of a uniform draw."""
+    """A CT with or without contrast medium; a `Range` is that of a uniform draw."""
 
     field_of_view_mm: tuple[float, float, float]  # along world x, y, z, before its variation
     slice_factor: float  # slice distance per in-plane spacing
@@ -30,9 +29,12 @@ class CtProtocol:
     right_of_left: Range
     right_hu: Range  # blood of the right heart in the others; its end bounds every right heart
     mixing: float  # unmixed blood in the right atrium, share of the right heart's HU
+    pools_hu: float  # largest difference between connected pools of blood
     svc_of_right: Range  # blood of the superior vena cava per that of the right heart
     ivc_hu: Range  # blood of the inferior vena cava
     myocardium_hu: Range
+    liver_hu: Range
+    spleen_hu: Range
     noise_hu: Range  # standard deviation of the noise
     kernel_voxels: float  # standard deviation of the noise's correlation
     blur_voxels: float  # standard deviation of the image's blur
@@ -50,6 +52,7 @@ class MrProtocol:
     coil: float  # strength of the coil's bias, 1 in the reference
     noise: Range  # standard deviation of the noise in each of the two channels
     blur: float  # width of a boundary per in-plane spacing
+    motion: Motion | None = None  # of one patient since the CT
 
 
 CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
@@ -57,17 +60,25 @@ CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
     "reference": CtProtocol(
         field_of_view_mm=(256.0, 232.0, 178.0), slice_factor=1.0,
         left_hu=(250, 450), bright_right_share=0.35, right_of_left=(0.85, 1.0), right_hu=(120, 350),
-        mixing=0.12, svc_of_right=(1.0, 1.5), ivc_hu=(70, 150), myocardium_hu=(80, 130),
-        noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
+        mixing=0.12, pools_hu=10, svc_of_right=(1.0, 1.5), ivc_hu=(70, 150), myocardium_hu=(80, 130),
+        liver_hu=(75, 120), spleen_hu=(95, 140), noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
     ),
     # A later phase: all blood is alike and dimmer, the myocardium has taken up contrast medium.
     "other": CtProtocol(
         field_of_view_mm=(216.0, 200.0, 156.0), slice_factor=1.5,
         left_hu=(168, 222), bright_right_share=1.0, right_of_left=(0.96, 1.03), right_hu=(150, 228),
-        mixing=0.02, svc_of_right=(0.96, 1.04), ivc_hu=(150, 200), myocardium_hu=(75, 118),
-        noise_hu=(27, 48), kernel_voxels=0.75, blur_voxels=0.6,
+        mixing=0.02, pools_hu=10, svc_of_right=(0.96, 1.04), ivc_hu=(150, 200), myocardium_hu=(75, 118),
+        liver_hu=(75, 120), spleen_hu=(95, 140), noise_hu=(27, 48), kernel_voxels=0.75, blur_voxels=0.6,
+    ),
+    # No contrast medium, as in the planning of radiotherapy: blood and myocardium are nearly alike.
+    "native": CtProtocol(
+        field_of_view_mm=(256.0, 232.0, 178.0), slice_factor=1.5,
+        left_hu=(34, 48), bright_right_share=1.0, right_of_left=(0.98, 1.02), right_hu=(34, 49),
+        mixing=0.0, pools_hu=1, svc_of_right=(0.98, 1.02), ivc_hu=(34, 48), myocardium_hu=(40, 56),
+        liver_hu=(50, 65), spleen_hu=(45, 55), noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
     ),
 }  # fmt: skip
+CT_PROTOCOLS["enhanced"] = CT_PROTOCOLS["reference"]
 
 MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
     # Balanced gradient echo: bright blood, dark myocardium, fat suppressed to bright.
@@ -93,6 +104,10 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
         cartilage=0.3, coil=2.0, noise=(0.035, 0.06), blur=1.3,
     ),
 }  # fmt: skip
+# Thick slices, at another cardiac phase and breath than the CT.
+MR_PROTOCOLS["native"] = MR_PROTOCOLS["enhanced"] = replace(
+    MR_PROTOCOLS["reference"], slice_factor=3.0, motion=Motion(ventricles=(0.2, 0.4), breath_mm=(5, 15), turn_degrees=4)
+)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ Landmarks are in RAS mm, the heart at the origin, adult size. The ventricles use
 from LV to RV, `t` across (mostly upwards), `w` from the mitral plane (0) to the apex.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmodalnet.phantom.primitives import Field
+
+Range = tuple[float, float]
 
 # The mean heart is drawn at full adult size; this brings the box of its seven structures to about 105 mm.
 MEAN_SCALE = 0.85
@@ -48,6 +50,15 @@ SPREAD = {
     "aorta": 0.15, "pulmonary": 0.15, "appendages": 0.25, "veins": 0.15, "fat": 0.6, "pericardial_fat": 0.6,
     "chest": 0.06, "arch_mm": 4.0, "trunk_mm": 3.0, "la_mm": 3.5, "ra_mm": 3.5, "diaphragm_mm": 7.0,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Difference of one person between two scans: cardiac phase and breathing; a `Range` is of a uniform draw."""
+
+    ventricles: Range  # share of the larger ventricular volume that the smaller one lacks
+    breath_mm: Range  # the diaphragm lies lower
+    turn_degrees: float  # largest rotation of the heart about each axis
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,25 @@ def draw_shape(rng: np.random.Generator) -> SubjectShape:
         ),
         sizes=_draw_sizes(rng),
     )
+
+
+def moved(shape: SubjectShape, motion: Motion, rng: np.random.Generator) -> SubjectShape:
+    """Return a person at another cardiac phase and breath; the mass of the myocardium stays about the same."""
+    ratio = (1 - rng.uniform(*motion.ventricles)) ** rng.choice([-1.0, 1.0])
+    old = shape.sizes
+    sizes = replace(
+        old,
+        lv_radius=old.lv_radius * ratio**0.4,
+        lv_length=old.lv_length * ratio**0.2,
+        wall=old.wall * ratio**-0.45,
+        rv=old.rv * ratio**0.3,
+        rv_length=old.rv_length * ratio**0.15,
+        la=old.la * ratio**-0.1,
+        ra=old.ra * ratio**-0.1,
+        diaphragm_mm=old.diaphragm_mm - rng.uniform(*motion.breath_mm),
+    )
+    turn = np.asarray(shape.turn) + np.deg2rad(rng.uniform(-motion.turn_degrees, motion.turn_degrees, 3))
+    return replace(shape, sizes=sizes, turn=_triple(turn))
 
 
 def rotation_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:

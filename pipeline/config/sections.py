@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from crossmodalnet.config import Config, FloatPair, IntTriple
 from crossmodalnet.imaging.codes import own_codes
+from crossmodalnet.phantom.scanner import Scanner
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 
 Abbreviation = Literal["LV", "RV", "LA", "RA", "Myo", "AO", "PA"]
@@ -40,9 +41,10 @@ class PhantomConfig(Config):
     num_unlabelled: int = Field(2, ge=0, le=999, description="unlabelled subjects per modality")
     ct_spacing_mm: float = Field(2.0, ge=0.4, le=6, description="CT in-plane spacing, mm")
     mr_spacing_mm: float = Field(2.2, ge=0.4, le=6, description="MR in-plane spacing, mm; slices are thicker")
-    scanner: Literal["reference", "other"] = Field(
+    scanner: Scanner = Field(
         "reference",
-        description="scanner and protocol; other: later CT phase, T1-weighted MR, more noise, thicker slices",
+        description="scanners; other: later CT phase, T1-weighted MR, thicker slices; native: CT without contrast "
+        "medium, and thick MR slices at another cardiac phase and breath; enhanced: that MR, CT as reference",
     )
     same_patients: bool = Field(
         False, description="CT and MR with the same number are of one patient; false: all patients differ, as in MM-WHS"

@@ -5,7 +5,7 @@ from scipy import ndimage
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, draw_scan
-from tests.crossmodalnet.phantom.conftest import INDEX, level, volumes_ml
+from tests.crossmodalnet.phantom.conftest import INDEX, SPACING_MM, level, volumes_ml
 
 
 def scans(modality, num=12):
@@ -121,3 +121,39 @@ def test_the_other_mr_has_bright_fat_and_little_contrast_of_the_wall(subjects, o
 def test_the_other_is_noisier(subjects, others, modality):
     for one, two in zip(subjects[modality], others[modality], strict=True):
         assert noise(two) > 1.2 * noise(one)
+
+
+@pytest.fixture(scope="module")
+def natives():
+    numbers = (1001, 1002, 1003, 1004)
+    return [[make_subject(m, SPACING_MM[m], 0, n, "native", same_patient=True) for m in Modality] for n in numbers]
+
+
+def test_the_native_ct_hides_what_its_mr_shows(natives):
+    for ct, mr in natives:
+        (blood, muscle), (bright, dark) = (
+            [np.median(image.data[label.data == INDEX[name]]) for name in ("LV", "Myo")] for image, label in (ct, mr)
+        )
+        assert abs(blood - muscle) < 25  # HU; the noise is 15 to 28
+        assert max(abs(level(ct, name) - blood) for name in POOLS[:4]) < 8
+        assert dark < 0.7 * bright
+        spacing = sorted(mr[0].spacing_mm)
+        assert spacing[2] / spacing[0] == pytest.approx(MR_PROTOCOLS["native"].slice_factor) == 3.0
+
+
+def test_the_mr_of_a_patient_is_at_another_cardiac_phase(natives):
+    low, high = MR_PROTOCOLS["native"].motion.ventricles
+    ratios = np.array([volumes_ml(mr) / volumes_ml(ct) for ct, mr in natives])
+    smaller = np.minimum(ratios, 1 / ratios)
+    ventricles, muscle, vessels = (
+        smaller[:, [INDEX[name] - 1 for name in names]] for names in (("LV", "RV"), ("Myo",), ("AO", "PA"))
+    )
+    assert 1 - high - 0.05 < ventricles.min() < ventricles.max() < 1 - low + 0.1  # papillary muscles, slices, voxels
+    assert min(muscle.min(), vessels.min()) > 0.8
+    assert {True, False} == set((ratios[:, INDEX["LV"] - 1] > 1).tolist())
+
+
+def test_enhanced_is_the_native_mr_with_the_reference_ct(subjects, natives):
+    ct, mr = (make_subject(m, SPACING_MM[m], 0, 1001, "enhanced", same_patient=True) for m in Modality)
+    np.testing.assert_array_equal(mr[0].data, natives[0][1][0].data)
+    np.testing.assert_array_equal(ct[0].data, subjects[Modality.CT][0][0].data)
