@@ -135,7 +135,7 @@ def test_the_native_ct_hides_what_its_mr_shows(natives):
             [np.median(image.data[label.data == INDEX[name]]) for name in ("LV", "Myo")] for image, label in (ct, mr)
         )
         assert abs(blood - muscle) < 25  # HU; the noise is 15 to 28
-        assert max(abs(level(ct, name) - blood) for name in POOLS[:4]) < 8
+        assert max(abs(level(ct, name) - blood) for name in POOLS[:4]) < 15
         assert dark < 0.7 * bright
         spacing = sorted(mr[0].spacing_mm)
         assert spacing[2] / spacing[0] == pytest.approx(MR_PROTOCOLS["native"].slice_factor) == 3.0
