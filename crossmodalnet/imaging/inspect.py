@@ -121,7 +121,7 @@ def inspect_file(
 
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "to its end", "is empty")):
+    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
         return "copy or download the file again"
     if path.is_dir():
         return "give a folder with one complete series of equally spaced slices, or export it as NIfTI"

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any, BinaryIO, cast
 
 import nibabel as nib
@@ -34,6 +36,13 @@ FORMATS = {348: (nib.Nifti1Image, 344, b"n+1\0"), 540: (nib.Nifti2Image, 4, b"n+
 READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
 # Text headers of NRRD and MetaImage are shorter.
 HEADER_BYTES = 2**16
+# Words of libraries and what they mean; the last are names and addresses in C++, which say nothing to a user.
+_CAUSES = (
+    (r"EOF|end of header|but received|got only|end-of-stream|not read completely|incomplete or trunc", "it ends early"),
+    (r"CRC|data check|data read error|Uncompress failed", "its checksum or compression is wrong"),
+    (r"0x|ITK|^Reason|ScalarType|^\d*$", ""),
+)
+_ONE_AT_A_TIME = Lock()
 _DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
 
 
@@ -102,7 +111,7 @@ def read_untrusted(path: str | os.PathLike[str]) -> UntrustedImage:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
             return _read(cast(BinaryIO, stream), path)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"cannot be read to its end ({error})") from error
+        raise ValueError(f"cannot be read to its end{cause(error)}") from error
 
 
 def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
@@ -113,7 +122,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
         header = image_class.header_class(head[:size], check=False)
         end = _promised_bytes(header)
     except (HeaderDataError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(f"damaged header ({error})") from error
+        raise ValueError(f"damaged header{cause(error)}") from error
     packed = path.stat().st_size
     if end > packed * (DEFLATE_LIMIT if is_gzip(path) else 1):
         raise ValueError(f"truncated: the header promises {end} bytes, a file of {packed} bytes cannot hold them")
@@ -121,7 +130,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
     try:
         image = image_class.from_stream(buffer)
     except Exception as error:  # nibabel raises a dozen kinds for a damaged header
-        raise ValueError(f"damaged header ({error})") from error
+        raise ValueError(f"damaged header{cause(error)}") from error
     affine, notes = settled_affine(header, image.shape, image.affine)
     says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     pixdim = np.asarray(header["pixdim"][1:4], np.float64)
@@ -248,18 +257,40 @@ def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
     reader.SetImageIO(READERS[kind])
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with _printed() as lines:
+            reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"is not {kind}, or its header is damaged ({last_line(error)})") from error
+        what = "ends early, or has no pixels that are read" if kind == "dicom" else f"is not {kind}, or is damaged"
+        raise ValueError(f"{what}{cause(error, *lines)}") from error
     return reader
 
 
-def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
+def execute(reader: sitk.ImageFileReader) -> sitk.Image:
     """Read all voxels; ValueError if the file is damaged or truncated."""
     try:
-        return reader.Execute()
+        with _printed() as lines:
+            image = reader.Execute()
+        if "Uncompress failed" in lines:  # ITK returns noise
+            raise RuntimeError
     except RuntimeError as error:
-        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+        raise ValueError(f"cannot be read to its end{cause(error, *lines)}") from error
+    return image
+
+
+@contextmanager
+def _printed() -> Iterator[list[str]]:
+    """Collect what C++ prints to stderr: MetaImage tells its problems nowhere else."""
+    lines: list[str] = []
+    with _ONE_AT_A_TIME, TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            lines += file.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
 
 
 def from_itk(image: sitk.Image) -> UntrustedImage:
@@ -273,10 +304,16 @@ def from_itk(image: sitk.Image) -> UntrustedImage:
     return UntrustedImage(nib.Nifti1Image(data, _affine(image)), pixdim_mm)
 
 
-def last_line(error: Exception) -> str:
-    """Return the last line of an ITK message; earlier lines are source locations."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def cause(error: Exception, *printed: str) -> str:
+    """Say in brackets what a library's error means, from its last line or the first that it printed; "" if unknown.
+
+    >>> cause(RuntimeError("[nrrd] _nrrdRead: immediately hit EOF")), cause(RuntimeError("ITK ERROR: X(0x7f): failed"))
+    (' (it ends early)', '')
+    """
+    text = [*printed[:1], *str(error).strip().splitlines()[-1:], ""][0].strip()
+    found = next((words for pattern, words in _CAUSES if re.search(pattern, text)), None)
+    plain = re.sub(r"^\[\w+\] \w+: ", "", text) if found is None else found
+    return f" ({plain})" if plain else ""
 
 
 def _affine(image: sitk.Image) -> NDArray[np.float64]:

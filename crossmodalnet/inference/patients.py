@@ -18,7 +18,7 @@ from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory
-from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
+from crossmodalnet.inference.write import VIEWER, PatientScans, is_done, prediction_folder, write_prediction
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
@@ -94,13 +94,15 @@ def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
         try:
             prediction = predictor(ct=at.ct, mr=at.mr, box=task.box, progress=report, series=at.series)
         except (ValueError, RuntimeError, MemoryError, OSError) as error:
+            for note in getattr(error, "__notes__", ()):
+                logger.warning("%s: %s", scans.name, note)
             raise _explained(error, scans, at) from error
         report("writing")
         seconds = time.monotonic() - start
         record = write_prediction(folder, prediction, predictor.cards, at, task.origin, seconds)
     for flag in prediction.quality_flags:
         logger.warning("%s: look at this: %s", scans.name, flag.says)
-    report(f"written to {out}")
+    report(f"written to {out}: open {out / VIEWER} in a browser")
     return record
 
 
@@ -129,6 +131,8 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
             raise TableError("row 1", "no column ct or mr", f"begin the table with {','.join(COLUMNS)}")
     except TableError as error:
         raise DataError(f"{path}: {error}") from error
+    for absent in sorted({"ct", "mr"} - {*columns}):
+        logger.warning("%s: no column %s, so no patient has such a scan", path, absent)
     if unused:
         logger.warning("%s: columns that are not used: %s", path, ", ".join(unused))
     problems, patients = [], []

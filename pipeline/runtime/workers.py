@@ -97,12 +97,12 @@ def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractC
     from pipeline.runtime.dask_workers import dask_workers, local_workers
 
     environment, need = work.environment or {}, work.case_bytes
-    logger.info("%s: %d cases, each up to %.1f GB", work.what, num_cases, need / GB)
+    logger.info("%s: number of cases %d, each up to %.1f GB", work.what, num_cases, need / GB)
     if runtime.scheduler:
         return dask_workers(runtime.scheduler, environment)
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
     count = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
-    logger.info("%s: %d workers on %d cores, %.1f GB free", work.what, count, CPU_COUNT, free / GB)
+    logger.info("%s: number of workers %d, cores %d, %.1f GB free", work.what, count, CPU_COUNT, free / GB)
     if count * need > free:
         logger.warning("%s: too little memory for %d workers", work.what, count)
     return local_workers(count, environment)

@@ -122,7 +122,8 @@ class ModelCard(BaseModel):
     @property
     def origin(self) -> str:
         """Say whose scans trained the model."""
-        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training cases"
+        cases = "case" if len(self.training_pairs) == 1 else "cases"
+        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training {cases}"
 
     @property
     def intensity(self) -> Intensity:

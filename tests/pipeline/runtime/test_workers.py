@@ -120,7 +120,7 @@ def test_workers_are_as_many_as_cores_memory_and_cases(
 def test_too_many_workers_for_the_memory_are_a_warning(helpers: Helpers, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         list(run_cases(module().square, [1, 2], Work("try", CaseCost(10**9)), TWO))
-    assert "try: 2 workers on" in caplog.text
+    assert "try: number of workers 2, cores" in caplog.text
     assert "too little memory for 2 workers" in caplog.text
 
 
