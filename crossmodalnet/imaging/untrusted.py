@@ -198,7 +198,13 @@ def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
     path = Path(path)
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)
-    reader = header_reader(path, kind)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(READERS[kind])
+    reader.SetFileName(str(path))
+    what = "ends early, or has no pixels that are read" if kind == "dicom" else f"is not {kind}, or is damaged"
+    with _plain_errors(what):
+        reader.ReadImageInformation()
     num_voxels = check_num_voxels(reader.GetSize())
     if num_voxels > (packed := data_file.stat().st_size) * DEFLATE_LIMIT:
         raise ValueError(
@@ -206,7 +212,9 @@ def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
         )
     if (components := reader.GetNumberOfComponents()) != 1:
         raise ValueError(f"voxels have {components} components (colour, vectors?), not one")
-    scan = from_itk(execute(reader))
+    with _plain_errors("cannot be read to its end"):
+        image = reader.Execute()
+    scan = from_itk(image)
     if kind == "dicom" or _says_orientation(header, kind):
         return scan
     note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
@@ -250,47 +258,24 @@ def _says_orientation(header: bytes, kind: str) -> bool:
     return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
 
 
-def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
-    """Return a reader that has read the header; ValueError if damaged or of another format."""
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(READERS[kind])
-    reader.SetFileName(str(path))
-    try:
-        with _printed() as lines:
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        what = "ends early, or has no pixels that are read" if kind == "dicom" else f"is not {kind}, or is damaged"
-        raise ValueError(f"{what}{cause(error, *lines)}") from error
-    return reader
-
-
-def execute(reader: sitk.ImageFileReader) -> sitk.Image:
-    """Read all voxels; ValueError if the file is damaged or truncated."""
-    try:
-        with _printed() as lines:
-            image = reader.Execute()
-        if "Uncompress failed" in lines:  # ITK returns noise
-            raise RuntimeError
-    except RuntimeError as error:
-        raise ValueError(f"cannot be read to its end{cause(error, *lines)}") from error
-    return image
-
-
 @contextmanager
-def _printed() -> Iterator[list[str]]:
-    """Collect what C++ prints to stderr: MetaImage tells its problems nowhere else."""
-    lines: list[str] = []
+def _plain_errors(what: str) -> Iterator[None]:
+    """Turn errors of ITK to ValueErrors in plain words; MetaImage only prints its problems to stderr."""
+    problem = None
     with _ONE_AT_A_TIME, TemporaryFile() as file:
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            yield lines
+            yield
+        except RuntimeError as error:
+            problem = error
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-            file.seek(0)
-            lines += file.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
+        file.seek(0)
+        printed = file.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    if problem or "Uncompress failed" in printed:  # which ITK leaves as noise
+        raise ValueError(f"{what}{cause(problem or '', *printed)}") from problem
 
 
 def from_itk(image: sitk.Image) -> UntrustedImage:
@@ -304,12 +289,8 @@ def from_itk(image: sitk.Image) -> UntrustedImage:
     return UntrustedImage(nib.Nifti1Image(data, _affine(image)), pixdim_mm)
 
 
-def cause(error: Exception, *printed: str) -> str:
-    """Say in brackets what a library's error means, from its last line or the first that it printed; "" if unknown.
-
-    >>> cause(RuntimeError("[nrrd] _nrrdRead: immediately hit EOF")), cause(RuntimeError("ITK ERROR: X(0x7f): failed"))
-    (' (it ends early)', '')
-    """
+def cause(error: Exception | str, *printed: str) -> str:
+    """Say in brackets what a library's error means, from its last line or the first that it printed; "" if unknown."""
     text = [*printed[:1], *str(error).strip().splitlines()[-1:], ""][0].strip()
     found = next((words for pattern, words in _CAUSES if re.search(pattern, text)), None)
     plain = re.sub(r"^\[\w+\] \w+: ", "", text) if found is None else found

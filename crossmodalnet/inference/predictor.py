@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model
 from crossmodalnet.inference.quality_flags import (
     Flag,
     QualityFlag,
-    blaming_ct,
     check_exchanged,
     cohort_flags,
     ensemble_agreement,
+    explained,
     heart_flags,
     label_flags,
     likeness_flags,
@@ -47,7 +47,7 @@ from crossmodalnet.processes import run_alone, scratch_folder
 from crossmodalnet.registration.ants import is_far_larger
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.box import Box, find_roi, likeness_among, working_grid
+from crossmodalnet.roi.box import Box, find_roi, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # As in stage `crop`.
@@ -169,17 +169,6 @@ class Predictor:
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes]
         check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
-        try:
-            return self._predict(original, box, progress, flags)
-        except (ValueError, RuntimeError) as error:
-            for flag in flags:
-                error.add_note(f"look at this: {flag.says}")
-            raise
-
-    def _predict(
-        self, original: Sequence[Volume | None], box: Box | None, progress: Progress, flags: list[QualityFlag]
-    ) -> Prediction:
-        """Segment a CT and an MR, one of which may be None, as they were read."""
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
         ct_volume, mr_volume = (
@@ -188,9 +177,8 @@ class Predictor:
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
         is_given = box is not None
-        with scratch_folder() as scratch:
-            with blaming_ct(flags):
-                box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
+        with explained(flags), scratch_folder() as scratch:
+            box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
             assert target is not None
@@ -261,7 +249,7 @@ class Predictor:
         """Find the heart ROI in the CT, or in an MR alone; ValueError for a scan without a heart."""
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
-        usual = self._likeness_among
+        usual = self._config.heart_likeness
         search = partial(
             find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality, usual=usual
         )
@@ -274,13 +262,6 @@ class Predictor:
             )
         flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, usual)
         return heart.box
-
-    @cached_property
-    def _likeness_among(self) -> float | None:
-        """Likeness of the atlases, nats; measured for models that were exported before it was recorded."""
-        if self._config.heart_likeness is not None or len(self.atlases) < 2:
-            return self._config.heart_likeness
-        return run_alone(likeness_among, self.atlases, environment=SEARCH_ENVIRONMENT)
 
     def _segment(
         self,
@@ -305,8 +286,7 @@ class Predictor:
         intensity = self.cards[0].intensity
         if sampled[0] and sampled[1] and config.mr_likeness:
             found = measure_likeness(sampled[0], sampled[1], intensity)
-            with blaming_ct(flags):
-                flags += likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
+            flags += likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)

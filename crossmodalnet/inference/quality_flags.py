@@ -187,15 +187,17 @@ def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityF
 
 
 @contextmanager
-def blaming_ct(flags: Collection[QualityFlag]) -> Iterator[None]:
-    """Put a doubtful heart of the CT before an error of the MR, which it may explain."""
+def explained(flags: Collection[QualityFlag]) -> Iterator[None]:
+    """Add the flags so far to an error, and put a doubtful heart of the CT before an error that blames the MR."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
         doubts = [flag.says.removesuffix(GIVE_BOX) for flag in flags if flag.flag is Flag.HEART_SEARCH]
-        if not doubts:
-            raise
-        raise type(error)(f"the CT may not show a heart ({'; '.join(doubts)}), or {error}") from error
+        if doubts and str(error).startswith("the MR"):
+            error.args = (f"the CT may not show a heart ({'; '.join(doubts)}), or {error}",)
+        for flag in flags:
+            error.add_note(f"look at this: {flag.says}")
+        raise
 
 
 def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]:

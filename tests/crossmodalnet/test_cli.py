@@ -100,7 +100,7 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
-        (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "(no mr_likeness): export it again"),
+        (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "mr_likeness is null): export it again"),
         (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
         (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
     ],
