@@ -110,11 +110,7 @@ class Frame:
 
 
 def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
-    """Read the series that `series_files` selects, sorted by position, values rescaled (CT: HU).
-
-    Raises:
-        ValueError: as `series_files`; damage; too many voxels. Does not name the folder.
-    """
+    """Read the series that `series_files` selects, sorted by position, rescaled (CT: HU); errors as there."""
     frames, affine = _series(Path(folder), series, modality)
     stacks = {file: _voxels(frame) for file, frame in {frame.file: frame for frame in frames}.items()}
     planes = [_rescaled(frame, stacks[frame.file].T[frame.index]) for frame in frames]

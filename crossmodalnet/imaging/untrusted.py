@@ -101,11 +101,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def read_untrusted(path: str | os.PathLike[str]) -> UntrustedImage:
-    """Read a single-file NIfTI to its end; check sizes before reading voxels, and gzip checksums.
-
-    Raises:
-        ValueError: damaged, truncated, not NIfTI, or too large; does not name the file.
-    """
+    """Read a single-file NIfTI to its end; check sizes first, and checksums; errors do not name the file."""
     path = Path(path)
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
@@ -190,11 +186,7 @@ def kept_locale() -> Iterator[None]:
 
 
 def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
-    """Read a file of a format in `READERS` to its end; check the header before voxels.
-
-    Raises:
-        ValueError: damaged, truncated, of another format, or too large; does not name the file.
-    """
+    """Read a file of a format in `READERS` to its end; check the header first; errors do not name the file."""
     path = Path(path)
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)

@@ -55,13 +55,7 @@ RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, Cros
 
 
 def load_predictor(models: Sequence[Path], device: str) -> Predictor:
-    """Load a model, a folder or a packed file, or several as an ensemble.
-
-    Raises:
-        UsageError: unknown device.
-        DataError: a file of a model is missing, damaged or of another version.
-        ResourceError: the machine has no such device, or a model cannot be read.
-    """
+    """Load a model, a folder or a packed file, or several as an ensemble; errors are for the user."""
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
@@ -75,13 +69,7 @@ def load_predictor(models: Sequence[Path], device: str) -> Predictor:
 
 
 def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
-    """Segment a patient and write the prediction folder, atomically; return the record of run.json.
-
-    Raises:
-        UsageError: the folder holds other files.
-        DataError: there is no scan, or it cannot be used.
-        ResourceError: memory or disk do not suffice, or the folder cannot be written.
-    """
+    """Segment a patient and write the prediction folder, atomically; return the record of run.json."""
     scans, out = task.scans, task.out
     if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
         raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
@@ -118,11 +106,7 @@ def read_box(text: str) -> Box:
 
 
 def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
-    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty.
-
-    Raises:
-        DataError: unreadable, a missing column, a duplicate or invalid name, or a row without a scan; names the row.
-    """
+    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty."""
     path = Path(path)
     try:
         cells = table_cells(read_table_text(path, COLUMNS))

@@ -30,10 +30,7 @@ class Registered(NamedTuple):
 
 
 def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path, box: Box | None) -> Registered:
-    """Register the MR to the CT (HU), a far larger one near the heart ROI only, and resample it.
-
-    RuntimeError if that fails.
-    """
+    """Register the MR to the CT (HU), if far larger near the heart ROI alone, and resample it; RuntimeError if not."""
     registration = make_registration(config)
     part = ct.around(*box.grown(_MARGIN_MM).ends_mm) if box and is_far_larger(ct, mr) else ct
     try:

@@ -53,12 +53,7 @@ class Alignment:
 
 
 def register_once(attempt: Callable[[], tuple[Transform, Quality]], min_gain: float) -> Alignment:
-    """Run an engine and accept its result if that raises the mutual information by `min_gain`, nats.
-
-    Raises:
-        RegistrationError: it does not, or the engine failed.
-        OSError: the disk or the memory is full.
-    """
+    """Run an engine and accept its result if that raises the mutual information by `min_gain`, nats."""
     try:
         transform, quality = attempt()
     except (RuntimeError, ValueError, OSError) as error:
