@@ -123,6 +123,8 @@ def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
     if any(sign in error for sign in ("truncated", "damaged", "to its end", "is empty")):
         return "copy or download the file again"
+    if "DICOM series" in error:
+        return "a table cannot name a series: copy the files of one to a folder of their own, and give that"
     if path.is_dir():
         return "give a folder with one complete series of equally spaced slices, or export it as NIfTI"
     return "export it again as one 3-D volume of plain numbers"

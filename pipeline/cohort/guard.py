@@ -91,6 +91,11 @@ def existing_path(text: str, key: str) -> Path:
     raise DataError(f"{key} = {text} does not exist (seen from {Path.cwd()})")
 
 
+def csv_in(folder: Path) -> str:
+    """Propose a table that lies in a folder, for messages; empty without one."""
+    return next((f", for instance {path}" for path in sorted(folder.glob("*.[cC][sS][vV]"))), "")
+
+
 def local_archive(url: str) -> Path | None:
     """Return the path of a `file://` address; None for others."""
     address = urlsplit(url)

@@ -16,7 +16,7 @@ from crossmodalnet.imaging.geometry import reoriented_grid
 from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
-from crossmodalnet.io.console import track, wrapped
+from crossmodalnet.io.console import count, track, wrapped
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
@@ -71,7 +71,7 @@ def require_sound(findings: list[Finding]) -> None:
         DataError: at least one finding is an error; the message lists all findings.
     """
     num_errors = sum(finding.severity == "error" for finding in findings)
-    summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
+    summary = f"integrity check: {count(num_errors, 'error')}, {count(len(findings) - num_errors, 'warning')}"
     if num_errors:
         raise DataError(f"{summary}; nothing was written\n{table(findings)}")
     if findings:

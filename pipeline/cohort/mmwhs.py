@@ -20,7 +20,7 @@ from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
 from crossmodalnet.io.archive import Budget, extract, normal_name
 from crossmodalnet.io.console import track
 from pipeline.cohort.fetch import fetch
-from pipeline.cohort.guard import existing_path
+from pipeline.cohort.guard import csv_in, existing_path
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import Subject
 from pipeline.config.sections import DataConfig
@@ -137,6 +137,8 @@ def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tu
     left_out = search.findings()
     if not files:
         named = "".join(f"\n  {finding.file}: {finding.what}" for finding in left_out)
+        if csv := "".join(csv_in(source) for source in sources):
+            named = f"\ngive the table of your own data instead{csv}, with data.source: table (docs/own_data.md)"
         raise DataError(
             f"no MM-WHS files in {', '.join(str(source) for source in sources)}: "
             f"looked, at any depth, for names like ct_train_1001_image.nii.gz and mr_train_1001_label.nii.gz{named}"

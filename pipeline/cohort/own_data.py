@@ -18,7 +18,7 @@ from crossmodalnet.imaging.read import format_of, read_scan
 from crossmodalnet.imaging.resample import straightened
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cohort.guard import existing_path, is_output
+from pipeline.cohort.guard import csv_in, existing_path, is_output
 from pipeline.cohort.integrity import Reports, Scan, check_scans, each_scan
 from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import DESCRIPTION, is_nnunet, read_nnunet
@@ -53,7 +53,8 @@ def check_own(
         finding.file == DESCRIPTION for finding in table.findings if finding.severity == "error"
     ):
         return table, {}  # without the meaning of values, every label map would be wrong
-    _find_leftovers(table)
+    if not any(finding.severity == "error" for finding in table.findings):
+        _find_leftovers(table)
     if not table.scans:
         return table, {}
     once = list({scan.name: scan for scan in reversed(table.scans)}.values())[::-1]
@@ -106,7 +107,7 @@ def _read(params: DataConfig) -> ScanTable:
         return read_table_file(path)
     if not is_nnunet(path):
         raise DataError(
-            f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
+            f"{path} is a folder without dataset.json and imagesTr: give a CSV{csv_in(path)}, or lay it out as "
             "nnU-Net wants it (docs/own_data.md)"
         )
     return read_nnunet(path)

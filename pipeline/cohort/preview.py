@@ -17,7 +17,7 @@ from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.preview import preview as draw
-from crossmodalnet.io.console import plain_table, wrapped
+from crossmodalnet.io.console import count, plain_table, wrapped
 from crossmodalnet.roi.box import box_of
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import Reports, Scan, check_scans
@@ -27,6 +27,7 @@ from pipeline.cohort.own_data import check_own, is_own, subjects_of
 from pipeline.cohort.pairs import ROLES, Pair, Subject, make_pairs, unpaired
 from pipeline.config.params import read_value, validate
 from pipeline.config.sections import DataConfig, SplitConfig
+from pipeline.runtime.paths import PARAMS
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
@@ -60,7 +61,7 @@ def preview(
         return picture, findings
     text = [_scan_table(subjects, reports, pairs), _volume_table(reports, codes)]
     num_people = len({subject.person for subject in subjects})
-    text += wrapped(f"{len(subjects)} scans of {num_people} patients; {codes.meaning}")
+    text += wrapped(f"{count(len(subjects), 'scan')} of {count(num_people, 'patient')}; {codes.meaning}")
     if codes.missing:
         text += wrapped(f"not delineated, read as background and not scored: {', '.join(codes.missing)}")
     return text + _pair_lines(subjects, pairs) + picture, findings
@@ -109,6 +110,7 @@ def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
 
 
 def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) -> str:
+    """List the scans; the column of patients is left out where the scans' names say them."""
     roles = {subject.name: pair.role for pair in pairs for subject in (pair.ct, pair.mr)}
     rows = []
     for subject in subjects:
@@ -116,17 +118,18 @@ def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) ->
         grid = image.grid if image else None
         structures = tuple(label.volumes_ml) if label else ()
         listed = "all" if structures == ABBREVIATIONS else ", ".join(structures)
-        rows.append(
-            (
-                subject.name,
-                subject.patient,
-                " x ".join(map(str, grid.shape)) if grid else "",
-                " x ".join(f"{value:.2f}" for value in grid.spacing_mm) if grid else "",
-                listed if subject.label else "no label map",
-                roles.get(subject.name, subject.role or ""),
-            )
-        )
-    return plain_table(("subject", "patient", "voxels", "spacing, mm", "structures", "role"), rows)
+        spacings = [f"{value:.2f}" for value in grid.spacing_mm] if grid else []
+        row = {
+            "subject": subject.name,
+            "patient": subject.patient,
+            "voxels": " x ".join(map(str, grid.shape)) if grid else "",
+            "spacing, mm": " x ".join(spacings if len(set(spacings)) > 1 else spacings[:1]),
+            "structures": listed if subject.label else "no label map",
+            "role": roles.get(subject.name, subject.role or ""),
+        }
+        rows.append(row)
+    shown = [name for name in rows[0] if name != "patient" or not all(r[name] in r["subject"] for r in rows)]
+    return plain_table(shown, [[row[name] for name in shown] for row in rows])
 
 
 def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
@@ -136,7 +139,7 @@ def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
     num_same = sum(pair.is_one_patient for pair in pairs)
     lines = [
         plain_table(("role", "pair"), rows),
-        f"{len(pairs)} pairs, {num_same} of them the CT and MR of one patient",
+        f"{count(len(pairs), 'pair')}, {num_same} of them the CT and MR of one patient",
     ]
     if left := unpaired(subjects, pairs):
         lines.append(f"labelled, but in no pair: {', '.join(subject.name for subject in left)}")
@@ -163,7 +166,7 @@ def params_for(path: str | None, labels: str | None, missing: list[str], *, sect
         # `labels` and `missing` apply to tables only.
         values = {key: value for key, value in values.items() if own or key not in given}
     values |= {key: value for key, value in given.items() if value}
-    params = validate(DataConfig, values, "data")
+    params = validate(DataConfig, values, "data", "your options" if labels or missing else PARAMS)
     if params.source == "phantom":
         raise UsageError(
             "data.source is phantom, which is made and not found: give a path, `crossmodalnet data check PATH`"

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
@@ -16,6 +17,8 @@ from pipeline.cohort.pairs import ROLES
 
 REQUIRED, OPTIONAL = ("patient", "modality", "image"), ("label", "role")
 COLUMNS = (*REQUIRED, *OPTIONAL)
+# Pairs of names that are compared letter by letter.
+MAX_COMPARED = 1_000_000
 MODALITIES = {
     "ct": Modality.CT, "cta": Modality.CT, "mr": Modality.MR, "mri": Modality.MR, "cmr": Modality.MR,
 }  # fmt: skip
@@ -125,6 +128,26 @@ def _check_spellings(table: ScanTable) -> None:
         names_modality = any(_MODALITY.search(s.patient) for s in (first, scan))
         report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
         report(scan.title, "", what, remedy)
+    lone = [{s.patient for s in table.scans if s.modality is m} for m in Modality]
+    cts, mrs = ([item for item in keys if item[0].patient in own - other] for own, other in (lone, lone[::-1]))
+    for (ct, a, number), (mr, b, other) in product(cts, mrs) if len(cts) * len(mrs) <= MAX_COMPARED else ():
+        if number == other and is_slip(a, b):
+            what = f"patients {ct.patient!r} and {mr.patient!r} differ by a letter, and have one scan each"
+            remedy = "one person: write one name in both rows; two people: leave them so"
+            table.warning(max(ct.title, mr.title), "", what, remedy)
+
+
+def is_slip(a: str, b: str) -> bool:
+    """Check that two names of four or more letters differ by one, and not in the last (Anna and Anne are two people).
+
+    >>> [is_slip("berta", "bertha"), is_slip("meyer", "meier"), is_slip("anna", "anne"), is_slip("lisa", "lia")]
+    [True, True, False, False]
+    """
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    exchanged = a[start + 1 :], b[start + 1 :] if b[start + 1 : start + 2].strip() else None
+    rests = (a[start + 1 :], b[start:]), (a[start:], b[start + 1 :]), exchanged
+    are_long = all(sum(map(str.isalpha, name)) >= 4 for name in (a, b))
+    return a != b and are_long and any(one == other for one, other in rests)
 
 
 _MODALITY = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
@@ -160,6 +183,9 @@ def read_table_file(path: Path) -> ScanTable:
     except TableError as error:
         table.error(error.where, path.name, error.what, error.remedy)
         return table
+    if "label" not in columns:
+        what = f"column label is missing: has {', '.join(columns)}"
+        table.error("row 1", path.name, what, "add it, with the path of each scan's label map")
     for name in unused:
         table.warning("row 1", "", f"column {name} is not used", f"known columns: {','.join(COLUMNS)}")
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):

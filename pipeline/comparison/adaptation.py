@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.console import count
 from crossmodalnet.metrics.statistics import quantile_interval
 from pipeline.comparison.scores import (
     CASES,
@@ -22,7 +23,7 @@ from pipeline.comparison.scores import (
     resampled_means,
     score,
 )
-from pipeline.comparison.statements import Findings, Statement, count
+from pipeline.comparison.statements import Findings, Statement
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
 from pipeline.config.sections import CompareConfig

@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from crossmodalnet import errors
 from crossmodalnet.errors import CrossModalNetError, InterruptedRunError, ResourceError
+from crossmodalnet.io.console import count
 from crossmodalnet.io.outputs import write_json
 from crossmodalnet.processes import scratch_folder
 
@@ -101,7 +102,7 @@ def num_processes(devices: int | str, batch_size: int) -> int:
     available = torch.cuda.device_count()
     if devices != "auto":
         if 0 < available < int(devices):
-            raise ResourceError(f"train.devices = {devices}, but this machine has {available} GPU(s)")
+            raise ResourceError(f"train.devices = {devices}, but this machine has {count(available, 'GPU')}")
         return int(devices)
     if available:
         return available
@@ -160,7 +161,7 @@ def process_group() -> Iterator[Processes]:
     if available := torch.cuda.device_count():
         if local_world_size > available:
             raise ResourceError(
-                f"{local_world_size} processes were launched on this machine, which has {available} GPU(s)"
+                f"{local_world_size} processes were launched on this machine, which has {count(available, 'GPU')}"
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)

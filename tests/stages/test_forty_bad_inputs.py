@@ -135,7 +135,7 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "archive of cases that is damaged": (lost_archive, 3, "cannot be read as zip"),
     "over the limit": (lambda p: p.params(path=str(p.zipped(p.all_in())), max_unpacked_gb=1e-6), 3,
                        "data.max_unpacked_gb = 1e-06 GB"),
-    "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "no column patient, modality, image"),
+    "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "column patient, modality, image is missing"),
     "table of endless columns": (lambda p: p.table(HEADER.strip() + "," * 10**6 + "\n" + ROW), 3,
                                  "more than 1000 columns"),
     "table that is a pipe": (table_pipe, 3, "is no regular file"),

@@ -24,6 +24,7 @@ import crossmodalnet
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
+from crossmodalnet.io.console import count
 from crossmodalnet.networks.common.build import build_network, check_complete
 from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
@@ -122,7 +123,7 @@ class ModelCard(BaseModel):
     @property
     def origin(self) -> str:
         """Say whose scans trained the model."""
-        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training cases"
+        return f"{self.cohort or 'a cohort that is not recorded'}, {count(len(self.training_pairs), 'training case')}"
 
     @property
     def intensity(self) -> Intensity:

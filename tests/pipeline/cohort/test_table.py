@@ -46,7 +46,7 @@ def test_rows_become_scans(read: Read, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_columns_in_any_order_and_case_with_a_bom(read: Read, encoding: str) -> None:
-    table = read("a.nii.gz,P1,ct", header="Image,PATIENT,Modality ", encoding=encoding)
+    table = read("a.nii.gz,,P1,ct", header="Image,LABEL,PATIENT,Modality ", encoding=encoding)
     assert table.findings == []
     assert [(row.patient, row.image.name) for row in table.scans] == [("P1", "a.nii.gz")]
 
@@ -57,7 +57,7 @@ def test_empty_lines_keep_row_numbers(read: Read) -> None:
 
 
 HEADERS = {
-    "missing column": ("patient,image,label,role", "no column modality; the header has patient"),
+    "missing column": ("patient,image,label,role", "column modality is missing: has patient, image"),
     "semicolons": (HEADER.replace(",", ";"), "columns are separated by ';', not by commas"),
     "tabs": (HEADER.replace(",", "\t"), "columns are separated by tabs"),
     "twice": ("patient,modality,image,label,label", "column label twice"),
@@ -75,7 +75,8 @@ def test_invalid_header_is_refused(read: Read, name: str) -> None:
 
 def test_unknown_column_warns(read: Read) -> None:
     table = read("P1,ct,a.nii.gz,71", header="patient,modality,image,age")
-    assert [(f.severity, f.what) for f in table.findings] == [("warning", "column age is not used")]
+    found = [("error", "column label is missing: has patient, modality, image"), ("warning", "column age is not used")]
+    assert [(f.severity, f.what) for f in table.findings] == found
     assert len(table.scans) == 1
 
 
@@ -165,13 +166,16 @@ def test_contradicting_rows_are_reported(read: Read, name: str) -> None:
     [
         ("001", "1", "error"), ("P01", "1", "error"), ("1", "1.0", "error"), ("sub-07", "Patient 7", "error"),
         ("Smith^John", "John Smith", "error"), ("P1_ct", "P1_mr", "warning"), ("A1", "B1", ""), ("P1", "P11", ""),
-        ("2024-1", "2024-10", ""),
+        ("2024-1", "2024-10", ""), ("Berta", "Bertha", "warning"), ("Meyer A", "Meier A", "warning"),
+        ("Anna B", "Anne B", ""), ("Rolf1", "Rolf2", ""), ("Ida", "Isa", ""), ("Smith2a", "Smith3a", ""),
     ],
 )  # fmt: skip
 def test_two_spellings_of_one_patient_are_asked_about(read: Read, one: str, other: str, severity: str) -> None:
     table = read(f"{one},ct,a.nii.gz,,", f"{other},mr,b.nrrd,,", "X5,ct,c.nii.gz,,")
-    found = [(f.severity, f.what) for f in table.findings]
-    assert found == ([(severity, f"patients {one!r} and {other!r} may be one person")] if severity else [])
+    found = [(f.severity, f.what[: len(f"patients {one!r} and {other!r}")]) for f in table.findings]
+    assert found == ([(severity, f"patients {one!r} and {other!r}")] if severity else [])
+    both_ct = read(f"{one},ct,a.nii.gz,,", f"{other},ct,b.nrrd,,")
+    assert not [f for f in both_ct.findings if "letter" in f.what]
 
 
 @pytest.mark.parametrize(
