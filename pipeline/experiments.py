@@ -3,17 +3,19 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from crossmodalnet.errors import ResourceError
 from pipeline.comparison.titles import short_title_of
 from pipeline.config.render import to_yaml
+from pipeline.runtime.paths import TOP
 
 # As named in metrics/*.json, with their heading and digits.
 SHOWN = {"dice": ("Dice", 3), "hd95_mm": ("HD95", 1), "missed": ("missed", 0)}
@@ -33,16 +35,18 @@ def read_experiments(num_commits: int) -> list[Experiment]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ResourceError(f"`dvc exp show` failed: {done.stderr.strip() or done.stdout.strip()}")
-    return list(list_experiments(json.loads(done.stdout)))
+    return list(list_experiments(json.loads(done.stdout), _lock_of))
 
 
-def list_experiments(shown: list[dict[str, Any]]) -> Iterator[Experiment]:
-    """List what `dvc exp show --json` prints; a commit is compared with the one before it, if that is shown."""
+def list_experiments(shown: list[dict[str, Any]], lock_of: Callable[[str], str]) -> Iterator[Experiment]:
+    """List what `dvc exp show --json` prints, and by a revision's dvc.lock whether it was run.
+
+    A commit is compared with the one before it, if that is shown.
+    """
     for place, commit in enumerate(shown):
-        before = shown[place + 1] if place + 1 < len(shown) else commit
-        yield _experiment(commit, before)
-        for run in commit["experiments"] or []:
-            yield _experiment(run["revs"][0], commit)
+        runs = [(run["revs"][0], commit) for run in commit["experiments"] or []]
+        for revision, before in [(commit, (shown[place + 1 :] or [commit])[0]), *runs]:
+            yield _experiment(revision, before, lock_of(revision["rev"]))
 
 
 def print_experiments(experiments: list[Experiment], console: Console) -> None:
@@ -59,19 +63,42 @@ def print_experiments(experiments: list[Experiment], console: Console) -> None:
             columns.append(["–" if pd.isna(value) else f"{value:.{digits}f}" for value in metrics[key]])
         table.add_row(name, changed, *("\n".join(column) for column in columns))
     console.print(table)
+    if any(found.name.endswith("(not run)") for found in experiments):
+        console.print("not run: the metrics are of other parameters; `dvc repro` makes new ones")
 
 
-def _experiment(revision: Mapping[str, Any], before: Mapping[str, Any]) -> Experiment:
+def _experiment(revision: Mapping[str, Any], before: Mapping[str, Any], lock: str) -> Experiment:
     old, new = _parameters(before), _parameters(revision)
     files = ((revision["data"] or {}).get("metrics") or {}).items()
     rows = [{"method": path.split("/")[1], **(file.get("data") or {})} for path, file in files]
     metrics = pd.DataFrame(rows, columns=["method", *SHOWN]).groupby("method", sort=False).mean()
-    name = (revision["name"] or revision["rev"][:9]) + ("" if revision["data"] else " (failed)")
+    ran = _ran(lock, {path for path, _ in files})
+    state = "" if revision["data"] else " (failed)"
+    state = " (not run)" if any(new.get(key) != value for key, value in ran) else state
+    name = (revision["name"] or revision["rev"][:9]) + state
     return Experiment(name, {key: value for key, value in new.items() if old.get(key) != value}, metrics)
+
+
+def _ran(lock: str, metrics: set[str]) -> Iterator[tuple[str, Any]]:
+    """List the parameters of the stages behind the metrics, by a dvc.lock; `train@unet-0` is behind `unet/seed0`."""
+    for name, stage in YAML(typ="safe", pure=True).load(lock or "{}").get("stages", {}).items():
+        method, _, seed = name.partition("@")[2].rpartition("-")
+        if metrics and ("@" not in name or f"metrics/{method}/seed{seed}.json" in metrics):
+            yield from _flat(stage.get("params", {}).get("params.yaml", {})).items()
+
+
+def _lock_of(rev: str) -> str:
+    lock = TOP / "dvc.lock"
+    if rev == "workspace":
+        return lock.read_text("utf-8") if lock.is_file() else ""
+    return subprocess.run(["git", "show", f"{rev}:dvc.lock"], cwd=TOP, capture_output=True, text=True).stdout
 
 
 def _parameters(revision: Mapping[str, Any]) -> dict[str, Any]:
     files = ((revision["data"] or {}).get("params") or {}).values()
-    content: dict[str, Any] = next((file["data"] for file in files if "data" in file), {})
-    rows = pd.json_normalize(content).to_dict("records")
+    return _flat(next((file["data"] for file in files if "data" in file), {}))
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    rows = pd.json_normalize(dict(content)).to_dict("records")
     return {str(key): value for row in rows for key, value in row.items()}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import inf, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,7 +31,7 @@ ATLASES = "atlases.safetensors"
 MAX_MODEL_BYTES = {CARD: 2**24, RECIPE: 2**20, BEST: 2**32, ATLASES: MAX_ATLASES_BYTES}
 OPTIONAL = frozenset({ATLASES})
 # Increased when an earlier `recipe.json` would be misread.
-VERSION = 3
+VERSION = 4
 # Fixed, so that packing is reproducible.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _ENCRYPTED = 0x1
@@ -79,26 +79,14 @@ def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     version = content.get("version") if isinstance(content, dict) else None
-    if version not in (2, VERSION):
+    if version != VERSION:
         raise ValueError(
             f"{path} is of version {version}, this crossmodalnet reads version {VERSION}: export the model again"
         )
     try:
-        content = _from_version_2(content) if version == 2 else content
-        content.pop("atlas_likeness", None)  # of earlier files: measured over the whole view
         return InferenceConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {first_problem(error)}") from error
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"{path} is not a recipe: {error!r}") from error
-
-
-def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
-    """Rename the keys of registration; starts and affine iterations are no longer options."""
-    align = content.pop("align")
-    registration = {key: align[key] for key in ("working_spacing_mm", "seed", "min_gain")}
-    syn = {key: align["syn"][key] for key in ("transform", "iterations")}
-    return {**content, "registration": {**registration, **syn, "method": align["recipe"]}, "version": VERSION}
 
 
 @contextmanager
