@@ -11,11 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.codes import MMWHS, LabelCodes
-from crossmodalnet.imaging.geometry import reoriented_grid
-from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
+from crossmodalnet.imaging.anatomy import turning
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
+from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, reoriented, reoriented_grid
+from crossmodalnet.imaging.inspect import EXCHANGED, IS_IT_A_CT, Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
+from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.io.console import count, track, wrapped
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
@@ -153,7 +155,36 @@ def check_scans(
             findings += [replace(finding, case=scan.title, file=file) for finding in inspection.findings]
         if digest := report[0].digest:
             same.setdefault(digest, []).append(scan)
+    findings = _systematic(_exchanged_modalities(findings, scans), reports)
     return [*findings, *_twin_findings(same.values(), known_as)], reports
+
+
+def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
+    """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
+    odd = {finding.case for finding in findings if finding.remedy.endswith(IS_IT_A_CT)}
+    people: dict[str, dict[Modality, Scan]] = {}
+    for scan in scans:
+        people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
+    what, remedy = "CT and MR seem to be exchanged", "exchange them in the column modality, or the channels' names"
+    if odd and all(scan.title in odd for scan in scans) and len({scan.modality for scan in scans}) > 1:
+        exchanged, new = odd, [Finding("error", f"{what} in all scans", remedy, "table")]
+    else:
+        both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
+        exchanged = {scan.title for own in both for scan in own.values()}
+        new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
+    return [f for f in findings if f.case not in exchanged or not f.remedy.endswith(IS_IT_A_CT)] + new
+
+
+def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
+    """Make an error of two structures that seem to be exchanged in all of several label maps."""
+    alike = [finding for finding in findings if EXCHANGED in finding.what]
+    pairs = {finding.what.partition(EXCHANGED)[0] for finding in alike}
+    num = sum(bool(label.volumes_ml) for _, label in reports.values())
+    if len(pairs) != 1 or len(alike) != num or num < MIN_LABELLED:
+        return findings
+    what = alike[0].what.replace(EXCHANGED, f"{EXCHANGED} in all label maps", 1)
+    error = Finding("error", what, "exchange the values of these two in data.labels", "all")
+    return [finding for finding in findings if finding not in alike] + [error]
 
 
 def each_scan(
@@ -185,7 +216,28 @@ def inspect_scan(
     turns = any_axes and label.says_orientation and all(np.linalg.matrix_rank(g.affine) == 4 for g in grids)
     on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
     findings = grid_findings(image.grid, on_axes, says_orientation=label.says_orientation)
+    findings += _turning_findings(image, label, codes, turns=turns)
+    image, label = (replace(report, coarse=None) for report in (image, label))
     return image, replace(label, findings=[*label.findings, *findings])
+
+
+def _turning_findings(image: Inspection, label: Inspection, codes: LabelCodes, *, turns: bool) -> list[Finding]:
+    """Warn of a label map of a heart that would fit its image much better if it were turned."""
+    sound = not any(finding.severity == "error" for finding in (*image.findings, *label.findings))
+    coarse, grid, labels = image.coarse, image.grid, label.coarse
+    if coarse is None or grid is None or labels is None or label.grid is None or not sound:
+        return []
+    if (
+        not {"LV", "Myo"} <= label.volumes_ml.keys()
+        or min(np.multiply(grid.shape, grid.spacing_mm)) < SMALLEST_HEART_MM
+    ):
+        return []
+    values = Volume(codes.known_indices(whole_values(labels)), label.grid.affine)
+    data = reoriented(values, grid).data if turns else values.data
+    if data.shape != coarse.shape or not (how := turning(coarse, data, grid.affine)):
+        return []
+    remedy = "look at the picture of `crossmodalnet data check`; turn the label map, or mend its header"
+    return [Finding("warning", f"label map seems {how} against its image", remedy)]
 
 
 def is_settled(report: tuple[Inspection, Inspection]) -> bool:

@@ -133,7 +133,7 @@ def _check_structures(table: ScanTable, reports: Reports) -> None:
     never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
     if seen and never:
         listed = ", ".join(never)
-        remedy = f"list what the data set does not delineate: data.missing: [{listed}]"
+        remedy = f"data.labels gives other values their meaning; if nobody delineated them: data.missing: [{listed}]"
         table.error("all", "", f"{listed} in no label map", remedy)
 
 

@@ -31,6 +31,9 @@ from pipeline.runtime.paths import PARAMS
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
+# Scans with findings in the picture.
+MAX_DRAWN = 4
+
 
 def preview(
     params: DataConfig, split: SplitConfig, runtime: RuntimeConfig = ALL_CORES
@@ -39,7 +42,7 @@ def preview(
     if params.source == "table":
         table, reports = check_own(params, runtime)
         subjects, findings, codes = subjects_of(table, Path()), table.findings, table.codes
-        picture = _draw(table.scans, reports, codes)
+        picture = _draw(table.scans, reports, codes, findings)
     else:
         codes = MMWHS
         with TemporaryDirectory(dir=work_folder("data_check", "collected")) as name:
@@ -50,7 +53,7 @@ def preview(
             )
             findings += check_findings
             subjects = subjects_of_mmwhs(scans)
-            picture = _draw(scans, reports, codes)
+            picture = _draw(scans, reports, codes, findings)
     pairs: list[Pair] = []
     if not any(finding.severity == "error" for finding in findings):
         try:
@@ -81,16 +84,24 @@ def _volume_table(reports: Reports, codes: LabelCodes) -> str:
     return plain_table(("structure", "value", "scans", "median, mL", "range", "plausible"), rows)
 
 
-def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[str]:
-    """Draw the structures of the first sound CT and MR as the values are read now; return the path."""
-    pictures = []
+def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: Sequence[Finding]) -> list[str]:
+    """Draw the structures as the values are read now, of scans with findings first; return subjects and path.
+
+    A CT and an MR are drawn even without findings.
+    """
+    accused = {finding.case for finding in findings}
+    drawable = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
+    chosen = [scan for scan in drawable if scan.title in accused][:MAX_DRAWN]
     for modality in Modality:
-        scan = next((s for s in scans if s.modality is modality and _can_be_drawn(reports.get(s.name))), None)
-        if scan is None or scan.image is None or scan.label is None:
-            continue
+        if modality not in {scan.modality for scan in chosen}:
+            chosen += [scan for scan in drawable if scan.modality is modality][:1]
+    pictures = []
+    for scan in chosen:
+        assert scan.image
+        assert scan.label
         volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
         labels = Volume(codes.known_indices(whole_values(values.data)), values.affine)
-        pictures.append(draw(volume, labels, modality, box_of(labels), codes.codes))
+        pictures.append(draw(volume, labels, scan.modality, box_of(labels), codes.codes, scan.name))
     if not pictures:
         return []
     page = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
@@ -98,7 +109,7 @@ def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[st
         page.paste(picture, (0, sum(p.height for p in pictures[:number])))
     path = work_folder("data_check", "picture") / "labels.png"
     page.save(path)
-    return [f"picture of the labels: {os.path.relpath(path)}"]
+    return wrapped(f"picture of the labels of {', '.join(scan.name for scan in chosen)}: {os.path.relpath(path)}")
 
 
 def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:

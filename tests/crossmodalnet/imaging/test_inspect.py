@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from crossmodalnet.imaging import inspect as module
+from crossmodalnet.imaging.codes import CODE_SETS
 from crossmodalnet.imaging.inspect import Inspection, Kind, grid_findings, inspect_file, unlike_modality
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality, to_codes
 from crossmodalnet.imaging.volume import Grid
@@ -70,6 +71,15 @@ def test_exchanged_structures_are_named_with_the_remedy(tmp_path: Path) -> None:
         [found] = inspected(tmp_path, to_codes(indices[label.data]), "label", label.affine).findings
         names = " and ".join(ABBREVIATIONS[index - 1] for index in sorted(exchange))
         assert (found.severity, names in found.remedy and "data.labels" in found.remedy) == (severity, True)
+
+
+def test_values_of_one_structure_that_fit_another_data_set_whole(tmp_path: Path) -> None:
+    label = make_subject(Modality.CT, 6.0, 4, 0)[1]
+    nib.save(
+        nib.Nifti1Image(np.array([0, 3, 5, 2, 4, 1, 6, 7], np.uint8)[label.data], label.affine), tmp_path / "x.nii"
+    )
+    [found] = inspect_file(tmp_path / "x.nii", "label", CODE_SETS["totalsegmentator_v1"]).findings
+    assert (found.severity, found.remedy.split(" (")[0]) == ("error", "set data.labels: totalsegmentator")
 
 
 def test_sizes_in_metres_and_label_maps_as_images_are_errors(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import SimpleITK as sitk
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.phantom.generate import make_subject
 from pipeline.cohort.integrity import Reports
 from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
@@ -141,6 +144,26 @@ def test_structure_in_no_label_map_must_be_declared(cohort: Cohort) -> None:
     assert errors_of(path, missing=["PA"]) == []
     without = {name: code for name, code in OWN.items() if name != "PA"}
     assert check(path, labels=without) == []
+
+
+def test_what_is_wrong_with_all_scans_is_one_error(tmp_path: Path) -> None:
+    lines = ["patient,modality,image,label"]
+    values = np.array([0, *OWN.values()], np.int16)
+    for number, (patient, modality) in enumerate(product("AB", ("ct", "mr"))):
+        image, label = make_subject(Modality(modality), 6.0, 4, number)
+        lines.append(f"{patient},{modality},{number}.nii,{number}-seg.nii")
+        save(tmp_path / f"{number}.nii", image.data, image.affine)
+        save(tmp_path / f"{number}-seg.nii", values[label.data], label.affine)
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines))
+    assert len(check(path)) == 1  # four scans are too few
+    [_, (severity, case, _, what)] = check(path, labels={**OWN, "AO": OWN["PA"], "PA": OWN["AO"]})
+    assert (severity, case) == ("error", "all")
+    assert what.startswith("labels of AO and PA seem to be exchanged in all label maps")
+    path.write_text("\n".join(lines).replace("B,ct", "B,x").replace("B,mr", "B,ct").replace("B,x", "B,mr"))
+    assert ("warning", "row 5 (ct_B)", "", "CT and MR seem to be exchanged") in check(path)
+    path.write_text("\n".join(lines).replace(",ct,", ",x,").replace(",mr,", ",ct,").replace(",x,", ",mr,"))
+    assert ("error", "table", "", "CT and MR seem to be exchanged in all scans") in check(path)
 
 
 def test_missing_structures_are_noted_with_labelled_subjects(cohort: Cohort, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_preview_of_an_mmwhs_folder(cohort: Path) -> None:
 def test_errors_suppress_pairs(cohort: Path) -> None:
     next(cohort.rglob("ct_train_1001_label.nii.gz")).unlink()
     lines, findings = preview(of(cohort), SplitConfig())
-    assert [line.partition(":")[0] for line in lines] == ["picture of the labels"]
+    assert [line.partition(":")[0] for line in lines] == ["picture of the labels of ct_1002, mr_1001"]
     assert "training image without label map" in [f.what for f in findings]
 
 
