@@ -65,11 +65,9 @@ class ValueMap:
 
 
 def measure_values(slabs: Iterable[NDArray[Any]], affine: NDArray[Any], *, has_axes: bool = True) -> ValueMap:
-    """Measure values over slabs `(i, j, k)`, consecutive along the last axis.
+    """Measure values over slabs `(i, j, k)`, consecutive along the last axis; `affine` leads to RAS, mm.
 
-    Args:
-        affine: voxel index to RAS, mm.
-        has_axes: false if the affine's directions are only assumed, so that heights mean nothing.
+    Without `has_axes`, its directions are only assumed, and heights mean nothing.
     """
     found = ValueMap()
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -174,11 +172,7 @@ def known_reading(values: ValueMap, codes: LabelCodes) -> str | None:
 
 
 def turning(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArray[Any]) -> str:
-    """Say how a label map (class indices) seems to be turned against its image; empty if it fits as it is.
-
-    Args:
-        affine: voxel index to RAS; it names the sides.
-    """
+    """Say how class indices seem to be turned against their image; empty if they fit. The affine names the sides."""
     low, high = np.percentile(image, (1, 99))
     if not (low < high and labels.any()):
         return ""

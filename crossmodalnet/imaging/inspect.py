@@ -9,18 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.anatomy import (
-    COARSE,
-    NOT_ENCLOSED,
-    UPSIDE_DOWN,
-    ValueMap,
-    contradictions,
-    exchanged_reading,
-    implausible_volumes,
-    known_reading,
-    measure_values,
-    structure_volumes,
-)
+from crossmodalnet.imaging import anatomy
 from crossmodalnet.imaging.codes import CODE_SETS, MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM, SMALLEST_HEART_MM, is_sheared, odd_extent, shear_degrees
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
@@ -48,6 +37,7 @@ MAX_SAMPLES = 2**22
 MAX_LISTED = 8
 # In findings: of scans that look like the other modality, of two structures.
 IS_IT_A_CT, EXCHANGED = "a CT?", " seem to be exchanged"
+NOTHING = np.zeros((0, 0, 0), np.float32)
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
@@ -73,7 +63,7 @@ class Inspection:
         grid: None without a usable 3-D grid.
         digest: digest of an image's voxels; empty for a constant image.
         volumes_ml: volumes of the structures in a label map, by abbreviation.
-        coarse: every few voxels `(i, j, k)`; None unless the file is 3-D.
+        coarse: every few voxels `(i, j, k)`, if the file is 3-D.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -82,7 +72,7 @@ class Inspection:
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     is_plain: bool = True
     says_orientation: bool = True
-    coarse: NDArray[np.float32] | None = None
+    coarse: NDArray[np.float32] = field(default_factory=lambda: NOTHING, compare=False)
 
 
 def inspect_file(
@@ -157,11 +147,7 @@ def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) ->
 
 
 def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, str] | None:
-    """Return an implausible value range for the modality and a question, or None.
-
-    >>> unlike_modality(-1000.0, 3000.0, Modality.MR)
-    ('MR has voxels down to -1000', 'is it an MR, not a CT?')
-    """
+    """Return an implausible value range for the modality and a question, or None."""
     if modality is Modality.CT and low > AIR_HU:
         what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
         return what, f"is it in HU (offset -1024, slope), and is it {IS_IT_A_CT}"
@@ -268,24 +254,24 @@ def _label_findings(
             yield whole.reshape(_spatial_shape(whole.shape))
 
     spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
-    values = measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
+    values = anatomy.measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
     findings = _nonfinite_findings(num_bad)
     if off.size:
         what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
         findings.append(Finding("warning", what, "save label maps as whole numbers, without scaling"))
-    volumes_ml = structure_volumes(values, codes)
+    volumes_ml = anatomy.structure_volumes(values, codes)
     unknown = codes.unknown(np.array(list(values.volume_ml)))
     absent = [s.abbreviation for s in STRUCTURES if s.abbreviation not in {*volumes_ml, *codes.missing}]
     fits_a_heart = (spacing_mm * image.shape[:3]).min() >= SMALLEST_HEART_MM
-    wrong = contradictions(values, codes) if fits_a_heart else []
+    wrong = anatomy.contradictions(values, codes) if fits_a_heart else []
     if unknown:
         listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         why = f"unknown label codes {listed}{more}"
     else:
         why = f"as {codes.title}, {wrong[0] if wrong else 'missing ' + ', '.join(absent)}"
-    name = known_reading(values, codes) if unknown or wrong or absent else None
-    if name and (unknown or wrong or len(structure_volumes(values, CODE_SETS[name])) > len(volumes_ml)):
+    name = anatomy.known_reading(values, codes) if unknown or wrong or absent else None
+    if name and (unknown or wrong or len(anatomy.structure_volumes(values, CODE_SETS[name])) > len(volumes_ml)):
         remedy = f"set data.labels: {name} (option --labels {name})"
         findings.append(Finding("error", f"label values fit {name}: {why}", remedy))
     elif unknown:
@@ -305,21 +291,21 @@ def _label_findings(
     return findings, volumes_ml, not off.size
 
 
-def _meaning_findings(values: ValueMap, codes: LabelCodes, wrong: list[str]) -> list[Finding]:
+def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[str]) -> list[Finding]:
     """List signs, besides those in `wrong`, that values are read as other structures than they stand for."""
     findings = []
-    if odd := implausible_volumes(values, codes):
+    if odd := anatomy.implausible_volumes(values, codes):
         remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
         findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy))
     if wrong:
         why = f"as {codes.title}, {wrong[0]}"
-        exchanged = " and ".join(exchanged_reading(values, codes) or ())
+        exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())
         what = f"labels of {exchanged}{EXCHANGED}: {why}" if exchanged else f"neighbours of no usual heart: {why}"
-        if exchanged and NOT_ENCLOSED in wrong:
+        if exchanged and anatomy.NOT_ENCLOSED in wrong:
             findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
         else:
             likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
-            likely = "mend the axes in the header" if UPSIDE_DOWN in wrong else likely
+            likely = "mend the axes in the header" if anatomy.UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
             findings.append(Finding("warning", what, remedy))
     return findings
@@ -334,7 +320,7 @@ def _nonfinite_findings(num_bad: int) -> list[Finding]:
 def _slabs(image: Any, thinned: list[NDArray[np.float32]]) -> Iterator[NDArray[Any]]:
     """Yield the voxels in slabs of the last axis, which bounds the memory of scaled images; append every few voxels."""
     shape = _spatial_shape(image.shape)
-    steps = [max(1, -(-n // COARSE)) for n in shape]
+    steps = [max(1, -(-n // anatomy.COARSE)) for n in shape]
     firsts = [(n - 1) % step // 2 for n, step in zip(shape, steps, strict=True)]
     length = image.shape[-1]
     thickness = max(1, SLAB_VOXELS * length // max(1, int(np.prod(image.shape, dtype=np.int64))))

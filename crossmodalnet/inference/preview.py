@@ -48,17 +48,11 @@ _FINER = 2
 
 
 def preview(
-    image: Volume,
-    labels: Volume,
-    modality: Modality,
-    box: Box,
-    learnt: Collection[str] = ABBREVIATIONS,
-    title: str = "",
+    image: Volume, labels: Volume, modality: Modality, box: Box, learnt: Collection[str] = ABBREVIATIONS
 ) -> Image.Image:
     """Draw an RGB picture of an image, its label map and surfaces, around the heart ROI.
 
     Structures of `learnt` (abbreviations) that the label map lacks are marked as not found.
-    `title` names the image, by default after its modality.
     """
     present = set(np.unique(labels.data).tolist())
     shown = box.grown(MARGIN_MM)
@@ -71,7 +65,7 @@ def preview(
         plane = plane_grid(shown, axis, middle[axis], step)
         picture = np.repeat((upright(greys(image, plane, window), axis) * 255).astype(np.uint8)[..., None], 3, axis=2)
         classes = upright(resample(labels, plane, "nearest", 0.0).data, axis)
-        alone = _panel(picture, f"{name}, {title or modality.name}", letters)
+        alone = _panel(picture, f"{name}, {modality.name}", letters)
         painted = _panel(_painted(picture, classes), f"{name}, structures", letters)
         _write_names(painted, classes)
         for panel in (alone, painted):

@@ -105,22 +105,14 @@ def columns_of(
 
 
 def file_name_of(patient: str) -> str:
-    """Convert a patient's name to characters for file names: ASCII letters, digits, `.`, `_` and `-`.
-
-    >>> file_name_of("Müller, A. (2)")
-    'Muller-A.-2'
-    """
+    """Convert a patient's name to characters for file names: ASCII letters, digits, `.`, `_` and `-`."""
     plain = unicodedata.normalize("NFKD", patient)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
 
 
 def name_problem(patient: str) -> str | None:
-    """Return the reason to reject a patient's name (no letters, too long, a formula); None if valid.
-
-    >>> name_problem("=1+1")
-    "name '=1+1' begins with a sign that makes spreadsheets compute it"
-    """
+    """Return the reason to reject a patient's name (no letters, too long, a formula); None if valid."""
     if not file_name_of(patient):
         return f"name {patient!r} has no letter or digit"
     if len(patient) > MAX_NAME:

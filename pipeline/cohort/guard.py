@@ -67,12 +67,7 @@ def _scan_problems(path: Path) -> list[str]:
 def existing_path(text: str, key: str) -> Path:
     """Resolve the path of a parameter, relative to the working folder or `$DVC_ROOT`; `~` is the home folder.
 
-    Args:
-        key: parameter, for messages: `data.path`, `adapt.target.path`, `PATH`.
-
-    Raises:
-        DataError: the path does not exist or cannot be read.
-        UsageError: it lies where DVC deletes files.
+    DataError if it cannot be read, UsageError if it lies where DVC deletes files; `key` is named in both.
     """
     try:
         path = Path(text).expanduser()

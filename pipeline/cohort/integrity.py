@@ -14,7 +14,15 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.anatomy import turning
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, reoriented, reoriented_grid
-from crossmodalnet.imaging.inspect import EXCHANGED, IS_IT_A_CT, Finding, Inspection, grid_findings, inspect_file
+from crossmodalnet.imaging.inspect import (
+    EXCHANGED,
+    IS_IT_A_CT,
+    NOTHING,
+    Finding,
+    Inspection,
+    grid_findings,
+    inspect_file,
+)
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Volume
@@ -37,15 +45,7 @@ MAX_NAMED = 8
 
 @dataclass(frozen=True)
 class Scan:
-    """Files of one scan before they are checked.
-
-    Attributes:
-        image: file, or folder of DICOM; None for a label map alone.
-        needs_label: true for training scans that must have a label map.
-        patient: as in the user's table; empty if unknown.
-        role: None where the split decides.
-        row: row of the user's table, the header being row 1.
-    """
+    """Files of one scan before they are checked; no `image`: a label map alone; no `role`: the split decides."""
 
     name: str
     modality: Modality
@@ -67,11 +67,7 @@ Reports = dict[str, tuple[Inspection, Inspection]]
 
 
 def require_sound(findings: list[Finding]) -> None:
-    """Log warnings and stop on errors.
-
-    Raises:
-        DataError: at least one finding is an error; the message lists all findings.
-    """
+    """Log warnings, or raise DataError with all findings if one is an error."""
     num_errors = sum(finding.severity == "error" for finding in findings)
     summary = f"integrity check: {count(num_errors, 'error')}, {count(len(findings) - num_errors, 'warning')}"
     if num_errors:
@@ -138,11 +134,8 @@ def check_scans(
 ) -> tuple[list[Finding], Reports]:
     """Read the files of all scans to their ends and list every fault.
 
-    Args:
-        known_as: returns the path of a file as the user knows it.
-        read: reader of untrusted files; picklable.
-        any_axes: accept label maps whose axes differ in order or direction from the image's.
-        needs_labels: make missing label maps, and too few labelled subjects, errors.
+    `known_as` returns the path of a file as the user knows it. `any_axes` accepts label maps whose axes differ in order
+    or direction from the image's. `needs_labels` makes missing label maps, and too few labelled subjects, errors.
     """
     findings = list(_set_findings(scans, known_as, needs_labels))
     reports: Reports = {}
@@ -216,28 +209,14 @@ def inspect_scan(
     turns = any_axes and label.says_orientation and all(np.linalg.matrix_rank(g.affine) == 4 for g in grids)
     on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
     findings = grid_findings(image.grid, on_axes, says_orientation=label.says_orientation)
-    findings += _turning_findings(image, label, codes, turns=turns)
-    image, label = (replace(report, coarse=None) for report in (image, label))
-    return image, replace(label, findings=[*label.findings, *findings])
-
-
-def _turning_findings(image: Inspection, label: Inspection, codes: LabelCodes, *, turns: bool) -> list[Finding]:
-    """Warn of a label map of a heart that would fit its image much better if it were turned."""
-    sound = not any(finding.severity == "error" for finding in (*image.findings, *label.findings))
-    coarse, grid, labels = image.coarse, image.grid, label.coarse
-    if coarse is None or grid is None or labels is None or label.grid is None or not sound:
-        return []
-    if (
-        not {"LV", "Myo"} <= label.volumes_ml.keys()
-        or min(np.multiply(grid.shape, grid.spacing_mm)) < SMALLEST_HEART_MM
-    ):
-        return []
-    values = Volume(codes.known_indices(whole_values(labels)), label.grid.affine)
-    data = reoriented(values, grid).data if turns else values.data
-    if data.shape != coarse.shape or not (how := turning(coarse, data, grid.affine)):
-        return []
-    remedy = "look at the picture of `crossmodalnet data check`; turn the label map, or mend its header"
-    return [Finding("warning", f"label map seems {how} against its image", remedy)]
+    size_mm = np.multiply(image.grid.shape, image.grid.spacing_mm)
+    if {"LV", "Myo"} <= label.volumes_ml.keys() and size_mm.min() >= SMALLEST_HEART_MM:
+        values = Volume(codes.known_indices(whole_values(label.coarse)), label.grid.affine)
+        indices = reoriented(values, image.grid).data if turns else values.data
+        if indices.shape == image.coarse.shape and (how := turning(image.coarse, indices, image.grid.affine)):
+            remedy = "look at the picture of `crossmodalnet data check`; turn the label map, or mend its header"
+            findings.append(Finding("warning", f"label map seems {how} against its image", remedy))
+    return replace(image, coarse=NOTHING), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
 
 
 def is_settled(report: tuple[Inspection, Inspection]) -> bool:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
@@ -54,12 +54,10 @@ def preview(
             findings += check_findings
             subjects = subjects_of_mmwhs(scans)
             picture = _draw(scans, reports, codes, findings)
-    pairs: list[Pair] = []
-    if not any(finding.severity == "error" for finding in findings):
-        try:
-            pairs = make_pairs(subjects, split)
-        except DataError as error:
-            findings.append(Finding("error", str(error), "add scans, or change section split", "all"))
+    try:
+        pairs = [] if any(finding.severity == "error" for finding in findings) else make_pairs(subjects, split)
+    except DataError as error:
+        findings.append(Finding("error", str(error), "add scans, or change section split", "all"))
     if any(finding.severity == "error" for finding in findings):
         return picture, findings
     text = [_scan_table(subjects, reports, pairs), _volume_table(reports, codes)]
@@ -85,23 +83,20 @@ def _volume_table(reports: Reports, codes: LabelCodes) -> str:
 
 
 def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: Sequence[Finding]) -> list[str]:
-    """Draw the structures as the values are read now, of scans with findings first; return subjects and path.
-
-    A CT and an MR are drawn even without findings.
-    """
-    accused = {finding.case for finding in findings}
-    drawable = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
-    chosen = [scan for scan in drawable if scan.title in accused][:MAX_DRAWN]
+    """Draw the structures as the values are read now: a CT, an MR, and first scans with findings; return the path."""
+    cases = {finding.case for finding in findings}
+    sound = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
+    chosen = [scan for scan in sound if scan.title in cases][:MAX_DRAWN]
     for modality in Modality:
         if modality not in {scan.modality for scan in chosen}:
-            chosen += [scan for scan in drawable if scan.modality is modality][:1]
+            chosen += [scan for scan in sound if scan.modality is modality][:1]
     pictures = []
     for scan in chosen:
-        assert scan.image
-        assert scan.label
-        volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
+        volume, values = (read_scan(path).volume() for path in (scan.image, scan.label) if path)
         labels = Volume(codes.known_indices(whole_values(values.data)), values.affine)
-        pictures.append(draw(volume, labels, scan.modality, box_of(labels), codes.codes, scan.name))
+        picture = draw(volume, labels, scan.modality, box_of(labels), codes.codes)
+        ImageDraw.Draw(picture).text((12, 26), scan.name, "yellow", ImageFont.load_default(16))
+        pictures.append(picture)
     if not pictures:
         return []
     page = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
@@ -158,17 +153,7 @@ def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
 
 
 def params_for(path: str | None, labels: str | None, missing: list[str], *, section: dict[str, Any]) -> DataConfig:
-    """Make the section `data` for a preview of a path.
-
-    Args:
-        path: CSV, folder or zip archive; None for `data.path`.
-        labels: YAML; None for `labels` of the section.
-        missing: empty for `missing` of the section.
-        section: section `data` of params.yaml.
-
-    Raises:
-        UsageError: the source is the phantom.
-    """
+    """Make the section `data` for a preview: that of params.yaml (`section`), but for what is given."""
     values = dict(section)
     given = {"labels": read_value(labels) if labels else None, "missing": missing}
     if path is not None:

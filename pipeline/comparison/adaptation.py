@@ -65,12 +65,7 @@ class DomainScores(NamedTuple):
 
 
 def read_domain_scores(evaluation: Path, variants: Sequence[str], seeds: Sequence[int]) -> DomainScores:
-    """Read the cases of the adapted network and of its variants, each with every seed.
-
-    Args:
-        evaluation: folder with `<method>/seed<k>/cases.csv` and `<method>/seed<k>/target/cases.csv`.
-        variants: `adaptations` of params.yaml.
-    """
+    """Read `<method>/seed<k>[/target]/cases.csv` of the adapted network and its variants (`adaptations`)."""
     others = [method_of(variant) for variant in variants]
     parts = [name for name in others if name not in (LOWER, UPPER)]
     lower, upper = ([name] if name in others else [] for name in (LOWER, UPPER))

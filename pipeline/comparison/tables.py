@@ -81,11 +81,7 @@ def escape(text: str) -> str:
 
 
 def markdown_tables(top: Path = Path()) -> str:
-    """Format the comparison, its tests, and any adaptation as Markdown.
-
-    Raises:
-        DataError: the comparison does not exist.
-    """
+    """Format the comparison, its tests, and any adaptation as Markdown."""
     folder = top / COMPARISON
     if not (folder / "table.csv").is_file():
         raise DataError(f"{folder / 'table.csv'} not found: run `dvc repro`")
@@ -96,11 +92,7 @@ def markdown_tables(top: Path = Path()) -> str:
 
 
 def print_summary(console: Console, top: Path = Path()) -> None:
-    """Print the mean results of every method, and the path of the report.
-
-    Raises:
-        DataError: the comparison does not exist.
-    """
+    """Print the mean results of every method, and the path of the report."""
     path = top / COMPARISON / "scores.csv"
     if not path.is_file():
         raise DataError(f"{path} not found: run `dvc repro`")

@@ -90,9 +90,6 @@ def score_pair(
 
     Returns:
         `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both, or missing.
-
-    Raises:
-        DataError: a file is missing or unreadable, or the grids differ.
     """
     predicted, expected = _read(prediction, pair), _read(truth, pair)
     if not predicted.grid.same_as(expected.grid):

@@ -56,12 +56,7 @@ class CaseCost:
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of case.
-
-    Attributes:
-        environment: variables set before a worker's first import.
-        kept: the next run reuses finished cases.
-    """
+    """A kind of case; `environment` is set before a worker's first import; `kept`: the next run reuses cases."""
 
     what: str
     cost: CaseCost

@@ -58,12 +58,6 @@ def test_all_faults_of_a_label_map_are_listed(tmp_path: Path) -> None:
     ]
 
 
-def test_many_unknown_codes_are_counted(tmp_path: Path) -> None:
-    many = np.arange(1, 101, dtype=np.int16).reshape(5, 5, 4)
-    [unknown] = whats(inspected(tmp_path, many, "label"))
-    assert unknown == "error: unknown label codes 1, 2, 3, 4, 5, 6, 7, 8 and 92 more"
-
-
 def test_exchanged_structures_are_named_with_the_remedy(tmp_path: Path) -> None:
     label = make_subject(Modality.CT, 6.0, 4, 0)[1]
     for exchange, severity in (({3: 6, 6: 3}, "warning"), ({1: 5, 5: 1}, "error")):

@@ -16,7 +16,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom.generate import make_subject
 from pipeline.cohort.integrity import Reports
-from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
+from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanTable
 from pipeline.config.sections import DataConfig
@@ -116,7 +116,6 @@ def unreadable(folder: Path) -> None:
 LABEL, IMAGE = ("row 5 (mr_Pat-2)", "seg/MR2.nii.gz"), ("row 6 (ct_Pat-3)", "scans/CT3.nii.gz")
 MOVED = AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 9])
 FAULTS: dict[str, tuple[Callable[[Path], None], tuple[str, str], str]] = {
-    "half a code": (in_label(np.where(codes() == 13, 12.5, codes())), LABEL, "unknown label codes 12.5"),
     "grid": (in_label(codes()[:-1]), LABEL, "(7, 7, 6), its image (8, 7, 6)"),
     "moved": (in_label(codes(), MOVED), LABEL, "affines differ by up to 9.00 mm"),
     "unreadable": (unreadable, IMAGE, "unreadable"),
@@ -183,26 +182,8 @@ def test_leftover_scans_are_listed(cohort: Cohort) -> None:
     (path.parent / ".hidden.nii").touch()
     left = [file for _, _, file, what in check(path) if "not taken" in what]
     assert left == ["deep/er/seg9.nrrd", "dicom", "scans/CT9.nii.gz"]
-
-
-def test_many_leftover_scans_are_counted_by_folder(cohort: Cohort) -> None:
-    path = cohort()
-    for number in range(MOST_NAMED):
-        (path.parent / f"other/project{number % 7}").mkdir(parents=True, exist_ok=True)
-        (path.parent / f"other/project{number % 7}/{number}.nii.gz").touch()
-    assert len([f for f in check(path) if "not taken" in f[3]]) == MOST_NAMED
-    (path.parent / "one.nii").touch()
-    assert [f[2:4] for f in check(path) if "not taken" in f[3]] == [
-        (".", "number of files below that look like scans and are not taken: 1"),
-        ("other", f"number of files below that look like scans and are not taken: {MOST_NAMED}"),
-    ]
-
-
-def test_scan_listed_twice_is_reported_once(cohort: Cohort) -> None:
-    path = cohort()
-    path.write_text(path.read_text("utf-8") + "Pat 1,CT,scans/CT1.nii.gz,,\n")
-    assert [case for case, _, _ in errors_of(path)] == ["row 9 (ct_Pat-1)"] * 2
-    assert "a second time" in errors_of(path)[0][2]
+    path.write_text(path.read_text("utf-8") + "Pat 9,CT,lacks.nii.gz,,\n")
+    assert [what for *_, what in check(path)] == ["image not found"]  # the others follow from it
 
 
 @pytest.mark.parametrize(
@@ -212,6 +193,13 @@ def test_scan_listed_twice_is_reported_once(cohort: Cohort) -> None:
 def test_path_without_a_cohort_is_refused(path: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_own(DataConfig(source="table", path=path))
+
+
+def test_an_image_and_a_folder_with_a_table_are_named_as_such(cohort: Cohort) -> None:
+    path = cohort()
+    assert errors_of(path.parent / "scans/CT1.nii.gz") == [("table", "CT1.nii.gz", "is an image, not a table")]
+    with pytest.raises(DataError, match=r"give a CSV, for instance .*table\.csv"):
+        check(path.parent)
 
 
 def test_label_maps_with_reversed_axes_are_reoriented(cohort: Cohort, tmp_path: Path) -> None:
