@@ -14,11 +14,10 @@ from scipy import ndimage
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import LEVEL_SAMPLES, few_levels, unlike_modality
-from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.intensity import Intensity, mutual_information, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.networks.common.card import PHANTOM
-from crossmodalnet.registration.ants import mutual_information
 from crossmodalnet.registration.quality import Quality, implausible
 from crossmodalnet.roi.box import MIN_ATLAS_AGREEMENT, USUAL_LIKENESS_SHARE, Box, RoiEstimate, overflow_mm
 

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.intensity import NUM_BINS, mutual_information
 from crossmodalnet.imaging.resample import Interpolation, coarsen, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 from crossmodalnet.processes import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
-# Bins per image of the joint histogram, here and in ANTs' Mattes metric.
-NUM_BINS = 32
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
 # Of the middle of an image and of the steps from voxel to voxel, mm.
@@ -99,15 +98,6 @@ def _placed(image: Volume) -> Volume:
 def turned_back(moved: Volume, grid: Grid) -> Volume:
     """Reorient a warped volume from the world axes, along which engines warp for equal results, to the grid itself."""
     return Volume(reoriented(moved, grid).data, grid.affine)
-
-
-def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Compute the mutual information of paired values `(n,)` in [0, 1]; nats, 0 for no values."""
-    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
-    p = joint / max(joint.sum(), 1)
-    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
-    filled = p > 0
-    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
 
 
 def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:

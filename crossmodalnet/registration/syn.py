@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented_grid
+from crossmodalnet.imaging.intensity import NUM_BINS
 from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import plain_folder
 from crossmodalnet.registration.ants import (
-    NUM_BINS,
     Centre,
     Transform,
     linear,

@@ -24,6 +24,7 @@ import crossmodalnet
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
+from crossmodalnet.io.console import count
 from crossmodalnet.networks.common.build import build_network, check_complete
 from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
@@ -122,8 +123,7 @@ class ModelCard(BaseModel):
     @property
     def origin(self) -> str:
         """Say whose scans trained the model."""
-        cases = "case" if len(self.training_pairs) == 1 else "cases"
-        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training {cases}"
+        return f"{self.cohort or 'a cohort that is not recorded'}, {count(len(self.training_pairs), 'training case')}"
 
     @property
     def intensity(self) -> Intensity:
@@ -168,9 +168,7 @@ def package_versions() -> dict[str, str]:
 def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder; `weights` is `BEST` or `LAST`.
 
-    Raises:
-        FileNotFoundError: a file is missing; `filename` holds its path.
-        ValueError: a file is damaged, or the weights do not fit the card's network; names the file.
+    FileNotFoundError for a missing file; ValueError for a damaged one, or weights that do not fit the card's network.
     """
     card = read_card(folder)
     path = Path(folder) / weights
@@ -194,12 +192,7 @@ def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedMod
 
 
 def read_card(folder: str | os.PathLike[str]) -> ModelCard:
-    """Read a model's card.
-
-    Raises:
-        FileNotFoundError: the card is missing.
-        ValueError: the file is not a card, or its classes differ from this version's; names the file.
-    """
+    """Read a model's card; ValueError if the file is none, or its classes differ from this version's."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
@@ -221,11 +214,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def shapes_in(path: Path) -> Shapes:
-    """Read the shapes of the weights from a safetensors header, which is checked against the file's size.
-
-    Raises:
-        SafetensorError: the file is damaged.
-    """
+    """Read the shapes of the weights from a safetensors header, which is checked against the file's size."""
     with safe_open(path, framework="pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 

@@ -123,7 +123,7 @@ def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,ct\na,b\n", "no column patient"),
+        ("name,ct\na,b\n", "column patient is missing"),
         ("patient,age\na,b\n", "no column ct or mr"),
         ("\ufeffpatient;ct;mr\r\na;x,1;y\r\n", "row 1: columns are separated by ';', not by commas"),
         ("patient,ct\n", "has no rows"),
