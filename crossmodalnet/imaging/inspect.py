@@ -118,7 +118,7 @@ def inspect_file(
 
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "to its end", "is empty")):
+    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
         return "copy or download the file again"
     if "DICOM series" in error:
         return "a table cannot name a series: copy the files of one to a folder of their own, and give that"

@@ -98,7 +98,8 @@ def columns_of(
     unused = [name for name in header if name and name not in known]
     for name in unused:
         # A typo in `label` would make the scans unlabelled.
-        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
+        words = [word for word in absent if word in re.split(r"[^a-z]+", name)]
+        if close := words or difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
             remedy = f"did you mean {close[0]}? Rename it, or take it out"
             raise TableError("row 1", f"unknown column {name}", remedy)
     return {name: header.index(name) for name in known if name in header}, unused

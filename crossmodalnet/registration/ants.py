@@ -154,11 +154,16 @@ def linear(
 
 def _within_reach(fixed: Volume, moving: Volume, start: Path) -> Volume:
     """Cut a far larger fixed image to what the moving one can reach: ANTs stops at once if few samples lie in both."""
-    if moving.grid.volume_mm3 >= _LEAST_SHARE * fixed.grid.volume_mm3:
+    if not is_far_larger(fixed, moving):
         return fixed
     back = np.linalg.inv(read_affine(start))
     corners = back[:3, :3] @ moving.grid.to_world(moving.grid.corners(0.5)) + back[:3, 3:]
     return fixed.around(corners.min(axis=1) - _REACH_MM, corners.max(axis=1) + _REACH_MM)
+
+
+def is_far_larger(fixed: Volume, moving: Volume) -> bool:
+    """Check whether a field of view is so much larger than another that registration gets lost in it."""
+    return moving.grid.volume_mm3 < _LEAST_SHARE * fixed.grid.volume_mm3
 
 
 def warp(

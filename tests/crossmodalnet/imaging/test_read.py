@@ -115,7 +115,17 @@ def test_slice_linked_out_of_the_folder_is_refused(series: WriteSeries, tmp_path
 def test_truncated_files_are_refused(name: str, written: Written) -> None:
     path = written(name, packed=True)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"cannot be read to its end"):
+    with pytest.raises(ValueError, match=r"cannot be read to its end \(it ends early\)"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz"])
+def test_damaged_compression_is_refused(name: str, written: Written) -> None:
+    path = written(name, packed=True)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"to its end \(its checksum or compression is wrong\)"):
         read_scan(path)
 
 

@@ -83,7 +83,7 @@ def test_registration_is_independent_of_orientation(scan: Any, centred: Any, tmp
         folder = tmp_path / of_ct
         folder.mkdir()
         here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
-        register = partial(register_scans, mr=there, config=config, folder=folder)
+        register = partial(register_scans, mr=there, config=config, folder=folder, box=None)
         found = run_alone(register, here, environment={"ANTS_RANDOM_SEED": "1"})
         labels = registration.warp_labels(_stored(mr_label, of_mr), here.grid, found.transform)
         assert labels.data.any()
