@@ -116,11 +116,8 @@ def subjects_of(scans: list[Scan]) -> list[Subject]:
 def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tuple[Mapping[str, str], list[Finding]]:
     """Copy a cohort into an empty folder under its published names.
 
-    Files are copied, not linked, because DVC makes its files read-only. DataError for no source, no files, or a damaged
-    or refused archive; ResourceError for no network or no disk space.
-
-    Returns:
-        Origin of each published name; findings on unreadable, conflicting and skipped files.
+    Files are copied, not linked, because DVC makes its files read-only. Return the origin of each published name, and
+    findings. DataError for no source, no files or a refused archive; ResourceError for no network or no disk space.
     """
     sources = _sources(params, section)
     scratch = folder / ".unpacked"

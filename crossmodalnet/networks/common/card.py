@@ -135,11 +135,7 @@ class ModelCard(BaseModel):
         return {key: _tuples(value) for key, value in self.network.items()}
 
     def build(self) -> nn.Module:
-        """Build the network with random weights.
-
-        Raises:
-            ValueError: an option is unknown, invalid or missing.
-        """
+        """Build the network with random weights; ValueError for an unknown, invalid or missing option."""
         check_complete(self.builder, self.network)
         return build_network(self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes)
 
