@@ -131,10 +131,7 @@ def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), mod
             that mixes volumes, also a label of `PARTS` and its value, such as `acquisition 2`.
         modality: `CT` or `MR`, selects among several series if any has it; empty for any.
 
-    Raises:
-        ValueError: no series, an ambiguous selection, a link out of the folder; several volumes in the series; slices
-            without geometry, of unequal size, orientation or distance, or at one position; gantry tilt; values that
-            are stored inverted or by a look-up table.
+    ValueErrors are those of docs/checks.md.
     """
     return list(dict.fromkeys(frame.file for frame in _series(Path(folder), series, modality)[0]))
 

@@ -146,12 +146,7 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
 
 
 def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
-    """Segment patients; skip folders that hold the finished prediction of the same inputs.
-
-    Raises:
-        DataError: a patient could not be segmented; the others were.
-        ResourceError: patients killed every worker; the others were segmented.
-    """
+    """Segment patients; skip finished predictions of the same inputs; raise errors of patients after all others."""
     todo = []
     for task in tasks:
         if is_done(task.out, task.origin):

@@ -98,10 +98,7 @@ def find_roi(
     """Find the region of interest without a label: register atlases affinely and let their labels vote.
 
     Deterministic if the environment is as `registration.ants` requires. CT to CT starts from centres of mass; all else,
-    and a CT where that finds no usual place, from a slower search.
-
-    Args:
-        usual: likeness among the atlases; measured by default.
+    and a CT where that finds no usual place, from a slower search. `usual`: likeness among the atlases; else measured.
 
     Raises:
         ValueError: no atlas, or the atlases agree on no voxel.

@@ -66,9 +66,7 @@ def register_pairs(
 ) -> dict[str, Path]:
     """Register all pairs (labels optional) or reuse earlier results; return work folders by pair name.
 
-    Raises:
-        DataError: some pairs fail or get worse; raised after all others finish.
-        ResourceError: some pairs killed their workers; raised after all others finish.
+    Errors of pairs are raised after all others finish.
     """
     tasks = [
         RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config) for pair in pairs

@@ -49,12 +49,9 @@ def test_locale_is_restored(series: WriteSeries) -> None:
     assert locale.setlocale(locale.LC_ALL) == before
 
 
-def test_missing_slice_is_refused(series: WriteSeries) -> None:
+def test_missing_slice_and_tilted_gantry_are_refused(series: WriteSeries) -> None:
     with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice is missing"):
         read_scan(series(leave_out=3))
-
-
-def test_tilted_gantry_is_refused(series: WriteSeries) -> None:
     with pytest.raises(ValueError, match=r"shifted by 0\.30 mm from one to the next: a tilted gantry"):
         read_scan(series(shift_mm=0.3))
 
