@@ -38,7 +38,7 @@ READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImag
 HEADER_BYTES = 2**16
 # Words of libraries and what they mean; the last are names and addresses in C++, which say nothing to a user.
 _CAUSES = (
-    (r"EOF|end of header|but received|got only|end-of-stream|not read completely|incomplete or trunc", "it ends early"),
+    (r"EOF|end of header|but received|got only|end-of-stream|not read completely|file be damaged", "it ends early"),
     (r"CRC|data check|data read error|Uncompress failed", "its checksum or compression is wrong"),
     (r"0x|ITK|^Reason|ScalarType|^\d*$", ""),
 )
