@@ -96,7 +96,7 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "link to an output": (copied("models/own", "mine"), 2, "lies in models"),
     "output by dots": (copied("report/own", "x/../report/own"), 2, "lies in report"),
     "links into an output": (links_inside, 2, f"holds the link {CT}, which leads into an output"),
-    "truncated": (truncated, 3, "Compressed file ended"),
+    "truncated": (truncated, 3, "it ends early"),
     "no nifti": (lambda p: (p.cohort / CT).write_bytes(b"junk" * 200), 3, "is not a NIfTI file"),
     "no bytes": (lambda p: (p.cohort / CT).write_bytes(b""), 3, "is empty"),
     "dangling link": (instead(lambda f: f.symlink_to("annex/x")), 3, "a link that leads nowhere: annex/x"),
